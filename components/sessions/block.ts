@@ -1,0 +1,40 @@
+/**
+ * Blocks of 4096 bytes by number. The medium, the finished encrypted device and every filter between speak this one
+ * contract, so front ends can be wired to any of them and devices can be stacked.
+ */
+import {z} from 'zod';
+import {bulk, defineSession, numbers, op} from '../../runtime/sdk/session.js';
+
+export const blockSize = 4096;
+
+/** Most blocks that one request may carry: 32 MiB. */
+export const requestBlockCountMax = 8192;
+
+/** Pairs (first block, number of blocks), flat. The payload holds the blocks of all extents in this order. */
+const Extents = numbers();
+
+export const block = defineSession('block', {
+	errors: [
+		/** An extent reaches beyond the last block, or extents and payload do not fit each other. */
+		'out_of_range',
+		/** The medium failed; the requested blocks were not transferred. */
+		'device_failed',
+		/** No room for new data; nothing was changed by this request that its caller could read. */
+		'no_space',
+		/** What the medium returned is not what was stored there. */
+		'integrity',
+		/** The device does not accept writes. */
+		'read_only',
+	],
+	ops: {
+		geometry: op({reply: z.strictObject({blockCount: z.number().int().nonnegative(), writable: z.boolean(), growable: z.boolean()})}),
+		/** Reads the blocks of `extents`, in that order, into `data`. */
+		read: op({request: z.strictObject({extents: Extents, data: bulk('out')})}),
+		/** Writes `data` to the blocks of `extents`. Not durable before a `sync` that starts after the reply. */
+		write: op({request: z.strictObject({extents: Extents, data: bulk('in')})}),
+		/** Once it replies, every write that replied before it was sent is durable. */
+		sync: op({}),
+		/** Makes a growable device at least `blockCount` blocks large; the new blocks read as zeroes. Never shrinks. */
+		grow: op({request: z.strictObject({blockCount: z.number().int().positive()})}),
+	},
+});

@@ -1,0 +1,34 @@
+/**
+ * Verified inner blocks of the trees, in memory shared with the client. The client decides which of its frames hold
+ * what, so a hit costs it no message; the cache loads, verifies, labels and stores.
+ */
+import {z} from 'zod';
+import {bytes, defineSession, numbers, op, region} from '../../runtime/sdk/session.js';
+
+export const cache = defineSession('cache', {
+	errors: [
+		/** The medium failed. */
+		'device_failed',
+		/** No room on the medium's host. */
+		'no_space',
+		/** A frame number beyond the client's memory, or vectors of different lengths. */
+		'out_of_range',
+	],
+	ops: {
+		/** Replies with this client's frames: `frameCount` blocks of 4096 bytes in one piece of shared memory. Asking again forgets nothing. */
+		attach: op({reply: z.strictObject({memory: region(), frameCount: z.number().int().positive()})}),
+		/**
+		 * Reads the blocks at `addresses` into `frames` and checks each against its label (32 bytes each in `labels`).
+		 * Blocks that do not match are listed by index in `mismatched` and their frames zeroed.
+		 */
+		load: op({
+			request: z.strictObject({frames: numbers(), addresses: numbers(), labels: bytes()}),
+			reply: z.strictObject({mismatched: numbers()}),
+		}),
+		/** Labels the blocks in `frames` and writes them to `addresses`. Not durable before a `sync` of the medium. */
+		store: op({
+			request: z.strictObject({frames: numbers(), addresses: numbers()}),
+			reply: z.strictObject({labels: bytes()}),
+		}),
+	},
+});

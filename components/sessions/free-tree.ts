@@ -1,0 +1,56 @@
+/**
+ * Exchange of blocks for copy-on-write (format section 5). The free tree hands out a block of its pool for every block
+ * that a writer replaces, and keeps the replaced one until no secured state and no snapshot needs it.
+ */
+import {z} from 'zod';
+import {defineSession, numbers, op} from '../../runtime/sdk/session.js';
+import {Generation, TreeRoot} from './tree-root.js';
+
+/** What decides whether a pool block may be handed out. */
+const Horizon = z.strictObject({
+	/** Everything written now carries this generation. */
+	currentGeneration: Generation,
+	lastSecuredGeneration: Generation,
+	/** Generations of all valid snapshots but the current one. */
+	snapshotGenerations: z.array(Generation),
+});
+
+/** Values for each replaced block in `exchange`: PBA, generation of its node, lowest VBA below the node. */
+export const exchangeItemLength = 3;
+
+export const freeTree = defineSession('free_tree', {
+	errors: [
+		/** Fewer pool blocks can be handed out than were asked for; nothing was changed. */
+		'no_space',
+		/** A block of the free tree or the meta tree is not what was stored there. */
+		'integrity',
+		/** The medium failed. */
+		'device_failed',
+	],
+	ops: {
+		/** Starts over from these secured trees; everything not stored is forgotten. */
+		open: op({request: z.strictObject({freeTree: TreeRoot, metaTree: TreeRoot, horizon: Horizon})}),
+		/**
+		 * Takes `items` (PBA, generation, lowest VBA; flat) of replaced blocks in and hands out as many new PBAs, in the
+		 * same order. `leaves` names the pool entry that each exchange used. All or nothing.
+		 */
+		exchange: op({
+			request: z.strictObject({items: numbers(), keyId: z.number().int().nonnegative()}),
+			reply: z.strictObject({addresses: numbers(), leaves: numbers()}),
+		}),
+		/** Undoes exchanges of the current generation whose new blocks were never used: `leaves` get `addresses` back. */
+		restore: op({request: z.strictObject({leaves: numbers(), addresses: numbers()})}),
+		/** Labels and stores every changed block of both trees, lowest level first. The trees stay open. */
+		store: op({reply: z.strictObject({freeTree: TreeRoot, metaTree: TreeRoot, storedBlockCount: z.number().int().nonnegative()})}),
+		/** A securing has begun or ended: what may be handed out changes. */
+		advance: op({request: Horizon}),
+		/** Counts the pool: how many blocks there are, how many could be handed out now, how many older snapshots hold. */
+		usage: op({
+			reply: z.strictObject({
+				leafCount: z.number().int().nonnegative(),
+				allocatableCount: z.number().int().nonnegative(),
+				heldCount: z.number().int().nonnegative(),
+			}),
+		}),
+	},
+});

@@ -1,0 +1,48 @@
+/**
+ * The only holder of the master key, and the memory of which superblock is the newest. Block keys leave it wrapped for
+ * the superblock or in an envelope for one crypto server, never in clear.
+ */
+import {z} from 'zod';
+import {bytes, defineSession, op} from '../../runtime/sdk/session.js';
+
+/** What the anchor remembers about the newest superblock. */
+const Secured = z.strictObject({
+	/** SHA-256 of the superblock as it lies on the medium. */
+	hash: bytes(32),
+	/** The generation it secured; null where the anchor's format does not record it. */
+	generation: z.number().int().nonnegative().nullable(),
+	/** True between the anchoring of a container's very first superblock and its confirmed arrival on the medium. */
+	creating: z.boolean(),
+});
+
+export const trustAnchor = defineSession('trust_anchor', {
+	errors: [
+		/** There is no master key yet: `initialize` has never been called. */
+		'not_initialized',
+		/** `initialize` on an anchor that holds a master key already. */
+		'already_initialized',
+		/** The passphrase does not open the anchor, or none was given. */
+		'wrong_passphrase',
+		/** The anchor's files are missing in part, truncated, altered, unreadable, or of another anchor. */
+		'damaged',
+		/** The anchor's storage failed. */
+		'storage_failed',
+		/** A wrapped key or a recipient that cannot be right. */
+		'bad_key',
+	],
+	ops: {
+		/** `initialized`: a master key is there and usable. `secured`: null before the first `secure`. */
+		status: op({reply: z.strictObject({initialized: z.boolean(), secured: Secured.nullable()})}),
+		/** Makes the master key, durably. */
+		initialize: op({}),
+		/** Makes a new random block key and replies with it wrapped for the superblock (32 bytes). */
+		create_key: op({reply: z.strictObject({wrapped: bytes(32)})}),
+		/** Opens a wrapped key and seals it to the crypto server whose public key `recipient` is. */
+		share_key: op({
+			request: z.strictObject({wrapped: bytes(32), recipient: bytes(32)}),
+			reply: z.strictObject({envelope: bytes()}),
+		}),
+		/** Remembers the newest superblock, durably once it replies; a crash leaves the old record or the new one. */
+		secure: op({request: Secured}),
+	},
+});

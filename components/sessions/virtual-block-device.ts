@@ -1,0 +1,35 @@
+/** Reads and writes of the hash trees whose leaves are the user's data (format sections 3 and 4). */
+import {z} from 'zod';
+import {bulk, defineSession, numbers, op} from '../../runtime/sdk/session.js';
+import {Generation, TreeRoot} from './tree-root.js';
+
+/** Keys by VBA: below `rekeyingVba` the current key, from there on the previous one; previous is 0 when not rekeying. */
+const Keys = z.strictObject({
+	currentKeyId: z.number().int().positive(),
+	previousKeyId: z.number().int().nonnegative(),
+	rekeyingVba: z.number().int().nonnegative(),
+});
+
+const blockErrors = ['out_of_range', 'device_failed', 'no_space', 'integrity'] as const;
+
+export const virtualBlockDevice = defineSession('virtual_block_device', {
+	errors: blockErrors,
+	ops: {
+		/** Starts over from this secured tree; everything not stored is forgotten. */
+		open: op({request: z.strictObject({tree: TreeRoot, keys: Keys, currentGeneration: Generation})}),
+		/** Reads `extents` (pairs of first VBA and number of blocks) of the current tree into `data`. */
+		read: op({request: z.strictObject({extents: numbers(), data: bulk('out')})}),
+		/** Writes `data` to `extents` of the current tree. On `no_space` a part of the blocks may have been written. */
+		write: op({request: z.strictObject({extents: numbers(), data: bulk('in')})}),
+		/** Reads from the tree of a snapshot, given by its root. */
+		read_snapshot: op({request: z.strictObject({tree: TreeRoot, extents: numbers(), data: bulk('out')})}),
+		/**
+		 * Waits for running writes, labels and stores every changed inner block, lowest level first, and replies with the
+		 * tree as it now stands. Everything written later carries `nextGeneration`.
+		 */
+		store: op({
+			request: z.strictObject({nextGeneration: Generation}),
+			reply: z.strictObject({tree: TreeRoot, storedBlockCount: z.number().int().nonnegative()}),
+		}),
+	},
+});

@@ -1,0 +1,19 @@
+#!/usr/bin/env node
+// The command `runtime`: starts the compiled command line; where the package was installed without its
+// build step (npm ci --ignore-scripts), it builds once first.
+import {spawnSync} from 'node:child_process';
+import {existsSync} from 'node:fs';
+import {fileURLToPath} from 'node:url';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const main = new URL('../../dist/runtime/cli.js', import.meta.url);
+if (!existsSync(fileURLToPath(main))) {
+	process.stderr.write('[runtime] not built yet, building once\n');
+	const built = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '--build'], {cwd: root, stdio: 'inherit'});
+	if (built.status !== 0) {
+		process.stderr.write('[runtime] the build failed: run "npm ci" in the project\'s folder, then try again\n');
+		process.exit(1);
+	}
+}
+
+await import(main.href);

@@ -1,0 +1,155 @@
+/**
+ * What a component is: the sessions it provides and requires, the schema of its `<config>`, and one function that
+ * starts it. A component sees its environment through `Environment` alone.
+ */
+import type {z} from 'zod';
+import type {Client, Handlers, Session} from './session.js';
+
+export type LogLevel = 'info' | 'warning' | 'error';
+
+/** Payload memory that other components can be shown without a copy. */
+export interface Lease {
+	readonly bytes: Buffer;
+	/** Gives the memory back. The bytes must not be touched afterwards. */
+	release(): void;
+}
+
+/** The world as a component sees it. Nothing in a component reads a clock, draws randomness or sleeps but through this. */
+export interface Environment {
+	/** The child's name in deploy.xml. */
+	readonly name: string;
+	/** The state directory, an absolute path. */
+	readonly stateDirectory: string;
+	/** One line in the log: `[runtime -> NAME] text`. Never give it a secret. */
+	log(text: string, level?: LogLevel): void;
+	/** Milliseconds that only ever grow; not the time of day. */
+	now(): number;
+	sleep(milliseconds: number): Promise<void>;
+	/** Cryptographically strong bytes. */
+	randomBytes(count: number): Uint8Array;
+	/** A process environment variable (the place of a passphrase), undefined where it is not set. */
+	variable(name: string): string | undefined;
+	/** Resolves a path of the configuration: relative paths lie in the state directory. */
+	resolvePath(path: string): string;
+	/** Bytes of payload memory that this component may lease at once: its share of the RAM quantum. */
+	readonly leaseLimit: number;
+	/** Leases payload memory; a component that exceeds its limit has a bug and dies of it. */
+	lease(byteLength: number): Lease;
+	/** Leases payload memory as soon as the limit allows, in the order of the calls. Never more than `leaseLimit`. */
+	leaseWhenFree(byteLength: number): Promise<Lease>;
+	/** How many sessions deploy.xml routes to the named service of this component. */
+	clientCount(service: string): number;
+	/** CPUs on which this component's thread may run. */
+	readonly cpuCount: number;
+	/** Dies at once, with a reason for the log. The runtime restarts the component or stops, as deploy.xml says. */
+	fail(reason: string): never;
+}
+
+export interface OptionalSession<S extends Session = Session> {
+	readonly optional: true;
+	readonly session: S;
+}
+
+/** Marks a required session whose route may be missing. */
+export function optional<S extends Session>(session: S): OptionalSession<S> {
+	return {optional: true, session};
+}
+
+export type Requirement = Session | OptionalSession;
+export type Requirements = Readonly<Record<string, Requirement>>;
+export type Provisions = Readonly<Record<string, Session>>;
+
+export type SessionsOf<R extends Requirements> = {
+	readonly [K in keyof R]: R[K] extends OptionalSession<infer S> ? Client<S> | undefined : R[K] extends Session ? Client<R[K]> : never;
+};
+
+export type HandlersOf<P extends Provisions> = {readonly [K in keyof P]: Handlers<P[K]>};
+
+export interface StartArguments<R extends Requirements, C extends z.ZodType> {
+	readonly config: z.output<C>;
+	readonly sessions: SessionsOf<R>;
+	readonly env: Environment;
+}
+
+/** A started component. */
+export interface Running<P extends Provisions, R extends Requirements = Requirements> {
+	readonly provides: HandlersOf<P>;
+	/** Ends orderly: finishes what was accepted, secures, forgets keys. Servers are stopped after all their clients. */
+	stop?(): Promise<void>;
+	/** A session to one of this component's clients has ended; anything held for it can go. */
+	clientGone?(service: string, session: number): void;
+	/**
+	 * The named required session was interrupted. `restarted`: a stateless server came back, pending requests were sent
+	 * again by themselves, but what it had been told (keys) is gone. `reset`: state behind it went back to the last
+	 * secured state, everything not flushed is lost.
+	 */
+	readonly interrupted?: {readonly [K in keyof R]?: (how: 'restarted' | 'reset') => Promise<void> | void};
+	/** Values for `runtime status`, beside what the runtime itself counts. Never secrets. */
+	status?(): Record<string, string | number>;
+}
+
+export interface ToolResult {
+	/** 0 is success; anything else failed, and `message` says why in one line. */
+	readonly exitValue: number;
+	readonly message?: string;
+}
+
+interface Declaration<P extends Provisions, R extends Requirements, C extends z.ZodType> {
+	readonly provides?: P;
+	readonly requires?: R;
+	/** Attributes of `<config>` arrive as strings, its child elements as arrays of such objects under their names. */
+	readonly config: C;
+	/**
+	 * True where requests depend on what earlier requests left behind in memory. When such a component dies, pending
+	 * requests fail with `session_lost`, its stateful clients start over too and all others are told `reset`.
+	 */
+	readonly stateful?: boolean;
+}
+
+/** A component that serves until it is stopped. */
+export interface Service<P extends Provisions = Provisions, R extends Requirements = Requirements, C extends z.ZodType = z.ZodType>
+	extends Declaration<P, R, C> {
+	/** The component is ready, for its clients and for the log, when the promise resolves. */
+	start(startArguments: StartArguments<R, C>): Promise<Running<P, R>> | Running<P, R>;
+}
+
+/** A component that does one job and exits. */
+export interface Tool<R extends Requirements = Requirements, C extends z.ZodType = z.ZodType> extends Declaration<Provisions, R, C> {
+	run(startArguments: StartArguments<R, C>): Promise<ToolResult>;
+}
+
+/** A component as the runtime handles it, its type parameters forgotten. */
+export interface Component {
+	readonly provides: Provisions;
+	readonly requires: Requirements;
+	readonly config: z.ZodType;
+	readonly stateful: boolean;
+	readonly kind: 'service' | 'tool';
+	start?(startArguments: {config: unknown; sessions: Record<string, Client<Session> | undefined>; env: Environment}): Promise<Running<Provisions>>;
+	run?(startArguments: {config: unknown; sessions: Record<string, Client<Session> | undefined>; env: Environment}): Promise<ToolResult>;
+}
+
+export function defineComponent<const P extends Provisions, const R extends Requirements, C extends z.ZodType>(
+	definition: Service<P, R, C>,
+): Component {
+	return {
+		provides: definition.provides ?? {},
+		requires: definition.requires ?? {},
+		config: definition.config,
+		stateful: definition.stateful ?? false,
+		kind: 'service',
+		// The runtime hands in exactly what `requires` and `config` declare: the one place where types are forgotten.
+		start: async startArguments => await definition.start(startArguments as unknown as StartArguments<R, C>) as unknown as Running<Provisions>,
+	};
+}
+
+export function defineTool<const R extends Requirements, C extends z.ZodType>(definition: Tool<R, C>): Component {
+	return {
+		provides: {},
+		requires: definition.requires ?? {},
+		config: definition.config,
+		stateful: false,
+		kind: 'tool',
+		run: async startArguments => definition.run(startArguments as unknown as StartArguments<R, C>),
+	};
+}
