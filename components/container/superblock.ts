@@ -1,0 +1,312 @@
+/**
+ * The superblock: the root of everything, in one of eight slots at the beginning of the medium (format section 2).
+ *
+ * The original leaves the bytes from 3713 on zero. A container with a cipher that the original does not know says so
+ * there, so that each reader refuses what it does not understand:
+ *
+ *     3713  8   magic "CBE ext\0"
+ *     3721  4   version of this extension, 1
+ *     3725  4   number of the cipher (components/sessions/cipher.ts)
+ *     3729 16   container id, random
+ *     3745      zeroes
+ */
+import {cipherOfNumber, ciphers, type CipherName} from '../sessions/cipher.js';
+import type {RootNode} from '../sessions/tree-root.js';
+import type {Generation, KeyId, Pba, Vba} from './addresses.js';
+import {blockSize, dimensionsFault, superblockSlotCount} from './geometry.js';
+
+export const snapshotSlotCount = 48;
+
+/** Slots that snapshots of the user may occupy; two are needed for the current state and the last secured one. */
+export const keptSnapshotCountMax = 46;
+
+/** States by the number on the medium; 0 marks a slot that holds no superblock. */
+export const states = {
+	/** No operation is pending. */
+	normal: 1,
+	/** VBAs below `rekeyingVba` are sealed with the current key, the others with the previous one. */
+	rekeying: 2,
+	/** `resizing` PBAs are still to be added to the virtual block device. */
+	extending_vbd: 3,
+	/** `resizing` PBAs are still to be added to the free tree. */
+	extending_ft: 4,
+} as const;
+
+export type State = keyof typeof states;
+
+export interface Key {
+	/** The block key, encrypted by the trust anchor. */
+	readonly wrapped: Uint8Array;
+	readonly id: KeyId;
+}
+
+export interface Snapshot {
+	readonly root: RootNode;
+	readonly leafCount: number;
+	readonly maxLevel: number;
+	readonly keep: boolean;
+}
+
+export interface PoolRoot {
+	readonly root: RootNode;
+	readonly maxLevel: number;
+	readonly degree: number;
+	readonly leafCount: number;
+}
+
+export interface Superblock {
+	readonly state: State;
+	readonly rekeyingVba: Vba;
+	readonly resizing: {readonly pbaCount: number; readonly leafCount: number};
+	readonly previousKey: Key | undefined;
+	readonly currentKey: Key;
+	/** 48 slots; undefined where no valid snapshot is. */
+	readonly snapshots: ReadonlyArray<Snapshot | undefined>;
+	readonly currentSnapshot: number;
+	readonly lastSecuredGeneration: Generation;
+	readonly degree: number;
+	readonly firstPba: Pba;
+	readonly pbaCount: number;
+	readonly freeTree: PoolRoot;
+	readonly metaTree: PoolRoot;
+	readonly cipher: CipherName;
+	/** Undefined in containers that the original could have made. */
+	readonly containerId: Uint8Array | undefined;
+}
+
+const offsets = {
+	state: 0, rekeyingVba: 1, resizingPbas: 9, resizingLeaves: 17, previousKey: 25, currentKey: 61, snapshots: 97,
+	lastSecuredGeneration: 3553, currentSnapshot: 3561, degree: 3565, firstPba: 3569, pbaCount: 3577, freeTree: 3585, metaTree: 3649,
+	extension: 3713,
+} as const;
+
+const snapshotSize = 72;
+const keyValueLength = 32;
+const extensionMagic = Buffer.from('CBE ext\0', 'latin1');
+const extensionVersion = 1;
+export const containerIdLength = 16;
+
+/** An unused snapshot slot is not all zeroes. */
+const unusedSnapshot = {address: 0xffff_ffff_ffff_ffffn, leafCount: 64n ** 4n, maxLevel: 5, id: 0xffff_ffff} as const;
+
+/** The superblock cannot be understood; the message says which field and why. */
+export class SuperblockError extends Error {
+	override readonly name = 'SuperblockError';
+}
+
+function check(condition: boolean, text: string): asserts condition {
+	if (!condition) {
+		throw new SuperblockError(text);
+	}
+}
+
+function readNumber(view: Buffer, offset: number, what: string): number {
+	const value = view.readBigUInt64LE(offset);
+	check(value <= BigInt(Number.MAX_SAFE_INTEGER), `${what} is ${value}, beyond what a container can hold`);
+	return Number(value);
+}
+
+function readBoolean(view: Buffer, offset: number, what: string): boolean {
+	const value = view[offset];
+	check(value <= 1, `${what} is ${value}, it must be 0 or 1`);
+	return value === 1;
+}
+
+function copy(view: Buffer, offset: number, length: number): Uint8Array {
+	return Uint8Array.from(view.subarray(offset, offset + length));
+}
+
+function decodeKey(view: Buffer, offset: number): Key | undefined {
+	const id = view.readUInt32LE(offset + keyValueLength);
+	return id === 0 ? undefined : {wrapped: copy(view, offset, keyValueLength), id};
+}
+
+function encodeKey(view: Buffer, offset: number, key: Key | undefined): void {
+	if (key) {
+		view.set(key.wrapped, offset);
+		view.writeUInt32LE(key.id, offset + keyValueLength);
+	}
+}
+
+function decodeSnapshot(view: Buffer, slot: number): Snapshot | undefined {
+	const offset = offsets.snapshots + (slot * snapshotSize);
+	if (!readBoolean(view, offset + 60, `the valid flag of snapshot slot ${slot}`)) {
+		return undefined;
+	}
+
+	return {
+		root: {
+			hash: copy(view, offset, 32),
+			address: readNumber(view, offset + 32, `the PBA of snapshot slot ${slot}`),
+			generation: readNumber(view, offset + 40, `the generation of snapshot slot ${slot}`),
+		},
+		leafCount: readNumber(view, offset + 48, `the number of leaves of snapshot slot ${slot}`),
+		maxLevel: view.readUInt32LE(offset + 56),
+		keep: readBoolean(view, offset + 65, `the keep flag of snapshot slot ${slot}`),
+	};
+}
+
+function encodeSnapshot(view: Buffer, slot: number, snapshot: Snapshot | undefined): void {
+	const offset = offsets.snapshots + (slot * snapshotSize);
+	if (snapshot) {
+		view.set(snapshot.root.hash, offset);
+		view.writeBigUInt64LE(BigInt(snapshot.root.address), offset + 32);
+		view.writeBigUInt64LE(BigInt(snapshot.root.generation), offset + 40);
+		view.writeBigUInt64LE(BigInt(snapshot.leafCount), offset + 48);
+		view.writeUInt32LE(snapshot.maxLevel, offset + 56);
+		view[offset + 60] = 1;
+		view[offset + 65] = snapshot.keep ? 1 : 0;
+		return;
+	}
+
+	view.writeBigUInt64LE(unusedSnapshot.address, offset + 32);
+	view.writeBigUInt64LE(unusedSnapshot.address, offset + 40);
+	view.writeBigUInt64LE(unusedSnapshot.leafCount, offset + 48);
+	view.writeUInt32LE(unusedSnapshot.maxLevel, offset + 56);
+	view.writeUInt32LE(unusedSnapshot.id, offset + 61);
+}
+
+function decodePool(view: Buffer, offset: number, what: string): PoolRoot {
+	const root: PoolRoot = {
+		root: {
+			generation: readNumber(view, offset, `the generation of the ${what}`),
+			address: readNumber(view, offset + 8, `the PBA of the ${what}`),
+			hash: copy(view, offset + 16, 32),
+		},
+		maxLevel: view.readUInt32LE(offset + 48),
+		degree: view.readUInt32LE(offset + 52),
+		leafCount: readNumber(view, offset + 56, `the number of leaves of the ${what}`),
+	};
+	const fault = dimensionsFault(root, true);
+	check(fault === undefined, `${what}: ${fault}`);
+	return root;
+}
+
+function encodePool(view: Buffer, offset: number, {root, maxLevel, degree, leafCount}: PoolRoot): void {
+	view.writeBigUInt64LE(BigInt(root.generation), offset);
+	view.writeBigUInt64LE(BigInt(root.address), offset + 8);
+	view.set(root.hash, offset + 16);
+	view.writeUInt32LE(maxLevel, offset + 48);
+	view.writeUInt32LE(degree, offset + 52);
+	view.writeBigUInt64LE(BigInt(leafCount), offset + 56);
+}
+
+function decodeExtension(view: Buffer): {cipher: CipherName; containerId: Uint8Array | undefined} {
+	const area = view.subarray(offsets.extension);
+	if (area.every(byte => byte === 0)) {
+		return {cipher: 'aes-256-cbc-essiv', containerId: undefined};
+	}
+
+	check(area.subarray(0, 8).equals(extensionMagic), 'the superblock carries an extension that this version does not know');
+	const version = area.readUInt32LE(8);
+	check(version === extensionVersion, `the container has format version ${version}, this version reads up to ${extensionVersion}; use a newer one`);
+	const number = area.readUInt32LE(12);
+	const cipher = cipherOfNumber(number);
+	check(cipher !== undefined && number !== 0, `the container uses cipher number ${number}, which this version does not know; use a newer one`);
+	check(area.subarray(32).every(byte => byte === 0), 'the superblock carries an extension that this version does not know');
+	return {cipher, containerId: copy(area, 16, containerIdLength)};
+}
+
+function encodeExtension(view: Buffer, {cipher, containerId}: Superblock): void {
+	if (containerId === undefined) {
+		check(cipher === 'aes-256-cbc-essiv', `a container with cipher ${cipher} needs a container id`);
+		return;
+	}
+
+	const area = view.subarray(offsets.extension);
+	area.set(extensionMagic);
+	area.writeUInt32LE(extensionVersion, 8);
+	area.writeUInt32LE(ciphers[cipher].number, 12);
+	area.set(containerId, 16);
+}
+
+function checkSnapshots({snapshots, currentSnapshot, degree, pbaCount}: Superblock): void {
+	check(currentSnapshot < snapshotSlotCount && snapshots[currentSnapshot] !== undefined, `the current snapshot slot ${currentSnapshot} holds no snapshot`);
+	for (const [slot, snapshot] of snapshots.entries()) {
+		if (snapshot) {
+			const fault = dimensionsFault({...snapshot, degree}, false);
+			check(fault === undefined, `snapshot slot ${slot}: ${fault}`);
+			check(snapshot.root.address < pbaCount, `snapshot slot ${slot} points to PBA ${snapshot.root.address} of ${pbaCount}`);
+		}
+	}
+}
+
+/** True where the slot says that it holds no superblock. */
+export function isUnusedSlot(block: Uint8Array): boolean {
+	return block[0] === 0;
+}
+
+/** Decodes a slot that holds a superblock. @throws SuperblockError */
+export function decodeSuperblock(block: Uint8Array): Superblock {
+	const view = Buffer.from(block.buffer, block.byteOffset, block.byteLength);
+	const stateNumber = view[offsets.state];
+	const state = (Object.keys(states) as State[]).find(name => states[name] === stateNumber);
+	check(state !== undefined, `the state is ${stateNumber}, which this version does not know`);
+	const currentKey = decodeKey(view, offsets.currentKey);
+	check(currentKey !== undefined, 'there is no current key');
+	const superblock: Superblock = {
+		state,
+		rekeyingVba: readNumber(view, offsets.rekeyingVba, 'the rekeying VBA'),
+		resizing: {
+			pbaCount: readNumber(view, offsets.resizingPbas, 'the number of PBAs left to add'),
+			leafCount: readNumber(view, offsets.resizingLeaves, 'the number of added leaves'),
+		},
+		previousKey: decodeKey(view, offsets.previousKey),
+		currentKey,
+		snapshots: Array.from({length: snapshotSlotCount}, (_, slot) => decodeSnapshot(view, slot)),
+		currentSnapshot: view.readUInt32LE(offsets.currentSnapshot),
+		lastSecuredGeneration: readNumber(view, offsets.lastSecuredGeneration, 'the last secured generation'),
+		degree: view.readUInt32LE(offsets.degree),
+		firstPba: readNumber(view, offsets.firstPba, 'the first PBA'),
+		pbaCount: readNumber(view, offsets.pbaCount, 'the number of PBAs'),
+		freeTree: decodePool(view, offsets.freeTree, 'free tree'),
+		metaTree: decodePool(view, offsets.metaTree, 'meta tree'),
+		...decodeExtension(view),
+	};
+	check(superblock.firstPba === 0, `the first PBA is ${superblock.firstPba}, it must be 0`);
+	checkSnapshots(superblock);
+	return superblock;
+}
+
+/** Encodes a superblock into a block of its own. */
+export function encodeSuperblock(superblock: Superblock): Buffer {
+	const view = Buffer.alloc(blockSize);
+	view[offsets.state] = states[superblock.state];
+	view.writeBigUInt64LE(BigInt(superblock.rekeyingVba), offsets.rekeyingVba);
+	view.writeBigUInt64LE(BigInt(superblock.resizing.pbaCount), offsets.resizingPbas);
+	view.writeBigUInt64LE(BigInt(superblock.resizing.leafCount), offsets.resizingLeaves);
+	encodeKey(view, offsets.previousKey, superblock.previousKey);
+	encodeKey(view, offsets.currentKey, superblock.currentKey);
+	for (let slot = 0; slot < snapshotSlotCount; slot++) {
+		encodeSnapshot(view, slot, superblock.snapshots[slot]);
+	}
+
+	view.writeBigUInt64LE(BigInt(superblock.lastSecuredGeneration), offsets.lastSecuredGeneration);
+	view.writeUInt32LE(superblock.currentSnapshot, offsets.currentSnapshot);
+	view.writeUInt32LE(superblock.degree, offsets.degree);
+	view.writeBigUInt64LE(BigInt(superblock.firstPba), offsets.firstPba);
+	view.writeBigUInt64LE(BigInt(superblock.pbaCount), offsets.pbaCount);
+	encodePool(view, offsets.freeTree, superblock.freeTree);
+	encodePool(view, offsets.metaTree, superblock.metaTree);
+	encodeExtension(view, superblock);
+	return view;
+}
+
+/** A slot that holds no superblock, as a fresh container has seven of them. */
+export function encodeUnusedSlot(): Buffer {
+	const view = Buffer.alloc(blockSize);
+	for (let slot = 0; slot < snapshotSlotCount; slot++) {
+		encodeSnapshot(view, slot, undefined);
+	}
+
+	const emptyDegree = 2;
+	view.writeUInt32LE(emptyDegree, offsets.degree);
+	view.writeUInt32LE(emptyDegree, offsets.freeTree + 52);
+	view.writeUInt32LE(emptyDegree, offsets.metaTree + 52);
+	return view;
+}
+
+/** The slot to write after `slot`. */
+export function nextSlot(slot: number): number {
+	return (slot + 1) % superblockSlotCount;
+}
