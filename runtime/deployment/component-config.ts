@@ -1,0 +1,160 @@
+/** A child's `<config>` as plain data, checked by its component's schema; complaints are led back to the line they are about. */
+import {z} from 'zod';
+import type {SourcePosition} from './model.js';
+import type {Problems} from './problem.js';
+import {nearestName} from './suggestion.js';
+import type {XmlElement} from './xml-document.js';
+
+/** Attributes as strings, child elements as arrays of such objects under their names. */
+export function configData(element: XmlElement | undefined): Record<string, unknown> {
+	const entries = new Map<string, unknown>();
+	for (const attribute of element?.attributes.values() ?? []) {
+		entries.set(attribute.name, attribute.value);
+	}
+
+	for (const child of element?.children ?? []) {
+		const earlier = entries.get(child.name);
+		entries.set(child.name, [...(Array.isArray(earlier) ? earlier as unknown[] : []), configData(child)]);
+	}
+
+	return Object.fromEntries(entries);
+}
+
+interface Place {
+	/** The innermost element on the way. */
+	readonly element: XmlElement;
+	readonly position: SourcePosition;
+	/** `attribute "size" of <config>`, `<unix>` and the like. */
+	readonly label: string;
+	/** False where the way leads to something that is not there. */
+	readonly present: boolean;
+}
+
+/** Follows a path of the data back to what was written. */
+function placeOf(root: XmlElement, path: ReadonlyArray<PropertyKey>): Place {
+	let place: Place = {element: root, position: root.position, label: `<${root.name}>`, present: true};
+	for (let index = 0; index < path.length; index++) {
+		const key = String(path[index]);
+		const {element} = place;
+		const named = element.children.filter(child => child.name === key);
+		const attribute = element.attributes.get(key);
+		if (named.length > 0) {
+			const inner = named[typeof path[index + 1] === 'number' ? Number(path[++index]) : 0];
+			place = {element: inner, position: inner.position, label: `<${key}>`, present: true};
+		} else {
+			const position = attribute?.position ?? element.position;
+			return {element, position, label: `attribute "${key}" of <${element.name}>`, present: attribute !== undefined};
+		}
+	}
+
+	return place;
+}
+
+/** Takes the wrappers off a schema that do not change which keys it has. */
+function bare(schema: unknown): unknown {
+	if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodNullable || schema instanceof z.ZodReadonly) {
+		return bare(schema.unwrap());
+	}
+
+	if (schema instanceof z.ZodArray) {
+		return bare(schema.element);
+	}
+
+	return schema instanceof z.ZodPipe ? bare(schema.in) : schema;
+}
+
+function shapeAt(schema: unknown, path: ReadonlyArray<PropertyKey>): Record<string, unknown> {
+	const here = bare(schema);
+	if (!(here instanceof z.ZodObject)) {
+		return {};
+	}
+
+	const keys = path.filter(key => typeof key === 'string');
+	return keys.length === 0 ? here.shape as Record<string, unknown> : shapeAt(here.shape[keys[0]], keys.slice(1));
+}
+
+function isElement(schema: unknown): boolean {
+	let inner = schema;
+	while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault) {
+		inner = inner.unwrap();
+	}
+
+	return inner instanceof z.ZodArray;
+}
+
+/** What an element may hold: `path, create, <unix>`. */
+function listShape(shape: Record<string, unknown>): string {
+	const names = Object.entries(shape).map(([name, schema]) => isElement(schema) ? `<${name}>` : name);
+	return names.length === 0 ? 'it takes nothing' : `it takes ${names.join(', ')}`;
+}
+
+function reportUnknownKey(place: Place, key: string, shape: Record<string, unknown>, binary: string, problems: Problems): void {
+	const attribute = place.element.attributes.get(key);
+	const child = place.element.children.find(candidate => candidate.name === key);
+	const nearest = nearestName(key, Object.keys(shape));
+	problems.report(
+		(attribute ?? child ?? place).position,
+		`unknown ${attribute ? `attribute "${key}"` : `element <${key}>`} of ${place.label} of "${binary}"`,
+		`${nearest === undefined ? '' : `did you mean "${nearest}"? `}${listShape(shape)}`,
+	);
+}
+
+function remedyOf(issue: z.core.$ZodIssue): string {
+	if (issue.code === 'invalid_value') {
+		return `one of ${issue.values.map(value => `"${String(value)}"`).join(', ')} is required`;
+	}
+
+	return issue.message.replace(/^Invalid input: e/, 'e');
+}
+
+function reportIssue(root: XmlElement, schema: z.ZodType, issue: z.core.$ZodIssue, binary: string, problems: Problems): void {
+	const place = placeOf(root, issue.path);
+	if (issue.code === 'unrecognized_keys') {
+		for (const key of issue.keys) {
+			reportUnknownKey(place, key, shapeAt(schema, issue.path), binary, problems);
+		}
+
+		return;
+	}
+
+	const value = place.element.attributes.get(String(issue.path.at(-1)))?.value;
+	if (issue.path.length > 0 && !place.present) {
+		const shape = shapeAt(schema, issue.path.slice(0, -1));
+		const key = String(issue.path.at(-1));
+		const label = isElement(shape[key]) ? `element <${key}>` : place.label;
+		problems.report(place.position, `${label} of "${binary}" is missing`, remedyOf(issue));
+	} else {
+		const shown = value === undefined ? '' : `="${value.slice(0, 64)}"`;
+		problems.report(place.position, `bad value of ${place.label}${shown} of "${binary}"`, remedyOf(issue));
+	}
+}
+
+/** An attribute and an element of one name could not be told apart in the data. */
+function reportNameClashes(element: XmlElement, problems: Problems): void {
+	for (const child of element.children) {
+		if (element.attributes.has(child.name)) {
+			problems.report(child.position, `<${element.name}> has both an attribute and an element "${child.name}"`, 'keep one of them');
+		}
+
+		reportNameClashes(child, problems);
+	}
+}
+
+/** Checks the configuration of `binary`; `start` is where a missing `<config>` is missed. */
+export async function checkConfig(
+	binary: string,
+	schema: z.ZodType,
+	config: XmlElement | undefined,
+	start: SourcePosition,
+	problems: Problems,
+): Promise<Record<string, unknown>> {
+	const root = config ?? {name: 'config', attributes: new Map(), children: [], position: start};
+	reportNameClashes(root, problems);
+	const data = configData(config);
+	const parsed = await schema.safeParseAsync(data);
+	for (const issue of parsed.error?.issues ?? []) {
+		reportIssue(root, schema, issue, binary, problems);
+	}
+
+	return data;
+}

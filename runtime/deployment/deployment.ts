@@ -1,0 +1,227 @@
+/** From a deployment file to a checked `Deployment`. Reading one starts nothing and writes nothing. */
+import {readFileSync} from 'node:fs';
+import {dirname, join} from 'node:path';
+import {fileURLToPath} from 'node:url';
+import type {Component} from '../sdk/component.js';
+import {machineCpus, readAffinitySpace} from './affinity.js';
+import {readInteger} from './attribute-value.js';
+import {projectCatalog, type Catalog} from './catalog.js';
+import {checkConfig} from './component-config.js';
+import {displayPath} from './display-path.js';
+import {LauncherFolders} from './launcher.js';
+import type {Child, Deployment, SourcePosition} from './model.js';
+import {DeploymentError, Problems} from './problem.js';
+import {readRouteRules, readServiceNames} from './route-rule.js';
+import {environmentServices, Routing, type Participant, type PlacedRoute} from './routing.js';
+import {startOrder} from './start-order.js';
+import {priorityLevelsMax, readDefaultRam, readHeartbeat, readStart, type StartNode} from './start-node.js';
+import {suggestName} from './suggestion.js';
+import {threadTerms, type ThreadTerms} from './thread-group.js';
+import {checkRoot, checkVocabulary, deploymentRule} from './vocabulary.js';
+import {childNamed, childrenNamed, parseXml, type XmlElement} from './xml-document.js';
+
+/** What a deployment is checked against. */
+export interface Surroundings {
+	readonly catalog: Catalog;
+	readonly machineCpus: readonly number[];
+	/** Looked through in this order. */
+	readonly launcherFolders: readonly string[];
+}
+
+/** This project on this machine; launchers beside the deployment file come before the project's own. */
+export function surroundingsOf(file: string): Surroundings {
+	return {
+		catalog: projectCatalog(),
+		machineCpus: machineCpus(),
+		launcherFolders: [join(dirname(file), 'config/launcher'), fileURLToPath(new URL('../../../config/launcher', import.meta.url))],
+	};
+}
+
+function readStarts(root: XmlElement, surroundings: Surroundings, problems: Problems): StartNode[] {
+	const context = {
+		priorityLevels: readInteger(root, 'prio_levels', {min: 1, max: priorityLevelsMax}, problems)?.value ?? 1,
+		affinitySpace: readAffinitySpace(childNamed(root, 'affinity-space'), surroundings.machineCpus, problems),
+		machineCpus: surroundings.machineCpus,
+		launchers: new LauncherFolders(surroundings.launcherFolders),
+		problems,
+	};
+	const nodes = new Map<string, StartNode>();
+	for (const start of childrenNamed(root, 'start')) {
+		const node = readStart(start, context);
+		const earlier = node && nodes.get(node.name);
+		if (earlier) {
+			problems.report(node.position, `a second child "${node.name}"`, `choose another name; the first is in line ${earlier.position.line}`);
+		} else if (node) {
+			nodes.set(node.name, node);
+		}
+	}
+
+	return [...nodes.values()];
+}
+
+async function loadComponent(node: StartNode, catalog: Catalog, problems: Problems): Promise<Component | undefined> {
+	const {binary} = node;
+	if (!binary) {
+		return undefined;
+	}
+
+	if (!catalog.binaries.includes(binary.value)) {
+		problems.report(binary.position, `there is no binary "${binary.value}"`, suggestName(binary.value, catalog.binaries, 'binaries'));
+		return undefined;
+	}
+
+	try {
+		return await catalog.load(binary.value);
+	} catch (error) {
+		const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
+		problems.report(binary.position, `binary "${binary.value}" cannot be loaded: ${reason}`, 'mend or rebuild the component (npm run build)');
+		return undefined;
+	}
+}
+
+async function loadParticipants(nodes: readonly StartNode[], catalog: Catalog, problems: Problems): Promise<Map<string, Participant>> {
+	const participants = new Map<string, Participant>();
+	for (const node of nodes) {
+		// eslint-disable-next-line no-await-in-loop -- problems are to be found in the file's order
+		participants.set(node.name, {node, component: await loadComponent(node, catalog, problems)});
+	}
+
+	return participants;
+}
+
+function readParentServices(root: XmlElement, problems: Problems): Set<string> {
+	const names = readServiceNames(childNamed(root, 'parent-provides'), problems);
+	for (const {value, position} of names) {
+		if (!environmentServices.includes(value)) {
+			problems.report(position, `the parent cannot provide "${value}"`, suggestName(value, environmentServices, 'services of the parent'));
+		}
+	}
+
+	return new Set(names.map(({value}) => value));
+}
+
+async function resolveRoutes(
+	root: XmlElement,
+	participants: ReadonlyMap<string, Participant>,
+	catalog: Catalog,
+	problems: Problems,
+): Promise<Map<string, PlacedRoute[]>> {
+	const components = [...participants.values()].flatMap(({component}) => component ? [component] : []);
+	const own = components.flatMap(component => Object.values(component.provides).map(session => session.name));
+	return new Routing({
+		participants,
+		defaultRules: readRouteRules(childNamed(root, 'default-route'), problems),
+		parentServices: readParentServices(root, problems),
+		knownServices: new Set([...environmentServices, ...await catalog.serviceNames(), ...own]),
+		problems,
+	}).resolve();
+}
+
+function checkTool({group, name}: StartNode, component: Component, problems: Problems): void {
+	if (component.kind === 'tool' && group) {
+		problems.report(group.position, `child "${name}" is a tool and cannot share a thread`, 'remove the attribute "colocate"');
+	}
+}
+
+interface Defaults {
+	readonly ramQuantum: number | undefined;
+	readonly heartbeatMs: number | undefined;
+}
+
+/** Children that have come this far without a problem; undefined where the binary is not known. */
+async function makeChild(
+	{node, component}: Participant,
+	terms: ThreadTerms,
+	routes: readonly PlacedRoute[],
+	defaults: Defaults,
+	catalog: Catalog,
+	problems: Problems,
+): Promise<Child | undefined> {
+	if (!component || !node.binary) {
+		return undefined;
+	}
+
+	checkTool(node, component, problems);
+	const binary = node.binary.value;
+	const config = await checkConfig(binary, component.config, node.config, node.position, problems);
+	const ramQuantum = node.ramQuantum?.value ?? defaults.ramQuantum;
+	if (ramQuantum === undefined) {
+		problems.report(node.position, `child "${node.name}" has no RAM quantum`, 'add <resource name="RAM" quantum="64M"/>, or <default ram="64M"/> for all children');
+		return undefined;
+	}
+
+	const heartbeatMs = terms.heartbeatMs ?? defaults.heartbeatMs;
+	return {
+		name: node.name,
+		binary,
+		modulePath: catalog.modulePath(binary),
+		component: {kind: component.kind, stateful: component.stateful, provides: component.provides, requires: component.requires},
+		config,
+		priority: terms.priority,
+		ramQuantum,
+		cpus: terms.cpus,
+		group: terms.group,
+		routes: routes.map(({position: _, ...route}) => route),
+		heartbeat: heartbeatMs === undefined ? undefined : {rateMs: heartbeatMs},
+		exitPropagate: node.exitPropagate,
+		position: node.position,
+	};
+}
+
+async function check(root: XmlElement, file: string, surroundings: Surroundings, problems: Problems): Promise<Deployment> {
+	checkVocabulary(root, deploymentRule, problems);
+	const {catalog} = surroundings;
+	const nodes = readStarts(root, surroundings, problems);
+	const participants = await loadParticipants(nodes, catalog, problems);
+	const terms = threadTerms(nodes, problems);
+	const routes = await resolveRoutes(root, participants, catalog, problems);
+	const defaults = {
+		ramQuantum: readDefaultRam(childNamed(root, 'default'), problems)?.value,
+		heartbeatMs: readHeartbeat(childNamed(root, 'heartbeat'), problems)?.value,
+	};
+	const children: Child[] = [];
+	for (const name of startOrder(routes, problems)) {
+		const participant = participants.get(name);
+		const childTerms = terms.get(name);
+		// eslint-disable-next-line no-await-in-loop -- problems are to be found in a fixed order
+		const child = participant && childTerms && await makeChild(participant, childTerms, routes.get(name) ?? [], defaults, catalog, problems);
+		if (child) {
+			children.push(child);
+		}
+	}
+
+	if (nodes.length === 0) {
+		problems.report(root.position, 'nothing is started', 'add a <start name="…">');
+	}
+
+	return {file, children};
+}
+
+function readBytes(file: string, position: SourcePosition, problems: Problems): Uint8Array | undefined {
+	try {
+		return readFileSync(file);
+	} catch (error) {
+		const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+		problems.report(position, `the file cannot be read (${code})`, 'name an existing deployment file');
+		return undefined;
+	}
+}
+
+/** Reads and checks `file`; throws a `DeploymentError` that lists every problem. */
+export async function loadDeployment(file: string, surroundings: Surroundings = surroundingsOf(file)): Promise<Deployment> {
+	const problems = new Problems();
+	const shownFile = displayPath(file);
+	const bytes = readBytes(file, {file: shownFile, line: 1, column: 1}, problems);
+	const root = bytes && parseXml(shownFile, bytes, problems);
+	const deployment = root && checkRoot(root, 'config', problems) ? await check(root, file, surroundings, problems) : undefined;
+	if (!deployment || problems.count > 0) {
+		throw new DeploymentError(problems.sorted());
+	}
+
+	return deployment;
+}
+
+/** What `runtime start` starts: tools wait for `runtime run`, but for one with whose exit the runtime is to end. */
+export function servingPart(deployment: Deployment): Deployment {
+	return {...deployment, children: deployment.children.filter(child => child.component.kind === 'service' || child.exitPropagate)};
+}

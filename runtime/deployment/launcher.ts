@@ -1,0 +1,49 @@
+/** Launchers: what several deployments start alike, in files of their own named `config/launcher/NAME.xml`. */
+import {existsSync, readdirSync, readFileSync} from 'node:fs';
+import {join} from 'node:path';
+import {displayPath} from './display-path.js';
+import type {SourcePosition} from './model.js';
+import type {Problems} from './problem.js';
+import {suggestName} from './suggestion.js';
+import {checkRoot, checkVocabulary, launcherRule} from './vocabulary.js';
+import {parseXml, type XmlElement} from './xml-document.js';
+
+/** Launchers in the order of these folders; the first file of a name counts. */
+export class LauncherFolders {
+	readonly #folders: readonly string[];
+	readonly #read = new Map<string, XmlElement | undefined>();
+
+	constructor(folders: readonly string[]) {
+		this.#folders = folders;
+	}
+
+	names(): string[] {
+		const files = this.#folders.filter(folder => existsSync(folder)).flatMap(folder => readdirSync(folder));
+		return [...new Set(files.filter(file => file.endsWith('.xml')).map(file => file.slice(0, -'.xml'.length)))].sort();
+	}
+
+	/** The checked root element of launcher `name`; undefined, with a problem at `position`, where there is none. */
+	find(name: string, position: SourcePosition, problems: Problems): XmlElement | undefined {
+		const path = this.#folders.map(folder => join(folder, `${name}.xml`)).find(candidate => existsSync(candidate));
+		if (path === undefined) {
+			problems.report(position, `there is no launcher "${name}"`, suggestName(name, this.names(), 'launchers'));
+			return undefined;
+		}
+
+		if (!this.#read.has(path)) {
+			this.#read.set(path, this.#readFile(path, problems));
+		}
+
+		return this.#read.get(path);
+	}
+
+	#readFile(path: string, problems: Problems): XmlElement | undefined {
+		const root = parseXml(displayPath(path), readFileSync(path), problems);
+		if (!root || !checkRoot(root, 'launcher', problems)) {
+			return undefined;
+		}
+
+		checkVocabulary(root, launcherRule, problems);
+		return root;
+	}
+}

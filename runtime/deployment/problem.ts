@@ -1,0 +1,47 @@
+/** What is wrong with a deployment file, where, and what would be right. All problems of a file are reported at once. */
+import type {SourcePosition} from './model.js';
+
+export interface Problem {
+	readonly position: SourcePosition;
+	readonly what: string;
+	/** What would be right. */
+	readonly remedy: string;
+}
+
+export function formatProblem({position, what, remedy}: Problem): string {
+	return `${position.file}:${position.line}:${position.column}: error: ${what}; ${remedy}`;
+}
+
+function comparePositions(a: SourcePosition, b: SourcePosition): number {
+	return a.line - b.line || a.column - b.column;
+}
+
+/** Collects problems; checks go on after one, so that a user sees them all. */
+export class Problems {
+	readonly #problems: Problem[] = [];
+
+	report(position: SourcePosition, what: string, remedy: string): void {
+		this.#problems.push({position, what, remedy});
+	}
+
+	get count(): number {
+		return this.#problems.length;
+	}
+
+	/** File by file in the order of their first problem, then from top to bottom; a problem found twice is listed once. */
+	sorted(): Problem[] {
+		const files = [...new Set(this.#problems.map(problem => problem.position.file))];
+		const unique = new Map(this.#problems.map(problem => [formatProblem(problem), problem]));
+		return [...unique.values()].sort((a, b) =>
+			files.indexOf(a.position.file) - files.indexOf(b.position.file) || comparePositions(a.position, b.position));
+	}
+}
+
+/** The deployment cannot be started. Its message is one line per problem. */
+export class DeploymentError extends Error {
+	override readonly name = 'DeploymentError';
+
+	constructor(readonly problems: readonly Problem[]) {
+		super(problems.map(problem => formatProblem(problem)).join('\n'));
+	}
+}
