@@ -86,6 +86,13 @@ export interface Running<P extends Provisions, R extends Requirements = Requirem
 	readonly interrupted?: {readonly [K in keyof R]?: (how: 'restarted' | 'reset') => Promise<void> | void};
 	/** Values for `runtime status`, beside what the runtime itself counts. Never secrets. */
 	status?(): Record<string, string | number>;
+	/** How to use what the component offers to the outside, one shell command each; printed once everything is ready. */
+	hints?(): string[];
+}
+
+/** A component cannot start for a reason that its user can mend; the message is all that is shown. */
+export class StartError extends Error {
+	override readonly name = 'StartError';
 }
 
 export interface ToolResult {

@@ -1,0 +1,249 @@
+/**
+ * The client's end of a session to another thread. Calls stay here until they are answered, so that a stateless server
+ * that was restarted can be sent them again; where it cannot come back they fail with `session_lost`. None is forgotten.
+ */
+import type {MessagePort} from 'node:worker_threads';
+import type {Lease} from '../sdk/component.js';
+import {SessionError, type Client, type Session, type SessionErrorDetail} from '../sdk/session.js';
+import {isShared} from './arena.js';
+import {BatchPort} from './batch-port.js';
+import {LeasePool} from './lease-pool.js';
+import {fromWire, payloadLength, toWire, wireOperations, type WireOperation} from './wire.js';
+
+/** Calls of one session that its server has not answered yet; more wait at the client. */
+const callsInFlightMax = 1024;
+/** Calls that may wait at the client of one session. A client that makes more has a bug. */
+const callsWaitingMax = 65_536;
+/** Memory of one thread for payload that its components did not lease; calls wait for it in order. */
+const copyMemory = 64 * 2 ** 20;
+
+const copies = new LeasePool(copyMemory);
+
+export const answered = 0;
+export const refused = 1;
+
+type Message = Record<string, unknown>;
+
+interface Call {
+	readonly operation: WireOperation;
+	readonly request: Message;
+	readonly resolve: (reply: unknown) => void;
+	readonly reject: (error: unknown) => void;
+}
+
+type State =
+	/** The server is there. */
+	| 'connected'
+	/** The server is being restarted; calls are kept for it. */
+	| 'interrupted'
+	/** The server died with what the client had told it; calls fail until the client is connected anew. */
+	| 'lost';
+
+export interface ClientEndOptions {
+	readonly session: Session;
+	readonly server: string;
+	/** The server broke the contract with a reply: it has to die. */
+	onBadReply(reason: string): void;
+}
+
+function isPlain(request: Message, operation: WireOperation): boolean {
+	for (const {name, mark} of operation.requestBulk) {
+		const value = request[name];
+		if (mark.shape === 'segments') {
+			for (const part of value as Uint8Array[]) {
+				if (part.length > 0 && !isShared(part)) {
+					return true;
+				}
+			}
+		} else if ((value as Uint8Array).length > 0 && !isShared(value as Uint8Array)) {
+			return true;
+		}
+	}
+
+	return false;
+}
+
+/** A request whose payload was moved to shared memory, and how to bring results back. */
+class CopiedRequest {
+	readonly request: Message;
+	readonly #lease: Lease;
+	readonly #results: Array<{from: Buffer; to: Uint8Array}> = [];
+	#usedBytes = 0;
+
+	constructor(request: Message, operation: WireOperation, lease: Lease) {
+		this.#lease = lease;
+		this.request = {...request};
+		for (const {name, mark} of operation.requestBulk) {
+			if (mark.shape === 'segments') {
+				this.request[name] = (request[name] as Uint8Array[]).map(part => this.#copy(part, mark.direction === 'out'));
+			} else {
+				this.request[name] = this.#copy(request[name] as Uint8Array, mark.shape === 'buffer' && mark.direction === 'out');
+			}
+		}
+	}
+
+	bringBack(): void {
+		for (const {from, to} of this.#results) {
+			to.set(from);
+		}
+	}
+
+	release(): void {
+		this.#lease.release();
+	}
+
+	#copy(part: Uint8Array, isResult: boolean): Uint8Array {
+		const copy = this.#lease.bytes.subarray(this.#usedBytes, this.#usedBytes + part.length);
+		this.#usedBytes += part.length;
+		if (isResult) {
+			this.#results.push({from: copy, to: part});
+		} else {
+			copy.set(part);
+		}
+
+		return copy;
+	}
+}
+
+export class ClientEnd {
+	readonly #session: Session;
+	readonly #server: string;
+	readonly #operations: readonly WireOperation[];
+	readonly #onBadReply: (reason: string) => void;
+	readonly #unanswered = new Map<number, Call>();
+	#waiting: Call[] = [];
+	#port: BatchPort | undefined;
+	#state: State = 'interrupted';
+	#lastNumber = 0;
+
+	constructor({session, server, onBadReply}: ClientEndOptions) {
+		this.#session = session;
+		this.#server = server;
+		this.#operations = wireOperations(session);
+		this.#onBadReply = onBadReply;
+	}
+
+	/** The functions that the component calls. A request belongs to its call until that is answered. */
+	client(): Client<Session> {
+		const client: Record<string, (request: Message) => Promise<unknown>> = {};
+		for (const [index, name] of this.#session.opNames.entries()) {
+			const operation = this.#operations[index];
+			client[name] = async request => isPlain(request, operation) ? this.#callWithCopies(operation, request) : this.#call(operation, request);
+		}
+
+		return client as unknown as Client<Session>;
+	}
+
+	/** Connects to a server instance, and sends it whatever has not been answered. */
+	connect(port: MessagePort): void {
+		this.#port?.close();
+		this.#port = new BatchPort(port, (number, kind, content) => {
+			this.#receive(number, kind, content);
+		});
+		this.#state = 'connected';
+		for (const [number, call] of this.#unanswered) {
+			this.#send(number, call);
+		}
+
+		this.#admitWaiting();
+	}
+
+	/** The server is gone. `lost`: so is what it knew, hence every call fails until the next `connect`. */
+	disconnect(lost: boolean): void {
+		this.#port?.close();
+		this.#port = undefined;
+		this.#state = lost ? 'lost' : 'interrupted';
+		if (lost) {
+			const calls = [...this.#unanswered.values(), ...this.#waiting];
+			this.#unanswered.clear();
+			this.#waiting = [];
+			for (const call of calls) {
+				call.reject(this.#lostError());
+			}
+		}
+	}
+
+	#lostError(): SessionError {
+		return new SessionError('session_lost', `the session ${this.#session.name} to "${this.#server}" was lost`);
+	}
+
+	async #callWithCopies(operation: WireOperation, request: Message): Promise<unknown> {
+		const copied = new CopiedRequest(request, operation, await copies.leaseWhenFree(payloadLength(operation.requestBulk, request)));
+		try {
+			const reply = await this.#call(operation, copied.request);
+			copied.bringBack();
+			return reply;
+		} finally {
+			copied.release();
+		}
+	}
+
+	#call(operation: WireOperation, request: Message): Promise<unknown> {
+		return new Promise((resolve, reject) => {
+			const call = {operation, request, resolve, reject};
+			if (this.#state === 'lost') {
+				reject(this.#lostError());
+			} else if (this.#unanswered.size < callsInFlightMax) {
+				this.#admit(call);
+			} else if (this.#waiting.length < callsWaitingMax) {
+				this.#waiting.push(call);
+			} else {
+				reject(new RangeError(`more than ${callsWaitingMax} calls wait for "${this.#server}"`));
+			}
+		});
+	}
+
+	#admit(call: Call): void {
+		const number = ++this.#lastNumber;
+		this.#unanswered.set(number, call);
+		if (this.#state === 'connected') {
+			this.#send(number, call);
+		}
+	}
+
+	#admitWaiting(): void {
+		while (this.#waiting.length > 0 && this.#unanswered.size < callsInFlightMax) {
+			this.#admit(this.#waiting.shift()!);
+		}
+	}
+
+	#send(number: number, {operation, request, reject}: Call): void {
+		const port = this.#port!;
+		try {
+			port.send(number, operation.index, toWire(operation.requestFields, request, port.link));
+		} catch (error) {
+			this.#unanswered.delete(number);
+			reject(error);
+		}
+	}
+
+	#receive(number: number, kind: number, content: unknown[]): void {
+		const call = this.#unanswered.get(number);
+		if (!call) {
+			return;
+		}
+
+		this.#unanswered.delete(number);
+		if (kind === refused) {
+			const [code, message, detail] = content as [string, string, SessionErrorDetail];
+			call.reject(new SessionError(code, message, detail));
+		} else {
+			this.#resolve(call, content);
+		}
+
+		if (this.#waiting.length > 0) {
+			this.#admitWaiting();
+		}
+	}
+
+	#resolve({operation, resolve, reject}: Call, content: unknown[]): void {
+		const parsed = operation.reply.safeParse(fromWire(operation.replyFields, content, this.#port!.link));
+		if (parsed.success) {
+			resolve(parsed.data);
+			return;
+		}
+
+		this.#onBadReply(`its reply to ${operation.title} does not fit the contract: ${parsed.error.issues.map(issue => `${issue.path.join('.')} ${issue.message}`).join('; ')}`);
+		reject(this.#lostError());
+	}
+}

@@ -1,0 +1,14 @@
+/** The one codec: what travels between threads beside payload, as MessagePack. */
+import {Packr} from 'msgpackr';
+
+const packr = new Packr({useRecords: false, copyBuffers: true});
+
+/** The result owns its memory: `pack` itself returns a view of a large buffer that it uses again. */
+export function encode(values: readonly unknown[]): Uint8Array {
+	return new Uint8Array(packr.pack(values));
+}
+
+/** Byte strings in the result are copies (`copyBuffers`), so none keeps the message alive. */
+export function decode(message: Uint8Array): unknown[] {
+	return packr.unpack(message) as unknown[];
+}

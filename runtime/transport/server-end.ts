@@ -1,0 +1,132 @@
+/** The server's end of a session to another thread: checks requests, runs their handlers, sends replies. */
+import type {MessagePort} from 'node:worker_threads';
+import {SessionError, isSessionError, type ClientContext, type Handlers, type Session} from '../sdk/session.js';
+import {BatchPort} from './batch-port.js';
+import {answered, refused} from './client-end.js';
+import type {BugHandler} from './local.js';
+import {fromWire, payloadLength, toWire, wireOperations, type WireOperation} from './wire.js';
+
+type Handler = (request: unknown, context: ClientContext) => unknown;
+
+export interface ServerEndOptions {
+	readonly session: Session;
+	readonly handlers: Handlers<Session>;
+	readonly context: ClientContext;
+	/** A handler threw what is no error of its contract: the component has to die. */
+	onBug: BugHandler;
+	/** Counts a finished request and its payload. */
+	count(byteLength: number): void;
+}
+
+export class ServerEnd {
+	readonly #session: Session;
+	readonly #operations: readonly WireOperation[];
+	readonly #handlers: readonly Handler[];
+	readonly #context: ClientContext;
+	readonly #onBug: BugHandler;
+	readonly #count: (byteLength: number) => void;
+	readonly #port: BatchPort;
+	#runningCount = 0;
+	#onIdle: (() => void) | undefined;
+
+	constructor(port: MessagePort, {session, handlers, context, onBug, count}: ServerEndOptions) {
+		this.#session = session;
+		this.#operations = wireOperations(session);
+		this.#handlers = session.opNames.map(name => (handlers as unknown as Record<string, Handler>)[name]);
+		this.#context = context;
+		this.#onBug = onBug;
+		this.#count = count;
+		this.#port = new BatchPort(port, (number, kind, content) => {
+			this.#serve(number, kind, content);
+		});
+	}
+
+	/** Accepts nothing more; resolves when the handlers that still run for this client have ended. */
+	async close(): Promise<void> {
+		this.#port.close();
+		if (this.#runningCount > 0) {
+			await new Promise<void>(resolve => {
+				this.#onIdle = resolve;
+			});
+		}
+	}
+
+	#serve(number: number, kind: number, content: unknown[]): void {
+		if (this.#port.closed) {
+			return;
+		}
+
+		const operation = this.#operations[kind];
+		const parsed = operation.request.safeParse(fromWire(operation.requestFields, content, this.#port.link));
+		if (!parsed.success) {
+			const issues = parsed.error.issues.map(issue => `${issue.path.join('.')} ${issue.message}`);
+			this.#refuse(number, new SessionError('bad_request', `${operation.title}: ${issues.join('; ')}`));
+			return;
+		}
+
+		this.#runningCount++;
+		const request = parsed.data as Record<string, unknown>;
+		try {
+			const reply = this.#handlers[kind](request, this.#context);
+			if (reply instanceof Promise) {
+				this.#finishLater(number, operation, request, reply);
+			} else {
+				this.#finish(number, operation, request, reply);
+			}
+		} catch (error) {
+			this.#fail(number, error);
+		}
+	}
+
+	#finishLater(number: number, operation: WireOperation, request: Record<string, unknown>, reply: Promise<unknown>): void {
+		reply.then(
+			value => {
+				this.#finish(number, operation, request, value);
+			},
+			(error: unknown) => {
+				this.#fail(number, error);
+			},
+		);
+	}
+
+	#finish(number: number, operation: WireOperation, request: Record<string, unknown>, reply: unknown): void {
+		this.#count(payloadLength(operation.requestBulk, request));
+		if (!this.#port.closed) {
+			try {
+				this.#port.send(number, answered, toWire(operation.replyFields, reply as Record<string, unknown>, this.#port.link));
+			} catch (error) {
+				this.#onBug(error);
+			}
+		}
+
+		this.#ended();
+	}
+
+	#fail(number: number, error: unknown): void {
+		this.#count(0);
+		if (isSessionError(error) && this.#mayAnswer(error.code)) {
+			this.#refuse(number, error);
+		} else {
+			this.#onBug(error);
+		}
+
+		this.#ended();
+	}
+
+	#mayAnswer(code: string): boolean {
+		return code === 'session_lost' || code === 'bad_request' || this.#session.errors.includes(code);
+	}
+
+	#refuse(number: number, {code, message, detail}: SessionError): void {
+		if (!this.#port.closed) {
+			this.#port.send(number, refused, [code, message, detail]);
+		}
+	}
+
+	#ended(): void {
+		this.#runningCount--;
+		if (this.#runningCount === 0) {
+			this.#onIdle?.();
+		}
+	}
+}
