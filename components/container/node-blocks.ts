@@ -112,6 +112,14 @@ export class NodeBlocks {
 		return this.#read64((frame * wordsPerBlock) + (index * wordsPerNode) + type2.allocGeneration);
 	}
 
+	poolFreeGeneration(frame: Frame, index: NodeIndex): Generation {
+		return this.#read64((frame * wordsPerBlock) + (index * wordsPerNode) + type2.freeGeneration);
+	}
+
+	isPoolEntryReserved(frame: Frame, index: NodeIndex): boolean {
+		return (this.#words[(frame * wordsPerBlock) + (index * wordsPerNode) + type2.reserved] & 0xff) !== 0;
+	}
+
 	setPoolEntry(frame: Frame, index: NodeIndex, entry: PoolEntry): void {
 		const word = (frame * wordsPerBlock) + (index * wordsPerNode);
 		this.#words.fill(0, word, word + wordsPerNode);

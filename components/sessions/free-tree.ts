@@ -11,7 +11,7 @@ const Horizon = z.strictObject({
 	/** Everything written now carries this generation. */
 	currentGeneration: Generation,
 	lastSecuredGeneration: Generation,
-	/** Generations of all valid snapshots but the current one. */
+	/** Generations of the kept snapshots. (The last secured state is protected by its generation alone.) */
 	snapshotGenerations: z.array(Generation),
 });
 
@@ -40,10 +40,12 @@ export const freeTree = defineSession('free_tree', {
 		}),
 		/** Undoes exchanges of the current generation whose new blocks were never used: `leaves` get `addresses` back. */
 		restore: op({request: z.strictObject({leaves: numbers(), addresses: numbers()})}),
-		/** Labels and stores every changed block of both trees, lowest level first. The trees stay open. */
+		/** Labels and stores every changed block of both trees, lowest level first, and replies with their roots. */
 		store: op({reply: z.strictObject({freeTree: TreeRoot, metaTree: TreeRoot, storedBlockCount: z.number().int().nonnegative()})}),
-		/** A securing has begun or ended: what may be handed out changes. */
-		advance: op({request: Horizon}),
+		/** What is exchanged from now on carries this generation. Everything changed must have been stored. */
+		begin: op({request: z.strictObject({currentGeneration: Generation})}),
+		/** A state has been secured or a snapshot discarded: more may be handed out from now on. */
+		advance: op({request: z.strictObject({lastSecuredGeneration: Generation, snapshotGenerations: z.array(Generation)})}),
 		/** Counts the pool: how many blocks there are, how many could be handed out now, how many older snapshots hold. */
 		usage: op({
 			reply: z.strictObject({

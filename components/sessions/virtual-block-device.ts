@@ -10,6 +10,9 @@ const Keys = z.strictObject({
 	rekeyingVba: z.number().int().nonnegative(),
 });
 
+/** Most blocks of one write: 1 MiB, so that one request never needs more of the pool than a small pool can give. */
+export const writeBlockCountMax = 256;
+
 const blockErrors = ['out_of_range', 'device_failed', 'no_space', 'integrity'] as const;
 
 export const virtualBlockDevice = defineSession('virtual_block_device', {
@@ -19,17 +22,21 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		open: op({request: z.strictObject({tree: TreeRoot, keys: Keys, currentGeneration: Generation})}),
 		/** Reads `extents` (pairs of first VBA and number of blocks) of the current tree into `data`. */
 		read: op({request: z.strictObject({extents: numbers(), data: bulk('out')})}),
-		/** Writes `data` to `extents` of the current tree. On `no_space` a part of the blocks may have been written. */
+		/**
+		 * Writes `data` to `extents` of the current tree, at most `writeBlockCountMax` blocks. `no_space` means: not before
+		 * the state is secured, perhaps not even then; a part of the blocks may have been written.
+		 */
 		write: op({request: z.strictObject({extents: numbers(), data: bulk('in')})}),
 		/** Reads from the tree of a snapshot, given by its root. */
 		read_snapshot: op({request: z.strictObject({tree: TreeRoot, extents: numbers(), data: bulk('out')})}),
 		/**
-		 * Waits for running writes, labels and stores every changed inner block, lowest level first, and replies with the
-		 * tree as it now stands. Everything written later carries `nextGeneration`.
+		 * Waits for running writes, then labels and stores every changed inner block of the current tree and of the pool
+		 * trees, lowest level first, and replies with the trees as they now stand: one consistent state. Everything
+		 * written later carries `nextGeneration`.
 		 */
 		store: op({
 			request: z.strictObject({nextGeneration: Generation}),
-			reply: z.strictObject({tree: TreeRoot, storedBlockCount: z.number().int().nonnegative()}),
+			reply: z.strictObject({tree: TreeRoot, freeTree: TreeRoot, metaTree: TreeRoot, storedBlockCount: z.number().int().nonnegative()}),
 		}),
 	},
 });

@@ -1,0 +1,111 @@
+/**
+ * cache: inner blocks of the trees in memory shared with its clients.
+ *
+ * Guarantee: a frame that `load` did not report as mismatched holds exactly the block whose label the client gave.
+ */
+import {z} from 'zod';
+import {defineComponent} from '../../runtime/sdk/component.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+import {extentsOf} from '../container/extents.js';
+import {blockSize} from '../container/geometry.js';
+import {labelOf, labelsOf} from '../container/label.js';
+import {byteSize} from '../container/size-config.js';
+import {Turn} from '../container/turn.js';
+import {block} from '../sessions/block.js';
+import {cache} from '../sessions/cache.js';
+import {SharedFrames} from './shared-frames.js';
+
+/** Blocks per request to the medium: 1 MiB. */
+const transferBlockCount = 256;
+
+export default defineComponent({
+	provides: {cache},
+	requires: {block},
+	stateful: true,
+	config: z.strictObject({
+		/** Memory for all clients together, e.g. 48M. */
+		size: byteSize().default(48 * 2 ** 20),
+	}),
+	start({config, sessions, env}) {
+		const clientCount = Math.max(1, env.clientCount('cache'));
+		const frameCount = Math.floor(config.size / blockSize / clientCount);
+		const frames = new SharedFrames(frameCount, env);
+		const transfer = env.lease(transferBlockCount * blockSize);
+		// The transfer buffer serves one request at a time.
+		const transferTurn = new Turn();
+		let loadedCount = 0;
+		let storedCount = 0;
+
+		async function onMedium(job: () => Promise<unknown>): Promise<void> {
+			try {
+				await job();
+			} catch (error) {
+				if (error instanceof SessionError && error.code === 'no_space') {
+					throw error;
+				}
+
+				throw new SessionError('device_failed', error instanceof Error ? error.message : String(error));
+			}
+		}
+
+		return {
+			provides: {
+				cache: {
+					attach: (_request, {session}) => ({memory: frames.of(session), frameCount}),
+					async load({frames: targets, addresses, labels}, {session}) {
+						const memory = frames.checked(session, targets, addresses);
+						const mismatched: number[] = [];
+						for (let first = 0; first < targets.length; first += transferBlockCount) {
+							const part = addresses.slice(first, first + transferBlockCount);
+							await transferTurn.take(async () => {
+								const data = transfer.bytes.subarray(0, part.length * blockSize);
+								await onMedium(async () => sessions.block.read({extents: extentsOf(part), data}));
+								for (let i = 0; i < part.length; i++) {
+									const content = data.subarray(i * blockSize, (i + 1) * blockSize);
+									const target = targets[first + i] * blockSize;
+									const label = labelOf(content);
+									if (label.equals(labels.subarray((first + i) * label.length, (first + i + 1) * label.length))) {
+										memory.set(content, target);
+									} else {
+										memory.fill(0, target, target + blockSize);
+										mismatched.push(first + i);
+									}
+								}
+							});
+						}
+
+						loadedCount += targets.length;
+						return {mismatched};
+					},
+					async store({frames: sources, addresses}, {session}) {
+						const memory = frames.checked(session, sources, addresses);
+						const labels = labelsOf(memory, sources);
+						for (let first = 0; first < sources.length; first += transferBlockCount) {
+							const part = addresses.slice(first, first + transferBlockCount);
+							await transferTurn.take(async () => {
+								const data = transfer.bytes.subarray(0, part.length * blockSize);
+								for (let i = 0; i < part.length; i++) {
+									const source = sources[first + i] * blockSize;
+									data.set(memory.subarray(source, source + blockSize), i * blockSize);
+								}
+
+								await onMedium(async () => sessions.block.write({extents: extentsOf(part), data}));
+							});
+						}
+
+						storedCount += sources.length;
+						return {labels};
+					},
+				},
+			},
+			clientGone(_service, session) {
+				frames.drop(session);
+			},
+			async stop() {
+				await transferTurn.idle();
+				transfer.release();
+			},
+			status: () => ({frames: frameCount * clientCount, loaded_blocks: loadedCount, stored_blocks: storedCount}),
+		};
+	},
+});

@@ -1,0 +1,125 @@
+/**
+ * A hash tree whose inner blocks are held in memory: the way from the root to a leaf, and copy-on-write along it
+ * (format sections 3 and 4). All of it is synchronous; what is not held is named so that the caller can load it.
+ */
+import type {TreeRoot} from '../sessions/tree-root.js';
+import type {Frame, Generation, Level, Pba, Vba} from './addresses.js';
+import {Geometry, nodesPerBlock} from './geometry.js';
+import type {HeldBlocks, RootMark, WantedBlock} from './held-blocks.js';
+
+/** Frames on the way to a leaf by level: `path[1]` holds the leaf's node, `path[maxLevel]` is the root block. */
+export type Path = Frame[];
+
+/** A walk that was repeated this often and still misses blocks has a cache that is too small for it. */
+const loadRoundMax = 1000;
+
+export class HashTree {
+	readonly geometry: Geometry;
+	readonly #held: HeldBlocks;
+	readonly #mark: RootMark;
+	#address: Pba;
+	#generation: Generation;
+	#hash: Uint8Array;
+
+	constructor(held: HeldBlocks, tree: TreeRoot, mark: RootMark) {
+		this.geometry = new Geometry(tree);
+		this.#held = held;
+		this.#mark = mark;
+		this.#address = tree.root.address;
+		this.#generation = tree.root.generation;
+		this.#hash = tree.root.hash;
+	}
+
+	/** The tree as its superblock describes it. The hash is right only after everything changed was stored. */
+	get root(): TreeRoot {
+		const {maxLevel, degree, leafCount} = this.geometry;
+		return {root: {address: this.#address, generation: this.#generation, hash: this.#hash}, maxLevel, degree, leafCount};
+	}
+
+	setRootHash(hash: Uint8Array): void {
+		this.#hash = hash;
+	}
+
+	/** Fills `path` down to level 1 and returns undefined, or returns the first block on the way that is not held. */
+	walk(vba: Vba, path: Path): WantedBlock | undefined {
+		const {nodes} = this.#held;
+		const {geometry} = this;
+		let frame = this.#held.find(this.#address);
+		if (frame === undefined) {
+			return {address: this.#address, label: this.#hash, level: geometry.maxLevel};
+		}
+
+		path[geometry.maxLevel] = frame;
+		for (let level = geometry.maxLevel; level > 1; level--) {
+			const index = geometry.childIndex(vba, level);
+			const address = nodes.address(frame, index);
+			const child = this.#held.find(address);
+			if (child === undefined) {
+				return {address, label: nodes.hash(frame, index), level: level - 1};
+			}
+
+			path[level - 1] = child;
+			frame = child;
+		}
+
+		return undefined;
+	}
+
+	/** Loads blocks until the ways to all of `vbas` are held at the same time; then the caller must use them at once. */
+	async load(vbas: Iterable<Vba>): Promise<void> {
+		const path: Path = [];
+		for (let round = 0; round < loadRoundMax; round++) {
+			const missing: WantedBlock[] = [];
+			for (const vba of vbas) {
+				const wanted = this.walk(vba, path);
+				if (wanted && !missing.some(other => other.address === wanted.address)) {
+					missing.push(wanted);
+				}
+			}
+
+			if (missing.length === 0) {
+				return;
+			}
+
+			await this.#held.load(missing);
+		}
+
+		throw new Error('the cache is too small for the requests that are under way: raise its size');
+	}
+
+	/** Address of the block at `level` on the way to `vba`, as its parent says. */
+	addressAt(path: Path, vba: Vba, level: Level): Pba {
+		return level === this.geometry.maxLevel
+			? this.#address
+			: this.#held.nodes.address(path[level + 1], this.geometry.childIndex(vba, level + 1));
+	}
+
+	/** Generation of the block at `level` on the way to `vba`, as its parent says. */
+	generationAt(path: Path, vba: Vba, level: Level): Generation {
+		return level === this.geometry.maxLevel
+			? this.#generation
+			: this.#held.nodes.generation(path[level + 1], this.geometry.childIndex(vba, level + 1));
+	}
+
+	/** Copy-on-write of the block at `level`: from now on it lies at `address` and belongs to `generation`. */
+	moveBlock(path: Path, vba: Vba, level: Level, place: {address: Pba; generation: Generation}): void {
+		if (level === this.geometry.maxLevel) {
+			this.#address = place.address;
+			this.#generation = place.generation;
+		} else {
+			this.#held.nodes.setPlace(path[level + 1], this.geometry.childIndex(vba, level + 1), place.address, place.generation);
+		}
+
+		this.#held.move(path[level], place.address);
+	}
+
+	/** Marks every block on the way as changed; all of them must be volatile. */
+	markDirty(path: Path, vba: Vba): void {
+		const {maxLevel} = this.geometry;
+		for (let level = 1; level < maxLevel; level++) {
+			this.#held.markDirty(path[level], level, (path[level + 1] * nodesPerBlock) + this.geometry.childIndex(vba, level + 1));
+		}
+
+		this.#held.markDirty(path[maxLevel], maxLevel, this.#mark);
+	}
+}

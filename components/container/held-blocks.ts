@@ -1,0 +1,259 @@
+/**
+ * The client's side of the `cache` session: inner blocks of trees that this component holds in the shared frames.
+ *
+ * Invariants: a mapped frame holds either exactly what lies at its address and matched its label, or a changed block
+ * (*dirty*) whose new content is newer than the medium. Dirty frames stay until they are stored, so a block that is not
+ * held always matches the label in its parent. Clean frames are evicted by second chance (CLOCK).
+ */
+import {SessionError, type Client} from '../../runtime/sdk/session.js';
+import type {cache} from '../sessions/cache.js';
+import type {Frame, Level, Pba} from './addresses.js';
+import {maxLevelLimit, nodesPerBlock} from './geometry.js';
+import {labelLength} from './label.js';
+import {NodeBlocks} from './node-blocks.js';
+
+/** A block to load, named by its parent's node. */
+export interface WantedBlock {
+	readonly address: Pba;
+	/** The label in the parent; copied when the load begins. */
+	readonly label: Uint8Array;
+	readonly level: Level;
+}
+
+/** Fewer frames than this cannot hold the paths of the batches that are under way at once. */
+export const frameCountMin = 512;
+
+/** A negative number that stands for the root node of one of the trees held together. */
+export type RootMark = number;
+
+/** Parent frame * 64 + node index, or a root mark. */
+export type ParentNode = number;
+
+const unmapped = -1;
+
+export class HeldBlocks {
+	readonly nodes: NodeBlocks;
+	readonly frameCount: number;
+	readonly #cache: Client<typeof cache>;
+	readonly #frames = new Map<Pba, Frame>();
+	readonly #addresses: Float64Array;
+	readonly #referenced: Uint8Array;
+	/** 1 for a changed block. */
+	readonly #dirty: Uint8Array;
+	/** The changed blocks of each level. */
+	readonly #dirtyFrames: Frame[][] = Array.from({length: maxLevelLimit + 1}, () => []);
+	/** Where the label of a dirty block belongs: parent frame * 64 + node index, or the mark of a root. */
+	readonly #parents: Int32Array;
+	/** Frames being filled: neither mapped nor evictable. */
+	readonly #loading: Uint8Array;
+	readonly #loads = new Map<Pba, Promise<void>>();
+	#hand = 0;
+	#dirtyCount = 0;
+
+	private constructor(client: Client<typeof cache>, memory: Uint8Array, frameCount: number) {
+		this.#cache = client;
+		this.nodes = new NodeBlocks(memory);
+		this.frameCount = frameCount;
+		this.#addresses = new Float64Array(frameCount).fill(unmapped);
+		this.#referenced = new Uint8Array(frameCount);
+		this.#dirty = new Uint8Array(frameCount);
+		this.#parents = new Int32Array(frameCount);
+		this.#loading = new Uint8Array(frameCount);
+	}
+
+	static async attach(client: Client<typeof cache>): Promise<HeldBlocks> {
+		const {memory, frameCount} = await client.attach({});
+		if (frameCount < frameCountMin) {
+			throw new Error(`the cache gives this client ${frameCount} blocks, it needs ${frameCountMin}: raise the cache's size`);
+		}
+
+		return new HeldBlocks(client, memory, frameCount);
+	}
+
+	get dirtyCount(): number {
+		return this.#dirtyCount;
+	}
+
+	/** True where so much is dirty that the state should be secured before more is changed. */
+	get isPressed(): boolean {
+		return this.#dirtyCount > this.frameCount / 2;
+	}
+
+	/** Forgets everything, dirty blocks too. No load may be under way. */
+	reset(): void {
+		this.#frames.clear();
+		this.#addresses.fill(unmapped);
+		this.#clean();
+	}
+
+	/** The frame that holds the block at `address`, or undefined. */
+	find(address: Pba): Frame | undefined {
+		const frame = this.#frames.get(address);
+		if (frame !== undefined) {
+			this.#referenced[frame] = 1;
+		}
+
+		return frame;
+	}
+
+	/**
+	 * Loads what is not held yet. Another load may evict what this one brought, so callers look again and repeat.
+	 * @throws SessionError `integrity` with `address` and `level` where a block does not match its label
+	 */
+	async load(wanted: readonly WantedBlock[]): Promise<void> {
+		const waits: Array<Promise<void>> = [];
+		const fresh: WantedBlock[] = [];
+		for (const block of wanted) {
+			const running = this.#loads.get(block.address);
+			if (running) {
+				// That load may fail for another block than this one; the caller looks again and finds out.
+				waits.push(running.catch(() => undefined));
+			} else if (!this.#frames.has(block.address) && !fresh.some(other => other.address === block.address)) {
+				fresh.push(block);
+			}
+		}
+
+		if (fresh.length > 0) {
+			const load = this.#loadFresh(fresh);
+			for (const {address} of fresh) {
+				this.#loads.set(address, load);
+			}
+
+			waits.push(load);
+		}
+
+		await Promise.all(waits);
+	}
+
+	/** A frame for a new block at `address`, all zero. It has to be marked dirty at once. */
+	create(address: Pba): Frame {
+		const frame = this.#takeFrame();
+		this.nodes.clear(frame);
+		this.#map(address, frame);
+		return frame;
+	}
+
+	/** Copy-on-write: the block in `frame` moves to `address`; what lies at its old place on the medium stays there. */
+	move(frame: Frame, address: Pba): void {
+		this.#frames.delete(this.#addresses[frame]);
+		this.#map(address, frame);
+	}
+
+	/**
+	 * Marks a block as changed. Its parent, or the root node with that mark, has to be changed in the same generation too,
+	 * so that the label has a place to go.
+	 */
+	markDirty(frame: Frame, level: Level, parent: ParentNode): void {
+		if (this.#dirty[frame] === 0) {
+			this.#dirty[frame] = 1;
+			this.#dirtyFrames[level].push(frame);
+			this.#parents[frame] = parent;
+			this.#dirtyCount++;
+		}
+	}
+
+	/**
+	 * Stores every dirty block, lowest level first, and puts the new labels into the parents or, by `setRootHash`, into
+	 * the roots. Nothing may be changed meanwhile. Blocks count as clean only once all is stored, so a failed store can
+	 * be repeated.
+	 */
+	async store(setRootHash: (rootMark: RootMark, hash: Uint8Array) => void): Promise<number> {
+		for (const frames of this.#dirtyFrames) {
+			if (frames.length > 0) {
+				frames.sort((a, b) => this.#addresses[a] - this.#addresses[b]);
+				const {labels} = await this.#cache.store({frames, addresses: frames.map(frame => this.#addresses[frame])});
+				for (const [i, frame] of frames.entries()) {
+					const parent = this.#parents[frame];
+					if (parent >= 0) {
+						this.nodes.setHash(Math.floor(parent / nodesPerBlock), parent % nodesPerBlock, labels, i * labelLength);
+					} else {
+						setRootHash(parent, Uint8Array.from(labels.subarray(i * labelLength, (i + 1) * labelLength)));
+					}
+				}
+			}
+		}
+
+		const storedCount = this.#dirtyCount;
+		this.#clean();
+		return storedCount;
+	}
+
+	#clean(): void {
+		this.#dirty.fill(0);
+		this.#dirtyCount = 0;
+		for (const frames of this.#dirtyFrames) {
+			frames.length = 0;
+		}
+	}
+
+	async #loadFresh(fresh: readonly WantedBlock[]): Promise<void> {
+		const frames: Frame[] = [];
+		try {
+			const labels = new Uint8Array(fresh.length * labelLength);
+			for (const [i, {label}] of fresh.entries()) {
+				frames.push(this.#takeFrame());
+				labels.set(label, i * labelLength);
+			}
+
+			const {mismatched} = await this.#cache.load({frames, addresses: fresh.map(({address}) => address), labels});
+			const bad = new Set(mismatched);
+			for (const [i, {address}] of fresh.entries()) {
+				if (!bad.has(i)) {
+					this.#map(address, frames[i]);
+				}
+			}
+
+			if (mismatched.length > 0) {
+				const {address, level} = fresh[mismatched[0]];
+				throw new SessionError('integrity', `the block at PBA ${address} (level ${level}) does not match the hash in its parent`, {address, level});
+			}
+		} finally {
+			for (const frame of frames) {
+				this.#loading[frame] = 0;
+			}
+
+			for (const {address} of fresh) {
+				this.#loads.delete(address);
+			}
+		}
+	}
+
+	/** Finds a frame to fill, evicting a clean block that was not used lately. The frame is reserved until mapped. */
+	#takeFrame(): Frame {
+		for (let step = 0; step < 2 * this.frameCount; step++) {
+			const frame = this.#hand;
+			this.#hand = (this.#hand + 1) % this.frameCount;
+			if (this.#dirty[frame] === 1 || this.#loading[frame] === 1) {
+				continue;
+			}
+
+			if (this.#referenced[frame] === 1) {
+				this.#referenced[frame] = 0;
+				continue;
+			}
+
+			if (this.#addresses[frame] !== unmapped) {
+				this.#frames.delete(this.#addresses[frame]);
+				this.#addresses[frame] = unmapped;
+			}
+
+			this.#loading[frame] = 1;
+			return frame;
+		}
+
+		throw new SessionError('no_space', 'every block of the cache is changed or being loaded');
+	}
+
+	#map(address: Pba, frame: Frame): void {
+		const stale = this.#frames.get(address);
+		if (stale !== undefined && stale !== frame) {
+			// The address was given up by this tree and has now come back with other content.
+			this.#addresses[stale] = unmapped;
+		}
+
+		this.#frames.set(address, frame);
+		this.#addresses[frame] = address;
+		this.#referenced[frame] = 1;
+		this.#loading[frame] = 0;
+	}
+}

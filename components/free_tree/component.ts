@@ -1,0 +1,79 @@
+/**
+ * free_tree: exchanges blocks for copy-on-write.
+ *
+ * Guarantee: a block is handed out only when no secured state and no kept snapshot needs it, and every exchange happens
+ * whole or not at all.
+ */
+import {z} from 'zod';
+import {defineComponent} from '../../runtime/sdk/component.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+import {HeldBlocks} from '../container/held-blocks.js';
+import {Turn} from '../container/turn.js';
+import {cache} from '../sessions/cache.js';
+import {exchangeItemLength, freeTree} from '../sessions/free-tree.js';
+import {Horizon} from './horizon.js';
+import {Pool} from './pool.js';
+
+export default defineComponent({
+	provides: {free_tree: freeTree},
+	requires: {cache},
+	stateful: true,
+	config: z.strictObject({}),
+	async start({sessions, env}) {
+		const held = await HeldBlocks.attach(sessions.cache);
+		const turn = new Turn();
+		let pool: Pool | undefined;
+		let exchangedCount = 0;
+
+		/** Runs one operation on the opened pool at a time, and logs what is wrong on the medium. */
+		async function onPool<T>(job: (opened: Pool) => Promise<T>): Promise<T> {
+			return turn.take(async () => {
+				if (!pool) {
+					throw new SessionError('bad_request', 'the free tree has not been opened');
+				}
+
+				try {
+					return await job(pool);
+				} catch (error) {
+					if (error instanceof SessionError && error.code === 'integrity') {
+						env.log(`integrity error in the free tree: ${error.message}`, 'error');
+					}
+
+					throw error;
+				}
+			});
+		}
+
+		return {
+			provides: {
+				free_tree: {
+					open: async request => turn.take(async () => {
+						held.reset();
+						pool = new Pool(held, {...request, horizon: new Horizon(request.horizon)});
+						return {};
+					}),
+					exchange: async ({items, keyId}) => onPool(async opened => {
+						const exchanged = await opened.exchange(items, keyId);
+						exchangedCount += items.length / exchangeItemLength;
+						return exchanged;
+					}),
+					restore: async ({leaves, addresses}) => onPool(async opened => {
+						await opened.restore(leaves, addresses);
+						return {};
+					}),
+					store: async () => onPool(async opened => opened.store()),
+					begin: async ({currentGeneration}) => onPool(async opened => {
+						opened.horizon.currentGeneration = currentGeneration;
+						return {};
+					}),
+					advance: async request => onPool(async opened => {
+						opened.horizon.advance(request);
+						return {};
+					}),
+					usage: async () => onPool(async opened => opened.usage()),
+				},
+			},
+			status: () => ({exchanged_blocks: exchangedCount}),
+		};
+	},
+});

@@ -1,0 +1,127 @@
+/**
+ * Allocation from the meta tree: new places for inner blocks of the free tree, and for the meta tree's own blocks on
+ * the way, which take theirs from the same lowest block (format section 5). A plan changes nothing until it is applied.
+ */
+import type {Level, Pba, Vba} from '../container/addresses.js';
+import type {HashTree, Path} from '../container/hash-tree.js';
+import type {NodeBlocks} from '../container/node-blocks.js';
+import type {Horizon} from './horizon.js';
+
+/** What one lowest block of the meta tree gives. */
+interface MetaStep {
+	readonly firstLeaf: Vba;
+	/** Levels of the blocks on the way, lowest first, that move to places of this block. */
+	readonly movedLevels: Level[];
+	/** Entries for the moved levels first, then for the client. */
+	readonly indexes: number[];
+}
+
+export interface MetaPlan {
+	readonly steps: readonly MetaStep[];
+}
+
+/** A block of another tree that needs a new place. */
+export interface ReplacedBlock {
+	readonly address: Pba;
+}
+
+export class MetaTree {
+	readonly tree: HashTree;
+	readonly #nodes: NodeBlocks;
+	readonly #blockCount: number;
+	#cursor = 0;
+
+	constructor(tree: HashTree, nodes: NodeBlocks) {
+		this.tree = tree;
+		this.#nodes = nodes;
+		this.#blockCount = Math.ceil(tree.geometry.leafCount / tree.geometry.degree);
+	}
+
+	/** Plans `count` places; undefined where the meta tree cannot give as many before the next securing. */
+	async plan(count: number, horizon: Horizon): Promise<MetaPlan | undefined> {
+		const steps: MetaStep[] = [];
+		/** First leaves of blocks, by level, that earlier steps of this plan move already. */
+		const planned = new Set<string>();
+		let missing = count;
+		for (let searched = 0; searched < this.#blockCount && missing > 0; searched++) {
+			const step = await this.#planStep(this.#cursor * this.tree.geometry.degree, missing, horizon, planned);
+			if (step) {
+				steps.push(step);
+				missing -= step.indexes.length - step.movedLevels.length;
+			}
+
+			if (missing > 0) {
+				this.#cursor = (this.#cursor + 1) % this.#blockCount;
+			}
+		}
+
+		return missing === 0 ? {steps} : undefined;
+	}
+
+	/** Leaves whose ways have to be held while the plan is applied. */
+	leavesOf(plan: MetaPlan): Vba[] {
+		return plan.steps.map(({firstLeaf}) => firstLeaf);
+	}
+
+	/** Carries a plan out, synchronously, and returns the new places for `replaced`. */
+	apply(plan: MetaPlan, replaced: readonly ReplacedBlock[], horizon: Horizon): Pba[] {
+		const places: Pba[] = [];
+		for (const step of plan.steps) {
+			const path: Path = [];
+			this.tree.walk(step.firstLeaf, path);
+			for (const [i, level] of step.movedLevels.entries()) {
+				const old = this.tree.addressAt(path, step.firstLeaf, level);
+				const address = this.#exchange(path, step.indexes[i], old, horizon);
+				this.tree.moveBlock(path, step.firstLeaf, level, {address, generation: horizon.currentGeneration});
+			}
+
+			for (const index of step.indexes.slice(step.movedLevels.length)) {
+				places.push(this.#exchange(path, index, replaced[places.length].address, horizon));
+			}
+
+			this.tree.markDirty(path, step.firstLeaf);
+		}
+
+		return places;
+	}
+
+	async #planStep(firstLeaf: Vba, count: number, horizon: Horizon, planned: Set<string>): Promise<MetaStep | undefined> {
+		const {degree, leafCount, maxLevel} = this.tree.geometry;
+		const path: Path = [];
+		await this.tree.load([firstLeaf]);
+		this.tree.walk(firstLeaf, path);
+		const keyOf = (level: Level) => `${level}:${this.tree.geometry.lowestVba(firstLeaf, level)}`;
+		const movedLevels: Level[] = [];
+		for (let level = 1; level <= maxLevel; level++) {
+			if (this.tree.generationAt(path, firstLeaf, level) !== horizon.currentGeneration && !planned.has(keyOf(level))) {
+				movedLevels.push(level);
+			}
+		}
+
+		const indexes: number[] = [];
+		const entryCount = Math.min(degree, leafCount - firstLeaf);
+		for (let index = 0; index < entryCount && indexes.length < count + movedLevels.length; index++) {
+			if (horizon.isMetaAllocatable(this.#nodes, path[1], index)) {
+				indexes.push(index);
+			}
+		}
+
+		if (indexes.length <= movedLevels.length) {
+			return undefined;
+		}
+
+		for (const level of movedLevels) {
+			planned.add(keyOf(level));
+		}
+
+		return {firstLeaf, movedLevels, indexes};
+	}
+
+	#exchange(path: Path, index: number, old: Pba, {currentGeneration}: Horizon): Pba {
+		const address = this.#nodes.address(path[1], index);
+		this.#nodes.setPoolEntry(path[1], index, {
+			address: old, lastVba: 0, allocGeneration: currentGeneration, freeGeneration: currentGeneration, lastKeyId: 0, reserved: false,
+		});
+		return address;
+	}
+}

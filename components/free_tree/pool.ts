@@ -1,0 +1,199 @@
+/**
+ * The pool of blocks for copy-on-write: the free tree with the meta tree inside (format section 5).
+ *
+ * An exchange is planned first, with everything it needs loaded, and then applied in one synchronous step, so it
+ * happens whole or not at all. Callers run one operation at a time.
+ */
+import {SessionError} from '../../runtime/sdk/session.js';
+import type {KeyId, Level, Pba, Vba} from '../container/addresses.js';
+import {HashTree, type Path} from '../container/hash-tree.js';
+import type {HeldBlocks} from '../container/held-blocks.js';
+import {exchangeItemLength} from '../sessions/free-tree.js';
+import type {TreeRoot} from '../sessions/tree-root.js';
+import {Horizon} from './horizon.js';
+import {LeafFinder, type Finding} from './leaf-finder.js';
+import {MetaTree} from './meta-plan.js';
+
+const freeTreeMark = -1;
+const metaTreeMark = -2;
+
+/** An inner block of the free tree that has to move before its entries change. */
+interface InnerBlock {
+	readonly leaf: Vba;
+	readonly level: Level;
+	readonly address: Pba;
+}
+
+export interface Exchanged {
+	/** New places, in the order of the items. */
+	readonly addresses: Pba[];
+	/** The pool entry behind each. */
+	readonly leaves: Vba[];
+}
+
+export interface Usage {
+	readonly leafCount: number;
+	/** Entries that could be handed out now. */
+	readonly allocatableCount: number;
+	/** Entries that only kept snapshots hold. */
+	readonly heldCount: number;
+}
+
+export class Pool {
+	readonly #held: HeldBlocks;
+	readonly #free: HashTree;
+	readonly #meta: MetaTree;
+	readonly #finder: LeafFinder;
+	readonly #horizon: Horizon;
+
+	constructor(held: HeldBlocks, {freeTree, metaTree, horizon}: {freeTree: TreeRoot; metaTree: TreeRoot; horizon: Horizon}) {
+		this.#held = held;
+		this.#free = new HashTree(held, freeTree, freeTreeMark);
+		this.#meta = new MetaTree(new HashTree(held, metaTree, metaTreeMark), held.nodes);
+		this.#finder = new LeafFinder(this.#free, held.nodes);
+		this.#horizon = horizon;
+	}
+
+	get horizon(): Horizon {
+		return this.#horizon;
+	}
+
+	/** Takes replaced blocks in and hands out as many. @throws SessionError `no_space` and nothing is changed */
+	async exchange(items: readonly number[], keyId: KeyId): Promise<Exchanged> {
+		const count = items.length / exchangeItemLength;
+		if (this.#held.isPressed) {
+			throw new SessionError('no_space', 'too many blocks of the free tree are changed: the state has to be secured first');
+		}
+
+		const findings = await this.#finder.find(count, this.#horizon);
+		if (findings.reduce((sum, {indexes}) => sum + indexes.length, 0) < count) {
+			this.#giveBack(findings);
+			throw new SessionError('no_space', `the pool has fewer than ${count} blocks to hand out`);
+		}
+
+		const inner = await this.#innerBlocksToMove(findings);
+		const plan = await this.#meta.plan(inner.length, this.#horizon);
+		if (!plan) {
+			this.#giveBack(findings);
+			throw new SessionError('no_space', 'the meta tree has no block to hand out');
+		}
+
+		await this.#loadBoth(findings, this.#meta.leavesOf(plan));
+		const places = this.#meta.apply(plan, inner, this.#horizon);
+		this.#moveInner(inner, places);
+		return this.#exchangeEntries(findings, items, keyId);
+	}
+
+	/** Gives unused new blocks back to their entries, which must have been exchanged in the current generation. */
+	async restore(leaves: readonly Vba[], addresses: readonly Pba[]): Promise<void> {
+		for (const [i, leaf] of leaves.entries()) {
+			const path: Path = [];
+			await this.#free.load([leaf]);
+			this.#free.walk(leaf, path);
+			this.#held.nodes.setPoolEntry(path[1], this.#free.geometry.childIndex(leaf, 1), {
+				address: addresses[i], lastVba: 0, allocGeneration: 0, freeGeneration: 0, lastKeyId: 0, reserved: false,
+			});
+			this.#finder.forget(leaf);
+		}
+	}
+
+	async store(): Promise<{freeTree: TreeRoot; metaTree: TreeRoot; storedBlockCount: number}> {
+		const storedBlockCount = await this.#held.store((mark, hash) => {
+			(mark === freeTreeMark ? this.#free : this.#meta.tree).setRootHash(hash);
+		});
+		return {freeTree: this.#free.root, metaTree: this.#meta.tree.root, storedBlockCount};
+	}
+
+	async usage(): Promise<Usage> {
+		const {degree, leafCount} = this.#free.geometry;
+		let allocatableCount = 0;
+		let heldCount = 0;
+		for (let firstLeaf = 0; firstLeaf < leafCount; firstLeaf += degree) {
+			const path: Path = [];
+			if (this.#free.walk(firstLeaf, path)) {
+				await this.#free.load([firstLeaf]);
+				this.#free.walk(firstLeaf, path);
+			}
+
+			for (let index = 0; index < Math.min(degree, leafCount - firstLeaf); index++) {
+				if (this.#horizon.isAllocatable(this.#held.nodes, path[1], index)) {
+					allocatableCount++;
+				} else if (this.#horizon.isHeldBySnapshot(this.#held.nodes, path[1], index)) {
+					heldCount++;
+				}
+			}
+		}
+
+		return {leafCount, allocatableCount, heldCount};
+	}
+
+	#giveBack(findings: readonly Finding[]): void {
+		for (const {firstLeaf} of findings) {
+			this.#finder.forget(firstLeaf);
+		}
+	}
+
+	/** Blocks on the ways to the found entries that do not belong to the current generation, each once, lowest first. */
+	async #innerBlocksToMove(findings: readonly Finding[]): Promise<InnerBlock[]> {
+		const blocks = new Map<Pba, InnerBlock>();
+		const {maxLevel} = this.#free.geometry;
+		for (const {firstLeaf: leaf} of findings) {
+			const path: Path = [];
+			await this.#free.load([leaf]);
+			this.#free.walk(leaf, path);
+			for (let level = 1; level <= maxLevel; level++) {
+				if (this.#free.generationAt(path, leaf, level) !== this.#horizon.currentGeneration) {
+					const address = this.#free.addressAt(path, leaf, level);
+					blocks.set(address, {leaf, level, address});
+				}
+			}
+		}
+
+		return [...blocks.values()].sort((a, b) => a.level - b.level);
+	}
+
+	/** Loads the ways in both trees until all are held at the same time. */
+	async #loadBoth(findings: readonly Finding[], metaLeaves: readonly Vba[]): Promise<void> {
+		const freeLeaves = findings.map(({firstLeaf}) => firstLeaf);
+		const path: Path = [];
+		do {
+			await this.#free.load(freeLeaves);
+			await this.#meta.tree.load(metaLeaves);
+		} while (freeLeaves.some(leaf => this.#free.walk(leaf, path) !== undefined));
+	}
+
+	#moveInner(inner: readonly InnerBlock[], places: readonly Pba[]): void {
+		for (const [i, {leaf, level}] of inner.entries()) {
+			const path: Path = [];
+			this.#free.walk(leaf, path);
+			this.#free.moveBlock(path, leaf, level, {address: places[i], generation: this.#horizon.currentGeneration});
+		}
+	}
+
+	#exchangeEntries(findings: readonly Finding[], items: readonly number[], keyId: KeyId): Exchanged {
+		const addresses: Pba[] = [];
+		const leaves: Vba[] = [];
+		const {nodes} = this.#held;
+		for (const {firstLeaf, indexes} of findings) {
+			const path: Path = [];
+			this.#free.walk(firstLeaf, path);
+			for (const index of indexes) {
+				const item = addresses.length * exchangeItemLength;
+				addresses.push(nodes.address(path[1], index));
+				leaves.push(firstLeaf + index);
+				nodes.setPoolEntry(path[1], index, {
+					address: items[item],
+					allocGeneration: items[item + 1],
+					lastVba: items[item + 2],
+					freeGeneration: this.#horizon.currentGeneration,
+					lastKeyId: keyId,
+					reserved: true,
+				});
+			}
+
+			this.#free.markDirty(path, firstLeaf);
+		}
+
+		return {addresses, leaves};
+	}
+}

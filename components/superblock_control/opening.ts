@@ -1,0 +1,89 @@
+/** Opens the container, or creates it where there is none and the configuration says so. */
+import type {Environment} from '../../runtime/sdk/component.js';
+import {StartError} from '../../runtime/sdk/component.js';
+import {isSessionError, type Client} from '../../runtime/sdk/session.js';
+import {createContainer} from '../container/create.js';
+import type {ContainerDimensions} from '../container/dimensions-config.js';
+import {readSuperblockSearch} from '../container/open-container.js';
+import {ContainerError, openSuperblock, type OpenedSuperblock} from '../container/open-superblock.js';
+import type {Key, Superblock} from '../container/superblock.js';
+import type {crypto} from '../sessions/crypto.js';
+import type {SecuringServers} from './securing.js';
+import {currentSnapshotOf, firstGenerationAfter, keptGenerations, treeOf} from './transition.js';
+
+export interface OpeningServers extends SecuringServers {
+	readonly crypto: Client<typeof crypto>;
+}
+
+/** Kinds of failure in which nothing has ever been stored, so that a container may be created. */
+const creatableKinds = new Set(['no_container', 'creation_interrupted']);
+
+/** Finds the last secured superblock. @throws StartError with what to do */
+export async function openOrCreate(servers: OpeningServers, env: Environment, create: ContainerDimensions | undefined): Promise<OpenedSuperblock> {
+	const sessions = {block: servers.block, trustAnchor: servers.trust_anchor};
+	try {
+		const search = await readSuperblockSearch(sessions);
+		try {
+			return openSuperblock(search);
+		} catch (error) {
+			const fresh = search.secured === null || search.secured.creating;
+			if (!(error instanceof ContainerError && create && fresh && creatableKinds.has(error.kind))) {
+				throw error;
+			}
+		}
+
+		env.log('there is no container yet: creating it');
+		const {pbaCount} = await createContainer({...sessions, env, plan: create});
+		env.log(`container created: ${create.virtualBlockDevice.leafCount} blocks for data, ${create.freeTree.leafCount} spare blocks, ${pbaCount} blocks on the medium, cipher ${create.cipher}`);
+		return openSuperblock(await readSuperblockSearch(sessions));
+	} catch (error) {
+		if (error instanceof ContainerError || isSessionError(error)) {
+			throw new StartError(error.message);
+		}
+
+		throw error;
+	}
+}
+
+/** Refuses a container whose pending operation this version cannot carry on. */
+export function requireNormalState({state}: Superblock): void {
+	if (state !== 'normal') {
+		throw new StartError(`the container is in the middle of an operation (${state}) that this version cannot carry on; finish it with the program that began it`);
+	}
+}
+
+/** Has the trust anchor hand a block key to the crypto server, past this component. */
+async function addKey({crypto, trust_anchor: anchor}: OpeningServers, {cipher}: Superblock, key: Key): Promise<void> {
+	const {publicKey} = await crypto.recipient({});
+	const {envelope} = await anchor.share_key({wrapped: key.wrapped, recipient: publicKey});
+	await crypto.add_key({keyId: key.id, cipher, envelope});
+}
+
+/** Gives the crypto server every key of the container. */
+export async function addKeys(servers: OpeningServers, superblock: Superblock): Promise<void> {
+	for (const key of [superblock.currentKey, superblock.previousKey]) {
+		if (key) {
+			await addKey(servers, superblock, key);
+		}
+	}
+}
+
+/** Has the tree servers start over from a secured superblock; replies with the generation that counts from now on. */
+export async function openTrees(servers: OpeningServers, superblock: Superblock): Promise<number> {
+	const currentGeneration = firstGenerationAfter(superblock);
+	await servers.free_tree.open({
+		freeTree: superblock.freeTree,
+		metaTree: superblock.metaTree,
+		horizon: {
+			currentGeneration,
+			lastSecuredGeneration: superblock.lastSecuredGeneration,
+			snapshotGenerations: keptGenerations(superblock),
+		},
+	});
+	await servers.virtual_block_device.open({
+		tree: treeOf(superblock, currentSnapshotOf(superblock)),
+		keys: {currentKeyId: superblock.currentKey.id, previousKeyId: superblock.previousKey?.id ?? 0, rekeyingVba: superblock.rekeyingVba},
+		currentGeneration,
+	});
+	return currentGeneration;
+}

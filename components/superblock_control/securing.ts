@@ -1,0 +1,136 @@
+/**
+ * The one commit sequence: blocks, sync, superblock, sync, trust anchor; then the next generation counts.
+ *
+ * A crash at any point leaves the last state that the trust anchor knows, with every block of it untouched.
+ */
+import type {Client} from '../../runtime/sdk/session.js';
+import type {Generation} from '../container/addresses.js';
+import {labelOf} from '../container/label.js';
+import {encodeSuperblock, nextSlot, type Superblock} from '../container/superblock.js';
+import type {block} from '../sessions/block.js';
+import type {freeTree} from '../sessions/free-tree.js';
+import type {trustAnchor} from '../sessions/trust-anchor.js';
+import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
+import {keptGenerations, securedSuperblock} from './transition.js';
+
+export interface SecuringServers {
+	readonly block: Client<typeof block>;
+	readonly virtual_block_device: Client<typeof virtualBlockDevice>;
+	readonly free_tree: Client<typeof freeTree>;
+	readonly trust_anchor: Client<typeof trustAnchor>;
+}
+
+export interface OpenState {
+	readonly superblock: Superblock;
+	/** The slot it lies in. */
+	readonly slot: number;
+	readonly currentGeneration: Generation;
+}
+
+/** A securing that failed half-way: only a reopening tells which state counts. */
+export class SecuringInterrupted extends Error {
+	override readonly name = 'SecuringInterrupted';
+}
+
+export class Securing {
+	readonly #servers: SecuringServers;
+	#superblock: Superblock;
+	#slot: number;
+	#currentGeneration: Generation;
+	/** Counts changes that were acknowledged; a securing covers all that were before its trees were stored. */
+	#changeCount = 0;
+	#securedChangeCount = 0;
+	#running: Promise<void> | undefined;
+	#next: Promise<void> | undefined;
+	#securedCount = 0;
+
+	constructor(servers: SecuringServers, {superblock, slot, currentGeneration}: OpenState) {
+		this.#servers = servers;
+		this.#superblock = superblock;
+		this.#slot = slot;
+		this.#currentGeneration = currentGeneration;
+	}
+
+	/** The last secured superblock. */
+	get superblock(): Superblock {
+		return this.#superblock;
+	}
+
+	get currentGeneration(): Generation {
+		return this.#currentGeneration;
+	}
+
+	/** How often the state has been secured since it was opened. */
+	get securedCount(): number {
+		return this.#securedCount;
+	}
+
+	/** True where a securing could change anything. */
+	get isDue(): boolean {
+		return this.#changeCount > this.#securedChangeCount;
+	}
+
+	/** The state was changed and somebody was told so. */
+	noteChange(): void {
+		this.#changeCount++;
+	}
+
+	/** Resolves when every change noted before the call is durable. Concurrent calls share one securing. */
+	async flush(): Promise<void> {
+		const target = this.#changeCount;
+		while (this.#securedChangeCount < target) {
+			await this.#join();
+		}
+	}
+
+	/** Waits for a securing that begins after this call: the running one has taken its state already. */
+	async #join(): Promise<void> {
+		if (!this.#running) {
+			return this.#start();
+		}
+
+		this.#next ??= this.#running.catch(() => undefined).then(async () => {
+			this.#next = undefined;
+			return this.#start();
+		});
+		return this.#next;
+	}
+
+	async #start(): Promise<void> {
+		this.#running = this.#secure();
+		try {
+			await this.#running;
+		} finally {
+			this.#running = undefined;
+		}
+	}
+
+	async #secure(): Promise<void> {
+		const generation = this.#currentGeneration;
+		const covered = this.#changeCount;
+		// A failure up to here leaves everything as it is: changed blocks stay changed and can be stored again.
+		const trees = await this.#servers.virtual_block_device.store({nextGeneration: generation + 1});
+		this.#currentGeneration = generation + 1;
+		try {
+			await this.#anchor(securedSuperblock(this.#superblock, generation, trees));
+		} catch (error) {
+			throw new SecuringInterrupted(`securing generation ${generation} failed: ${error instanceof Error ? error.message : String(error)}`);
+		}
+
+		this.#securedChangeCount = covered;
+		this.#securedCount++;
+		await this.#servers.free_tree.advance({lastSecuredGeneration: generation, snapshotGenerations: keptGenerations(this.#superblock)});
+	}
+
+	async #anchor(superblock: Superblock): Promise<void> {
+		const {block, trust_anchor: anchor} = this.#servers;
+		const slot = nextSlot(this.#slot);
+		const encoded = encodeSuperblock(superblock);
+		await block.sync({});
+		await block.write({extents: [slot, 1], data: encoded});
+		await block.sync({});
+		await anchor.secure({hash: labelOf(encoded), generation: superblock.lastSecuredGeneration, creating: false});
+		this.#superblock = superblock;
+		this.#slot = slot;
+	}
+}

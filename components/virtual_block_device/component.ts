@@ -1,0 +1,117 @@
+/**
+ * virtual_block_device: the user's blocks in a hash tree.
+ *
+ * Guarantee: data is returned only when it matched its label, and every block on the way to it the hash in its parent;
+ * a block that a secured state refers to is never overwritten.
+ */
+import {z} from 'zod';
+import {defineComponent} from '../../runtime/sdk/component.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+import {extentsBlockCount} from '../container/extents.js';
+import {blockSize} from '../container/geometry.js';
+import {HashTree} from '../container/hash-tree.js';
+import {HeldBlocks} from '../container/held-blocks.js';
+import {block} from '../sessions/block.js';
+import {cache} from '../sessions/cache.js';
+import {crypto} from '../sessions/crypto.js';
+import {freeTree} from '../sessions/free-tree.js';
+import {virtualBlockDevice, writeBlockCountMax} from '../sessions/virtual-block-device.js';
+import {Device} from './device.js';
+import {Reader} from './reader.js';
+import {RequestQueue, type Piece} from './request-queue.js';
+import {Writer} from './writer.js';
+
+/** Blocks that one batch moves: 1 MiB. */
+const batchBlockCount = 256;
+/** Batches under way at once, so that crypto and medium both have work. */
+const batchCount = 4;
+
+/** Held blocks for each piece under way: a level each, for as many batches as may run, with room to spare. */
+const framesPerPiece = 32;
+
+/** Snapshot trees hold no changed blocks, so no label ever goes to their root. */
+const snapshotMark = -2;
+
+/** Cuts a request into contiguous pieces of at most one batch. */
+function piecesOf(extents: readonly number[], data: Uint8Array, leafCount: number): Piece[] {
+	const total = extentsBlockCount(extents, leafCount);
+	if (total === undefined || total * blockSize !== data.length) {
+		throw new SessionError('out_of_range', `a request for ${data.length} bytes at ${extents.join('+')} does not fit the device of ${leafCount} blocks`);
+	}
+
+	const pieces: Piece[] = [];
+	let offset = 0;
+	for (let i = 0; i < extents.length; i += 2) {
+		for (let done = 0; done < extents[i + 1]; done += batchBlockCount) {
+			const count = Math.min(batchBlockCount, extents[i + 1] - done);
+			pieces.push({vba: extents[i] + done, count, data: data.subarray(offset, offset + (count * blockSize))});
+			offset += count * blockSize;
+		}
+	}
+
+	return pieces;
+}
+
+export default defineComponent({
+	provides: {virtual_block_device: virtualBlockDevice},
+	requires: {cache, block, crypto, free_tree: freeTree},
+	stateful: true,
+	config: z.strictObject({}),
+	async start({sessions, env}) {
+		const device = new Device(await HeldBlocks.attach(sessions.cache), sessions, env);
+		const writer = new Writer(device);
+		// The ways of everything that is under way have to fit in the cache together.
+		const limits = {batchBlockCount, batchCount, pieceCount: Math.floor(device.held.frameCount / framesPerPiece)};
+		const writes = new RequestQueue({...limits, exclusive: true}, async batch => writer.write(batch));
+		const reader = new Reader(device, piece => writes.running(piece));
+		const reads = new RequestQueue({...limits, exclusive: false}, async batch => reader.read(batch, () => device.tree));
+		let integrityErrorCount = 0;
+
+		/** Adds pieces to a queue; damage that they meet is logged. */
+		async function serve(pieces: readonly Piece[], add: (piece: Piece) => Promise<void>): Promise<Record<string, never>> {
+			try {
+				await (pieces.length === 1 ? add(pieces[0]) : Promise.all(pieces.map(add)));
+			} catch (error) {
+				if (error instanceof SessionError && error.code === 'integrity') {
+					integrityErrorCount++;
+					env.log(`integrity error: ${error.message}`, 'error');
+				}
+
+				throw error;
+			}
+
+			return {};
+		}
+
+		return {
+			provides: {
+				virtual_block_device: {
+					async open(request) {
+						await Promise.all([writes.idle(), reads.idle()]);
+						device.open(request);
+						return {};
+					},
+					read: async ({extents, data}) => serve(piecesOf(extents, data, device.tree.geometry.leafCount), async piece => reads.add(piece)),
+					write: async ({extents, data}) => {
+						if (data.length > writeBlockCountMax * blockSize) {
+							throw new SessionError('out_of_range', `a write of ${data.length} bytes is larger than ${writeBlockCountMax} blocks`);
+						}
+
+						return serve(piecesOf(extents, data, device.tree.geometry.leafCount), async piece => writes.add(piece));
+					},
+					async read_snapshot({tree, extents, data}) {
+						const snapshot = new HashTree(device.held, tree, snapshotMark);
+						return serve(piecesOf(extents, data, tree.leafCount), async piece => {
+							const [failure] = await reader.read([piece], () => snapshot);
+							if (failure !== undefined) {
+								throw failure;
+							}
+						});
+					},
+					store: async ({nextGeneration}) => writer.store(nextGeneration),
+				},
+			},
+			status: () => ({changed_inner_blocks: device.held.dirtyCount, integrity_errors: integrityErrorCount}),
+		};
+	},
+});
