@@ -36,8 +36,7 @@ const attributePattern = /\s+([^\s=]+)\s*=\s*(?:"[^"]*"|'[^']*')/y;
 
 /** Remedies for what the parser says; it speaks of syntax only. */
 const malformedRemedies: ReadonlyArray<readonly [RegExp, string]> = [
-	[/unmatched closing tag|unexpected close tag/, 'close elements in the reverse order of their opening'],
-	[/unclosed tag|unexpected end/, 'close every element with </NAME> or />'],
+	[/is not closed|unmatched closing tag|unexpected end/, 'close every element with </NAME> or />, in the reverse order of their opening'],
 	[/duplicate attribute/, 'give each attribute once'],
 	[/undefined entity|malformed/, 'write & as &amp; and < as &lt;'],
 	[/unquoted attribute|attribute without value/, 'write attributes as NAME="VALUE"'],
@@ -51,6 +50,7 @@ class DocumentReader {
 	readonly #parser = new SaxesParser({xmlns: false, fragment: false});
 	readonly #open: OpenElement[] = [];
 	readonly #lineStarts: number[];
+	#lastClosed: XmlElement | undefined;
 	#tagStart = 0;
 	#root: XmlElement | undefined;
 
@@ -74,7 +74,7 @@ class DocumentReader {
 		});
 		parser.on('opentag', ({name, attributes}) => this.#openElement(name, attributes));
 		parser.on('closetag', () => {
-			this.#open.pop();
+			this.#lastClosed = this.#open.pop();
 		});
 		parser.on('text', text => this.#refuseText(text));
 		parser.on('cdata', text => this.#refuseText(text));
@@ -112,13 +112,17 @@ class DocumentReader {
 	}
 
 	#refuseMalformed(error: Error): never {
-		const message = error.message.replace(/^\d+:\d+: /, '').replace(/\.$/, '');
+		const message = this.#explain(error.message.replace(/^\d+:\d+: /, '').replace(/\.$/, ''));
 		const remedy = malformedRemedies.find(([pattern]) => pattern.test(message))?.[1] ?? 'write well-formed XML';
-		const innermost = this.#open.at(-1);
-		const where = innermost && /closing tag|unclosed tag|unexpected/.test(message)
-			? ` (the innermost open element is <${innermost.name}> of line ${innermost.position.line})`
-			: '';
-		this.#refuse(Math.max(0, Math.min(this.#parser.position, this.#text.length) - 1), `malformed XML: ${message}${where}`, remedy);
+		this.#refuse(Math.max(0, Math.min(this.#parser.position, this.#text.length) - 1), `malformed XML: ${message}`, remedy);
+	}
+
+	/** Where an element is not closed, the one that is still open says more than the one that comes too early. */
+	#explain(message: string): string {
+		const unclosed = message === 'unexpected close tag' ? this.#lastClosed : this.#open.at(-1);
+		return unclosed && /unexpected close tag|unclosed tag|unexpected end/.test(message)
+			? `<${unclosed.name}> of line ${unclosed.position.line} is not closed`
+			: message;
 	}
 
 	#refuseDoctype(): never {
