@@ -1,0 +1,101 @@
+/**
+ * Reads referenced blocks in batches and checks each against the hash in its parent. What cannot be read or does not
+ * match is reported with its place; nothing of it is handed on.
+ */
+import type {Environment} from '../../runtime/sdk/component.js';
+import {SessionError, isSessionError, type Client} from '../../runtime/sdk/session.js';
+import {extentsOf} from '../container/extents.js';
+import {blockSize} from '../container/geometry.js';
+import {labelLength} from '../container/label.js';
+import type {block} from '../sessions/block.js';
+import type {Findings} from './findings.js';
+import type {LabelPool} from './label-pool.js';
+import type {Progress} from './progress.js';
+import {referenceText, type Reference} from './reference.js';
+
+/** Blocks read and hashed as one piece: 1 MiB. */
+export const pieceBlockCount = 256;
+
+export interface VerifierParts {
+	readonly medium: Client<typeof block>;
+	readonly env: Pick<Environment, 'leaseWhenFree'>;
+	readonly pool: LabelPool;
+	readonly findings: Findings;
+	readonly progress: Progress;
+}
+
+export class BlockVerifier {
+	readonly #parts: VerifierParts;
+
+	constructor(parts: VerifierParts) {
+		this.#parts = parts;
+	}
+
+	/**
+	 * Checks at most `pieceBlockCount` blocks.
+	 * @param keep where the content is wanted: called with each good block, whose bytes live only during the call
+	 * @returns how many blocks were bad
+	 */
+	async verify(references: readonly Reference[], keep?: (index: number, bytes: Uint8Array) => void): Promise<number> {
+		const {env, pool, findings, progress} = this.#parts;
+		const order = references.map((_, index) => index).sort((a, b) => references[a].address - references[b].address);
+		const lease = await env.leaseWhenFree(references.length * blockSize);
+		try {
+			const blocks = lease.bytes;
+			const unreadable = await this.#read(order.map(index => references[index]), blocks);
+			const labels = new Uint8Array(order.length * labelLength);
+			for (const [i, index] of order.entries()) {
+				labels.set(references[index].hash, i * labelLength);
+			}
+
+			const bad = new Set([...unreadable.keys(), ...await pool.mismatched({blocks, labels})]);
+			progress.countRead(references.length);
+			for (const i of bad) {
+				findings.add(`${referenceText(references[order[i]])}: ${unreadable.get(i) ?? 'does not match the hash in its parent'}`);
+			}
+
+			if (keep) {
+				for (const [i, index] of order.entries()) {
+					if (!bad.has(i)) {
+						keep(index, blocks.subarray(i * blockSize, (i + 1) * blockSize));
+					}
+				}
+			}
+
+			return bad.size;
+		} finally {
+			lease.release();
+		}
+	}
+
+	/** Reads the blocks; where that fails, one by one, and says why for each that is unreadable. Those become zero. */
+	async #read(references: readonly Reference[], target: Uint8Array): Promise<Map<number, string>> {
+		const unreadable = new Map<number, string>();
+		try {
+			await this.#parts.medium.read({extents: extentsOf(references.map(({address}) => address)), data: target});
+			return unreadable;
+		} catch (error) {
+			rethrowUnlessBlockFault(error);
+		}
+
+		for (const [i, {address}] of references.entries()) {
+			const data = target.subarray(i * blockSize, (i + 1) * blockSize);
+			try {
+				await this.#parts.medium.read({extents: [address, 1], data});
+			} catch (error) {
+				unreadable.set(i, `cannot be read: ${rethrowUnlessBlockFault(error).message}`);
+				data.fill(0);
+			}
+		}
+
+		return unreadable;
+	}
+}
+
+function rethrowUnlessBlockFault(error: unknown): SessionError {
+	if (isSessionError(error) && (error.code === 'device_failed' || error.code === 'integrity')) {
+		return error;
+	}
+
+	throw error;
+}

@@ -1,0 +1,85 @@
+/** Checks a whole container: the snapshots' trees together, then free tree and meta tree, then who owns what. */
+import type {Environment} from '../../runtime/sdk/component.js';
+import type {Client} from '../../runtime/sdk/session.js';
+import type {Superblock} from '../container/superblock.js';
+import type {block} from '../sessions/block.js';
+import {BlockVerifier} from './block-verifier.js';
+import {BoundedJobs} from './bounded-jobs.js';
+import {Findings} from './findings.js';
+import {LabelPool} from './label-pool.js';
+import {Ownership} from './ownership.js';
+import {Progress} from './progress.js';
+import {TreeWalk, type RootedTree, type WalkCounts, type WalkParts} from './tree-walk.js';
+
+export interface CheckResult {
+	readonly findings: Findings;
+	readonly snapshots: WalkCounts;
+	readonly freeTree: WalkCounts;
+	readonly metaTree: WalkCounts;
+	readonly snapshotCount: number;
+	readonly heldCount: number;
+	readonly progress: Progress;
+}
+
+export interface CheckArguments {
+	readonly superblock: Superblock;
+	readonly medium: Client<typeof block>;
+	readonly env: Pick<Environment, 'log' | 'now' | 'leaseWhenFree' | 'cpuCount'>;
+}
+
+/** The valid snapshots, the current one first, then from the newest to the oldest. */
+function snapshotTrees({snapshots, currentSnapshot, degree}: Superblock): RootedTree[] {
+	const trees: RootedTree[] = [];
+	for (const [slot, snapshot] of snapshots.entries()) {
+		if (snapshot) {
+			const {root, leafCount, maxLevel} = snapshot;
+			trees.push({name: `snapshot ${root.generation}`, root, leafCount, maxLevel, degree, current: slot === currentSnapshot});
+		}
+	}
+
+	return trees.sort((a, b) => Number(b.current) - Number(a.current) || b.root.generation - a.root.generation);
+}
+
+export async function checkContainer({superblock, medium, env}: CheckArguments): Promise<CheckResult> {
+	const findings = new Findings();
+	const trees = snapshotTrees(superblock);
+	const freeTree: RootedTree = {name: 'free tree', current: true, ...superblock.freeTree};
+	const metaTree: RootedTree = {name: 'meta tree', current: true, ...superblock.metaTree};
+	const deviceLeafCount = Math.max(...trees.map(({leafCount}) => leafCount));
+	const progress = new Progress(env, deviceLeafCount + freeTree.leafCount + metaTree.leafCount);
+	const pool = new LabelPool(env.cpuCount);
+	const ownership = new Ownership(superblock, findings);
+	const parts: WalkParts = {
+		verifier: new BlockVerifier({medium, env, pool, findings, progress}),
+		// One piece for each thread to hash, one more to be read meanwhile.
+		jobs: new BoundedJobs(2 * env.cpuCount),
+		ownership,
+		findings,
+		progress,
+		lastGeneration: superblock.lastSecuredGeneration,
+	};
+	const snapshotWalk = new TreeWalk(trees, {parts, leavesBefore: 0});
+	const freeWalk = new TreeWalk([freeTree], {parts, leavesBefore: deviceLeafCount, claimEntry: (entry, what) => ownership.claimPoolEntry(entry, what)});
+	const metaWalk = new TreeWalk([metaTree], {parts, leavesBefore: deviceLeafCount + freeTree.leafCount, claimEntry: ({address}, what) => ownership.claim(address, what)});
+	const walks = [snapshotWalk, freeWalk, metaWalk];
+	try {
+		// Pool entries are judged by what older snapshots need, so the snapshots come first.
+		for (const walk of walks) {
+			await walk.run();
+		}
+	} finally {
+		await parts.jobs.finish().catch(() => undefined);
+		await pool.close();
+	}
+
+	if (walks.every(({counts}) => counts.gaps === 0)) {
+		ownership.reportLeftovers();
+	} else {
+		findings.add('who owns the remaining blocks cannot be said because of the damage above');
+	}
+
+	return {
+		findings, progress, snapshotCount: trees.length, heldCount: ownership.heldCount,
+		snapshots: snapshotWalk.counts, freeTree: freeWalk.counts, metaTree: metaWalk.counts,
+	};
+}

@@ -1,0 +1,52 @@
+/**
+ * Checks a container without changing it. Guarantee: exit value 0 says that every block that the last secured state or
+ * one of its snapshots refers to is the one that was stored, and that every block has exactly one owner.
+ */
+import {z} from 'zod';
+import {defineTool, type ToolResult} from '../../runtime/sdk/component.js';
+import {openContainer} from '../container/open-container.js';
+import {reportFailure} from '../container/tool-failure.js';
+import {block} from '../sessions/block.js';
+import {trustAnchor} from '../sessions/trust-anchor.js';
+import {checkContainer, type CheckResult} from './check.js';
+
+function summary({snapshots, freeTree, metaTree, snapshotCount, heldCount, progress}: CheckResult): string {
+	return [
+		`${snapshotCount} snapshots`,
+		`${snapshots.data} data blocks`,
+		`${snapshots.unread} never written`,
+		`${snapshots.inner + freeTree.inner + metaTree.inner} inner blocks`,
+		`${freeTree.unread + metaTree.unread} pool entries`,
+		`${heldCount} blocks held for older snapshots`,
+		`${progress.blocksRead} blocks read in ${progress.seconds.toFixed(1)} s (${progress.rate.toFixed(0)} MiB/s)`,
+	].join(', ');
+}
+
+function resultOf(result: CheckResult, log: (text: string, level: 'error') => void): ToolResult {
+	const {findings} = result;
+	if (findings.count === 0) {
+		return {exitValue: 0, message: `no fault found: ${summary(result)}`};
+	}
+
+	for (const text of findings.texts) {
+		log(text, 'error');
+	}
+
+	const more = findings.count - findings.texts.length;
+	if (more > 0) {
+		log(`and ${more} more`, 'error');
+	}
+
+	return {exitValue: -1, message: `the container is damaged: ${findings.count} findings; ${summary(result)}`};
+}
+
+export default defineTool({
+	requires: {block, trust_anchor: trustAnchor},
+	config: z.strictObject({}),
+	run: async ({sessions, env}) => reportFailure(async () => {
+		const {slot, superblock} = await openContainer({block: sessions.block, trustAnchor: sessions.trust_anchor});
+		env.log(`checking generation ${superblock.lastSecuredGeneration} (superblock slot ${slot}, state ${superblock.state}, ${superblock.pbaCount} blocks)`);
+		const result = await checkContainer({superblock, medium: sessions.block, env});
+		return resultOf(result, (text, level) => env.log(text, level));
+	}),
+});

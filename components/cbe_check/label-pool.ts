@@ -1,0 +1,44 @@
+/** Spreads the hashing over all CPUs that this component may use: hashing is nearly all of a check's work. */
+import {Piscina} from 'piscina';
+import {blockSize} from '../container/geometry.js';
+import {mismatchedBlocks, type LabelTask} from './label-task.js';
+
+/** Below this many blocks handing the work to another thread costs more than doing it. */
+const spreadBlockCountMin = 16;
+
+export class LabelPool {
+	readonly #threadCount: number;
+	#pool: Piscina<LabelTask, number[]> | undefined;
+
+	constructor(threadCount: number) {
+		this.#threadCount = threadCount;
+	}
+
+	/** Indices of the blocks that do not match. The blocks must not change until it resolves. */
+	async mismatched(task: LabelTask): Promise<number[]> {
+		if (task.blocks.length < spreadBlockCountMin * blockSize) {
+			return mismatchedBlocks(task);
+		}
+
+		this.#pool ??= new Piscina({
+			filename: new URL('label-worker.js', import.meta.url).href,
+			minThreads: this.#threadCount,
+			maxThreads: this.#threadCount,
+		});
+		return this.#pool.run(showable(task));
+	}
+
+	async close(): Promise<void> {
+		await this.#pool?.destroy();
+	}
+}
+
+/**
+ * Memory that is shared between threads goes over as it is. A view on a larger private buffer would take all of that
+ * buffer along, so only its own part is copied.
+ */
+function showable(task: LabelTask): LabelTask {
+	const {blocks} = task;
+	const isPartOfMore = blocks.buffer instanceof ArrayBuffer && blocks.buffer.byteLength > blocks.byteLength;
+	return isPartOfMore ? {...task, blocks: Uint8Array.from(blocks)} : task;
+}

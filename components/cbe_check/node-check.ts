@@ -1,0 +1,60 @@
+/** What a node must look like where it stands (format section 2), before anything that it refers to is read. */
+import type {Generation, NodeIndex} from '../container/addresses.js';
+import {blockSize, nodeSize} from '../container/geometry.js';
+import type {NodeBlocks} from '../container/node-blocks.js';
+import type {Reference} from './reference.js';
+
+const type1End = 48;
+const reservedOffset = 36;
+
+/** Whether a place in a tree has to refer to a block. */
+export type Presence =
+	/** There are leaves at or below it. */
+	| 'required'
+	/** The branch right behind the last leaf, which an extension may have left unfinished. */
+	| 'allowed'
+	| 'forbidden';
+
+/** The presence of child `index` of the block at `parent`. */
+export function childPresence({level, position, tree}: Reference, index: NodeIndex): Presence {
+	const childLevel = level - 1;
+	const lowestLeaf = ((position * tree.degree) + index) * (tree.degree ** childLevel);
+	if (lowestLeaf < tree.leafCount) {
+		return 'required';
+	}
+
+	return lowestLeaf === tree.leafCount && childLevel > 0 ? 'allowed' : 'forbidden';
+}
+
+function bytesAreZero(nodes: NodeBlocks, frame: number, index: NodeIndex, from: number): boolean {
+	const offset = (frame * blockSize) + (index * nodeSize);
+	return nodes.memory.subarray(offset + from, offset + nodeSize).every(byte => byte === 0);
+}
+
+/** What is wrong with a type 1 node that refers to a block of `level`. */
+export function type1Fault(nodes: NodeBlocks, frame: number, index: NodeIndex, {level, lastGeneration}: {level: number; lastGeneration: Generation}): string | undefined {
+	const generation = nodes.generation(frame, index);
+	if (generation > lastGeneration) {
+		return `its generation ${generation} lies beyond the last secured one, ${lastGeneration}`;
+	}
+
+	if (!bytesAreZero(nodes, frame, index, type1End)) {
+		return 'the unused bytes of its node are not zero';
+	}
+
+	if (level === 0 && generation === 0 && nodes.hash(frame, index).some(byte => byte !== 0)) {
+		return 'it was never written but has a hash';
+	}
+
+	return undefined;
+}
+
+/** What is wrong with a type 2 node. */
+export function type2Fault(nodes: NodeBlocks, frame: number, index: NodeIndex): string | undefined {
+	const reserved = nodes.memory[(frame * blockSize) + (index * nodeSize) + reservedOffset];
+	if (reserved > 1) {
+		return `its reserved flag is ${reserved}, it must be 0 or 1`;
+	}
+
+	return bytesAreZero(nodes, frame, index, reservedOffset + 1) ? undefined : 'the unused bytes of its entry are not zero';
+}

@@ -1,0 +1,80 @@
+/**
+ * Who owns which PBA (format section 2, "Invariant"). Every PBA behind the superblocks belongs exactly once to the
+ * newest snapshot's tree, the free tree or the meta tree, as a leaf or as an inner block; what older snapshots need
+ * beyond that must lie in the free tree where it cannot be handed out.
+ */
+import type {Pba} from '../container/addresses.js';
+import {superblockSlotCount} from '../container/geometry.js';
+import type {PoolEntry} from '../container/node-blocks.js';
+import type {Superblock} from '../container/superblock.js';
+import type {Findings} from './findings.js';
+import {isAllocatable} from './pool-rule.js';
+import {PbaSet, type PbaRange} from './pba-set.js';
+
+export class Ownership {
+	readonly #superblock: Superblock;
+	readonly #findings: Findings;
+	readonly #owned: PbaSet;
+	/** Blocks that only older snapshots refer to and no pool entry has been seen for yet. */
+	readonly #held: PbaSet;
+	#heldCount = 0;
+
+	constructor(superblock: Superblock, findings: Findings) {
+		this.#superblock = superblock;
+		this.#findings = findings;
+		this.#owned = new PbaSet(superblock.pbaCount);
+		this.#held = new PbaSet(superblock.pbaCount);
+	}
+
+	/** Blocks that only older snapshots refer to. */
+	get heldCount(): number {
+		return this.#heldCount;
+	}
+
+	isInRange(address: Pba): boolean {
+		return address >= superblockSlotCount && address < this.#superblock.pbaCount;
+	}
+
+	/** The newest state owns the block. `what` says where it is referred to. */
+	claim(address: Pba, what: string): void {
+		if (!this.#owned.add(address)) {
+			this.#findings.add(`${what}: PBA ${address} is in use at another place too`);
+		}
+	}
+
+	/** An older snapshot needs the block, the current state does not. */
+	hold(address: Pba, what: string): void {
+		if (!this.#held.add(address)) {
+			this.#findings.add(`${what}: PBA ${address} is in use at another place of an older snapshot too`);
+			return;
+		}
+
+		this.#heldCount++;
+	}
+
+	/** An entry of the free tree owns its block and, where older snapshots need it, has to keep it. */
+	claimPoolEntry(entry: PoolEntry, what: string): void {
+		this.claim(entry.address, what);
+		if (this.#held.has(entry.address)) {
+			this.#held.delete(entry.address);
+			if (isAllocatable(entry, this.#superblock)) {
+				this.#findings.add(`${what}: PBA ${entry.address} is needed by an older snapshot but could be handed out`);
+			}
+		}
+	}
+
+	/** Reports what is left over once every tree has been walked without a gap. */
+	reportLeftovers(): void {
+		for (const range of this.#owned.ranges(superblockSlotCount, false)) {
+			this.#findings.add(`${rangeText(range)} to no tree`);
+		}
+
+		for (const range of this.#held.ranges(superblockSlotCount, true)) {
+			this.#findings.add(`${rangeText(range)} to an older snapshot but not to the pool`);
+		}
+	}
+}
+
+function rangeText({first, last}: PbaRange): string {
+	return first === last ? `PBA ${first} belongs` : `PBAs ${first} to ${last} belong`;
+}

@@ -1,0 +1,275 @@
+/**
+ * Walks trees from their roots down and checks every block, depth first in batches, so that the memory needed does not
+ * grow with the trees.
+ *
+ * All snapshots are walked together: at every position of a level the references of all of them stand side by side,
+ * and equal ones (same PBA, same hash) are followed once. A branch that snapshots share is so checked once, without a
+ * record of what has been checked already.
+ */
+import type {NodeIndex} from '../container/addresses.js';
+import {blockSize} from '../container/geometry.js';
+import {NodeBlocks, type PoolEntry} from '../container/node-blocks.js';
+import type {RootNode} from '../sessions/tree-root.js';
+import {pieceBlockCount, type BlockVerifier} from './block-verifier.js';
+import type {BoundedJobs} from './bounded-jobs.js';
+import type {Findings} from './findings.js';
+import {childPresence, type1Fault, type2Fault} from './node-check.js';
+import type {Ownership} from './ownership.js';
+import type {Progress} from './progress.js';
+import {referenceText, type CheckedTree, type Reference} from './reference.js';
+
+export interface RootedTree extends CheckedTree {
+	readonly root: RootNode;
+}
+
+export interface WalkParts {
+	readonly verifier: BlockVerifier;
+	readonly jobs: BoundedJobs;
+	readonly ownership: Ownership;
+	readonly findings: Findings;
+	readonly progress: Progress;
+	readonly lastGeneration: number;
+}
+
+export interface WalkCounts {
+	inner: number;
+	/** Leaves that were read and checked. */
+	data: number;
+	/** Leaves of the first tree that were never written, or entries of a pool. */
+	unread: number;
+	/** Places below which nothing could be checked. */
+	gaps: number;
+}
+
+/** The verified blocks of one batch. */
+interface Batch {
+	readonly references: readonly Reference[];
+	readonly nodes: NodeBlocks;
+	readonly good: readonly boolean[];
+}
+
+export class TreeWalk {
+	readonly counts: WalkCounts = {inner: 0, data: 0, unread: 0, gaps: 0};
+	readonly #trees: readonly RootedTree[];
+	readonly #parts: WalkParts;
+	readonly #leavesBefore: number;
+	readonly #claimEntry: ((entry: PoolEntry, what: string) => void) | undefined;
+
+	/**
+	 * @param trees the newest one first; older ones are never higher than newer ones
+	 * @param leavesBefore leaves of the trees walked before, for the progress
+	 * @param claimEntry for pool trees: called with each entry, whose block is not read
+	 */
+	constructor(trees: readonly RootedTree[], {parts, leavesBefore, claimEntry}: {parts: WalkParts; leavesBefore: number; claimEntry?: (entry: PoolEntry, what: string) => void}) {
+		this.#trees = trees;
+		this.#parts = parts;
+		this.#leavesBefore = leavesBefore;
+		this.#claimEntry = claimEntry;
+	}
+
+	async run(): Promise<void> {
+		const highest = Math.max(...this.#trees.map(({maxLevel}) => maxLevel));
+		await this.#visit(highest, this.#accept(this.#rootsAt(highest)), true);
+		await this.#parts.jobs.finish();
+	}
+
+	/** @param atOrigin the batch begins at position 0, where the roots of lower trees join the walk */
+	async #visit(level: number, references: readonly Reference[], atOrigin: boolean): Promise<void> {
+		if (level === 0) {
+			await this.#visitLeaves(references);
+			return;
+		}
+
+		const batch = await this.#load(references);
+		if (level === 1 && this.#claimEntry) {
+			this.#visitEntries(batch, this.#claimEntry);
+		} else {
+			await this.#visitChildren(level, batch, atOrigin);
+		}
+	}
+
+	async #load(references: readonly Reference[]): Promise<Batch> {
+		const memory = new Uint8Array(references.length * blockSize);
+		const good = references.map(() => false);
+		for (let first = 0; first < references.length; first += pieceBlockCount) {
+			this.counts.gaps += await this.#parts.verifier.verify(references.slice(first, first + pieceBlockCount), (index, bytes) => {
+				memory.set(bytes, (first + index) * blockSize);
+				good[first + index] = true;
+			});
+		}
+
+		this.counts.inner += references.length;
+		return {references, nodes: new NodeBlocks(memory), good};
+	}
+
+	async #visitChildren(level: number, batch: Batch, atOrigin: boolean): Promise<void> {
+		let children: Reference[] = [];
+		let childrenAtOrigin = atOrigin;
+		const visit = async () => {
+			await this.#visit(level - 1, children, childrenAtOrigin);
+			children = [];
+			childrenAtOrigin = false;
+		};
+
+		const joining = atOrigin ? this.#rootsAt(level - 1) : [];
+		for (const {frames, index} of places(batch)) {
+			const isOrigin = childrenAtOrigin && children.length === 0 && index === 0 && batch.references[frames[0]].position === 0;
+			const found = frames.flatMap(frame => this.#child(batch, frame, index) ?? []);
+			children.push(...this.#accept(isOrigin ? [...found, ...joining.splice(0)] : found));
+			if (children.length >= pieceBlockCount) {
+				await visit();
+			}
+		}
+
+		// Still there where no block of a higher tree is left at position 0.
+		children.push(...this.#accept(joining));
+		if (children.length > 0 || childrenAtOrigin) {
+			await visit();
+		}
+	}
+
+	/** Leaves are checked beside the walk: nothing depends on them. */
+	async #visitLeaves(references: readonly Reference[]): Promise<void> {
+		const written = references.filter(({generation}) => generation > 0);
+		this.counts.data += written.length;
+		this.counts.unread += references.length - written.length;
+		this.#parts.progress.pass(this.#leavesBefore + (references.at(-1)?.position ?? 0));
+		if (written.length === 0) {
+			return;
+		}
+
+		for (let first = 0; first < written.length; first += pieceBlockCount) {
+			await this.#parts.jobs.start(async () => void await this.#parts.verifier.verify(written.slice(first, first + pieceBlockCount)));
+		}
+	}
+
+	#visitEntries({references, nodes, good}: Batch, claimEntry: (entry: PoolEntry, what: string) => void): void {
+		for (const [frame, reference] of references.entries()) {
+			for (let index = 0; good[frame] && index < reference.tree.degree; index++) {
+				this.#visitEntry({reference, nodes, frame, index}, claimEntry);
+			}
+
+			this.#parts.progress.pass(this.#leavesBefore + ((reference.position + 1) * reference.tree.degree));
+		}
+	}
+
+	#visitEntry(
+		{reference, nodes, frame, index}: {reference: Reference; nodes: NodeBlocks; frame: number; index: NodeIndex},
+		claimEntry: (entry: PoolEntry, what: string) => void,
+	): void {
+		const {tree} = reference;
+		const what = `${tree.name}, entry ${(reference.position * tree.degree) + index}`;
+		if (!this.#isPresent(reference, index, nodes.isUnset(frame, index))) {
+			return;
+		}
+
+		const entry = nodes.poolEntry(frame, index);
+		const fault = type2Fault(nodes, frame, index);
+		if (fault !== undefined) {
+			this.#parts.findings.add(`${what}: ${fault}`);
+		}
+
+		if (!this.#parts.ownership.isInRange(entry.address)) {
+			this.#gap(`${what}: PBA ${entry.address} lies outside of the container`);
+			return;
+		}
+
+		this.counts.unread++;
+		claimEntry(entry, what);
+	}
+
+	/** Child `index` of the block in `frame`, undefined where there is none. */
+	#child({references, nodes}: Batch, frame: number, index: NodeIndex): Reference | undefined {
+		const parent = references[frame];
+		if (!this.#isPresent(parent, index, nodes.isUnset(frame, index))) {
+			return undefined;
+		}
+
+		const child: Reference = {
+			address: nodes.address(frame, index),
+			generation: nodes.generation(frame, index),
+			hash: nodes.hash(frame, index),
+			level: parent.level - 1,
+			position: (parent.position * parent.tree.degree) + index,
+			tree: parent.tree,
+		};
+		const fault = type1Fault(nodes, frame, index, {level: child.level, lastGeneration: this.#parts.lastGeneration});
+		if (fault !== undefined) {
+			this.#parts.findings.add(`${referenceText(child)}: ${fault}`);
+		}
+
+		return child;
+	}
+
+	/** Compares what a node has to be with what it is. */
+	#isPresent(parent: Reference, index: NodeIndex, isUnset: boolean): boolean {
+		const presence = childPresence(parent, index);
+		if (isUnset && presence === 'required') {
+			this.#gap(`${referenceText(parent)}: its node ${index} is unset although leaves belong below it`);
+		} else if (!isUnset && presence === 'forbidden') {
+			this.#parts.findings.add(`${referenceText(parent)}: its node ${index} is set although it lies behind the last leaf`);
+		}
+
+		return !isUnset && presence !== 'forbidden';
+	}
+
+	/** References of all trees from one place: equal ones once, each block given to its owner. */
+	#accept(references: readonly Reference[]): Reference[] {
+		const accepted: Reference[] = [];
+		for (const reference of references) {
+			if (accepted.some(other => other.address === reference.address && Buffer.compare(other.hash, reference.hash) === 0)) {
+				continue;
+			}
+
+			if (this.#parts.ownership.isInRange(reference.address)) {
+				this.#own(reference);
+				accepted.push(reference);
+			} else {
+				this.#gap(`${referenceText(reference)}: the PBA lies outside of the container`);
+			}
+		}
+
+		return accepted;
+	}
+
+	#own(reference: Reference): void {
+		const {ownership} = this.#parts;
+		if (reference.tree.current) {
+			ownership.claim(reference.address, referenceText(reference));
+		} else if (reference.level > 0 || reference.generation > 0) {
+			// What was never written when the snapshot was taken holds nothing of it.
+			ownership.hold(reference.address, referenceText(reference));
+		}
+	}
+
+	#gap(text: string): void {
+		this.counts.gaps++;
+		this.#parts.findings.add(text);
+	}
+
+	#rootsAt(level: number): Reference[] {
+		return this.#trees
+			.filter(({maxLevel}) => maxLevel === level)
+			.map(tree => ({...tree.root, level, position: 0, tree}));
+	}
+}
+
+/** Every place among the children of a batch, in ascending order, with the good blocks that may refer to it. */
+function* places({references, good}: Batch): Generator<{frames: number[]; index: NodeIndex}> {
+	for (let first = 0; first < references.length;) {
+		const {position, tree} = references[first];
+		const frames: number[] = [];
+		let frame = first;
+		for (; frame < references.length && references[frame].position === position; frame++) {
+			if (good[frame]) {
+				frames.push(frame);
+			}
+		}
+
+		for (let index = 0; frames.length > 0 && index < tree.degree; index++) {
+			yield {frames, index};
+		}
+
+		first = frame;
+	}
+}

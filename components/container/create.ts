@@ -1,0 +1,117 @@
+/**
+ * Creates a container. The order makes every crash harmless: until the first superblock is anchored *and* written
+ * nothing counts as a container, and a creation that was cut short is recognised and begun anew. Whatever could be
+ * somebody's data is never overwritten.
+ */
+import type {Environment} from '../../runtime/sdk/component.js';
+import type {Client} from '../../runtime/sdk/session.js';
+import type {block} from '../sessions/block.js';
+import type {ContainerDimensions} from './dimensions-config.js';
+import {blockSize, freshPbaCount} from './geometry.js';
+import {layOut, layoutBlockCount, type ContainerPlan} from './initialize.js';
+import {readSuperblockSearch, type ContainerSessions} from './open-container.js';
+import {ContainerError, anchoredSlot, readSlot, type SuperblockSearch} from './open-superblock.js';
+import {containerIdLength, encodeUnusedSlot} from './superblock.js';
+
+const firstKeyId = 1;
+const progressIntervalMs = 2000;
+
+export interface Creation extends ContainerSessions {
+	readonly env: Pick<Environment, 'log' | 'now' | 'randomBytes'>;
+	readonly plan: ContainerDimensions;
+}
+
+function isZero(block: Uint8Array): boolean {
+	return block.every(byte => byte === 0);
+}
+
+/** True where a creation has prepared the slot, and nothing else would have written exactly this. */
+function isPrepared(block: Uint8Array): boolean {
+	return encodeUnusedSlot().equals(block);
+}
+
+/** Why no container may be created here, undefined where nothing can be lost. */
+export function creationObstacle({slots, secured}: Pick<SuperblockSearch, 'slots' | 'secured'>): string | undefined {
+	if (secured && !secured.creating) {
+		return 'the trust anchor has secured a container already; give the new container a trust anchor of its own';
+	}
+
+	if (anchoredSlot(slots, secured) !== undefined) {
+		return 'the image holds the container of this trust anchor already';
+	}
+
+	const [first, ...others] = slots;
+	const occupied = others.findIndex(slot => !isZero(slot) && !isPrepared(slot));
+	if (occupied !== -1) {
+		return `block ${occupied + 1} of the image is not empty; nothing was overwritten: use an empty image`;
+	}
+
+	if (isZero(first) || (secured?.creating && others.every(slot => isPrepared(slot)) && !holdsSecuredState(slots))) {
+		return undefined;
+	}
+
+	return 'block 0 of the image is not empty; nothing was overwritten: use an empty image';
+}
+
+/** True where slot 0 is more than the torn first superblock of an interrupted creation. */
+function holdsSecuredState(slots: readonly Uint8Array[]): boolean {
+	const first = readSlot(slots, 0);
+	return first !== undefined && 'superblock' in first && first.superblock.lastSecuredGeneration > 0;
+}
+
+/** Makes the medium large enough. @throws ContainerError where it cannot be */
+async function makeRoom(medium: Client<typeof block>, pbaCount: number): Promise<void> {
+	const {blockCount, writable, growable} = await medium.geometry({});
+	if (!writable) {
+		throw new ContainerError('unsuitable_medium', 'the image is read-only; make it writable');
+	}
+
+	if (blockCount < pbaCount) {
+		if (!growable) {
+			throw new ContainerError('unsuitable_medium', `the container needs ${pbaCount} blocks (${pbaCount * blockSize} bytes), the image has ${blockCount} (${blockCount * blockSize} bytes) and cannot grow; use a larger image or a smaller container`);
+		}
+
+		await medium.grow({blockCount: pbaCount});
+	}
+}
+
+function logProgress(env: Creation['env'], total: number): (writtenBlockCount: number) => void {
+	let last = env.now();
+	return written => {
+		if (env.now() - last >= progressIntervalMs) {
+			last = env.now();
+			env.log(`creating the container: ${Math.floor(100 * written / total)} % (${written} of ${total} blocks)`);
+		}
+	};
+}
+
+/** Creates a container on an empty medium. @throws ContainerError, SessionError */
+export async function createContainer({block, trustAnchor, env, plan: dimensions}: Creation): Promise<{readonly pbaCount: number}> {
+	const obstacle = creationObstacle(await readSuperblockSearch({block, trustAnchor}));
+	if (obstacle !== undefined) {
+		throw new ContainerError('occupied', obstacle);
+	}
+
+	const pbaCount = freshPbaCount(dimensions.virtualBlockDevice, dimensions.freeTree);
+	await makeRoom(block, pbaCount);
+	const {initialized} = await trustAnchor.status({});
+	if (!initialized) {
+		await trustAnchor.initialize({});
+	}
+
+	const {wrapped} = await trustAnchor.create_key({});
+	const plan: ContainerPlan = {
+		...dimensions,
+		// The original's containers have no id: the zero area of their superblock stays zero.
+		containerId: dimensions.cipher === 'aes-256-cbc-essiv' ? undefined : env.randomBytes(containerIdLength),
+		key: {wrapped, id: firstKeyId},
+	};
+	const medium = {write: async (extents: number[], data: Uint8Array) => void await block.write({extents, data})};
+	const {superblock, hash} = await layOut(plan, medium, logProgress(env, layoutBlockCount(plan)));
+	await block.sync({});
+	await trustAnchor.secure({hash, generation: 0, creating: true});
+	await block.write({extents: [0, 1], data: superblock});
+	await block.sync({});
+	await trustAnchor.secure({hash, generation: 0, creating: false});
+	return {pbaCount};
+}

@@ -1,0 +1,117 @@
+/** The dimensions of a new container as configurations write them; by default 1 GiB with a pool of 128 MiB. */
+import {z} from 'zod';
+import {cipherNames, type CipherName} from '../sessions/cipher.js';
+import {blockSize, dimensionsFault, innerBlockCount, type Dimensions} from './geometry.js';
+import {byteSize} from './size-config.js';
+
+/** What a new container is made of. */
+export interface ContainerDimensions {
+	readonly virtualBlockDevice: Dimensions;
+	readonly freeTree: Dimensions;
+	readonly cipher: CipherName;
+}
+
+const defaults = {
+	vbd: {leafCount: 262_144, maxLevel: 4, degree: 64},
+	ft: {leafCount: 32_768, maxLevel: 3, degree: 64},
+} as const;
+
+function wholeNumber() {
+	return z.string().regex(/^[1-9]\d{0,14}$/, 'a whole number above 0 is required').transform(Number);
+}
+
+const attributes = z.strictObject({
+	vbd_leaves: wholeNumber().optional(),
+	vbd_size: byteSize().optional(),
+	vbd_max_level: wholeNumber().optional(),
+	vbd_degree: wholeNumber().optional(),
+	ft_leaves: wholeNumber().optional(),
+	ft_size: byteSize().optional(),
+	ft_max_level: wholeNumber().optional(),
+	ft_degree: wholeNumber().optional(),
+	cipher: z.enum(cipherNames).default('aes-256-xts'),
+});
+
+type Attributes = z.output<typeof attributes>;
+type TreeName = keyof typeof defaults;
+interface Fault {
+	readonly attribute: keyof Attributes;
+	readonly text: string;
+}
+
+function leafCountOf(given: Attributes, tree: TreeName): number | Fault {
+	const size = given[`${tree}_size`];
+	const leaves = given[`${tree}_leaves`];
+	if (size === undefined) {
+		return leaves ?? defaults[tree].leafCount;
+	}
+
+	if (leaves !== undefined) {
+		return {attribute: `${tree}_size`, text: `${tree}_leaves and ${tree}_size say the same; give one of them`};
+	}
+
+	if (size % blockSize !== 0) {
+		return {attribute: `${tree}_size`, text: `${size} bytes are no whole number of blocks of ${blockSize} bytes`};
+	}
+
+	return size / blockSize;
+}
+
+/** The lowest tree that has room, but not lower than the default's. */
+function maxLevelFor({leafCount, degree}: {leafCount: number; degree: number}, tree: TreeName): number {
+	let maxLevel: number = defaults[tree].maxLevel;
+	while (degree > 1 && degree ** maxLevel < leafCount) {
+		maxLevel++;
+	}
+
+	return maxLevel;
+}
+
+function dimensionsOf(given: Attributes, tree: TreeName): Dimensions | Fault {
+	const leafCount = leafCountOf(given, tree);
+	if (typeof leafCount !== 'number') {
+		return leafCount;
+	}
+
+	const degree = given[`${tree}_degree`] ?? defaults[tree].degree;
+	const maxLevel = given[`${tree}_max_level`] ?? maxLevelFor({leafCount, degree}, tree);
+	const dimensions = {leafCount, degree, maxLevel};
+	const text = dimensionsFault(dimensions, tree === 'ft');
+	return text === undefined ? dimensions : {attribute: `${tree}_leaves`, text: `${tree === 'ft' ? 'free tree' : 'virtual block device'}: ${text}`};
+}
+
+/** A pool that could not even replace one branch, or whose meta tree runs dry at once, is no use. */
+function poolFault(virtualBlockDevice: Dimensions, freeTree: Dimensions): Fault | undefined {
+	const min = Math.max(2 * (virtualBlockDevice.maxLevel + 1), 2 * innerBlockCount(freeTree));
+	return freeTree.leafCount >= min
+		? undefined
+		: {attribute: 'ft_leaves', text: `the free tree has ${freeTree.leafCount} leaves, with these dimensions it needs at least ${min}`};
+}
+
+function isFault(value: Dimensions | Fault): value is Fault {
+	return 'attribute' in value;
+}
+
+/**
+ * Attributes of cbe_init's `<config>` and of superblock_control's `<create>`. Sizes may be given in leaves (blocks of
+ * 4096 bytes) or bytes (`vbd_size="1G"`).
+ */
+export const ContainerDimensions = attributes.transform((given, context): ContainerDimensions => {
+	const virtualBlockDevice = dimensionsOf(given, 'vbd');
+	const freeTree = dimensionsOf(given, 'ft');
+	const faults = [virtualBlockDevice, freeTree].filter(isFault);
+	if (!isFault(virtualBlockDevice) && !isFault(freeTree)) {
+		const fault = poolFault(virtualBlockDevice, freeTree);
+		if (fault === undefined) {
+			return {virtualBlockDevice, freeTree, cipher: given.cipher};
+		}
+
+		faults.push(fault);
+	}
+
+	for (const {attribute, text} of faults) {
+		context.addIssue({code: 'custom', message: text, path: [attribute]});
+	}
+
+	return z.NEVER;
+});

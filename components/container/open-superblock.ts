@@ -1,0 +1,157 @@
+/**
+ * Finds the one superblock that counts: the one whose hash the trust anchor keeps. Every other superblock in the image
+ * is an older state, however valid it looks, and opening it would undo what was flushed.
+ */
+import {superblockSlotCount} from './geometry.js';
+import {labelOf} from './label.js';
+import {SuperblockError, decodeSuperblock, isUnusedSlot, type Superblock} from './superblock.js';
+
+/** What the trust anchor keeps about the newest superblock, as its session hands it out. */
+export interface Secured {
+	readonly hash: Uint8Array;
+	/** Null where the anchor's format does not record it. */
+	readonly generation: number | null;
+	/** The container was being created: its first superblock may not have arrived on the medium. */
+	readonly creating: boolean;
+}
+
+export type ContainerErrorKind =
+	/** No slot holds a superblock. */
+	| 'no_container'
+	/** The container was never completed; there is no data in it yet. */
+	| 'creation_interrupted'
+	/** The image is an older state than the anchor's. */
+	| 'rolled_back'
+	/** Image and anchor do not belong together. */
+	| 'foreign'
+	/** One of the two; the anchor does not record generations. */
+	| 'rolled_back_or_foreign'
+	/** A superblock that matters cannot be understood. */
+	| 'damaged'
+	/** The medium ends before the container does. */
+	| 'truncated'
+	/** A container shall be created where one may be already. */
+	| 'occupied'
+	/** The medium cannot take the container that shall be created. */
+	| 'unsuitable_medium';
+
+/** Why a container cannot be opened or created; the message is for the user and says what to do. */
+export class ContainerError extends Error {
+	override readonly name = 'ContainerError';
+
+	constructor(readonly kind: ContainerErrorKind, message: string) {
+		super(message);
+	}
+}
+
+export interface OpenedSuperblock {
+	readonly slot: number;
+	readonly superblock: Superblock;
+}
+
+/** A slot that says it holds a superblock. */
+export type ReadSlot = {readonly slot: number; readonly superblock: Superblock} | {readonly slot: number; readonly fault: string};
+
+export interface SuperblockSearch {
+	/** The eight slots, 4096 bytes each. */
+	readonly slots: readonly Uint8Array[];
+	/** Null where the anchor has never secured a superblock. */
+	readonly secured: Secured | null;
+	readonly mediumBlockCount: number;
+}
+
+/** Decodes one slot; undefined where it holds no superblock. */
+export function readSlot(slots: readonly Uint8Array[], slot: number): ReadSlot | undefined {
+	if (isUnusedSlot(slots[slot])) {
+		return undefined;
+	}
+
+	try {
+		return {slot, superblock: decodeSuperblock(slots[slot])};
+	} catch (error) {
+		if (error instanceof SuperblockError) {
+			return {slot, fault: error.message};
+		}
+
+		throw error;
+	}
+}
+
+/** The slot whose hash the anchor keeps. */
+export function anchoredSlot(slots: readonly Uint8Array[], secured: Secured | null): number | undefined {
+	const slot = secured ? slots.findIndex(block => labelOf(block).equals(secured.hash)) : -1;
+	return slot === -1 ? undefined : slot;
+}
+
+/** The last secured state of the container. @throws ContainerError */
+export function openSuperblock(search: SuperblockSearch): OpenedSuperblock {
+	const {slots, secured, mediumBlockCount} = search;
+	const slot = anchoredSlot(slots, secured);
+	if (slot === undefined) {
+		throw explainMissing(search);
+	}
+
+	const read = readSlot(slots, slot);
+	if (read === undefined || 'fault' in read) {
+		throw new ContainerError('damaged', `the superblock in slot ${slot} is the one the trust anchor secured, but cannot be used: ${read?.fault ?? 'its state is 0'}`);
+	}
+
+	const {superblock} = read;
+	if (mediumBlockCount < superblock.pbaCount) {
+		throw new ContainerError('truncated', `the image is truncated: it has ${mediumBlockCount} blocks, the container needs ${superblock.pbaCount}; put the complete image back`);
+	}
+
+	return {slot, superblock};
+}
+
+/** Why no slot holds what the anchor expects. */
+function explainMissing({slots, secured, mediumBlockCount}: SuperblockSearch): ContainerError {
+	const used = slots.map((_, slot) => readSlot(slots, slot)).filter(read => read !== undefined);
+	const damaged = used.filter(read => 'fault' in read);
+	const generations = used.flatMap(read => 'superblock' in read ? [read.superblock.lastSecuredGeneration] : []);
+	if (secured && !secured.creating && mediumBlockCount > 0 && mediumBlockCount < superblockSlotCount) {
+		return new ContainerError('truncated', `the image is truncated: it has ${mediumBlockCount} blocks, its superblocks alone take ${superblockSlotCount}; put the complete image back`);
+	}
+
+	if (secured?.creating && generations.every(generation => generation === 0)) {
+		return new ContainerError('creation_interrupted', 'the creation of the container was interrupted before it was complete; it holds no data yet: create it again');
+	}
+
+	if (used.length === 0) {
+		return new ContainerError('no_container', secured
+			? `there is no container in the image, but the trust anchor expects ${expected(secured)}; put the image back that belongs to this trust anchor`
+			: 'there is no container in the image; create one with cbe_init');
+	}
+
+	if (secured === null) {
+		return new ContainerError('foreign', 'the image holds a container, but this trust anchor has never secured one: it is a foreign trust anchor; put back the one that belongs to the image');
+	}
+
+	return explainUnanchored(secured, generations, damaged);
+}
+
+function explainUnanchored(secured: Secured, generations: readonly number[], damaged: ReadonlyArray<{slot: number; fault: string}>): ContainerError {
+	const faults = damaged.map(({slot, fault}) => `slot ${slot}: ${fault}`).join('; ');
+	if (generations.length === 0) {
+		return new ContainerError('damaged', `no superblock of the image can be used (${faults}); put back an undamaged copy of the image's newest state`);
+	}
+
+	const found = Math.max(...generations);
+	if (secured.generation === null) {
+		return new ContainerError('rolled_back_or_foreign', `the image (newest generation ${found}) is not the state that the trust anchor last secured: an older copy of the image was put back, or image and trust anchor do not belong together`);
+	}
+
+	if (found >= secured.generation) {
+		return new ContainerError('foreign', `foreign image or foreign trust anchor: the image holds generation ${found}, the trust anchor secured another superblock of generation ${secured.generation}; put back image and trust anchor that belong together`);
+	}
+
+	if (damaged.length > 0) {
+		return new ContainerError('damaged', `the superblock of generation ${secured.generation} that the trust anchor expects is missing, and damaged superblocks were found (${faults}); put back an undamaged copy of the image's newest state`);
+	}
+
+	return new ContainerError('rolled_back', `rolled back: the image holds generation ${found}, the trust anchor expects generation ${secured.generation}: an older copy of the image was put back; put the newest one back`);
+}
+
+function expected({generation}: Secured): string {
+	return generation === null ? 'one' : `generation ${generation}`;
+}

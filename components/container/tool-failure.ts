@@ -1,0 +1,17 @@
+/** The last line of a tool that could not do its job because of what it found, not because of a bug. */
+import type {ToolResult} from '../../runtime/sdk/component.js';
+import {isSessionError} from '../../runtime/sdk/session.js';
+import {ContainerError} from './open-superblock.js';
+
+/** Runs a tool's job; expected failures become its result, bugs stay exceptions. */
+export async function reportFailure(job: () => Promise<ToolResult>): Promise<ToolResult> {
+	try {
+		return await job();
+	} catch (error) {
+		if (error instanceof ContainerError || isSessionError(error)) {
+			return {exitValue: -1, message: error.message};
+		}
+
+		throw error;
+	}
+}

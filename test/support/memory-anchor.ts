@@ -1,0 +1,43 @@
+/** A trust anchor in memory that wraps nothing: its block keys are what the test says. */
+import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
+import type {Secured} from '../../components/container/open-superblock.js';
+import type {trustAnchor} from '../../components/sessions/trust-anchor.js';
+
+export class MemoryAnchor {
+	initialized: boolean;
+	secured: Secured | null;
+	/** Every record that was secured, in order. */
+	readonly history: Secured[] = [];
+	readonly #wrapped: Uint8Array;
+
+	constructor({secured = null, initialized = secured !== null, wrapped = new Uint8Array(32).fill(7)}: {secured?: Secured | null; initialized?: boolean; wrapped?: Uint8Array} = {}) {
+		this.secured = secured;
+		this.initialized = initialized;
+		this.#wrapped = wrapped;
+	}
+
+	get handlers(): Handlers<typeof trustAnchor> {
+		return {
+			status: () => ({initialized: this.initialized, secured: this.secured}),
+			initialize: () => {
+				this.initialized = true;
+				return {};
+			},
+			create_key: () => {
+				if (!this.initialized) {
+					throw new SessionError('not_initialized', 'there is no master key yet');
+				}
+
+				return {wrapped: this.#wrapped};
+			},
+			share_key: () => {
+				throw new SessionError('bad_key', 'this anchor shares no key');
+			},
+			secure: record => {
+				this.secured = record;
+				this.history.push(record);
+				return {};
+			},
+		};
+	}
+}

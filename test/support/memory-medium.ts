@@ -1,0 +1,62 @@
+/** A medium in memory with a `block` session, and a log of what was done to it. */
+import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
+import {block, blockSize} from '../../components/sessions/block.js';
+
+export interface MemoryMediumOptions {
+	readonly growable?: boolean;
+	readonly writable?: boolean;
+}
+
+export class MemoryMedium {
+	/** The content; tests change bytes here to damage it. */
+	image: Buffer;
+	/** Called before each operation; throws to make it fail. */
+	before: (operation: 'read' | 'write' | 'sync' | 'grow', extents: readonly number[]) => void = () => undefined;
+	readonly #growable: boolean;
+	readonly #writable: boolean;
+
+	constructor(image: Buffer, {growable = false, writable = true}: MemoryMediumOptions = {}) {
+		this.image = image;
+		this.#growable = growable;
+		this.#writable = writable;
+	}
+
+	get handlers(): Handlers<typeof block> {
+		return {
+			geometry: () => ({blockCount: Math.floor(this.image.length / blockSize), writable: this.#writable, growable: this.#growable}),
+			read: ({extents, data}) => {
+				this.before('read', extents);
+				this.#each(extents, (offset, from, length) => void this.image.copy(data, from, offset, offset + length));
+				return {};
+			},
+			write: ({extents, data}) => {
+				this.before('write', extents);
+				this.#each(extents, (offset, from, length) => this.image.set(data.subarray(from, from + length), offset));
+				return {};
+			},
+			sync: () => {
+				this.before('sync', []);
+				return {};
+			},
+			grow: ({blockCount}) => {
+				this.before('grow', [0, blockCount]);
+				this.image = Buffer.concat([this.image, Buffer.alloc(Math.max(0, (blockCount * blockSize) - this.image.length))]);
+				return {};
+			},
+		};
+	}
+
+	#each(extents: readonly number[], transfer: (offset: number, from: number, length: number) => void): void {
+		let from = 0;
+		for (let i = 0; i < extents.length; i += 2) {
+			const offset = extents[i] * blockSize;
+			const length = extents[i + 1] * blockSize;
+			if (offset + length > this.image.length) {
+				throw new SessionError('out_of_range', `blocks ${extents[i]} to ${extents[i] + extents[i + 1] - 1} lie beyond the end`);
+			}
+
+			transfer(offset, from, length);
+			from += length;
+		}
+	}
+}
