@@ -1,0 +1,161 @@
+/**
+ * block_fault: a filter that fails on purpose, to see what the rest of an assembly makes of it.
+ *
+ * Guarantee: requests that the schedule does not strike pass unchanged, and which ones it strikes depends on their
+ * count alone. The count starts over when the component is restarted.
+ */
+import {z} from 'zod';
+import {defineComponent, type Environment} from '../../runtime/sdk/component.js';
+import {SessionError, type Client} from '../../runtime/sdk/session.js';
+import {block, blockSize} from '../sessions/block.js';
+import {FaultSchedule} from './fault-schedule.js';
+
+type Backend = Client<typeof block>;
+type OperationName = 'read' | 'write' | 'sync';
+
+const actions = [
+	/** The request fails with device_failed and does not reach the backend. */
+	'error',
+	/** One bit of every block is flipped: of what was read, or of what gets written. */
+	'corrupt',
+	/** The request waits for `delay_ms`. */
+	'delay',
+	/** The component dies of a bug. */
+	'throw',
+	/** The component exits. */
+	'exit',
+	/** The component's thread never comes back, so that it misses its heartbeat. */
+	'hang',
+	/** The component takes memory until its quantum is used up. */
+	'leak',
+] as const;
+
+type Action = (typeof actions)[number];
+
+function count(fallback: number, least: number) {
+	return z.coerce.number().int().min(least).default(fallback);
+}
+
+const config = z.strictObject({
+	action: z.enum(actions),
+	/** Which requests count. */
+	operation: z.enum(['read', 'write', 'sync', 'any']).default('any'),
+	fail_every: count(1, 1),
+	after: count(0, 0),
+	times: count(Number.MAX_SAFE_INTEGER, 0),
+	delay_ms: count(1000, 0),
+});
+
+/** Flips one bit per block, never the same bit of two blocks in a row. */
+export function flipBits(data: Uint8Array): void {
+	for (let offset = 0; offset < data.length; offset += blockSize) {
+		const index = offset / blockSize;
+		data[offset + (index * 31) % blockSize] ^= 1 << (index % 8);
+	}
+}
+
+function leakForever(): never {
+	const held: string[][] = [];
+	for (;;) {
+		held.push(Array.from({length: 10_000}, (_, index) => `leak ${held.length} ${index}`));
+	}
+}
+
+function hangForever(): never {
+	for (;;) {
+		// The thread is meant to be stuck here.
+	}
+}
+
+/** Faults of the component itself, after which no request goes on. */
+function perish(action: Action, env: Environment): void {
+	env.log(`the fault strikes: ${action}`, 'warning');
+	switch (action) {
+		case 'throw': {
+			throw new Error('a fault on purpose');
+		}
+
+		case 'exit': {
+			return process.exit(1);
+		}
+
+		case 'hang': {
+			return hangForever();
+		}
+
+		case 'leak': {
+			return leakForever();
+		}
+
+		default:
+	}
+}
+
+export default defineComponent({
+	provides: {block},
+	requires: {backend: block},
+	config,
+	start({config, sessions: {backend}, env}) {
+		const schedule = new FaultSchedule({after: config.after, failEvery: config.fail_every, times: config.times});
+
+		/** What strikes this request, if anything. Faults that end the component never return. */
+		async function struckBy(operation: OperationName): Promise<Action | undefined> {
+			if ((config.operation !== 'any' && config.operation !== operation) || !schedule.strikes()) {
+				return undefined;
+			}
+
+			perish(config.action, env);
+			if (config.action === 'error') {
+				throw new SessionError('device_failed', `${operation} failed on purpose`);
+			}
+
+			if (config.action === 'delay') {
+				await env.sleep(config.delay_ms);
+			}
+
+			return config.action;
+		}
+
+		async function read(request: Parameters<Backend['read']>[0]): Promise<Record<string, never>> {
+			const struck = await struckBy('read');
+			await backend.read(request);
+			if (struck === 'corrupt') {
+				flipBits(request.data);
+			}
+
+			return {};
+		}
+
+		async function write(request: Parameters<Backend['write']>[0]): Promise<Record<string, never>> {
+			let {data} = request;
+			if (await struckBy('write') === 'corrupt') {
+				// The client's own buffer stays as it is.
+				data = Buffer.from(data);
+				flipBits(data);
+			}
+
+			await backend.write({extents: request.extents, data});
+			return {};
+		}
+
+		return {
+			provides: {
+				block: {
+					geometry: async () => backend.geometry({}),
+					read,
+					write,
+					async sync() {
+						await struckBy('sync');
+						await backend.sync({});
+						return {};
+					},
+					async grow(request) {
+						await backend.grow(request);
+						return {};
+					},
+				},
+			},
+			status: () => ({faults: schedule.faultCount}),
+		};
+	},
+});

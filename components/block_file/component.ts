@@ -1,0 +1,107 @@
+/**
+ * block_file: a file or block device of the host as a device of blocks; the only code that touches the image.
+ *
+ * Guarantee: once `sync` replies, every write that replied before it was sent is on the host's storage; after a failed
+ * sync nothing claims that again.
+ */
+import {z} from 'zod';
+import {StartError, defineComponent, type Environment} from '../../runtime/sdk/component.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+import {byteSize} from '../container/size-config.js';
+import {block, blockSize} from '../sessions/block.js';
+import {isHostError} from './host-fault.js';
+import {createImageFile, openImageFile, type ImageFile} from './image-file.js';
+import {Image} from './image.js';
+
+const config = z.strictObject({
+	/** The image; relative paths lie in the state directory. */
+	path: z.string().min(1),
+	/** `yes`: an image that does not exist is made, and a file may grow. */
+	create: z.enum(['yes', 'no']).default('no'),
+	/** Size of an image made at start. Without it, nothing is made before the first `grow`. */
+	size: byteSize().optional(),
+	readonly: z.enum(['yes', 'no']).default('no'),
+}).refine(({create, readonly}) => create === 'no' || readonly === 'no', 'create="yes" and readonly="yes" contradict each other; drop one')
+	.refine(({create, size}) => size === undefined || create === 'yes', 'size is the size of an image to make; it needs create="yes"');
+
+type Config = z.output<typeof config>;
+
+function missingImage(imagePath: string, {create, size}: Config): ImageFile | undefined {
+	if (create === 'no') {
+		throw new StartError(`the image ${imagePath} does not exist; correct the path, or set create="yes" to make a new one`);
+	}
+
+	try {
+		return size === undefined ? undefined : createImageFile(imagePath, size);
+	} catch (error) {
+		throw isHostError(error) ? new StartError(`cannot make the image ${imagePath}: ${error.message}`) : error;
+	}
+}
+
+function openImage(config: Config, env: Environment): Image {
+	const imagePath = env.resolvePath(config.path);
+	const writable = config.readonly === 'no';
+	const file = openImageFile(imagePath, !writable) ?? missingImage(imagePath, config);
+	const remainder = (file?.byteLength ?? 0) % blockSize;
+	if (remainder > 0) {
+		env.log(`the last ${remainder} bytes of ${imagePath} are no whole block of ${blockSize} bytes and are left alone`, 'warning');
+	}
+
+	return new Image(file, {path: imagePath, writable, growable: config.create === 'yes' && file?.kind !== 'device'});
+}
+
+export default defineComponent({
+	provides: {block},
+	config,
+	start({config, env}) {
+		const image = openImage(config, env);
+		let lastFault = '';
+
+		/** Every kind of failure is logged once in a row; a client that keeps asking must not fill the log. */
+		function logged(error: unknown): unknown {
+			if (error instanceof SessionError && error.code !== 'out_of_range' && error.message !== lastFault) {
+				lastFault = error.message;
+				env.log(error.message, 'error');
+			}
+
+			return error;
+		}
+
+		function transfer(job: () => void): Record<string, never> {
+			try {
+				job();
+				return {};
+			} catch (error) {
+				throw logged(error);
+			}
+		}
+
+		return {
+			provides: {
+				block: {
+					geometry: () => ({blockCount: image.blockCount, writable: image.writable, growable: image.growable}),
+					read: ({extents, data}) => transfer(() => {
+						image.read(extents, data);
+					}),
+					write: ({extents, data}) => transfer(() => {
+						image.write(extents, data);
+					}),
+					async sync() {
+						try {
+							await image.sync();
+						} catch (error) {
+							throw logged(error);
+						}
+
+						return {};
+					},
+					grow: ({blockCount}) => transfer(() => {
+						image.grow(blockCount);
+					}),
+				},
+			},
+			stop: async () => image.close(),
+			status: () => ({path: image.path, bytes: image.blockCount * blockSize}),
+		};
+	},
+});

@@ -1,0 +1,165 @@
+/** The image as a device of blocks: positioned transfers, growth and durability. */
+import fs from 'node:fs';
+import {promisify} from 'node:util';
+import {SessionError} from '../../runtime/sdk/session.js';
+import {extentsBlockCount} from '../container/extents.js';
+import {blockSize} from '../sessions/block.js';
+import {GroupSync} from './group-sync.js';
+import {hostFault} from './host-fault.js';
+import {createImageFile, type ImageFile} from './image-file.js';
+
+const fdatasync = promisify(fs.fdatasync);
+
+type Transfer = (fd: number, data: Uint8Array, offset: number, length: number, position: number) => number;
+
+export interface ImageOptions {
+	readonly path: string;
+	readonly writable: boolean;
+	readonly growable: boolean;
+}
+
+/** Whole blocks that `byteLength` bytes hold. */
+function wholeBlocks(byteLength: number): number {
+	return Math.floor(byteLength / blockSize);
+}
+
+export class Image {
+	readonly path: string;
+	readonly writable: boolean;
+	readonly growable: boolean;
+	#file: ImageFile | undefined;
+	#blockCount: number;
+	/** Why nothing can be made durable any more; set once, for good. */
+	#syncFault: SessionError | undefined;
+	readonly #sync = new GroupSync(async () => this.#syncNow());
+
+	/** Without a file the image is empty until it grows. */
+	constructor(file: ImageFile | undefined, {path, writable, growable}: ImageOptions) {
+		this.path = path;
+		this.writable = writable;
+		this.growable = growable;
+		this.#file = file;
+		this.#blockCount = wholeBlocks(file?.byteLength ?? 0);
+	}
+
+	get blockCount(): number {
+		return this.#blockCount;
+	}
+
+	read(extents: readonly number[], data: Uint8Array): void {
+		this.#transfer(extents, data, fs.readSync, 'reading');
+	}
+
+	write(extents: readonly number[], data: Uint8Array): void {
+		this.#requireWritable();
+		this.#transfer(extents, data, fs.writeSync, 'writing');
+	}
+
+	async sync(): Promise<void> {
+		if (this.#syncFault) {
+			throw this.#syncFault;
+		}
+
+		if (this.#file && this.writable) {
+			await this.#sync.request();
+		}
+	}
+
+	/** The new size is durable when it returns; the new blocks are a hole. */
+	grow(blockCount: number): void {
+		this.#requireWritable();
+		if (blockCount <= this.#blockCount) {
+			return;
+		}
+
+		if (!this.growable) {
+			throw new SessionError('no_space', `${this.path} has ${this.#blockCount} blocks and may not grow to ${blockCount}; create="yes" allows it for files`);
+		}
+
+		try {
+			this.#extend(blockCount * blockSize);
+		} catch (error) {
+			throw hostFault(error, 'growing', this.path);
+		}
+
+		this.#blockCount = blockCount;
+	}
+
+	/** Waits for a running sync, then lets the file go. */
+	async close(): Promise<void> {
+		await this.#sync.idle();
+		if (this.#file) {
+			fs.closeSync(this.#file.fd);
+			this.#file = undefined;
+		}
+	}
+
+	#extend(byteLength: number): void {
+		if (!this.#file) {
+			this.#file = createImageFile(this.path, byteLength);
+			return;
+		}
+
+		fs.ftruncateSync(this.#file.fd, byteLength);
+		fs.fsyncSync(this.#file.fd);
+	}
+
+	#requireWritable(): void {
+		if (!this.writable) {
+			throw new SessionError('read_only', `${this.path} is opened read-only`);
+		}
+
+		if (this.#syncFault) {
+			throw this.#syncFault;
+		}
+	}
+
+	#transfer(extents: readonly number[], data: Uint8Array, transfer: Transfer, action: string): void {
+		if (extentsBlockCount(extents, this.#blockCount) !== data.length / blockSize) {
+			throw new SessionError('out_of_range', `${action} ${this.path}: extents do not fit ${this.#blockCount} blocks or ${data.length} bytes of payload`);
+		}
+
+		let offset = 0;
+		for (let i = 0; i < extents.length; i += 2) {
+			const end = offset + extents[i + 1] * blockSize;
+			this.#transferExtent(transfer, data, {offset, end, position: extents[i] * blockSize, action});
+			offset = end;
+		}
+	}
+
+	/** The kernel may transfer less than it was asked for; only nothing at all is a fault. */
+	#transferExtent(transfer: Transfer, data: Uint8Array, {offset, end, position, action}: {offset: number; end: number; position: number; action: string}): void {
+		const {fd} = this.#file!;
+		try {
+			while (offset < end) {
+				const moved = transfer(fd, data, offset, end - offset, position);
+				if (moved === 0) {
+					throw new SessionError('device_failed', `${action} ${this.path} ended at byte ${position}: the file was truncated from outside`);
+				}
+
+				offset += moved;
+				position += moved;
+			}
+		} catch (error) {
+			throw error instanceof SessionError ? error : hostFault(error, `${action} byte ${position} of`, this.path);
+		}
+	}
+
+	/**
+	 * After a failed sync the kernel drops the pages it could not write and reports success ever after, so a later
+	 * sync proves nothing: every write and sync from then on fails.
+	 */
+	async #syncNow(): Promise<void> {
+		if (this.#syncFault) {
+			throw this.#syncFault;
+		}
+
+		try {
+			await fdatasync(this.#file!.fd);
+		} catch (error) {
+			const fault = hostFault(error, 'syncing', this.path);
+			this.#syncFault = new SessionError('device_failed', `${fault.message}; what was written since the last sync may be lost, so nothing more is accepted until a restart`, fault.detail);
+			throw this.#syncFault;
+		}
+	}
+}

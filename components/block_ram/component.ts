@@ -1,0 +1,66 @@
+/**
+ * block_ram: blocks in memory, for tests and demonstrations.
+ *
+ * Guarantee: what was written reads back while the component lives; everything is gone with it. That is why it counts
+ * as stateful: its clients must start over when it dies, instead of finding zeroes.
+ */
+import {z} from 'zod';
+import {defineComponent} from '../../runtime/sdk/component.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+import {extentsBlockCount} from '../container/extents.js';
+import {byteSize} from '../container/size-config.js';
+import {block, blockSize} from '../sessions/block.js';
+import {SparseMemory} from './sparse-memory.js';
+
+export default defineComponent({
+	provides: {block},
+	stateful: true,
+	config: z.strictObject({
+		/** Size of the device; memory is taken only where blocks are written. Without it the device is empty and grows. */
+		size: byteSize().optional(),
+	}),
+	start({config}) {
+		const memory = new SparseMemory();
+		const growable = config.size === undefined;
+		let blockCount = Math.floor((config.size ?? 0) / blockSize);
+
+		function eachExtent(extents: readonly number[], data: Uint8Array, visit: (position: number, part: Uint8Array) => void): Record<string, never> {
+			if (extentsBlockCount(extents, blockCount) !== data.length / blockSize) {
+				throw new SessionError('out_of_range', `extents do not fit ${blockCount} blocks or ${data.length} bytes of payload`);
+			}
+
+			let offset = 0;
+			for (let i = 0; i < extents.length; i += 2) {
+				const length = extents[i + 1] * blockSize;
+				visit(extents[i] * blockSize, data.subarray(offset, offset + length));
+				offset += length;
+			}
+
+			return {};
+		}
+
+		return {
+			provides: {
+				block: {
+					geometry: () => ({blockCount, writable: true, growable}),
+					read: ({extents, data}) => eachExtent(extents, data, (position, part) => {
+						memory.read(position, part);
+					}),
+					write: ({extents, data}) => eachExtent(extents, data, (position, part) => {
+						memory.write(position, part);
+					}),
+					sync: () => ({}),
+					grow(request) {
+						if (request.blockCount > blockCount && !growable) {
+							throw new SessionError('no_space', `the device has ${blockCount} blocks and may not grow to ${request.blockCount}; leave size out to allow it`);
+						}
+
+						blockCount = Math.max(blockCount, request.blockCount);
+						return {};
+					},
+				},
+			},
+			status: () => ({bytes: blockCount * blockSize, allocated_bytes: memory.allocatedByteLength}),
+		};
+	},
+});

@@ -1,0 +1,131 @@
+/** Bytes at any offset and of any length, on a device of whole blocks. */
+import type {Environment} from '../../runtime/sdk/component.js';
+import {blockSize} from '../sessions/block.js';
+import {divide, isWholeBlocks, type ByteRange, type PartialBlock} from './byte-range.js';
+import {partialWriteCountMax} from './limits.js';
+import {RangeLock} from './range-lock.js';
+
+/** The blocks under a byte device; snapshots are read alone. */
+export interface BlockAccess {
+	read(request: {extents: number[]; data: Uint8Array}): Promise<unknown>;
+	write?(request: {extents: number[]; data: Uint8Array}): Promise<unknown>;
+	sync?(): Promise<unknown>;
+}
+
+/** Blocks at one end of a range that it covers in part. */
+const partialBlockCountMax = 2;
+
+/**
+ * Memory for blocks that are covered in part. It is set aside at the start, because a request that holds its payload
+ * must not wait for memory that another such request holds.
+ */
+export class PartialBlockBuffers {
+	readonly #free: Buffer[] = [];
+	readonly #waiting: Array<(buffer: Buffer) => void> = [];
+
+	constructor(env: Environment) {
+		const size = partialBlockCountMax * blockSize;
+		const {bytes} = env.lease(partialWriteCountMax * size);
+		for (let i = 0; i < partialWriteCountMax; i++) {
+			this.#free.push(bytes.subarray(i * size, (i + 1) * size));
+		}
+	}
+
+	async use<T>(job: (buffer: Buffer) => Promise<T>): Promise<T> {
+		const buffer = this.#free.pop() ?? await new Promise<Buffer>(resolve => {
+			this.#waiting.push(resolve);
+		});
+		try {
+			return await job(buffer);
+		} finally {
+			const next = this.#waiting.shift();
+			if (next) {
+				next(buffer);
+			} else {
+				this.#free.push(buffer);
+			}
+		}
+	}
+}
+
+/** Both run to their end before a failure is reported: nothing may touch the memory afterwards. */
+async function both(one: Promise<unknown>, other: Promise<unknown>): Promise<void> {
+	for (const result of await Promise.allSettled([one, other])) {
+		if (result.status === 'rejected') {
+			throw result.reason;
+		}
+	}
+}
+
+function extentsOfPartial(partial: readonly PartialBlock[]): number[] {
+	return partial.flatMap(({block}) => [block, 1]);
+}
+
+export class ByteDevice {
+	readonly #access: BlockAccess;
+	readonly #buffers: PartialBlockBuffers;
+	readonly #lock = new RangeLock();
+
+	constructor(access: BlockAccess, buffers: PartialBlockBuffers) {
+		this.#access = access;
+		this.#buffers = buffers;
+	}
+
+	async sync(): Promise<void> {
+		await this.#access.sync?.();
+	}
+
+	async read(offset: number, data: Buffer): Promise<void> {
+		if (isWholeBlocks(offset, data.length)) {
+			await this.#access.read({extents: [offset / blockSize, data.length / blockSize], data});
+			return;
+		}
+
+		const range = divide(offset, data.length);
+		await this.#buffers.use(async buffer => {
+			const blocks = buffer.subarray(0, range.partial.length * blockSize);
+			await both(this.#access.read({extents: extentsOfPartial(range.partial), data: blocks}), this.#whole('read', range, data));
+			for (const [i, {start, offset: target, length}] of range.partial.entries()) {
+				blocks.copy(data, target, i * blockSize + start, i * blockSize + start + length);
+			}
+		});
+	}
+
+	async write(offset: number, data: Buffer): Promise<void> {
+		const whole = isWholeBlocks(offset, data.length);
+		const held = this.#lock.take(Math.floor(offset / blockSize), Math.ceil((offset + data.length) / blockSize), !whole);
+		try {
+			if (held.waitCount > 0) {
+				await this.#lock.ready(held);
+			}
+
+			if (whole) {
+				await this.#access.write!({extents: [offset / blockSize, data.length / blockSize], data});
+			} else {
+				await this.#writePartial(divide(offset, data.length), data);
+			}
+		} finally {
+			this.#lock.release(held);
+		}
+	}
+
+	async #writePartial(range: ByteRange, data: Buffer): Promise<void> {
+		await this.#buffers.use(async buffer => {
+			const blocks = buffer.subarray(0, range.partial.length * blockSize);
+			const extents = extentsOfPartial(range.partial);
+			await this.#access.read({extents, data: blocks});
+			for (const [i, {start, offset, length}] of range.partial.entries()) {
+				data.copy(blocks, i * blockSize + start, offset, offset + length);
+			}
+
+			await both(this.#access.write!({extents, data: blocks}), this.#whole('write', range, data));
+		});
+	}
+
+	async #whole(operation: 'read' | 'write', {whole}: ByteRange, data: Buffer): Promise<void> {
+		if (whole.count > 0) {
+			const part = data.subarray(whole.offset, whole.offset + whole.count * blockSize);
+			await this.#access[operation]!({extents: [whole.first, whole.count], data: part});
+		}
+	}
+}

@@ -1,0 +1,156 @@
+/** What a client has sent and nobody has looked at yet. Bounded: the socket is not read while enough is here. */
+import type {Socket} from 'node:net';
+import {receivedByteLengthMax} from './limits.js';
+
+export class ByteSource {
+	readonly #socket: Socket;
+	readonly #onProgress: () => void;
+	readonly #chunks: Buffer[] = [];
+	/** Bytes of the first chunk that were taken already. */
+	#taken = 0;
+	#byteLength = 0;
+	#ended = false;
+	#stopped = false;
+	#wake: ((hasMore: boolean) => void) | undefined;
+
+	constructor(socket: Socket, onProgress: () => void) {
+		this.#socket = socket;
+		this.#onProgress = onProgress;
+		socket.on('data', chunk => {
+			this.#receive(chunk);
+		});
+		socket.once('end', () => {
+			this.#end();
+		});
+		socket.once('close', () => {
+			this.#end();
+		});
+	}
+
+	/** True after `stop`. */
+	get stopped(): boolean {
+		return this.#stopped;
+	}
+
+	/** `length` bytes where they are here, else nothing. Usually a view on what was received. */
+	tryTake(length: number): Buffer | undefined {
+		if (this.#byteLength < length) {
+			return undefined;
+		}
+
+		const first = this.#chunks[0];
+		if (first !== undefined && first.length - this.#taken >= length) {
+			const view = first.subarray(this.#taken, this.#taken + length);
+			this.#advance(length);
+			return view;
+		}
+
+		const assembled = Buffer.allocUnsafe(length);
+		this.moveInto(assembled, 0);
+		return assembled;
+	}
+
+	/** Exactly `length` bytes as soon as they are here; undefined where the peer ends before. */
+	async take(length: number): Promise<Buffer | undefined> {
+		for (;;) {
+			const bytes = this.tryTake(length);
+			if (bytes) {
+				return bytes;
+			}
+
+			if (!await this.more()) {
+				return undefined;
+			}
+		}
+	}
+
+	/** Copies what is here into `target` from `offset` on, at most to its end, and says how much that was. */
+	moveInto(target: Buffer, offset: number): number {
+		let moved = 0;
+		while (this.#byteLength > 0 && offset + moved < target.length) {
+			const copied = this.#chunks[0].copy(target, offset + moved, this.#taken);
+			this.#advance(copied);
+			moved += copied;
+		}
+
+		return moved;
+	}
+
+	/** Drops `length` bytes as they come; false where the peer ends before. */
+	async skip(length: number): Promise<boolean> {
+		let left = length;
+		for (;;) {
+			while (left > 0 && this.#byteLength > 0) {
+				const dropped = Math.min(left, this.#chunks[0].length - this.#taken);
+				this.#advance(dropped);
+				left -= dropped;
+			}
+
+			if (left === 0) {
+				return true;
+			}
+
+			if (!await this.more()) {
+				return false;
+			}
+		}
+	}
+
+	/** Waits until more bytes are here than now; false where none will come. */
+	async more(): Promise<boolean> {
+		if (this.#ended) {
+			return false;
+		}
+
+		this.#socket.resume();
+		return new Promise(resolve => {
+			this.#wake = resolve;
+		});
+	}
+
+	/** Forgets what is here and takes nothing more. */
+	stop(): void {
+		this.#stopped = true;
+		this.#chunks.length = 0;
+		this.#byteLength = 0;
+		this.#taken = 0;
+		this.#end();
+		// What still arrives is thrown away, so that the end of the connection is noticed.
+		this.#socket.resume();
+	}
+
+	#receive(chunk: Buffer): void {
+		if (this.#ended) {
+			return;
+		}
+
+		this.#onProgress();
+		this.#chunks.push(chunk);
+		this.#byteLength += chunk.length;
+		if (this.#byteLength >= receivedByteLengthMax) {
+			this.#socket.pause();
+		}
+
+		this.#wakeUp(true);
+	}
+
+	#end(): void {
+		this.#ended = true;
+		this.#wakeUp(false);
+	}
+
+	#wakeUp(hasMore: boolean): void {
+		const wake = this.#wake;
+		this.#wake = undefined;
+		wake?.(hasMore);
+	}
+
+	#advance(length: number): void {
+		this.#taken += length;
+		this.#byteLength -= length;
+		if (this.#taken === this.#chunks[0].length) {
+			this.#chunks.shift();
+			this.#taken = 0;
+		}
+	}
+}

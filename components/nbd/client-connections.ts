@@ -1,0 +1,85 @@
+/** All clients that are connected now. */
+import type {Socket} from 'node:net';
+import {Connection, type ConnectionContext} from './connection.js';
+import {connectionCountMax, finishMsMax, watchIntervalMs} from './limits.js';
+
+export class ClientConnections {
+	readonly #context: ConnectionContext;
+	/** Each with the promise of its end. */
+	readonly #connections = new Map<Connection, Promise<void>>();
+	#refusedCount = 0;
+	#watching = false;
+
+	constructor(context: ConnectionContext) {
+		this.#context = context;
+	}
+
+	get count(): number {
+		return this.#connections.size;
+	}
+
+	get refusedCount(): number {
+		return this.#refusedCount;
+	}
+
+	accept(socket: Socket): void {
+		if (this.#connections.size >= connectionCountMax) {
+			this.#refusedCount++;
+			socket.destroy();
+			return;
+		}
+
+		const connection = new Connection(socket, this.#context);
+		this.#connections.set(connection, this.#serve(connection));
+		this.#startWatching();
+	}
+
+	/** Ends all connections without waiting: each answers what it has accepted, and takes no more. */
+	closeAll(): void {
+		for (const connection of this.#connections.keys()) {
+			connection.finish();
+		}
+	}
+
+	/** Ends all connections and waits for what they have accepted, within a limit. */
+	async finish(): Promise<void> {
+		this.closeAll();
+		await Promise.race([Promise.all(this.#connections.values()), this.#context.env.sleep(finishMsMax)]);
+		for (const connection of this.#connections.keys()) {
+			connection.abort();
+		}
+	}
+
+	async #serve(connection: Connection): Promise<void> {
+		try {
+			await connection.serve();
+		} catch (error) {
+			this.#context.env.fail(error instanceof Error ? error.stack ?? error.message : String(error));
+		} finally {
+			this.#connections.delete(connection);
+		}
+	}
+
+	#startWatching(): void {
+		if (!this.#watching) {
+			this.#watching = true;
+			void this.#watch();
+		}
+	}
+
+	/** One clock for all timeouts; it rests while nobody is connected. */
+	async #watch(): Promise<void> {
+		while (this.#connections.size > 0) {
+			await this.#context.env.sleep(watchIntervalMs);
+			const nowMs = this.#context.env.now();
+			for (const connection of this.#connections.keys()) {
+				const reason = connection.watch(nowMs);
+				if (reason !== undefined) {
+					this.#context.env.log(`closed a connection: ${reason}`, 'warning');
+				}
+			}
+		}
+
+		this.#watching = false;
+	}
+}

@@ -1,0 +1,210 @@
+/**
+ * Replies on their way to one client. All replies of one turn leave in one write; small payload is copied into it, large
+ * payload goes out from where it lies and its lease is released afterwards.
+ */
+import type {Socket} from 'node:net';
+import type {Lease} from '../../runtime/sdk/component.js';
+import {copiedReplyByteLengthMax, replyPageCountMax, replyPageSize} from './limits.js';
+import {
+	allocationContext,
+	chunkTypes,
+	replyFlags,
+	simpleReplyHeaderLength,
+	simpleReplyMagic,
+	structuredReplyHeaderLength,
+	structuredReplyMagic,
+	type ErrorNumber,
+} from './protocol.js';
+
+/** Pages of outgoing bytes, shared by all connections. */
+export class ReplyPages {
+	readonly #free: Buffer[] = [];
+
+	take(): Buffer {
+		return this.#free.pop() ?? Buffer.allocUnsafeSlow(replyPageSize);
+	}
+
+	give(page: Buffer): void {
+		if (this.#free.length < replyPageCountMax) {
+			this.#free.push(page);
+		}
+	}
+}
+
+/** The client's name for a request, as two halves. */
+export interface Cookie {
+	readonly cookieHigh: number;
+	readonly cookieLow: number;
+}
+
+/** What leaves in one write. */
+class Batch {
+	readonly segments: Buffer[] = [];
+	readonly pages: Buffer[] = [];
+	readonly leases: Lease[] = [];
+	replyCount = 0;
+	replyByteLength = 0;
+}
+
+export class Outbox {
+	readonly #socket: Socket;
+	readonly #pages: ReplyPages;
+	readonly #onSent: (replyCount: number, replyByteLength: number) => void;
+	#batch = new Batch();
+	#page: Buffer | undefined;
+	/** The part of the page that belongs to no segment yet. */
+	#start = 0;
+	#end = 0;
+	#scheduled = false;
+	#unsentBatchCount = 0;
+
+	/** `onSent` hears of finished requests and their payload once their replies have left. */
+	constructor(socket: Socket, pages: ReplyPages, onSent: (replyCount: number, replyByteLength: number) => void) {
+		this.#socket = socket;
+		this.#pages = pages;
+		this.#onSent = onSent;
+	}
+
+	/** True while replies wait for the client to take them. */
+	get sending(): boolean {
+		return this.#unsentBatchCount > 0;
+	}
+
+	/** A simple reply's header; data may follow. */
+	simple(cookie: Cookie, error: ErrorNumber): void {
+		const page = this.#room(simpleReplyHeaderLength);
+		const at = this.#end;
+		page.writeUInt32BE(simpleReplyMagic, at);
+		page.writeUInt32BE(error, at + 4);
+		page.writeUInt32BE(cookie.cookieHigh, at + 8);
+		page.writeUInt32BE(cookie.cookieLow, at + 12);
+		this.#end += simpleReplyHeaderLength;
+	}
+
+	/** A chunk of data of a structured read reply: the header and the data's place; the data must follow. */
+	dataChunk(cookie: Cookie, offset: number, byteLength: number, done: boolean): void {
+		const page = this.#chunkHeader(cookie, chunkTypes.offsetData, 8 + byteLength, done, 8);
+		page.writeUInt32BE(Math.floor(offset / 2 ** 32), this.#end);
+		page.writeUInt32BE(offset % 2 ** 32, this.#end + 4);
+		this.#end += 8;
+	}
+
+	emptyChunk(cookie: Cookie): void {
+		this.#chunkHeader(cookie, chunkTypes.none, 0, true, 0);
+	}
+
+	errorChunk(cookie: Cookie, error: ErrorNumber): void {
+		const page = this.#chunkHeader(cookie, chunkTypes.error, 6, true, 6);
+		page.writeUInt32BE(error, this.#end);
+		page.writeUInt16BE(0, this.#end + 4);
+		this.#end += 6;
+	}
+
+	/** Says that the whole range is allocated, which is always true enough. */
+	allocatedChunk(cookie: Cookie, byteLength: number): void {
+		const page = this.#chunkHeader(cookie, chunkTypes.blockStatus, 12, true, 12);
+		page.writeUInt32BE(allocationContext.id, this.#end);
+		page.writeUInt32BE(byteLength, this.#end + 4);
+		page.writeUInt32BE(0, this.#end + 8);
+		this.#end += 12;
+	}
+
+	/** Payload behind the header just written. Takes the lease over. */
+	payload(data: Buffer, lease: Lease): void {
+		if (data.length <= copiedReplyByteLengthMax) {
+			const page = this.#room(data.length);
+			data.copy(page, this.#end);
+			this.#end += data.length;
+			lease.release();
+			return;
+		}
+
+		this.#seal();
+		this.#batch.segments.push(data);
+		this.#batch.leases.push(lease);
+	}
+
+	/** Marks the end of a request that carried `byteLength` bytes of payload. */
+	finished(byteLength: number): void {
+		this.#batch.replyCount++;
+		this.#batch.replyByteLength += byteLength;
+		this.#schedule();
+	}
+
+	#chunkHeader(cookie: Cookie, type: number, length: number, done: boolean, extra: number): Buffer {
+		const page = this.#room(structuredReplyHeaderLength + extra);
+		const at = this.#end;
+		page.writeUInt32BE(structuredReplyMagic, at);
+		page.writeUInt16BE(done ? replyFlags.done : 0, at + 4);
+		page.writeUInt16BE(type, at + 6);
+		page.writeUInt32BE(cookie.cookieHigh, at + 8);
+		page.writeUInt32BE(cookie.cookieLow, at + 12);
+		page.writeUInt32BE(length, at + 16);
+		this.#end += structuredReplyHeaderLength;
+		this.#schedule();
+		return page;
+	}
+
+	/** The page, with room for `length` more bytes. */
+	#room(length: number): Buffer {
+		if (!this.#page || this.#end + length > replyPageSize) {
+			this.#seal();
+			this.#page = this.#pages.take();
+			this.#batch.pages.push(this.#page);
+			this.#start = 0;
+			this.#end = 0;
+		}
+
+		return this.#page;
+	}
+
+	#seal(): void {
+		if (this.#page && this.#end > this.#start) {
+			this.#batch.segments.push(this.#page.subarray(this.#start, this.#end));
+			this.#start = this.#end;
+		}
+	}
+
+	/** After everything that this turn still brings, so that it leaves together. */
+	#schedule(): void {
+		if (!this.#scheduled) {
+			this.#scheduled = true;
+			process.nextTick(() => {
+				this.#flush();
+			});
+		}
+	}
+
+	#flush(): void {
+		this.#scheduled = false;
+		this.#seal();
+		const batch = this.#batch;
+		this.#batch = new Batch();
+		this.#page = undefined;
+		this.#unsentBatchCount++;
+		const last = batch.segments.length - 1;
+		this.#socket.cork();
+		for (let i = 0; i < last; i++) {
+			this.#socket.write(batch.segments[i]);
+		}
+
+		this.#socket.write(batch.segments[last], () => {
+			this.#sent(batch);
+		});
+		this.#socket.uncork();
+	}
+
+	/** Also called where the connection broke; nothing reads the memory any more either way. */
+	#sent(batch: Batch): void {
+		this.#unsentBatchCount--;
+		for (const page of batch.pages) {
+			this.#pages.give(page);
+		}
+
+		for (const lease of batch.leases) {
+			lease.release();
+		}
+
+		this.#onSent(batch.replyCount, batch.replyByteLength);
+	}
+}

@@ -1,0 +1,333 @@
+/**
+ * The transmission phase of one connection: requests in, replies out, many at a time.
+ *
+ * The reader takes requests as long as the connection's bounds allow; beyond them it leaves the bytes in the socket, so
+ * that the client's own sending comes to rest. Payload is copied once, from what the socket brought into memory that the
+ * device sees.
+ */
+import type {Environment, Lease} from '../../runtime/sdk/component.js';
+import {isSessionError} from '../../runtime/sdk/session.js';
+import {blockSize} from '../sessions/block.js';
+import type {ByteSource} from './byte-source.js';
+import {errorNumberOf} from './device-fault.js';
+import type {Agreement} from './handshake.js';
+import {pieceByteLengthMax, requestCountMax} from './limits.js';
+import type {Outbox} from './outbox.js';
+import {commandFlags, commands, errorNumbers, requestHeaderLength, type ErrorNumber} from './protocol.js';
+import {checkRequest} from './request-check.js';
+import {readRequest, type Request} from './request.js';
+
+export interface TransmissionOptions {
+	readonly env: Environment;
+	readonly source: ByteSource;
+	readonly outbox: Outbox;
+	readonly agreement: Agreement;
+	readonly requestByteLengthMax: number;
+	/** Payload of all requests of this connection at one time, in bytes; one request alone may exceed it. */
+	readonly payloadByteLengthMax: number;
+	/** Hears of every request that failed at the device. */
+	onFault(message: string): void;
+}
+
+/** A request whose parts are served independently. */
+interface Job {
+	readonly request: Request;
+	partCount: number;
+	error: ErrorNumber;
+}
+
+/** Where the part of a request that starts at `offset` ends: behind whole blocks, so that only the ends are partial. */
+function pieceEnd(offset: number, end: number): number {
+	const limit = offset + pieceByteLengthMax;
+	return limit >= end ? end : limit - limit % blockSize;
+}
+
+export class Transmission {
+	readonly #options: TransmissionOptions;
+	#requestCount = 0;
+	#payloadByteLength = 0;
+	#waitingForPayload = false;
+	#wakeReader: (() => void) | undefined;
+	#wakeIdle: (() => void) | undefined;
+
+	constructor(options: TransmissionOptions) {
+		this.#options = options;
+	}
+
+	/** True while the client owes the payload of a request, for which memory may be held. */
+	get waitingForPayload(): boolean {
+		return this.#waitingForPayload;
+	}
+
+	/** Serves until the client ends; resolves when every accepted request has been answered and its reply has left. */
+	async run(): Promise<void> {
+		while (await this.#serveNext()) {
+			// Each turn takes one request off the socket.
+		}
+
+		if (this.#requestCount > 0) {
+			await new Promise<void>(resolve => {
+				this.#wakeIdle = resolve;
+			});
+		}
+	}
+
+	/** Replies have left; the bounds they counted against are free again. */
+	sent(replyCount: number, replyByteLength: number): void {
+		this.#requestCount -= replyCount;
+		this.#payloadByteLength -= replyByteLength;
+		const wake = this.#wakeReader;
+		this.#wakeReader = undefined;
+		wake?.();
+		if (this.#requestCount === 0) {
+			this.#wakeIdle?.();
+		}
+	}
+
+	/** False where no further request can come. */
+	async #serveNext(): Promise<boolean> {
+		const {source, agreement, requestByteLengthMax} = this.#options;
+		const header = source.tryTake(requestHeaderLength) ?? await source.take(requestHeaderLength);
+		const request = header && readRequest(header);
+		if (!request || request.command === commands.disconnect) {
+			return false;
+		}
+
+		const error = checkRequest(request, agreement, requestByteLengthMax);
+		if (error !== errorNumbers.none) {
+			return this.#refuse(request, error);
+		}
+
+		const payloadLength = request.command === commands.read || request.command === commands.write ? request.length : 0;
+		if (!this.#hasRoom(payloadLength)) {
+			await this.#room(payloadLength);
+			if (source.stopped) {
+				return false;
+			}
+		}
+
+		this.#requestCount++;
+		this.#payloadByteLength += payloadLength;
+		return this.#serve(request);
+	}
+
+	async #refuse(request: Request, error: ErrorNumber): Promise<boolean> {
+		if (!this.#hasRoom(0)) {
+			await this.#room(0);
+		}
+
+		this.#requestCount++;
+		const inStep = request.command !== commands.write || await this.#options.source.skip(request.length);
+		this.#answer(request, error, 0);
+		return inStep;
+	}
+
+	#hasRoom(payloadLength: number): boolean {
+		return this.#requestCount < requestCountMax
+			&& (this.#payloadByteLength === 0 || this.#payloadByteLength + payloadLength <= this.#options.payloadByteLengthMax);
+	}
+
+	async #room(payloadLength: number): Promise<void> {
+		do {
+			await new Promise<void>(resolve => {
+				this.#wakeReader = resolve;
+			});
+		} while (!this.#hasRoom(payloadLength));
+	}
+
+	async #serve(request: Request): Promise<boolean> {
+		switch (request.command) {
+			case commands.read: {
+				this.#read(request);
+				return true;
+			}
+
+			case commands.write: {
+				return this.#write(request);
+			}
+
+			case commands.flush: {
+				this.#settle(this.#flush(request));
+				return true;
+			}
+
+			default: {
+				this.#options.outbox.allocatedChunk(request, request.length);
+				this.#options.outbox.finished(0);
+				return true;
+			}
+		}
+	}
+
+	/** Work whose failures are answered to the client; anything that escapes it is a bug of this component. */
+	#settle(work: Promise<void>): void {
+		work.catch((error: unknown) => this.#options.env.fail(error instanceof Error ? error.stack ?? error.message : String(error)));
+	}
+
+	#read(request: Request): void {
+		const {agreement} = this.#options;
+		const {offset, length} = request;
+		if (length === 0) {
+			this.#answer(request, errorNumbers.none, 0);
+			return;
+		}
+
+		// A simple reply says first whether all of it was read, so it is read in one piece.
+		const fragmented = agreement.structuredReplies && (request.flags & commandFlags.dontFragment) === 0;
+		const job: Job = {request, partCount: 0, error: errorNumbers.none};
+		for (let start = offset; start < offset + length;) {
+			const end = fragmented ? pieceEnd(start, offset + length) : offset + length;
+			job.partCount++;
+			this.#settle(this.#readPart(job, start, end - start));
+			start = end;
+		}
+	}
+
+	async #readPart(job: Job, offset: number, length: number): Promise<void> {
+		const {env, agreement} = this.#options;
+		const lease = await env.leaseWhenFree(length);
+		const data = lease.bytes.subarray(0, length);
+		const error = await this.#attempt(agreement.export.device.read(offset, data));
+		job.partCount--;
+		if (error !== errorNumbers.none) {
+			job.error = error;
+		}
+
+		if (job.error === errorNumbers.none) {
+			this.#sendData(job, offset, data, lease);
+		} else {
+			lease.release();
+			if (job.partCount === 0) {
+				this.#answer(job.request, job.error, job.request.length);
+			}
+		}
+	}
+
+	#sendData({request, partCount}: Job, offset: number, data: Buffer, lease: Lease): void {
+		const {outbox, agreement} = this.#options;
+		if (agreement.structuredReplies) {
+			outbox.dataChunk(request, offset, data.length, partCount === 0);
+		} else {
+			outbox.simple(request, errorNumbers.none);
+		}
+
+		outbox.payload(data, lease);
+		if (partCount === 0) {
+			outbox.finished(request.length);
+		}
+	}
+
+	/** False where the client left in the middle of the payload. */
+	async #write(request: Request): Promise<boolean> {
+		const {env} = this.#options;
+		const {offset, length} = request;
+		// One more part for the reader itself, so that the job cannot end before all of it was read.
+		const job: Job = {request, partCount: 1, error: errorNumbers.none};
+		let complete = true;
+		for (let start = offset; complete && start < offset + length;) {
+			const end = pieceEnd(start, offset + length);
+			const lease = await env.leaseWhenFree(end - start);
+			complete = await this.#fill(lease.bytes, end - start);
+			if (complete) {
+				job.partCount++;
+				this.#settle(this.#writePart(job, start, end - start, lease));
+			} else {
+				lease.release();
+				job.error = errorNumbers.invalid;
+			}
+
+			start = end;
+		}
+
+		this.#settle(this.#endWritePart(job));
+		return complete;
+	}
+
+	async #fill(memory: Buffer, length: number): Promise<boolean> {
+		const {source} = this.#options;
+		const target = memory.subarray(0, length);
+		let filled = source.moveInto(target, 0);
+		while (filled < length) {
+			if (!await this.#morePayload()) {
+				return false;
+			}
+
+			filled += source.moveInto(target, filled);
+		}
+
+		return true;
+	}
+
+	async #morePayload(): Promise<boolean> {
+		this.#waitingForPayload = true;
+		try {
+			return await this.#options.source.more();
+		} finally {
+			this.#waitingForPayload = false;
+		}
+	}
+
+	async #writePart(job: Job, offset: number, length: number, lease: Lease): Promise<void> {
+		const error = await this.#attempt(this.#options.agreement.export.device.write(offset, lease.bytes.subarray(0, length)));
+		lease.release();
+		if (error !== errorNumbers.none) {
+			job.error = error;
+		}
+
+		await this.#endWritePart(job);
+	}
+
+	async #endWritePart(job: Job): Promise<void> {
+		job.partCount--;
+		if (job.partCount > 0) {
+			return;
+		}
+
+		if (job.error === errorNumbers.none && (job.request.flags & commandFlags.fua) !== 0) {
+			job.error = await this.#attempt(this.#options.agreement.export.device.sync());
+		}
+
+		this.#answer(job.request, job.error, job.request.length);
+	}
+
+	async #flush(request: Request): Promise<void> {
+		this.#answer(request, await this.#attempt(this.#options.agreement.export.device.sync()), 0);
+	}
+
+	/** The number of the error with which the work failed, or of none. */
+	async #attempt(work: Promise<void>): Promise<ErrorNumber> {
+		try {
+			await work;
+			return errorNumbers.none;
+		} catch (error) {
+			if (!isSessionError(error)) {
+				throw error;
+			}
+
+			if (error.code === 'session_lost') {
+				// What is accepted gets answered, nothing more is taken: what was not flushed may be lost, and a client
+				// only notices that by losing its connection.
+				this.#options.source.stop();
+			} else {
+				this.#options.onFault(error.message);
+			}
+
+			return errorNumberOf(error);
+		}
+	}
+
+	/** Ends a request without data. */
+	#answer(request: Request, error: ErrorNumber, payloadLength: number): void {
+		const {outbox, agreement} = this.#options;
+		const chunked = agreement.structuredReplies && (request.command === commands.read || request.command === commands.blockStatus);
+		if (!chunked) {
+			outbox.simple(request, error);
+		} else if (error === errorNumbers.none) {
+			outbox.emptyChunk(request);
+		} else {
+			outbox.errorChunk(request, error);
+		}
+
+		outbox.finished(payloadLength);
+	}
+}
