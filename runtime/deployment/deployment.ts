@@ -220,8 +220,3 @@ export async function loadDeployment(file: string, surroundings: Surroundings = 
 
 	return deployment;
 }
-
-/** What `runtime start` starts: tools wait for `runtime run`, but for one with whose exit the runtime is to end. */
-export function servingPart(deployment: Deployment): Deployment {
-	return {...deployment, children: deployment.children.filter(child => child.component.kind === 'service' || child.exitPropagate)};
-}

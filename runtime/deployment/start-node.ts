@@ -1,4 +1,5 @@
 /** A `<start>` as it is written, with what its launcher adds: values are read, nothing is resolved yet. */
+import {ramQuantumMin} from '../supervisor/ram-share.js';
 import {readAffinity, type AffinitySpace} from './affinity.js';
 import {readByteCount, readInteger, readName, readYesNo, type Declared} from './attribute-value.js';
 import type {LauncherFolders} from './launcher.js';
@@ -7,8 +8,6 @@ import type {Problems} from './problem.js';
 import {readRouteRules, readServiceNames, type RouteRule} from './route-rule.js';
 import {childNamed, type XmlElement} from './xml-document.js';
 
-/** A worker's heap and the payload buffers of a component do not work with less. */
-export const ramQuantumMin = 16 * 1024 ** 2;
 const ramQuantumMax = 1024 ** 4;
 const ramBounds = {min: ramQuantumMin, max: ramQuantumMax};
 

@@ -1,0 +1,98 @@
+/** The words of the command line: commands, arguments, help. */
+import {readFileSync} from 'node:fs';
+import {resolve} from 'node:path';
+import {Command, CommanderError} from 'commander';
+import {exitCode} from './exit-code.js';
+import {complain, reasonOf} from './output.js';
+
+const stateOption = ['--state <dir>', 'the state directory: image, trust anchor and sockets lie there', 'var'] as const;
+const deployArgument = ['[deploy]', 'the deployment file (unless given: deploy.xml here, else the project\'s own)'] as const;
+
+interface StateOption {
+	readonly state: string;
+}
+
+function version(): string {
+	const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {version: string};
+	return manifest.version;
+}
+
+/** Every command hands its exit code to `end`. The modules behind a command are loaded when it is used. */
+function program(end: (code: number) => void): Command {
+	const runtime = new Command('runtime')
+		.description('Starts components and routes their sessions as a deployment file says.')
+		.version(version())
+		.showHelpAfterError('(runtime --help shows what is possible)')
+		.exitOverride()
+		.addHelpText('after', '\nExamples:\n  runtime start                       an encrypted disk, its NBD socket is var/nbd.sock\n  runtime start other.xml --state d   another assembly with its state in d\n  runtime run cbe_check               verify every block of the container\n\nExit codes: 0 ok, 1 failed, 2 wrong command line or deployment file.');
+
+	runtime.command('start')
+		.description('start a deployment and serve until SIGINT or SIGTERM')
+		.argument(...deployArgument)
+		.option(...stateOption)
+		.addHelpText('after', '\nExamples:\n  runtime start\n  runtime start config/assemblies/low_latency.xml --state /srv/disk')
+		.action(async (deploy: string | undefined, {state}: StateOption) => {
+			const {start} = await import('./start.js');
+			end(await start(deploy, resolve(state)));
+		});
+
+	runtime.command('run')
+		.description('run one tool of a deployment, with the servers it needs, until it exits')
+		.argument('<name>', 'the child to run, such as cbe_check')
+		.argument(...deployArgument)
+		.option(...stateOption)
+		.addHelpText('after', '\nExamples:\n  runtime run cbe_check\n  runtime run cbe_init --state /srv/new-disk\n  runtime run cbe_dump config/assemblies/tresor.xml --state /srv/old-disk')
+		.action(async (name: string, deploy: string | undefined, {state}: StateOption) => {
+			const {run} = await import('./run.js');
+			end(await run(name, deploy, resolve(state)));
+		});
+
+	runtime.command('status')
+		.description('show every component of the runtime that runs on a state directory')
+		.option(...stateOption)
+		.option('--json', 'as one JSON document')
+		.addHelpText('after', '\nExamples:\n  runtime status\n  runtime status --json --state /srv/disk')
+		.action(async ({state, json}: StateOption & {json?: true}) => {
+			const {status} = await import('./status.js');
+			end(await status(resolve(state), json ?? false));
+		});
+
+	runtime.command('restart')
+		.description('kill a component of a running runtime, which then restarts it as after a crash')
+		.argument('<name>', 'the child to restart')
+		.option(...stateOption)
+		.addHelpText('after', '\nExample:\n  runtime restart crypto')
+		.action(async (name: string, {state}: StateOption) => {
+			const {restart} = await import('./restart.js');
+			end(await restart(name, resolve(state)));
+		});
+
+	runtime.command('check')
+		.description('check a deployment file without starting anything, and show its routes')
+		.argument(...deployArgument)
+		.addHelpText('after', '\nExample:\n  runtime check config/assemblies/stacked.xml')
+		.action(async (deploy: string | undefined) => {
+			const {check} = await import('./check.js');
+			end(await check(deploy));
+		});
+	return runtime;
+}
+
+/** Runs the command line; resolves with the exit code. */
+export async function commandLine(words: readonly string[]): Promise<number> {
+	let code: number = exitCode.ok;
+	const runtime = program(value => {
+		code = value;
+	});
+	try {
+		await runtime.parseAsync(words, {from: 'user'});
+		return code;
+	} catch (error) {
+		if (error instanceof CommanderError) {
+			return error.exitCode === 0 ? exitCode.ok : exitCode.usage;
+		}
+
+		complain(`[runtime] ${reasonOf(error)}`);
+		return exitCode.failed;
+	}
+}
