@@ -1,0 +1,174 @@
+/**
+ * The ciphers through libcrypto, with one context a key and direction that is kept: setting a context up costs several
+ * times as much as encrypting a block.
+ */
+import {createHash} from 'node:crypto';
+import {blockSize} from '../container/geometry.js';
+import {labelLength} from '../sessions/cipher.js';
+import {tweakLength, writeTweak, type BlockRun, type CipherSuite, type PreparedKey} from '../sessions/cipher-suite.js';
+import {runBlockCountMax} from '../sessions/crypto-service.js';
+import type {Address, Libcrypto} from './libcrypto.js';
+
+/** What all keys of a suite share: it is used within one synchronous call only. */
+class Scratch {
+	readonly tweaks: Address;
+	readonly outputLength: Address;
+	readonly #tweakView = new DataView(new ArrayBuffer(runBlockCountMax * tweakLength));
+	readonly #lengthBytes = new Uint8Array(new ArrayBuffer(16));
+
+	constructor({addressOf}: Libcrypto) {
+		this.tweaks = addressOf(new Uint8Array(this.#tweakView.buffer));
+		this.outputLength = addressOf(this.#lengthBytes);
+	}
+
+	/** Tweaks of the blocks of a run. */
+	fill({addresses, first, count}: BlockRun): void {
+		for (let i = 0; i < count; i++) {
+			writeTweak(this.#tweakView, i, addresses[first + i]);
+			// The upper half stays zero for XTS, but holds what the last ESSIV left.
+			this.#tweakView.setUint32(i * tweakLength + 8, 0, true);
+			this.#tweakView.setUint32(i * tweakLength + 12, 0, true);
+		}
+	}
+}
+
+function mustSucceed(result: number, what: string): void {
+	if (result !== 1) {
+		throw new Error(`libcrypto: ${what} failed`);
+	}
+}
+
+function present(pointer: bigint | null, what: string): Address {
+	if (!pointer) {
+		throw new Error(`libcrypto: ${what} failed`);
+	}
+
+	return Number(pointer);
+}
+
+/** One direction of one key. */
+class CipherContext {
+	readonly #libcrypto: Libcrypto;
+	readonly #scratch: Scratch;
+	#context: Address;
+
+	constructor(libcrypto: Libcrypto, scratch: Scratch, {cipher, key, encrypt}: {cipher: string; key: Uint8Array; encrypt: boolean}) {
+		this.#libcrypto = libcrypto;
+		this.#scratch = scratch;
+		this.#context = present(libcrypto.contextNew(), 'EVP_CIPHER_CTX_new');
+		const type = present(libcrypto.cipherFetch(null, cipher, null), `EVP_CIPHER_fetch(${cipher})`);
+		mustSucceed(libcrypto.cipherInit(this.#context, type, libcrypto.addressOf(key), null, encrypt ? 1 : 0, null), 'EVP_CipherInit_ex2');
+		mustSucceed(libcrypto.contextSetPadding(this.#context, 0), 'EVP_CIPHER_CTX_set_padding');
+	}
+
+	/** Each block with the tweak of its number as IV. */
+	processBlocks(output: Address, input: Address, count: number): void {
+		const {cipherInit, cipherUpdate} = this.#libcrypto;
+		const {tweaks, outputLength} = this.#scratch;
+		const context = this.#context;
+		for (let i = 0; i < count; i++) {
+			const offset = i * blockSize;
+			if (cipherInit(context, null, null, tweaks + i * tweakLength, -1, null) !== 1
+				|| cipherUpdate(context, output + offset, outputLength, input + offset, blockSize) !== 1) {
+				throw new Error('libcrypto: EVP_CipherUpdate failed');
+			}
+		}
+	}
+
+	/** Turns the tweaks into IVs (ESSIV), all at once. */
+	processTweaks(count: number): void {
+		const {tweaks, outputLength} = this.#scratch;
+		mustSucceed(this.#libcrypto.cipherUpdate(this.#context, tweaks, outputLength, tweaks, count * tweakLength), 'EVP_CipherUpdate');
+	}
+
+	free(): void {
+		this.#libcrypto.contextFree(this.#context);
+		this.#context = 0;
+	}
+}
+
+class EvpKey implements PreparedKey {
+	readonly #libcrypto: Libcrypto;
+	readonly #scratch: Scratch;
+	readonly #encryption: CipherContext;
+	readonly #decryption: CipherContext;
+	readonly #ivs: CipherContext | undefined;
+
+	constructor(libcrypto: Libcrypto, scratch: Scratch, contexts: {encryption: CipherContext; decryption: CipherContext; ivs?: CipherContext}) {
+		this.#libcrypto = libcrypto;
+		this.#scratch = scratch;
+		this.#encryption = contexts.encryption;
+		this.#decryption = contexts.decryption;
+		this.#ivs = contexts.ivs;
+	}
+
+	encrypt(run: BlockRun): void {
+		const {addressOf} = this.#libcrypto;
+		this.#prepareIvs(run);
+		this.#encryption.processBlocks(addressOf(run.sealed) + run.sealedOffset, addressOf(run.plain) + run.plainOffset, run.count);
+	}
+
+	decrypt(run: BlockRun): void {
+		const {addressOf} = this.#libcrypto;
+		this.#prepareIvs(run);
+		this.#decryption.processBlocks(addressOf(run.plain) + run.plainOffset, addressOf(run.sealed) + run.sealedOffset, run.count);
+	}
+
+	wipe(): void {
+		this.#encryption.free();
+		this.#decryption.free();
+		this.#ivs?.free();
+	}
+
+	#prepareIvs(run: BlockRun): void {
+		this.#scratch.fill(run);
+		this.#ivs?.processTweaks(run.count);
+	}
+}
+
+export class EvpSuite implements CipherSuite {
+	readonly name = 'libcrypto';
+	readonly #libcrypto: Libcrypto;
+	readonly #scratch: Scratch;
+	readonly #sha256: Address;
+
+	constructor(libcrypto: Libcrypto) {
+		this.#libcrypto = libcrypto;
+		this.#scratch = new Scratch(libcrypto);
+		this.#sha256 = present(libcrypto.digestFetch(null, 'SHA256', null), 'EVP_MD_fetch(SHA256)');
+	}
+
+	xts(key: Uint8Array): PreparedKey {
+		return new EvpKey(this.#libcrypto, this.#scratch, this.#bothDirections('AES-256-XTS', key));
+	}
+
+	cbcEssiv(key: Uint8Array): PreparedKey {
+		const salt = createHash('sha256').update(key).digest();
+		try {
+			const ivs = this.#context('AES-256-ECB', salt, true);
+			return new EvpKey(this.#libcrypto, this.#scratch, {...this.#bothDirections('AES-256-CBC', key), ivs});
+		} finally {
+			salt.fill(0);
+		}
+	}
+
+	label(sealed: Uint8Array, sealedOffset: number, count: number, labels: Uint8Array, labelsOffset: number): void {
+		const {digest, addressOf} = this.#libcrypto;
+		const sha256 = this.#sha256;
+		const input = addressOf(sealed) + sealedOffset;
+		const output = addressOf(labels) + labelsOffset;
+		for (let i = 0; i < count; i++) {
+			if (digest(input + i * blockSize, blockSize, output + i * labelLength, null, sha256, null) !== 1) {
+				throw new Error('libcrypto: EVP_Digest failed');
+			}
+		}
+	}
+
+	#bothDirections(cipher: string, key: Uint8Array) {
+		return {encryption: this.#context(cipher, key, true), decryption: this.#context(cipher, key, false)};
+	}
+
+	#context(cipher: string, key: Uint8Array, encrypt: boolean): CipherContext {
+		return new CipherContext(this.#libcrypto, this.#scratch, {cipher, key, encrypt});
+	}
+}

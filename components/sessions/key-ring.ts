@@ -1,0 +1,198 @@
+/**
+ * The block keys of one crypto server. A key lives as long as a session that added it, and until its last user is done.
+ *
+ * Key ids are counted by each container on its own. So a second device that shares a server with a first one would
+ * replace its key under the same id, and both would write garbage: that is refused.
+ */
+import {createHash, hkdfSync} from 'node:crypto';
+import type {Environment} from '../../runtime/sdk/component.js';
+import {SessionError, type ClientContext} from '../../runtime/sdk/session.js';
+import {blockKeyLength, xtsKeyInfo, type CipherName} from './cipher.js';
+import type {CipherSuite, PreparedKey} from './cipher-suite.js';
+import {createRecipient, EnvelopeError, openEnvelope, type EnvelopeRecipient} from './key-envelope.js';
+
+/** How long a request waits for its key: a restarted server gets its keys again, but later than the first requests. */
+export const keyWaitMs = 5000;
+
+const xtsKeyLength = 64;
+
+interface HeldKey {
+	readonly prepared: PreparedKey;
+	/** SHA-256 over cipher and key, to tell a different key from the same one added again. */
+	readonly fingerprint: Buffer;
+	/** Names of the clients whose sessions added it, by session. */
+	readonly holders: Map<number, string>;
+	userCount: number;
+	dropped: boolean;
+}
+
+export interface AddedKey {
+	readonly keyId: number;
+	readonly cipher: CipherName;
+	readonly envelope: Uint8Array;
+}
+
+export class KeyRing {
+	readonly #suite: CipherSuite;
+	readonly #env: Environment;
+	readonly #recipient: EnvelopeRecipient;
+	readonly #keys = new Map<number, HeldKey>();
+	/** Wakes the requests that wait for a key. */
+	readonly #arrivals = new Map<number, Set<() => void>>();
+
+	constructor(suite: CipherSuite, env: Environment) {
+		this.#suite = suite;
+		this.#env = env;
+		this.#recipient = createRecipient(count => env.randomBytes(count));
+	}
+
+	get recipient(): Uint8Array {
+		return this.#recipient.publicKey;
+	}
+
+	get count(): number {
+		return this.#keys.size;
+	}
+
+	add({keyId, cipher, envelope}: AddedKey, {session, client}: ClientContext): void {
+		const blockKey = this.#open(envelope);
+		try {
+			const fingerprint = createHash('sha256').update(cipher).update(blockKey).digest();
+			const held = this.#keys.get(keyId);
+			if (held?.fingerprint.equals(fingerprint)) {
+				held.holders.set(session, client);
+				return;
+			}
+
+			if (held) {
+				this.#checkReplaceable(held, keyId, client);
+				this.#drop(keyId, held);
+			}
+
+			const prepared = this.#prepare(cipher, blockKey);
+			this.#keys.set(keyId, {prepared, fingerprint, holders: new Map([[session, client]]), userCount: 0, dropped: false});
+		} finally {
+			blockKey.fill(0);
+		}
+
+		this.#announce(keyId);
+	}
+
+	remove(keyId: number, {session}: ClientContext): void {
+		const held = this.#keys.get(keyId);
+		if (held?.holders.delete(session) && held.holders.size === 0) {
+			this.#drop(keyId, held);
+		}
+	}
+
+	/** A session has ended: what only it had added goes. */
+	forgetSession(session: number): void {
+		for (const [keyId, held] of this.#keys) {
+			if (held.holders.delete(session) && held.holders.size === 0) {
+				this.#drop(keyId, held);
+			}
+		}
+	}
+
+	/** Runs `job` with the key, which stays usable for its whole duration. Waits for the key where it is not there yet. */
+	async use(keyId: number, job: (key: PreparedKey) => Promise<void>): Promise<void> {
+		const held = this.#keys.get(keyId) ?? await this.#arrival(keyId);
+		held.userCount++;
+		try {
+			await job(held.prepared);
+		} finally {
+			held.userCount--;
+			this.#wipeWhenUnused(held);
+		}
+	}
+
+	wipe(): void {
+		for (const [keyId, held] of this.#keys) {
+			this.#drop(keyId, held);
+		}
+	}
+
+	#open(envelope: Uint8Array): Buffer {
+		let blockKey: Buffer;
+		try {
+			blockKey = openEnvelope(envelope, this.#recipient);
+		} catch (error) {
+			if (error instanceof EnvelopeError) {
+				throw new SessionError('bad_envelope', error.message);
+			}
+
+			throw error;
+		}
+
+		if (blockKey.length !== blockKeyLength) {
+			const {length} = blockKey;
+			blockKey.fill(0);
+			throw new SessionError('bad_envelope', `the envelope holds ${length} bytes instead of a block key of ${blockKeyLength}`);
+		}
+
+		return blockKey;
+	}
+
+	#prepare(cipher: CipherName, blockKey: Uint8Array): PreparedKey {
+		if (cipher === 'aes-256-cbc-essiv') {
+			return this.#suite.cbcEssiv(blockKey);
+		}
+
+		const xtsKey = Buffer.from(hkdfSync('sha256', blockKey, '', xtsKeyInfo, xtsKeyLength));
+		try {
+			return this.#suite.xts(xtsKey);
+		} finally {
+			xtsKey.fill(0);
+		}
+	}
+
+	#checkReplaceable({holders}: HeldKey, keyId: number, client: string): void {
+		for (const holder of holders.values()) {
+			if (holder !== client) {
+				throw new SessionError(
+					'bad_request',
+					`key ${keyId} is a different key of "${holder}" already; give each device a crypto server of its own`,
+				);
+			}
+		}
+	}
+
+	#drop(keyId: number, held: HeldKey): void {
+		this.#keys.delete(keyId);
+		held.dropped = true;
+		this.#wipeWhenUnused(held);
+	}
+
+	#wipeWhenUnused(held: HeldKey): void {
+		if (held.dropped && held.userCount === 0) {
+			held.prepared.wipe();
+			held.fingerprint.fill(0);
+		}
+	}
+
+	#announce(keyId: number): void {
+		const waiting = this.#arrivals.get(keyId);
+		this.#arrivals.delete(keyId);
+		for (const wake of waiting ?? []) {
+			wake();
+		}
+	}
+
+	async #arrival(keyId: number): Promise<HeldKey> {
+		const waiting = this.#arrivals.get(keyId) ?? new Set();
+		this.#arrivals.set(keyId, waiting);
+		await new Promise<void>(resolve => {
+			waiting.add(resolve);
+			void this.#env.sleep(keyWaitMs).then(() => {
+				waiting.delete(resolve);
+				resolve();
+			});
+		});
+		const held = this.#keys.get(keyId);
+		if (!held) {
+			throw new SessionError('unknown_key', `key ${keyId} has not been added within ${keyWaitMs / 1000} s`, {keyId});
+		}
+
+		return held;
+	}
+}
