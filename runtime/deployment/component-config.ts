@@ -7,17 +7,15 @@ import type {XmlElement} from './xml-document.js';
 
 /** Attributes as strings, child elements as arrays of such objects under their names. */
 export function configData(element: XmlElement | undefined): Record<string, unknown> {
-	const entries = new Map<string, unknown>();
-	for (const attribute of element?.attributes.values() ?? []) {
-		entries.set(attribute.name, attribute.value);
-	}
-
+	const attributes = [...element?.attributes.values() ?? []].map(({name, value}): [string, unknown] => [name, value]);
+	const lists = new Map<string, unknown[]>();
 	for (const child of element?.children ?? []) {
-		const earlier = entries.get(child.name);
-		entries.set(child.name, [...(Array.isArray(earlier) ? earlier as unknown[] : []), configData(child)]);
+		const list = lists.get(child.name) ?? [];
+		list.push(configData(child));
+		lists.set(child.name, list);
 	}
 
-	return Object.fromEntries(entries);
+	return Object.fromEntries([...attributes, ...lists]);
 }
 
 interface Place {
@@ -70,7 +68,7 @@ function shapeAt(schema: unknown, path: ReadonlyArray<PropertyKey>): Record<stri
 	}
 
 	const keys = path.filter(key => typeof key === 'string');
-	return keys.length === 0 ? here.shape as Record<string, unknown> : shapeAt(here.shape[keys[0]], keys.slice(1));
+	return keys.length === 0 ? here.shape : shapeAt(here.shape[keys[0]], keys.slice(1));
 }
 
 function isElement(schema: unknown): boolean {

@@ -82,7 +82,7 @@ async function loadComponent(node: StartNode, catalog: Catalog, problems: Proble
 async function loadParticipants(nodes: readonly StartNode[], catalog: Catalog, problems: Problems): Promise<Map<string, Participant>> {
 	const participants = new Map<string, Participant>();
 	for (const node of nodes) {
-		// eslint-disable-next-line no-await-in-loop -- problems are to be found in the file's order
+		// One after the other: problems are to be found in the order of the file.
 		participants.set(node.name, {node, component: await loadComponent(node, catalog, problems)});
 	}
 
@@ -183,7 +183,6 @@ async function check(root: XmlElement, file: string, surroundings: Surroundings,
 	for (const name of startOrder(routes, problems)) {
 		const participant = participants.get(name);
 		const childTerms = terms.get(name);
-		// eslint-disable-next-line no-await-in-loop -- problems are to be found in a fixed order
 		const child = participant && childTerms && await makeChild(participant, childTerms, routes.get(name) ?? [], defaults, catalog, problems);
 		if (child) {
 			children.push(child);

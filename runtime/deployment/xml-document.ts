@@ -4,7 +4,7 @@
  */
 import {SaxesParser} from 'saxes';
 import type {SourcePosition} from './model.js';
-import {Problems} from './problem.js';
+import type {Problems} from './problem.js';
 
 /** Bytes of the largest accepted file. */
 export const fileLengthMax = 1024 * 1024;
