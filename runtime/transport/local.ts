@@ -1,10 +1,11 @@
 /**
- * The transport between components on one thread: a call is a function call behind one asynchronous step, checked by
- * the same schemas as everywhere. Colocated components, tests and the simulator use it.
+ * The transport between components on one thread: a call is a function call, checked by the same schemas as everywhere.
+ * Payload and regions are handed over as they are. Colocated components, tests and the simulator use it.
  */
 import {SessionError, isSessionError, type Client, type ClientContext, type Handlers, type Session} from '../sdk/session.js';
+import {payloadLength, wireOperations, type WireOperation} from './wire.js';
 
-/** Called when a handler threw something that is no SessionError: the component behind it has to die. */
+/** Called when a handler threw something that is no error of its contract: the component behind it has to die. */
 export type BugHandler = (error: unknown) => void;
 
 export interface LocalOptions {
@@ -16,65 +17,91 @@ export interface LocalOptions {
 	count?(byteLength: number): void;
 }
 
-type UntypedHandler = (request: unknown, context: ClientContext) => unknown;
+type Message = Record<string, unknown>;
+type Handler = (request: unknown, context: ClientContext) => unknown;
 
-function payloadLength(session: Session, opName: string, request: Record<string, unknown>): number {
-	let length = 0;
-	for (const {name, mark} of session.ops[opName].requestBulk) {
-		if (mark.shape === 'buffer') {
-			length += (request[name] as Uint8Array).length;
-		} else {
-			for (const part of request[name] as Uint8Array[]) {
-				length += part.length;
-			}
-		}
-	}
-
-	return length;
+/** True where the session's contract has the error's code. */
+export function mayAnswer(session: Session, {code}: SessionError): boolean {
+	return code === 'session_lost' || code === 'bad_request' || session.errors.includes(code);
 }
 
-/** Checks one end's message against the contract; the other end's component is wrong where it does not fit. */
-export function parseRequest(session: Session, opName: string, request: unknown): Record<string, unknown> {
-	const parsed = session.ops[opName].request.safeParse(request);
+/** The bug of a server that answered with an error code that its contract does not have. */
+export function foreignCode(session: Session, {code, message}: SessionError): Error {
+	return new Error(`answered with the error code "${code}", which the session ${session.name} does not have: ${message}`);
+}
+
+/** The error for a request that does not fit the contract: its sender is wrong. */
+export function badRequest(title: string, issues: ReadonlyArray<{path: PropertyKey[]; message: string}>): SessionError {
+	return new SessionError('bad_request', `${title}: ${issues.map(({path, message}) => `${path.join('.')} ${message}`).join('; ')}`);
+}
+
+/** Checks one end's message against the contract. @throws SessionError `bad_request` */
+export function parseRequest({title, request: schema}: WireOperation, request: unknown): Message {
+	const parsed = schema.safeParse(request);
 	if (!parsed.success) {
-		throw new SessionError('bad_request', `${session.name}.${opName}: ${parsed.error.issues.map(issue => `${issue.path.join('.')} ${issue.message}`).join('; ')}`);
+		throw badRequest(title, parsed.error.issues);
 	}
 
-	return parsed.data as Record<string, unknown>;
+	return parsed.data as Message;
+}
+
+class LocalSession {
+	readonly #session: Session;
+	readonly #options: LocalOptions;
+
+	constructor(session: Session, options: LocalOptions) {
+		this.#session = session;
+		this.#options = options;
+	}
+
+	/** Steps only where somebody orders them: each `await` more costs a turn of the microtask queue. */
+	async call(operation: WireOperation, handler: Handler, request: unknown): Promise<unknown> {
+		const {context, step, count} = this.#options;
+		const parsed = parseRequest(operation, request);
+		if (step) {
+			await step();
+		}
+
+		let reply: unknown;
+		try {
+			reply = handler(parsed, context);
+			if (reply instanceof Promise) {
+				reply = await reply;
+			}
+
+			reply = operation.reply.parse(reply);
+		} catch (error) {
+			throw this.#failure(error);
+		} finally {
+			count?.(payloadLength(operation.requestBulk, parsed));
+		}
+
+		if (step) {
+			await step();
+		}
+
+		return reply;
+	}
+
+	/** What the client gets; anything outside of the contract kills the server. */
+	#failure(error: unknown): SessionError {
+		if (isSessionError(error) && mayAnswer(this.#session, error)) {
+			return error;
+		}
+
+		this.#options.onBug(isSessionError(error) ? foreignCode(this.#session, error) : error);
+		return new SessionError('session_lost', `the server of ${this.#session.name} died`);
+	}
 }
 
 export function connectLocal<S extends Session>(session: S, handlers: Handlers<S>, options: LocalOptions): Client<S> {
-	const {context, onBug, step, count} = options;
+	const local = new LocalSession(session, options);
 	const client: Record<string, (request: unknown) => Promise<unknown>> = {};
-	for (const opName of session.opNames) {
-		const handler = (handlers as unknown as Record<string, UntypedHandler>)[opName];
-		const {reply: replySchema} = session.ops[opName];
-		client[opName] = async request => {
-			const parsed = parseRequest(session, opName, request);
-			if (step) {
-				await step();
-			}
-
-			let reply: unknown;
-			try {
-				reply = replySchema.parse(await handler(parsed, context));
-			} catch (error) {
-				if (isSessionError(error)) {
-					throw error;
-				}
-
-				onBug(error);
-				throw new SessionError('session_lost', `the server of ${session.name} died`);
-			} finally {
-				count?.(payloadLength(session, opName, parsed));
-			}
-
-			if (step) {
-				await step();
-			}
-
-			return reply;
-		};
+	for (const [index, name] of session.opNames.entries()) {
+		const operation = wireOperations(session)[index];
+		// Looked up at each call, so that tests can put another handler in its place.
+		const table = handlers as unknown as Record<string, Handler>;
+		client[name] = async request => local.call(operation, (parsed, context) => table[name](parsed, context), request);
 	}
 
 	return client as unknown as Client<S>;

@@ -1,9 +1,9 @@
 /** The server's end of a session to another thread: checks requests, runs their handlers, sends replies. */
 import type {MessagePort} from 'node:worker_threads';
-import {SessionError, isSessionError, type ClientContext, type Handlers, type Session} from '../sdk/session.js';
+import {isSessionError, type SessionError, type ClientContext, type Handlers, type Session} from '../sdk/session.js';
 import {BatchPort} from './batch-port.js';
 import {answered, refused} from './client-end.js';
-import type {BugHandler} from './local.js';
+import {badRequest, foreignCode, mayAnswer, type BugHandler} from './local.js';
 import {fromWire, payloadLength, toWire, wireOperations, type WireOperation} from './wire.js';
 
 type Handler = (request: unknown, context: ClientContext) => unknown;
@@ -32,7 +32,8 @@ export class ServerEnd {
 	constructor(port: MessagePort, {session, handlers, context, onBug, count}: ServerEndOptions) {
 		this.#session = session;
 		this.#operations = wireOperations(session);
-		this.#handlers = session.opNames.map(name => (handlers as unknown as Record<string, Handler>)[name]);
+		const table = handlers as unknown as Record<string, Handler>;
+		this.#handlers = session.opNames.map(name => table[name].bind(table));
 		this.#context = context;
 		this.#onBug = onBug;
 		this.#count = count;
@@ -59,8 +60,7 @@ export class ServerEnd {
 		const operation = this.#operations[kind];
 		const parsed = operation.request.safeParse(fromWire(operation.requestFields, content, this.#port.link));
 		if (!parsed.success) {
-			const issues = parsed.error.issues.map(issue => `${issue.path.join('.')} ${issue.message}`);
-			this.#refuse(number, new SessionError('bad_request', `${operation.title}: ${issues.join('; ')}`));
+			this.#refuse(number, badRequest(operation.title, parsed.error.issues));
 			return;
 		}
 
@@ -104,17 +104,13 @@ export class ServerEnd {
 
 	#fail(number: number, error: unknown): void {
 		this.#count(0);
-		if (isSessionError(error) && this.#mayAnswer(error.code)) {
+		if (isSessionError(error) && mayAnswer(this.#session, error)) {
 			this.#refuse(number, error);
 		} else {
-			this.#onBug(error);
+			this.#onBug(isSessionError(error) ? foreignCode(this.#session, error) : error);
 		}
 
 		this.#ended();
-	}
-
-	#mayAnswer(code: string): boolean {
-		return code === 'session_lost' || code === 'bad_request' || this.#session.errors.includes(code);
 	}
 
 	#refuse(number: number, {code, message, detail}: SessionError): void {

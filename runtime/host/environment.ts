@@ -1,0 +1,39 @@
+/** The environment of a component in a worker thread: the real clock, the real entropy, its share of memory. */
+import {randomBytes} from 'node:crypto';
+import {resolve} from 'node:path';
+import {setTimeout} from 'node:timers/promises';
+import type {Environment, LogLevel} from '../sdk/component.js';
+import {LeasePool} from '../transport/lease-pool.js';
+import type {HostedChild} from './messages.js';
+
+export interface EnvironmentEffects {
+	log(text: string, level: LogLevel): void;
+	fail(reason: string): never;
+}
+
+export function makeEnvironment(child: HostedChild, stateDirectory: string, pool: LeasePool, effects: EnvironmentEffects): Environment {
+	return {
+		name: child.name,
+		stateDirectory,
+		leaseLimit: child.leaseLimit,
+		cpuCount: child.cpuCount,
+		log(text, level = 'info') {
+			effects.log(text, level);
+		},
+		now: () => performance.now(),
+		sleep: async milliseconds => setTimeout(milliseconds),
+		randomBytes: count => randomBytes(count),
+		variable: name => process.env[name],
+		resolvePath: path => resolve(stateDirectory, path),
+		lease(byteLength) {
+			try {
+				return pool.lease(byteLength);
+			} catch (error) {
+				return effects.fail(`exceeded its RAM quantum: ${(error as Error).message}`);
+			}
+		},
+		leaseWhenFree: async byteLength => pool.leaseWhenFree(byteLength),
+		clientCount: service => child.clientCounts[service] ?? 0,
+		fail: reason => effects.fail(reason),
+	};
+}

@@ -1,0 +1,209 @@
+/** One component in a host: its sessions in both directions, and its life from start to stop. */
+import type {MessagePort} from 'node:worker_threads';
+import {StartError, type Component, type Environment, type Provisions, type Requirement, type Running} from '../sdk/component.js';
+import type {Client, Handlers, Session} from '../sdk/session.js';
+import {ClientEnd} from '../transport/client-end.js';
+import type {LeasePool} from '../transport/lease-pool.js';
+import {connectLocal} from '../transport/local.js';
+import {ServerEnd} from '../transport/server-end.js';
+import {describeError} from './describe-error.js';
+import type {ChildFigures, Connection, HostedChild, Interruption} from './messages.js';
+
+type Sessions = Record<string, Client<Session> | undefined>;
+
+export interface HostedComponentOptions {
+	readonly child: HostedChild;
+	readonly component: Component;
+	readonly env: Environment;
+	readonly pool: LeasePool;
+	/** Another component of the same thread. */
+	neighbour(name: string): HostedComponent;
+	die(reason: string): never;
+	reportBadReply(server: string, reason: string): void;
+}
+
+function sessionOf(requirement: Requirement): Session {
+	return 'optional' in requirement ? requirement.session : requirement;
+}
+
+export class HostedComponent {
+	readonly name: string;
+	readonly #options: HostedComponentOptions;
+	readonly #clientEnds = new Map<string, ClientEnd>();
+	readonly #serverEnds = new Map<number, {service: string; end: ServerEnd}>();
+	/** What happened to required sessions before `start` was through. */
+	readonly #earlyInterruptions: Array<{label: string; how: Interruption}> = [];
+	#running: Running<Provisions> | undefined;
+	#localSessionCount = 0;
+	#requests = 0;
+	#bytes = 0;
+
+	constructor(options: HostedComponentOptions) {
+		this.name = options.child.name;
+		this.#options = options;
+	}
+
+	/** @throws StartError or whatever the component throws */
+	async start(connections: readonly Connection[]): Promise<readonly string[]> {
+		const {component, env} = this.#options;
+		if (!component.start) {
+			throw new StartError('it is a tool: start it with "runtime run"');
+		}
+
+		const running = await component.start({config: this.#config(), sessions: this.#connect(connections), env});
+		this.#running = running;
+		for (const {label, how} of this.#earlyInterruptions.splice(0)) {
+			this.interrupt(label, how);
+		}
+
+		return running.hints?.() ?? [];
+	}
+
+	async run(connections: readonly Connection[]): Promise<{exitValue: number; message?: string}> {
+		const {component, env} = this.#options;
+		return component.run!({config: this.#config(), sessions: this.#connect(connections), env});
+	}
+
+	get isTool(): boolean {
+		return this.#options.component.kind === 'tool';
+	}
+
+	serve(service: string, session: number, client: string, port: MessagePort): void {
+		const end = new ServerEnd(port, {
+			session: this.#provided(service),
+			handlers: this.#handlers(service),
+			context: {session, client},
+			onBug: error => {
+				this.#dieOf(error);
+			},
+			count: byteLength => {
+				this.#count(byteLength);
+			},
+		});
+		this.#serverEnds.set(session, {service, end});
+	}
+
+	/** A client of another component on this thread, or of the runtime itself. */
+	serveLocally(service: string, session: number, client: string): Client<Session> {
+		return connectLocal(this.#provided(service), this.#handlers(service), {
+			context: {session, client},
+			onBug: error => {
+				this.#dieOf(error);
+			},
+			count: byteLength => {
+				this.#count(byteLength);
+			},
+		});
+	}
+
+	async close(session: number): Promise<void> {
+		const served = this.#serverEnds.get(session);
+		if (served) {
+			this.#serverEnds.delete(session);
+			await served.end.close();
+			this.#running?.clientGone?.(served.service, session);
+		}
+	}
+
+	disconnect(label: string, lost: boolean): void {
+		this.#clientEnds.get(label)?.disconnect(lost);
+	}
+
+	connect(label: string, port: MessagePort, how: Interruption): void {
+		this.#clientEnds.get(label)?.connect(port);
+		this.interrupt(label, how);
+	}
+
+	interrupt(label: string, how: Interruption): void {
+		if (!this.#running) {
+			this.#earlyInterruptions.push({label, how});
+			return;
+		}
+
+		const told = this.#running.interrupted?.[label]?.(how);
+		if (told instanceof Promise) {
+			told.catch((error: unknown) => {
+				this.#dieOf(error);
+			});
+		}
+	}
+
+	async stop(): Promise<void> {
+		await this.#running?.stop?.();
+	}
+
+	figures(): ChildFigures {
+		return {
+			sessions: this.#serverEnds.size + this.#localSessionCount,
+			requests: this.#requests,
+			bytes: this.#bytes,
+			leasedBytes: this.#options.pool.usedBytes,
+			details: this.#running?.status?.() ?? {},
+		};
+	}
+
+	#config(): unknown {
+		const parsed = this.#options.component.config.safeParse(this.#options.child.config);
+		if (!parsed.success) {
+			throw new StartError(`its <config> is wrong: ${parsed.error.issues.map(issue => `${issue.path.join('.')} ${issue.message}`).join('; ')}`);
+		}
+
+		return parsed.data;
+	}
+
+	#connect(connections: readonly Connection[]): Sessions {
+		const sessions: Sessions = {};
+		for (const connection of connections) {
+			sessions[connection.label] = connection.port
+				? this.#connectThread(connection, connection.port)
+				: this.#options.neighbour(connection.server).#serveNeighbour(connection, this.name);
+		}
+
+		return sessions;
+	}
+
+	#connectThread({label, server}: Connection, port: MessagePort): Client<Session> {
+		const end = new ClientEnd({
+			session: sessionOf(this.#options.component.requires[label]),
+			server,
+			onBadReply: reason => {
+				this.#options.reportBadReply(server, reason);
+			},
+		});
+		this.#clientEnds.set(label, end);
+		end.connect(port);
+		return end.client();
+	}
+
+	#serveNeighbour({service, session}: Connection, client: string): Client<Session> {
+		this.#localSessionCount++;
+		return this.serveLocally(service, session, client);
+	}
+
+	#provided(service: string): Session {
+		const session = Object.values(this.#options.component.provides).find(({name}) => name === service);
+		if (!session) {
+			throw new Error(`"${this.name}" does not provide the service ${service}`);
+		}
+
+		return session;
+	}
+
+	#handlers(service: string): Handlers<Session> {
+		const key = Object.entries(this.#options.component.provides).find(([, {name}]) => name === service)![0];
+		if (!this.#running) {
+			throw new Error(`"${this.name}" serves only once it has been started`);
+		}
+
+		return this.#running.provides[key];
+	}
+
+	#count(byteLength: number): void {
+		this.#requests++;
+		this.#bytes += byteLength;
+	}
+
+	#dieOf(error: unknown): never {
+		this.#options.die(describeError(error));
+	}
+}

@@ -1,0 +1,192 @@
+/** What runs in a worker thread: the components of one group, under the orders of the supervisor. */
+import {readlinkSync} from 'node:fs';
+import {pathToFileURL} from 'node:url';
+import {parentPort, workerData} from 'node:worker_threads';
+import {StartError, type Component} from '../sdk/component.js';
+import {isSessionError} from '../sdk/session.js';
+import {LeasePool} from '../transport/lease-pool.js';
+import {describeError} from './describe-error.js';
+import {makeEnvironment} from './environment.js';
+import {HostedComponent} from './hosted-component.js';
+import type {CallFailure, ChildFigures, FromHost, HostData, HostedChild, ToHost} from './messages.js';
+
+if (!parentPort) {
+	throw new Error('this module runs in a worker thread only');
+}
+
+const supervisor = parentPort;
+const {stateDirectory, children} = workerData as HostData;
+const hosted = new Map<string, HostedComponent>();
+
+function tell(message: FromHost): void {
+	supervisor.postMessage(message);
+}
+
+function die(child: string | undefined, reason: string): never {
+	tell({type: 'died', child, reason});
+	process.exit(1);
+}
+
+function hostedChild(name: string): HostedComponent {
+	const found = hosted.get(name);
+	if (!found) {
+		throw new Error(`no component "${name}" on this thread`);
+	}
+
+	return found;
+}
+
+async function importComponent(child: HostedChild): Promise<Component> {
+	const module = await import(pathToFileURL(child.modulePath).href) as {default: Component};
+	return module.default;
+}
+
+async function host(child: HostedChild): Promise<void> {
+	const component = await importComponent(child);
+	const pool = new LeasePool(child.leaseLimit);
+	const env = makeEnvironment(child, stateDirectory, pool, {
+		log(text, level) {
+			tell({type: 'log', child: child.name, level, text});
+		},
+		fail: reason => die(child.name, reason),
+	});
+	hosted.set(child.name, new HostedComponent({
+		child, component, env, pool,
+		neighbour: hostedChild,
+		die: reason => die(child.name, reason),
+		reportBadReply(server, reason) {
+			tell({type: 'bad_reply', server, reason});
+		},
+	}));
+}
+
+function startProblem(error: unknown): string {
+	return error instanceof StartError || isSessionError(error) ? error.message : describeError(error);
+}
+
+async function start({child, connections}: Extract<ToHost, {type: 'start'}>): Promise<void> {
+	const component = hostedChild(child);
+	try {
+		if (component.isTool) {
+			const {exitValue, message} = await component.run(connections);
+			tell({type: 'finished', child, exitValue, message});
+		} else {
+			tell({type: 'started', child, hints: await component.start(connections)});
+		}
+	} catch (error) {
+		if (component.isTool) {
+			tell({type: 'finished', child, exitValue: -1, message: startProblem(error)});
+		} else {
+			tell({type: 'start_failed', child, message: startProblem(error)});
+		}
+	}
+}
+
+async function stop(child: string): Promise<void> {
+	let problem: string | undefined;
+	try {
+		await hostedChild(child).stop();
+	} catch (error) {
+		problem = startProblem(error);
+	}
+
+	tell({type: 'stopped', child, problem});
+}
+
+async function call({id, child, service, operation, request}: Extract<ToHost, {type: 'call'}>): Promise<void> {
+	try {
+		const client = hostedChild(child).serveLocally(service, 0, 'runtime');
+		if (!Object.hasOwn(client, operation)) {
+			throw new Error(`the service ${service} has no operation ${operation}`);
+		}
+
+		tell({type: 'call_done', id, reply: await client[operation](request as never)});
+	} catch (error) {
+		const failure: CallFailure = isSessionError(error)
+			? {code: error.code, message: error.message, detail: error.detail}
+			: {code: 'failed', message: error instanceof Error ? error.message : String(error), detail: {}};
+		tell({type: 'call_done', id, failure});
+	}
+}
+
+function inspect(id: number): void {
+	const figures: Record<string, ChildFigures> = {};
+	for (const [name, component] of hosted) {
+		figures[name] = component.figures();
+	}
+
+	tell({type: 'figures', id, children: figures});
+}
+
+async function close(child: string, session: number): Promise<void> {
+	await hostedChild(child).close(session);
+	tell({type: 'closed', session});
+}
+
+async function obey(message: ToHost): Promise<void> {
+	switch (message.type) {
+		case 'start': {
+			return start(message);
+		}
+
+		case 'serve': {
+			hostedChild(message.child).serve(message.service, message.session, message.client, message.port);
+			return;
+		}
+
+		case 'close': {
+			return close(message.child, message.session);
+		}
+
+		case 'disconnect': {
+			hostedChild(message.child).disconnect(message.label, message.lost);
+			return;
+		}
+
+		case 'connect': {
+			hostedChild(message.child).connect(message.label, message.port, message.how);
+			return;
+		}
+
+		case 'interrupt': {
+			hostedChild(message.child).interrupt(message.label, message.how);
+			return;
+		}
+
+		case 'stop': {
+			return stop(message.child);
+		}
+
+		case 'beat': {
+			tell({type: 'beat'});
+			return;
+		}
+
+		case 'inspect': {
+			inspect(message.id);
+			return;
+		}
+
+		case 'call': {
+			return call(message);
+		}
+	}
+}
+
+const soleChild = children.length === 1 ? children[0].name : undefined;
+
+process.on('uncaughtException', error => {
+	die(soleChild, describeError(error));
+});
+
+for (const child of children) {
+	await host(child);
+}
+
+supervisor.on('message', (message: ToHost) => {
+	obey(message).catch((error: unknown) => {
+		die(soleChild, describeError(error));
+	});
+});
+
+tell({type: 'ready', tid: Number(readlinkSync('/proc/thread-self').split('/').at(-1))});

@@ -1,0 +1,85 @@
+/** What the supervisor and the host in a worker thread tell each other. Ports travel in these messages. */
+import type {MessagePort} from 'node:worker_threads';
+import type {LogLevel} from '../sdk/component.js';
+import type {SessionErrorDetail} from '../sdk/session.js';
+
+export interface HostedChild {
+	readonly name: string;
+	readonly modulePath: string;
+	readonly config: unknown;
+	/** Bytes of payload memory that it may lease. */
+	readonly leaseLimit: number;
+	/** Sessions routed to it, by service. */
+	readonly clientCounts: Readonly<Record<string, number>>;
+	readonly cpuCount: number;
+}
+
+/** `workerData` of a host. */
+export interface HostData {
+	readonly stateDirectory: string;
+	readonly children: readonly HostedChild[];
+}
+
+export type Interruption = 'restarted' | 'reset';
+
+/** A session that a starting child requires; without a port, its server is a child of the same thread. */
+export interface Connection {
+	readonly label: string;
+	readonly service: string;
+	readonly session: number;
+	readonly server: string;
+	readonly port: MessagePort | undefined;
+}
+
+export type ToHost =
+	| {readonly type: 'start'; readonly child: string; readonly connections: readonly Connection[]}
+	/** A client on another thread has a session to one of this thread's children. */
+	| {readonly type: 'serve'; readonly child: string; readonly service: string; readonly session: number; readonly client: string; readonly port: MessagePort}
+	/** The client of a session is gone; answered by `closed` when no handler runs for it any more. */
+	| {readonly type: 'close'; readonly child: string; readonly session: number}
+	/** The server of a session is gone. `lost`: pending requests fail. */
+	| {readonly type: 'disconnect'; readonly child: string; readonly label: string; readonly lost: boolean}
+	/** The server of a session is back. */
+	| {readonly type: 'connect'; readonly child: string; readonly label: string; readonly port: MessagePort; readonly how: Interruption}
+	/** State somewhere behind a session went back to the last secured one. */
+	| {readonly type: 'interrupt'; readonly child: string; readonly label: string; readonly how: Interruption}
+	| {readonly type: 'stop'; readonly child: string}
+	| {readonly type: 'beat'}
+	| {readonly type: 'inspect'; readonly id: number}
+	/** A request of the runtime's own user to a service of a child. */
+	| {readonly type: 'call'; readonly id: number; readonly child: string; readonly service: string; readonly operation: string; readonly request: unknown};
+
+/** What a host counts of a child. */
+export interface ChildFigures {
+	readonly sessions: number;
+	readonly requests: number;
+	/** Bytes of payload in these requests. */
+	readonly bytes: number;
+	/** Bytes of payload memory that it leases now. */
+	readonly leasedBytes: number;
+	/** The component's own values. */
+	readonly details: Readonly<Record<string, string | number>>;
+}
+
+export interface CallFailure {
+	readonly code: string;
+	readonly message: string;
+	readonly detail: SessionErrorDetail;
+}
+
+export type FromHost =
+	/** The thread runs; `tid` is its Linux thread id. */
+	| {readonly type: 'ready'; readonly tid: number}
+	| {readonly type: 'started'; readonly child: string; readonly hints: readonly string[]}
+	| {readonly type: 'start_failed'; readonly child: string; readonly message: string}
+	| {readonly type: 'closed'; readonly session: number}
+	| {readonly type: 'stopped'; readonly child: string; readonly problem: string | undefined}
+	| {readonly type: 'finished'; readonly child: string; readonly exitValue: number; readonly message: string | undefined}
+	| {readonly type: 'log'; readonly child: string; readonly level: LogLevel; readonly text: string}
+	| {readonly type: 'beat'}
+	/** Sent right before the thread ends because of a fault. */
+	| {readonly type: 'died'; readonly child: string | undefined; readonly reason: string}
+	/** The server of a session sent what its contract does not allow. */
+	| {readonly type: 'bad_reply'; readonly server: string; readonly reason: string}
+	| {readonly type: 'figures'; readonly id: number; readonly children: Readonly<Record<string, ChildFigures>>}
+	| {readonly type: 'call_done'; readonly id: number; readonly reply?: unknown; readonly failure?: CallFailure};

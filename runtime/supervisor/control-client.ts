@@ -1,0 +1,61 @@
+/** Asks a running runtime something over its `runtime.sock`. */
+import {createConnection} from 'node:net';
+import {ControlReply, controlSocketPath, type ControlRequest} from './control-request.js';
+
+export type {ControlRequest} from './control-request.js';
+export type {ChildStatus, RuntimeStatus} from './status.js';
+
+/** The runtime refused a request, or there is none. */
+export class ControlError extends Error {
+	override readonly name = 'ControlError';
+
+	/** `not_running`: no runtime uses the state directory. */
+	constructor(readonly code: string, message: string) {
+		super(message);
+	}
+}
+
+function connectionError(error: NodeJS.ErrnoException, stateDirectory: string): ControlError {
+	return error.code === 'ENOENT' || error.code === 'ECONNREFUSED'
+		? new ControlError('not_running', `no runtime uses the state directory ${stateDirectory}; start one with "runtime start", or name another directory with --state`)
+		: new ControlError('unreachable', `the runtime cannot be reached: ${error.message}`);
+}
+
+async function exchangeLine(path: string, line: string): Promise<string> {
+	return new Promise((resolve, reject) => {
+		const socket = createConnection(path);
+		let received = '';
+		socket.setEncoding('utf8');
+		socket.on('connect', () => {
+			socket.write(`${line}\n`);
+		});
+		socket.on('data', (text: string) => {
+			received += text;
+			if (received.endsWith('\n')) {
+				socket.destroy();
+				resolve(received);
+			}
+		});
+		socket.on('error', reject);
+		socket.on('close', () => {
+			reject(new Error('the runtime ended before it answered'));
+		});
+	});
+}
+
+/** @throws ControlError */
+export async function requestControl(stateDirectory: string, request: ControlRequest): Promise<unknown> {
+	let answer;
+	try {
+		answer = await exchangeLine(controlSocketPath(stateDirectory), JSON.stringify(request));
+	} catch (error) {
+		throw connectionError(error as NodeJS.ErrnoException, stateDirectory);
+	}
+
+	const reply = ControlReply.parse(JSON.parse(answer));
+	if (!reply.ok) {
+		throw new ControlError(reply.code, reply.message);
+	}
+
+	return reply.result;
+}

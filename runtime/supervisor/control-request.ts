@@ -1,0 +1,34 @@
+/** Requests to a running runtime over `runtime.sock`: one JSON object a line, answered by one JSON object a line. */
+import {join} from 'node:path';
+import {z} from 'zod';
+
+export const ControlRequest = z.discriminatedUnion('op', [
+	z.strictObject({op: z.literal('status')}),
+	/** Ends a child's thread as a fault would; answered when the child is up again. */
+	z.strictObject({op: z.literal('restart'), name: z.string()}),
+	/** A request to a service: of the child named, or of the first one that provides it. */
+	z.strictObject({
+		op: z.literal('call'),
+		service: z.string(),
+		operation: z.string(),
+		request: z.record(z.string(), z.unknown()).default({}),
+		child: z.string().optional(),
+	}),
+	z.strictObject({op: z.literal('shutdown')}),
+]);
+
+export type ControlRequest = z.input<typeof ControlRequest>;
+
+export const ControlReply = z.union([
+	z.strictObject({ok: z.literal(true), result: z.unknown()}),
+	z.strictObject({ok: z.literal(false), code: z.string(), message: z.string()}),
+]);
+
+export type ControlReply = z.output<typeof ControlReply>;
+
+/** Bytes of one request line. */
+export const controlLineMax = 65_536;
+
+export function controlSocketPath(stateDirectory: string): string {
+	return join(stateDirectory, 'runtime.sock');
+}

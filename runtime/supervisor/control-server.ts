@@ -1,0 +1,151 @@
+/** Answers requests on `runtime.sock`, which only the user of the runtime may open (mode 0600). */
+import {chmodSync, mkdtempSync, renameSync, rmSync} from 'node:fs';
+import {createServer, type Server, type Socket} from 'node:net';
+import {join} from 'node:path';
+import type {CallFailure} from '../host/messages.js';
+import {ControlRequest, controlLineMax, controlSocketPath, type ControlReply} from './control-request.js';
+import type {ManagedChild} from './managed-child.js';
+import {runtimeStatus} from './status.js';
+import type {Supervision} from './supervision.js';
+
+const connectionCountMax = 64;
+
+/** Byte strings have no form in JSON: they are shown in hexadecimal. */
+function toJson(_key: string, value: unknown): unknown {
+	return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
+}
+
+function provider(supervision: Supervision, service: string, name: string | undefined): ManagedChild {
+	for (const managed of supervision.children) {
+		const provides = Object.values(managed.child.component.provides).some(session => session.name === service);
+		if (provides && (name === undefined || managed.child.name === name)) {
+			return managed;
+		}
+	}
+
+	throw new Error(name === undefined ? `no child provides the service ${service}` : `child "${name}" does not provide the service ${service}`);
+}
+
+interface CallDone {
+	readonly reply?: unknown;
+	readonly failure?: CallFailure;
+}
+
+async function call(supervision: Supervision, {service, operation, request, child}: Extract<ControlRequest, {op: 'call'}>): Promise<ControlReply> {
+	const managed = provider(supervision, service, child);
+	const done = await supervision.inquire<CallDone>(managed, id => ({type: 'call', id, child: managed.child.name, service, operation, request: request ?? {}}));
+	if (!done) {
+		return {ok: false, code: 'not_running', message: `child "${managed.child.name}" does not answer`};
+	}
+
+	return done.failure ? {ok: false, code: done.failure.code, message: done.failure.message} : {ok: true, result: done.reply};
+}
+
+async function answer(supervision: Supervision, line: string): Promise<ControlReply> {
+	const request = ControlRequest.parse(JSON.parse(line));
+	switch (request.op) {
+		case 'status': {
+			return {ok: true, result: await runtimeStatus(supervision)};
+		}
+
+		case 'restart': {
+			await supervision.restart(request.name);
+			return {ok: true, result: {}};
+		}
+
+		case 'call': {
+			return call(supervision, request);
+		}
+
+		case 'shutdown': {
+			void supervision.end(0);
+			return {ok: true, result: {}};
+		}
+	}
+}
+
+async function answerSafely(supervision: Supervision, line: string): Promise<ControlReply> {
+	try {
+		return await answer(supervision, line);
+	} catch (error) {
+		return {ok: false, code: 'failed', message: error instanceof Error ? error.message : String(error)};
+	}
+}
+
+/** Requests of one connection are answered one after the other. */
+function serve(supervision: Supervision, socket: Socket): void {
+	let received = '';
+	let turn = Promise.resolve();
+	socket.setEncoding('utf8');
+	socket.on('error', () => {
+		socket.destroy();
+	});
+	socket.on('data', (text: string) => {
+		received += text;
+		const lines = received.split('\n');
+		received = lines.pop()!;
+		if (received.length > controlLineMax) {
+			socket.destroy();
+			return;
+		}
+
+		for (const line of lines) {
+			turn = turn.then(async () => {
+				const reply = await answerSafely(supervision, line);
+				if (socket.writable) {
+					socket.write(`${JSON.stringify(reply, toJson)}\n`);
+				}
+			});
+		}
+	});
+}
+
+export class ControlServer {
+	readonly #server: Server;
+	readonly #sockets = new Set<Socket>();
+	#path: string | undefined;
+
+	constructor(supervision: Supervision) {
+		this.#server = createServer(socket => {
+			this.#sockets.add(socket);
+			socket.on('close', () => {
+				this.#sockets.delete(socket);
+			});
+			serve(supervision, socket);
+		});
+		this.#server.maxConnections = connectionCountMax;
+	}
+
+	/**
+	 * The socket is made in a directory that others cannot enter, and moved once its mode is right. The caller holds the
+	 * state directory's lock, so a socket that is there already belongs to nobody.
+	 */
+	async listen(stateDirectory: string): Promise<void> {
+		const path = controlSocketPath(stateDirectory);
+		const cradle = mkdtempSync(join(stateDirectory, 'new-'));
+		const newPath = join(cradle, 'sock');
+		try {
+			await new Promise<void>((resolve, reject) => {
+				this.#server.once('error', reject);
+				this.#server.listen(newPath, resolve);
+			});
+			chmodSync(newPath, 0o600);
+			renameSync(newPath, path);
+			this.#path = path;
+		} finally {
+			rmSync(cradle, {recursive: true});
+		}
+	}
+
+	/** Lets answers that are on their way out, then closes. */
+	close(): void {
+		this.#server.close();
+		if (this.#path) {
+			rmSync(this.#path, {force: true});
+		}
+
+		for (const socket of this.#sockets) {
+			socket.destroySoon();
+		}
+	}
+}

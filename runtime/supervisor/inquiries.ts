@@ -1,0 +1,42 @@
+/** Questions to hosts and their answers, matched by number. */
+import type {ToHost} from '../host/messages.js';
+import {Deferred} from './deferred.js';
+import type {WorkerThread} from './worker-thread.js';
+
+/** A host that has not answered by then is taken for busy. */
+const answerTimeLimitMs = 30_000;
+
+export class Inquiries {
+	readonly #open = new Map<number, {thread: WorkerThread; answer: Deferred<unknown>}>();
+	#lastId = 0;
+
+	/** `undefined` where the thread ends or does not answer in time. */
+	async ask<T>(thread: WorkerThread, message: (id: number) => ToHost, timeLimitMs = answerTimeLimitMs): Promise<T | undefined> {
+		const id = ++this.#lastId;
+		const answer = new Deferred<unknown>();
+		this.#open.set(id, {thread, answer});
+		thread.post(message(id));
+		const limit = setTimeout(() => {
+			answer.resolve(undefined);
+		}, timeLimitMs);
+		try {
+			return await answer.promise as T | undefined;
+		} finally {
+			clearTimeout(limit);
+			this.#open.delete(id);
+		}
+	}
+
+	answer(id: number, value: unknown): void {
+		this.#open.get(id)?.answer.resolve(value);
+	}
+
+	/** The thread is gone: nothing will answer. */
+	abandon(gone: WorkerThread): void {
+		for (const {thread, answer} of this.#open.values()) {
+			if (thread === gone) {
+				answer.resolve(undefined);
+			}
+		}
+	}
+}

@@ -1,0 +1,70 @@
+/** What the supervisor knows about one child and about one group of children on a thread. */
+import type {Child} from '../deployment/model.js';
+import {Deferred} from './deferred.js';
+import {RestartBudget} from './restart-budget.js';
+import type {WorkerThread} from './worker-thread.js';
+
+export type ChildState =
+	/** Its servers are not all up yet. */
+	| 'waiting'
+	/** Its `start` runs. */
+	| 'starting'
+	/** It serves, or, for a tool, does its job. */
+	| 'up'
+	/** A tool whose job is done. */
+	| 'finished'
+	/** It was stopped in order. */
+	| 'stopped'
+	/** Its thread has ended by a fault, or because something it depends on was lost. */
+	| 'dead';
+
+export class ManagedChild {
+	readonly child: Child;
+	readonly group: ManagedGroup;
+	state: ChildState = 'waiting';
+	hints: readonly string[] = [];
+	restartCount = 0;
+	/** Resolves when the child is up, or lost before it was; a new one takes its place when the child dies. */
+	up = new Deferred<void>();
+	/** The host's answer to `start`. */
+	started = new Deferred<void>();
+	/** The host's answer to `stop`, or the child's death. */
+	stopped = new Deferred<void>();
+
+	constructor(child: Child, group: ManagedGroup) {
+		this.child = child;
+		this.group = group;
+	}
+
+	/** True while sessions to and from it can be managed. */
+	get alive(): boolean {
+		return this.state === 'starting' || this.state === 'up';
+	}
+
+	lose(reason: string): void {
+		this.state = 'dead';
+		this.hints = [];
+		this.started.reject(new Error(reason));
+		this.stopped.resolve();
+		// Whoever waits for it looks again.
+		this.up.resolve();
+		this.started = new Deferred();
+		this.stopped = new Deferred();
+		this.up = new Deferred();
+	}
+}
+
+export class ManagedGroup {
+	readonly name: string;
+	readonly children: ManagedChild[] = [];
+	readonly budget = new RestartBudget();
+	thread: WorkerThread | undefined;
+	/** The present thread runs, or has ended before it did. */
+	ready = new Deferred<void>();
+	/** The thread before, or the present one, is no more. */
+	ended = new Deferred<void>();
+
+	constructor(name: string) {
+		this.name = name;
+	}
+}

@@ -1,0 +1,93 @@
+/** Runs deployments: the entry points of the command line. */
+import {resolve} from 'node:path';
+import type {Child, Deployment} from '../deployment/model.js';
+import {lockStateDirectory} from '../lock.js';
+import {StartError} from '../sdk/component.js';
+import {childrenNeededBy} from './child-graph.js';
+import {ControlServer} from './control-server.js';
+import {Supervision} from './supervision.js';
+
+export interface RuntimeOptions {
+	/** Made if it is not there. */
+	readonly stateDirectory: string;
+	/** Writes one line of the log. */
+	log(line: string): void;
+}
+
+export interface RunningDeployment {
+	/** Resolves when every child is up; rejects when one cannot start, which the log has told. */
+	readonly ready: Promise<void>;
+	/** Resolves with the exit code when everything has stopped, for whatever reason. */
+	readonly ended: Promise<number>;
+	/** Stops everything in order; resolves with `ended`. */
+	stop(): Promise<void>;
+}
+
+/** Tools are started by `runtime run` alone, unless the runtime is to end with them. */
+function isStarted({component, exitPropagate}: Child): boolean {
+	return component.kind === 'service' || exitPropagate;
+}
+
+async function openControl(supervision: Supervision, {stateDirectory, log}: RuntimeOptions): Promise<ControlServer> {
+	const control = new ControlServer(supervision);
+	try {
+		await control.listen(resolve(stateDirectory));
+	} catch (error) {
+		log(`[runtime] no control socket, "runtime status" will not work: ${(error as Error).message}`);
+	}
+
+	return control;
+}
+
+async function announce(supervision: Supervision, log: (line: string) => void): Promise<void> {
+	await supervision.start();
+	await supervision.ready.promise;
+	log('[runtime] ready');
+	for (const hint of supervision.hints) {
+		log(`[runtime] attach: ${hint}`);
+	}
+}
+
+/** Starts all services of a deployment. @throws StartError where another runtime uses the state directory */
+export async function startDeployment(deployment: Deployment, options: RuntimeOptions): Promise<RunningDeployment> {
+	const directory = resolve(options.stateDirectory);
+	const lock = lockStateDirectory(directory);
+	const supervision = new Supervision({children: deployment.children.filter(isStarted), stateDirectory: directory, log: options.log});
+	const control = await openControl(supervision, options);
+	const ended = supervision.ended.promise.finally(() => {
+		control.close();
+		lock.release();
+	});
+	const ready = announce(supervision, options.log);
+	// Whoever does not wait for `ready` learns of a failure from the log and from `ended`.
+	ready.catch(() => undefined);
+	return {
+		ready,
+		ended,
+		async stop() {
+			await supervision.end(0);
+			await ended;
+		},
+	};
+}
+
+/**
+ * Runs one tool with the servers that it needs, and resolves with its exit value (1 where a server did not start).
+ * @throws StartError where there is no such tool, or another runtime uses the state directory
+ */
+export async function runTool(deployment: Deployment, toolName: string, options: RuntimeOptions): Promise<number> {
+	const tool = deployment.children.find(({name, component}) => name === toolName && component.kind === 'tool');
+	if (!tool) {
+		const names = deployment.children.filter(({component}) => component.kind === 'tool').map(({name}) => name);
+		throw new StartError(`${deployment.file} has no tool "${toolName}"; ${names.length > 0 ? `its tools are ${names.join(', ')}` : 'it has none'}`);
+	}
+
+	const children = childrenNeededBy(deployment, tool).map(child => child === tool ? {...tool, exitPropagate: true} : child);
+	const directory = resolve(options.stateDirectory);
+	const lock = lockStateDirectory(directory);
+	const supervision = new Supervision({children, stateDirectory: directory, log: options.log});
+	void supervision.start();
+	return supervision.ended.promise.finally(() => {
+		lock.release();
+	});
+}

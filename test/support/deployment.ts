@@ -1,0 +1,47 @@
+/** Deployments of test fixtures, made without an XML file. */
+import {mkdtemp} from 'node:fs/promises';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import {fileURLToPath, pathToFileURL} from 'node:url';
+import type {Child, Deployment} from '../../runtime/deployment/model.js';
+import type {Component} from '../../runtime/sdk/component.js';
+
+export interface ChildSketch extends Partial<Pick<Child, 'config' | 'ramQuantum' | 'cpus' | 'group' | 'heartbeat' | 'exitPropagate' | 'priority'>> {
+	readonly name: string;
+	/** A fixture's file name without `.js`. */
+	readonly fixture: string;
+	/** Serving children by label of the required session; every fixture speaks `probe`. */
+	readonly routes?: Readonly<Record<string, string>>;
+}
+
+const defaultQuantum = 64 * 2 ** 20;
+
+async function makeChild(sketch: ChildSketch): Promise<Child> {
+	const modulePath = fileURLToPath(new URL(`fixtures/${sketch.fixture}.js`, import.meta.url));
+	const {default: component} = await import(pathToFileURL(modulePath).href) as {default: Component};
+	return {
+		name: sketch.name,
+		binary: sketch.fixture,
+		modulePath,
+		component,
+		config: sketch.config ?? {},
+		priority: sketch.priority ?? 0,
+		ramQuantum: sketch.ramQuantum ?? defaultQuantum,
+		cpus: sketch.cpus ?? [],
+		group: sketch.group ?? sketch.name,
+		routes: Object.entries(sketch.routes ?? {}).map(([label, server]) => ({label, service: 'probe', server})),
+		heartbeat: sketch.heartbeat,
+		exitPropagate: sketch.exitPropagate ?? false,
+		position: {file: 'test.xml', line: 1, column: 1},
+	};
+}
+
+/** @param sketches servers before their clients */
+export async function makeDeployment(sketches: readonly ChildSketch[]): Promise<Deployment> {
+	return {file: 'test.xml', children: await Promise.all(sketches.map(makeChild))};
+}
+
+/** A fresh directory for the state of one test. */
+export async function makeStateDirectory(): Promise<string> {
+	return mkdtemp(join(tmpdir(), 'cbe-test-'));
+}
