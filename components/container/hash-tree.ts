@@ -16,7 +16,8 @@ const loadRoundMax = 1000;
 export class HashTree {
 	readonly geometry: Geometry;
 	readonly #held: HeldBlocks;
-	readonly #mark: RootMark;
+	/** Stands for this tree's root node where labels are given out. */
+	readonly mark: RootMark;
 	#address: Pba;
 	#generation: Generation;
 	#hash: Uint8Array;
@@ -24,7 +25,7 @@ export class HashTree {
 	constructor(held: HeldBlocks, tree: TreeRoot, mark: RootMark) {
 		this.geometry = new Geometry(tree);
 		this.#held = held;
-		this.#mark = mark;
+		this.mark = mark;
 		this.#address = tree.root.address;
 		this.#generation = tree.root.generation;
 		this.#hash = tree.root.hash;
@@ -120,6 +121,6 @@ export class HashTree {
 			this.#held.markDirty(path[level], level, (path[level + 1] * nodesPerBlock) + this.geometry.childIndex(vba, level + 1));
 		}
 
-		this.#held.markDirty(path[maxLevel], maxLevel, this.#mark);
+		this.#held.markDirty(path[maxLevel], maxLevel, this.mark);
 	}
 }

@@ -61,6 +61,10 @@ export default defineComponent({
 						await opened.restore(leaves, addresses);
 						return {};
 					}),
+					swap: async ({items, keyId}) => onPool(async opened => {
+						await opened.swap(items, keyId);
+						return {};
+					}),
 					store: async () => onPool(async opened => opened.store()),
 					begin: async ({currentGeneration}) => onPool(async opened => {
 						opened.horizon.currentGeneration = currentGeneration;

@@ -5,14 +5,14 @@
  * happens whole or not at all. Callers run one operation at a time.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
-import type {KeyId, Level, Pba, Vba} from '../container/addresses.js';
+import type {Generation, KeyId, Level, Pba, Vba} from '../container/addresses.js';
 import {HashTree, type Path} from '../container/hash-tree.js';
 import type {HeldBlocks} from '../container/held-blocks.js';
-import {exchangeItemLength} from '../sessions/free-tree.js';
+import {exchangeItemLength, swapItemLength} from '../sessions/free-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 import {Horizon} from './horizon.js';
 import {LeafFinder, type Finding} from './leaf-finder.js';
-import {MetaTree} from './meta-plan.js';
+import {MetaTree, type MetaPlan} from './meta-plan.js';
 
 const freeTreeMark = -1;
 const metaTreeMark = -2;
@@ -71,13 +71,7 @@ export class Pool {
 			throw new SessionError('no_space', `the pool has fewer than ${count} blocks to hand out`);
 		}
 
-		const inner = await this.#innerBlocksToMove(findings);
-		const plan = await this.#meta.plan(inner.length, this.#horizon);
-		if (!plan) {
-			this.#giveBack(findings);
-			throw new SessionError('no_space', 'the meta tree has no block to hand out');
-		}
-
+		const {inner, plan} = await this.#planInner(findings);
 		await this.#loadBoth(findings, this.#meta.leavesOf(plan));
 		const places = this.#meta.apply(plan, inner, this.#horizon);
 		this.#moveInner(inner, places);
@@ -94,6 +88,32 @@ export class Pool {
 				address: addresses[i], lastVba: 0, allocGeneration: 0, freeGeneration: 0, lastKeyId: 0, reserved: false,
 			});
 			this.#finder.forget(leaf);
+		}
+	}
+
+	/** Takes the named blocks out of the pool and puts others into their entries. @throws SessionError, nothing changed */
+	async swap(items: readonly number[], keyId: KeyId): Promise<void> {
+		const replacements = new Map<Pba, {address: Pba; allocGeneration: Generation; lastVba: Vba}>();
+		for (let i = 0; i < items.length; i += swapItemLength) {
+			replacements.set(items[i], {address: items[i + 1], allocGeneration: items[i + 2], lastVba: items[i + 3]});
+		}
+
+		const findings = await this.#findEntries(replacements);
+		const {inner, plan} = await this.#planInner(findings);
+		await this.#loadBoth(findings, this.#meta.leavesOf(plan));
+		this.#moveInner(inner, this.#meta.apply(plan, inner, this.#horizon));
+		const {nodes} = this.#held;
+		const path: Path = [];
+		for (const {firstLeaf, indexes} of findings) {
+			this.#free.walk(firstLeaf, path);
+			for (const index of indexes) {
+				const replacement = replacements.get(nodes.address(path[1], index));
+				if (replacement) {
+					nodes.setPoolEntry(path[1], index, {...replacement, freeGeneration: this.#horizon.currentGeneration, lastKeyId: keyId, reserved: true});
+				}
+			}
+
+			this.#free.markDirty(path, firstLeaf);
 		}
 	}
 
@@ -125,6 +145,53 @@ export class Pool {
 		}
 
 		return {leafCount, allocatableCount, heldCount};
+	}
+
+	/** Finds the entries of all the blocks in `wanted`, each of which has exactly one. */
+	async #findEntries(wanted: ReadonlyMap<Pba, unknown>): Promise<Finding[]> {
+		const {degree, leafCount} = this.#free.geometry;
+		const findings: Finding[] = [];
+		let missing = wanted.size;
+		for (let firstLeaf = 0; firstLeaf < leafCount && missing > 0; firstLeaf += degree) {
+			const path: Path = [];
+			await this.#free.load([firstLeaf]);
+			this.#free.walk(firstLeaf, path);
+			const indexes: number[] = [];
+			for (let index = 0; index < Math.min(degree, leafCount - firstLeaf); index++) {
+				if (wanted.has(this.#held.nodes.address(path[1], index))) {
+					indexes.push(index);
+				}
+			}
+
+			if (indexes.length > 0) {
+				findings.push({firstLeaf, indexes});
+				missing -= indexes.length;
+			}
+		}
+
+		if (missing > 0) {
+			throw new SessionError('integrity', `${missing} blocks of a snapshot are not in the pool that should hold them`);
+		}
+
+		// Every block of the pool that the change touches stays changed in memory until the state is secured.
+		const touched = findings.length + this.#held.dirtyCount;
+		if (touched > this.#held.frameCount / 4) {
+			throw new SessionError('no_space', `${findings.length} blocks of the free tree would change at once, more than the cache holds: raise its size`);
+		}
+
+		return findings;
+	}
+
+	/** Plans new places for the free tree's own blocks on the ways to the found entries. */
+	async #planInner(findings: readonly Finding[]): Promise<{inner: InnerBlock[]; plan: MetaPlan}> {
+		const inner = await this.#innerBlocksToMove(findings);
+		const plan = await this.#meta.plan(inner.length, this.#horizon);
+		if (!plan) {
+			this.#giveBack(findings);
+			throw new SessionError('no_space', 'the meta tree has no block to hand out');
+		}
+
+		return {inner, plan};
 	}
 
 	#giveBack(findings: readonly Finding[]): void {

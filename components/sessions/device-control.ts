@@ -14,7 +14,16 @@ export const SnapshotDescription = z.strictObject({
 export type SnapshotDescription = z.output<typeof SnapshotDescription>;
 
 export const deviceControl = defineSession('device_control', {
-	errors: ['unknown_snapshot', 'out_of_range', 'device_failed', 'integrity'],
+	errors: [
+		/** There is no snapshot of that name. */
+		'unknown_snapshot',
+		/** The operation cannot be done now; the message says why and what to do. */
+		'refused',
+		'no_space',
+		'out_of_range',
+		'device_failed',
+		'integrity',
+	],
 	ops: {
 		status: op({
 			reply: z.strictObject({
@@ -30,6 +39,12 @@ export const deviceControl = defineSession('device_control', {
 		}),
 		/** Kept snapshots, oldest first. */
 		list_snapshots: op({reply: z.strictObject({snapshots: z.array(SnapshotDescription)})}),
+		/** Keeps the current content as a snapshot and replies with its name. Light: no data is copied. */
+		create_snapshot: op({reply: z.strictObject({generation: Generation})}),
+		/** Gives a snapshot up; blocks that only it held become spare. */
+		discard_snapshot: op({request: z.strictObject({generation: Generation})}),
+		/** Makes the content of a snapshot the current content, in one step. The snapshot stays. */
+		revert_snapshot: op({request: z.strictObject({generation: Generation})}),
 		/** Reads `extents` of the kept snapshot named `generation` into `data`. */
 		read_snapshot: op({request: z.strictObject({generation: Generation, extents: numbers(), data: bulk('out')})}),
 	},

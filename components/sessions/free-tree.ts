@@ -18,6 +18,9 @@ const Horizon = z.strictObject({
 /** Values for each replaced block in `exchange`: PBA, generation of its node, lowest VBA below the node. */
 export const exchangeItemLength = 3;
 
+/** Values for each block in `swap`: PBA to take out; PBA, generation, lowest VBA of the block to take in. */
+export const swapItemLength = 4;
+
 export const freeTree = defineSession('free_tree', {
 	errors: [
 		/** Fewer pool blocks can be handed out than were asked for; nothing was changed. */
@@ -40,6 +43,11 @@ export const freeTree = defineSession('free_tree', {
 		}),
 		/** Undoes exchanges of the current generation whose new blocks were never used: `leaves` get `addresses` back. */
 		restore: op({request: z.strictObject({leaves: numbers(), addresses: numbers()})}),
+		/**
+		 * Takes blocks out of the pool that older snapshots held, and others in for them: `items` are (PBA to take out, PBA,
+		 * generation and lowest VBA of the block to take in; flat). All or nothing.
+		 */
+		swap: op({request: z.strictObject({items: numbers(), keyId: z.number().int().nonnegative()})}),
 		/** Labels and stores every changed block of both trees, lowest level first, and replies with their roots. */
 		store: op({reply: z.strictObject({freeTree: TreeRoot, metaTree: TreeRoot, storedBlockCount: z.number().int().nonnegative()})}),
 		/** What is exchanged from now on carries this generation. Everything changed must have been stored. */

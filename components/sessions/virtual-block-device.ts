@@ -27,8 +27,18 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		 * the state is secured, perhaps not even then; a part of the blocks may have been written.
 		 */
 		write: op({request: z.strictObject({extents: numbers(), data: bulk('in')})}),
+		/**
+		 * Makes `extents` of the current tree read as zeroes, as if never written; errors as for `write`. What older
+		 * snapshots hold stays.
+		 */
+		clear: op({request: z.strictObject({extents: numbers()})}),
 		/** Reads from the tree of a snapshot, given by its root. */
 		read_snapshot: op({request: z.strictObject({tree: TreeRoot, extents: numbers(), data: bulk('out')})}),
+		/**
+		 * Makes the content of the snapshot with this tree the current content; the snapshot keeps its blocks. Everything
+		 * changed must have been stored, and the snapshot must have the current tree's dimensions. All or nothing.
+		 */
+		revert: op({request: z.strictObject({tree: TreeRoot, newestKeptGeneration: Generation})}),
 		/**
 		 * Waits for running writes, then labels and stores every changed inner block of the current tree and of the pool
 		 * trees, lowest level first, and replies with the trees as they now stand: one consistent state. Everything

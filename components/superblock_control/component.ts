@@ -9,6 +9,7 @@ import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {ContainerDimensions} from '../container/dimensions-config.js';
 import {extentsBlockCount} from '../container/extents.js';
+import {Gate} from '../container/gate.js';
 import {blockSize} from '../container/geometry.js';
 import {block} from '../sessions/block.js';
 import {crypto} from '../sessions/crypto.js';
@@ -19,7 +20,8 @@ import {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {DeviceWrites} from './device-writes.js';
 import {addKeys, openOrCreate, openTrees, requireNormalState} from './opening.js';
 import {Securing, SecuringInterrupted} from './securing.js';
-import {currentSnapshotOf, keptSnapshots, treeOf} from './transition.js';
+import {Snapshots} from './snapshots.js';
+import {currentSnapshotOf, keptSnapshots} from './transition.js';
 
 function requireFit(extents: readonly number[], data: Uint8Array, blockCount: number): void {
 	const total = extentsBlockCount(extents, blockCount);
@@ -46,9 +48,10 @@ export default defineComponent({
 		const securing = new Securing(sessions, {superblock, slot, currentGeneration});
 		const blockCount = () => currentSnapshotOf(securing.superblock).leafCount;
 
-		async function secure(): Promise<void> {
+		/** A securing that stops half-way leaves open which state counts: only a reopening tells. */
+		async function reopenOnInterruption(job: () => Promise<void>): Promise<void> {
 			try {
-				await securing.flush();
+				await job();
 			} catch (error) {
 				if (error instanceof SecuringInterrupted) {
 					env.fail(error.message);
@@ -58,7 +61,16 @@ export default defineComponent({
 			}
 		}
 
+		const secure = async () => reopenOnInterruption(async () => securing.flush());
+		const gate = new Gate();
 		const writes = new DeviceWrites(sessions.virtual_block_device, securing, secure);
+		const snapshots = new Snapshots({
+			securing,
+			device: sessions.virtual_block_device,
+			gate,
+			edit: async edit => reopenOnInterruption(async () => securing.edit(edit)),
+			secure,
+		});
 		return {
 			provides: {
 				block: {
@@ -70,7 +82,13 @@ export default defineComponent({
 					},
 					async write({extents, data}) {
 						requireFit(extents, data, blockCount());
-						await writes.write(extents, data);
+						await gate.enter();
+						try {
+							await writes.write(extents, data);
+						} finally {
+							gate.leave();
+						}
+
 						return {};
 					},
 					async sync() {
@@ -98,14 +116,19 @@ export default defineComponent({
 					list_snapshots: () => ({
 						snapshots: keptSnapshots(securing.superblock).map(({root: {generation}, leafCount, keep}) => ({generation, blockCount: leafCount, keep})),
 					}),
+					create_snapshot: async () => ({generation: await snapshots.create()}),
+					async discard_snapshot({generation}) {
+						await snapshots.discard(generation);
+						return {};
+					},
+					async revert_snapshot({generation}) {
+						await snapshots.revert(generation);
+						env.log(`reverted to snapshot ${generation}`);
+						return {};
+					},
 					async read_snapshot({generation, extents, data}) {
-						const snapshot = keptSnapshots(securing.superblock).find(({root}) => root.generation === generation);
-						if (!snapshot) {
-							throw new SessionError('unknown_snapshot', `there is no snapshot ${generation}`);
-						}
-
-						requireFit(extents, data, snapshot.leafCount);
-						await sessions.virtual_block_device.read_snapshot({tree: treeOf(securing.superblock, snapshot), extents, data});
+						requireFit(extents, data, snapshots.find(generation).leafCount);
+						await snapshots.read(generation, extents, data);
 						return {};
 					},
 				},

@@ -27,6 +27,9 @@ export interface OpenState {
 	readonly currentGeneration: Generation;
 }
 
+/** A change of the superblock beside that of its trees, applied to the superblock about to be secured. */
+export type SuperblockEdit = (superblock: Superblock) => Superblock;
+
 /** A securing that failed half-way: only a reopening tells which state counts. */
 export class SecuringInterrupted extends Error {
 	override readonly name = 'SecuringInterrupted';
@@ -40,6 +43,8 @@ export class Securing {
 	/** Counts changes that were acknowledged; a securing covers all that were before its trees were stored. */
 	#changeCount = 0;
 	#securedChangeCount = 0;
+	/** Changes of the superblock itself that the next securing makes. */
+	#edits: SuperblockEdit[] = [];
 	#running: Promise<void> | undefined;
 	#next: Promise<void> | undefined;
 	#securedCount = 0;
@@ -75,6 +80,13 @@ export class Securing {
 		this.#changeCount++;
 	}
 
+	/** Secures the state with a change of the superblock; it is durable once this resolves. */
+	async edit(edit: SuperblockEdit): Promise<void> {
+		this.#edits.push(edit);
+		this.noteChange();
+		await this.flush();
+	}
+
 	/** Resolves when every change noted before the call is durable. Concurrent calls share one securing. */
 	async flush(): Promise<void> {
 		const target = this.#changeCount;
@@ -108,11 +120,14 @@ export class Securing {
 	async #secure(): Promise<void> {
 		const generation = this.#currentGeneration;
 		const covered = this.#changeCount;
+		// Where the store fails, the callers of these edits are told so, and the edits must not happen later.
+		const edits = this.#edits;
+		this.#edits = [];
 		// A failure up to here leaves everything as it is: changed blocks stay changed and can be stored again.
 		const trees = await this.#servers.virtual_block_device.store({nextGeneration: generation + 1});
 		this.#currentGeneration = generation + 1;
 		try {
-			await this.#anchor(securedSuperblock(this.#superblock, generation, trees));
+			await this.#anchor(edits.reduce((superblock, edit) => edit(superblock), securedSuperblock(this.#superblock, generation, trees)));
 		} catch (error) {
 			throw new SecuringInterrupted(`securing generation ${generation} failed: ${error instanceof Error ? error.message : String(error)}`);
 		}

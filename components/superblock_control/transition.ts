@@ -52,12 +52,46 @@ function nextCurrentSlot({snapshots, currentSnapshot}: Superblock): number {
 /**
  * The superblock that secures `generation`. Of the snapshots only the kept ones and the new current one remain: a
  * crash before the trust anchor knows this superblock falls back to the previous one, whose blocks are all still there.
+ *
+ * A kept snapshot that still is the current content remains the current one under its own generation: a second record
+ * with a newer generation for the same root block would make the block look younger than the snapshot when it is freed.
  */
 export function securedSuperblock(superblock: Superblock, generation: Generation, {tree, freeTree, metaTree}: StoredTrees): Superblock {
-	const slot = nextCurrentSlot(superblock);
 	const snapshots = superblock.snapshots.map(snapshot => snapshot?.keep ? snapshot : undefined);
-	snapshots[slot] = {root: {...tree.root, generation}, leafCount: tree.leafCount, maxLevel: tree.maxLevel, keep: false};
-	return {...superblock, snapshots, currentSnapshot: slot, lastSecuredGeneration: generation, freeTree, metaTree};
+	const current = currentSnapshotOf(superblock);
+	const slot = nextCurrentSlot(superblock);
+	const unchanged = current.keep && current.root.address === tree.root.address;
+	if (!unchanged) {
+		snapshots[slot] = {root: {...tree.root, generation}, leafCount: tree.leafCount, maxLevel: tree.maxLevel, keep: false};
+	}
+
+	return {
+		...superblock,
+		snapshots,
+		currentSnapshot: unchanged ? superblock.currentSnapshot : slot,
+		lastSecuredGeneration: generation,
+		freeTree,
+		metaTree,
+	};
+}
+
+function withSlot(superblock: Superblock, slot: number, snapshot: Snapshot | undefined): Superblock {
+	return {...superblock, snapshots: superblock.snapshots.map((other, i) => i === slot ? snapshot : other)};
+}
+
+/** The same state with the current snapshot kept. */
+export function withCurrentKept(superblock: Superblock): Superblock {
+	return withSlot(superblock, superblock.currentSnapshot, {...currentSnapshotOf(superblock), keep: true});
+}
+
+/** The same state without the kept snapshot of that name; where it is the current content it only loses its mark. */
+export function withoutKept(superblock: Superblock, generation: Generation): Superblock {
+	const slot = superblock.snapshots.findIndex(snapshot => snapshot?.keep && snapshot.root.generation === generation);
+	if (slot === -1) {
+		return superblock;
+	}
+
+	return withSlot(superblock, slot, slot === superblock.currentSnapshot ? {...currentSnapshotOf(superblock), keep: false} : undefined);
 }
 
 /** The tree of a snapshot of this superblock. */

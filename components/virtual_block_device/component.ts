@@ -16,9 +16,10 @@ import {cache} from '../sessions/cache.js';
 import {crypto} from '../sessions/crypto.js';
 import {freeTree} from '../sessions/free-tree.js';
 import {virtualBlockDevice, writeBlockCountMax} from '../sessions/virtual-block-device.js';
-import {Device} from './device.js';
+import {Device, snapshotMark} from './device.js';
 import {Reader} from './reader.js';
-import {RequestQueue, type Piece} from './request-queue.js';
+import {RequestQueue, type Range, type ReadPiece, type WritePiece} from './request-queue.js';
+import {revertTo} from './revert.js';
 import {Writer} from './writer.js';
 
 /** Blocks that one batch moves: 1 MiB. */
@@ -29,24 +30,32 @@ const batchCount = 4;
 /** Held blocks for each piece under way: a level each, for as many batches as may run, with room to spare. */
 const framesPerPiece = 32;
 
-/** Snapshot trees hold no changed blocks, so no label ever goes to their root. */
-const snapshotMark = -2;
-
-/** Cuts a request into contiguous pieces of at most one batch. */
-function piecesOf(extents: readonly number[], data: Uint8Array, leafCount: number): Piece[] {
-	const total = extentsBlockCount(extents, leafCount);
-	if (total === undefined || total * blockSize !== data.length) {
-		throw new SessionError('out_of_range', `a request for ${data.length} bytes at ${extents.join('+')} does not fit the device of ${leafCount} blocks`);
+/** Cuts extents into contiguous ranges of at most one batch. @throws SessionError where they do not fit the tree */
+function rangesOf(extents: readonly number[], leafCount: number): Range[] {
+	if (extentsBlockCount(extents, leafCount) === undefined) {
+		throw new SessionError('out_of_range', `the extents ${extents.join('+')} do not fit the device of ${leafCount} blocks`);
 	}
 
-	const pieces: Piece[] = [];
-	let offset = 0;
+	const ranges: Range[] = [];
 	for (let i = 0; i < extents.length; i += 2) {
 		for (let done = 0; done < extents[i + 1]; done += batchBlockCount) {
-			const count = Math.min(batchBlockCount, extents[i + 1] - done);
-			pieces.push({vba: extents[i] + done, count, data: data.subarray(offset, offset + (count * blockSize))});
-			offset += count * blockSize;
+			ranges.push({vba: extents[i] + done, count: Math.min(batchBlockCount, extents[i + 1] - done)});
 		}
+	}
+
+	return ranges;
+}
+
+/** The same with the payload that belongs to each range. */
+function piecesOf(extents: readonly number[], data: Uint8Array, leafCount: number): ReadPiece[] {
+	let offset = 0;
+	const pieces = rangesOf(extents, leafCount).map(({vba, count}) => {
+		const start = offset;
+		offset += count * blockSize;
+		return {vba, count, data: data.subarray(start, offset)};
+	});
+	if (offset !== data.length) {
+		throw new SessionError('out_of_range', `${data.length} bytes do not fit the ${offset / blockSize} blocks of the request`);
 	}
 
 	return pieces;
@@ -62,13 +71,13 @@ export default defineComponent({
 		const writer = new Writer(device);
 		// The ways of everything that is under way have to fit in the cache together.
 		const limits = {batchBlockCount, batchCount, pieceCount: Math.floor(device.held.frameCount / framesPerPiece)};
-		const writes = new RequestQueue({...limits, exclusive: true}, async batch => writer.write(batch));
+		const writes = new RequestQueue<WritePiece>({...limits, exclusive: true}, async batch => writer.write(batch));
 		const reader = new Reader(device, piece => writes.running(piece));
-		const reads = new RequestQueue({...limits, exclusive: false}, async batch => reader.read(batch, () => device.tree));
+		const reads = new RequestQueue<ReadPiece>({...limits, exclusive: false}, async batch => reader.read(batch, () => device.tree));
 		let integrityErrorCount = 0;
 
 		/** Adds pieces to a queue; damage that they meet is logged. */
-		async function serve(pieces: readonly Piece[], add: (piece: Piece) => Promise<void>): Promise<Record<string, never>> {
+		async function serve<P>(pieces: readonly P[], add: (piece: P) => Promise<void>): Promise<Record<string, never>> {
 			try {
 				await (pieces.length === 1 ? add(pieces[0]) : Promise.all(pieces.map(add)));
 			} catch (error) {
@@ -99,6 +108,10 @@ export default defineComponent({
 
 						return serve(piecesOf(extents, data, device.tree.geometry.leafCount), async piece => writes.add(piece));
 					},
+					clear: async ({extents}) => {
+						const ranges = rangesOf(extents, device.tree.geometry.leafCount);
+						return serve(ranges.map(range => ({...range, data: undefined})), async piece => writes.add(piece));
+					},
 					async read_snapshot({tree, extents, data}) {
 						const snapshot = new HashTree(device.held, tree, snapshotMark);
 						return serve(piecesOf(extents, data, tree.leafCount), async piece => {
@@ -107,6 +120,11 @@ export default defineComponent({
 								throw failure;
 							}
 						});
+					},
+					async revert({tree, newestKeptGeneration}) {
+						await Promise.all([writes.idle(), reads.idle()]);
+						await writer.exclusively(async () => revertTo(device, writer, {snapshot: tree, newestKeptGeneration}));
+						return {};
 					},
 					store: async ({nextGeneration}) => writer.store(nextGeneration),
 				},

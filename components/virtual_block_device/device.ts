@@ -25,6 +25,9 @@ export interface Servers {
 
 const currentTreeMark = -1;
 
+/** Snapshot trees hold no changed blocks, so no label ever goes to their root. */
+export const snapshotMark = -2;
+
 export class Device {
 	readonly held: HeldBlocks;
 	readonly servers: Servers;
@@ -41,9 +44,14 @@ export class Device {
 
 	open({tree, keys, currentGeneration}: {tree: TreeRoot; keys: Keys; currentGeneration: Generation}): void {
 		this.held.reset();
-		this.#tree = new HashTree(this.held, tree, currentTreeMark);
+		this.replaceTree(tree);
 		this.#keys = keys;
 		this.currentGeneration = currentGeneration;
+	}
+
+	/** From now on this is the current tree. No changed block of the old one may be held. */
+	replaceTree(tree: TreeRoot): void {
+		this.#tree = new HashTree(this.held, tree, currentTreeMark);
 	}
 
 	/** The tree of the current state. */

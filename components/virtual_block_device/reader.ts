@@ -12,7 +12,8 @@ import {blockSize} from '../container/geometry.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
 import {labelLength} from '../container/label.js';
 import type {Device} from './device.js';
-import type {Outcomes, Piece} from './request-queue.js';
+import {lowestLeaves} from './placement.js';
+import type {Outcomes, Range, ReadPiece} from './request-queue.js';
 
 /** A block is looked up anew this often while writes replace it again and again. */
 const attemptMax = 16;
@@ -59,16 +60,16 @@ function segmentsOf(targets: readonly Target[]): Uint8Array[] {
 
 export class Reader {
 	readonly #device: Device;
-	readonly #writeRunning: (piece: Piece) => Promise<void> | undefined;
+	readonly #writeRunning: (piece: Range) => Promise<void> | undefined;
 
 	/** @param writeRunning the end of a running write that overlaps a piece */
-	constructor(device: Device, writeRunning: (piece: Piece) => Promise<void> | undefined) {
+	constructor(device: Device, writeRunning: (piece: Range) => Promise<void> | undefined) {
 		this.#device = device;
 		this.#writeRunning = writeRunning;
 	}
 
 	/** Reads pieces of a tree. Only the pieces that fail have an outcome. */
-	async read(batch: readonly Piece[], tree: () => HashTree): Promise<Outcomes> {
+	async read(batch: readonly ReadPiece[], tree: () => HashTree): Promise<Outcomes> {
 		const outcomes: unknown[] = batch.map(() => undefined);
 		let again: number[];
 		try {
@@ -90,7 +91,7 @@ export class Reader {
 		return outcomes;
 	}
 
-	async #readAlone(piece: Piece, tree: () => HashTree): Promise<void> {
+	async #readAlone(piece: ReadPiece, tree: () => HashTree): Promise<void> {
 		let before: Suspect | undefined;
 		for (let attempt = 0; attempt < attemptMax; attempt++) {
 			const suspect = (await this.#attempt([piece], tree())).get(0);
@@ -110,7 +111,7 @@ export class Reader {
 	}
 
 	/** One pass over a batch; the result names a suspect node for each piece that did not match. */
-	async #attempt(batch: readonly Piece[], tree: HashTree): Promise<Map<number, Suspect>> {
+	async #attempt(batch: readonly ReadPiece[], tree: HashTree): Promise<Map<number, Suspect>> {
 		for (const piece of batch) {
 			for (let write = this.#writeRunning(piece); write; write = this.#writeRunning(piece)) {
 				await write;
@@ -131,7 +132,7 @@ export class Reader {
 	}
 
 	/** Finds the node of every block; blocks that were never written are zeroed at once. */
-	async #resolve(batch: readonly Piece[], tree: HashTree): Promise<Target[]> {
+	async #resolve(batch: readonly ReadPiece[], tree: HashTree): Promise<Target[]> {
 		for (;;) {
 			const targets = this.#resolveHeld(batch, tree);
 			if (targets) {
@@ -142,7 +143,7 @@ export class Reader {
 		}
 	}
 
-	#resolveHeld(batch: readonly Piece[], tree: HashTree): Target[] | undefined {
+	#resolveHeld(batch: readonly ReadPiece[], tree: HashTree): Target[] | undefined {
 		const targets: Target[] = [];
 		const {nodes} = this.#device.held;
 		const {degree} = tree.geometry;
@@ -192,16 +193,4 @@ export class Reader {
 			lease.release();
 		}
 	}
-}
-
-/** One leaf in each block of level 1 that the pieces touch. */
-export function lowestLeaves(batch: readonly Piece[], {geometry: {degree}}: HashTree): Set<Vba> {
-	const leaves = new Set<Vba>();
-	for (const {vba, count} of batch) {
-		for (let leaf = vba - (vba % degree); leaf < vba + count; leaf += degree) {
-			leaves.add(leaf);
-		}
-	}
-
-	return leaves;
 }

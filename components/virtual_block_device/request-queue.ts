@@ -4,15 +4,24 @@
  */
 import type {Vba} from '../container/addresses.js';
 
-/** A contiguous piece of a client's request. */
-export interface Piece {
+/** Contiguous blocks of the device. */
+export interface Range {
 	readonly vba: Vba;
-	readonly count: number;
-	/** `count` blocks. */
+	count: number;
+}
+
+/** A piece of a client's request with room for its `count` blocks. */
+export interface ReadPiece extends Range {
 	readonly data: Uint8Array;
 }
 
-interface Waiting extends Piece {
+/** A piece of a client's request with its `count` blocks, or without data where they shall be cleared. */
+export interface WritePiece extends Range {
+	readonly data: Uint8Array | undefined;
+}
+
+interface Waiting<P extends Range> {
+	readonly piece: P;
 	readonly resolve: () => void;
 	readonly reject: (error: unknown) => void;
 }
@@ -31,26 +40,26 @@ export interface QueueLimits {
 /** What became of each piece of a batch: undefined is success. */
 export type Outcomes = ReadonlyArray<unknown>;
 
-function overlaps(a: Piece, b: Piece): boolean {
+function overlaps(a: Range, b: Range): boolean {
 	return a.vba < b.vba + b.count && b.vba < a.vba + a.count;
 }
 
-export class RequestQueue {
+export class RequestQueue<P extends Range> {
 	readonly #limits: QueueLimits;
-	readonly #serve: (batch: readonly Piece[]) => Promise<Outcomes>;
-	readonly #running = new Map<readonly Waiting[], Promise<void>>();
-	#waiting: Waiting[] = [];
+	readonly #serve: (batch: readonly P[]) => Promise<Outcomes>;
+	readonly #running = new Map<ReadonlyArray<Waiting<P>>, Promise<void>>();
+	#waiting: Array<Waiting<P>> = [];
 	#scheduled = false;
 
 	/** @param serve replies with one outcome per piece, in their order */
-	constructor(limits: QueueLimits, serve: (batch: readonly Piece[]) => Promise<Outcomes>) {
+	constructor(limits: QueueLimits, serve: (batch: readonly P[]) => Promise<Outcomes>) {
 		this.#limits = limits;
 		this.#serve = serve;
 	}
 
-	async add(piece: Piece): Promise<void> {
+	async add(piece: P): Promise<void> {
 		return new Promise((resolve, reject) => {
-			this.#waiting.push({...piece, resolve, reject});
+			this.#waiting.push({piece, resolve, reject});
 			if (!this.#scheduled) {
 				this.#scheduled = true;
 				// Everything that arrived in one message is queued before the first batch starts.
@@ -63,9 +72,9 @@ export class RequestQueue {
 	}
 
 	/** Resolves when a running piece that overlaps this one has ended; undefined where none runs. */
-	running(piece: Piece): Promise<void> | undefined {
+	running(piece: Range): Promise<void> | undefined {
 		for (const [batch, ended] of this.#running) {
-			if (batch.some(other => overlaps(piece, other))) {
+			if (batch.some(other => overlaps(piece, other.piece))) {
 				return ended;
 			}
 		}
@@ -96,17 +105,18 @@ export class RequestQueue {
 		}
 	}
 
-	#takeBatch(): Waiting[] {
-		const batch: Waiting[] = [];
-		const left: Waiting[] = [];
+	#takeBatch(): Array<Waiting<P>> {
+		const batch: Array<Waiting<P>> = [];
+		const left: Array<Waiting<P>> = [];
 		let blockCount = 0;
-		for (const piece of this.#waiting) {
+		for (const waiting of this.#waiting) {
+			const {piece} = waiting;
 			const fits = blockCount === 0 || (blockCount + piece.count <= this.#limits.batchBlockCount && batch.length < this.#limits.pieceCount);
 			if (fits && !(this.#limits.exclusive && this.#isBlocked(piece, batch))) {
-				batch.push(piece);
+				batch.push(waiting);
 				blockCount += piece.count;
 			} else {
-				left.push(piece);
+				left.push(waiting);
 			}
 		}
 
@@ -114,24 +124,24 @@ export class RequestQueue {
 		return batch;
 	}
 
-	#isBlocked(piece: Piece, batch: readonly Piece[]): boolean {
-		return this.running(piece) !== undefined || batch.some(other => overlaps(piece, other));
+	#isBlocked(piece: P, batch: readonly P[]): boolean {
+		return this.running(piece) !== undefined || batch.some(other => overlaps(piece, other.piece));
 	}
 
 	/** Never rejects. */
-	async #run(batch: readonly Waiting[]): Promise<void> {
+	async #run(batch: ReadonlyArray<Waiting<P>>): Promise<void> {
 		let outcomes: Outcomes;
 		try {
-			outcomes = await this.#serve(batch);
+			outcomes = await this.#serve(batch.map(({piece}) => piece));
 		} catch (error) {
 			outcomes = batch.map(() => error);
 		}
 
-		for (const [i, piece] of batch.entries()) {
+		for (const [i, waiting] of batch.entries()) {
 			if (outcomes[i] === undefined) {
-				piece.resolve();
+				waiting.resolve();
 			} else {
-				piece.reject(outcomes[i]);
+				waiting.reject(outcomes[i]);
 			}
 		}
 	}

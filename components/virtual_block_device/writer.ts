@@ -4,81 +4,86 @@
  *
  * What a secured state refers to is never overwritten: only a block of the current generation is written in place.
  */
-import type {Frame, KeyId, NodeIndex, Pba, Vba} from '../container/addresses.js';
+import type {KeyId} from '../container/addresses.js';
 import {extentsOf} from '../container/extents.js';
+import {Gate} from '../container/gate.js';
 import {blockSize} from '../container/geometry.js';
 import type {Path} from '../container/hash-tree.js';
 import {labelLength} from '../container/label.js';
-import {Turn} from '../container/turn.js';
-import {SessionError} from '../../runtime/sdk/session.js';
 import type {Device} from './device.js';
-import {Gate} from './gate.js';
-import {lowestLeaves} from './reader.js';
-import type {Outcomes, Piece} from './request-queue.js';
+import {Placement, type ContentGenerations, type Leaf} from './placement.js';
+import type {Outcomes, Range, WritePiece} from './request-queue.js';
 
-/** A leaf about to be written: its node, and where its data will lie. */
-interface Leaf {
-	readonly frame: Frame;
-	readonly index: NodeIndex;
-	address: Pba;
-	/** The pool entry that gave the address, -1 where the leaf is written in place. */
-	poolLeaf: Vba;
-}
+const noLabel = new Uint8Array(labelLength);
 
-/** What has to move before a batch can be written. */
-interface Plan {
-	/** For the free tree: leaves first, then inner blocks by level, as the format hands out places. */
-	readonly items: number[];
-	/** Positions in the batch, counted in blocks, of the leaves in `items`. */
-	readonly leafPositions: number[];
-	readonly inner: ReadonlyArray<{readonly vba: Vba; readonly level: number}>;
+/** The result of `first` once `other` has ended too. */
+async function settled<T>(first: Promise<T>, other: Promise<unknown>): Promise<T> {
+	await Promise.allSettled([first, other]);
+	return first;
 }
 
 export class Writer {
 	readonly #device: Device;
 	readonly #gate = new Gate();
-	/** Plans and exchanges happen one after another; sealing and writing of batches overlap. */
-	readonly #allocation = new Turn();
+	readonly #placement: Placement;
 
 	constructor(device: Device) {
 		this.#device = device;
+		this.#placement = new Placement(device);
 	}
 
-	async write(batch: readonly Piece[]): Promise<Outcomes> {
-		const byKey = new Map<KeyId, number[]>();
-		for (const [index, {vba}] of batch.entries()) {
-			const keyId = this.#device.keyOf(vba);
-			byKey.set(keyId, [...byKey.get(keyId) ?? [], index]);
+	/** Writes the pieces that have data and clears the others. */
+	async write(batch: readonly WritePiece[]): Promise<Outcomes> {
+		const together = new Map<string, number[]>();
+		for (const [index, {vba, data}] of batch.entries()) {
+			const kind = `${this.#device.keyOf(vba)} ${data ? 'write' : 'clear'}`;
+			together.set(kind, [...together.get(kind) ?? [], index]);
 		}
 
 		const outcomes: unknown[] = batch.map(() => undefined);
-		for (const [keyId, indexes] of byKey) {
-			await this.#writeSeparable(indexes, batch, keyId, outcomes);
+		for (const indexes of together.values()) {
+			await this.#writeSeparable(indexes, batch, outcomes);
 		}
 
 		return outcomes;
+	}
+
+	/**
+	 * Makes ranges read as zeroes, as if never written. Leaves of older generations are exchanged, since a leaf that was
+	 * never written is later written in place. With no other write under way.
+	 */
+	async clear(ranges: readonly Range[], keyId: KeyId, content?: ContentGenerations): Promise<void> {
+		const {held: {nodes}} = this.#device;
+		for (const {frame, index, address} of await this.#placement.allocate(ranges, keyId, content)) {
+			nodes.setPlace(frame, index, address, 0);
+			nodes.setHash(frame, index, noLabel, 0);
+		}
 	}
 
 	/** Stores the tree and the pool as one state, with no write under way. */
 	async store(nextGeneration: number) {
 		return this.#gate.exclusively(async () => {
 			const {held, tree, servers} = this.#device;
-			const [pool, storedBlockCount] = await Promise.all([
-				servers.free_tree.store({}),
-				held.store((_mark, hash) => {
-					tree.setRootHash(hash);
-				}),
-			]);
+			const storing = held.store((_mark, hash) => {
+				tree.setRootHash(hash);
+			});
+			// The gate must not open before both have ended, whatever becomes of either.
+			const [pool, storedBlockCount] = [await settled(servers.free_tree.store({}), storing), await storing];
 			await servers.free_tree.begin({currentGeneration: nextGeneration});
 			this.#device.currentGeneration = nextGeneration;
 			return {...pool, tree: tree.root, storedBlockCount: storedBlockCount + pool.storedBlockCount};
 		});
 	}
 
+	/** Runs `job` with no write under way. */
+	async exclusively<T>(job: () => Promise<T>): Promise<T> {
+		return this.#gate.exclusively(job);
+	}
+
 	/** Writes pieces together; where that fails, each alone, so that none suffers from another. */
-	async #writeSeparable(indexes: readonly number[], batch: readonly Piece[], keyId: KeyId, outcomes: unknown[]): Promise<void> {
+	async #writeSeparable(indexes: readonly number[], batch: readonly WritePiece[], outcomes: unknown[]): Promise<void> {
 		try {
-			await this.#writeTogether(indexes.map(index => batch[index]), keyId);
+			await this.#writeTogether(indexes.map(index => batch[index]));
 		} catch (error) {
 			if (indexes.length === 1) {
 				outcomes[indexes[0]] = error;
@@ -86,170 +91,67 @@ export class Writer {
 			}
 
 			for (const index of indexes) {
-				await this.#writeSeparable([index], batch, keyId, outcomes);
+				await this.#writeSeparable([index], batch, outcomes);
 			}
 		}
 	}
 
-	async #writeTogether(pieces: readonly Piece[], keyId: KeyId): Promise<void> {
+	/** Writes or clears pieces that have the same key and either all data or all none. */
+	async #writeTogether(pieces: readonly WritePiece[]): Promise<void> {
 		await this.#gate.enter();
 		try {
-			const leaves = await this.#allocation.take(async () => this.#allocate(pieces, keyId));
-			try {
-				const labels = await this.#transfer(pieces, leaves, keyId);
-				this.#setLeaves(leaves, labels);
-			} catch (error) {
-				await this.#giveBack(leaves);
-				throw error;
-			}
+			const keyId = this.#device.keyOf(pieces[0].vba);
+			const plain = pieces.flatMap(({data}) => data ?? []);
+			await (plain.length > 0 ? this.#place(pieces, plain, keyId) : this.#clearWritten(pieces, keyId));
 		} finally {
 			this.#gate.leave();
 		}
 	}
 
-	/** Finds a place for every block of the pieces and makes every block on the way volatile. */
-	async #allocate(pieces: readonly Piece[], keyId: KeyId): Promise<Leaf[]> {
-		const {held, servers, tree} = this.#device;
-		if (held.isPressed) {
-			throw new SessionError('no_space', 'too many inner blocks are changed: the state has to be secured first');
-		}
-
-		const lowest = lowestLeaves(pieces, tree);
-		const plan = await this.#planHeld(pieces, lowest);
-		const exchanged = plan.items.length > 0
-			? await servers.free_tree.exchange({items: plan.items, keyId})
-			: {addresses: [], leaves: []};
+	async #place(pieces: readonly WritePiece[], plain: Uint8Array[], keyId: KeyId): Promise<void> {
+		const leaves = await this.#placement.allocate(pieces, keyId);
 		try {
-			// Reads may have evicted blocks meanwhile. Between this check and the plan's application nothing runs.
-			while (!this.#isHeld(lowest)) {
-				await tree.load(lowest);
-			}
+			this.#setLeaves(leaves, await this.#transfer(plain, leaves, keyId));
 		} catch (error) {
-			await servers.free_tree.restore({leaves: exchanged.leaves, addresses: exchanged.addresses});
+			await this.#placement.giveBack(leaves);
 			throw error;
 		}
-
-		return this.#applyPlan(pieces, plan, exchanged);
 	}
 
-	async #planHeld(pieces: readonly Piece[], lowest: ReadonlySet<Vba>): Promise<Plan> {
-		for (;;) {
-			const plan = this.#plan(pieces, lowest);
-			if (plan) {
-				return plan;
-			}
-
-			await this.#device.tree.load(lowest);
-		}
-	}
-
-	#isHeld(lowest: ReadonlySet<Vba>): boolean {
-		const path: Path = [];
-		for (const leaf of lowest) {
-			if (this.#device.tree.walk(leaf, path)) {
-				return false;
-			}
-		}
-
-		return true;
-	}
-
-	/** What a batch needs from the free tree; undefined where a block on the way is not held. Changes nothing. */
-	#plan(pieces: readonly Piece[], lowest: ReadonlySet<Vba>): Plan | undefined {
-		const {tree, currentGeneration, held: {nodes}} = this.#device;
-		const {geometry} = tree;
-		const items: number[] = [];
-		const leafPositions: number[] = [];
-		const path: Path = [];
-		let position = 0;
+	/** Clears what was ever written of the pieces; the rest reads as zeroes already and needs no change of the tree. */
+	async #clearWritten(pieces: readonly WritePiece[], keyId: KeyId): Promise<void> {
+		const {tree, held} = this.#device;
+		const written: Range[] = [];
 		for (const {vba, count} of pieces) {
-			let walked = -1;
-			for (let leaf = vba; leaf < vba + count; leaf++, position++) {
-				const first = leaf - (leaf % geometry.degree);
-				if (first !== walked) {
-					if (tree.walk(leaf, path)) {
-						return undefined;
-					}
-
-					walked = first;
-				}
-
-				// A leaf of generation 0 was never written: no state refers to the content of its place.
-				const generation = nodes.generation(path[1], leaf - first);
-				if (generation !== currentGeneration && generation !== 0) {
-					items.push(nodes.address(path[1], leaf - first), generation, leaf);
-					leafPositions.push(position);
-				}
-			}
-		}
-
-		const inner = this.#planInner(lowest, items);
-		return inner && {items, leafPositions, inner};
-	}
-
-	#planInner(lowest: ReadonlySet<Vba>, items: number[]): Array<{vba: Vba; level: number}> | undefined {
-		const {tree, currentGeneration} = this.#device;
-		const inner: Array<{vba: Vba; level: number}> = [];
-		const planned = new Set<Pba>();
-		const path: Path = [];
-		for (let level = 1; level <= tree.geometry.maxLevel; level++) {
-			for (const vba of lowest) {
-				if (tree.walk(vba, path)) {
-					return undefined;
-				}
-
-				const generation = tree.generationAt(path, vba, level);
-				const address = tree.addressAt(path, vba, level);
-				if (generation !== currentGeneration && !planned.has(address)) {
-					planned.add(address);
-					inner.push({vba, level});
-					items.push(address, generation, tree.geometry.lowestVba(vba, level));
-				}
-			}
-		}
-
-		return inner;
-	}
-
-	/** Moves the inner blocks and gives each leaf its place. Synchronous: no other batch sees a half-done plan. */
-	#applyPlan(pieces: readonly Piece[], plan: Plan, {addresses, leaves: poolLeaves}: {addresses: Pba[]; leaves: Vba[]}): Leaf[] {
-		const {tree, currentGeneration, held: {nodes}} = this.#device;
-		const path: Path = [];
-		for (const [i, {vba, level}] of plan.inner.entries()) {
-			tree.walk(vba, path);
-			tree.moveBlock(path, vba, level, {address: addresses[plan.leafPositions.length + i], generation: currentGeneration});
-		}
-
-		const leaves: Leaf[] = [];
-		for (const {vba, count} of pieces) {
-			let walked = -1;
+			const path: Path = [];
 			for (let leaf = vba; leaf < vba + count; leaf++) {
-				const index = leaf % tree.geometry.degree;
-				if (leaf - index !== walked) {
-					tree.walk(leaf, path);
-					tree.markDirty(path, leaf);
-					walked = leaf - index;
+				while (tree.walk(leaf, path)) {
+					await tree.load([leaf]);
 				}
 
-				leaves.push({frame: path[1], index, address: nodes.address(path[1], index), poolLeaf: -1});
+				const last = written.at(-1);
+				if (held.nodes.generation(path[1], leaf % tree.geometry.degree) === 0) {
+					continue;
+				} else if (last && last.vba + last.count === leaf) {
+					last.count++;
+				} else {
+					written.push({vba: leaf, count: 1});
+				}
 			}
 		}
 
-		for (const [i, position] of plan.leafPositions.entries()) {
-			leaves[position].address = addresses[i];
-			leaves[position].poolLeaf = poolLeaves[i];
+		if (written.length > 0) {
+			await this.clear(written, keyId);
 		}
-
-		return leaves;
 	}
 
 	/** Seals the data and writes it to its places. */
-	async #transfer(pieces: readonly Piece[], leaves: readonly Leaf[], keyId: KeyId): Promise<Uint8Array> {
+	async #transfer(plain: Uint8Array[], leaves: readonly Leaf[], keyId: KeyId): Promise<Uint8Array> {
 		const {env, servers} = this.#device;
 		const lease = await env.leaseWhenFree(leaves.length * blockSize);
 		try {
 			const addresses = leaves.map(({address}) => address);
-			const {labels} = await servers.crypto.seal({keyId, addresses, plain: pieces.map(({data}) => data), sealed: lease.bytes});
+			const {labels} = await servers.crypto.seal({keyId, addresses, plain, sealed: lease.bytes});
 			await servers.block.write({extents: extentsOf(addresses), data: lease.bytes});
 			return labels;
 		} finally {
@@ -264,16 +166,4 @@ export class Writer {
 			nodes.setHash(frame, index, labels, i * labelLength);
 		}
 	}
-
-	/** After a failed transfer the leaves keep their old data, so the pool gets the new places back. */
-	async #giveBack(leaves: readonly Leaf[]): Promise<void> {
-		const exchanged = leaves.filter(({poolLeaf}) => poolLeaf >= 0);
-		if (exchanged.length > 0) {
-			await this.#device.servers.free_tree.restore({
-				leaves: exchanged.map(({poolLeaf}) => poolLeaf),
-				addresses: exchanged.map(({address}) => address),
-			});
-		}
-	}
 }
-

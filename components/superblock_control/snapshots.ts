@@ -1,0 +1,103 @@
+/** Snapshots of the device: created, given up, read and reverted to (format section 6). */
+import {SessionError, type Client} from '../../runtime/sdk/session.js';
+import type {Generation} from '../container/addresses.js';
+import type {Gate} from '../container/gate.js';
+import {keptSnapshotCountMax, type Snapshot} from '../container/superblock.js';
+import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
+import type {Securing, SuperblockEdit} from './securing.js';
+import {currentSnapshotOf, keptGenerations, keptSnapshots, treeOf, withCurrentKept, withoutKept} from './transition.js';
+
+export interface SnapshotParts {
+	readonly securing: Securing;
+	readonly device: Client<typeof virtualBlockDevice>;
+	/** Writers of the device pass it together; reverting closes it. */
+	readonly gate: Gate;
+	/** Secures the state with a change of the superblock. */
+	edit(edit: SuperblockEdit): Promise<void>;
+	/** Secures what is due. */
+	secure(): Promise<void>;
+}
+
+export class Snapshots {
+	readonly #parts: SnapshotParts;
+	/** Reads under way by snapshot; a snapshot is given up only after them. */
+	readonly #reads = new Map<Generation, Set<Promise<unknown>>>();
+
+	constructor(parts: SnapshotParts) {
+		this.#parts = parts;
+	}
+
+	/** @throws SessionError `unknown_snapshot` */
+	find(generation: Generation): Snapshot {
+		const snapshot = keptSnapshots(this.#parts.securing.superblock).find(({root}) => root.generation === generation);
+		if (!snapshot) {
+			throw new SessionError('unknown_snapshot', `there is no snapshot ${generation}`);
+		}
+
+		return snapshot;
+	}
+
+	/** Keeps the current content; where it is kept already, under the name it has. */
+	async create(): Promise<Generation> {
+		const {securing, edit} = this.#parts;
+		const current = currentSnapshotOf(securing.superblock);
+		if (current.keep && !securing.isDue) {
+			return current.root.generation;
+		}
+
+		let generation: Generation | undefined;
+		await edit(superblock => {
+			if (keptSnapshots(superblock).length >= keptSnapshotCountMax && !currentSnapshotOf(superblock).keep) {
+				return superblock;
+			}
+
+			generation = currentSnapshotOf(superblock).root.generation;
+			return withCurrentKept(superblock);
+		});
+		if (generation === undefined) {
+			throw new SessionError('refused', `there are ${keptSnapshotCountMax} snapshots already, the most that a container holds; discard one first`);
+		}
+
+		return generation;
+	}
+
+	async discard(generation: Generation): Promise<void> {
+		this.find(generation);
+		await Promise.allSettled(this.#reads.get(generation) ?? []);
+		await this.#parts.edit(superblock => withoutKept(superblock, generation));
+	}
+
+	async read(generation: Generation, extents: number[], data: Uint8Array): Promise<void> {
+		const {device, securing} = this.#parts;
+		const read = device.read_snapshot({tree: treeOf(securing.superblock, this.find(generation)), extents, data});
+		const reads = this.#reads.get(generation) ?? new Set();
+		this.#reads.set(generation, reads.add(read));
+		try {
+			await read;
+		} finally {
+			reads.delete(read);
+		}
+	}
+
+	/** Makes the snapshot's content the current content. No write is under way meanwhile; the step is secured. */
+	async revert(generation: Generation): Promise<void> {
+		const {securing, device, gate, secure} = this.#parts;
+		await gate.exclusively(async () => {
+			const snapshot = this.find(generation);
+			const current = currentSnapshotOf(securing.superblock);
+			if (securing.superblock.state !== 'normal') {
+				throw new SessionError('refused', `the container is ${securing.superblock.state} now; revert when that has ended`);
+			}
+
+			if (snapshot.leafCount !== current.leafCount || snapshot.maxLevel !== current.maxLevel) {
+				throw new SessionError('refused', `the device had ${snapshot.leafCount} blocks when snapshot ${generation} was taken and has ${current.leafCount} now; it never shrinks, so it cannot be reverted: copy from the snapshot instead`);
+			}
+
+			await secure();
+			const newestKeptGeneration = Math.max(...keptGenerations(securing.superblock));
+			await device.revert({tree: treeOf(securing.superblock, snapshot), newestKeptGeneration});
+			securing.noteChange();
+			await secure();
+		});
+	}
+}

@@ -1,0 +1,208 @@
+/**
+ * Places for data about to change (format section 4): a new block from the pool for every block on the way that does not
+ * belong to the current generation, found, exchanged and put into the tree in one synchronous step.
+ */
+import {SessionError} from '../../runtime/sdk/session.js';
+import type {Frame, Generation, KeyId, NodeIndex, Pba, Vba} from '../container/addresses.js';
+import type {HashTree, Path} from '../container/hash-tree.js';
+import {Turn} from '../container/turn.js';
+import type {Device} from './device.js';
+import type {Range} from './request-queue.js';
+
+/** A leaf about to be written: its node, and where its data will lie. */
+export interface Leaf {
+	readonly frame: Frame;
+	readonly index: NodeIndex;
+	readonly vba: Vba;
+	address: Pba;
+	/** The pool entry that gave the address, -1 where the leaf is written in place. */
+	poolLeaf: Vba;
+}
+
+/** What has to move before a batch can be written. */
+interface Plan {
+	/** For the free tree: leaves first, then inner blocks by level, as the format hands out places. */
+	readonly items: number[];
+	/** Positions in the batch, counted in blocks, of the leaves in `items`. */
+	readonly leafPositions: number[];
+	readonly inner: ReadonlyArray<{readonly vba: Vba; readonly level: number}>;
+}
+
+/** One leaf in each block of level 1 that the ranges touch. */
+export function lowestLeaves(ranges: readonly Range[], {geometry: {degree}}: HashTree): Set<Vba> {
+	const leaves = new Set<Vba>();
+	for (const {vba, count} of ranges) {
+		for (let leaf = vba - (vba % degree); leaf < vba + count; leaf += degree) {
+			leaves.add(leaf);
+		}
+	}
+
+	return leaves;
+}
+
+/** Generation in which the place of a leaf got its content, where the leaf's node does not say it; see `revertTo`. */
+export type ContentGenerations = ReadonlyMap<Vba, Generation>;
+
+const noContent: ContentGenerations = new Map();
+
+export class Placement {
+	readonly #device: Device;
+	/** Plans and exchanges happen one after another. */
+	readonly #turn = new Turn();
+
+	constructor(device: Device) {
+		this.#device = device;
+	}
+
+	/** Finds a place for every leaf of the ranges and makes every block on the way volatile. @throws SessionError */
+	async allocate(ranges: readonly Range[], keyId: KeyId, content: ContentGenerations = noContent): Promise<Leaf[]> {
+		return this.#turn.take(async () => this.#allocate(ranges, keyId, content));
+	}
+
+	/** After a failed transfer the leaves keep their old data, so the pool gets the new places back. */
+	async giveBack(leaves: readonly Leaf[]): Promise<void> {
+		const exchanged = leaves.filter(({poolLeaf}) => poolLeaf >= 0);
+		if (exchanged.length > 0) {
+			await this.#device.servers.free_tree.restore({
+				leaves: exchanged.map(({poolLeaf}) => poolLeaf),
+				addresses: exchanged.map(({address}) => address),
+			});
+		}
+	}
+
+	async #allocate(ranges: readonly Range[], keyId: KeyId, content: ContentGenerations): Promise<Leaf[]> {
+		const {held, servers, tree} = this.#device;
+		if (held.isPressed) {
+			throw new SessionError('no_space', 'too many inner blocks are changed: the state has to be secured first');
+		}
+
+		const lowest = lowestLeaves(ranges, tree);
+		const plan = await this.#planHeld(ranges, lowest, content);
+		const exchanged = plan.items.length > 0
+			? await servers.free_tree.exchange({items: plan.items, keyId})
+			: {addresses: [], leaves: []};
+		try {
+			// Reads may have evicted blocks meanwhile. Between this check and the plan's application nothing runs.
+			while (!this.#isHeld(lowest)) {
+				await tree.load(lowest);
+			}
+		} catch (error) {
+			await servers.free_tree.restore({leaves: exchanged.leaves, addresses: exchanged.addresses});
+			throw error;
+		}
+
+		return this.#applyPlan(ranges, plan, exchanged);
+	}
+
+	async #planHeld(ranges: readonly Range[], lowest: ReadonlySet<Vba>, content: ContentGenerations): Promise<Plan> {
+		for (;;) {
+			const plan = this.#plan(ranges, lowest, content);
+			if (plan) {
+				return plan;
+			}
+
+			await this.#device.tree.load(lowest);
+		}
+	}
+
+	#isHeld(lowest: ReadonlySet<Vba>): boolean {
+		const path: Path = [];
+		for (const leaf of lowest) {
+			if (this.#device.tree.walk(leaf, path)) {
+				return false;
+			}
+		}
+
+		return true;
+	}
+
+	/** What a batch needs from the free tree; undefined where a block on the way is not held. Changes nothing. */
+	#plan(ranges: readonly Range[], lowest: ReadonlySet<Vba>, content: ContentGenerations): Plan | undefined {
+		const {tree, currentGeneration, held: {nodes}} = this.#device;
+		const {geometry} = tree;
+		const items: number[] = [];
+		const leafPositions: number[] = [];
+		const path: Path = [];
+		let position = 0;
+		for (const {vba, count} of ranges) {
+			let walked = -1;
+			for (let leaf = vba; leaf < vba + count; leaf++, position++) {
+				const first = leaf - (leaf % geometry.degree);
+				if (first !== walked) {
+					if (tree.walk(leaf, path)) {
+						return undefined;
+					}
+
+					walked = first;
+				}
+
+				// A leaf of generation 0 was never written: no state refers to the content of its place.
+				const generation = content.get(leaf) ?? nodes.generation(path[1], leaf - first);
+				if (generation !== currentGeneration && generation !== 0) {
+					items.push(nodes.address(path[1], leaf - first), generation, leaf);
+					leafPositions.push(position);
+				}
+			}
+		}
+
+		const inner = this.#planInner(lowest, items);
+		return inner && {items, leafPositions, inner};
+	}
+
+	#planInner(lowest: ReadonlySet<Vba>, items: number[]): Array<{vba: Vba; level: number}> | undefined {
+		const {tree, currentGeneration} = this.#device;
+		const inner: Array<{vba: Vba; level: number}> = [];
+		const planned = new Set<Pba>();
+		const path: Path = [];
+		for (let level = 1; level <= tree.geometry.maxLevel; level++) {
+			for (const vba of lowest) {
+				if (tree.walk(vba, path)) {
+					return undefined;
+				}
+
+				const generation = tree.generationAt(path, vba, level);
+				const address = tree.addressAt(path, vba, level);
+				if (generation !== currentGeneration && !planned.has(address)) {
+					planned.add(address);
+					inner.push({vba, level});
+					items.push(address, generation, tree.geometry.lowestVba(vba, level));
+				}
+			}
+		}
+
+		return inner;
+	}
+
+	/** Moves the inner blocks and gives each leaf its place. Synchronous: no other batch sees a half-done plan. */
+	#applyPlan(ranges: readonly Range[], plan: Plan, {addresses, leaves: poolLeaves}: {addresses: Pba[]; leaves: Vba[]}): Leaf[] {
+		const {tree, currentGeneration, held: {nodes}} = this.#device;
+		const path: Path = [];
+		for (const [i, {vba, level}] of plan.inner.entries()) {
+			tree.walk(vba, path);
+			tree.moveBlock(path, vba, level, {address: addresses[plan.leafPositions.length + i], generation: currentGeneration});
+		}
+
+		const leaves: Leaf[] = [];
+		for (const {vba, count} of ranges) {
+			let walked = -1;
+			for (let leaf = vba; leaf < vba + count; leaf++) {
+				const index = leaf % tree.geometry.degree;
+				if (leaf - index !== walked) {
+					tree.walk(leaf, path);
+					tree.markDirty(path, leaf);
+					walked = leaf - index;
+				}
+
+				leaves.push({frame: path[1], index, vba: leaf, address: nodes.address(path[1], index), poolLeaf: -1});
+			}
+		}
+
+		for (const [i, position] of plan.leafPositions.entries()) {
+			leaves[position].address = addresses[i];
+			leaves[position].poolLeaf = poolLeaves[i];
+		}
+
+		return leaves;
+	}
+
+}

@@ -1,0 +1,111 @@
+/**
+ * Reverting to a snapshot: every block in which the snapshot differs from the current tree comes out of the pool, where
+ * it was held for the snapshot, and the current tree's block goes in for it. No data is copied.
+ */
+import {SessionError} from '../../runtime/sdk/session.js';
+import type {Generation, Pba, Vba} from '../container/addresses.js';
+import {HashTree, type Path} from '../container/hash-tree.js';
+import type {TreeRoot} from '../sessions/tree-root.js';
+import {snapshotMark, type Device} from './device.js';
+import {differences} from './tree-difference.js';
+import type {Writer} from './writer.js';
+
+/** Leaves that are cleared with one exchange. */
+const clearedAtOnce = 256;
+
+export interface Revert {
+	readonly snapshot: TreeRoot;
+	/** The newest generation that any snapshot still needs. */
+	readonly newestKeptGeneration: Generation;
+}
+
+/** What reverting changes. */
+interface RevertPlan {
+	/** For the free tree: blocks to take out of the pool and blocks to take in for them, but for the roots. */
+	readonly swaps: number[];
+	/**
+	 * Leaves that the snapshot never wrote, whose place has got content since that another snapshot needs: generation of
+	 * that content by leaf. They need another place, since a leaf that was never written is written in place.
+	 */
+	readonly exposed: Map<Vba, Generation>;
+}
+
+async function plan({held, tree}: Device, {snapshot, newestKeptGeneration}: Revert): Promise<RevertPlan> {
+	const swaps: number[] = [];
+	const exposed = new Map<Vba, Generation>();
+	for await (const {vba, level, before, after} of differences(held, tree, new HashTree(held, snapshot, snapshotMark))) {
+		if (before.address !== after.address && level < tree.geometry.maxLevel) {
+			swaps.push(after.address, before.address, before.generation, tree.geometry.lowestVba(vba, level));
+		} else if (level === 0 && before.address === after.address && before.generation <= newestKeptGeneration) {
+			exposed.set(vba, before.generation);
+		}
+	}
+
+	return {swaps, exposed};
+}
+
+/** Refuses before anything is changed what the pool could not give. */
+async function requireRoom({servers, tree, held}: Device, {exposed}: RevertPlan): Promise<void> {
+	const {degree, maxLevel} = tree.geometry;
+	const lowest = new Set([...exposed.keys()].map(vba => Math.floor(vba / degree)));
+	const needed = exposed.size + ((lowest.size + 1) * maxLevel);
+	const {allocatableCount} = await servers.free_tree.usage({});
+	if (needed > allocatableCount || lowest.size * maxLevel > held.frameCount / 4) {
+		throw new SessionError('no_space', `reverting needs up to ${needed} spare blocks at once, since newer snapshots share places with the old one; there are ${allocatableCount}: discard newer snapshots first, or extend the free tree`);
+	}
+}
+
+/** With no request under way. All or nothing. @throws SessionError */
+export async function revertTo(device: Device, writer: Writer, revert: Revert): Promise<void> {
+	const {servers, tree} = device;
+	if (device.held.dirtyCount > 0) {
+		throw new SessionError('bad_request', 'the tree has changed blocks that are not stored');
+	}
+
+	const planned = await plan(device, revert);
+	await requireRoom(device, planned);
+	// The reverted tree gets a root block of its own, in the current root's place in the books: its record will carry the
+	// generation of the securing, as every current snapshot's does, and the snapshot keeps the old one.
+	const {address, generation} = tree.root.root;
+	const keyId = device.keyOf(0);
+	const {addresses, leaves} = await servers.free_tree.exchange({items: [address, generation, 0], keyId});
+	try {
+		await servers.free_tree.swap({items: planned.swaps, keyId});
+	} catch (error) {
+		await servers.free_tree.restore({leaves, addresses});
+		throw error;
+	}
+
+	try {
+		await replaceTree(device, revert.snapshot, addresses[0]);
+		await clearExposed(device, writer, planned.exposed);
+	} catch (error) {
+		throw new RevertInterrupted(`reverting stopped half-way: ${error instanceof Error ? error.message : String(error)}`);
+	}
+}
+
+/** The pool is ahead of the tree: the component has to start over from the last secured state. */
+export class RevertInterrupted extends Error {
+	override readonly name = 'RevertInterrupted';
+}
+
+async function clearExposed(device: Device, writer: Writer, exposed: ReadonlyMap<Vba, Generation>): Promise<void> {
+	const leaves = [...exposed.keys()].sort((a, b) => a - b);
+	for (let first = 0; first < leaves.length; first += clearedAtOnce) {
+		const ranges = leaves.slice(first, first + clearedAtOnce).map(vba => ({vba, count: 1}));
+		await writer.clear(ranges, device.keyOf(0), exposed);
+	}
+}
+
+async function replaceTree(device: Device, snapshot: TreeRoot, rootAddress: Pba): Promise<void> {
+	device.replaceTree(snapshot);
+	const {tree, held, currentGeneration} = device;
+	const path: Path = [];
+	while (tree.walk(0, path)) {
+		await tree.load([0]);
+	}
+
+	const {maxLevel} = tree.geometry;
+	tree.moveBlock(path, 0, maxLevel, {address: rootAddress, generation: currentGeneration});
+	held.markDirty(path[maxLevel], maxLevel, tree.mark);
+}

@@ -1,0 +1,58 @@
+/**
+ * The blocks in which two states of a tree with the same dimensions differ. A part that both share is skipped whole, so
+ * the cost is that of the difference.
+ */
+import type {Generation, Level, Pba, Vba} from '../container/addresses.js';
+import type {HashTree, Path} from '../container/hash-tree.js';
+import type {HeldBlocks} from '../container/held-blocks.js';
+
+/** A position in the tree that has another block in either state. */
+export interface Difference {
+	readonly vba: Vba;
+	readonly level: Level;
+	readonly before: {readonly address: Pba; readonly generation: Generation};
+	readonly after: {readonly address: Pba; readonly generation: Generation};
+}
+
+/** All differences between `before` and `after`, the root first. */
+export async function* differences(held: HeldBlocks, before: HashTree, after: HashTree): AsyncGenerator<Difference> {
+	const {maxLevel} = after.geometry;
+	const root = {vba: 0, level: maxLevel, before: before.root.root, after: after.root.root};
+	if (root.before.address === root.after.address) {
+		return;
+	}
+
+	const open: Difference[] = [root];
+	for (let block = open.pop(); block; block = open.pop()) {
+		yield block;
+		if (block.level > 0) {
+			open.push(...await childDifferences(held, before, after, block));
+		}
+	}
+}
+
+async function childDifferences(held: HeldBlocks, before: HashTree, after: HashTree, {vba, level}: Difference): Promise<Difference[]> {
+	const {degree, leafCount} = after.geometry;
+	const span = degree ** (level - 1);
+	const beforePath: Path = [];
+	const afterPath: Path = [];
+	while (before.walk(vba, beforePath) || after.walk(vba, afterPath)) {
+		await before.load([vba]);
+		await after.load([vba]);
+	}
+
+	const found: Difference[] = [];
+	const {nodes} = held;
+	for (let index = 0; index < degree && vba + (index * span) < leafCount; index++) {
+		const was = nodes.address(beforePath[level], index);
+		const is = nodes.address(afterPath[level], index);
+		const before = {address: was, generation: nodes.generation(beforePath[level], index)};
+		const after = {address: is, generation: nodes.generation(afterPath[level], index)};
+		// A leaf that was never written in the one state keeps its place when it is first written in the other.
+		if (was !== is || before.generation !== after.generation) {
+			found.push({vba: vba + (index * span), level: level - 1, before, after});
+		}
+	}
+
+	return found;
+}
