@@ -5,6 +5,7 @@ import {mismatchedBlocks, type LabelTask} from './label-task.js';
 
 /** Below this many blocks handing the work to another thread costs more than doing it. */
 const spreadBlockCountMin = 16;
+const workerModule = new URL('label-worker.js', import.meta.url).href;
 
 export class LabelPool {
 	readonly #threadCount: number;
@@ -20,14 +21,13 @@ export class LabelPool {
 			return mismatchedBlocks(task);
 		}
 
-		this.#pool ??= new Piscina({
-			filename: new URL('label-worker.js', import.meta.url).href,
-			minThreads: this.#threadCount,
-			maxThreads: this.#threadCount,
-		});
-		return this.#pool.run(showable(task));
+		this.#pool ??= new Piscina({minThreads: this.#threadCount, maxThreads: this.#threadCount});
+		// Named with each task and not for the pool, which would load it at once: Node aborts where a thread is ended
+		// while it loads a module, and so no thread may be loading once every task has ended.
+		return this.#pool.run(showable(task), {filename: workerModule});
 	}
 
+	/** Ends the threads. Every task must have ended. */
 	async close(): Promise<void> {
 		await this.#pool?.destroy();
 	}

@@ -31,8 +31,8 @@ function bytesAreZero(nodes: NodeBlocks, frame: number, index: NodeIndex, from: 
 	return nodes.memory.subarray(offset + from, offset + nodeSize).every(byte => byte === 0);
 }
 
-/** What is wrong with a type 1 node that refers to a block of `level`. */
-export function type1Fault(nodes: NodeBlocks, frame: number, index: NodeIndex, {level, lastGeneration}: {level: number; lastGeneration: Generation}): string | undefined {
+/** What is wrong with a type 1 node. (A leaf that was never written may have a hash: the original's rekeying gives it one.) */
+export function type1Fault(nodes: NodeBlocks, frame: number, index: NodeIndex, lastGeneration: Generation): string | undefined {
 	const generation = nodes.generation(frame, index);
 	if (generation > lastGeneration) {
 		return `its generation ${generation} lies beyond the last secured one, ${lastGeneration}`;
@@ -40,10 +40,6 @@ export function type1Fault(nodes: NodeBlocks, frame: number, index: NodeIndex, {
 
 	if (!bytesAreZero(nodes, frame, index, type1End)) {
 		return 'the unused bytes of its node are not zero';
-	}
-
-	if (level === 0 && generation === 0 && nodes.hash(frame, index).some(byte => byte !== 0)) {
-		return 'it was never written but has a hash';
 	}
 
 	return undefined;

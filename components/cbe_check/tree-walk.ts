@@ -193,7 +193,7 @@ export class TreeWalk {
 			position: (parent.position * parent.tree.degree) + index,
 			tree: parent.tree,
 		};
-		const fault = type1Fault(nodes, frame, index, {level: child.level, lastGeneration: this.#parts.lastGeneration});
+		const fault = type1Fault(nodes, frame, index, this.#parts.lastGeneration);
 		if (fault !== undefined) {
 			this.#parts.findings.add(`${referenceText(child)}: ${fault}`);
 		}

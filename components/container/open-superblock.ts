@@ -33,7 +33,9 @@ export type ContainerErrorKind =
 	/** A container shall be created where one may be already. */
 	| 'occupied'
 	/** The medium cannot take the container that shall be created. */
-	| 'unsuitable_medium';
+	| 'unsuitable_medium'
+	/** There is no snapshot of that name. */
+	| 'no_snapshot';
 
 /** Why a container cannot be opened or created; the message is for the user and says what to do. */
 export class ContainerError extends Error {

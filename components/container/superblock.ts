@@ -166,6 +166,10 @@ function encodeSnapshot(view: Buffer, slot: number, snapshot: Snapshot | undefin
 	view.writeUInt32LE(unusedSnapshot.id, offset + 61);
 }
 
+function checkRootAddress(address: Pba, pbaCount: number, what: string): void {
+	check(address >= superblockSlotCount && address < pbaCount, `${what} points to PBA ${address}, its blocks lie from ${superblockSlotCount} to ${pbaCount - 1}`);
+}
+
 function decodePool(view: Buffer, offset: number, what: string): PoolRoot {
 	const root: PoolRoot = {
 		root: {
@@ -226,7 +230,7 @@ function checkSnapshots({snapshots, currentSnapshot, degree, pbaCount}: Superblo
 		if (snapshot) {
 			const fault = dimensionsFault({...snapshot, degree}, false);
 			check(fault === undefined, `snapshot slot ${slot}: ${fault}`);
-			check(snapshot.root.address < pbaCount, `snapshot slot ${slot} points to PBA ${snapshot.root.address} of ${pbaCount}`);
+			checkRootAddress(snapshot.root.address, pbaCount, `snapshot slot ${slot}`);
 		}
 	}
 }
@@ -264,6 +268,8 @@ export function decodeSuperblock(block: Uint8Array): Superblock {
 		...decodeExtension(view),
 	};
 	check(superblock.firstPba === 0, `the first PBA is ${superblock.firstPba}, it must be 0`);
+	checkRootAddress(superblock.freeTree.root.address, superblock.pbaCount, 'free tree');
+	checkRootAddress(superblock.metaTree.root.address, superblock.pbaCount, 'meta tree');
 	checkSnapshots(superblock);
 	return superblock;
 }

@@ -1,0 +1,89 @@
+/**
+ * Prints what lies in a container, for people and programs. Guarantee: it changes nothing and prints no key, not even
+ * a wrapped one, and no data.
+ */
+import {z} from 'zod';
+import {defineTool} from '../../runtime/sdk/component.js';
+import type {Client} from '../../runtime/sdk/session.js';
+import {readSuperblockSearch} from '../container/open-container.js';
+import {ContainerError, openSuperblock} from '../container/open-superblock.js';
+import type {Superblock} from '../container/superblock.js';
+import {reportFailure} from '../container/tool-failure.js';
+import {block} from '../sessions/block.js';
+import {trustAnchor} from '../sessions/trust-anchor.js';
+import {formatRecord, type DumpRecord} from './dump-record.js';
+import {superblockRecords} from './superblock-dump.js';
+import {treeRecords, type DumpedTree} from './tree-dump.js';
+
+const treeNames = ['vbd', 'ft', 'mt'] as const;
+
+type TreeName = typeof treeNames[number];
+
+const Config = z.strictObject({
+	/** How much is printed: superblocks alone, inner blocks too, leaves too. */
+	detail: z.enum(['superblock', 'trees', 'leaves']).default('superblock'),
+	/** The tree to print; all three where it is not given. */
+	tree: z.enum(treeNames).optional(),
+	/** The snapshot whose tree is printed as `vbd`; the current one where it is not given. */
+	snapshot: z.string().regex(/^\d{1,15}$/, 'the generation of a snapshot is required').transform(Number).optional(),
+	/** `json`: one object a line. */
+	format: z.enum(['text', 'json']).default('text'),
+});
+
+type Config = z.output<typeof Config>;
+
+function snapshotTree({snapshots, currentSnapshot, degree}: Superblock, generation: number | undefined): DumpedTree {
+	const snapshot = generation === undefined ? snapshots[currentSnapshot] : snapshots.find(candidate => candidate?.root.generation === generation);
+	if (!snapshot) {
+		const names = snapshots.flatMap(candidate => candidate ? [candidate.root.generation] : []);
+		throw new ContainerError('no_snapshot', `there is no snapshot ${generation ?? currentSnapshot}; there are ${names.join(', ')}`);
+	}
+
+	return {...snapshot, degree, pool: false};
+}
+
+function treeOf(superblock: Superblock, name: TreeName, snapshot: number | undefined): DumpedTree {
+	switch (name) {
+		case 'vbd': {
+			return snapshotTree(superblock, snapshot);
+		}
+
+		case 'ft': {
+			return {...superblock.freeTree, pool: true};
+		}
+
+		case 'mt': {
+			return {...superblock.metaTree, pool: true};
+		}
+	}
+}
+
+async function dumpTrees({superblock, medium, config, print}: {superblock: Superblock; medium: Client<typeof block>; config: Config; print: (record: DumpRecord) => void}): Promise<void> {
+	for (const name of config.tree ? [config.tree] : treeNames) {
+		const tree = treeOf(superblock, name, config.snapshot);
+		print({kind: 'tree', depth: 0, fields: {tree: name, leaves: tree.leafCount, max_level: tree.maxLevel, degree: tree.degree}});
+		for await (const record of treeRecords({medium, tree, leaves: config.detail === 'leaves'})) {
+			print(record);
+		}
+	}
+}
+
+export default defineTool({
+	requires: {block, trust_anchor: trustAnchor},
+	config: Config,
+	run: async ({config, sessions, env}) => reportFailure(async () => {
+		const print = (record: DumpRecord) => env.log(formatRecord(record, config.format));
+		const search = await readSuperblockSearch({block: sessions.block, trustAnchor: sessions.trust_anchor});
+		for (const record of superblockRecords(search)) {
+			print(record);
+		}
+
+		// The superblocks are worth seeing where none can be opened, too.
+		const {superblock} = openSuperblock(search);
+		if (config.detail !== 'superblock') {
+			await dumpTrees({superblock, medium: sessions.block, config, print});
+		}
+
+		return {exitValue: 0};
+	}),
+});

@@ -1,0 +1,52 @@
+/** Superblock slots as records. */
+import {superblockSlotCount} from '../container/geometry.js';
+import {labelOf} from '../container/label.js';
+import {anchoredSlot, readSlot, type SuperblockSearch} from '../container/open-superblock.js';
+import type {PoolRoot, Snapshot, Superblock} from '../container/superblock.js';
+import {hex, type DumpRecord} from './dump-record.js';
+
+function poolRecord(name: string, {root, maxLevel, degree, leafCount}: PoolRoot): DumpRecord {
+	return {kind: 'pool', depth: 1, fields: {tree: name, pba: root.address, generation: root.generation, max_level: maxLevel, degree, leaves: leafCount, hash: hex(root.hash)}};
+}
+
+function snapshotRecord(slot: number, {root, maxLevel, leafCount, keep}: Snapshot, current: boolean): DumpRecord {
+	return {kind: 'snapshot', depth: 1, fields: {slot, generation: root.generation, current, keep, pba: root.address, max_level: maxLevel, leaves: leafCount, hash: hex(root.hash)}};
+}
+
+function superblockFields(superblock: Superblock): DumpRecord['fields'] {
+	const {state, lastSecuredGeneration, pbaCount, degree, cipher, containerId, currentKey, previousKey, rekeyingVba, resizing} = superblock;
+	return {
+		state, generation: lastSecuredGeneration, blocks: pbaCount, degree, cipher,
+		container_id: containerId ? hex(containerId) : null,
+		current_key_id: currentKey.id,
+		previous_key_id: previousKey?.id ?? null,
+		rekeying_vba: state === 'rekeying' ? rekeyingVba : null,
+		blocks_left_to_add: resizing.pbaCount > 0 ? resizing.pbaCount : null,
+	};
+}
+
+function slotRecords(slots: readonly Uint8Array[], slot: number, anchored: boolean): DumpRecord[] {
+	const read = readSlot(slots, slot);
+	const hash = hex(labelOf(slots[slot]));
+	if (read === undefined) {
+		return [{kind: 'slot', depth: 0, fields: {slot, used: false}}];
+	}
+
+	if ('fault' in read) {
+		return [{kind: 'slot', depth: 0, fields: {slot, anchored, hash, fault: read.fault}}];
+	}
+
+	const {superblock} = read;
+	return [
+		{kind: 'slot', depth: 0, fields: {slot, anchored, hash, ...superblockFields(superblock)}},
+		...superblock.snapshots.flatMap((snapshot, index) => snapshot ? [snapshotRecord(index, snapshot, index === superblock.currentSnapshot)] : []),
+		poolRecord('free tree', superblock.freeTree),
+		poolRecord('meta tree', superblock.metaTree),
+	];
+}
+
+/** Every slot, the one that the trust anchor secured marked as `anchored`. */
+export function superblockRecords({slots, secured}: SuperblockSearch): DumpRecord[] {
+	const anchored = anchoredSlot(slots, secured);
+	return Array.from({length: superblockSlotCount}, (_, slot) => slotRecords(slots, slot, slot === anchored)).flat();
+}

@@ -1,0 +1,81 @@
+/** A tree as records, read block by block; each block says whether it is what its parent expects. */
+import type {Client} from '../../runtime/sdk/session.js';
+import type {Level, NodeIndex, Pba} from '../container/addresses.js';
+import {blockSize, type Dimensions} from '../container/geometry.js';
+import {labelOf} from '../container/label.js';
+import {NodeBlocks} from '../container/node-blocks.js';
+import type {block} from '../sessions/block.js';
+import type {RootNode} from '../sessions/tree-root.js';
+import {hex, type DumpRecord} from './dump-record.js';
+
+export interface DumpedTree extends Dimensions {
+	readonly root: RootNode;
+	readonly pool: boolean;
+}
+
+export interface TreeDumpOptions {
+	readonly medium: Client<typeof block>;
+	readonly tree: DumpedTree;
+	/** Whether leaves are listed, or inner blocks alone. */
+	readonly leaves: boolean;
+}
+
+interface Place {
+	readonly address: Pba;
+	readonly hash: Uint8Array;
+	readonly generation: number;
+	readonly level: Level;
+	readonly position: number;
+}
+
+export async function* treeRecords(options: TreeDumpOptions): AsyncGenerator<DumpRecord> {
+	const {root, maxLevel} = options.tree;
+	yield* branchRecords(options, {...root, level: maxLevel, position: 0});
+}
+
+async function* branchRecords(options: TreeDumpOptions, place: Place): AsyncGenerator<DumpRecord> {
+	const {tree, medium} = options;
+	const {address, hash, generation, level, position} = place;
+	const nodes = new NodeBlocks(new Uint8Array(blockSize));
+	await medium.read({extents: [address, 1], data: nodes.memory});
+	const matches = labelOf(nodes.memory).equals(hash);
+	const depth = 1 + tree.maxLevel - level;
+	yield {kind: 'block', depth, fields: {level, pba: address, generation, first_vba: position * (tree.degree ** level), hash: hex(hash), damaged: !matches}};
+	if (!matches) {
+		// Its nodes are not to be believed.
+		return;
+	}
+
+	for (let index = 0; index < tree.degree; index++) {
+		if (!nodes.isUnset(0, index)) {
+			yield* nodeRecords(options, {nodes, index, parent: place});
+		}
+	}
+}
+
+async function* nodeRecords(options: TreeDumpOptions, {nodes, index, parent}: {nodes: NodeBlocks; index: NodeIndex; parent: Place}): AsyncGenerator<DumpRecord> {
+	const {tree, leaves} = options;
+	const position = (parent.position * tree.degree) + index;
+	if (parent.level > 1) {
+		const child = {address: nodes.address(0, index), generation: nodes.generation(0, index), hash: nodes.hash(0, index)};
+		yield* branchRecords(options, {...child, level: parent.level - 1, position});
+	} else if (leaves) {
+		yield tree.pool ? entryRecord(nodes, index, position, tree) : leafRecord(nodes, index, position, tree);
+	}
+}
+
+function leafRecord(nodes: NodeBlocks, index: NodeIndex, vba: number, {maxLevel}: Dimensions): DumpRecord {
+	const generation = nodes.generation(0, index);
+	return {
+		kind: 'leaf', depth: 1 + maxLevel,
+		fields: {vba, pba: nodes.address(0, index), generation, hash: generation === 0 ? null : hex(nodes.hash(0, index)), unwritten: generation === 0},
+	};
+}
+
+function entryRecord(nodes: NodeBlocks, index: NodeIndex, leaf: number, {maxLevel}: Dimensions): DumpRecord {
+	const {address, lastVba, allocGeneration, freeGeneration, lastKeyId, reserved} = nodes.poolEntry(0, index);
+	return {
+		kind: 'entry', depth: 1 + maxLevel,
+		fields: {leaf, pba: address, alloc_generation: allocGeneration, free_generation: freeGeneration, last_vba: lastVba, last_key_id: lastKeyId, reserved},
+	};
+}

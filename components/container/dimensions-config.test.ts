@@ -1,0 +1,55 @@
+import test from 'ava';
+import {ContainerDimensions} from './dimensions-config.js';
+
+test('the default is 1 GiB with a pool of 128 MiB and XTS', t => {
+	t.deepEqual(ContainerDimensions.parse({}), {
+		virtualBlockDevice: {leafCount: 262_144, maxLevel: 4, degree: 64},
+		freeTree: {leafCount: 32_768, maxLevel: 3, degree: 64},
+		cipher: 'aes-256-xts',
+	});
+});
+
+test('every attribute has its effect', t => {
+	t.deepEqual(
+		ContainerDimensions.parse({
+			vbd_leaves: '200', vbd_max_level: '2', vbd_degree: '32', ft_leaves: '1000', ft_max_level: '4', ft_degree: '16', cipher: 'aes-256-cbc-essiv',
+		}),
+		{
+			virtualBlockDevice: {leafCount: 200, maxLevel: 2, degree: 32},
+			freeTree: {leafCount: 1000, maxLevel: 4, degree: 16},
+			cipher: 'aes-256-cbc-essiv',
+		},
+	);
+});
+
+test('sizes in bytes count as leaves, and the levels follow', t => {
+	const {virtualBlockDevice, freeTree} = ContainerDimensions.parse({vbd_size: '128G', ft_size: '16G'});
+	t.deepEqual(virtualBlockDevice, {leafCount: 2 ** 25, maxLevel: 5, degree: 64});
+	t.deepEqual(freeTree, {leafCount: 2 ** 22, maxLevel: 4, degree: 64});
+});
+
+const refused: ReadonlyArray<{attributes: Record<string, string>; path: string; message: RegExp}> = [
+	{attributes: {vbd_leaves: '0'}, path: 'vbd_leaves', message: /above 0/},
+	{attributes: {vbd_leaves: '1e3'}, path: 'vbd_leaves', message: /whole number/},
+	{attributes: {vbd_size: 'big'}, path: 'vbd_size', message: /no size/},
+	{attributes: {vbd_size: '5000'}, path: 'vbd_size', message: /whole number of blocks/},
+	{attributes: {vbd_size: '1G', vbd_leaves: '5'}, path: 'vbd_size', message: /give one of them/},
+	{attributes: {vbd_leaves: '5000', vbd_max_level: '2'}, path: 'vbd_leaves', message: /virtual block device: .* from 1 to 4096/},
+	{attributes: {vbd_degree: '1'}, path: 'vbd_leaves', message: /degree is 1/},
+	{attributes: {vbd_size: '8T'}, path: 'vbd_leaves', message: /max level is 6/},
+	{attributes: {ft_degree: '4', ft_leaves: '64'}, path: 'ft_leaves', message: /free tree: .* number of levels/},
+	{attributes: {ft_leaves: '5', ft_max_level: '1'}, path: 'ft_leaves', message: /needs at least 10/},
+	{attributes: {cipher: 'rot13'}, path: 'cipher', message: /aes-256-xts/},
+];
+
+for (const {attributes, path, message} of refused) {
+	test(`refused: ${JSON.stringify(attributes)}`, t => {
+		const {error} = ContainerDimensions.safeParse(attributes);
+		t.deepEqual(error?.issues.map(issue => issue.path.join('.')), [path]);
+		t.regex(error?.issues[0].message ?? '', message);
+	});
+}
+
+test('unknown attributes are errors', t => {
+	t.false(ContainerDimensions.safeParse({vbd_leafs: '5'}).success);
+});
