@@ -124,7 +124,7 @@ export class RequestQueue<P extends Range> {
 		return batch;
 	}
 
-	#isBlocked(piece: P, batch: readonly P[]): boolean {
+	#isBlocked(piece: P, batch: ReadonlyArray<Waiting<P>>): boolean {
 		return this.running(piece) !== undefined || batch.some(other => overlaps(piece, other.piece));
 	}
 
