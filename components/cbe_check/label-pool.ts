@@ -17,7 +17,7 @@ export class LabelPool {
 
 	/** Indices of the blocks that do not match. The blocks must not change until it resolves. */
 	async mismatched(task: LabelTask): Promise<number[]> {
-		if (task.blocks.length < spreadBlockCountMin * blockSize) {
+		if (this.#threadCount < 2 || task.blocks.length < spreadBlockCountMin * blockSize) {
 			return mismatchedBlocks(task);
 		}
 

@@ -28,7 +28,13 @@ export function childPresence({level, position, tree}: Reference, index: NodeInd
 
 function bytesAreZero(nodes: NodeBlocks, frame: number, index: NodeIndex, from: number): boolean {
 	const offset = (frame * blockSize) + (index * nodeSize);
-	return nodes.memory.subarray(offset + from, offset + nodeSize).every(byte => byte === 0);
+	for (let i = offset + from; i < offset + nodeSize; i++) {
+		if (nodes.memory[i] !== 0) {
+			return false;
+		}
+	}
+
+	return true;
 }
 
 /** What is wrong with a type 1 node. (A leaf that was never written may have a hash: the original's rekeying gives it one.) */

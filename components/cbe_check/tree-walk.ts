@@ -114,7 +114,14 @@ export class TreeWalk {
 		const joining = atOrigin ? this.#rootsAt(level - 1) : [];
 		for (const {frames, index} of places(batch)) {
 			const isOrigin = childrenAtOrigin && children.length === 0 && index === 0 && batch.references[frames[0]].position === 0;
-			const found = frames.flatMap(frame => this.#child(batch, frame, index) ?? []);
+			const found: Reference[] = [];
+			for (const frame of frames) {
+				const child = this.#child(batch, frame, index);
+				if (child) {
+					found.push(child);
+				}
+			}
+
 			children.push(...this.#accept(isOrigin ? [...found, ...joining.splice(0)] : found));
 			if (children.length >= pieceBlockCount) {
 				await visit();

@@ -12,9 +12,14 @@ export interface DumpRecord {
 
 export type DumpFormat = 'text' | 'json';
 
+function fieldText(kind: string, name: string, value: DumpValue): string {
+	return value === true ? name : (name === kind ? String(value) : `${name} ${value}`);
+}
+
+/** Flags that are not set and what does not apply are left out. */
 function text({kind, depth, fields}: DumpRecord): string {
-	const parts = Object.entries(fields).filter(([, value]) => value !== null && value !== false).map(([name, value]) => value === true ? name : `${name} ${value}`);
-	return `${'  '.repeat(depth)}${kind} ${parts.join(', ')}`;
+	const shown = Object.entries(fields).filter(([, value]) => value !== null && value !== false);
+	return `${'  '.repeat(depth)}${kind} ${shown.map(([name, value]) => fieldText(kind, name, value)).join(', ')}`;
 }
 
 function json({kind, fields}: DumpRecord): string {

@@ -29,7 +29,7 @@ function slotRecords(slots: readonly Uint8Array[], slot: number, anchored: boole
 	const read = readSlot(slots, slot);
 	const hash = hex(labelOf(slots[slot]));
 	if (read === undefined) {
-		return [{kind: 'slot', depth: 0, fields: {slot, used: false}}];
+		return [{kind: 'slot', depth: 0, fields: {slot, unused: true}}];
 	}
 
 	if ('fault' in read) {
