@@ -1,0 +1,59 @@
+/** Small files that are replaced as a whole: after a crash either the old content is there or the new one. */
+import {open, rename, rm} from 'node:fs/promises';
+import {dirname} from 'node:path';
+
+/** Makes what was created in or renamed within a directory durable. */
+export async function syncDirectory(path: string): Promise<void> {
+	const directory = await open(path, 'r');
+	try {
+		await directory.sync();
+	} finally {
+		await directory.close();
+	}
+}
+
+/** Replaces the file by one with this content that only its owner can read; durable once it resolves. */
+export async function replaceFile(path: string, content: Uint8Array): Promise<void> {
+	const temporary = `${path}.new`;
+	// What an interrupted replacement left behind may have another mode.
+	await rm(temporary, {force: true});
+	const file = await open(temporary, 'wx', 0o600);
+	try {
+		await file.writeFile(content);
+		await file.sync();
+	} finally {
+		await file.close();
+	}
+
+	await rename(temporary, path);
+	await syncDirectory(dirname(path));
+}
+
+/** The content of a file that has at most `lengthMax` bytes, or undefined where there is no such file. Longer files are cut. */
+export async function readSmallFile(path: string, lengthMax: number): Promise<Buffer | undefined> {
+	let file;
+	try {
+		file = await open(path, 'r');
+	} catch (error) {
+		if (error instanceof Error && 'code' in error && error.code === 'ENOENT') {
+			return undefined;
+		}
+
+		throw error;
+	}
+
+	try {
+		// Of its own memory, since the caller may have to wipe it.
+		const content = Buffer.allocUnsafeSlow(lengthMax);
+		let length = 0;
+		for (;;) {
+			const {bytesRead} = await file.read(content, length, lengthMax - length);
+			length += bytesRead;
+			if (bytesRead === 0 || length === lengthMax) {
+				return content.subarray(0, length);
+			}
+		}
+	} finally {
+		await file.close();
+	}
+}

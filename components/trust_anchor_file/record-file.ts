@@ -1,0 +1,115 @@
+/**
+ * The record of the newest superblock: one file with two slots that are written in turn, so that a torn write leaves the
+ * other one. The record with sequence number n lies in slot n mod 2, at n mod 2 times 4096.
+ *
+ * Slot, offset and size: magic 0,8 · version 8,4 · flags 12,4 · sequence number 16,8 · generation 24,8 · hash 32,32 ·
+ * HMAC-SHA-256 of everything before 64,32 · zero up to 512. Flags: 1 = no superblock yet, 2 = creating, 4 = no generation.
+ */
+import {createHmac, timingSafeEqual} from 'node:crypto';
+import type {SecuredRecord} from '../sessions/anchor-service.js';
+
+const magic = Buffer.from('CBE TA R');
+const version = 1;
+const emptyFlag = 1;
+const creatingFlag = 2;
+const noGenerationFlag = 4;
+const macOffset = 64;
+const macLength = 32;
+
+/** What is written at once: one sector. */
+export const slotLength = 512;
+/** Slots lie on pages of their own, so that no write touches the other's. */
+const slotDistance = 4096;
+const slotCount = 2;
+export const recordFileLength = (slotCount - 1) * slotDistance + slotLength;
+
+export interface NumberedRecord {
+	readonly sequence: number;
+	/** Null before the first superblock. */
+	readonly secured: SecuredRecord | null;
+}
+
+export function slotOffset(sequence: number): number {
+	return (sequence % slotCount) * slotDistance;
+}
+
+function macOf(slot: Buffer, recordKey: Uint8Array): Buffer {
+	return createHmac('sha256', recordKey).update(slot.subarray(0, macOffset)).digest();
+}
+
+function flagsOf(secured: SecuredRecord | null): number {
+	if (!secured) {
+		return emptyFlag;
+	}
+
+	return (secured.creating ? creatingFlag : 0) | (secured.generation === null ? noGenerationFlag : 0);
+}
+
+export function encodeSlot({sequence, secured}: NumberedRecord, recordKey: Uint8Array): Buffer {
+	const slot = Buffer.alloc(slotLength);
+	magic.copy(slot);
+	slot.writeUInt32LE(version, 8);
+	slot.writeUInt32LE(flagsOf(secured), 12);
+	slot.writeBigUInt64LE(BigInt(sequence), 16);
+	slot.writeBigUInt64LE(BigInt(secured?.generation ?? 0), 24);
+	slot.set(secured?.hash ?? [], 32);
+	macOf(slot, recordKey).copy(slot, macOffset);
+	return slot;
+}
+
+function decodeSlot(slot: Buffer, recordKey: Uint8Array): NumberedRecord | undefined {
+	const intact = slot.length === slotLength && slot.subarray(0, magic.length).equals(magic) && slot.readUInt32LE(8) === version
+		&& timingSafeEqual(macOf(slot, recordKey), slot.subarray(macOffset, macOffset + macLength));
+	if (!intact) {
+		return undefined;
+	}
+
+	const flags = slot.readUInt32LE(12);
+	const sequence = Number(slot.readBigUInt64LE(16));
+	if (flags & emptyFlag) {
+		return {sequence, secured: null};
+	}
+
+	const generation = flags & noGenerationFlag ? null : Number(slot.readBigUInt64LE(24));
+	return {sequence, secured: {hash: Uint8Array.from(slot.subarray(32, macOffset)), generation, creating: (flags & creatingFlag) !== 0}};
+}
+
+function slotAt(content: Buffer, index: number): Buffer {
+	return content.subarray(index * slotDistance, index * slotDistance + slotLength);
+}
+
+/** A record file before the first superblock. */
+export function encodeEmptyRecordFile(recordKey: Uint8Array): Buffer {
+	const content = Buffer.alloc(recordFileLength);
+	for (let sequence = 0; sequence < slotCount; sequence++) {
+		encodeSlot({sequence, secured: null}, recordKey).copy(content, slotOffset(sequence));
+	}
+
+	return content;
+}
+
+/** True where no superblock was ever recorded. Needs no key: it only decides about a file that nothing depends on. */
+export function looksEmpty(content: Buffer): boolean {
+	return content.length === recordFileLength
+		&& [0, 1].every(index => slotAt(content, index).subarray(0, magic.length).equals(magic) && (slotAt(content, index).readUInt32LE(12) & emptyFlag) !== 0);
+}
+
+export interface ReadRecord {
+	readonly newest: NumberedRecord;
+	/** One slot cannot be read: a write was interrupted, or the file is damaged. */
+	readonly slotLost: boolean;
+}
+
+/** The newest of the intact records, or undefined where there is none. */
+export function readRecordFile(content: Buffer, recordKey: Uint8Array): ReadRecord | undefined {
+	const records: NumberedRecord[] = [];
+	for (let index = 0; index < slotCount; index++) {
+		const record = decodeSlot(slotAt(content, index), recordKey);
+		if (record && record.sequence % slotCount === index) {
+			records.push(record);
+		}
+	}
+
+	records.sort((one, other) => other.sequence - one.sequence);
+	return records.length === 0 ? undefined : {newest: records[0], slotLost: records.length < slotCount};
+}

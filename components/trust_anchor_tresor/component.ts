@@ -1,0 +1,25 @@
+/**
+ * trust_anchor_tresor: the trust anchor of the original's containers, in the original's files.
+ *
+ * Guarantee: after a crash the hash is the last one secured or the one being secured; without the right passphrase
+ * nothing is opened, and nothing is overwritten.
+ */
+import {z} from 'zod';
+import {defineComponent} from '../../runtime/sdk/component.js';
+import {serveTrustAnchor} from '../sessions/anchor-service.js';
+import {trustAnchor} from '../sessions/trust-anchor.js';
+import {TresorStore} from './tresor-store.js';
+
+export default defineComponent({
+	provides: {trust_anchor: trustAnchor},
+	config: z.strictObject({
+		/** Directory of the anchor's files. */
+		path: z.string().min(1).default('trust_anchor'),
+		/** The environment variable that holds the passphrase. */
+		passphrase_variable: z.string().min(1).default('CBE_PASSPHRASE'),
+	}),
+	start: async ({config, env}) => serveTrustAnchor(
+		new TresorStore({directory: env.resolvePath(config.path), passphraseVariable: config.passphrase_variable}, env),
+		env,
+	),
+});

@@ -1,0 +1,140 @@
+/**
+ * The anchor's directory as the original lays it out: `encrypted_private_key` and `superblock_hash`. While a container is
+ * being created its first hash lies in a file of our own, `superblock_hash.creating` (all zero before the first
+ * superblock), so that a crash in between can be told from a lost hash. `encrypted_private_key` appears last.
+ */
+import {mkdir, rm} from 'node:fs/promises';
+import {dirname, join} from 'node:path';
+import type {Environment} from '../../runtime/sdk/component.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+import {readSmallFile, replaceFile, syncDirectory} from '../container/durable-file.js';
+import type {AnchorContent, AnchorStore, SecuredRecord} from '../sessions/anchor-service.js';
+import {unwrapMasterKey, wrapMasterKey, wrappedMasterKeyLength} from './passphrase-wrap.js';
+
+const hashLength = 32;
+const restoreAdvice = 'restore it from a backup of the container';
+
+function reasonOf(error: unknown): string {
+	return error instanceof Error ? error.message : String(error);
+}
+
+/** The file's content, or undefined where it is not there; any other length is damage. */
+async function readExactly(path: string, length: number): Promise<Buffer | undefined> {
+	let content;
+	try {
+		// One byte more, to notice what is too long.
+		content = await readSmallFile(path, length + 1);
+	} catch (error) {
+		throw new SessionError('damaged', `${path} cannot be read (${reasonOf(error)}); make it readable for the user that runs this program`);
+	}
+
+	if (content && content.length !== length) {
+		throw new SessionError('damaged', `${path} must have ${length} bytes, it has ${content.length < length ? content.length : 'more'}; ${restoreAdvice}`);
+	}
+
+	return content;
+}
+
+export interface TresorStoreOptions {
+	readonly directory: string;
+	/** Name of the environment variable that holds the passphrase. */
+	readonly passphraseVariable: string;
+}
+
+export class TresorStore implements AnchorStore {
+	readonly #directory: string;
+	readonly #keyPath: string;
+	readonly #hashPath: string;
+	readonly #creatingPath: string;
+	readonly #passphraseVariable: string;
+	readonly #env: Environment;
+
+	constructor({directory, passphraseVariable}: TresorStoreOptions, env: Environment) {
+		this.#directory = directory;
+		this.#keyPath = join(directory, 'encrypted_private_key');
+		this.#hashPath = join(directory, 'superblock_hash');
+		this.#creatingPath = join(directory, 'superblock_hash.creating');
+		this.#passphraseVariable = passphraseVariable;
+		this.#env = env;
+	}
+
+	async load(): Promise<AnchorContent | undefined> {
+		const wrapped = await readExactly(this.#keyPath, wrappedMasterKeyLength);
+		const hash = await readExactly(this.#hashPath, hashLength);
+		if (!wrapped) {
+			if (hash) {
+				throw new SessionError('damaged', `${this.#keyPath} is missing, though ${this.#hashPath} is there; ${restoreAdvice}`);
+			}
+
+			return undefined;
+		}
+
+		const secured = hash ? {hash: Uint8Array.from(hash), generation: null, creating: false} : await this.#creating();
+		return {masterKey: this.#unlock(wrapped), secured};
+	}
+
+	async initialize(masterKey: Uint8Array): Promise<void> {
+		const passphrase = this.#passphrase();
+		try {
+			const made = await mkdir(this.#directory, {recursive: true, mode: 0o700});
+			if (made) {
+				await syncDirectory(dirname(made));
+				await syncDirectory(dirname(this.#directory));
+			}
+
+			await replaceFile(this.#creatingPath, new Uint8Array(hashLength));
+			await replaceFile(this.#keyPath, wrapMasterKey(passphrase, masterKey));
+		} catch (error) {
+			throw new SessionError('storage_failed', `the trust anchor cannot be made in ${this.#directory}: ${reasonOf(error)}`);
+		}
+
+		this.#env.log('the original\'s form protects the master key with one unsalted hash of the passphrase; use it for exchange only', 'warning');
+	}
+
+	async secure({hash, creating}: SecuredRecord): Promise<void> {
+		try {
+			if (creating) {
+				await replaceFile(this.#creatingPath, hash);
+			} else {
+				await replaceFile(this.#hashPath, hash);
+				await rm(this.#creatingPath, {force: true});
+			}
+		} catch (error) {
+			throw new SessionError('storage_failed', `${this.#hashPath} cannot be written: ${reasonOf(error)}`);
+		}
+	}
+
+	async close(): Promise<void> {
+		// Every file is closed right after its use, and the master key is not kept here.
+	}
+
+	async #creating(): Promise<SecuredRecord | null> {
+		const hash = await readExactly(this.#creatingPath, hashLength);
+		if (!hash) {
+			throw new SessionError('damaged', `${this.#hashPath} is missing, though ${this.#keyPath} is there; ${restoreAdvice}`);
+		}
+
+		return hash.every(byte => byte === 0) ? null : {hash: Uint8Array.from(hash), generation: null, creating: true};
+	}
+
+	#unlock(wrapped: Buffer): Buffer {
+		const masterKey = unwrapMasterKey(this.#passphrase(), wrapped);
+		if (!masterKey) {
+			throw new SessionError(
+				'wrong_passphrase',
+				`the passphrase in the environment variable ${this.#passphraseVariable} does not open ${this.#keyPath}; give the right one, or restore the file if it was altered`,
+			);
+		}
+
+		return masterKey;
+	}
+
+	#passphrase(): string {
+		const passphrase = this.#env.variable(this.#passphraseVariable);
+		if (!passphrase) {
+			throw new SessionError('wrong_passphrase', `no passphrase for ${this.#directory}: set the environment variable ${this.#passphraseVariable}`);
+		}
+
+		return passphrase;
+	}
+}

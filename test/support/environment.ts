@@ -1,0 +1,110 @@
+/** The world of one component under test: a clock that moves when told, a log to read, randomness as chosen. */
+import {randomBytes} from 'node:crypto';
+import {isAbsolute, join} from 'node:path';
+import type {Environment, LogLevel} from '../../runtime/sdk/component.js';
+
+export interface LoggedLine {
+	readonly text: string;
+	readonly level: LogLevel;
+}
+
+interface Sleeper {
+	readonly until: number;
+	readonly wake: () => void;
+}
+
+export interface EnvironmentOptions {
+	readonly name?: string;
+	readonly stateDirectory?: string;
+	readonly variables?: Readonly<Record<string, string>>;
+	readonly randomBytes?: (count: number) => Uint8Array;
+	readonly leaseLimit?: number;
+}
+
+export class TestEnvironment implements Environment {
+	readonly name: string;
+	readonly stateDirectory: string;
+	readonly leaseLimit: number;
+	readonly cpuCount = 1;
+	readonly logged: LoggedLine[] = [];
+	leasedByteLength = 0;
+	readonly #variables: Readonly<Record<string, string>>;
+	readonly #randomBytes: (count: number) => Uint8Array;
+	#now = 0;
+	#sleepers: Sleeper[] = [];
+
+	constructor(options: EnvironmentOptions = {}) {
+		this.name = options.name ?? 'component';
+		this.stateDirectory = options.stateDirectory ?? '/nonexistent';
+		this.leaseLimit = options.leaseLimit ?? 64 * 2 ** 20;
+		this.#variables = options.variables ?? {};
+		this.#randomBytes = options.randomBytes ?? randomBytes;
+	}
+
+	log(text: string, level: LogLevel = 'info') {
+		this.logged.push({text, level});
+	}
+
+	now() {
+		return this.#now;
+	}
+
+	/** How many jobs sleep now. */
+	get sleeperCount(): number {
+		return this.#sleepers.length;
+	}
+
+	async sleep(milliseconds: number) {
+		await new Promise<void>(resolve => {
+			this.#sleepers.push({until: this.#now + milliseconds, wake: resolve});
+		});
+	}
+
+	/** Lets time pass and wakes whoever has slept long enough. */
+	advance(milliseconds: number) {
+		this.#now += milliseconds;
+		const due = this.#sleepers.filter(({until}) => until <= this.#now);
+		this.#sleepers = this.#sleepers.filter(({until}) => until > this.#now);
+		for (const {wake} of due) {
+			wake();
+		}
+	}
+
+	randomBytes(count: number) {
+		return this.#randomBytes(count);
+	}
+
+	variable(name: string) {
+		return this.#variables[name];
+	}
+
+	resolvePath(path: string) {
+		return isAbsolute(path) ? path : join(this.stateDirectory, path);
+	}
+
+	lease(byteLength: number) {
+		if (this.leasedByteLength + byteLength > this.leaseLimit) {
+			throw new Error(`leases beyond the limit of ${this.leaseLimit} bytes`);
+		}
+
+		this.leasedByteLength += byteLength;
+		return {
+			bytes: Buffer.alloc(byteLength),
+			release: () => {
+				this.leasedByteLength -= byteLength;
+			},
+		};
+	}
+
+	async leaseWhenFree(byteLength: number) {
+		return this.lease(byteLength);
+	}
+
+	clientCount() {
+		return 1;
+	}
+
+	fail(reason: string): never {
+		throw new Error(reason);
+	}
+}

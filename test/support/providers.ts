@@ -1,0 +1,49 @@
+/** Finds every component that provides a session, by the beginning of its folder's name, and starts it alone. */
+import {existsSync, readdirSync} from 'node:fs';
+import type {Component, Running} from '../../runtime/sdk/component.js';
+import type {Client, ClientContext, Handlers, Session} from '../../runtime/sdk/session.js';
+import {connectLocal} from '../../runtime/transport/local.js';
+import type {TestEnvironment} from './environment.js';
+
+// Compiled tests run from dist/test/support.
+const componentsDirectory = new URL('../../components/', import.meta.url);
+
+export function providerNames(prefix: string): string[] {
+	return readdirSync(componentsDirectory).filter(name => name.startsWith(prefix) && existsSync(new URL(`${name}/component.js`, componentsDirectory))).sort();
+}
+
+export async function loadComponent(name: string): Promise<Component> {
+	const module = await import(new URL(`${name}/component.js`, componentsDirectory).href) as {default: Component};
+	return module.default;
+}
+
+export interface StartedProvider<S extends Session> {
+	readonly running: Running<Record<string, Session>>;
+	/** A session of its own for each call. */
+	connect(context?: Partial<ClientContext>): Client<S>;
+	/** Everything that a handler threw and that was no SessionError. */
+	readonly bugs: unknown[];
+}
+
+export async function startProvider<S extends Session>(
+	name: string,
+	session: S,
+	{env, config = {}}: {env: TestEnvironment; config?: Readonly<Record<string, unknown>>},
+): Promise<StartedProvider<S>> {
+	const component = await loadComponent(name);
+	if (!component.start) {
+		throw new Error(`${name} is no service`);
+	}
+
+	const running = await component.start({config: component.config.parse(config), sessions: {}, env});
+	const bugs: unknown[] = [];
+	let sessionCount = 0;
+	return {
+		running,
+		bugs,
+		connect: context => connectLocal(session, running.provides[session.name] as unknown as Handlers<S>, {
+			context: {session: ++sessionCount, client: 'client', ...context},
+			onBug: error => void bugs.push(error),
+		}),
+	};
+}
