@@ -3,7 +3,7 @@
  * match is reported with its place; nothing of it is handed on.
  */
 import type {Environment} from '../../runtime/sdk/component.js';
-import {SessionError, isSessionError, type Client} from '../../runtime/sdk/session.js';
+import {type SessionError, isSessionError, type Client} from '../../runtime/sdk/session.js';
 import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
 import {labelLength} from '../container/label.js';

@@ -1,6 +1,6 @@
 /** A medium in memory with a `block` session, and a log of what was done to it. */
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
-import {block, blockSize} from '../../components/sessions/block.js';
+import {type block, blockSize} from '../../components/sessions/block.js';
 
 export interface MemoryMediumOptions {
 	readonly growable?: boolean;

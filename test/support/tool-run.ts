@@ -69,7 +69,7 @@ export async function runTool(tool: Component, {medium, anchor, config = {}, tic
 	const clients = connectMemory({medium, anchor});
 	const result = await tool.run({
 		config: tool.config.parse(config),
-		sessions: {block: clients.block as unknown as Client<Session>, trust_anchor: clients.trustAnchor as unknown as Client<Session>},
+		sessions: {block: clients.block, trust_anchor: clients.trustAnchor},
 		env: toolEnvironment(log, tickMs),
 	});
 	return {...result, log};
