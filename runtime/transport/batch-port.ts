@@ -20,7 +20,7 @@ export class BatchPort {
 		port.on('message', (message: Uint8Array | Parameters<ArenaLink['receive']>[0]) => {
 			if (message instanceof Uint8Array) {
 				const triples = decode(message);
-				for (let at = 0; at < triples.length; at += 3) {
+				for (let at = 0; at < triples.length && !this.#closed; at += 3) {
 					onTriple(triples[at] as number, triples[at + 1] as number, triples[at + 2] as unknown[]);
 				}
 			} else {

@@ -7,6 +7,7 @@ import type {Lease} from '../sdk/component.js';
 import {SessionError, type Client, type Session, type SessionErrorDetail} from '../sdk/session.js';
 import {isShared} from './arena.js';
 import {BatchPort} from './batch-port.js';
+import {CallTable} from './call-table.js';
 import {LeasePool} from './lease-pool.js';
 import {fromWire, payloadLength, toWire, wireOperations, type WireOperation} from './wire.js';
 
@@ -110,11 +111,10 @@ export class ClientEnd {
 	readonly #server: string;
 	readonly #operations: readonly WireOperation[];
 	readonly #onBadReply: (reason: string) => void;
-	readonly #unanswered = new Map<number, Call>();
+	readonly #unanswered = new CallTable<Call>(callsInFlightMax);
 	#waiting: Call[] = [];
 	#port: BatchPort | undefined;
 	#state: State = 'interrupted';
-	#lastNumber = 0;
 
 	constructor({session, server, onBadReply}: ClientEndOptions) {
 		this.#session = session;
@@ -141,7 +141,7 @@ export class ClientEnd {
 			this.#receive(number, kind, content);
 		});
 		this.#state = 'connected';
-		for (const [number, call] of this.#unanswered) {
+		for (const [number, call] of this.#unanswered.entries()) {
 			this.#send(number, call);
 		}
 
@@ -154,10 +154,14 @@ export class ClientEnd {
 		this.#port = undefined;
 		this.#state = lost ? 'lost' : 'interrupted';
 		if (lost) {
-			const calls = [...this.#unanswered.values(), ...this.#waiting];
-			this.#unanswered.clear();
+			const waiting = this.#waiting;
 			this.#waiting = [];
-			for (const call of calls) {
+			for (const [number, call] of this.#unanswered.entries()) {
+				this.#unanswered.take(number);
+				call.reject(this.#lostError());
+			}
+
+			for (const call of waiting) {
 				call.reject(this.#lostError());
 			}
 		}
@@ -183,7 +187,7 @@ export class ClientEnd {
 			const call = {operation, request, resolve, reject};
 			if (this.#state === 'lost') {
 				reject(this.#lostError());
-			} else if (this.#unanswered.size < callsInFlightMax) {
+			} else if (!this.#unanswered.isFull) {
 				this.#admit(call);
 			} else if (this.#waiting.length < callsWaitingMax) {
 				this.#waiting.push(call);
@@ -194,15 +198,14 @@ export class ClientEnd {
 	}
 
 	#admit(call: Call): void {
-		const number = ++this.#lastNumber;
-		this.#unanswered.set(number, call);
+		const number = this.#unanswered.add(call);
 		if (this.#state === 'connected') {
 			this.#send(number, call);
 		}
 	}
 
 	#admitWaiting(): void {
-		while (this.#waiting.length > 0 && this.#unanswered.size < callsInFlightMax) {
+		while (this.#waiting.length > 0 && !this.#unanswered.isFull) {
 			this.#admit(this.#waiting.shift()!);
 		}
 	}
@@ -212,18 +215,17 @@ export class ClientEnd {
 		try {
 			port.send(number, operation.index, toWire(operation.requestFields, request, port.link));
 		} catch (error) {
-			this.#unanswered.delete(number);
+			this.#unanswered.take(number);
 			reject(error);
 		}
 	}
 
 	#receive(number: number, kind: number, content: unknown[]): void {
-		const call = this.#unanswered.get(number);
+		const call = this.#unanswered.take(number);
 		if (!call) {
 			return;
 		}
 
-		this.#unanswered.delete(number);
 		if (kind === refused) {
 			const [code, message, detail] = content as [string, string, SessionErrorDetail];
 			call.reject(new SessionError(code, message, detail));

@@ -160,27 +160,20 @@ export class LeasePool {
 
 	/** Gives up every arena without a lease, so that one class's memory can serve another. */
 	#retireUnused(): void {
-		for (const [size, slots] of this.#free) {
-			const kept: Slot[] = [];
-			const retired = new Set<Arena>();
-			for (const slot of slots) {
+		const retired = new Set<Arena>();
+		for (const slots of this.#free.values()) {
+			for (const slot of slots.splice(0)) {
 				if (slot.arena.freeCount === slot.arena.slotCount) {
 					retired.add(slot.arena);
 				} else {
-					kept.push(slot);
+					slots.push(slot);
 				}
 			}
+		}
 
-			for (const {memory} of retired) {
-				this.#arenaBytes -= memory.byteLength;
-				retireArena(memory);
-			}
-
-			if (kept.length === 0) {
-				this.#free.delete(size);
-			} else {
-				this.#free.set(size, kept);
-			}
+		for (const {memory} of retired) {
+			this.#arenaBytes -= memory.byteLength;
+			retireArena(memory);
 		}
 	}
 }
