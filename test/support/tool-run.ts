@@ -1,6 +1,5 @@
 /** Runs a tool component on this thread, on a medium and a trust anchor in memory. */
 import type {Component, Environment, LogLevel, ToolResult} from '../../runtime/sdk/component.js';
-import type {Client, Session} from '../../runtime/sdk/session.js';
 import {connectLocal} from '../../runtime/transport/local.js';
 import {block} from '../../components/sessions/block.js';
 import {trustAnchor} from '../../components/sessions/trust-anchor.js';
