@@ -14,7 +14,7 @@ export type Path = Frame[];
 const loadRoundMax = 1000;
 
 export class HashTree {
-	readonly geometry: Geometry;
+	#geometry: Geometry;
 	readonly #held: HeldBlocks;
 	/** Stands for this tree's root node where labels are given out. */
 	readonly mark: RootMark;
@@ -23,12 +23,16 @@ export class HashTree {
 	#hash: Uint8Array;
 
 	constructor(held: HeldBlocks, tree: TreeRoot, mark: RootMark) {
-		this.geometry = new Geometry(tree);
+		this.#geometry = new Geometry(tree);
 		this.#held = held;
 		this.mark = mark;
 		this.#address = tree.root.address;
 		this.#generation = tree.root.generation;
 		this.#hash = tree.root.hash;
+	}
+
+	get geometry(): Geometry {
+		return this.#geometry;
 	}
 
 	/** The tree as its superblock describes it. The hash is right only after everything changed was stored. */
@@ -64,6 +68,83 @@ export class HashTree {
 		}
 
 		return undefined;
+	}
+
+	/**
+	 * Walks towards a leaf that may not exist yet: fills `path` down to the lowest block that does and returns its level,
+	 * or returns the first existing block on the way that is not held.
+	 */
+	walkExisting(vba: Vba, path: Path): Level | WantedBlock {
+		const {nodes} = this.#held;
+		const {maxLevel} = this.geometry;
+		const root = this.#held.find(this.#address);
+		if (root === undefined) {
+			return {address: this.#address, label: this.#hash, level: maxLevel};
+		}
+
+		path[maxLevel] = root;
+		for (let level = maxLevel; level > 1; level--) {
+			const index = this.geometry.childIndex(vba, level);
+			const address = nodes.address(path[level], index);
+			if (address === 0) {
+				return level;
+			}
+
+			const child = this.#held.find(address);
+			if (child === undefined) {
+				return {address, label: nodes.hash(path[level], index), level: level - 1};
+			}
+
+			path[level - 1] = child;
+		}
+
+		return 1;
+	}
+
+	/** Loads the existing blocks on the way to a leaf and returns the lowest one's level; then use them at once. */
+	async loadExisting(vba: Vba): Promise<Level> {
+		for (let round = 0; round < loadRoundMax; round++) {
+			const lowest = this.walkExisting(vba, []);
+			if (typeof lowest === 'number') {
+				return lowest;
+			}
+
+			await this.#held.load([lowest]);
+		}
+
+		throw new Error('the cache is too small for the requests that are under way: raise its size');
+	}
+
+	/** Puts a new root block at `place` above a full tree; the old root becomes its first child. */
+	addLevel(place: {address: Pba; generation: Generation}): void {
+		const {maxLevel, degree, leafCount} = this.geometry;
+		const frame = this.#held.create(place.address);
+		this.#held.nodes.setPlace(frame, 0, this.#address, this.#generation);
+		this.#held.nodes.setHash(frame, 0, this.#hash, 0);
+		const child = this.#held.find(this.#address);
+		if (child !== undefined && this.#held.isDirty(child)) {
+			this.#held.reparent(child, frame * nodesPerBlock);
+		}
+
+		this.#geometry = new Geometry({maxLevel: maxLevel + 1, degree, leafCount});
+		this.#address = place.address;
+		this.#generation = place.generation;
+		this.#held.markDirty(frame, maxLevel + 1, this.mark);
+	}
+
+	/** Puts a new, empty block at `level` on the way to `vba`, below the volatile block `path[level + 1]`. */
+	addBlock(path: Path, vba: Vba, level: Level, place: {address: Pba; generation: Generation}): void {
+		const frame = this.#held.create(place.address);
+		path[level] = frame;
+		const index = this.geometry.childIndex(vba, level + 1);
+		this.#held.nodes.setPlace(path[level + 1], index, place.address, place.generation);
+		this.#held.markDirty(frame, level, (path[level + 1] * nodesPerBlock) + index);
+	}
+
+	/** The leaves right behind the last one exist now. */
+	addLeaves(count: number): void {
+		const {maxLevel, degree, leafCount} = this.geometry;
+		this.#geometry = new Geometry({maxLevel, degree, leafCount: leafCount + count});
 	}
 
 	/** Loads blocks until the ways to all of `vbas` are held at the same time; then the caller must use them at once. */
@@ -114,10 +195,10 @@ export class HashTree {
 		this.#held.move(path[level], place.address);
 	}
 
-	/** Marks every block on the way as changed; all of them must be volatile. */
-	markDirty(path: Path, vba: Vba): void {
+	/** Marks every block on the way from `lowest` up as changed; all of them must be volatile. */
+	markDirty(path: Path, vba: Vba, lowest: Level = 1): void {
 		const {maxLevel} = this.geometry;
-		for (let level = 1; level < maxLevel; level++) {
+		for (let level = lowest; level < maxLevel; level++) {
 			this.#held.markDirty(path[level], level, (path[level + 1] * nodesPerBlock) + this.geometry.childIndex(vba, level + 1));
 		}
 

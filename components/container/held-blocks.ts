@@ -152,6 +152,15 @@ export class HeldBlocks {
 		}
 	}
 
+	/** A changed block has got another parent: its label belongs there. */
+	reparent(frame: Frame, parent: ParentNode): void {
+		this.#parents[frame] = parent;
+	}
+
+	isDirty(frame: Frame): boolean {
+		return this.#dirty[frame] === 1;
+	}
+
 	/**
 	 * Stores every dirty block, lowest level first, and puts the new labels into the parents or, by `setRootHash`, into
 	 * the roots. Nothing may be changed meanwhile. Blocks count as clean only once all is stored, so a failed store can

@@ -65,6 +65,7 @@ export default defineComponent({
 						await opened.swap(items, keyId);
 						return {};
 					}),
+					extend: async request => onPool(async opened => opened.extend(request)),
 					store: async () => onPool(async opened => opened.store()),
 					begin: async ({currentGeneration}) => onPool(async opened => {
 						opened.horizon.currentGeneration = currentGeneration;

@@ -5,6 +5,8 @@
 import type {Level, Pba, Vba} from '../container/addresses.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
 import type {NodeBlocks} from '../container/node-blocks.js';
+import {addLeaves, addLevelIfFull, branchToMove, moveBranch, type Contingent} from '../container/tree-growth.js';
+import {setFreeEntry} from './growth.js';
 import type {Horizon} from './horizon.js';
 
 /** What one lowest block of the meta tree gives. */
@@ -28,13 +30,11 @@ export interface ReplacedBlock {
 export class MetaTree {
 	readonly tree: HashTree;
 	readonly #nodes: NodeBlocks;
-	readonly #blockCount: number;
 	#cursor = 0;
 
 	constructor(tree: HashTree, nodes: NodeBlocks) {
 		this.tree = tree;
 		this.#nodes = nodes;
-		this.#blockCount = Math.ceil(tree.geometry.leafCount / tree.geometry.degree);
 	}
 
 	/** Plans `count` places; undefined where the meta tree cannot give as many before the next securing. */
@@ -42,8 +42,9 @@ export class MetaTree {
 		const steps: MetaStep[] = [];
 		/** First leaves of blocks, by level, that earlier steps of this plan move already. */
 		const planned = new Set<string>();
+		const blockCount = Math.ceil(this.tree.geometry.leafCount / this.tree.geometry.degree);
 		let missing = count;
-		for (let searched = 0; searched < this.#blockCount && missing > 0; searched++) {
+		for (let searched = 0; searched < blockCount && missing > 0; searched++) {
 			const step = await this.#planStep(this.#cursor * this.tree.geometry.degree, missing, horizon, planned);
 			if (step) {
 				steps.push(step);
@@ -51,11 +52,39 @@ export class MetaTree {
 			}
 
 			if (missing > 0) {
-				this.#cursor = (this.#cursor + 1) % this.#blockCount;
+				this.#cursor = (this.#cursor + 1) % blockCount;
 			}
 		}
 
 		return missing === 0 ? {steps} : undefined;
+	}
+
+	/**
+	 * Adds leaves behind the last one, whose lowest block supplies the new places for the branch. Undefined where that
+	 * block has nothing to hand out before the next securing; then nothing is changed.
+	 */
+	async grow(contingent: Contingent, horizon: Horizon): Promise<number | undefined> {
+		const {currentGeneration: generation} = horizon;
+		addLevelIfFull(this.tree, contingent, generation);
+		const last = this.tree.geometry.leafCount - 1;
+		const supply = last - (last % this.tree.geometry.degree);
+		const planned = new Set<string>();
+		const branch = await branchToMove(this.tree, generation);
+		const own = branch.filter(({level, vba}) => this.tree.geometry.lowestVba(vba, level) !== this.tree.geometry.lowestVba(supply, level));
+		const step = await this.#planStep(supply, own.length, horizon, planned);
+		if (!step || step.indexes.length < step.movedLevels.length + own.length) {
+			return undefined;
+		}
+
+		await this.tree.loadExisting(this.tree.geometry.leafCount);
+		await this.tree.load([supply]);
+		moveBranch(this.tree, own, this.apply({steps: [step]}, own, horizon), generation);
+		return addLeaves(this.tree, contingent, {
+			generation,
+			setLeaf: (frame, index, address) => {
+				setFreeEntry(this.#nodes, frame, index, address);
+			},
+		});
 	}
 
 	/** Leaves whose ways have to be held while the plan is applied. */
@@ -106,7 +135,7 @@ export class MetaTree {
 			}
 		}
 
-		if (indexes.length <= movedLevels.length) {
+		if (indexes.length < movedLevels.length + Math.min(count, 1)) {
 			return undefined;
 		}
 

@@ -8,11 +8,20 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import type {Generation, KeyId, Level, Pba, Vba} from '../container/addresses.js';
 import {HashTree, type Path} from '../container/hash-tree.js';
 import type {HeldBlocks} from '../container/held-blocks.js';
+import {Contingent, addLeaves, addLevelIfFull, branchToMove, moveBranch} from '../container/tree-growth.js';
 import {exchangeItemLength, swapItemLength} from '../sessions/free-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
+import {nextToGrow, setFreeEntry} from './growth.js';
 import {Horizon} from './horizon.js';
 import {LeafFinder, type Finding} from './leaf-finder.js';
 import {MetaTree, type MetaPlan} from './meta-plan.js';
+
+export interface Extension {
+	readonly firstPba: Pba;
+	readonly pbaCount: number;
+	/** Each step fills one lowest block. */
+	readonly stepCount: number;
+}
 
 const freeTreeMark = -1;
 const metaTreeMark = -2;
@@ -43,7 +52,7 @@ export class Pool {
 	readonly #held: HeldBlocks;
 	readonly #free: HashTree;
 	readonly #meta: MetaTree;
-	readonly #finder: LeafFinder;
+	#finder: LeafFinder;
 	readonly #horizon: Horizon;
 
 	constructor(held: HeldBlocks, {freeTree, metaTree, horizon}: {freeTree: TreeRoot; metaTree: TreeRoot; horizon: Horizon}) {
@@ -115,6 +124,55 @@ export class Pool {
 
 			this.#free.markDirty(path, firstLeaf);
 		}
+	}
+
+	/** Does up to `stepCount` growth steps of the pool. @throws SessionError `no_space` where not even one can be done now */
+	async extend({firstPba, pbaCount, stepCount}: Extension): Promise<{usedPbaCount: number; addedLeafCount: number}> {
+		const contingent = new Contingent(firstPba, pbaCount);
+		let addedLeafCount = 0;
+		for (let step = 0; step < stepCount; step++) {
+			const which = this.#held.isPressed ? undefined : nextToGrow(this.#free, this.#meta.tree, contingent);
+			if (which === undefined) {
+				break;
+			}
+
+			const added = await (which === 'free' ? this.#growFree(contingent) : this.#meta.grow(contingent, this.#horizon));
+			if (added === undefined) {
+				break;
+			}
+
+			addedLeafCount += added;
+		}
+
+		// The finder knows the number of leaves.
+		this.#finder = new LeafFinder(this.#free, this.#held.nodes);
+		if (contingent.usedCount === 0 && nextToGrow(this.#free, this.#meta.tree, contingent) !== undefined) {
+			throw new SessionError('no_space', 'the meta tree has no block to hand out');
+		}
+
+		return {usedPbaCount: contingent.usedCount, addedLeafCount};
+	}
+
+	async #growFree(contingent: Contingent): Promise<number | undefined> {
+		const {currentGeneration: generation} = this.#horizon;
+		addLevelIfFull(this.#free, contingent, generation);
+		const branch = await branchToMove(this.#free, generation);
+		const plan = await this.#meta.plan(branch.length, this.#horizon);
+		if (!plan) {
+			return undefined;
+		}
+
+		do {
+			await this.#meta.tree.load(this.#meta.leavesOf(plan));
+			await this.#free.loadExisting(this.#free.geometry.leafCount);
+		} while (this.#meta.leavesOf(plan).some(leaf => this.#meta.tree.walk(leaf, []) !== undefined));
+		moveBranch(this.#free, branch, this.#meta.apply(plan, branch, this.#horizon), generation);
+		return addLeaves(this.#free, contingent, {
+			generation,
+			setLeaf: (frame, index, address) => {
+				setFreeEntry(this.#held.nodes, frame, index, address);
+			},
+		});
 	}
 
 	async store(): Promise<{freeTree: TreeRoot; metaTree: TreeRoot; storedBlockCount: number}> {

@@ -48,6 +48,15 @@ export const freeTree = defineSession('free_tree', {
 		 * generation and lowest VBA of the block to take in; flat). All or nothing.
 		 */
 		swap: op({request: z.strictObject({items: numbers(), keyId: z.number().int().nonnegative()})}),
+		/**
+		 * Adds leaves from up to `pbaCount` PBAs from `firstPba` on, in up to `stepCount` steps of one lowest block each.
+		 * Replies with what was used; nothing used means that the format's limit is reached. `no_space`: not before the
+		 * state is secured, perhaps not even then.
+		 */
+		extend: op({
+			request: z.strictObject({firstPba: z.number().int().positive(), pbaCount: z.number().int().nonnegative(), stepCount: z.number().int().positive()}),
+			reply: z.strictObject({usedPbaCount: z.number().int().nonnegative(), addedLeafCount: z.number().int().nonnegative()}),
+		}),
 		/** Labels and stores every changed block of both trees, lowest level first, and replies with their roots. */
 		store: op({reply: z.strictObject({freeTree: TreeRoot, metaTree: TreeRoot, storedBlockCount: z.number().int().nonnegative()})}),
 		/** What is exchanged from now on carries this generation. Everything changed must have been stored. */

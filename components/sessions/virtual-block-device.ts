@@ -40,6 +40,15 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		 */
 		revert: op({request: z.strictObject({tree: TreeRoot, newestKeptGeneration: Generation})}),
 		/**
+		 * Adds leaves from up to `pbaCount` PBAs from `firstPba` on, in up to `stepCount` steps of one lowest block each.
+		 * Replies with what was used; nothing used means that the format's limit is reached. `no_space`: not before the
+		 * state is secured, perhaps not even then.
+		 */
+		extend: op({
+			request: z.strictObject({firstPba: z.number().int().positive(), pbaCount: z.number().int().nonnegative(), stepCount: z.number().int().positive()}),
+			reply: z.strictObject({usedPbaCount: z.number().int().nonnegative(), addedLeafCount: z.number().int().nonnegative()}),
+		}),
+		/**
 		 * Waits for running writes, then labels and stores every changed inner block of the current tree and of the pool
 		 * trees, lowest level first, and replies with the trees as they now stand: one consistent state. Everything
 		 * written later carries `nextGeneration`.

@@ -6,6 +6,7 @@
 import type {Client} from '../../runtime/sdk/session.js';
 import type {Generation} from '../container/addresses.js';
 import {labelOf} from '../container/label.js';
+import {Turn} from '../container/turn.js';
 import {encodeSuperblock, nextSlot, type Superblock} from '../container/superblock.js';
 import type {block} from '../sessions/block.js';
 import type {freeTree} from '../sessions/free-tree.js';
@@ -43,6 +44,8 @@ export class Securing {
 	/** Counts changes that were acknowledged; a securing covers all that were before its trees were stored. */
 	#changeCount = 0;
 	#securedChangeCount = 0;
+	/** Held while a state is taken to be secured, and while trees and superblock change together. */
+	readonly #taking = new Turn();
 	/** Changes of the superblock itself that the next securing makes. */
 	#edits: SuperblockEdit[] = [];
 	#running: Promise<void> | undefined;
@@ -80,11 +83,24 @@ export class Securing {
 		this.#changeCount++;
 	}
 
-	/** Secures the state with a change of the superblock; it is durable once this resolves. */
+	/** Secures the state with a change of the superblock; it is durable once this resolves, or has not happened. */
 	async edit(edit: SuperblockEdit): Promise<void> {
 		this.#edits.push(edit);
 		this.noteChange();
-		await this.flush();
+		try {
+			await this.flush();
+		} catch (error) {
+			this.#edits = this.#edits.filter(other => other !== edit);
+			throw error;
+		}
+	}
+
+	/** Changes trees and superblock together: no securing takes its state between `job` and the change it replies with. */
+	async step(job: () => Promise<SuperblockEdit>): Promise<void> {
+		await this.#taking.take(async () => {
+			this.#edits.push(await job());
+			this.noteChange();
+		});
 	}
 
 	/** Resolves when every change noted before the call is durable. Concurrent calls share one securing. */
@@ -118,16 +134,9 @@ export class Securing {
 	}
 
 	async #secure(): Promise<void> {
-		const generation = this.#currentGeneration;
-		const covered = this.#changeCount;
-		// Where the store fails, the callers of these edits are told so, and the edits must not happen later.
-		const edits = this.#edits;
-		this.#edits = [];
-		// A failure up to here leaves everything as it is: changed blocks stay changed and can be stored again.
-		const trees = await this.#servers.virtual_block_device.store({nextGeneration: generation + 1});
-		this.#currentGeneration = generation + 1;
+		const {generation, covered, superblock} = await this.#taking.take(async () => this.#takeState());
 		try {
-			await this.#anchor(edits.reduce((superblock, edit) => edit(superblock), securedSuperblock(this.#superblock, generation, trees)));
+			await this.#anchor(superblock);
 		} catch (error) {
 			throw new SecuringInterrupted(`securing generation ${generation} failed: ${error instanceof Error ? error.message : String(error)}`);
 		}
@@ -135,6 +144,18 @@ export class Securing {
 		this.#securedChangeCount = covered;
 		this.#securedCount++;
 		await this.#servers.free_tree.advance({lastSecuredGeneration: generation, snapshotGenerations: keptGenerations(this.#superblock)});
+	}
+
+	/** Stores the trees and composes the superblock for them. A failure leaves everything to be taken again. */
+	async #takeState(): Promise<{generation: Generation; covered: number; superblock: Superblock}> {
+		const generation = this.#currentGeneration;
+		const covered = this.#changeCount;
+		const trees = await this.#servers.virtual_block_device.store({nextGeneration: generation + 1});
+		this.#currentGeneration = generation + 1;
+		const edits = this.#edits;
+		this.#edits = [];
+		const superblock = edits.reduce((edited, edit) => edit(edited), securedSuperblock(this.#superblock, generation, trees));
+		return {generation, covered, superblock};
 	}
 
 	async #anchor(superblock: Superblock): Promise<void> {

@@ -17,6 +17,7 @@ import {crypto} from '../sessions/crypto.js';
 import {freeTree} from '../sessions/free-tree.js';
 import {virtualBlockDevice, writeBlockCountMax} from '../sessions/virtual-block-device.js';
 import {Device, snapshotMark} from './device.js';
+import {extend} from './extension.js';
 import {Reader} from './reader.js';
 import {RequestQueue, type Range, type ReadPiece, type WritePiece} from './request-queue.js';
 import {revertTo} from './revert.js';
@@ -126,6 +127,7 @@ export default defineComponent({
 						await writer.exclusively(async () => revertTo(device, writer, {snapshot: tree, newestKeptGeneration}));
 						return {};
 					},
+					extend: async request => writer.exclusively(async () => extend(device, request)),
 					store: async ({nextGeneration}) => writer.store(nextGeneration),
 				},
 			},
