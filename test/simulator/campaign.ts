@@ -1,0 +1,65 @@
+/** Histories of ascending seeds, until the time is up or one fails. */
+import {Counts} from './counts.js';
+import type {CryptoKind} from './crypto-kind.js';
+import {runHistory} from './history.js';
+import type {HistoryKind} from './plan.js';
+
+export interface CampaignSetup {
+	readonly seed: number;
+	readonly seconds: number;
+	readonly historyCountMax?: number;
+	readonly kind?: HistoryKind | undefined;
+	readonly crypto?: CryptoKind;
+	readonly keepGoing?: boolean;
+	readonly report: (text: string) => void;
+}
+
+/** Between two lines that tell how far a long run has come. */
+const progressSeconds = 30;
+
+export class Campaign {
+	readonly counts = new Counts();
+	readonly #setup: CampaignSetup;
+
+	constructor(setup: CampaignSetup) {
+		this.#setup = setup;
+	}
+
+	/** Returns how many histories failed. */
+	async run(): Promise<number> {
+		const {seed, seconds, historyCountMax = Infinity, keepGoing = false, report} = this.#setup;
+		const begin = performance.now();
+		const elapsed = (): number => (performance.now() - begin) / 1000;
+		let nextProgress = progressSeconds;
+		let failureCount = 0;
+		for (let i = 0; i < historyCountMax && elapsed() < seconds; i++) {
+			failureCount += await this.#runOne(seed + i);
+			if (failureCount > 0 && !keepGoing) {
+				break;
+			}
+
+			if (elapsed() > nextProgress) {
+				nextProgress += progressSeconds;
+				report(`${elapsed().toFixed(0)} s: ${this.counts}`);
+			}
+		}
+
+		report(`simulator, seeds from ${seed}: ${this.counts}; ${failureCount} failures in ${elapsed().toFixed(1)} s`);
+		return failureCount;
+	}
+
+	async #runOne(seed: number): Promise<0 | 1> {
+		const {kind, crypto, report} = this.#setup;
+		try {
+			await runHistory(seed, {kind, crypto, counts: this.counts});
+			return 0;
+		} catch (error) {
+			report(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`);
+			if (error instanceof Error && error.cause instanceof Error && process.env.CBE_SIMULATOR_STACK) {
+				report(error.cause.stack ?? '');
+			}
+
+			return 1;
+		}
+	}
+}

@@ -1,0 +1,317 @@
+/** Histories: one seed decides everything that happens in one, so the seed is all it takes to repeat it. */
+import {StartError} from '../../runtime/sdk/component.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+import {blockSize} from '../../components/sessions/block.js';
+import {dataOf, stampOf} from './content.js';
+import {Counts} from './counts.js';
+import {quickCrypto, type CryptoKind} from './crypto-kind.js';
+import {flush, load, writeAtRandom} from './load.js';
+import {randomPlan, type HistoryKind, type Plan} from './plan.js';
+import {Random} from './random.js';
+import {ComponentEnded} from './simulated-environment.js';
+import {SimulationFailure} from './simulation-failure.js';
+import {Subject, type SecuredImage} from './subject.js';
+
+/** Thrown between two steps: the power fails here. */
+class PowerFailure extends Error {
+	override readonly name = 'PowerFailure';
+}
+
+/** Crashes that a crash may be followed by before the device comes to rest. */
+const crashDepthMax = 3;
+
+/** Runs a job during which the power may fail; true where it did. */
+async function survives(job: () => Promise<unknown>): Promise<boolean> {
+	try {
+		await job();
+		return false;
+	} catch (error) {
+		if (error instanceof PowerFailure) {
+			return true;
+		}
+
+		throw error;
+	}
+}
+
+/** Has the power fail after so many changes of medium and anchor. */
+function failAfter(subject: Subject, changeCount: number): void {
+	let left = changeCount;
+	subject.onChange = async () => {
+		left--;
+		if (left <= 0) {
+			throw new PowerFailure('the power fails');
+		}
+	};
+}
+
+async function reopen(remains: Subject): Promise<Subject> {
+	remains.setup.counts.crashPoints++;
+	await remains.open();
+	await remains.verify();
+	return remains;
+}
+
+/** Without faults the device must take writes, whatever happened before. */
+async function requireAlive(subject: Subject): Promise<void> {
+	subject.onChange = undefined;
+	await subject.run((async () => {
+		for (let i = 0; i < 3; i++) {
+			await writeAtRandom(subject, subject.setup.random);
+		}
+
+		await flush(subject);
+	})());
+}
+
+/** What happens after a crash: the device opens with the right state, works, and may crash again. */
+async function future(remains: Subject, depth: number): Promise<void> {
+	const {random} = remains.setup;
+	const subject = await reopen(remains);
+	if (random.chance(0.3)) {
+		if (depth < crashDepthMax && random.chance(0.7)) {
+			failAfter(subject, random.between(1, 12));
+		}
+
+		if (await survives(async () => subject.run(load(subject, 3)))) {
+			const next = subject.afterPowerLoss();
+			subject.abandon();
+			return future(next, depth + 1);
+		}
+
+		await requireAlive(subject);
+		await subject.verifyAfterClose();
+		return;
+	}
+
+	subject.abandon();
+}
+
+/** Explores the future of a crash at each change while `job` runs. */
+function explore(subject: Subject): void {
+	subject.onChange = async () => future(subject.afterPowerLoss(), 1);
+}
+
+async function crashPointHistory(subject: Subject): Promise<void> {
+	subject.securedImages = [];
+	await subject.open();
+	explore(subject);
+	await subject.run(load(subject, subject.setup.plan.operationCount));
+	subject.onChange = undefined;
+	await subject.verifyAfterClose();
+	await refuseOlderImages(subject, subject.securedImages);
+}
+
+async function creationHistory(subject: Subject): Promise<void> {
+	explore(subject);
+	await subject.open();
+	await subject.run(load(subject, subject.setup.plan.operationCount));
+	subject.onChange = undefined;
+	await subject.verifyAfterClose();
+}
+
+async function longHistory(first: Subject): Promise<void> {
+	let subject = first;
+	await subject.open();
+	const {random, plan} = subject.setup;
+	for (let round = random.between(1, 4); round > 0; round--) {
+		failAfter(subject, random.pick([20, 200, 2000]) + random.below(100));
+		const failed = await survives(async () => subject.run(load(subject, plan.operationCount)));
+		if (failed || random.chance(0.5)) {
+			const remains = random.chance(0.7) ? subject.afterPowerLoss() : subject.afterKill();
+			subject.abandon();
+			subject = await reopen(remains);
+		}
+	}
+
+	await requireAlive(subject);
+	await subject.verifyAfterClose();
+}
+
+/** Runs a job on a failing medium; true where a component gave up and the device has to be opened again. */
+async function breaks(job: () => Promise<unknown>): Promise<boolean> {
+	try {
+		await job();
+		return false;
+	} catch (error) {
+		if (error instanceof ComponentEnded) {
+			return true;
+		}
+
+		throw error;
+	}
+}
+
+async function faultHistory(first: Subject): Promise<void> {
+	let subject = first;
+	await subject.open();
+	const {random, plan} = subject.setup;
+	for (let round = random.between(1, 4); round > 0; round--) {
+		const rate = random.pick([0.01, 0.05, 0.2]);
+		const faults = {
+			read: random.chance(0.5) ? rate : 0, write: random.chance(0.7) ? rate : 0,
+			noSpace: random.chance(0.3) ? rate : 0, sync: random.chance(0.4) ? rate / 2 : 0,
+		};
+		subject.startFaults(faults, random.chance(0.2) ? rate / 2 : 0);
+		const broken = await breaks(async () => subject.run(load(subject, plan.operationCount)));
+		subject.stopFaults();
+		if (broken || random.chance(0.3)) {
+			const remains = random.chance(0.5) ? subject.afterPowerLoss() : subject.afterKill();
+			subject.abandon();
+			subject = await reopen(remains);
+		} else {
+			await requireAlive(subject);
+		}
+	}
+
+	await subject.verifyAfterClose();
+}
+
+/** An older image with the newest anchor is no state to open. */
+async function refuseOlderImages(newest: Subject, images: readonly SecuredImage[]): Promise<void> {
+	const {random, counts} = newest.setup;
+	const older = images.filter(({generation}) => generation < (newest.anchor.secured?.generation ?? 0));
+	for (const {generation, medium} of older.filter(() => random.chance(0.5)).slice(0, 6)) {
+		counts.rollbacks++;
+		const rolledBack = newest.withMedium(medium.copy(random.fork()));
+		rolledBack.isDamaged = true;
+		const refusal = await refusalOf(rolledBack);
+		if (refusal === undefined || !refusal.includes('rolled back')) {
+			throw new SimulationFailure(`an image of generation ${generation} was put back: ${refusal ?? 'it was opened'}`);
+		}
+	}
+}
+
+/** Why the device does not open, undefined where it does. */
+async function refusalOf(subject: Subject): Promise<string | undefined> {
+	try {
+		await subject.open();
+		subject.abandon();
+		return undefined;
+	} catch (error) {
+		if (error instanceof StartError) {
+			return error.message;
+		}
+
+		throw error;
+	}
+}
+
+async function flipHistory(subject: Subject): Promise<void> {
+	await subject.open();
+	await subject.run(load(subject, subject.setup.plan.operationCount));
+	await subject.run(flush(subject));
+	await subject.verifyAfterClose();
+	const {random, counts} = subject.setup;
+	for (let address = 0; address < subject.medium.blockCount; address++) {
+		if (random.chance(0.6)) {
+			counts.bitFlips++;
+			await checkDamaged(subject, address);
+		}
+	}
+}
+
+function withFlippedBit(block: Buffer, bit: number): Buffer {
+	const copy = Buffer.from(block);
+	copy[bit >> 3] ^= 1 << (bit & 7);
+	return copy;
+}
+
+/** With one bit flipped the device must not open, or give only right data and errors. */
+async function checkDamaged(subject: Subject, address: number): Promise<void> {
+	const {random} = subject.setup;
+	const medium = subject.medium.copy(random.fork());
+	medium.replace(address, withFlippedBit(medium.content(address), random.below(8 * blockSize)));
+	const damaged = subject.withMedium(medium);
+	damaged.isDamaged = true;
+	try {
+		await damaged.open();
+	} catch (error) {
+		if (error instanceof StartError) {
+			return;
+		}
+
+		throw error;
+	}
+
+	await damaged.run(readDamaged(damaged));
+	if (random.chance(0.3)) {
+		await damaged.run(writeDamaged(damaged));
+		await damaged.run(readDamaged(damaged));
+	}
+
+	damaged.abandon();
+}
+
+/** True where the job was refused because of the damage. */
+async function meetsDamage(job: Promise<unknown>): Promise<boolean> {
+	try {
+		await job;
+		return false;
+	} catch (error) {
+		if (error instanceof SessionError && error.code === 'integrity') {
+			return true;
+		}
+
+		throw error;
+	}
+}
+
+async function readDamaged({model, world, setup}: Subject): Promise<void> {
+	const block = Buffer.alloc(blockSize);
+	for (let vba = 0; vba < model.blockCount; vba++) {
+		const begin = model.beginRead();
+		if (await meetsDamage(world.device.read({extents: [vba, 1], data: block}))) {
+			model.dropRead(begin);
+		} else {
+			model.endRead(begin, vba, [stampOf(block)]);
+			setup.counts.blocksChecked++;
+		}
+	}
+}
+
+async function writeDamaged({model, world, setup: {random}}: Subject): Promise<void> {
+	for (let i = 0; i < 4; i++) {
+		const vba = random.below(model.blockCount);
+		const stamp = model.nextStamp();
+		const note = model.beginWrite(vba, [stamp]);
+		const refused = await meetsDamage(world.device.write({extents: [vba, 1], data: dataOf([stamp])}));
+		model.endWrite(note, {succeeded: !refused, spoiled: false});
+		await meetsDamage(world.device.sync({}));
+	}
+}
+
+const kinds: Readonly<Record<HistoryKind, (subject: Subject) => Promise<void>>> = {
+	crash_points: crashPointHistory,
+	creation: creationHistory,
+	long: longHistory,
+	faults: faultHistory,
+	flips: flipHistory,
+};
+
+export interface HistoryOptions {
+	readonly kind?: HistoryKind;
+	readonly crypto?: CryptoKind;
+	readonly counts?: Counts;
+}
+
+/** Runs the history of a seed. @throws whatever went wrong, with the plan and the command that repeats it in the message */
+export async function runHistory(seed: number, {kind, crypto = quickCrypto, counts = new Counts()}: HistoryOptions = {}): Promise<void> {
+	const random = new Random(seed);
+	const plan = randomPlan(random, kind);
+	counts.histories++;
+	const subject = new Subject({plan, random, counts, crypto});
+	try {
+		await kinds[plan.kind](subject);
+	} catch (error) {
+		throw explained(error, seed, plan, kind);
+	} finally {
+		subject.abandon();
+	}
+}
+
+function explained(error: unknown, seed: number, plan: Plan, kind: HistoryKind | undefined): Error {
+	const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+	const repeat = `node dist/test/simulator/main.js --seed ${seed} --histories 1${kind === undefined ? '' : ` --kind ${kind}`}`;
+	return new SimulationFailure(`${text}\nplan: ${JSON.stringify(plan)}\nto repeat: ${repeat}`, {cause: error});
+}

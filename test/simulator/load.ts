@@ -1,0 +1,139 @@
+/** Clients of the device that write, read and flush at random, and judge every answer by the model. */
+import {blockSize} from '../../components/sessions/block.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+import {dataOf, stampsOf, type Stamp} from './content.js';
+import type {Random} from './random.js';
+import {SimulationFailure} from './simulation-failure.js';
+import type {Subject} from './subject.js';
+
+interface Extent {
+	readonly vba: number;
+	readonly count: number;
+}
+
+/** New contents, and now and then one that was there before. */
+function randomStamp(random: Random, {model, setup: {plan}}: Subject): Stamp {
+	return random.chance(0.1) ? random.below(3) : model.nextStamp() % plan.stampCount;
+}
+
+function randomExtent(random: Random, {leafCount, requestBlockCountMax}: {leafCount: number; requestBlockCountMax: number}): Extent {
+	const count = random.chance(0.5) ? 1 : random.between(1, Math.min(leafCount, requestBlockCountMax));
+	// Half of all requests meet in a small part of the device.
+	const span = random.chance(0.5) ? leafCount : Math.min(leafCount, 4 * count);
+	return {vba: random.below(span - count + 1), count};
+}
+
+/** One extent mostly, now and then two that do not overlap. */
+function randomExtents(random: Random, bounds: {leafCount: number; requestBlockCountMax: number}): Extent[] {
+	const first = randomExtent(random, bounds);
+	const second = random.chance(0.15) ? randomExtent(random, bounds) : undefined;
+	const apart = second && (second.vba + second.count <= first.vba || first.vba + first.count <= second.vba);
+	return apart ? [first, second] : [first];
+}
+
+function flat(extents: readonly Extent[]): number[] {
+	return extents.flatMap(({vba, count}) => [vba, count]);
+}
+
+function cut<T>(extents: readonly Extent[], values: readonly T[]): T[][] {
+	let offset = 0;
+	return extents.map(({count}) => {
+		const part = values.slice(offset, offset + count);
+		offset += count;
+		return part;
+	});
+}
+
+/** Errors that a client must put up with: only where the medium has failed. */
+function requireExcuse(subject: Subject, error: unknown, what: string): void {
+	const excused = error instanceof SessionError && subject.isFaulty && ['device_failed', 'no_space'].includes(error.code);
+	if (!excused) {
+		throw error instanceof SessionError ? new SimulationFailure(`${what} failed without a reason: ${error.code}: ${error.message}`) : error;
+	}
+}
+
+export async function writeAtRandom(subject: Subject, random: Random): Promise<void> {
+	const {plan, counts} = subject.setup;
+	const extents = randomExtents(random, plan);
+	const blockCount = extents.reduce((sum, {count}) => sum + count, 0);
+	const stamps = Array.from({length: blockCount}, () => randomStamp(random, subject));
+	const notes = cut(extents, stamps).map((part, i) => subject.model.beginWrite(extents[i].vba, part));
+	let outcome = {succeeded: true, spoiled: false};
+	try {
+		await subject.world.device.write({extents: flat(extents), data: dataOf(stamps)});
+	} catch (error) {
+		requireExcuse(subject, error, `a write to ${flat(extents).join('+')}`);
+		outcome = {succeeded: false, spoiled: true};
+	}
+
+	counts.writes++;
+	for (const note of notes) {
+		subject.model.endWrite(note, outcome);
+	}
+}
+
+export async function readAtRandom(subject: Subject, random: Random): Promise<void> {
+	const {plan, counts} = subject.setup;
+	const extents = randomExtents(random, plan);
+	const blockCount = extents.reduce((sum, {count}) => sum + count, 0);
+	const data = Buffer.alloc(blockCount * blockSize, 0xee);
+	const begins = extents.map(() => subject.model.beginRead());
+	try {
+		await subject.world.device.read({extents: flat(extents), data});
+	} catch (error) {
+		judgeFailedRead(subject, error, {extents, begins});
+		return;
+	}
+
+	counts.reads++;
+	counts.blocksChecked += blockCount;
+	for (const [i, part] of cut(extents, stampsOf(data)).entries()) {
+		subject.model.endRead(begins[i], extents[i].vba, part);
+	}
+}
+
+function judgeFailedRead(subject: Subject, error: unknown, {extents, begins}: {extents: readonly Extent[]; begins: readonly number[]}): void {
+	const {model} = subject;
+	const unreadable = extents.some(({vba, count}, i) => Array.from({length: count}, (_, k) => vba + k).some(block => model.mayBeUnreadable(block, begins[i])));
+	for (const begin of begins) {
+		model.dropRead(begin);
+	}
+
+	const spoiled = error instanceof SessionError && error.code === 'integrity' && subject.medium.faultCount > 0 && unreadable;
+	if (!spoiled) {
+		requireExcuse(subject, error, `a read of ${flat(extents).join('+')}`);
+	}
+}
+
+export async function flush(subject: Subject): Promise<void> {
+	const begin = subject.model.beginFlush();
+	try {
+		await subject.world.device.sync({});
+	} catch (error) {
+		requireExcuse(subject, error, 'a flush');
+		return;
+	}
+
+	subject.setup.counts.flushes++;
+	subject.model.endFlush(begin);
+}
+
+async function client(subject: Subject, random: Random, operationCount: number): Promise<void> {
+	const {flushPercent} = subject.setup.plan;
+	for (let i = 0; i < operationCount; i++) {
+		const roll = random.below(100);
+		if (roll < flushPercent) {
+			await flush(subject);
+		} else if (roll < flushPercent + 25) {
+			await readAtRandom(subject, random);
+		} else {
+			await writeAtRandom(subject, random);
+		}
+	}
+}
+
+/** As many clients as the plan says, each with this many operations, all at once. */
+export async function load(subject: Subject, operationCount: number): Promise<void> {
+	const {random, plan} = subject.setup;
+	await Promise.all(Array.from({length: plan.clientCount}, async () => client(subject, random.fork(), operationCount)));
+}

@@ -1,0 +1,103 @@
+/** What one history is made of: the container's shape, the sizes around it, and what goes on at the same time. */
+import {ContainerDimensions} from '../../components/container/dimensions-config.js';
+import type {Random} from './random.js';
+
+export type HistoryKind =
+	/** The power fails at every change of medium or anchor, one future after the other. */
+	| 'crash_points'
+	/** The same while the container is being created. */
+	| 'creation'
+	/** A long history with crashes at random points, one after the other. */
+	| 'long'
+	/** The medium and the anchor fail now and then. */
+	| 'faults'
+	/** Bits of a secured image are flipped. */
+	| 'flips';
+
+export interface Plan {
+	readonly kind: HistoryKind;
+	/** Attributes of `<create>`. */
+	readonly create: Readonly<Record<string, string>>;
+	readonly leafCount: number;
+	readonly poolLeafCount: number;
+	readonly frameCount: number;
+	readonly leaseLimit: number;
+	readonly copies: boolean;
+	/** Clients that do one thing after another, all at the same time. */
+	readonly clientCount: number;
+	/** Operations of each client between two crashes. */
+	readonly operationCount: number;
+	/** Most blocks of one request. */
+	readonly requestBlockCountMax: number;
+	/** Distinct contents; few let a block come back to an earlier one. */
+	readonly stampCount: number;
+	/** Of a hundred operations, how many flush. */
+	readonly flushPercent: number;
+}
+
+interface Bounds {
+	readonly leafCountMax: number;
+	readonly poolLeafCountMax: number;
+	readonly operationCountMax: number;
+}
+
+const bounds: Readonly<Record<HistoryKind, Bounds>> = {
+	crash_points: {leafCountMax: 48, poolLeafCountMax: 64, operationCountMax: 8},
+	creation: {leafCountMax: 64, poolLeafCountMax: 64, operationCountMax: 2},
+	long: {leafCountMax: 700, poolLeafCountMax: 1200, operationCountMax: 60},
+	faults: {leafCountMax: 200, poolLeafCountMax: 400, operationCountMax: 40},
+	flips: {leafCountMax: 40, poolLeafCountMax: 48, operationCountMax: 15},
+};
+
+/** Large enough that inner blocks are evicted all the time: more of them than the cache has frames. */
+const wideShape = {vbd_leaves: '6000', vbd_degree: '8', vbd_max_level: '5', ft_leaves: '5000', ft_degree: '8', ft_max_level: '5'};
+
+const frameCountMin = 512;
+const degrees = [2, 4, 8, 16, 32, 64];
+
+function randomTree(random: Random, leafCountMax: number): {leaves: number; degree: number; maxLevel: number} {
+	const degree = random.pick(degrees);
+	const maxLevel = random.between(1, 5);
+	const leaves = random.between(1, Math.min(leafCountMax, degree ** maxLevel));
+	return {leaves, degree, maxLevel};
+}
+
+/** Any shape that the configuration accepts; small pools often. */
+function randomShape(random: Random, {leafCountMax, poolLeafCountMax}: Bounds): Record<string, string> {
+	for (;;) {
+		const device = randomTree(random, random.chance(0.5) ? 16 : leafCountMax);
+		const pool = randomTree(random, random.chance(0.5) ? 40 : poolLeafCountMax);
+		const shape = {
+			vbd_leaves: String(device.leaves), vbd_degree: String(device.degree), vbd_max_level: String(device.maxLevel),
+			ft_leaves: String(pool.leaves), ft_degree: String(pool.degree), ft_max_level: String(pool.maxLevel),
+		};
+		if (ContainerDimensions.safeParse(shape).success) {
+			return shape;
+		}
+	}
+}
+
+function randomKind(random: Random): HistoryKind {
+	return random.pick(['crash_points', 'crash_points', 'crash_points', 'creation', 'long', 'long', 'faults', 'faults', 'flips']);
+}
+
+export function randomPlan(random: Random, kind: HistoryKind = randomKind(random)): Plan {
+	const bound = bounds[kind];
+	const wide = kind === 'long' && random.chance(0.2);
+	const create = wide ? wideShape : randomShape(random, bound);
+	const mebibyte = 2 ** 20;
+	return {
+		kind,
+		create: {...create, cipher: random.pick(['aes-256-xts', 'aes-256-cbc-essiv'])},
+		leafCount: Number(create.vbd_leaves),
+		poolLeafCount: Number(create.ft_leaves),
+		frameCount: wide ? frameCountMin : random.pick([frameCountMin, 2 * frameCountMin]),
+		leaseLimit: random.pick([2, 4, 16]) * mebibyte,
+		copies: random.chance(0.7),
+		clientCount: random.between(1, 6),
+		operationCount: random.between(2, bound.operationCountMax),
+		requestBlockCountMax: random.pick([1, 4, 20, 600]),
+		stampCount: random.pick([2, 1_000_000_000]),
+		flushPercent: random.pick([2, 10, 40]),
+	};
+}

@@ -1,0 +1,117 @@
+/**
+ * The order of everything: each message and each operation of the medium waits for its turn, and the seed decides
+ * whose turn it is. Nothing here waits for real time.
+ */
+import type {Random} from './random.js';
+
+interface Sleeper {
+	readonly wakeMs: number;
+	readonly resolve: () => void;
+}
+
+/** A long computation may pause for this many turns of the event loop without a step. */
+const patienceTurnCount = 8;
+
+/** Nothing can happen any more, but somebody still waits. */
+export class Stalled extends Error {
+	override readonly name = 'Stalled';
+}
+
+/** Lets every promise that can settle do so. */
+async function settle(): Promise<void> {
+	await new Promise(resolve => {
+		setImmediate(resolve);
+	});
+}
+
+export class Scheduler {
+	readonly #random: Random;
+	readonly #waiting: Array<() => void> = [];
+	readonly #sleepers: Sleeper[] = [];
+	#haltReason: Error | undefined;
+	#nowMs = 0;
+	#stepCount = 0;
+
+	constructor(random: Random) {
+		this.#random = random;
+	}
+
+	get nowMs(): number {
+		return this.#nowMs;
+	}
+
+	get stepCount(): number {
+		return this.#stepCount;
+	}
+
+	/** Waits until the seed says so. */
+	readonly step = async (): Promise<void> => new Promise(resolve => {
+		this.#waiting.push(resolve);
+	});
+
+	async sleep(milliseconds: number): Promise<void> {
+		return new Promise(resolve => {
+			this.#sleepers.push({wakeMs: this.#nowMs + milliseconds, resolve});
+		});
+	}
+
+	/** Nothing goes on from here; whoever runs gets the reason. */
+	halt(reason: Error): void {
+		this.#haltReason ??= reason;
+	}
+
+	/**
+	 * Takes one step after the other until `job` has ended. `eachTurn` is called between steps, when everything that
+	 * could happen without another step has happened.
+	 */
+	async run<T>(job: Promise<T>, eachTurn?: () => Promise<void>): Promise<T> {
+		let ended = false;
+		const noteEnd = (): void => {
+			ended = true;
+		};
+		job.then(noteEnd, noteEnd);
+		for (;;) {
+			await settle();
+			if (this.#haltReason) {
+				throw this.#haltReason;
+			}
+
+			if (eachTurn) {
+				await eachTurn();
+			}
+
+			if (ended) {
+				return job;
+			}
+
+			await this.#takeStep();
+		}
+	}
+
+	async #takeStep(): Promise<void> {
+		this.#stepCount++;
+		for (let turn = 0; turn < patienceTurnCount && this.#waiting.length === 0; turn++) {
+			await settle();
+		}
+
+		if (this.#waiting.length > 0) {
+			const index = this.#random.below(this.#waiting.length);
+			const [resolve] = this.#waiting.splice(index, 1);
+			resolve();
+			return;
+		}
+
+		this.#wakeNext();
+	}
+
+	#wakeNext(): void {
+		this.#sleepers.sort((a, b) => a.wakeMs - b.wakeMs);
+		const sleeper = this.#sleepers.shift();
+		if (!sleeper) {
+			throw new Stalled('a request hangs: nothing is under way that could answer it');
+		}
+
+		this.#nowMs = Math.max(this.#nowMs, sleeper.wakeMs);
+		sleeper.resolve();
+	}
+}

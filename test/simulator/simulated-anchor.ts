@@ -1,0 +1,76 @@
+/** A trust anchor whose `secure` has either happened or not when the power fails in the middle of it. */
+import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
+import type {Secured} from '../../components/container/open-superblock.js';
+import type {trustAnchor} from '../../components/sessions/trust-anchor.js';
+import {sealEnvelope, type EnvelopeSealer} from './envelope.js';
+import type {Random} from './random.js';
+
+interface AnchorState {
+	readonly initialized: boolean;
+	readonly secured: Secured | null;
+}
+
+const blankState: AnchorState = {initialized: false, secured: null};
+
+export class SimulatedAnchor {
+	changeCount = 0;
+	/** Probability that `secure` fails; whether it was remembered stays open. */
+	faultRate = 0;
+	/** Called before a record may be remembered. */
+	onSecuring: (secured: Secured) => void = () => undefined;
+	onSecured: (secured: Secured) => void = () => undefined;
+	readonly #random: Random;
+	#state: AnchorState;
+	#pending: Secured | undefined;
+
+	constructor(random: Random, state: AnchorState = blankState) {
+		this.#random = random;
+		this.#state = state;
+	}
+
+	get secured(): Secured | null {
+		return this.#state.secured;
+	}
+
+	/** The anchor as it is after the power failed or the process was killed. */
+	afterCrash(random: Random): SimulatedAnchor {
+		const secured = this.#pending && random.chance(0.5) ? this.#pending : this.#state.secured;
+		return new SimulatedAnchor(random, {...this.#state, secured});
+	}
+
+	handlers(step: () => Promise<void>, seal: EnvelopeSealer = sealEnvelope): Handlers<typeof trustAnchor> {
+		return {
+			status: () => this.#state,
+			initialize: () => {
+				this.#state = {...this.#state, initialized: true};
+				this.changeCount++;
+				return {};
+			},
+			create_key: () => ({wrapped: this.#random.bytes(32)}),
+			share_key: ({wrapped, recipient}) => ({envelope: seal(wrapped, recipient)}),
+			secure: async record => {
+				await this.#secure(record, step);
+				return {};
+			},
+		};
+	}
+
+	async #secure(record: Secured, step: () => Promise<void>): Promise<void> {
+		const secured = {...record, hash: Uint8Array.from(record.hash)};
+		this.onSecuring(secured);
+		this.#pending = secured;
+		this.changeCount++;
+		await step();
+		this.#pending = undefined;
+		this.changeCount++;
+		const fails = this.#random.chance(this.faultRate);
+		if (!fails || this.#random.chance(0.5)) {
+			this.#state = {...this.#state, secured};
+			this.onSecured(secured);
+		}
+
+		if (fails) {
+			throw new SessionError('storage_failed', 'simulated error of the anchor\'s storage');
+		}
+	}
+}

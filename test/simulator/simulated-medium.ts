@@ -1,0 +1,254 @@
+/**
+ * A medium as unkind as a real one may be. Writes are visible at once but durable only after a sync; at a crash each
+ * unsynced block is lost, kept or torn on its own. A block that is being written reads as old, new or torn.
+ */
+import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
+import {block, blockSize} from '../../components/sessions/block.js';
+import type {Random} from './random.js';
+import {SimulationFailure} from './simulation-failure.js';
+
+const sectorSize = 512;
+const zeroBlock = Buffer.alloc(blockSize);
+
+/** A block write that is not durable. */
+interface UnsyncedWrite {
+	readonly content: Buffer;
+	/** False while the request has not been answered. */
+	complete: boolean;
+	/** A failed sync has dropped it: no later sync makes it durable. */
+	readonly doomed: boolean;
+}
+
+/** Probabilities that a request fails. */
+export interface MediumFaults {
+	readonly read: number;
+	readonly write: number;
+	readonly noSpace: number;
+	readonly sync: number;
+}
+
+export const noFaults: MediumFaults = {read: 0, write: 0, noSpace: 0, sync: 0};
+
+export class SimulatedMedium {
+	blockCount: number;
+	faults = noFaults;
+	/** Counts everything that changes what a crash would leave. */
+	changeCount = 0;
+	faultCount = 0;
+	/** Blocks that must not be written now: a secured state refers to them. */
+	isProtected: (address: number) => boolean = () => false;
+	readonly #random: Random;
+	readonly #durable: Map<number, Buffer>;
+	readonly #unsynced: Map<number, readonly UnsyncedWrite[]>;
+
+	constructor(random: Random, blockCount: number, content: {durable?: ReadonlyMap<number, Buffer>; unsynced?: ReadonlyMap<number, readonly UnsyncedWrite[]>} = {}) {
+		this.#random = random;
+		this.blockCount = blockCount;
+		this.#durable = new Map(content.durable);
+		this.#unsynced = new Map(content.unsynced);
+	}
+
+	/** The block as a reader without any write under way sees it. Never change it. */
+	content(address: number): Buffer {
+		return this.#unsynced.get(address)?.at(-1)?.content ?? this.#durable.get(address) ?? zeroBlock;
+	}
+
+	/** Damages or replaces a block durably. */
+	replace(address: number, content: Buffer): void {
+		this.#unsynced.delete(address);
+		this.#durable.set(address, content);
+	}
+
+	/** The medium as it is after a loss of power. */
+	afterPowerLoss(random: Random): SimulatedMedium {
+		const survivor = new SimulatedMedium(random, this.blockCount, {durable: this.#durable});
+		const mood = random.pick(['any', 'any', 'any', 'lost', 'kept']);
+		for (const [address, writes] of this.#unsynced) {
+			let content = this.#durable.get(address) ?? zeroBlock;
+			for (const write of writes) {
+				const fate = write.doomed ? 'lost' : mood === 'any' ? random.pick(['lost', 'kept', 'torn']) : mood;
+				content = fate === 'kept' ? write.content : fate === 'torn' ? torn(content, write.content, random) : content;
+			}
+
+			survivor.#durable.set(address, content);
+		}
+
+		return survivor;
+	}
+
+	/** The medium as it is after the process was killed: what was written stays visible, requests under way end anyhow. */
+	afterKill(random: Random): SimulatedMedium {
+		const unsynced = new Map<number, UnsyncedWrite[]>();
+		for (const [address, writes] of this.#unsynced) {
+			let before = this.#durable.get(address) ?? zeroBlock;
+			unsynced.set(address, writes.map(write => {
+				const content = write.complete ? write.content : settled(before, write.content, random);
+				before = content;
+				return {...write, complete: true, content};
+			}));
+		}
+
+		return new SimulatedMedium(random, this.blockCount, {durable: this.#durable, unsynced});
+	}
+
+	/** An independent copy in which everything is durable. */
+	copy(random: Random): SimulatedMedium {
+		const durable = new Map(this.#durable);
+		for (const address of this.#unsynced.keys()) {
+			durable.set(address, this.content(address));
+		}
+
+		return new SimulatedMedium(random, this.blockCount, {durable});
+	}
+
+	handlers(step: () => Promise<void>): Handlers<typeof block> {
+		return {
+			geometry: () => ({blockCount: this.blockCount, writable: true, growable: true}),
+			read: async ({extents, data}) => {
+				this.#failAtRandom('read', 'device_failed');
+				this.#each(extents, data, (address, part) => {
+					part.set(this.#glimpse(address));
+				});
+				await step();
+				return {};
+			},
+			write: async ({extents, data}) => {
+				await this.#write(extents, data, step);
+				return {};
+			},
+			sync: async () => {
+				await this.#sync(step);
+				return {};
+			},
+			grow: ({blockCount}) => {
+				this.blockCount = Math.max(this.blockCount, blockCount);
+				return {};
+			},
+		};
+	}
+
+	async #write(extents: readonly number[], data: Uint8Array, step: () => Promise<void>): Promise<void> {
+		this.#failAtRandom('noSpace', 'no_space');
+		const writes: Array<{readonly address: number; readonly write: UnsyncedWrite}> = [];
+		this.#each(extents, data, (address, part) => {
+			if (this.isProtected(address)) {
+				throw new SimulationFailure(`PBA ${address} is overwritten although a secured state refers to it`);
+			}
+
+			const before = this.#unsynced.get(address) ?? [];
+			if (before.some(({complete}) => !complete)) {
+				throw new SimulationFailure(`PBA ${address} is written twice at the same time`);
+			}
+
+			const write = {content: Buffer.from(part), complete: false, doomed: false};
+			this.#unsynced.set(address, [...before, write]);
+			writes.push({address, write});
+		});
+		this.changeCount++;
+		await step();
+		this.changeCount++;
+		const fails = this.#random.chance(this.faults.write);
+		for (const {address, write} of writes) {
+			write.complete = true;
+			if (fails) {
+				this.#spoil(address, write);
+			}
+		}
+
+		if (fails) {
+			this.faultCount++;
+			throw new SessionError('device_failed', 'simulated write error');
+		}
+	}
+
+	/** A failed write leaves each of its blocks old, new or torn. */
+	#spoil(address: number, write: UnsyncedWrite): void {
+		const writes = this.#unsynced.get(address) ?? [];
+		const others = writes.filter(other => other !== write);
+		const before = others.at(-1)?.content ?? this.#durable.get(address) ?? zeroBlock;
+		this.#unsynced.set(address, [...others, {...write, content: settled(before, write.content, this.#random)}]);
+	}
+
+	async #sync(step: () => Promise<void>): Promise<void> {
+		const covered = new Set([...this.#unsynced.values()].flat().filter(({complete, doomed}) => complete && !doomed));
+		await step();
+		this.changeCount++;
+		const fails = this.#random.chance(this.faults.sync);
+		for (const [address, writes] of this.#unsynced) {
+			let left: UnsyncedWrite[] = [];
+			for (const write of writes) {
+				if (!covered.has(write)) {
+					left.push(write);
+				} else if (fails && this.#random.chance(0.5)) {
+					left.push({...write, doomed: true});
+				} else {
+					this.#durable.set(address, write.content);
+					left = [];
+				}
+			}
+
+			if (left.length > 0) {
+				this.#unsynced.set(address, left);
+			} else {
+				this.#unsynced.delete(address);
+			}
+		}
+
+		if (fails) {
+			this.faultCount++;
+			throw new SessionError('device_failed', 'simulated sync error');
+		}
+	}
+
+	/** What a read sees of a block that may be under way. */
+	#glimpse(address: number): Buffer {
+		const writes = this.#unsynced.get(address);
+		const last = writes?.at(-1);
+		if (!last || last.complete) {
+			return this.content(address);
+		}
+
+		return settled(writes?.at(-2)?.content ?? this.#durable.get(address) ?? zeroBlock, last.content, this.#random);
+	}
+
+	#failAtRandom(kind: 'read' | 'noSpace', code: 'device_failed' | 'no_space'): void {
+		if (this.#random.chance(this.faults[kind])) {
+			this.faultCount++;
+			throw new SessionError(code, `simulated ${kind} error`);
+		}
+	}
+
+	#each(extents: readonly number[], data: Uint8Array, visit: (address: number, part: Uint8Array) => void): void {
+		let offset = 0;
+		for (let i = 0; i < extents.length; i += 2) {
+			for (let address = extents[i]; address < extents[i] + extents[i + 1]; address++) {
+				if (!(address >= 0 && address < this.blockCount)) {
+					throw new SimulationFailure(`PBA ${address} is accessed on a medium of ${this.blockCount} blocks`);
+				}
+
+				visit(address, data.subarray(offset, offset + blockSize));
+				offset += blockSize;
+			}
+		}
+
+		if (offset !== data.length) {
+			throw new SimulationFailure(`${extents.join('+')} and ${data.length} bytes do not fit each other`);
+		}
+	}
+}
+
+function torn(before: Buffer, after: Buffer, random: Random): Buffer {
+	const mixed = Buffer.from(before);
+	for (let offset = 0; offset < blockSize; offset += sectorSize) {
+		if (random.chance(0.5)) {
+			after.copy(mixed, offset, offset, offset + sectorSize);
+		}
+	}
+
+	return mixed;
+}
+
+function settled(before: Buffer, after: Buffer, random: Random): Buffer {
+	const fate = random.pick(['old', 'new', 'torn']);
+	return fate === 'old' ? before : fate === 'new' ? after : torn(before, after, random);
+}

@@ -1,0 +1,237 @@
+/** The device under test with all that outlives a crash of it: medium, trust anchor, and the model of what it holds. */
+import {blockSize} from '../../components/sessions/block.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+import {stampsOf, type Stamp} from './content.js';
+import type {Counts} from './counts.js';
+import type {CryptoKind} from './crypto-kind.js';
+import {Model} from './model.js';
+import {inspect} from './oracle.js';
+import type {Plan} from './plan.js';
+import type {Random} from './random.js';
+import {SimulatedAnchor} from './simulated-anchor.js';
+import {SimulatedMedium, noFaults, type MediumFaults} from './simulated-medium.js';
+import {SimulationFailure} from './simulation-failure.js';
+import {World} from './world.js';
+
+export interface SubjectSetup {
+	readonly plan: Plan;
+	readonly random: Random;
+	readonly counts: Counts;
+	readonly crypto: CryptoKind;
+}
+
+/** An image as it was when a generation had just been secured. */
+export interface SecuredImage {
+	readonly generation: number;
+	readonly medium: SimulatedMedium;
+}
+
+interface Remains {
+	readonly medium: SimulatedMedium;
+	readonly anchor: SimulatedAnchor;
+	readonly model: Model;
+}
+
+export class Subject {
+	readonly setup: SubjectSetup;
+	readonly model: Model;
+	readonly anchor: SimulatedAnchor;
+	readonly medium: SimulatedMedium;
+	/** True while requests may fail since the medium does. */
+	isFaulty = false;
+	/** True where the image was damaged on purpose, so that it need not be in order. */
+	isDamaged = false;
+	/** Filled where somebody asks for it. */
+	securedImages: SecuredImage[] | undefined;
+	/** Called after each change of medium or anchor. */
+	onChange: (() => Promise<void>) | undefined;
+	#world: World | undefined;
+	#seenChangeCount = 0;
+	#protected: ReadonlySet<number> = new Set();
+	#protectedSoon: ReadonlySet<number> = new Set();
+
+	constructor(setup: SubjectSetup, remains?: Remains) {
+		this.setup = setup;
+		this.medium = remains?.medium ?? new SimulatedMedium(setup.random.fork(), 0);
+		this.anchor = remains?.anchor ?? new SimulatedAnchor(setup.random.fork());
+		this.model = remains?.model ?? new Model(setup.plan.leafCount);
+		this.medium.isProtected = address => this.#protected.has(address) || this.#protectedSoon.has(address);
+		this.anchor.onSecuring = ({hash, creating}) => {
+			if (!creating) {
+				this.#protectedSoon = this.#inspect(hash);
+			}
+		};
+		this.anchor.onSecured = ({hash, creating, generation}) => {
+			this.setup.counts.securings++;
+			if (!creating) {
+				this.#protected = this.#inspect(hash);
+				this.securedImages?.push({generation: generation ?? 0, medium: this.medium.copy(setup.random.fork())});
+			}
+		};
+	}
+
+	get world(): World {
+		if (!this.#world) {
+			throw new Error('the device has not been opened');
+		}
+
+		return this.#world;
+	}
+
+	/** @throws StartError where the device refuses to open */
+	async open(): Promise<void> {
+		const {plan, random, crypto} = this.setup;
+		const secured = this.anchor.secured;
+		if (secured && !secured.creating) {
+			this.#protected = this.#inspect(secured.hash);
+		}
+
+		this.#world = await World.open({
+			medium: this.medium,
+			anchor: this.anchor,
+			random: random.fork(),
+			crypto,
+			frameCount: plan.frameCount,
+			leaseLimit: plan.leaseLimit,
+			create: plan.create,
+			copies: plan.copies,
+			eachTurn: async () => this.#afterTurn(),
+		});
+	}
+
+	async run<T>(job: Promise<T>): Promise<T> {
+		return this.world.run(job);
+	}
+
+	/** What a loss of power would leave now. */
+	afterPowerLoss(): Subject {
+		const random = this.setup.random.fork();
+		const model = this.model.copy();
+		model.crash(this.medium.faultCount > 0);
+		return new Subject({...this.setup, random}, {medium: this.medium.afterPowerLoss(random.fork()), anchor: this.anchor.afterCrash(random.fork()), model});
+	}
+
+	/** What the end of the process would leave now. */
+	afterKill(): Subject {
+		const random = this.setup.random.fork();
+		const model = this.model.copy();
+		model.crash(this.medium.faultCount > 0);
+		return new Subject({...this.setup, random}, {medium: this.medium.afterKill(random.fork()), anchor: this.anchor.afterCrash(random.fork()), model});
+	}
+
+	/** The same anchor and model with another medium. */
+	withMedium(medium: SimulatedMedium): Subject {
+		const random = this.setup.random.fork();
+		return new Subject({...this.setup, random}, {medium, anchor: this.anchor.afterCrash(random.fork()), model: this.model.copy()});
+	}
+
+	/** From now on medium and anchor fail now and then, and so may requests. */
+	startFaults(faults: MediumFaults, anchorFaultRate: number): void {
+		this.isFaulty = true;
+		this.medium.faults = faults;
+		this.anchor.faultRate = anchorFaultRate;
+	}
+
+	/** From now on medium and anchor work, and so must the device. */
+	stopFaults(): void {
+		this.isFaulty = false;
+		this.medium.faults = noFaults;
+		this.anchor.faultRate = 0;
+	}
+
+	/** Closes the device in good order, opens it once more and checks that nothing is missing. */
+	async verifyAfterClose(): Promise<void> {
+		this.onChange = undefined;
+		const begin = this.model.beginFlush();
+		await this.world.close();
+		this.model.endFlush(begin);
+		const remains = this.afterPowerLoss();
+		await remains.open();
+		await remains.verify();
+		remains.abandon();
+	}
+
+	abandon(): void {
+		if (this.#world) {
+			this.setup.counts.steps += this.#world.scheduler.stepCount;
+			this.setup.counts.faults += this.medium.faultCount;
+			this.#world.abandon();
+		}
+	}
+
+	/** After a crash: everything must be there, from one moment, and the container must be in order. */
+	async verify(): Promise<void> {
+		const stamps = await this.run(this.#readAll());
+		this.model.recover(stamps);
+		this.setup.counts.blocksChecked += stamps.length;
+		const {secured} = this.anchor;
+		if (secured) {
+			this.#protected = this.#inspect(secured.hash);
+		}
+	}
+
+	async #readAll(): Promise<Array<Stamp | undefined>> {
+		const {blockCount} = await this.world.device.geometry({});
+		if (blockCount !== this.model.blockCount) {
+			throw new SimulationFailure(`the device has ${blockCount} blocks instead of ${this.model.blockCount}`);
+		}
+
+		const whole = await this.#readBlocks(0, blockCount);
+		if (whole) {
+			return whole;
+		}
+
+		const stamps: Array<Stamp | undefined> = [];
+		for (let vba = 0; vba < blockCount; vba++) {
+			stamps.push((await this.#readBlocks(vba, 1))?.[0]);
+		}
+
+		return stamps;
+	}
+
+	/** Undefined where a block cannot be read. */
+	async #readBlocks(vba: number, count: number): Promise<Stamp[] | undefined> {
+		const data = Buffer.alloc(count * blockSize, 0xee);
+		try {
+			await this.world.device.read({extents: [vba, count], data});
+			return stampsOf(data);
+		} catch (error) {
+			if (error instanceof SessionError && error.code === 'integrity') {
+				return undefined;
+			}
+
+			throw error;
+		}
+	}
+
+	/** Checks the state behind a superblock and returns the blocks that it refers to. */
+	#inspect(hash: Uint8Array): ReadonlySet<number> {
+		if (this.isDamaged) {
+			return new Set();
+		}
+
+		const verdict = inspect(this.medium, hash);
+		if (!verdict) {
+			throw new SimulationFailure('the superblock that the trust anchor knows is not on the medium');
+		}
+
+		if (verdict.problems.length > 0) {
+			throw new SimulationFailure(`generation ${verdict.generation}: ${verdict.problems.slice(0, 4).join('; ')}`);
+		}
+
+		const bad = verdict.badData.find(vba => !this.model.mayBeUnreadable(vba, this.model.flushed));
+		if (bad !== undefined) {
+			throw new SimulationFailure(`generation ${verdict.generation}: the data of VBA ${bad} does not match its label`);
+		}
+
+		return verdict.referenced;
+	}
+
+	async #afterTurn(): Promise<void> {
+		const changeCount = this.medium.changeCount + this.anchor.changeCount;
+		if (changeCount !== this.#seenChangeCount) {
+			this.#seenChangeCount = changeCount;
+			await this.onChange?.();
+		}
+	}
+}
