@@ -1,6 +1,6 @@
 /** SIGINT and SIGTERM: the first asks for an ordered end, a second one does not wait for it. */
 import {exitCode} from './exit-code.js';
-import {complain} from './output.js';
+import {complain, print} from './output.js';
 
 const signals = ['SIGINT', 'SIGTERM'] as const;
 
@@ -14,7 +14,7 @@ export function onStopSignal(stop: () => void): () => void {
 		}
 
 		asked = true;
-		complain(`[runtime] ${signal}: stopping`);
+		print(`[runtime] ${signal}: stopping`);
 		stop();
 	};
 
