@@ -59,8 +59,8 @@ export async function checkContainer({superblock, medium, env}: CheckArguments):
 		lastGeneration: superblock.lastSecuredGeneration,
 	};
 	const snapshotWalk = new TreeWalk(trees, {parts, leavesBefore: 0});
-	const freeWalk = new TreeWalk([freeTree], {parts, leavesBefore: deviceLeafCount, claimEntry: (entry, what) => ownership.claimPoolEntry(entry, what)});
-	const metaWalk = new TreeWalk([metaTree], {parts, leavesBefore: deviceLeafCount + freeTree.leafCount, claimEntry: ({address}, what) => ownership.claim(address, what)});
+	const freeWalk = new TreeWalk([freeTree], {parts, leavesBefore: deviceLeafCount, claimEntry: (entry, place) => ownership.claimPoolEntry(entry, place)});
+	const metaWalk = new TreeWalk([metaTree], {parts, leavesBefore: deviceLeafCount + freeTree.leafCount, claimEntry: ({address}, place) => ownership.claim(address, place)});
 	const walks = [snapshotWalk, freeWalk, metaWalk];
 	try {
 		// Pool entries are judged by what older snapshots need, so the snapshots come first.

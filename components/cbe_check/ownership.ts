@@ -11,6 +11,9 @@ import type {Findings} from './findings.js';
 import {isAllocatable} from './pool-rule.js';
 import {PbaSet, type PbaRange} from './pba-set.js';
 
+/** Names the place that refers to a block; asked only where there is something to report. */
+export type Place = () => string;
+
 export class Ownership {
 	readonly #superblock: Superblock;
 	readonly #findings: Findings;
@@ -35,17 +38,17 @@ export class Ownership {
 		return address >= superblockSlotCount && address < this.#superblock.pbaCount;
 	}
 
-	/** The newest state owns the block. `what` says where it is referred to. */
-	claim(address: Pba, what: string): void {
+	/** The newest state owns the block. */
+	claim(address: Pba, place: Place): void {
 		if (!this.#owned.add(address)) {
-			this.#findings.add(`${what}: PBA ${address} is in use at another place too`);
+			this.#findings.add(`${place()}: PBA ${address} is in use at another place too`);
 		}
 	}
 
 	/** An older snapshot needs the block, the current state does not. */
-	hold(address: Pba, what: string): void {
+	hold(address: Pba, place: Place): void {
 		if (!this.#held.add(address)) {
-			this.#findings.add(`${what}: PBA ${address} is in use at another place of an older snapshot too`);
+			this.#findings.add(`${place()}: PBA ${address} is in use at another place of an older snapshot too`);
 			return;
 		}
 
@@ -53,12 +56,12 @@ export class Ownership {
 	}
 
 	/** An entry of the free tree owns its block and, where older snapshots need it, has to keep it. */
-	claimPoolEntry(entry: PoolEntry, what: string): void {
-		this.claim(entry.address, what);
+	claimPoolEntry(entry: PoolEntry, place: Place): void {
+		this.claim(entry.address, place);
 		if (this.#held.has(entry.address)) {
 			this.#held.delete(entry.address);
 			if (isAllocatable(entry, this.#superblock)) {
-				this.#findings.add(`${what}: PBA ${entry.address} is needed by an older snapshot but could be handed out`);
+				this.#findings.add(`${place()}: PBA ${entry.address} is needed by an older snapshot but could be handed out`);
 			}
 		}
 	}

@@ -14,7 +14,7 @@ import {pieceBlockCount, type BlockVerifier} from './block-verifier.js';
 import type {BoundedJobs} from './bounded-jobs.js';
 import type {Findings} from './findings.js';
 import {childPresence, type1Fault, type2Fault} from './node-check.js';
-import type {Ownership} from './ownership.js';
+import type {Ownership, Place} from './ownership.js';
 import type {Progress} from './progress.js';
 import {referenceText, type CheckedTree, type Reference} from './reference.js';
 
@@ -30,6 +30,9 @@ export interface WalkParts {
 	readonly progress: Progress;
 	readonly lastGeneration: number;
 }
+
+/** Takes an entry of a pool, whose block is not read. */
+export type ClaimEntry = (entry: PoolEntry, place: Place) => void;
 
 export interface WalkCounts {
 	inner: number;
@@ -53,14 +56,14 @@ export class TreeWalk {
 	readonly #trees: readonly RootedTree[];
 	readonly #parts: WalkParts;
 	readonly #leavesBefore: number;
-	readonly #claimEntry: ((entry: PoolEntry, what: string) => void) | undefined;
+	readonly #claimEntry: ClaimEntry | undefined;
 
 	/**
 	 * @param trees the newest one first; older ones are never higher than newer ones
 	 * @param leavesBefore leaves of the trees walked before, for the progress
 	 * @param claimEntry for pool trees: called with each entry, whose block is not read
 	 */
-	constructor(trees: readonly RootedTree[], {parts, leavesBefore, claimEntry}: {parts: WalkParts; leavesBefore: number; claimEntry?: (entry: PoolEntry, what: string) => void}) {
+	constructor(trees: readonly RootedTree[], {parts, leavesBefore, claimEntry}: {parts: WalkParts; leavesBefore: number; claimEntry?: ClaimEntry}) {
 		this.#trees = trees;
 		this.#parts = parts;
 		this.#leavesBefore = leavesBefore;
@@ -150,7 +153,7 @@ export class TreeWalk {
 		}
 	}
 
-	#visitEntries({references, nodes, good}: Batch, claimEntry: (entry: PoolEntry, what: string) => void): void {
+	#visitEntries({references, nodes, good}: Batch, claimEntry: ClaimEntry): void {
 		for (const [frame, reference] of references.entries()) {
 			for (let index = 0; good[frame] && index < reference.tree.degree; index++) {
 				this.#visitEntry({reference, nodes, frame, index}, claimEntry);
@@ -162,10 +165,10 @@ export class TreeWalk {
 
 	#visitEntry(
 		{reference, nodes, frame, index}: {reference: Reference; nodes: NodeBlocks; frame: number; index: NodeIndex},
-		claimEntry: (entry: PoolEntry, what: string) => void,
+		claimEntry: ClaimEntry,
 	): void {
 		const {tree} = reference;
-		const what = `${tree.name}, entry ${(reference.position * tree.degree) + index}`;
+		const place = () => `${tree.name}, entry ${(reference.position * tree.degree) + index}`;
 		if (!this.#isPresent(reference, index, nodes.isUnset(frame, index))) {
 			return;
 		}
@@ -173,16 +176,16 @@ export class TreeWalk {
 		const entry = nodes.poolEntry(frame, index);
 		const fault = type2Fault(nodes, frame, index);
 		if (fault !== undefined) {
-			this.#parts.findings.add(`${what}: ${fault}`);
+			this.#parts.findings.add(`${place()}: ${fault}`);
 		}
 
 		if (!this.#parts.ownership.isInRange(entry.address)) {
-			this.#gap(`${what}: PBA ${entry.address} lies outside of the container`);
+			this.#gap(`${place()}: PBA ${entry.address} lies outside of the container`);
 			return;
 		}
 
 		this.counts.unread++;
-		claimEntry(entry, what);
+		claimEntry(entry, place);
 	}
 
 	/** Child `index` of the block in `frame`, undefined where there is none. */
@@ -242,10 +245,10 @@ export class TreeWalk {
 	#own(reference: Reference): void {
 		const {ownership} = this.#parts;
 		if (reference.tree.current) {
-			ownership.claim(reference.address, referenceText(reference));
+			ownership.claim(reference.address, () => referenceText(reference));
 		} else if (reference.level > 0 || reference.generation > 0) {
 			// What was never written when the snapshot was taken holds nothing of it.
-			ownership.hold(reference.address, referenceText(reference));
+			ownership.hold(reference.address, () => referenceText(reference));
 		}
 	}
 
