@@ -14,6 +14,8 @@ import {ContainerError, anchoredSlot, readSlot, type SuperblockSearch} from './o
 import {containerIdLength, encodeUnusedSlot} from './superblock.js';
 
 const firstKeyId = 1;
+/** The smallest part of a block that a medium writes whole. */
+const sectorSize = 512;
 const progressIntervalMs = 2000;
 
 export interface Creation extends ContainerSessions {
@@ -30,6 +32,19 @@ function isPrepared(block: Uint8Array): boolean {
 	return encodeUnusedSlot().equals(block);
 }
 
+/** True where each sector of the slot is zero or prepared: a loss of power may tear a slot that was being prepared. */
+function isZeroOrBeingPrepared(block: Uint8Array): boolean {
+	const prepared = encodeUnusedSlot();
+	for (let offset = 0; offset < blockSize; offset += sectorSize) {
+		const sector = block.subarray(offset, offset + sectorSize);
+		if (!isZero(sector) && !prepared.subarray(offset, offset + sectorSize).equals(sector)) {
+			return false;
+		}
+	}
+
+	return true;
+}
+
 /** Why no container may be created here, undefined where nothing can be lost. */
 export function creationObstacle({slots, secured}: Pick<SuperblockSearch, 'slots' | 'secured'>): string | undefined {
 	if (secured && !secured.creating) {
@@ -41,7 +56,7 @@ export function creationObstacle({slots, secured}: Pick<SuperblockSearch, 'slots
 	}
 
 	const [first, ...others] = slots;
-	const occupied = others.findIndex(slot => !isZero(slot) && !isPrepared(slot));
+	const occupied = others.findIndex(slot => !isZeroOrBeingPrepared(slot));
 	if (occupied !== -1) {
 		return `block ${occupied + 1} of the image is not empty; nothing was overwritten: use an empty image`;
 	}
