@@ -84,6 +84,11 @@ export class LeafFinder {
 			}
 		}
 
+		if (indexes.length > 0) {
+			// What is found is taken, and its entry then holds a block that is freed in this generation.
+			wake = Math.min(wake, horizon.currentGeneration);
+		}
+
 		if (indexes.length < count) {
 			this.#wakeVersion[block] = horizon.snapshotVersion;
 			this.#wakeGeneration[block] = wake;
