@@ -18,11 +18,14 @@ export function configData(element: XmlElement | undefined): Record<string, unkn
 	return Object.fromEntries([...attributes, ...lists]);
 }
 
+/** Characters of a bad value that a message repeats. */
+const shownLengthMax = 64;
+
 interface Place {
 	/** The innermost element on the way. */
 	readonly element: XmlElement;
 	readonly position: SourcePosition;
-	/** `attribute "size" of <config>`, `<unix>` and the like. */
+	/** `attribute size="1" of <config>`, `<unix>` and the like. */
 	readonly label: string;
 	/** False where the way leads to something that is not there. */
 	readonly present: boolean;
@@ -41,7 +44,8 @@ function placeOf(root: XmlElement, path: ReadonlyArray<PropertyKey>): Place {
 			place = {element: inner, position: inner.position, label: `<${key}>`, present: true};
 		} else {
 			const position = attribute?.position ?? element.position;
-			return {element, position, label: `attribute "${key}" of <${element.name}>`, present: attribute !== undefined};
+			const shown = attribute ? `${key}="${attribute.value.slice(0, shownLengthMax)}"` : `"${key}"`;
+			return {element, position, label: `attribute ${shown} of <${element.name}>`, present: attribute !== undefined};
 		}
 	}
 
@@ -105,6 +109,12 @@ function remedyOf(issue: z.core.$ZodIssue): string {
 	return issue.message.replace(/^Invalid input: e/, 'e');
 }
 
+function reportMissing(place: Place, issue: z.core.$ZodIssue, shape: Record<string, unknown>, binary: string, problems: Problems): void {
+	const key = String(issue.path.at(-1));
+	const [label, word] = isElement(shape[key]) ? [`element <${key}>`, `<${key} …/>`] : [place.label, `${key}="…"`];
+	problems.report(place.position, `${label} of "${binary}" is missing`, issue.code === 'invalid_type' ? `write ${word}` : remedyOf(issue));
+}
+
 function reportIssue(root: XmlElement, schema: z.ZodType, issue: z.core.$ZodIssue, binary: string, problems: Problems): void {
 	const place = placeOf(root, issue.path);
 	if (issue.code === 'unrecognized_keys') {
@@ -115,15 +125,11 @@ function reportIssue(root: XmlElement, schema: z.ZodType, issue: z.core.$ZodIssu
 		return;
 	}
 
-	const value = place.element.attributes.get(String(issue.path.at(-1)))?.value;
-	if (issue.path.length > 0 && !place.present) {
-		const shape = shapeAt(schema, issue.path.slice(0, -1));
-		const key = String(issue.path.at(-1));
-		const label = isElement(shape[key]) ? `element <${key}>` : place.label;
-		problems.report(place.position, `${label} of "${binary}" is missing`, remedyOf(issue));
+	// A custom complaint may be about a value that a default gave.
+	if (issue.path.length > 0 && !place.present && issue.code !== 'custom') {
+		reportMissing(place, issue, shapeAt(schema, issue.path.slice(0, -1)), binary, problems);
 	} else {
-		const shown = value === undefined ? '' : `="${value.slice(0, 64)}"`;
-		problems.report(place.position, `bad value of ${place.label}${shown} of "${binary}"`, remedyOf(issue));
+		problems.report(place.position, `bad value of ${place.label} of "${binary}"`, remedyOf(issue));
 	}
 }
 

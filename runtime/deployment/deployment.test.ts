@@ -20,7 +20,7 @@ const ends = () => {
 const nothing = z.strictObject({});
 
 const components: Record<string, () => Component> = {
-	disk: () => defineComponent({provides: {store}, config: z.strictObject({path: z.string().default('x'), size: z.coerce.number().int().positive().optional(), mode: z.enum(['fast', 'safe']).optional()}), start: ends}),
+	disk: () => defineComponent({provides: {store}, config: z.strictObject({path: z.string().default('x'), size: z.coerce.number().int().positive().optional(), count: z.string().default('7').superRefine((value, context) => value === '7' ? undefined : context.addIssue({code: 'custom', message: 'seven is required'})), mode: z.enum(['fast', 'safe']).optional()}), start: ends}),
 	filter: () => defineComponent({provides: {store}, requires: {backend: store}, config: nothing, start: ends}),
 	front: () => defineComponent({
 		requires: {device: store, guard: optional(lock)},
@@ -246,13 +246,16 @@ const mistakes: ReadonlyArray<readonly [string, string, readonly string[]]> = [
 		'3:17: error: child "c" is a tool and cannot share a thread; remove the attribute "colocate"',
 	]],
 	['an unknown attribute of a configuration', around(diskStart.replace('</start>', '\n<config pat="x"/></start>')), [
-		'3:9: error: unknown attribute "pat" of <config> of "disk"; did you mean "path"? it takes path, size, mode',
+		'3:9: error: unknown attribute "pat" of <config> of "disk"; did you mean "path"? it takes path, size, count, mode',
 	]],
 	['a bad value of a configuration', around(diskStart.replace('</start>', '\n<config size="big"/></start>')), [
-		'3:9: error: bad value of attribute "size" of <config>="big" of "disk"; expected number, received NaN',
+		'3:9: error: bad value of attribute size="big" of <config> of "disk"; expected number, received NaN',
+	]],
+	['a value that the component itself refuses', around(diskStart.replace('</start>', '\n<config count="8"/></start>')), [
+		'3:9: error: bad value of attribute count="8" of <config> of "disk"; seven is required',
 	]],
 	['a bad choice in a configuration', around(diskStart.replace('</start>', '\n<config mode="quick"/></start>')), [
-		'3:9: error: bad value of attribute "mode" of <config>="quick" of "disk"; one of "fast", "safe" is required',
+		'3:9: error: bad value of attribute mode="quick" of <config> of "disk"; one of "fast", "safe" is required',
 	]],
 	['an unknown element of a configuration', around(diskStart, frontStart(`${toDisk}\n<config><unx/></config>`)), [
 		'4:9: error: unknown element <unx> of <config> of "front"; did you mean "unix"? it takes <unix>, name',
@@ -261,14 +264,14 @@ const mistakes: ReadonlyArray<readonly [string, string, readonly string[]]> = [
 		'4:15: error: unknown attribute "pat" of <unix> of "front"; did you mean "path"? it takes path',
 	]],
 	['an attribute missing deep in a configuration', around(diskStart, frontStart(`${toDisk}\n<config><unix/></config>`)), [
-		'4:9: error: attribute "path" of <unix> of "front" is missing; expected string, received undefined',
+		'4:9: error: attribute "path" of <unix> of "front" is missing; write path="…"',
 	]],
 	['an attribute where an element belongs', around(diskStart, frontStart(`${toDisk}\n<config unix="x"/>`)), [
-		'4:9: error: bad value of attribute "unix" of <config>="x" of "front"; expected array, received string',
+		'4:9: error: bad value of attribute unix="x" of <config> of "front"; expected array, received string',
 	]],
 	['no configuration where one is needed', around('<start name="a"><binary name="strict"/></start>'), [
-		'2:1: error: attribute "path" of <config> of "strict" is missing; expected string, received undefined',
-		'2:1: error: element <unix> of "strict" is missing; expected array, received undefined',
+		'2:1: error: attribute "path" of <config> of "strict" is missing; write path="…"',
+		'2:1: error: element <unix> of "strict" is missing; write <unix …/>',
 	]],
 ];
 
@@ -391,6 +394,24 @@ test('values arrive as the supervisor needs them', async t => {
 		heartbeat: {rateMs: 700},
 		exitPropagate: true,
 	});
+});
+
+test('bounds hold: children, and lines of a message', async t => {
+	const many = Array.from({length: 300}, (_, index) => `<start name="c${index}"><binary name="locker"/></start>`);
+	t.deepEqual(await messagesOf({'deploy.xml': around(...many)}), ['deploy.xml:258:1: error: child 257 of 300; one deployment has at most 256 children; split it']);
+	const messages = await messagesOf({'deploy.xml': around(diskStart, ...Array.from({length: 150}, () => '<x/>'))});
+	t.is(messages.length, 101);
+	t.is(messages.at(-1), 'and 50 more');
+});
+
+test('names with a meaning in JavaScript are just names', async t => {
+	const messages = await messagesOf({'deploy.xml': around('<constructor toString="1"/>', diskStart.replace('</start>', '\n<config __proto__="x" constructor="y"><__proto__/></config></start>'))});
+	t.deepEqual(messages.map(message => /error: ([^;]*)/.exec(message)?.[1]), [
+		'unknown element <constructor> in <config>',
+		'unknown attribute "__proto__" of <config> of "disk"',
+		'unknown attribute "constructor" of <config> of "disk"',
+		'<config> has both an attribute and an element "__proto__"',
+	]);
 });
 
 test('every problem of a file is reported at once', async t => {

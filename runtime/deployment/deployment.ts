@@ -20,6 +20,9 @@ import {threadTerms, type ThreadTerms} from './thread-group.js';
 import {checkRoot, checkVocabulary, deploymentRule} from './vocabulary.js';
 import {childNamed, childrenNamed, parseXml, type XmlElement} from './xml-document.js';
 
+/** Each child may have a thread of its own. */
+const childCountMax = 256;
+
 /** What a deployment is checked against. */
 export interface Surroundings {
 	readonly catalog: Catalog;
@@ -45,8 +48,13 @@ function readStarts(root: XmlElement, surroundings: Surroundings, problems: Prob
 		launchers: new LauncherFolders(surroundings.launcherFolders),
 		problems,
 	};
+	const starts = childrenNamed(root, 'start');
+	if (starts.length > childCountMax) {
+		problems.report(starts[childCountMax].position, `child ${childCountMax + 1} of ${starts.length}`, `one deployment has at most ${childCountMax} children; split it`);
+	}
+
 	const nodes = new Map<string, StartNode>();
-	for (const start of childrenNamed(root, 'start')) {
+	for (const start of starts.slice(0, childCountMax)) {
 		const node = readStart(start, context);
 		const earlier = node && nodes.get(node.name);
 		if (earlier) {

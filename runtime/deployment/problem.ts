@@ -37,11 +37,20 @@ export class Problems {
 	}
 }
 
+/** Most problems that a message lists: a file that is wrong throughout must not flood a terminal. */
+export const listedProblemCountMax = 100;
+
+function listProblems(problems: readonly Problem[]): string {
+	const lines = problems.slice(0, listedProblemCountMax).map(problem => formatProblem(problem));
+	const more = problems.length - lines.length;
+	return [...lines, ...(more > 0 ? [`and ${more} more`] : [])].join('\n');
+}
+
 /** The deployment cannot be started. Its message is one line per problem. */
 export class DeploymentError extends Error {
 	override readonly name = 'DeploymentError';
 
 	constructor(readonly problems: readonly Problem[]) {
-		super(problems.map(problem => formatProblem(problem)).join('\n'));
+		super(listProblems(problems));
 	}
 }
