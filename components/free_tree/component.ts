@@ -52,11 +52,13 @@ export default defineComponent({
 						pool = new Pool(held, {...request, horizon: new Horizon(request.horizon)});
 						return {};
 					}),
-					exchange: async ({items, keyId}) => onPool(async opened => {
-						const exchanged = await opened.exchange(items, keyId);
+					exchange: async ({items, ...purpose}) => onPool(async opened => {
+						const exchanged = await opened.exchange(items, purpose);
 						exchangedCount += items.length / exchangeItemLength;
 						return exchanged;
 					}),
+					reserve: async ({items}) => onPool(async opened => opened.reserve(items)),
+					sweep: async ({firstLeaf}) => onPool(async opened => ({nextLeaf: await opened.sweep(firstLeaf)})),
 					restore: async ({leaves, addresses}) => onPool(async opened => {
 						await opened.restore(leaves, addresses);
 						return {};

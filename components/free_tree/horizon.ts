@@ -1,22 +1,33 @@
 /** Which blocks of the pool may be handed out (format section 5). */
-import type {Frame, Generation, NodeIndex} from '../container/addresses.js';
+import type {Frame, Generation, KeyId, NodeIndex, Vba} from '../container/addresses.js';
 import type {NodeBlocks} from '../container/node-blocks.js';
+
+/** A rekeying as the secured superblock describes it. */
+export interface Rekeying {
+	readonly previousKeyId: KeyId;
+	readonly rekeyingVba: Vba;
+}
+
+/** What a securing changes. */
+export interface SecuredHorizon {
+	readonly lastSecuredGeneration: Generation;
+	readonly snapshotGenerations: readonly Generation[];
+	readonly rekeying: Rekeying | null;
+}
 
 export class Horizon {
 	currentGeneration: Generation;
 	#lastSecuredGeneration: Generation;
 	#keptGenerations: readonly Generation[];
-	/** Grows with every change of the kept snapshots. */
+	#rekeying: Rekeying | null;
+	/** Grows with every change of what snapshots hold. */
 	#snapshotVersion = 0;
 
-	constructor({currentGeneration, lastSecuredGeneration, snapshotGenerations}: {
-		currentGeneration: Generation;
-		lastSecuredGeneration: Generation;
-		snapshotGenerations: readonly Generation[];
-	}) {
+	constructor({currentGeneration, lastSecuredGeneration, snapshotGenerations, rekeying}: SecuredHorizon & {readonly currentGeneration: Generation}) {
 		this.currentGeneration = currentGeneration;
 		this.#lastSecuredGeneration = lastSecuredGeneration;
 		this.#keptGenerations = snapshotGenerations;
+		this.#rekeying = rekeying;
 	}
 
 	get lastSecuredGeneration(): Generation {
@@ -27,17 +38,19 @@ export class Horizon {
 		return this.#snapshotVersion;
 	}
 
-	advance({lastSecuredGeneration, snapshotGenerations}: {lastSecuredGeneration: Generation; snapshotGenerations: readonly Generation[]}): void {
+	advance({lastSecuredGeneration, snapshotGenerations, rekeying}: SecuredHorizon): void {
 		this.#lastSecuredGeneration = lastSecuredGeneration;
-		if (snapshotGenerations.length !== this.#keptGenerations.length || snapshotGenerations.some((value, i) => value !== this.#keptGenerations[i])) {
+		const sameSnapshots = snapshotGenerations.length === this.#keptGenerations.length && snapshotGenerations.every((value, i) => value === this.#keptGenerations[i]);
+		if (!sameSnapshots || rekeying?.rekeyingVba !== this.#rekeying?.rekeyingVba) {
 			this.#keptGenerations = snapshotGenerations;
+			this.#rekeying = rekeying;
 			this.#snapshotVersion++;
 		}
 	}
 
 	/** True where a kept snapshot still needs the block in a reserved entry: it was allocated before and freed after it. */
 	isHeldBySnapshot(nodes: NodeBlocks, frame: Frame, index: NodeIndex): boolean {
-		if (!nodes.isPoolEntryReserved(frame, index)) {
+		if (!nodes.isPoolEntryReserved(frame, index) || this.isReplacedByRekeying(nodes, frame, index)) {
 			return false;
 		}
 
@@ -50,6 +63,16 @@ export class Horizon {
 		}
 
 		return false;
+	}
+
+	/** True where a rekeying has given every snapshot another block in place of this one ("pseudo-reserved"). */
+	isReplacedByRekeying(nodes: NodeBlocks, frame: Frame, index: NodeIndex): boolean {
+		if (!this.#rekeying) {
+			return false;
+		}
+
+		const {lastKeyId, lastVba} = nodes.poolEntry(frame, index);
+		return lastKeyId === this.#rekeying.previousKeyId && lastVba < this.#rekeying.rekeyingVba;
 	}
 
 	/** True where neither a secured state nor a snapshot needs the block in this entry of the free tree. */

@@ -5,16 +5,17 @@
  * happens whole or not at all. Callers run one operation at a time.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
-import type {Generation, KeyId, Level, Pba, Vba} from '../container/addresses.js';
+import type {Frame, Generation, KeyId, Level, NodeIndex, Pba, Vba} from '../container/addresses.js';
 import {HashTree, type Path} from '../container/hash-tree.js';
 import type {HeldBlocks} from '../container/held-blocks.js';
+import type {PoolEntry} from '../container/node-blocks.js';
 import {Contingent, addLeaves, addLevelIfFull, branchToMove, moveBranch} from '../container/tree-growth.js';
-import {exchangeItemLength, swapItemLength} from '../sessions/free-tree.js';
+import {exchangeItemLength, reserveItemLength, swapItemLength} from '../sessions/free-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 import {nextToGrow, setFreeEntry} from './growth.js';
 import {Horizon} from './horizon.js';
 import {LeafFinder, type Finding} from './leaf-finder.js';
-import {MetaTree, type MetaPlan} from './meta-plan.js';
+import {MetaTree} from './meta-plan.js';
 
 export interface Extension {
 	readonly firstPba: Pba;
@@ -39,6 +40,12 @@ export interface Exchanged {
 	/** The pool entry behind each. */
 	readonly leaves: Vba[];
 }
+
+/** What an entry holds after its block was handed out: by position in the request, with the block's address. */
+type EntryOf = (position: number, address: Pba) => PoolEntry;
+
+/** Lowest blocks that one sweep may change. */
+const sweptBlockCount = 128;
 
 export interface Usage {
 	readonly leafCount: number;
@@ -68,23 +75,65 @@ export class Pool {
 	}
 
 	/** Takes replaced blocks in and hands out as many. @throws SessionError `no_space` and nothing is changed */
-	async exchange(items: readonly number[], keyId: KeyId): Promise<Exchanged> {
-		const count = items.length / exchangeItemLength;
-		if (this.#held.isPressed) {
-			throw new SessionError('no_space', 'too many blocks of the free tree are changed: the state has to be secured first');
-		}
+	async exchange(items: readonly number[], {keyId, reserved}: {keyId: KeyId; reserved: boolean}): Promise<Exchanged> {
+		return this.#handOut(items.length / exchangeItemLength, position => {
+			const item = position * exchangeItemLength;
+			return {
+				address: items[item],
+				allocGeneration: items[item + 1],
+				lastVba: items[item + 2],
+				freeGeneration: this.#horizon.currentGeneration,
+				lastKeyId: keyId,
+				reserved,
+			};
+		});
+	}
 
+	/** Hands out blocks that stay listed for older snapshots. @throws SessionError `no_space` and nothing is changed */
+	async reserve(items: readonly number[]): Promise<Exchanged> {
+		return this.#handOut(items.length / reserveItemLength, (position, address) => {
+			const item = position * reserveItemLength;
+			return {
+				address,
+				allocGeneration: items[item],
+				freeGeneration: items[item + 1],
+				lastVba: items[item + 2],
+				lastKeyId: items[item + 3],
+				reserved: true,
+			};
+		});
+	}
+
+	/** Hands out `count` blocks; `entryOf` says what their entries hold afterwards. */
+	async #handOut(count: number, entryOf: EntryOf): Promise<Exchanged> {
+		this.#requireRoomForChanges();
 		const findings = await this.#finder.find(count, this.#horizon);
 		if (findings.reduce((sum, {indexes}) => sum + indexes.length, 0) < count) {
 			this.#giveBack(findings);
 			throw new SessionError('no_space', `the pool has fewer than ${count} blocks to hand out`);
 		}
 
-		const {inner, plan} = await this.#planInner(findings);
-		await this.#loadBoth(findings, this.#meta.leavesOf(plan));
-		const places = this.#meta.apply(plan, inner, this.#horizon);
-		this.#moveInner(inner, places);
-		return this.#exchangeEntries(findings, items, keyId);
+		await this.#makeVolatile(findings);
+		return this.#exchangeEntries(findings, entryOf);
+	}
+
+	/** Frees entries that only held content under a key that is being given up, from `firstLeaf` on, as many as fit. */
+	async sweep(firstLeaf: Vba): Promise<Vba | null> {
+		this.#requireRoomForChanges();
+		const {degree, leafCount} = this.#free.geometry;
+		const findings: Finding[] = [];
+		let leaf = firstLeaf;
+		for (; leaf < leafCount && findings.length < sweptBlockCount; leaf += degree) {
+			const indexes = await this.#indexesIn(leaf, (frame, index) =>
+				this.#held.nodes.isPoolEntryReserved(frame, index) && this.#horizon.isReplacedByRekeying(this.#held.nodes, frame, index));
+			if (indexes.length > 0) {
+				findings.push({firstLeaf: leaf, indexes});
+			}
+		}
+
+		await this.#makeVolatile(findings);
+		this.#setEntries(findings, entry => ({...entry, reserved: false}));
+		return leaf < leafCount ? leaf : null;
 	}
 
 	/** Gives unused new blocks back to their entries, which must have been exchanged in the current generation. */
@@ -108,22 +157,11 @@ export class Pool {
 		}
 
 		const findings = await this.#findEntries(replacements);
-		const {inner, plan} = await this.#planInner(findings);
-		await this.#loadBoth(findings, this.#meta.leavesOf(plan));
-		this.#moveInner(inner, this.#meta.apply(plan, inner, this.#horizon));
-		const {nodes} = this.#held;
-		const path: Path = [];
-		for (const {firstLeaf, indexes} of findings) {
-			this.#free.walk(firstLeaf, path);
-			for (const index of indexes) {
-				const replacement = replacements.get(nodes.address(path[1], index));
-				if (replacement) {
-					nodes.setPoolEntry(path[1], index, {...replacement, freeGeneration: this.#horizon.currentGeneration, lastKeyId: keyId, reserved: true});
-				}
-			}
-
-			this.#free.markDirty(path, firstLeaf);
-		}
+		await this.#makeVolatile(findings);
+		this.#setEntries(findings, entry => {
+			const replacement = replacements.get(entry.address);
+			return replacement ? {...replacement, freeGeneration: this.#horizon.currentGeneration, lastKeyId: keyId, reserved: true} : entry;
+		});
 	}
 
 	/** Does up to `stepCount` growth steps of the pool. @throws SessionError `no_space` where not even one can be done now */
@@ -205,22 +243,35 @@ export class Pool {
 		return {leafCount, allocatableCount, heldCount};
 	}
 
+	#requireRoomForChanges(): void {
+		if (this.#held.isPressed) {
+			throw new SessionError('no_space', 'too many blocks of the free tree are changed: the state has to be secured first');
+		}
+	}
+
+	/** Positions in the lowest block from `firstLeaf` on whose entries are looked for. */
+	async #indexesIn(firstLeaf: Vba, isWanted: (frame: Frame, index: NodeIndex) => boolean): Promise<NodeIndex[]> {
+		const {degree, leafCount} = this.#free.geometry;
+		const path: Path = [];
+		await this.#free.load([firstLeaf]);
+		this.#free.walk(firstLeaf, path);
+		const indexes: NodeIndex[] = [];
+		for (let index = 0; index < Math.min(degree, leafCount - firstLeaf); index++) {
+			if (isWanted(path[1], index)) {
+				indexes.push(index);
+			}
+		}
+
+		return indexes;
+	}
+
 	/** Finds the entries of all the blocks in `wanted`, each of which has exactly one. */
 	async #findEntries(wanted: ReadonlyMap<Pba, unknown>): Promise<Finding[]> {
 		const {degree, leafCount} = this.#free.geometry;
 		const findings: Finding[] = [];
 		let missing = wanted.size;
 		for (let firstLeaf = 0; firstLeaf < leafCount && missing > 0; firstLeaf += degree) {
-			const path: Path = [];
-			await this.#free.load([firstLeaf]);
-			this.#free.walk(firstLeaf, path);
-			const indexes: number[] = [];
-			for (let index = 0; index < Math.min(degree, leafCount - firstLeaf); index++) {
-				if (wanted.has(this.#held.nodes.address(path[1], index))) {
-					indexes.push(index);
-				}
-			}
-
+			const indexes = await this.#indexesIn(firstLeaf, (frame, index) => wanted.has(this.#held.nodes.address(frame, index)));
 			if (indexes.length > 0) {
 				findings.push({firstLeaf, indexes});
 				missing -= indexes.length;
@@ -240,8 +291,8 @@ export class Pool {
 		return findings;
 	}
 
-	/** Plans new places for the free tree's own blocks on the ways to the found entries. */
-	async #planInner(findings: readonly Finding[]): Promise<{inner: InnerBlock[]; plan: MetaPlan}> {
+	/** Moves the free tree's own blocks on the ways to the found entries, and holds the ways. Nothing else runs meanwhile. */
+	async #makeVolatile(findings: readonly Finding[]): Promise<void> {
 		const inner = await this.#innerBlocksToMove(findings);
 		const plan = await this.#meta.plan(inner.length, this.#horizon);
 		if (!plan) {
@@ -249,7 +300,29 @@ export class Pool {
 			throw new SessionError('no_space', 'the meta tree has no block to hand out');
 		}
 
-		return {inner, plan};
+		await this.#loadBoth(findings, this.#meta.leavesOf(plan));
+		const places = this.#meta.apply(plan, inner, this.#horizon);
+		const path: Path = [];
+		for (const [i, {leaf, level}] of inner.entries()) {
+			this.#free.walk(leaf, path);
+			this.#free.moveBlock(path, leaf, level, {address: places[i], generation: this.#horizon.currentGeneration});
+		}
+
+		for (const {firstLeaf} of findings) {
+			this.#free.walk(firstLeaf, path);
+			this.#free.markDirty(path, firstLeaf);
+		}
+	}
+
+	/** Changes the found entries, whose blocks are volatile. */
+	#setEntries(findings: readonly Finding[], changed: (entry: PoolEntry) => PoolEntry): void {
+		const path: Path = [];
+		for (const {firstLeaf, indexes} of findings) {
+			this.#free.walk(firstLeaf, path);
+			for (const index of indexes) {
+				this.#held.nodes.setPoolEntry(path[1], index, changed(this.#held.nodes.poolEntry(path[1], index)));
+			}
+		}
 	}
 
 	#giveBack(findings: readonly Finding[]): void {
@@ -287,38 +360,17 @@ export class Pool {
 		} while (freeLeaves.some(leaf => this.#free.walk(leaf, path) !== undefined));
 	}
 
-	#moveInner(inner: readonly InnerBlock[], places: readonly Pba[]): void {
-		for (const [i, {leaf, level}] of inner.entries()) {
-			const path: Path = [];
-			this.#free.walk(leaf, path);
-			this.#free.moveBlock(path, leaf, level, {address: places[i], generation: this.#horizon.currentGeneration});
-		}
-	}
-
-	#exchangeEntries(findings: readonly Finding[], items: readonly number[], keyId: KeyId): Exchanged {
+	#exchangeEntries(findings: readonly Finding[], entryOf: EntryOf): Exchanged {
 		const addresses: Pba[] = [];
 		const leaves: Vba[] = [];
-		const {nodes} = this.#held;
 		for (const {firstLeaf, indexes} of findings) {
-			const path: Path = [];
-			this.#free.walk(firstLeaf, path);
-			for (const index of indexes) {
-				const item = addresses.length * exchangeItemLength;
-				addresses.push(nodes.address(path[1], index));
-				leaves.push(firstLeaf + index);
-				nodes.setPoolEntry(path[1], index, {
-					address: items[item],
-					allocGeneration: items[item + 1],
-					lastVba: items[item + 2],
-					freeGeneration: this.#horizon.currentGeneration,
-					lastKeyId: keyId,
-					reserved: true,
-				});
-			}
-
-			this.#free.markDirty(path, firstLeaf);
+			leaves.push(...indexes.map(index => firstLeaf + index));
 		}
 
+		this.#setEntries(findings, ({address}) => {
+			addresses.push(address);
+			return entryOf(addresses.length - 1, address);
+		});
 		return {addresses, leaves};
 	}
 }

@@ -6,6 +6,9 @@ import {z} from 'zod';
 import {defineSession, numbers, op} from '../../runtime/sdk/session.js';
 import {Generation, TreeRoot} from './tree-root.js';
 
+/** While rekeying: blocks sealed with the previous key below the rekeying VBA have been replaced for every snapshot. */
+const Rekeying = z.strictObject({previousKeyId: z.number().int().positive(), rekeyingVba: z.number().int().nonnegative()});
+
 /** What decides whether a pool block may be handed out. */
 const Horizon = z.strictObject({
 	/** Everything written now carries this generation. */
@@ -13,6 +16,8 @@ const Horizon = z.strictObject({
 	lastSecuredGeneration: Generation,
 	/** Generations of the kept snapshots. (The last secured state is protected by its generation alone.) */
 	snapshotGenerations: z.array(Generation),
+	/** As the secured superblock says; null while no rekeying is going on. */
+	rekeying: Rekeying.nullable(),
 });
 
 /** Values for each replaced block in `exchange`: PBA, generation of its node, lowest VBA below the node. */
@@ -20,6 +25,9 @@ export const exchangeItemLength = 3;
 
 /** Values for each block in `swap`: PBA to take out; PBA, generation, lowest VBA of the block to take in. */
 export const swapItemLength = 4;
+
+/** Values for each block in `reserve`: generation of its node, free generation, last VBA, last key id (format section 5). */
+export const reserveItemLength = 4;
 
 export const freeTree = defineSession('free_tree', {
 	errors: [
@@ -35,11 +43,24 @@ export const freeTree = defineSession('free_tree', {
 		open: op({request: z.strictObject({freeTree: TreeRoot, metaTree: TreeRoot, horizon: Horizon})}),
 		/**
 		 * Takes `items` (PBA, generation, lowest VBA; flat) of replaced blocks in and hands out as many new PBAs, in the
-		 * same order. `leaves` names the pool entry that each exchange used. All or nothing.
+		 * same order. `leaves` names the pool entry that each exchange used. `reserved`: snapshots may need the replaced
+		 * blocks. All or nothing.
 		 */
 		exchange: op({
-			request: z.strictObject({items: numbers(), keyId: z.number().int().nonnegative()}),
+			request: z.strictObject({items: numbers(), keyId: z.number().int().nonnegative(), reserved: z.boolean()}),
 			reply: z.strictObject({addresses: numbers(), leaves: numbers()}),
+		}),
+		/**
+		 * Hands out blocks for older snapshots: they stay listed in their entries, reserved as `items` say. All or nothing.
+		 */
+		reserve: op({request: z.strictObject({items: numbers()}), reply: z.strictObject({addresses: numbers(), leaves: numbers()})}),
+		/**
+		 * After a rekeying, frees entries from `firstLeaf` on that only held content under the previous key. Replies with
+		 * the next leaf to sweep from, null at the end; the state should be secured in between.
+		 */
+		sweep: op({
+			request: z.strictObject({firstLeaf: z.number().int().nonnegative()}),
+			reply: z.strictObject({nextLeaf: z.number().int().nonnegative().nullable()}),
 		}),
 		/** Undoes exchanges of the current generation whose new blocks were never used: `leaves` get `addresses` back. */
 		restore: op({request: z.strictObject({leaves: numbers(), addresses: numbers()})}),
@@ -62,7 +83,9 @@ export const freeTree = defineSession('free_tree', {
 		/** What is exchanged from now on carries this generation. Everything changed must have been stored. */
 		begin: op({request: z.strictObject({currentGeneration: Generation})}),
 		/** A state has been secured or a snapshot discarded: more may be handed out from now on. */
-		advance: op({request: z.strictObject({lastSecuredGeneration: Generation, snapshotGenerations: z.array(Generation)})}),
+		advance: op({
+			request: z.strictObject({lastSecuredGeneration: Generation, snapshotGenerations: z.array(Generation), rekeying: Rekeying.nullable()}),
+		}),
 		/** Counts the pool: how many blocks there are, how many could be handed out now, how many older snapshots hold. */
 		usage: op({
 			reply: z.strictObject({

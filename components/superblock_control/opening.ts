@@ -9,7 +9,7 @@ import {ContainerError, openSuperblock, type OpenedSuperblock} from '../containe
 import type {Key, Superblock} from '../container/superblock.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {SecuringServers} from './securing.js';
-import {currentSnapshotOf, firstGenerationAfter, keptGenerations, treeOf} from './transition.js';
+import {currentSnapshotOf, firstGenerationAfter, horizonOf, treeOf} from './transition.js';
 
 export interface OpeningServers extends SecuringServers {
 	readonly crypto: Client<typeof crypto>;
@@ -74,11 +74,7 @@ export async function openTrees(servers: OpeningServers, superblock: Superblock)
 	await servers.free_tree.open({
 		freeTree: superblock.freeTree,
 		metaTree: superblock.metaTree,
-		horizon: {
-			currentGeneration,
-			lastSecuredGeneration: superblock.lastSecuredGeneration,
-			snapshotGenerations: keptGenerations(superblock),
-		},
+		horizon: {currentGeneration, ...horizonOf(superblock)},
 	});
 	await servers.virtual_block_device.open({
 		tree: treeOf(superblock, currentSnapshotOf(superblock)),

@@ -12,7 +12,7 @@ import type {block} from '../sessions/block.js';
 import type {freeTree} from '../sessions/free-tree.js';
 import type {trustAnchor} from '../sessions/trust-anchor.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
-import {keptGenerations, securedSuperblock} from './transition.js';
+import {horizonOf, securedSuperblock} from './transition.js';
 
 export interface SecuringServers {
 	readonly block: Client<typeof block>;
@@ -143,7 +143,7 @@ export class Securing {
 
 		this.#securedChangeCount = covered;
 		this.#securedCount++;
-		await this.#servers.free_tree.advance({lastSecuredGeneration: generation, snapshotGenerations: keptGenerations(this.#superblock)});
+		await this.#servers.free_tree.advance(horizonOf(this.#superblock));
 	}
 
 	/** Stores the trees and composes the superblock for them. A failure leaves everything to be taken again. */

@@ -35,6 +35,16 @@ export function keptGenerations(superblock: Superblock): Generation[] {
 	return keptSnapshots(superblock).map(({root}) => root.generation);
 }
 
+/** What the free tree has to know of a secured superblock. */
+export function horizonOf(superblock: Superblock) {
+	const {previousKey, rekeyingVba, lastSecuredGeneration} = superblock;
+	return {
+		lastSecuredGeneration,
+		snapshotGenerations: keptGenerations(superblock),
+		rekeying: previousKey ? {previousKeyId: previousKey.id, rekeyingVba} : null,
+	};
+}
+
 /** The slot of the next current snapshot: a kept one stays where and what it is. */
 function nextCurrentSlot({snapshots, currentSnapshot}: Superblock): number {
 	if (!snapshots[currentSnapshot]?.keep) {

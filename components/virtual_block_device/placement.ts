@@ -79,7 +79,7 @@ export class Placement {
 		const lowest = lowestLeaves(ranges, tree);
 		const plan = await this.#planHeld(ranges, lowest, content);
 		const exchanged = plan.items.length > 0
-			? await servers.free_tree.exchange({items: plan.items, keyId})
+			? await servers.free_tree.exchange({items: plan.items, keyId, reserved: true})
 			: {addresses: [], leaves: []};
 		try {
 			// Reads may have evicted blocks meanwhile. Between this check and the plan's application nothing runs.

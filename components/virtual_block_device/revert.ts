@@ -68,7 +68,7 @@ export async function revertTo(device: Device, writer: Writer, revert: Revert): 
 	// generation of the securing, as every current snapshot's does, and the snapshot keeps the old one.
 	const {address, generation} = tree.root.root;
 	const keyId = device.keyOf(0);
-	const {addresses, leaves} = await servers.free_tree.exchange({items: [address, generation, 0], keyId});
+	const {addresses, leaves} = await servers.free_tree.exchange({items: [address, generation, 0], keyId, reserved: true});
 	try {
 		await servers.free_tree.swap({items: planned.swaps, keyId});
 	} catch (error) {
