@@ -1,6 +1,5 @@
 /** Histories of ascending seeds, until the time is up or one fails. */
 import {Counts} from './counts.js';
-import type {CryptoKind} from './crypto-kind.js';
 import {runHistory} from './history.js';
 import type {HistoryKind} from './plan.js';
 
@@ -9,7 +8,6 @@ export interface CampaignSetup {
 	readonly seconds: number;
 	readonly historyCountMax?: number;
 	readonly kind?: HistoryKind | undefined;
-	readonly crypto?: CryptoKind;
 	readonly keepGoing?: boolean;
 	readonly report: (text: string) => void;
 }
@@ -49,9 +47,9 @@ export class Campaign {
 	}
 
 	async #runOne(seed: number): Promise<0 | 1> {
-		const {kind, crypto, report} = this.#setup;
+		const {kind, report} = this.#setup;
 		try {
-			await runHistory(seed, {kind, crypto, counts: this.counts});
+			await runHistory(seed, {kind, counts: this.counts});
 			return 0;
 		} catch (error) {
 			report(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`);

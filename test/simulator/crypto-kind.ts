@@ -1,18 +1,34 @@
 /** Which crypto server a world runs, and how the anchor seals keys for it. */
-import type {Environment} from '../../runtime/sdk/component.js';
+import type {Component, Environment} from '../../runtime/sdk/component.js';
 import type {Handlers} from '../../runtime/sdk/session.js';
+import noble from '../../components/crypto_noble/component.js';
+import openssl from '../../components/crypto_openssl/component.js';
 import type {crypto} from '../../components/sessions/crypto.js';
-import {sealEnvelope, type EnvelopeSealer} from './envelope.js';
+import {sealEnvelope} from '../../components/sessions/key-envelope.js';
 import {quickCryptoHandlers} from './quick-crypto.js';
+import {Random} from './random.js';
+import type {EnvelopeSealer} from './simulated-anchor.js';
+
+export type CryptoName = 'quick' | 'openssl' | 'noble';
 
 export interface CryptoKind {
-	readonly name: string;
 	start(env: Environment): Promise<Handlers<typeof crypto>>;
 	readonly sealEnvelope: EnvelopeSealer;
 }
 
-export const quickCrypto: CryptoKind = {
-	name: 'quick',
-	start: async () => quickCryptoHandlers(),
-	sealEnvelope,
+function ofComponent(component: Component): CryptoKind {
+	const random = new Random(1);
+	return {
+		async start(env) {
+			const running = await component.start!({config: component.config.parse({}), sessions: {}, env});
+			return running.provides.crypto as unknown as Handlers<typeof crypto>;
+		},
+		sealEnvelope: (key, recipient) => sealEnvelope(key, recipient, count => random.bytes(count)),
+	};
+}
+
+export const cryptoKinds: Readonly<Record<CryptoName, CryptoKind>> = {
+	quick: {start: async () => quickCryptoHandlers(), sealEnvelope: key => Uint8Array.from(key)},
+	openssl: ofComponent(openssl),
+	noble: ofComponent(noble),
 };

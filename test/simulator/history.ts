@@ -4,7 +4,6 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {blockSize} from '../../components/sessions/block.js';
 import {dataOf, stampOf} from './content.js';
 import {Counts} from './counts.js';
-import {quickCrypto, type CryptoKind} from './crypto-kind.js';
 import {flush, load, writeAtRandom} from './load.js';
 import {randomPlan, type HistoryKind, type Plan} from './plan.js';
 import {Random} from './random.js';
@@ -291,16 +290,15 @@ const kinds: Readonly<Record<HistoryKind, (subject: Subject) => Promise<void>>> 
 
 export interface HistoryOptions {
 	readonly kind?: HistoryKind;
-	readonly crypto?: CryptoKind;
 	readonly counts?: Counts;
 }
 
 /** Runs the history of a seed. @throws whatever went wrong, with the plan and the command that repeats it in the message */
-export async function runHistory(seed: number, {kind, crypto = quickCrypto, counts = new Counts()}: HistoryOptions = {}): Promise<void> {
+export async function runHistory(seed: number, {kind, counts = new Counts()}: HistoryOptions = {}): Promise<void> {
 	const random = new Random(seed);
 	const plan = randomPlan(random, kind);
 	counts.histories++;
-	const subject = new Subject({plan, random, counts, crypto});
+	const subject = new Subject({plan, random, counts});
 	try {
 		await kinds[plan.kind](subject);
 	} catch (error) {

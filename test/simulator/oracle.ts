@@ -33,6 +33,12 @@ interface TreeShape {
 	readonly leafCount: number;
 }
 
+const zeroes = Buffer.alloc(blockSize);
+
+function isZero(bytes: Buffer): boolean {
+	return bytes.compare(zeroes, 0, bytes.length) === 0;
+}
+
 const hashes = new WeakMap<Buffer, string>();
 
 /** Blocks of the simulated medium never change, so each is hashed once. */
@@ -47,7 +53,7 @@ function hashOf(block: Buffer): string {
 }
 
 function number64(block: Buffer, offset: number): number {
-	return Number(block.readBigUInt64LE(offset));
+	return block.readUInt32LE(offset) + (block.readUInt32LE(offset + 4) * 2 ** 32);
 }
 
 function hexHash(block: Buffer, offset: number): string {
@@ -114,9 +120,11 @@ class Inspection {
 			const leaf = firstLeaf + (index * span);
 			const bytes = block.subarray(index * nodeSize, (index + 1) * nodeSize);
 			if (index >= shape.degree || leaf >= shape.leafCount) {
-				if (bytes.some(byte => byte !== 0)) {
-					this.problems.push(`${what}: node ${index} should be unset`);
+				if (!isZero(block.subarray(index * nodeSize))) {
+					this.problems.push(`${what}: the nodes from ${index} on should be unset`);
 				}
+
+				break;
 			} else if (level > 1) {
 				this.#inner(shape, {level: level - 1, address: number64(bytes, 0), generation: number64(bytes, 8), hash: hexHash(bytes, 16), firstLeaf: leaf});
 				this.#notNewer(number64(bytes, 8), generation, `${what}: node ${index}`);

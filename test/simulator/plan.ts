@@ -1,5 +1,6 @@
 /** What one history is made of: the container's shape, the sizes around it, and what goes on at the same time. */
 import {ContainerDimensions} from '../../components/container/dimensions-config.js';
+import type {CryptoName} from './crypto-kind.js';
 import type {Random} from './random.js';
 
 export type HistoryKind =
@@ -23,6 +24,7 @@ export interface Plan {
 	readonly frameCount: number;
 	readonly leaseLimit: number;
 	readonly copies: boolean;
+	readonly crypto: CryptoName;
 	/** Clients that do one thing after another, all at the same time. */
 	readonly clientCount: number;
 	/** Operations of each client between two crashes. */
@@ -94,6 +96,8 @@ export function randomPlan(random: Random, kind: HistoryKind = randomKind(random
 		frameCount: wide ? frameCountMin : random.pick([frameCountMin, 2 * frameCountMin]),
 		leaseLimit: random.pick([2, 4, 16]) * mebibyte,
 		copies: random.chance(0.7),
+		// The real ones are slower and change nothing about the order of things.
+		crypto: random.chance(0.85) ? 'quick' : random.chance(0.8) ? 'openssl' : 'noble',
 		clientCount: random.between(1, 6),
 		operationCount: random.between(2, bound.operationCountMax),
 		requestBlockCountMax: random.pick([1, 4, 20, 600]),

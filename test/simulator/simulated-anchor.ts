@@ -2,8 +2,10 @@
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
 import type {Secured} from '../../components/container/open-superblock.js';
 import type {trustAnchor} from '../../components/sessions/trust-anchor.js';
-import {sealEnvelope, type EnvelopeSealer} from './envelope.js';
 import type {Random} from './random.js';
+
+/** Makes the envelope that carries a block key to a crypto server. */
+export type EnvelopeSealer = (key: Uint8Array, recipient: Uint8Array) => Uint8Array;
 
 interface AnchorState {
 	readonly initialized: boolean;
@@ -38,7 +40,7 @@ export class SimulatedAnchor {
 		return new SimulatedAnchor(random, {...this.#state, secured});
 	}
 
-	handlers(step: () => Promise<void>, seal: EnvelopeSealer = sealEnvelope): Handlers<typeof trustAnchor> {
+	handlers(step: () => Promise<void>, seal: EnvelopeSealer): Handlers<typeof trustAnchor> {
 		return {
 			status: () => this.#state,
 			initialize: () => {

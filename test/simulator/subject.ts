@@ -3,7 +3,7 @@ import {blockSize} from '../../components/sessions/block.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {stampsOf, type Stamp} from './content.js';
 import type {Counts} from './counts.js';
-import type {CryptoKind} from './crypto-kind.js';
+import {cryptoKinds} from './crypto-kind.js';
 import {Model} from './model.js';
 import {inspect} from './oracle.js';
 import type {Plan} from './plan.js';
@@ -17,7 +17,6 @@ export interface SubjectSetup {
 	readonly plan: Plan;
 	readonly random: Random;
 	readonly counts: Counts;
-	readonly crypto: CryptoKind;
 }
 
 /** An image as it was when a generation had just been secured. */
@@ -80,7 +79,7 @@ export class Subject {
 
 	/** @throws StartError where the device refuses to open */
 	async open(): Promise<void> {
-		const {plan, random, crypto} = this.setup;
+		const {plan, random} = this.setup;
 		const secured = this.anchor.secured;
 		if (secured && !secured.creating) {
 			this.#protected = this.#inspect(secured.hash);
@@ -90,7 +89,7 @@ export class Subject {
 			medium: this.medium,
 			anchor: this.anchor,
 			random: random.fork(),
-			crypto,
+			crypto: cryptoKinds[plan.crypto],
 			frameCount: plan.frameCount,
 			leaseLimit: plan.leaseLimit,
 			create: plan.create,
