@@ -39,11 +39,11 @@ function wordsOf(block: Uint8Array): Uint32Array {
 
 type Rounds = typeof unsafe.encrypt;
 
-function xts(rounds: Rounds, schedule: Uint32Array, unit: Uint32Array, [first, second, third, fourth]: Iterable<number>): void {
-	let t0 = first;
-	let t1 = second;
-	let t2 = third;
-	let t3 = fourth;
+function xts(rounds: Rounds, schedule: Uint32Array, unit: Uint32Array, firstTweak: readonly number[]): void {
+	let t0 = firstTweak[0];
+	let t1 = firstTweak[1];
+	let t2 = firstTweak[2];
+	let t3 = firstTweak[3];
 	for (let i = 0; i < unit.length; i += wordsPerCipherBlock) {
 		const {s0, s1, s2, s3} = rounds(schedule, unit[i] ^ t0, unit[i + 1] ^ t1, unit[i + 2] ^ t2, unit[i + 3] ^ t3);
 		unit[i] = s0 ^ t0;
@@ -102,27 +102,44 @@ export class CbcEssiv implements BlockMode {
 	encrypt(unit: Uint32Array, tweak: Uint8Array): void {
 		const schedule = this.#data.encryption;
 		const iv = this.#iv(tweak);
-		let chained = {s0: iv[0], s1: iv[1], s2: iv[2], s3: iv[3]};
+		let c0 = iv[0];
+		let c1 = iv[1];
+		let c2 = iv[2];
+		let c3 = iv[3];
 		for (let i = 0; i < unit.length; i += wordsPerCipherBlock) {
-			chained = unsafe.encrypt(schedule, unit[i] ^ chained.s0, unit[i + 1] ^ chained.s1, unit[i + 2] ^ chained.s2, unit[i + 3] ^ chained.s3);
-			unit[i] = chained.s0;
-			unit[i + 1] = chained.s1;
-			unit[i + 2] = chained.s2;
-			unit[i + 3] = chained.s3;
+			const {s0, s1, s2, s3} = unsafe.encrypt(schedule, unit[i] ^ c0, unit[i + 1] ^ c1, unit[i + 2] ^ c2, unit[i + 3] ^ c3);
+			c0 = s0;
+			c1 = s1;
+			c2 = s2;
+			c3 = s3;
+			unit[i] = s0;
+			unit[i + 1] = s1;
+			unit[i + 2] = s2;
+			unit[i + 3] = s3;
 		}
 	}
 
 	decrypt(unit: Uint32Array, tweak: Uint8Array): void {
 		const schedule = this.#data.decryption;
-		let [c0, c1, c2, c3] = this.#iv(tweak);
+		const iv = this.#iv(tweak);
+		let c0 = iv[0];
+		let c1 = iv[1];
+		let c2 = iv[2];
+		let c3 = iv[3];
 		for (let i = 0; i < unit.length; i += wordsPerCipherBlock) {
-			const [n0, n1, n2, n3] = [unit[i], unit[i + 1], unit[i + 2], unit[i + 3]];
+			const n0 = unit[i];
+			const n1 = unit[i + 1];
+			const n2 = unit[i + 2];
+			const n3 = unit[i + 3];
 			const {s0, s1, s2, s3} = unsafe.decrypt(schedule, n0, n1, n2, n3);
 			unit[i] = s0 ^ c0;
 			unit[i + 1] = s1 ^ c1;
 			unit[i + 2] = s2 ^ c2;
 			unit[i + 3] = s3 ^ c3;
-			[c0, c1, c2, c3] = [n0, n1, n2, n3];
+			c0 = n0;
+			c1 = n1;
+			c2 = n2;
+			c3 = n3;
 		}
 	}
 

@@ -2,14 +2,14 @@
  * What all trust anchors that keep a master key in memory have in common: the session, the state, the keys. An anchor
  * only brings its store.
  */
-import {z} from 'zod';
+import {type z} from 'zod';
 import type {Environment, Running} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
 import {Turn} from '../container/turn.js';
 import {unwrapKey, wrapKey} from '../container/wrapped-key.js';
 import {blockKeyLength} from './cipher.js';
 import {EnvelopeError, sealEnvelope} from './key-envelope.js';
-import {trustAnchor} from './trust-anchor.js';
+import {type trustAnchor} from './trust-anchor.js';
 
 /** What the anchor remembers about the newest superblock. */
 export type SecuredRecord = z.output<typeof trustAnchor.ops.secure.request>;

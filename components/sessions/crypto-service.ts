@@ -10,7 +10,7 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {blockSize} from '../container/geometry.js';
 import {labelLength} from './cipher.js';
 import type {BlockRun, CipherSuite, PreparedKey} from './cipher-suite.js';
-import {crypto} from './crypto.js';
+import {type crypto} from './crypto.js';
 import {KeyRing} from './key-ring.js';
 
 /** Blocks worked on in one go: 128 KiB, so that what was just encrypted is still in the processor's cache when labelled. */
