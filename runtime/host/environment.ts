@@ -3,7 +3,7 @@ import {randomBytes} from 'node:crypto';
 import {resolve} from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 import type {Environment, LogLevel} from '../sdk/component.js';
-import {LeasePool} from '../transport/lease-pool.js';
+import {type LeasePool} from '../transport/lease-pool.js';
 import type {HostedChild} from './messages.js';
 
 export interface EnvironmentEffects {

@@ -8,6 +8,7 @@ import {LeasePool} from '../transport/lease-pool.js';
 import {describeError} from './describe-error.js';
 import {makeEnvironment} from './environment.js';
 import {HostedComponent} from './hosted-component.js';
+import {watchMemory} from './memory-watch.js';
 import type {CallFailure, ChildFigures, FromHost, HostData, HostedChild, ToHost} from './messages.js';
 
 if (!parentPort) {
@@ -15,7 +16,7 @@ if (!parentPort) {
 }
 
 const supervisor = parentPort;
-const {stateDirectory, children} = workerData as HostData;
+const {stateDirectory, ramQuantum, children} = workerData as HostData;
 const hosted = new Map<string, HostedComponent>();
 
 function tell(message: FromHost): void {
@@ -100,7 +101,7 @@ async function call({id, child, service, operation, request}: Extract<ToHost, {t
 			throw new Error(`the service ${service} has no operation ${operation}`);
 		}
 
-		tell({type: 'call_done', id, reply: await client[operation](request as never)});
+		tell({type: 'call_done', id, reply: await client[operation](request)});
 	} catch (error) {
 		const failure: CallFailure = isSessionError(error)
 			? {code: error.code, message: error.message, detail: error.detail}
@@ -177,6 +178,10 @@ const soleChild = children.length === 1 ? children[0].name : undefined;
 
 process.on('uncaughtException', error => {
 	die(soleChild, describeError(error));
+});
+
+watchMemory(ramQuantum, reason => {
+	die(soleChild, reason);
 });
 
 for (const child of children) {

@@ -17,6 +17,8 @@ export interface HostedChild {
 /** `workerData` of a host. */
 export interface HostData {
 	readonly stateDirectory: string;
+	/** Bytes: the quanta of all children together. */
+	readonly ramQuantum: number;
 	readonly children: readonly HostedChild[];
 }
 

@@ -146,7 +146,7 @@ export function defineComponent<const P extends Provisions, const R extends Requ
 		stateful: definition.stateful ?? false,
 		kind: 'service',
 		// The runtime hands in exactly what `requires` and `config` declare: the one place where types are forgotten.
-		start: async startArguments => await definition.start(startArguments as unknown as StartArguments<R, C>) as unknown as Running<Provisions>,
+		start: async startArguments => await definition.start(startArguments as unknown as StartArguments<R, C>),
 	};
 }
 

@@ -1,5 +1,7 @@
 /** What the supervisor knows about one child and about one group of children on a thread. */
+import type {MessagePort} from 'node:worker_threads';
 import type {Child} from '../deployment/model.js';
+import type {ToHost} from '../host/messages.js';
 import {Deferred} from './deferred.js';
 import {RestartBudget} from './restart-budget.js';
 import type {WorkerThread} from './worker-thread.js';
@@ -39,6 +41,11 @@ export class ManagedChild {
 	/** True while sessions to and from it can be managed. */
 	get alive(): boolean {
 		return this.state === 'starting' || this.state === 'up';
+	}
+
+	/** Tells the child's host something; nothing where it has no thread. */
+	post(message: ToHost, ports: readonly MessagePort[] = []): void {
+		this.group.thread?.post(message, ports);
 	}
 
 	lose(reason: string): void {

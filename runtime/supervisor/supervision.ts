@@ -8,34 +8,27 @@
  */
 import {availableParallelism} from 'node:os';
 import {setTimeout} from 'node:timers/promises';
-import {MessageChannel} from 'node:worker_threads';
 import type {Child} from '../deployment/model.js';
-import type {Connection, FromHost, Interruption, ToHost} from '../host/messages.js';
+import type {FromHost, ToHost} from '../host/messages.js';
 import {pinThread, setNice} from '../placement.js';
 import type {LogLevel} from '../sdk/component.js';
-import {ChildGraph, type RouteEdge} from './child-graph.js';
+import {ChildGraph} from './child-graph.js';
 import {Deferred} from './deferred.js';
 import {Inquiries} from './inquiries.js';
 import {ManagedChild, ManagedGroup} from './managed-child.js';
 import {bufferShare, heapLimits} from './ram-share.js';
 import {restartCountMax, restartWindowMs} from './restart-budget.js';
+import {SessionWiring} from './session-wiring.js';
 import {WorkerThread, type ThreadEnd} from './worker-thread.js';
 
 /** Time for a child to stop in order, or to finish its start when the runtime stops meanwhile. */
 const stopTimeLimitMs = 30_000;
-/** Time for a surviving server to end what it still does for a dead client. */
-const closeTimeLimitMs = 15_000;
 
 export interface SupervisionOptions {
 	readonly children: readonly Child[];
 	readonly stateDirectory: string;
 	/** Writes one line. */
 	log(line: string): void;
-}
-
-interface Closing {
-	readonly server: ManagedChild;
-	readonly confirmed: Deferred<void>;
 }
 
 function servicePrefix(level: LogLevel): string {
@@ -52,19 +45,15 @@ export class Supervision {
 	readonly #log: (line: string) => void;
 	readonly #children = new Map<string, ManagedChild>();
 	readonly #groups = new Map<string, ManagedGroup>();
-	/** Sessions that are connected, by route, with their numbers. */
-	readonly #sessions = new Map<RouteEdge, number>();
-	/** What surviving clients have yet to be told about their sessions. */
-	readonly #interruptions = new Map<RouteEdge, Interruption>();
-	readonly #closings = new Map<number, Closing>();
+	readonly #wiring: SessionWiring;
 	readonly #inquiries = new Inquiries();
-	#lastSession = 0;
 	#isFirstStart = true;
 	#exitCode = 0;
 	#ending: Promise<void> | undefined;
 
 	constructor({children, stateDirectory, log}: SupervisionOptions) {
 		this.#graph = new ChildGraph(children);
+		this.#wiring = new SessionWiring(this.#graph, child => this.#of(child));
 		this.#stateDirectory = stateDirectory;
 		this.#log = log;
 		for (const child of children) {
@@ -157,10 +146,6 @@ export class Supervision {
 		return this.#inquiries.ask<T>(thread, ask);
 	}
 
-	#post(managed: ManagedChild, message: ToHost, ports: Parameters<WorkerThread['post']>[1] = []): void {
-		managed.group.thread?.post(message, ports);
-	}
-
 	#of(child: Child): ManagedChild {
 		return this.#children.get(child.name)!;
 	}
@@ -173,6 +158,7 @@ export class Supervision {
 			limits: heapLimits(children.map(({ramQuantum}) => ramQuantum)),
 			heartbeatMs: beats.length > 0 ? Math.min(...beats) : undefined,
 			data: {
+				ramQuantum: children.reduce((sum, {ramQuantum}) => sum + ramQuantum, 0),
 				stateDirectory: this.#stateDirectory,
 				children: children.map(child => ({
 					name: child.name,
@@ -232,7 +218,7 @@ export class Supervision {
 			}
 
 			case 'closed': {
-				this.#closings.get(message.session)?.confirmed.resolve();
+				this.#wiring.confirmClosed(message.session);
 				break;
 			}
 
@@ -314,19 +300,15 @@ export class Supervision {
 		}
 
 		managed.state = 'starting';
-		const connections = this.#graph.routesFrom(child).map(edge => this.#openSession(edge));
-		this.#post(managed, {type: 'start', child: child.name, connections}, connections.flatMap(({port}) => port ? [port] : []));
+		const connections = this.#graph.routesFrom(child).map(edge => this.#wiring.open(edge));
+		managed.post({type: 'start', child: child.name, connections}, connections.flatMap(({port}) => port ? [port] : []));
 		if (child.component.kind === 'service') {
 			await managed.started.promise;
 		}
 
 		managed.state = 'up';
 		managed.up.resolve();
-		for (const edge of this.#graph.routesTo(child)) {
-			if (this.#of(edge.client).alive && !this.#sessions.has(edge)) {
-				this.#reconnect(edge);
-			}
-		}
+		this.#wiring.reconnectClients(child);
 	}
 
 	#serverDown(client: Child): ManagedChild | undefined {
@@ -338,42 +320,6 @@ export class Supervision {
 		}
 
 		return undefined;
-	}
-
-	/** Opens a session at its server, and gives what its client needs. */
-	#openSession(edge: RouteEdge): Connection {
-		const {client, server, route: {label, service}} = edge;
-		const session = ++this.#lastSession;
-		this.#sessions.set(edge, session);
-		this.#interruptions.delete(edge);
-		if (client.group === server.group) {
-			return {label, service, session, server: server.name, port: undefined};
-		}
-
-		const {port1, port2} = new MessageChannel();
-		this.#post(this.#of(server), {type: 'serve', child: server.name, service, session, client: client.name, port: port1}, [port1]);
-		return {label, service, session, server: server.name, port: port2};
-	}
-
-	/** Connects a surviving client to the replacement of its server. */
-	#reconnect(edge: RouteEdge): void {
-		const how = this.#interruptions.get(edge) ?? 'restarted';
-		const {label, port} = this.#openSession(edge);
-		this.#post(this.#of(edge.client), {type: 'connect', child: edge.client.name, label, port: port!, how}, [port!]);
-		if (how === 'reset') {
-			this.#passResetOn(edge.client);
-		}
-	}
-
-	/** Tells those behind a survivor that state went back. */
-	#passResetOn(survivor: Child): void {
-		for (const edge of this.#graph.routesTo(survivor)) {
-			if (this.#interruptions.get(edge) === 'reset' && this.#sessions.has(edge)) {
-				this.#interruptions.delete(edge);
-				this.#post(this.#of(edge.client), {type: 'interrupt', child: edge.client.name, label: edge.route.label, how: 'reset'});
-				this.#passResetOn(edge.client);
-			}
-		}
 	}
 
 	#onStartFailed(managed: ManagedChild, message: string): void {
@@ -397,18 +343,18 @@ export class Supervision {
 		const managed = group.children.find(({child}) => child.name === culprit) ?? group.children[0];
 		const name = group.children.length === 1 || culprit ? managed.child.name : group.children.map(one => one.child.name).join(', ');
 		if (managed.child.component.kind === 'tool') {
-			this.#lose(this.#graph.groupOf(managed.child), reason);
+			void this.#lose(this.#graph.groupOf(managed.child), reason);
 			if (!this.#ending) {
 				this.#onFinished(managed, -1, reason);
 			}
 		} else if (this.#ending) {
 			this.#log(`[runtime] child "${name}" died while stopping: ${reason}`);
 			this.#exitCode ||= 1;
-			this.#lose(this.#graph.groupOf(managed.child), reason);
-			this.#abandonWaitingCalls();
+			void this.#lose(this.#graph.groupOf(managed.child), reason);
+			this.#wiring.abandonUnconnected();
 		} else if (managed.child.exitPropagate && !isFault) {
 			this.#log(`[runtime] child "${name}" exited with exit value ${exitCode}`);
-			this.#lose(this.#graph.groupOf(managed.child), reason);
+			void this.#lose(this.#graph.groupOf(managed.child), reason);
 			void this.end(exitCode);
 		} else {
 			this.#recover(group, managed, name, reason);
@@ -425,7 +371,7 @@ export class Supervision {
 		const restart = group.budget.take(performance.now());
 		if (!restart) {
 			this.#log(`[runtime] child "${name}" died: ${reason}, not restarted again after ${restartCountMax} times in ${restartWindowMs / 1000} s: the runtime stops`);
-			this.#lose(lost, reason);
+			void this.#lose(lost, reason);
 			void this.end(1);
 			return;
 		}
@@ -445,7 +391,7 @@ export class Supervision {
 	/** Not everything was up yet: `start` reports a child that has never been up, others are reported here. */
 	#failFirstStart(culprit: ManagedChild, lost: ReadonlySet<Child>, name: string, reason: string): void {
 		const wasUp = culprit.state === 'up';
-		this.#lose(lost, reason);
+		void this.#lose(lost, reason);
 		if (wasUp) {
 			this.#log(`[runtime] child "${name}" died: ${reason}, before everything was started: the runtime stops`);
 			void this.end(1);
@@ -453,9 +399,8 @@ export class Supervision {
 	}
 
 	/** Ends the threads of lost children and every session with them; the result resolves when survivors have confirmed. */
-	#lose(lost: Iterable<Child>, reason: string): Promise<unknown> {
+	async #lose(lost: Iterable<Child>, reason: string): Promise<void> {
 		const lostChildren = new Set(lost);
-		const reset = this.#graph.resetBy(lostChildren);
 		const threads = new Set<ManagedGroup>();
 		for (const child of lostChildren) {
 			const managed = this.#of(child);
@@ -470,62 +415,7 @@ export class Supervision {
 			thread?.kill(reason);
 		}
 
-		for (const {server, confirmed} of this.#closings.values()) {
-			if (lostChildren.has(server.child)) {
-				confirmed.resolve();
-			}
-		}
-
-		const closings: Array<Promise<void>> = [];
-		for (const edge of this.#edges()) {
-			if (lostChildren.has(edge.client)) {
-				closings.push(this.#closeSession(edge, lostChildren));
-			} else if (this.#of(edge.client).alive) {
-				this.#interruptSession(edge, lostChildren, reset);
-			}
-		}
-
-		return Promise.all(closings);
-	}
-
-	*#edges(): Iterable<RouteEdge> {
-		for (const {child} of this.#children.values()) {
-			yield* this.#graph.routesFrom(child);
-		}
-	}
-
-	/** The client of a session was lost: its server, if it survived, ends what it still does for it. */
-	async #closeSession(edge: RouteEdge, lost: ReadonlySet<Child>): Promise<void> {
-		const session = this.#sessions.get(edge);
-		this.#sessions.delete(edge);
-		this.#interruptions.delete(edge);
-		const server = this.#of(edge.server);
-		if (session === undefined || lost.has(edge.server) || !server.alive) {
-			return;
-		}
-
-		const closing = {server, confirmed: new Deferred<void>()};
-		this.#closings.set(session, closing);
-		this.#post(server, {type: 'close', child: edge.server.name, session});
-		const {thread} = server.group;
-		const limit = globalThis.setTimeout(() => {
-			thread?.kill(`still worked for the dead client "${edge.client.name}" after ${closeTimeLimitMs / 1000} s`, edge.server.name);
-		}, closeTimeLimitMs);
-		await closing.confirmed.promise;
-		clearTimeout(limit);
-		this.#closings.delete(session);
-	}
-
-	/** The client of a session survived: its server was lost, or something behind its server. */
-	#interruptSession(edge: RouteEdge, lost: ReadonlySet<Child>, reset: ReadonlySet<Child>): void {
-		const isReset = reset.has(edge.server) || this.#interruptions.get(edge) === 'reset';
-		if (lost.has(edge.server)) {
-			this.#sessions.delete(edge);
-			this.#interruptions.set(edge, isReset ? 'reset' : 'restarted');
-			this.#post(this.#of(edge.client), {type: 'disconnect', child: edge.client.name, label: edge.route.label, lost: isReset});
-		} else if (isReset) {
-			this.#interruptions.set(edge, 'reset');
-		}
+		await this.#wiring.lose(lostChildren);
 	}
 
 	async #revive(group: ManagedGroup, pauseMs: number, closings: Promise<unknown>): Promise<void> {
@@ -553,18 +443,8 @@ export class Supervision {
 		}
 	}
 
-	/** Nothing comes back any more: whoever waits for a server that is gone gets `session_lost`. */
-	#abandonWaitingCalls(): void {
-		for (const edge of this.#edges()) {
-			const client = this.#of(edge.client);
-			if (client.alive && !this.#sessions.has(edge)) {
-				this.#post(client, {type: 'disconnect', child: edge.client.name, label: edge.route.label, lost: true});
-			}
-		}
-	}
-
 	async #stopAll(): Promise<void> {
-		this.#abandonWaitingCalls();
+		this.#wiring.abandonUnconnected();
 		for (const managed of [...this.#children.values()].reverse()) {
 			await this.#stopChild(managed);
 		}
@@ -585,7 +465,7 @@ export class Supervision {
 
 		if (managed.alive && child.component.kind === 'service') {
 			const stopped = managed.stopped.promise.then(() => true);
-			this.#post(managed, {type: 'stop', child: child.name});
+			managed.post({type: 'stop', child: child.name});
 			const inTime = await Promise.race([stopped, setTimeout(stopTimeLimitMs, false, {ref: false})]);
 			if (!inTime) {
 				this.#log(`[runtime] child "${child.name}" did not stop within ${stopTimeLimitMs / 1000} s`);

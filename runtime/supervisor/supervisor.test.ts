@@ -102,13 +102,14 @@ for (const [how, reason] of [
 	['hang', /missed its heartbeat 3 times, 100 ms apart/],
 	['heap', /exceeded its RAM quantum: the heap's share of it is 32 MiB/],
 	['lease', /exceeded its RAM quantum: .* exceed the component's share of 33554432/],
+	['buffers', /exceeded its RAM quantum: \d+ bytes of buffers/],
 	['fail', /gave up/],
 	['code', /error code "even"/],
 ] as const) {
 	test.serial(`a component that dies (${how}) is logged with its reason and restarted`, async t => {
 		const subject = await started(t, [
 			// Short of memory, the thread would miss its heartbeat first.
-			{name: 'keeper', fixture: 'probe-keeper', heartbeat: how === 'heap' ? undefined : {rateMs: 100}},
+			{name: 'keeper', fixture: 'probe-keeper', heartbeat: how === 'heap' || how === 'buffers' ? undefined : {rateMs: 100}},
 			{name: 'relay', fixture: 'probe-relay', routes: {backend: 'keeper'}},
 		]);
 		await t.throwsAsync(subject.call('relay', 'die', {how}), {code: 'session_lost'});

@@ -21,7 +21,7 @@ class Wiring {
 
 	constructor() {
 		this.end = new ClientEnd({
-			session: probe as unknown as Session,
+			session: probe,
 			server: 'server',
 			onBadReply: reason => {
 				this.badReplies.push(reason);
@@ -33,7 +33,7 @@ class Wiring {
 	connect(t: ExecutionContext, handlers: Partial<ProbeHandlers>): void {
 		const {port1, port2} = new MessageChannel();
 		this.server = new ServerEnd(port1, {
-			session: probe as unknown as Session,
+			session: probe,
 			handlers: {...noHandlers, ...handlers} as unknown as Handlers<Session>,
 			context: {session: 1, client: 'client'},
 			onBug: error => {

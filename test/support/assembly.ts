@@ -173,7 +173,7 @@ export class Assembly {
 		const sessions: Record<string, Client<Session> | undefined> = {};
 		for (const [label, server] of Object.entries(routes)) {
 			const client = this.#connect(sessionOf(component.requires[label]), this.#member(server), instance, name);
-			sessions[label] = client as unknown as Client<Session>;
+			sessions[label] = client;
 		}
 
 		if (!component.start) {
