@@ -195,6 +195,14 @@ test.serial('children of one group share a thread and its fate', async t => {
 	t.is((await subject.recall('front')).value, 0);
 });
 
+test.serial('a runtime that is stopped while it starts ends in order', async t => {
+	const {running, lines} = await start(t, pair);
+	await running.stop();
+	t.is(await running.ended, 0);
+	await t.throwsAsync(running.ready, {message: 'the runtime was stopped'});
+	t.false(lines.includes('[runtime] ready'));
+});
+
 test.serial('a child that cannot start ends the runtime, by its message alone', async t => {
 	const subject = await start(t, [
 		{name: 'server', fixture: 'probe-server'},

@@ -40,7 +40,7 @@ async function openControl(supervision: Supervision, {stateDirectory, log}: Runt
 }
 
 async function announce(supervision: Supervision, log: (line: string) => void): Promise<void> {
-	await supervision.start();
+	void supervision.start();
 	await supervision.ready.promise;
 	log('[runtime] ready');
 	for (const hint of supervision.hints) {
