@@ -70,6 +70,21 @@ export class HashTree {
 		return undefined;
 	}
 
+	/** Fills `path` from the root block down to `lowest`; false where a block on the way is not held. */
+	walkDown(vba: Vba, lowest: Level, path: Path): boolean {
+		const {maxLevel} = this.geometry;
+		for (let level = maxLevel; level >= lowest; level--) {
+			const frame = this.#held.find(this.addressAt(path, vba, level));
+			if (frame === undefined) {
+				return false;
+			}
+
+			path[level] = frame;
+		}
+
+		return true;
+	}
+
 	/**
 	 * Walks towards a leaf that may not exist yet: fills `path` down to the lowest block that does and returns its level,
 	 * or returns the first existing block on the way that is not held.
@@ -193,6 +208,27 @@ export class HashTree {
 		}
 
 		this.#held.move(path[level], place.address);
+	}
+
+	/**
+	 * From now on the block at `level` on the way to `vba` is one that another tree shares and has moved to `address`, where
+	 * it is held and changed: its label comes here too.
+	 */
+	share(path: Path, vba: Vba, level: Level, address: Pba): void {
+		const frame = this.#held.find(address);
+		if (frame === undefined) {
+			throw new Error('a shared block that was moved is not held');
+		}
+
+		if (level === this.geometry.maxLevel) {
+			this.#address = address;
+			this.#held.addParent(frame, this.mark);
+			return;
+		}
+
+		const index = this.geometry.childIndex(vba, level + 1);
+		this.#held.nodes.setPlace(path[level + 1], index, address, this.generationAt(path, vba, level));
+		this.#held.addParent(frame, (path[level + 1] * nodesPerBlock) + index);
 	}
 
 	/** Marks every block on the way from `lowest` up as changed; all of them must be volatile. */

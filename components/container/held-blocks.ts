@@ -47,6 +47,8 @@ export class HeldBlocks {
 	/** Frames being filled: neither mapped nor evictable. */
 	readonly #loading: Uint8Array;
 	readonly #loads = new Map<Pba, Promise<void>>();
+	/** Further places for the labels of dirty blocks that several trees share. */
+	readonly #furtherParents = new Map<Frame, ParentNode[]>();
 	#hand = 0;
 	#dirtyCount = 0;
 
@@ -157,6 +159,11 @@ export class HeldBlocks {
 		this.#parents[frame] = parent;
 	}
 
+	/** The label of a changed block belongs into another tree's node too. */
+	addParent(frame: Frame, parent: ParentNode): void {
+		this.#furtherParents.set(frame, [...this.#furtherParents.get(frame) ?? [], parent]);
+	}
+
 	isDirty(frame: Frame): boolean {
 		return this.#dirty[frame] === 1;
 	}
@@ -172,11 +179,12 @@ export class HeldBlocks {
 				frames.sort((a, b) => this.#addresses[a] - this.#addresses[b]);
 				const {labels} = await this.#cache.store({frames, addresses: frames.map(frame => this.#addresses[frame])});
 				for (const [i, frame] of frames.entries()) {
-					const parent = this.#parents[frame];
-					if (parent >= 0) {
-						this.nodes.setHash(Math.floor(parent / nodesPerBlock), parent % nodesPerBlock, labels, i * labelLength);
-					} else {
-						setRootHash(parent, Uint8Array.from(labels.subarray(i * labelLength, (i + 1) * labelLength)));
+					for (const parent of [this.#parents[frame], ...this.#furtherParents.get(frame) ?? []]) {
+						if (parent >= 0) {
+							this.nodes.setHash(Math.floor(parent / nodesPerBlock), parent % nodesPerBlock, labels, i * labelLength);
+						} else {
+							setRootHash(parent, Uint8Array.from(labels.subarray(i * labelLength, (i + 1) * labelLength)));
+						}
 					}
 				}
 			}
@@ -190,6 +198,7 @@ export class HeldBlocks {
 	#clean(): void {
 		this.#dirty.fill(0);
 		this.#dirtyCount = 0;
+		this.#furtherParents.clear();
 		for (const frames of this.#dirtyFrames) {
 			frames.length = 0;
 		}

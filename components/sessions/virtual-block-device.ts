@@ -13,6 +13,9 @@ const Keys = z.strictObject({
 /** Most blocks of one write: 1 MiB, so that one request never needs more of the pool than a small pool can give. */
 export const writeBlockCountMax = 256;
 
+/** A kept snapshot by its name, with its tree as the superblock describes it. */
+const KeptSnapshot = z.strictObject({generation: Generation, tree: TreeRoot});
+
 const blockErrors = ['out_of_range', 'device_failed', 'no_space', 'integrity'] as const;
 
 export const virtualBlockDevice = defineSession('virtual_block_device', {
@@ -32,13 +35,24 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		 * snapshots hold stays.
 		 */
 		clear: op({request: z.strictObject({extents: numbers()})}),
-		/** Reads from the tree of a snapshot, given by its root. */
-		read_snapshot: op({request: z.strictObject({tree: TreeRoot, extents: numbers(), data: bulk('out')})}),
+		/** Reads from a snapshot. */
+		read_snapshot: op({request: z.strictObject({snapshot: KeptSnapshot, extents: numbers(), data: bulk('out')})}),
 		/**
 		 * Makes the content of the snapshot with this tree the current content; the snapshot keeps its blocks. Everything
 		 * changed must have been stored, and the snapshot must have the current tree's dimensions. All or nothing.
 		 */
 		revert: op({request: z.strictObject({tree: TreeRoot, newestKeptGeneration: Generation})}),
+		/** The keys from now on, where a rekeying begins or ends. */
+		set_keys: op({request: Keys}),
+		/**
+		 * Seals the blocks from the rekeying VBA on, up to `blockCount`, of the current tree and of all kept `snapshots` with
+		 * the current key, and moves the rekeying VBA past them. Replies with it. `no_space`: not before the state is
+		 * secured, perhaps not even then; nothing was rekeyed. Blocks that do not match their label stay as they are.
+		 */
+		rekey: op({
+			request: z.strictObject({snapshots: z.array(KeptSnapshot), blockCount: z.number().int().positive()}),
+			reply: z.strictObject({rekeyingVba: z.number().int().nonnegative(), sealedBlockCount: z.number().int().nonnegative()}),
+		}),
 		/**
 		 * Adds leaves from up to `pbaCount` PBAs from `firstPba` on, in up to `stepCount` steps of one lowest block each.
 		 * Replies with what was used; nothing used means that the format's limit is reached. `no_space`: not before the
@@ -50,12 +64,18 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		}),
 		/**
 		 * Waits for running writes, then labels and stores every changed inner block of the current tree and of the pool
-		 * trees, lowest level first, and replies with the trees as they now stand: one consistent state. Everything
-		 * written later carries `nextGeneration`.
+		 * trees, lowest level first, and replies with the trees as they now stand, and with the snapshots that a rekeying has
+		 * changed: one consistent state. Everything written later carries `nextGeneration`.
 		 */
 		store: op({
 			request: z.strictObject({nextGeneration: Generation}),
-			reply: z.strictObject({tree: TreeRoot, freeTree: TreeRoot, metaTree: TreeRoot, storedBlockCount: z.number().int().nonnegative()}),
+			reply: z.strictObject({
+				tree: TreeRoot,
+				freeTree: TreeRoot,
+				metaTree: TreeRoot,
+				snapshots: z.array(KeptSnapshot),
+				storedBlockCount: z.number().int().nonnegative(),
+			}),
 		}),
 	},
 });

@@ -4,11 +4,14 @@
  */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import {blockSize} from '../container/geometry.js';
+import {Turn} from '../container/turn.js';
 import {writeBlockCountMax, type virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import type {Securing} from './securing.js';
 
-/** Other writers may take what a securing freed; after this many securings in vain the pool counts as full. */
-const securingMax = 4;
+/** Other writers may take what a securing freed; after this many securings in vain a writer has the others wait. */
+const securingMax = 2;
+/** Then only those that were under way already may take it; after this many the pool counts as full. */
+const lonelySecuringMax = 4;
 
 interface Piece {
 	readonly vba: number;
@@ -31,6 +34,8 @@ export class DeviceWrites {
 	readonly #device: Client<typeof virtualBlockDevice>;
 	readonly #securing: Securing;
 	readonly #secure: () => Promise<void>;
+	/** Writers that the pool had nothing for, one after another; new writers wait until there are none. */
+	readonly #starving = new Turn();
 	#underWay = 0;
 
 	constructor(device: Client<typeof virtualBlockDevice>, securing: Securing, secure: () => Promise<void>) {
@@ -49,11 +54,40 @@ export class DeviceWrites {
 	}
 
 	async #writePiece(piece: Piece): Promise<void> {
+		// Whoever lost the race for the pool too often goes first.
+		await this.#starving.idle();
+		const error = await this.#attempt(piece, securingMax);
+		if (!error) {
+			return;
+		}
+
+		return this.#starving.take(async () => this.#insist(piece));
+	}
+
+	/** Writes while nobody new begins to write, in parts where the pool has no room for the whole. */
+	async #insist(piece: Piece): Promise<void> {
+		const error = await this.#attempt(piece, lonelySecuringMax);
+		if (!error) {
+			return;
+		}
+
+		const {vba, count, data} = piece;
+		if (count === 1) {
+			throw error;
+		}
+
+		const half = Math.floor(count / 2);
+		await this.#insist({vba, count: half, data: data.subarray(0, half * blockSize)});
+		await this.#insist({vba: vba + half, count: count - half, data: data.subarray(half * blockSize)});
+	}
+
+	/** Writes a piece, securing the state in between where that may help; replies with the error where the pool is too full. */
+	async #attempt(piece: Piece, securingCountMax: number): Promise<SessionError | undefined> {
 		for (let securings = 0; ; securings++) {
 			const securedCount = this.#securing.securedCount;
 			try {
 				await this.#try(piece);
-				return;
+				return undefined;
 			} catch (error) {
 				if (!(error instanceof SessionError && error.code === 'no_space')) {
 					throw error;
@@ -61,8 +95,8 @@ export class DeviceWrites {
 
 				// Where nothing was or is being written since the last securing, and none ended meanwhile, another frees nothing.
 				const mayHelp = this.#securing.isDue || this.#underWay > 0 || this.#securing.securedCount > securedCount;
-				if (!mayHelp || securings === securingMax) {
-					return this.#writeHalves(piece, error);
+				if (!mayHelp || securings === securingCountMax) {
+					return error;
 				}
 
 				this.#securing.noteChange();
@@ -79,16 +113,5 @@ export class DeviceWrites {
 		} finally {
 			this.#underWay--;
 		}
-	}
-
-	/** A small pool may not have room for a large piece at once. */
-	async #writeHalves({vba, count, data}: Piece, error: unknown): Promise<void> {
-		if (count === 1) {
-			throw error;
-		}
-
-		const half = Math.floor(count / 2);
-		await this.#writePiece({vba, count: half, data: data.subarray(0, half * blockSize)});
-		await this.#writePiece({vba: vba + half, count: count - half, data: data.subarray(half * blockSize)});
 	}
 }

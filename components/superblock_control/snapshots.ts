@@ -69,7 +69,7 @@ export class Snapshots {
 
 	async read(generation: Generation, extents: number[], data: Uint8Array): Promise<void> {
 		const {device, securing} = this.#parts;
-		const read = device.read_snapshot({tree: treeOf(securing.superblock, this.find(generation)), extents, data});
+		const read = device.read_snapshot({snapshot: {generation, tree: treeOf(securing.superblock, this.find(generation))}, extents, data});
 		const reads = this.#reads.get(generation) ?? new Set();
 		this.#reads.set(generation, reads.add(read));
 		try {

@@ -8,6 +8,8 @@ export interface StoredTrees {
 	readonly tree: TreeRoot;
 	readonly freeTree: TreeRoot;
 	readonly metaTree: TreeRoot;
+	/** Kept snapshots whose trees a rekeying has changed, by name. */
+	readonly snapshots: ReadonlyArray<{readonly generation: Generation; readonly tree: TreeRoot}>;
 }
 
 /** The snapshot that is the current state. */
@@ -66,8 +68,8 @@ function nextCurrentSlot({snapshots, currentSnapshot}: Superblock): number {
  * A kept snapshot that still is the current content remains the current one under its own generation: a second record
  * with a newer generation for the same root block would make the block look younger than the snapshot when it is freed.
  */
-export function securedSuperblock(superblock: Superblock, generation: Generation, {tree, freeTree, metaTree}: StoredTrees): Superblock {
-	const snapshots = superblock.snapshots.map(snapshot => snapshot?.keep ? snapshot : undefined);
+export function securedSuperblock(superblock: Superblock, generation: Generation, {tree, freeTree, metaTree, snapshots: rekeyed}: StoredTrees): Superblock {
+	const snapshots = superblock.snapshots.map(snapshot => snapshot?.keep ? withTree(snapshot, rekeyed) : undefined);
 	const current = currentSnapshotOf(superblock);
 	const slot = nextCurrentSlot(superblock);
 	const unchanged = current.keep && current.root.address === tree.root.address;
@@ -83,6 +85,12 @@ export function securedSuperblock(superblock: Superblock, generation: Generation
 		freeTree,
 		metaTree,
 	};
+}
+
+/** A kept snapshot with the place and hash that a rekeying has given its root. */
+function withTree(snapshot: Snapshot, rekeyed: StoredTrees['snapshots']): Snapshot {
+	const changed = rekeyed.find(({generation}) => generation === snapshot.root.generation);
+	return changed ? {...snapshot, root: {...changed.tree.root, generation: snapshot.root.generation}} : snapshot;
 }
 
 function withSlot(superblock: Superblock, slot: number, snapshot: Snapshot | undefined): Superblock {

@@ -9,17 +9,17 @@ import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {extentsBlockCount} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
-import {HashTree} from '../container/hash-tree.js';
 import {HeldBlocks} from '../container/held-blocks.js';
 import {block} from '../sessions/block.js';
 import {cache} from '../sessions/cache.js';
 import {crypto} from '../sessions/crypto.js';
 import {freeTree} from '../sessions/free-tree.js';
 import {virtualBlockDevice, writeBlockCountMax} from '../sessions/virtual-block-device.js';
-import {Device, snapshotMark} from './device.js';
+import {Device} from './device.js';
 import {extend} from './extension.js';
 import {Reader} from './reader.js';
 import {RequestQueue, type Range, type ReadPiece, type WritePiece} from './request-queue.js';
+import {Rekeying} from './rekeying.js';
 import {revertTo} from './revert.js';
 import {Writer} from './writer.js';
 
@@ -62,6 +62,10 @@ function piecesOf(extents: readonly number[], data: Uint8Array, leafCount: numbe
 	return pieces;
 }
 
+function writeOf({vba, count, data}: ReadPiece): WritePiece {
+	return {vba, count, change: {kind: 'write', data}};
+}
+
 export default defineComponent({
 	provides: {virtual_block_device: virtualBlockDevice},
 	requires: {cache, block, crypto, free_tree: freeTree},
@@ -72,6 +76,7 @@ export default defineComponent({
 		const writer = new Writer(device);
 		// The ways of everything that is under way have to fit in the cache together.
 		const limits = {batchBlockCount, batchCount, pieceCount: Math.floor(device.held.frameCount / framesPerPiece)};
+		const rekeying = new Rekeying(device, writer.placement);
 		const writes = new RequestQueue<WritePiece>({...limits, exclusive: true}, async batch => writer.write(batch));
 		const reader = new Reader(device, piece => writes.running(piece));
 		const reads = new RequestQueue<ReadPiece>({...limits, exclusive: false}, async batch => reader.read(batch, () => device.tree));
@@ -107,16 +112,15 @@ export default defineComponent({
 							throw new SessionError('out_of_range', `a write of ${data.length} bytes is larger than ${writeBlockCountMax} blocks`);
 						}
 
-						return serve(piecesOf(extents, data, device.tree.geometry.leafCount), async piece => writes.add(piece));
+						return serve(piecesOf(extents, data, device.tree.geometry.leafCount), async piece => writes.add(writeOf(piece)));
 					},
 					clear: async ({extents}) => {
 						const ranges = rangesOf(extents, device.tree.geometry.leafCount);
-						return serve(ranges.map(range => ({...range, data: undefined})), async piece => writes.add(piece));
+						return serve(ranges, async ({vba, count}) => writes.add({vba, count, change: {kind: 'clear'}}));
 					},
-					async read_snapshot({tree, extents, data}) {
-						const snapshot = new HashTree(device.held, tree, snapshotMark);
-						return serve(piecesOf(extents, data, tree.leafCount), async piece => {
-							const [failure] = await reader.read([piece], () => snapshot);
+					async read_snapshot({snapshot, extents, data}) {
+						return serve(piecesOf(extents, data, snapshot.tree.leafCount), async piece => {
+							const [failure] = await reader.read([piece], () => device.snapshotTree(snapshot));
 							if (failure !== undefined) {
 								throw failure;
 							}
@@ -126,6 +130,22 @@ export default defineComponent({
 						await Promise.all([writes.idle(), reads.idle()]);
 						await writer.exclusively(async () => revertTo(device, writer, {snapshot: tree, newestKeptGeneration}));
 						return {};
+					},
+					set_keys(keys) {
+						device.setKeys(keys);
+						return {};
+					},
+					async rekey({snapshots, blockCount}) {
+						const range = rekeying.nextRange(snapshots, blockCount);
+						let sealedBlockCount = 0;
+						if (range.count > 0) {
+							const job = async () => {
+								sealedBlockCount = await rekeying.step({snapshots, range});
+							};
+							await writes.add({...range, change: {kind: 'job', job}});
+						}
+
+						return {rekeyingVba: device.keys.rekeyingVba, sealedBlockCount};
 					},
 					extend: async request => writer.exclusively(async () => extend(device, request)),
 					store: async ({nextGeneration}) => writer.store(nextGeneration),

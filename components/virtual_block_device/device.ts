@@ -1,9 +1,9 @@
 /** What reader and writer share: the current tree, its generation and its keys. */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
-import type {Generation, KeyId, Vba} from '../container/addresses.js';
+import type {Generation, KeyId, Level, Pba, Vba} from '../container/addresses.js';
 import {HashTree} from '../container/hash-tree.js';
-import type {HeldBlocks} from '../container/held-blocks.js';
+import type {HeldBlocks, RootMark} from '../container/held-blocks.js';
 import type {block} from '../sessions/block.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {freeTree} from '../sessions/free-tree.js';
@@ -25,8 +25,17 @@ export interface Servers {
 
 const currentTreeMark = -1;
 
-/** Snapshot trees hold no changed blocks, so no label ever goes to their root. */
-export const snapshotMark = -2;
+/** A tree that is only read: no label ever goes to its root. */
+export const readOnlyMark = -2;
+
+/** Marks of snapshots that a rekeying changes count down from here. */
+const firstSnapshotMark = -3;
+
+/** A kept snapshot, as the superblock describes it. */
+export interface KeptSnapshot {
+	readonly generation: Generation;
+	readonly tree: TreeRoot;
+}
 
 export class Device {
 	readonly held: HeldBlocks;
@@ -35,6 +44,11 @@ export class Device {
 	#tree: HashTree | undefined;
 	#keys: Keys = {currentKeyId: 0, previousKeyId: 0, rekeyingVba: 0};
 	currentGeneration: Generation = 0;
+	/** Trees of kept snapshots that a rekeying has taken up, by name; newer than the superblock's until they are stored. */
+	readonly #snapshots = new Map<Generation, HashTree>();
+	#nextMark = firstSnapshotMark;
+	/** Blocks that a rekeying has placed in the current generation, though their nodes keep their generation. */
+	readonly placedByRekeying = new Set<Pba>();
 
 	constructor(held: HeldBlocks, servers: Servers, env: Environment) {
 		this.held = held;
@@ -45,6 +59,8 @@ export class Device {
 	open({tree, keys, currentGeneration}: {tree: TreeRoot; keys: Keys; currentGeneration: Generation}): void {
 		this.held.reset();
 		this.replaceTree(tree);
+		this.#snapshots.clear();
+		this.placedByRekeying.clear();
 		this.#keys = keys;
 		this.currentGeneration = currentGeneration;
 	}
@@ -61,6 +77,61 @@ export class Device {
 		}
 
 		return this.#tree;
+	}
+
+	get keys(): Keys {
+		return this.#keys;
+	}
+
+	setKeys(keys: Keys): void {
+		this.#keys = keys;
+	}
+
+	/** The tree to read a snapshot from. */
+	snapshotTree({generation, tree}: KeptSnapshot): HashTree {
+		return this.#snapshots.get(generation) ?? new HashTree(this.held, tree, readOnlyMark);
+	}
+
+	/** The trees of the kept snapshots, to be changed; others are forgotten. */
+	takeUpSnapshots(kept: readonly KeptSnapshot[]): Map<Generation, HashTree> {
+		for (const generation of [...this.#snapshots.keys()]) {
+			if (!kept.some(snapshot => snapshot.generation === generation)) {
+				this.#snapshots.delete(generation);
+			}
+		}
+
+		for (const {generation, tree} of kept) {
+			if (!this.#snapshots.has(generation)) {
+				this.#snapshots.set(generation, new HashTree(this.held, tree, this.#nextMark--));
+			}
+		}
+
+		return this.#snapshots;
+	}
+
+	/** Snapshots that a rekeying has taken up, as they now stand. */
+	get changedSnapshots(): KeptSnapshot[] {
+		return [...this.#snapshots].map(([generation, {root}]) => ({generation, tree: root}));
+	}
+
+	setRootHash(mark: RootMark, hash: Uint8Array): void {
+		for (const tree of [this.tree, ...this.#snapshots.values()]) {
+			if (tree.mark === mark) {
+				tree.setRootHash(hash);
+			}
+		}
+	}
+
+	/**
+	 * The VBA that the pool keeps for a replaced block at `level` on the way to `vba`: the lowest one below it. A block that
+	 * a rekeying has reached in part is needed by snapshots until the rekeying has passed the VBA where it stands now.
+	 */
+	poolVba(vba: Vba, level: Level): Vba {
+		const {geometry} = this.tree;
+		const lowest = geometry.lowestVba(vba, level);
+		const {previousKeyId, rekeyingVba} = this.#keys;
+		const reachedInPart = previousKeyId !== 0 && lowest < rekeyingVba && rekeyingVba < lowest + (geometry.degree ** level);
+		return reachedInPart ? rekeyingVba : lowest;
 	}
 
 	keyOf(vba: Vba): KeyId {

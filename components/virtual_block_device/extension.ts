@@ -57,7 +57,7 @@ async function makeVolatile(device: Device, blocks: readonly BranchBlock[]): Pro
 
 	const {tree, servers, currentGeneration} = device;
 	const [{vba}] = blocks;
-	const items = blocks.flatMap(({address, generation, level}) => [address, generation, tree.geometry.lowestVba(vba, level)]);
+	const items = blocks.flatMap(({address, generation, level}) => [address, generation, device.poolVba(vba, level)]);
 	const {addresses, leaves} = await servers.free_tree.exchange({items, keyId: device.keyOf(vba), reserved: true});
 	try {
 		while (!isBranchHeld(tree, vba)) {

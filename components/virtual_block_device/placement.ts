@@ -59,6 +59,31 @@ export class Placement {
 		return this.#turn.take(async () => this.#allocate(ranges, keyId, content));
 	}
 
+	/** Runs `job` with no other allocation under way. */
+	async inTurn<T>(job: () => Promise<T>): Promise<T> {
+		return this.#turn.take(job);
+	}
+
+	/** Gives the current tree a root block of the current generation. Only inside `inTurn`. @throws SessionError */
+	async moveRoot(keyId: KeyId): Promise<void> {
+		const {held, servers, tree, currentGeneration} = this.#device;
+		const {maxLevel} = tree.geometry;
+		const {address, generation} = tree.root.root;
+		const exchanged = await servers.free_tree.exchange({items: [address, generation, 0], keyId, reserved: true});
+		const path: Path = [];
+		try {
+			while (!tree.walkDown(0, maxLevel, path)) {
+				await tree.load([0]);
+			}
+		} catch (error) {
+			await servers.free_tree.restore(exchanged);
+			throw error;
+		}
+
+		tree.moveBlock(path, 0, maxLevel, {address: exchanged.addresses[0], generation: currentGeneration});
+		held.markDirty(path[maxLevel], maxLevel, tree.mark);
+	}
+
 	/** After a failed transfer the leaves keep their old data, so the pool gets the new places back. */
 	async giveBack(leaves: readonly Leaf[]): Promise<void> {
 		const exchanged = leaves.filter(({poolLeaf}) => poolLeaf >= 0);
@@ -87,7 +112,7 @@ export class Placement {
 				await tree.load(lowest);
 			}
 		} catch (error) {
-			await servers.free_tree.restore({leaves: exchanged.leaves, addresses: exchanged.addresses});
+			await servers.free_tree.restore(exchanged);
 			throw error;
 		}
 
@@ -165,7 +190,7 @@ export class Placement {
 				if (generation !== currentGeneration && !planned.has(address)) {
 					planned.add(address);
 					inner.push({vba, level});
-					items.push(address, generation, tree.geometry.lowestVba(vba, level));
+					items.push(address, generation, this.#device.poolVba(vba, level));
 				}
 			}
 		}

@@ -26,6 +26,8 @@ interface Target {
 	readonly address: Pba;
 	readonly plain: Uint8Array;
 	readonly label: Uint8Array;
+	/** The key that sealed it when it was looked up; a rekeying may go past it meanwhile. */
+	readonly keyId: KeyId;
 }
 
 /** A node that did not match what it points to. */
@@ -120,9 +122,8 @@ export class Reader {
 
 		const targets = await this.#resolve(batch, tree);
 		const suspects = new Map<number, Suspect>();
-		const keyIds = new Set(targets.map(({vba}) => this.#device.keyOf(vba)));
-		for (const keyId of keyIds) {
-			const ofKey = keyIds.size === 1 ? targets : targets.filter(({vba}) => this.#device.keyOf(vba) === keyId);
+		for (const keyId of new Set(targets.map(target => target.keyId))) {
+			const ofKey = targets.filter(target => target.keyId === keyId);
 			for (const bad of await this.#fetch(ofKey, keyId)) {
 				suspects.set(bad.piece, bad);
 			}
@@ -167,7 +168,7 @@ export class Reader {
 					plain.fill(0);
 				} else {
 					const label = Uint8Array.prototype.slice.call(nodes.hash(path[1], nodeIndex));
-					targets.push({piece: index, vba, address: nodes.address(path[1], nodeIndex), plain, label});
+					targets.push({piece: index, vba, address: nodes.address(path[1], nodeIndex), plain, label, keyId: this.#device.keyOf(vba)});
 				}
 			}
 		}

@@ -15,9 +15,18 @@ export interface ReadPiece extends Range {
 	readonly data: Uint8Array;
 }
 
-/** A piece of a client's request with its `count` blocks, or without data where they shall be cleared. */
+/** What shall happen to the blocks of a range. */
+export type Change =
+	/** They are written; `data` holds them. */
+	| {readonly kind: 'write'; readonly data: Uint8Array}
+	/** They read as zeroes from then on. */
+	| {readonly kind: 'clear'}
+	/** `job` replaces them itself. */
+	| {readonly kind: 'job'; readonly job: () => Promise<void>};
+
+/** A piece of work on blocks that no other one may touch meanwhile. */
 export interface WritePiece extends Range {
-	readonly data: Uint8Array | undefined;
+	readonly change: Change;
 }
 
 interface Waiting<P extends Range> {

@@ -6,7 +6,7 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import type {Generation, Pba, Vba} from '../container/addresses.js';
 import {HashTree, type Path} from '../container/hash-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
-import {snapshotMark, type Device} from './device.js';
+import {readOnlyMark, type Device} from './device.js';
 import {differences} from './tree-difference.js';
 import type {Writer} from './writer.js';
 
@@ -33,7 +33,7 @@ interface RevertPlan {
 async function plan({held, tree}: Device, {snapshot, newestKeptGeneration}: Revert): Promise<RevertPlan> {
 	const swaps: number[] = [];
 	const exposed = new Map<Vba, Generation>();
-	for await (const {vba, level, before, after} of differences(held, tree, new HashTree(held, snapshot, snapshotMark))) {
+	for await (const {vba, level, before, after} of differences(held, tree, new HashTree(held, snapshot, readOnlyMark))) {
 		if (before.address !== after.address && level < tree.geometry.maxLevel) {
 			swaps.push(after.address, before.address, before.generation, tree.geometry.lowestVba(vba, level));
 		} else if (level === 0 && before.address === after.address && before.generation <= newestKeptGeneration) {

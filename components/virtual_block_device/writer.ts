@@ -25,18 +25,18 @@ async function settled<T>(first: Promise<T>, other: Promise<unknown>): Promise<T
 export class Writer {
 	readonly #device: Device;
 	readonly #gate = new Gate();
-	readonly #placement: Placement;
+	readonly placement: Placement;
 
 	constructor(device: Device) {
 		this.#device = device;
-		this.#placement = new Placement(device);
+		this.placement = new Placement(device);
 	}
 
-	/** Writes the pieces that have data and clears the others. */
+	/** Does what the pieces ask for, together where they are alike. */
 	async write(batch: readonly WritePiece[]): Promise<Outcomes> {
 		const together = new Map<string, number[]>();
-		for (const [index, {vba, data}] of batch.entries()) {
-			const kind = `${this.#device.keyOf(vba)} ${data ? 'write' : 'clear'}`;
+		for (const [index, {vba, change}] of batch.entries()) {
+			const kind = `${change.kind} ${this.#device.keyOf(vba)}`;
 			together.set(kind, [...together.get(kind) ?? [], index]);
 		}
 
@@ -54,7 +54,7 @@ export class Writer {
 	 */
 	async clear(ranges: readonly Range[], keyId: KeyId, content?: ContentGenerations): Promise<void> {
 		const {held: {nodes}} = this.#device;
-		for (const {frame, index, address} of await this.#placement.allocate(ranges, keyId, content)) {
+		for (const {frame, index, address} of await this.placement.allocate(ranges, keyId, content)) {
 			nodes.setPlace(frame, index, address, 0);
 			nodes.setHash(frame, index, noLabel, 0);
 		}
@@ -64,14 +64,16 @@ export class Writer {
 	async store(nextGeneration: number) {
 		return this.#gate.exclusively(async () => {
 			const {held, tree, servers} = this.#device;
-			const storing = held.store((_mark, hash) => {
-				tree.setRootHash(hash);
+			const storing = held.store((mark, hash) => {
+				this.#device.setRootHash(mark, hash);
 			});
 			// The gate must not open before both have ended, whatever becomes of either.
 			const [pool, storedBlockCount] = [await settled(servers.free_tree.store({}), storing), await storing];
 			await servers.free_tree.begin({currentGeneration: nextGeneration});
 			this.#device.currentGeneration = nextGeneration;
-			return {...pool, tree: tree.root, storedBlockCount: storedBlockCount + pool.storedBlockCount};
+			this.#device.placedByRekeying.clear();
+			const {changedSnapshots: snapshots} = this.#device;
+			return {...pool, tree: tree.root, snapshots, storedBlockCount: storedBlockCount + pool.storedBlockCount};
 		});
 	}
 
@@ -96,24 +98,32 @@ export class Writer {
 		}
 	}
 
-	/** Writes or clears pieces that have the same key and either all data or all none. */
+	/** Does pieces that have the same key and the same kind of change. */
 	async #writeTogether(pieces: readonly WritePiece[]): Promise<void> {
 		await this.#gate.enter();
 		try {
 			const keyId = this.#device.keyOf(pieces[0].vba);
-			const plain = pieces.flatMap(({data}) => data ?? []);
-			await (plain.length > 0 ? this.#place(pieces, plain, keyId) : this.#clearWritten(pieces, keyId));
+			const [{change: {kind}}] = pieces;
+			if (kind === 'write') {
+				await this.#place(pieces, pieces.flatMap(({change}) => change.kind === 'write' ? change.data : []), keyId);
+			} else if (kind === 'clear') {
+				await this.#clearWritten(pieces, keyId);
+			} else {
+				for (const {change} of pieces) {
+					await (change.kind === 'job' ? change.job() : undefined);
+				}
+			}
 		} finally {
 			this.#gate.leave();
 		}
 	}
 
 	async #place(pieces: readonly WritePiece[], plain: Uint8Array[], keyId: KeyId): Promise<void> {
-		const leaves = await this.#placement.allocate(pieces, keyId);
+		const leaves = await this.placement.allocate(pieces, keyId);
 		try {
 			this.#setLeaves(leaves, await this.#transfer(plain, leaves, keyId));
 		} catch (error) {
-			await this.#placement.giveBack(leaves);
+			await this.placement.giveBack(leaves);
 			throw error;
 		}
 	}
