@@ -61,8 +61,10 @@ export class World {
 	/** Starts everything. @throws StartError where the device refuses to open */
 	static async open(setup: WorldSetup): Promise<World> {
 		const world = new World(setup);
+		// A real crypto server loads its library from outside of the simulated world.
+		const cryptoHandlers = await setup.crypto.start(world.#environment('crypto', 16 * mebibyte));
 		try {
-			await world.run(world.#start());
+			await world.run(world.#start(cryptoHandlers));
 		} catch (error) {
 			world.abandon();
 			throw error;
@@ -98,11 +100,10 @@ export class World {
 		}
 	}
 
-	async #start(): Promise<void> {
+	async #start(cryptoHandlers: Handlers<typeof crypto>): Promise<void> {
 		const {medium, anchor, frameCount, leaseLimit, create, crypto: kind} = this.#setup;
 		const {step} = this.scheduler;
 		const onMedium = () => this.#connect(block, medium.handlers(step));
-		const cryptoHandlers = await kind.start(this.#environment('crypto', 16 * mebibyte));
 		const onCrypto = () => this.#connect(crypto, cryptoHandlers);
 		const cacheConfig = {size: `${2 * frameCount * blockSize}`};
 		const cacheRunning = await this.#component('cache', cacheComponent, cacheConfig, {block: onMedium()}, 2 * frameCount * blockSize + mebibyte);
