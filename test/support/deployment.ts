@@ -1,4 +1,5 @@
 /** Deployments of test fixtures, made without an XML file. */
+import {rmSync} from 'node:fs';
 import {mkdtemp} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
@@ -41,7 +42,17 @@ export async function makeDeployment(sketches: readonly ChildSketch[]): Promise<
 	return {file: 'test.xml', children: await Promise.all(sketches.map(makeChild))};
 }
 
-/** A fresh directory for the state of one test. */
+const stateDirectories: string[] = [];
+
+process.once('exit', () => {
+	for (const directory of stateDirectories) {
+		rmSync(directory, {recursive: true, force: true});
+	}
+});
+
+/** A fresh directory for the state of one test, removed when the process ends. */
 export async function makeStateDirectory(): Promise<string> {
-	return mkdtemp(join(tmpdir(), 'cbe-test-'));
+	const directory = await mkdtemp(join(tmpdir(), 'cbe-test-'));
+	stateDirectories.push(directory);
+	return directory;
 }
