@@ -9,6 +9,8 @@ export class ClientConnections {
 	readonly #connections = new Map<Connection, Promise<void>>();
 	#refusedCount = 0;
 	#watching = false;
+	/** When connections that still finish their requests are broken off. */
+	#finishedByMs = Infinity;
 
 	constructor(context: ConnectionContext) {
 		this.#context = context;
@@ -43,11 +45,9 @@ export class ClientConnections {
 
 	/** Ends all connections and waits for what they have accepted, within a limit. */
 	async finish(): Promise<void> {
+		this.#finishedByMs = this.#context.env.now() + finishMsMax;
 		this.closeAll();
-		await Promise.race([Promise.all(this.#connections.values()), this.#context.env.sleep(finishMsMax)]);
-		for (const connection of this.#connections.keys()) {
-			connection.abort();
-		}
+		await Promise.all(this.#connections.values());
 	}
 
 	async #serve(connection: Connection): Promise<void> {
@@ -73,7 +73,7 @@ export class ClientConnections {
 			await this.#context.env.sleep(watchIntervalMs);
 			const nowMs = this.#context.env.now();
 			for (const connection of this.#connections.keys()) {
-				const reason = connection.watch(nowMs);
+				const reason = connection.watch(nowMs, this.#finishedByMs);
 				if (reason !== undefined) {
 					this.#context.env.log(`closed a connection: ${reason}`, 'warning');
 				}

@@ -4,7 +4,6 @@
  * Guarantee: a request is answered once, after the device has answered; a flush or FUA reply means that the device has
  * made durable what was replied before, on any connection. Whatever clients send, memory stays bounded.
  */
-import type net from 'node:net';
 import {z} from 'zod';
 import {defineComponent, optional, type Environment} from '../../runtime/sdk/component.js';
 import {block} from '../sessions/block.js';
@@ -15,7 +14,7 @@ import {ClientConnections} from './client-connections.js';
 import {ExportList} from './export-list.js';
 import {requestByteLengthMax} from './limits.js';
 import {ReplyPages} from './outbox.js';
-import {closeServerSocket, openServerSocket, type SocketAddress} from './server-socket.js';
+import {closeServerSockets, openServerSockets, type SocketAddress} from './server-socket.js';
 
 const config = z.strictObject({
 	/** Unix sockets; relative paths lie in the state directory. */
@@ -65,17 +64,14 @@ export default defineComponent({
 		});
 
 		const addresses: SocketAddress[] = [...config.unix.map(({path}) => ({path: env.resolvePath(path)})), ...config.tcp];
-		const servers: net.Server[] = [];
-		for (const address of addresses) {
-			servers.push(await openServerSocket(address, socket => {
-				connections.accept(socket);
-			}));
-		}
+		const servers = await openServerSockets(addresses, socket => {
+			connections.accept(socket);
+		});
 
 		return {
 			provides: {},
 			async stop() {
-				servers.forEach(closeServerSocket);
+				closeServerSockets(servers);
 				await connections.finish();
 				await device.sync({}).catch((error: unknown) => {
 					env.log(`the last flush failed: ${error instanceof Error ? error.message : String(error)}`, 'error');

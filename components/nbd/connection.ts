@@ -65,20 +65,19 @@ export class Connection {
 		this.#source.stop();
 	}
 
-	/** Breaks the connection off at once. */
-	abort(): void {
-		this.#source.stop();
-		this.#socket.destroy();
-	}
-
 	/** Breaks off a client that takes too long, and says why. */
-	watch(nowMs: number): string | undefined {
-		const reason = this.#overdue(nowMs);
+	watch(nowMs: number, finishedByMs: number): string | undefined {
+		const reason = nowMs > finishedByMs ? 'its requests did not end in time' : this.#overdue(nowMs);
 		if (reason !== undefined) {
-			this.abort();
+			this.#abort();
 		}
 
 		return reason;
+	}
+
+	#abort(): void {
+		this.#source.stop();
+		this.#socket.destroy();
 	}
 
 	#overdue(nowMs: number): string | undefined {

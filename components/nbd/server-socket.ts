@@ -64,8 +64,7 @@ async function listenUnix(server: net.Server, path: string): Promise<void> {
 	await once(server, 'listening');
 }
 
-/** Listens and hands each client's socket on. */
-export async function openServerSocket(address: SocketAddress, onSocket: (socket: net.Socket) => void): Promise<net.Server> {
+async function openServerSocket(address: SocketAddress, onSocket: (socket: net.Socket) => void): Promise<net.Server> {
 	const server = newServer(onSocket);
 	try {
 		if ('path' in address) {
@@ -83,7 +82,24 @@ export async function openServerSocket(address: SocketAddress, onSocket: (socket
 	return server;
 }
 
+/** Listens everywhere or nowhere, and hands each client's socket on. */
+export async function openServerSockets(addresses: readonly SocketAddress[], onSocket: (socket: net.Socket) => void): Promise<net.Server[]> {
+	const servers: net.Server[] = [];
+	try {
+		for (const address of addresses) {
+			servers.push(await openServerSocket(address, onSocket));
+		}
+	} catch (error) {
+		closeServerSockets(servers);
+		throw error;
+	}
+
+	return servers;
+}
+
 /** Accepts nobody any more. A unix socket's file goes with it. */
-export function closeServerSocket(server: net.Server): void {
-	server.close();
+export function closeServerSockets(servers: readonly net.Server[]): void {
+	for (const server of servers) {
+		server.close();
+	}
 }

@@ -1,0 +1,156 @@
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import test from 'ava';
+import {temporaryDirectory} from '../../test/support/component-stand.js';
+import {encodeRequest} from '../../test/support/nbd-peer.js';
+import {NbdStand} from '../../test/support/nbd-stand.js';
+import {handshakeMsMax, stallMsMax} from './limits.js';
+import nbd from './component.js';
+
+/** A clock that a test sets; each sleep ends when the test says so. */
+function handClock() {
+	let nowMs = 0;
+	let wake: () => void = () => undefined;
+	return {
+		environment: {
+			now: () => nowMs,
+			sleep: async () => new Promise<void>(resolve => {
+				wake = resolve;
+			}),
+		},
+		advance(milliseconds: number) {
+			nowMs += milliseconds;
+			wake();
+		},
+	};
+}
+
+test('the unix socket belongs to its owner alone and is gone after stop', async t => {
+	const stand = await NbdStand.start();
+	t.is(fs.statSync(stand.socketPath).mode & 0o777, 0o600);
+	t.deepEqual(stand.component.running.hints!(), [`nbdinfo "nbd+unix:///?socket=${stand.socketPath}"`]);
+	await stand.stop();
+	t.false(fs.existsSync(stand.socketPath));
+});
+
+test('TCP where it is configured', async t => {
+	const stand = await NbdStand.start({config: {tcp: [{host: '127.0.0.1', port: '0'}]}});
+	const hint = stand.component.running.hints!()[1];
+	t.regex(hint, /^nbdinfo "nbd:\/\/127\.0\.0\.1:\d+"$/);
+	const socket = net.connect(Number(/:(\d+)"/.exec(hint)![1]), '127.0.0.1');
+	const greeting = await new Promise<Buffer>(resolve => {
+		socket.once('data', resolve);
+	});
+	t.is(greeting.toString('latin1', 0, 8), 'NBDMAGIC');
+	socket.destroy();
+	await stand.stop();
+});
+
+test('a socket file left behind is replaced; anything else at its place is not', async t => {
+	const directory = temporaryDirectory();
+	const socketPath = path.join(directory, 's');
+	const left = net.createServer();
+	await new Promise<void>(resolve => {
+		left.listen(path.join(directory, 'bound'), resolve);
+	});
+	// The kernel keeps the name when the listener goes away under another one.
+	fs.renameSync(path.join(directory, 'bound'), socketPath);
+	const config = {unix: [{path: socketPath}]};
+	await t.throwsAsync(NbdStand.start({config}), {name: 'StartError', message: /another server accepts connections/});
+	left.close();
+	t.true(fs.existsSync(socketPath));
+	const stand = await NbdStand.start({config});
+	await stand.stop();
+	fs.writeFileSync(socketPath, 'precious');
+	await t.throwsAsync(NbdStand.start({config}), {name: 'StartError', message: /is no socket/});
+	t.is(fs.readFileSync(socketPath, 'utf8'), 'precious');
+});
+
+test('a socket path that the kernel would cut off is refused', async t => {
+	await t.throwsAsync(NbdStand.start({config: {unix: [{path: `/tmp/${'x'.repeat(110)}`}]}}), {name: 'StartError', message: /longer than 107 bytes/});
+});
+
+test('a port that is taken is a clear error', async t => {
+	const holder = net.createServer();
+	await new Promise<void>(resolve => {
+		holder.listen(0, '127.0.0.1', resolve);
+	});
+	const {port} = holder.address() as net.AddressInfo;
+	await t.throwsAsync(NbdStand.start({config: {tcp: [{port: String(port)}]}}), {name: 'StartError', message: /cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/});
+	holder.close();
+});
+
+test('a configuration without a socket, and wrong values, are refused', t => {
+	t.false(nbd.config.safeParse({}).success);
+	t.false(nbd.config.safeParse({unix: [{}]}).success);
+	t.false(nbd.config.safeParse({tcp: [{port: '70000'}]}).success);
+	t.false(nbd.config.safeParse({unix: [{path: 's'}], readonly: 'maybe'}).success);
+	t.true(nbd.config.safeParse({unix: [{path: 's'}], tcp: [{}], export: 'e', readonly: 'yes'}).success);
+});
+
+test('readonly="yes" and a device that is not writable refuse writes', async t => {
+	for (const options of [{config: {readonly: 'yes'}}, {writable: false}]) {
+		const stand = await NbdStand.start(options);
+		const peer = await stand.connect();
+		t.is((await peer.attach()).flags & 2, 2);
+		t.is(await peer.write(0, Buffer.alloc(4096, 1)), 1);
+		t.is(stand.medium.image[0], 0);
+		await stand.stop();
+	}
+});
+
+test('stop finishes what was accepted, then makes it durable', async t => {
+	const stand = await NbdStand.start();
+	const peer = await stand.attach();
+	const operations: string[] = [];
+	let open: () => void = () => undefined;
+	const reached = new Promise<void>(resolve => {
+		stand.gate = async operation => {
+			operations.push(operation);
+			resolve();
+			return operation === 'write' ? new Promise(done => {
+				open = done;
+			}) : undefined;
+		};
+	});
+	peer.request({command: 1, payload: Buffer.alloc(4096, 8)});
+	await reached;
+	const stopped = stand.stop();
+	open();
+	await stopped;
+	t.is((await peer.simpleReply()).error, 0);
+	t.is((await peer.closed()).length, 0);
+	t.deepEqual(operations, ['write', 'sync']);
+	t.is(stand.medium.image[0], 8);
+});
+
+test('a client that never chooses an export is cut off', async t => {
+	const clock = handClock();
+	const stand = await NbdStand.start({environment: clock.environment});
+	const peer = await stand.connect();
+	await peer.greet();
+	clock.advance(handshakeMsMax + 1);
+	t.is((await peer.closed()).length, 0);
+	t.regex(stand.component.log.at(-1)!.text, /no export chosen within 30 s/);
+});
+
+test('a client that stops in the middle of a payload is cut off, one that is only silent is not', async t => {
+	const clock = handClock();
+	const stand = await NbdStand.start({environment: clock.environment});
+	const silent = await stand.attach();
+	const stalled = await stand.attach();
+	const reached = new Promise<void>(resolve => {
+		stand.gate = async () => {
+			resolve();
+		};
+	});
+	// The first write is answered, so the second one's first half has arrived as well.
+	stalled.send(encodeRequest({command: 1, payload: Buffer.alloc(4096)}), encodeRequest({command: 1, payload: Buffer.alloc(8192)}).subarray(0, 5000));
+	await reached;
+	t.is((await stalled.simpleReply()).error, 0);
+	clock.advance(stallMsMax + 1);
+	await stalled.closed();
+	t.is(await silent.write(0, Buffer.alloc(4096)), 0);
+	t.regex(stand.component.log.at(-1)!.text, /payload of a write stopped/);
+});

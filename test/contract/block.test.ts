@@ -1,0 +1,186 @@
+/** What every provider of a `block` session must do, whatever stands behind it. */
+import test from 'ava';
+import blockFault from '../../components/block_fault/component.js';
+import blockFile from '../../components/block_file/component.js';
+import blockRam from '../../components/block_ram/component.js';
+import blockTrace from '../../components/block_trace/component.js';
+import {block, blockSize} from '../../components/sessions/block.js';
+import type {Component} from '../../runtime/sdk/component.js';
+import type {Client} from '../../runtime/sdk/session.js';
+import {startComponent, temporaryDirectory} from '../support/component-stand.js';
+import {SeededRandom} from '../support/seeded-random.js';
+
+type Block = Client<typeof block>;
+
+interface Provider {
+	readonly name: string;
+	/** A writable device of `blockCount` blocks that read as zeroes. */
+	open(blockCount: number): Promise<Block>;
+	/** A device that starts empty and grows. */
+	openGrowable?(): Promise<Block>;
+}
+
+async function ram(config: Record<string, string>): Promise<Block> {
+	return (await startComponent(blockRam, {config})).client(block);
+}
+
+async function file(config: Record<string, string>): Promise<Block> {
+	const stateDirectory = temporaryDirectory();
+	const stand = await startComponent(blockFile, {stateDirectory, config: {path: 'image', create: 'yes', ...config}});
+	return stand.client(block);
+}
+
+async function filtered(filter: Component, config: Record<string, string>, backend: Block): Promise<Block> {
+	return (await startComponent(filter, {config, sessions: {backend: backend}})).client(block);
+}
+
+const size = (blockCount: number) => ({size: String(blockCount * blockSize)});
+
+const providers: Provider[] = [
+	{name: 'block_ram', open: async blockCount => ram(size(blockCount)), openGrowable: async () => ram({})},
+	{name: 'block_file', open: async blockCount => file(size(blockCount)), openGrowable: async () => file({})},
+	{
+		name: 'block_trace',
+		open: async blockCount => filtered(blockTrace, {every: '0'}, await ram(size(blockCount))),
+		openGrowable: async () => filtered(blockTrace, {every: '0'}, await ram({})),
+	},
+	{
+		name: 'block_fault that never strikes',
+		open: async blockCount => filtered(blockFault, {action: 'error', times: '0'}, await ram(size(blockCount))),
+		openGrowable: async () => filtered(blockFault, {action: 'error', times: '0'}, await ram({})),
+	},
+];
+
+const filled = (blockCount: number, value: number) => Buffer.alloc(blockCount * blockSize, value);
+
+for (const {name, open, openGrowable} of providers) {
+	test(`${name}: geometry tells its size and that it is writable`, async t => {
+		const {blockCount, writable} = await (await open(10)).geometry({});
+		t.is(blockCount, 10);
+		t.true(writable);
+	});
+
+	test(`${name}: blocks never written read as zeroes`, async t => {
+		const data = filled(10, 0xff);
+		await (await open(10)).read({extents: [0, 10], data});
+		t.deepEqual(data, filled(10, 0));
+	});
+
+	test(`${name}: extents are served in the order of the request`, async t => {
+		const device = await open(10);
+		await device.write({extents: [7, 2, 1, 1], data: Buffer.concat([filled(1, 1), filled(1, 2), filled(1, 3)])});
+		const data = filled(4, 0);
+		await device.read({extents: [1, 1, 8, 1, 7, 1, 2, 1], data});
+		t.deepEqual(data, Buffer.concat([filled(1, 3), filled(1, 2), filled(1, 1), filled(1, 0)]));
+	});
+
+	test(`${name}: a write leaves the client's buffer as it is`, async t => {
+		const data = filled(2, 0x77);
+		await (await open(10)).write({extents: [3, 2], data});
+		t.deepEqual(data, filled(2, 0x77));
+	});
+
+	test(`${name}: what does not fit is refused and changes nothing`, async t => {
+		const device = await open(10);
+		const wrong: Array<[number[], number]> = [
+			[[10, 1], 1], [[9, 2], 2], [[-1, 1], 1], [[0.5, 1], 1], [[0, -1], 1], [[0], 1], [[0, 1, 2], 1], [[0, 2], 1], [[0, 1], 2], [[Number.MAX_SAFE_INTEGER, 1], 1],
+		];
+		for (const [extents, blockCount] of wrong) {
+			await t.throwsAsync(device.write({extents, data: filled(blockCount, 9)}), {code: 'out_of_range'}, `write ${extents.join()}`);
+			await t.throwsAsync(device.read({extents, data: filled(blockCount, 9)}), {code: 'out_of_range'}, `read ${extents.join()}`);
+		}
+
+		await t.throwsAsync(device.write({extents: [0, 1, 10, 1], data: filled(2, 9)}), {code: 'out_of_range'});
+		const data = filled(10, 1);
+		await device.read({extents: [0, 10], data});
+		t.deepEqual(data, filled(10, 0));
+	});
+
+	test(`${name}: a device of fixed size keeps it, or grows and keeps its content`, async t => {
+		const device = await open(10);
+		await device.write({extents: [9, 1], data: filled(1, 5)});
+		const {growable} = await device.geometry({});
+		await device.grow({blockCount: 10});
+		if (growable) {
+			await device.grow({blockCount: 12});
+			const data = filled(3, 9);
+			await device.read({extents: [9, 3], data});
+			t.deepEqual(data, Buffer.concat([filled(1, 5), filled(2, 0)]));
+		} else {
+			await t.throwsAsync(device.grow({blockCount: 12}), {code: 'no_space'});
+			const {blockCount} = await device.geometry({});
+			t.is(blockCount, 10);
+		}
+	});
+
+	if (openGrowable) {
+		test(`${name}: an empty device grows, never shrinks, and is zero where it grew`, async t => {
+			const device = await openGrowable();
+			t.deepEqual(await device.geometry({}), {blockCount: 0, writable: true, growable: true});
+			await device.sync({});
+			await t.throwsAsync(device.read({extents: [0, 1], data: filled(1, 0)}), {code: 'out_of_range'});
+			await device.grow({blockCount: 5});
+			await device.grow({blockCount: 3});
+			const data = filled(5, 1);
+			await device.read({extents: [0, 5], data});
+			t.deepEqual(data, filled(5, 0));
+		});
+	}
+
+	test(`${name}: behaves like an array of blocks under random requests`, async t => {
+		const blockCount = 600;
+		const seed = Number(process.env.CBE_TEST_SEED ?? 20_261);
+		const random = new SeededRandom(seed);
+		const device = await open(blockCount);
+		const model = Buffer.alloc(blockCount * blockSize);
+		for (let round = 0; round < 300; round++) {
+			await randomRequest(random, device, model, blockCount, mismatch => t.fail(`seed ${seed}, round ${round}: ${mismatch}`));
+		}
+
+		const data = filled(blockCount, 1);
+		await device.read({extents: [0, blockCount], data});
+		t.true(data.equals(model), `seed ${seed}`);
+	});
+}
+
+function randomExtents(random: SeededRandom, blockCount: number): number[] {
+	const extents: number[] = [];
+	for (let i = random.below(5); i >= 0; i--) {
+		const first = random.below(blockCount);
+		extents.push(first, 1 + random.below(Math.min(40, blockCount - first)));
+	}
+
+	return extents;
+}
+
+async function randomRequest(random: SeededRandom, device: Block, model: Buffer, blockCount: number, onMismatch: (what: string) => void): Promise<void> {
+	const extents = randomExtents(random, blockCount);
+	let total = 0;
+	for (let i = 1; i < extents.length; i += 2) {
+		total += extents[i];
+	}
+
+	const writing = random.below(2) === 0;
+	const data = filled(total, 0);
+	for (let i = 0; writing && i < total; i++) {
+		data.fill(random.below(256), i * blockSize, (i + 1) * blockSize);
+	}
+
+	await (writing ? device.write({extents, data}) : device.read({extents, data}));
+	let offset = 0;
+	for (let i = 0; i < extents.length; i += 2) {
+		const part = data.subarray(offset, offset + extents[i + 1] * blockSize);
+		const place = model.subarray(extents[i] * blockSize, (extents[i] + extents[i + 1]) * blockSize);
+		if (writing) {
+			place.set(part);
+		} else if (!part.equals(place)) {
+			onMismatch(`extent ${extents[i]}+${extents[i + 1]}`);
+		}
+
+		offset += part.length;
+	}
+
+	if (random.below(10) === 0) {
+		await device.sync({});
+	}
+}
