@@ -116,7 +116,12 @@ export class HeldBlocks {
 		}
 
 		if (fresh.length > 0) {
-			const load = this.#loadFresh(fresh);
+			// A load that fails at once must be forgotten as well: `finally` runs after it was noted.
+			const load = this.#loadFresh(fresh).finally(() => {
+				for (const {address} of fresh) {
+					this.#loads.delete(address);
+				}
+			});
 			for (const {address} of fresh) {
 				this.#loads.set(address, load);
 			}
@@ -228,10 +233,6 @@ export class HeldBlocks {
 		} finally {
 			for (const frame of frames) {
 				this.#loading[frame] = 0;
-			}
-
-			for (const {address} of fresh) {
-				this.#loads.delete(address);
 			}
 		}
 	}

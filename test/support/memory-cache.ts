@@ -1,0 +1,66 @@
+/** The server of a `cache` session with all blocks in memory, and a log of what it was asked for. */
+import {SessionError, type Client} from '../../runtime/sdk/session.js';
+import {blockSize} from '../../components/container/geometry.js';
+import {labelLength, labelOf} from '../../components/container/label.js';
+import type {cache} from '../../components/sessions/cache.js';
+
+export class MemoryCache {
+	readonly frameCount: number;
+	readonly memory: Buffer;
+	/** What lies on the medium. */
+	readonly blocks = new Map<number, Buffer>();
+	/** Addresses of each load and store, in order. */
+	readonly loads: number[][] = [];
+	readonly stores: number[][] = [];
+	/** Called before each load and store is carried out. */
+	before: (operation: 'load' | 'store', addresses: readonly number[]) => Promise<void> | void = () => undefined;
+
+	constructor(frameCount: number) {
+		this.frameCount = frameCount;
+		this.memory = Buffer.alloc(frameCount * blockSize);
+	}
+
+	/** Puts a block on the medium and returns its label. */
+	put(address: number, block: Uint8Array): Buffer {
+		this.blocks.set(address, Buffer.from(block));
+		return labelOf(block);
+	}
+
+	readonly client: Client<typeof cache> = {
+		attach: async () => ({memory: this.memory, frameCount: this.frameCount}),
+		load: async ({frames, addresses, labels}) => {
+			this.loads.push([...addresses]);
+			await this.before('load', addresses);
+			const mismatched: number[] = [];
+			for (const [i, address] of addresses.entries()) {
+				const block = this.blocks.get(address) ?? Buffer.alloc(blockSize);
+				const matches = labelOf(block).equals(labels.subarray(i * labelLength, (i + 1) * labelLength));
+				this.memory.set(matches ? block : Buffer.alloc(blockSize), frames[i] * blockSize);
+				if (!matches) {
+					mismatched.push(i);
+				}
+			}
+
+			return {mismatched};
+		},
+		store: async ({frames, addresses}) => {
+			this.stores.push([...addresses]);
+			await this.before('store', addresses);
+			const labels = new Uint8Array(frames.length * labelLength);
+			for (const [i, frame] of frames.entries()) {
+				labels.set(this.put(addresses[i], this.memory.subarray(frame * blockSize, (frame + 1) * blockSize)), i * labelLength);
+			}
+
+			return {labels};
+		},
+	};
+
+	/** From now on every store fails. */
+	failStores(): void {
+		this.before = operation => {
+			if (operation === 'store') {
+				throw new SessionError('device_failed', 'the medium failed');
+			}
+		};
+	}
+}
