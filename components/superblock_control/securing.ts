@@ -119,7 +119,8 @@ export class Securing {
 
 		this.#next ??= this.#running.catch(() => undefined).then(async () => {
 			this.#next = undefined;
-			return this.#start();
+			// Somebody may have started one just before: it began after this was asked for, and two at once must not run.
+			return this.#running ?? this.#start();
 		});
 		return this.#next;
 	}
