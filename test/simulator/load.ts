@@ -94,12 +94,12 @@ export async function readAtRandom(subject: Subject, random: Random): Promise<vo
 
 function judgeFailedRead(subject: Subject, error: unknown, {extents, begins}: {extents: readonly Extent[]; begins: readonly number[]}): void {
 	const {model} = subject;
-	const unreadable = extents.some(({vba, count}, i) => Array.from({length: count}, (_, k) => vba + k).some(block => model.mayBeUnreadable(block, begins[i])));
+	const unreadable = extents.some(({vba, count}, i) => Array.from({length: count}, (_, k) => vba + k).some(block => model.mayBeUnreadable(block, {from: begins[i], faulty: subject.isFaulty})));
 	for (const begin of begins) {
 		model.dropRead(begin);
 	}
 
-	const spoiled = error instanceof SessionError && error.code === 'integrity' && subject.medium.faultCount > 0 && unreadable;
+	const spoiled = error instanceof SessionError && error.code === 'integrity' && unreadable;
 	if (!spoiled) {
 		requireExcuse(subject, error, `a read of ${flat(extents).join('+')}`);
 	}

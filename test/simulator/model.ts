@@ -121,9 +121,12 @@ export class Model {
 		this.#readBegins.delete(begin);
 	}
 
-	/** True where a block may be unreadable since a write of it failed on the medium, or is about to fail. */
-	mayBeUnreadable(vba: number, from: Moment): boolean {
-		return this.#of(vba).some(version => (version.spoiled || version.end === Infinity) && this.#endOf(vba, version) > from);
+	/**
+	 * True where a block may be unreadable since a write of it failed on the medium; on a `faulty` one, a write under way
+	 * may just have failed.
+	 */
+	mayBeUnreadable(vba: number, {from, faulty}: {from: Moment; faulty: boolean}): boolean {
+		return this.#of(vba).some(version => (version.spoiled || (faulty && version.end === Infinity)) && this.#endOf(vba, version) > from);
 	}
 
 	beginFlush(): Moment {

@@ -218,7 +218,7 @@ export class Subject {
 			throw new SimulationFailure(`generation ${verdict.generation}: ${verdict.problems.slice(0, 4).join('; ')}`);
 		}
 
-		const bad = verdict.badData.find(vba => !this.model.mayBeUnreadable(vba, this.model.flushed));
+		const bad = verdict.badData.find(vba => !this.model.mayBeUnreadable(vba, {from: this.model.flushed, faulty: this.isFaulty}));
 		if (bad !== undefined) {
 			throw new SimulationFailure(`generation ${verdict.generation}: the data of VBA ${bad} does not match its label`);
 		}
