@@ -11,6 +11,7 @@ export class ClientConnections {
 	#watching = false;
 	/** When connections that still finish their requests are broken off. */
 	#finishedByMs = Infinity;
+	#onOverdue: () => void = () => undefined;
 
 	constructor(context: ConnectionContext) {
 		this.#context = context;
@@ -47,7 +48,10 @@ export class ClientConnections {
 	async finish(): Promise<void> {
 		this.#finishedByMs = this.#context.env.now() + finishMsMax;
 		this.closeAll();
-		await Promise.all(this.#connections.values());
+		const overdue = new Promise<void>(resolve => {
+			this.#onOverdue = resolve;
+		});
+		await Promise.race([Promise.all(this.#connections.values()), overdue]);
 	}
 
 	async #serve(connection: Connection): Promise<void> {
@@ -72,6 +76,10 @@ export class ClientConnections {
 		while (this.#connections.size > 0) {
 			await this.#context.env.sleep(watchIntervalMs);
 			const nowMs = this.#context.env.now();
+			if (nowMs > this.#finishedByMs) {
+				this.#onOverdue();
+			}
+
 			for (const connection of this.#connections.keys()) {
 				const reason = connection.watch(nowMs, this.#finishedByMs);
 				if (reason !== undefined) {

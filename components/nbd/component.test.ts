@@ -133,6 +133,7 @@ test('a client that never chooses an export is cut off', async t => {
 	clock.advance(handshakeMsMax + 1);
 	t.is((await peer.closed()).length, 0);
 	t.regex(stand.component.log.at(-1)!.text, /no export chosen within 30 s/);
+	await stand.stop();
 });
 
 test('a client that stops in the middle of a payload is cut off, one that is only silent is not', async t => {
@@ -153,4 +154,5 @@ test('a client that stops in the middle of a payload is cut off, one that is onl
 	await stalled.closed();
 	t.is(await silent.write(0, Buffer.alloc(4096)), 0);
 	t.regex(stand.component.log.at(-1)!.text, /payload of a write stopped/);
+	await stand.stop();
 });
