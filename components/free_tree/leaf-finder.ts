@@ -39,6 +39,21 @@ export class LeafFinder {
 	/** Finds `count` entries, or fewer where there are no more. Nothing is changed but the memory of vain searches. */
 	async find(count: number, horizon: Horizon): Promise<Finding[]> {
 		const findings: Finding[] = [];
+		try {
+			await this.#collect(count, horizon, findings);
+		} catch (error) {
+			// Where one block cannot be read nothing is taken from the others either.
+			for (const {firstLeaf} of findings) {
+				this.forget(firstLeaf);
+			}
+
+			throw error;
+		}
+
+		return findings;
+	}
+
+	async #collect(count: number, horizon: Horizon, findings: Finding[]): Promise<void> {
 		let missing = count;
 		for (let searched = 0; searched < this.#blockCount && missing > 0; searched++) {
 			if (this.#mayHold(this.#cursor, horizon)) {
@@ -53,8 +68,6 @@ export class LeafFinder {
 				this.#cursor = (this.#cursor + 1) % this.#blockCount;
 			}
 		}
-
-		return findings;
 	}
 
 	/** Found entries were not taken, or entries came back: their blocks are worth another search. */

@@ -43,10 +43,13 @@ export class MetaTree {
 		/** First leaves of blocks, by level, that earlier steps of this plan move already. */
 		const planned = new Set<string>();
 		const blockCount = Math.ceil(this.tree.geometry.leafCount / this.tree.geometry.degree);
+		const used = new Set<number>();
 		let missing = count;
-		for (let searched = 0; searched < blockCount && missing > 0; searched++) {
-			const step = await this.#planStep(this.#cursor * this.tree.geometry.degree, missing, horizon, planned);
+		// Twice around: a block that cannot even supply its own way may do so once another step has moved a part of it.
+		for (let searched = 0; searched < 2 * blockCount && missing > 0; searched++) {
+			const step = used.has(this.#cursor) ? undefined : await this.#planStep(this.#cursor * this.tree.geometry.degree, missing, horizon, planned);
 			if (step) {
+				used.add(this.#cursor);
 				steps.push(step);
 				missing -= step.indexes.length - step.movedLevels.length;
 			}

@@ -113,7 +113,13 @@ export class Pool {
 			throw new SessionError('no_space', `the pool has fewer than ${count} blocks to hand out`);
 		}
 
-		await this.#makeVolatile(findings);
+		try {
+			await this.#makeVolatile(findings);
+		} catch (error) {
+			this.#giveBack(findings);
+			throw error;
+		}
+
 		return this.#exchangeEntries(findings, entryOf);
 	}
 
@@ -296,7 +302,6 @@ export class Pool {
 		const inner = await this.#innerBlocksToMove(findings);
 		const plan = await this.#meta.plan(inner.length, this.#horizon);
 		if (!plan) {
-			this.#giveBack(findings);
 			throw new SessionError('no_space', 'the meta tree has no block to hand out');
 		}
 
