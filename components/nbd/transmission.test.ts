@@ -65,7 +65,6 @@ test('requests of 32 MiB work, aligned or not', async t => {
 		t.true((await peer.read(offset, large.length, 4)).equals(large), 'unfragmented');
 	}
 
-	t.is(stand.component.pool.usedBytes, stand.component.pool.usedBytes);
 	await stand.stop();
 });
 
@@ -314,7 +313,7 @@ test('a client that breaks off in the middle of anything leaves nothing behind',
 		const peer = await stand.attach();
 		peer.send(write.subarray(0, length));
 		peer.socket.end();
-		t.is((await peer.closed()).readUInt32BE === undefined, false);
+		await peer.closed();
 	}
 
 	const reader = await stand.attach();

@@ -31,7 +31,7 @@ async function file(config: Record<string, string>): Promise<Block> {
 }
 
 async function filtered(filter: Component, config: Record<string, string>, backend: Block): Promise<Block> {
-	return (await startComponent(filter, {config, sessions: {backend: backend}})).client(block);
+	return (await startComponent(filter, {config, sessions: {backend}})).client(block);
 }
 
 const size = (blockCount: number) => ({size: String(blockCount * blockSize)});

@@ -51,6 +51,6 @@ export async function runTool(program: string, words: readonly string[], directo
 		return stdout + stderr;
 	} catch (error) {
 		const {stdout, stderr} = error as {stdout?: string; stderr?: string};
-		throw new Error(`${program} ${words.join(' ')} failed: ${String(error)}\n${stdout ?? ''}${stderr ?? ''}`);
+		throw new Error(`${program} ${words.join(' ')} failed: ${String(error)}\n${stdout ?? ''}${stderr ?? ''}`, {cause: error});
 	}
 }

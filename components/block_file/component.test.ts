@@ -1,0 +1,108 @@
+import fs from 'node:fs';
+import {join} from 'node:path';
+import test from 'ava';
+import {startComponent, temporaryDirectory} from '../../test/support/component-stand.js';
+import {block, blockSize} from '../sessions/block.js';
+import blockFile from './component.js';
+
+type Config = Readonly<Record<string, string>>;
+
+async function open(stateDirectory: string, config: Config) {
+	const stand = await startComponent(blockFile, {stateDirectory, config: {path: 'image', ...config}});
+	return {stand, device: stand.client(block), stop: stand.running.stop!, file: join(stateDirectory, 'image')};
+}
+
+const one = (value: number) => Buffer.alloc(blockSize, value);
+
+test('create="yes" leaves nothing on disk before the first grow, then a private sparse file', async t => {
+	const {device, stop, file} = await open(temporaryDirectory(), {create: 'yes'});
+	await device.sync({});
+	t.false(fs.existsSync(file));
+	await device.grow({blockCount: 100_000});
+	const stat = fs.statSync(file);
+	t.is(stat.mode & 0o777, 0o600);
+	t.is(stat.size, 100_000 * blockSize);
+	t.true(stat.blocks * 512 < 100 * blockSize);
+	await stop();
+});
+
+test('an image that exists is never truncated, whatever size says', async t => {
+	const directory = temporaryDirectory();
+	fs.writeFileSync(join(directory, 'image'), Buffer.concat([one(1), one(2)]));
+	const {device, stop, file} = await open(directory, {create: 'yes', size: '4096'});
+	t.is((await device.geometry({})).blockCount, 2);
+	await device.write({extents: [0, 1], data: one(9)});
+	await device.sync({});
+	await stop();
+	t.deepEqual(fs.readFileSync(file), Buffer.concat([one(9), one(2)]));
+});
+
+test('a missing image without create="yes" is refused with what to do, and none is made', async t => {
+	const directory = temporaryDirectory();
+	await t.throwsAsync(open(directory, {}), {name: 'StartError', message: /image .*\/image does not exist; .*create="yes"/});
+	t.deepEqual(fs.readdirSync(directory), []);
+});
+
+test('bytes behind the last whole block are left alone, with a warning', async t => {
+	const directory = temporaryDirectory();
+	fs.writeFileSync(join(directory, 'image'), Buffer.alloc(blockSize + 100, 5));
+	const {stand, device, stop, file} = await open(directory, {});
+	t.is((await device.geometry({})).blockCount, 1);
+	t.regex(stand.log[0].text, /last 100 bytes/);
+	await device.write({extents: [0, 1], data: one(6)});
+	await stop();
+	t.deepEqual(fs.readFileSync(file).subarray(blockSize), Buffer.alloc(100, 5));
+});
+
+test('readonly="yes" reads and refuses writes and growth', async t => {
+	const directory = temporaryDirectory();
+	fs.writeFileSync(join(directory, 'image'), one(3), {mode: 0o400});
+	const {device, stop} = await open(directory, {readonly: 'yes'});
+	t.deepEqual(await device.geometry({}), {blockCount: 1, writable: false, growable: false});
+	const data = one(0);
+	await device.read({extents: [0, 1], data});
+	t.deepEqual(data, one(3));
+	await t.throwsAsync(device.write({extents: [0, 1], data}), {code: 'read_only'});
+	await t.throwsAsync(device.grow({blockCount: 2}), {code: 'read_only'});
+	await device.sync({});
+	await stop();
+});
+
+test('one image serves one component at a time', async t => {
+	const directory = temporaryDirectory();
+	const first = await open(directory, {create: 'yes', size: '8192'});
+	await t.throwsAsync(open(directory, {}), {name: 'StartError', message: /in use by another runtime/});
+	await first.stop();
+	const second = await open(directory, {});
+	await second.stop();
+	t.pass();
+});
+
+test('a directory is no image', async t => {
+	const directory = temporaryDirectory();
+	fs.mkdirSync(join(directory, 'image'));
+	await t.throwsAsync(open(directory, {}), {name: 'StartError', message: /it is a directory/});
+	await t.throwsAsync(open(directory, {readonly: 'yes'}), {name: 'StartError', message: /neither a file nor a block device/});
+});
+
+test('a file larger than the host can hold is no_space, and the image stays usable', async t => {
+	const {device, stop} = await open(temporaryDirectory(), {create: 'yes', size: '8192'});
+	await t.throwsAsync(device.grow({blockCount: 2 ** 40}), {code: 'no_space', message: /EFBIG/});
+	await device.write({extents: [1, 1], data: one(1)});
+	t.is((await device.geometry({})).blockCount, 2);
+	await stop();
+});
+
+test('a file truncated from outside fails instead of returning something', async t => {
+	const {device, stop, file} = await open(temporaryDirectory(), {create: 'yes', size: '8192'});
+	fs.truncateSync(file, blockSize);
+	await t.throwsAsync(device.read({extents: [1, 1], data: one(0)}), {code: 'device_failed', message: /truncated from outside/});
+	await stop();
+});
+
+test('contradictions in the configuration are refused', t => {
+	t.false(blockFile.config.safeParse({}).success);
+	t.false(blockFile.config.safeParse({path: 'x', create: 'yes', readonly: 'yes'}).success);
+	t.false(blockFile.config.safeParse({path: 'x', size: '1M'}).success);
+	t.false(blockFile.config.safeParse({path: 'x', create: 'yes', size: 'many'}).success);
+});

@@ -1,0 +1,41 @@
+import fs from 'node:fs';
+import {join} from 'node:path';
+import test from 'ava';
+import {temporaryDirectory} from '../../test/support/component-stand.js';
+import {hostFault} from './host-fault.js';
+import {Image} from './image.js';
+
+test('after a failed sync, writes, growth and syncs fail for good; reads go on', async t => {
+	const path = join(temporaryDirectory(), 'image');
+	fs.writeFileSync(path, Buffer.alloc(8192, 4));
+	const fd = fs.openSync(path, 'r+');
+	const closed = fs.openSync(path, 'r');
+	fs.closeSync(closed);
+	// The descriptor of the sync is exchanged for one that is closed: fdatasync fails with EBADF.
+	const file = {fd: closed, kind: 'file' as const, byteLength: 8192};
+	const image = new Image(file, {path, writable: true, growable: true});
+	await t.throwsAsync(image.sync(), {code: 'device_failed', message: /EBADF.*nothing more is accepted until a restart/});
+	(file as {fd: number}).fd = fd;
+	await t.throwsAsync(image.sync(), {code: 'device_failed'});
+	t.throws(() => {
+		image.write([0, 1], Buffer.alloc(4096));
+	}, {code: 'device_failed'});
+	t.throws(() => {
+		image.grow(5);
+	}, {code: 'device_failed'});
+	const data = Buffer.alloc(4096);
+	image.read([1, 1], data);
+	t.deepEqual(data, Buffer.alloc(4096, 4));
+	await image.close();
+});
+
+test('system errors become the session\'s errors, with reason and path', t => {
+	const systemError = (code: string) => Object.assign(new Error(`${code}: reason, write`), {code, syscall: 'write'});
+	for (const [code, expected] of [['ENOSPC', 'no_space'], ['EDQUOT', 'no_space'], ['EFBIG', 'no_space'], ['EIO', 'device_failed'], ['EBADF', 'device_failed']]) {
+		const fault = hostFault(systemError(code), 'writing', '/a/path');
+		t.is(fault.code, expected);
+		t.is(fault.message, `writing /a/path failed: ${code}: reason, write`);
+	}
+
+	t.throws(() => hostFault(new TypeError('a bug'), 'writing', '/a/path'), {instanceOf: TypeError});
+});
