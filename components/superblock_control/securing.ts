@@ -49,7 +49,10 @@ export class Securing {
 	/** Changes of the superblock itself that the next securing makes. */
 	#edits: SuperblockEdit[] = [];
 	#running: Promise<void> | undefined;
-	#next: Promise<void> | undefined;
+	/** Changes that the running securing covers; it covers whatever comes before it has taken its state. */
+	#takenChangeCount = 0;
+	/** After a sync has failed a later one that succeeds says nothing about what was written before: nothing more is secured. */
+	#interruption: SecuringInterrupted | undefined;
 	#securedCount = 0;
 
 	constructor(servers: SecuringServers, {superblock, slot, currentGeneration}: OpenState) {
@@ -107,25 +110,25 @@ export class Securing {
 	async flush(): Promise<void> {
 		const target = this.#changeCount;
 		while (this.#securedChangeCount < target) {
-			await this.#join();
+			await this.#join(target);
 		}
 	}
 
-	/** Waits for a securing that begins after this call: the running one has taken its state already. */
-	async #join(): Promise<void> {
-		if (!this.#running) {
-			return this.#start();
+	/** Waits for the running securing or begins one. One that took its state too early has to end first. */
+	async #join(target: number): Promise<void> {
+		if (this.#running && this.#takenChangeCount < target) {
+			await this.#running.catch(() => undefined);
+		} else {
+			await (this.#running ?? this.#start());
 		}
-
-		this.#next ??= this.#running.catch(() => undefined).then(async () => {
-			this.#next = undefined;
-			// Somebody may have started one just before: it began after this was asked for, and two at once must not run.
-			return this.#running ?? this.#start();
-		});
-		return this.#next;
 	}
 
 	async #start(): Promise<void> {
+		if (this.#interruption) {
+			throw this.#interruption;
+		}
+
+		this.#takenChangeCount = Infinity;
 		this.#running = this.#secure();
 		try {
 			await this.#running;
@@ -139,7 +142,8 @@ export class Securing {
 		try {
 			await this.#anchor(superblock);
 		} catch (error) {
-			throw new SecuringInterrupted(`securing generation ${generation} failed: ${error instanceof Error ? error.message : String(error)}`);
+			this.#interruption = new SecuringInterrupted(`securing generation ${generation} failed: ${error instanceof Error ? error.message : String(error)}`);
+			throw this.#interruption;
 		}
 
 		this.#securedChangeCount = covered;
@@ -151,6 +155,7 @@ export class Securing {
 	async #takeState(): Promise<{generation: Generation; covered: number; superblock: Superblock}> {
 		const generation = this.#currentGeneration;
 		const covered = this.#changeCount;
+		this.#takenChangeCount = covered;
 		const trees = await this.#servers.virtual_block_device.store({nextGeneration: generation + 1});
 		this.#currentGeneration = generation + 1;
 		const edits = this.#edits;
