@@ -13,6 +13,20 @@ export const SnapshotDescription = z.strictObject({
 
 export type SnapshotDescription = z.output<typeof SnapshotDescription>;
 
+const OperationStatus = z.strictObject({
+	phase: z.enum(['idle', 'in-progress', 'paused']),
+	lastResult: z.enum(['none', 'success', 'failed']),
+	/** Blocks gone through, of `total`. */
+	done: z.number().int().nonnegative(),
+	total: z.number().int().nonnegative(),
+	bytesPerSecond: z.number().nonnegative(),
+	secondsLeft: z.number().nonnegative().optional(),
+});
+
+export type OperationStatus = z.output<typeof OperationStatus>;
+
+const OperationName = z.enum(['extend', 'rekey']);
+
 export const deviceControl = defineSession('device_control', {
 	errors: [
 		/** There is no snapshot of that name. */
@@ -45,6 +59,15 @@ export const deviceControl = defineSession('device_control', {
 		discard_snapshot: op({request: z.strictObject({generation: Generation})}),
 		/** Makes the content of a snapshot the current content, in one step. The snapshot stays. */
 		revert_snapshot: op({request: z.strictObject({generation: Generation})}),
+		/** Begins to add `blockCount` blocks of the medium to the device or to its pool of spare blocks; it goes on by itself. */
+		extend: op({request: z.strictObject({tree: z.enum(['vbd', 'ft']), blockCount: z.number().int().positive()})}),
+		/** Begins to seal everything anew with a new key; it goes on by itself. */
+		rekey: op({}),
+		/** How the long operations stand. */
+		operations: op({reply: z.strictObject({extend: OperationStatus, rekey: OperationStatus})}),
+		/** Halts a long operation after its running step; requests go on. */
+		pause: op({request: z.strictObject({operation: OperationName})}),
+		resume: op({request: z.strictObject({operation: OperationName})}),
 		/** Reads `extents` of the kept snapshot named `generation` into `data`. */
 		read_snapshot: op({request: z.strictObject({generation: Generation, extents: numbers(), data: bulk('out')})}),
 	},

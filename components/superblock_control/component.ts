@@ -11,6 +11,8 @@ import {ContainerDimensions} from '../container/dimensions-config.js';
 import {extentsBlockCount} from '../container/extents.js';
 import {Gate} from '../container/gate.js';
 import {blockSize} from '../container/geometry.js';
+import {byteSize} from '../container/size-config.js';
+import {Turn} from '../container/turn.js';
 import {block} from '../sessions/block.js';
 import {crypto} from '../sessions/crypto.js';
 import {deviceControl} from '../sessions/device-control.js';
@@ -18,8 +20,9 @@ import {freeTree} from '../sessions/free-tree.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {DeviceWrites} from './device-writes.js';
-import {addKeys, openOrCreate, openTrees, requireNormalState} from './opening.js';
-import {Securing, SecuringInterrupted} from './securing.js';
+import {addKeys, openOrCreate, openTrees} from './opening.js';
+import {Securing} from './securing.js';
+import {Operations} from './operations.js';
 import {Snapshots} from './snapshots.js';
 import {currentSnapshotOf, keptSnapshots} from './transition.js';
 
@@ -37,50 +40,53 @@ export default defineComponent({
 	config: z.strictObject({
 		/** Where there is no container yet, create one like this. */
 		create: z.array(ContainerDimensions).max(1).optional(),
+		/** Bytes per second that a rekeying may go through, e.g. 20M; as many as it can where it is left out. */
+		rekeying_rate: byteSize().optional(),
 	}),
 	async start({config, sessions, env}) {
 		const {superblock, slot} = await openOrCreate(sessions, env, config.create?.[0]);
-		requireNormalState(superblock);
 		await addKeys(sessions, superblock);
 		const currentGeneration = await openTrees(sessions, superblock);
 		env.log(`opened generation ${superblock.lastSecuredGeneration} from slot ${slot}`);
 
-		const securing = new Securing(sessions, {superblock, slot, currentGeneration});
+		const securing = new Securing(sessions, {superblock, slot, currentGeneration}, reason => env.fail(reason));
 		const blockCount = () => currentSnapshotOf(securing.superblock).leafCount;
 
-		/** A securing that stops half-way leaves open which state counts: only a reopening tells. */
-		async function reopenOnInterruption(job: () => Promise<void>): Promise<void> {
-			try {
-				await job();
-			} catch (error) {
-				if (error instanceof SecuringInterrupted) {
-					env.fail(error.message);
-				}
-
-				throw error;
-			}
-		}
-
-		const secure = async () => reopenOnInterruption(async () => securing.flush());
+		const secure = async () => securing.flush();
 		const gate = new Gate();
+		const turn = new Turn();
+		let requestCount = 0;
+		const operations = new Operations({
+			servers: sessions,
+			securing,
+			env,
+			turn,
+			activity: () => requestCount,
+			secure,
+			rekeyingRate: config.rekeying_rate,
+		});
 		const writes = new DeviceWrites(sessions.virtual_block_device, securing, secure);
 		const snapshots = new Snapshots({
 			securing,
 			device: sessions.virtual_block_device,
 			gate,
-			edit: async edit => reopenOnInterruption(async () => securing.edit(edit)),
+			turn,
+			edit: async edit => securing.edit(edit),
 			secure,
 		});
+		operations.resumePending();
 		return {
 			provides: {
 				block: {
 					geometry: () => ({blockCount: blockCount(), writable: true, growable: false}),
 					async read({extents, data}) {
+						requestCount++;
 						requireFit(extents, data, blockCount());
 						await sessions.virtual_block_device.read({extents, data});
 						return {};
 					},
 					async write({extents, data}) {
+						requestCount++;
 						requireFit(extents, data, blockCount());
 						await gate.enter();
 						try {
@@ -92,6 +98,7 @@ export default defineComponent({
 						return {};
 					},
 					async sync() {
+						requestCount++;
 						await secure();
 						return {};
 					},
@@ -126,6 +133,23 @@ export default defineComponent({
 						env.log(`reverted to snapshot ${generation}`);
 						return {};
 					},
+					async extend(extension) {
+						await operations.extend(extension);
+						return {};
+					},
+					async rekey() {
+						await operations.rekey();
+						return {};
+					},
+					operations: () => operations.status,
+					pause({operation}) {
+						operations.pause(operation);
+						return {};
+					},
+					resume({operation}) {
+						operations.resume(operation);
+						return {};
+					},
 					async read_snapshot({generation, extents, data}) {
 						requireFit(extents, data, snapshots.find(generation).leafCount);
 						await snapshots.read(generation, extents, data);
@@ -135,9 +159,10 @@ export default defineComponent({
 			},
 			interrupted: {
 				// A crypto server that came back has forgotten its keys; requests to it wait until it has them again.
-				crypto: async () => addKeys(sessions, securing.superblock),
+				crypto: async () => addKeys(sessions, securing.latest),
 			},
 			async stop() {
+				await operations.stop();
 				await secure();
 				for (const key of [securing.superblock.currentKey, securing.superblock.previousKey]) {
 					if (key) {

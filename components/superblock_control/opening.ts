@@ -45,18 +45,23 @@ export async function openOrCreate(servers: OpeningServers, env: Environment, cr
 	}
 }
 
-/** Refuses a container whose pending operation this version cannot carry on. */
-export function requireNormalState({state}: Superblock): void {
-	if (state !== 'normal') {
-		throw new StartError(`the container is in the middle of an operation (${state}) that this version cannot carry on; finish it with the program that began it`);
-	}
-}
+/** A crypto server that restarts between two requests has another public key; it is asked again this often. */
+const envelopeAttemptMax = 3;
 
 /** Has the trust anchor hand a block key to the crypto server, past this component. */
-async function addKey({crypto, trust_anchor: anchor}: OpeningServers, {cipher}: Superblock, key: Key): Promise<void> {
-	const {publicKey} = await crypto.recipient({});
-	const {envelope} = await anchor.share_key({wrapped: key.wrapped, recipient: publicKey});
-	await crypto.add_key({keyId: key.id, cipher, envelope});
+export async function addKey({crypto, trust_anchor: anchor}: OpeningServers, {cipher}: Superblock, key: Key): Promise<void> {
+	for (let attempt = 1; ; attempt++) {
+		const {publicKey} = await crypto.recipient({});
+		const {envelope} = await anchor.share_key({wrapped: key.wrapped, recipient: publicKey});
+		try {
+			await crypto.add_key({keyId: key.id, cipher, envelope});
+			return;
+		} catch (error) {
+			if (!(isSessionError(error) && error.code === 'bad_envelope' && attempt < envelopeAttemptMax)) {
+				throw error;
+			}
+		}
+	}
 }
 
 /** Gives the crypto server every key of the container. */

@@ -31,14 +31,11 @@ export interface OpenState {
 /** A change of the superblock beside that of its trees, applied to the superblock about to be secured. */
 export type SuperblockEdit = (superblock: Superblock) => Superblock;
 
-/** A securing that failed half-way: only a reopening tells which state counts. */
-export class SecuringInterrupted extends Error {
-	override readonly name = 'SecuringInterrupted';
-}
-
 export class Securing {
 	readonly #servers: SecuringServers;
+	readonly #die: (reason: string) => never;
 	#superblock: Superblock;
+	#latest: Superblock;
 	#slot: number;
 	#currentGeneration: Generation;
 	/** Counts changes that were acknowledged; a securing covers all that were before its trees were stored. */
@@ -55,9 +52,12 @@ export class Securing {
 	#interruption: SecuringInterrupted | undefined;
 	#securedCount = 0;
 
-	constructor(servers: SecuringServers, {superblock, slot, currentGeneration}: OpenState) {
+	/** @param die ends the component, with a reason: which state counts after an interrupted securing only a reopening tells */
+	constructor(servers: SecuringServers, {superblock, slot, currentGeneration}: OpenState, die: (reason: string) => never) {
 		this.#servers = servers;
+		this.#die = die;
 		this.#superblock = superblock;
+		this.#latest = superblock;
 		this.#slot = slot;
 		this.#currentGeneration = currentGeneration;
 	}
@@ -65,6 +65,11 @@ export class Securing {
 	/** The last secured superblock. */
 	get superblock(): Superblock {
 		return this.#superblock;
+	}
+
+	/** The superblock of the state taken last: the secured one, or the one on its way to being it. */
+	get latest(): Superblock {
+		return this.#latest;
 	}
 
 	get currentGeneration(): Generation {
@@ -161,6 +166,7 @@ export class Securing {
 		const edits = this.#edits;
 		this.#edits = [];
 		const superblock = edits.reduce((edited, edit) => edit(edited), securedSuperblock(this.#superblock, generation, trees));
+		this.#latest = superblock;
 		return {generation, covered, superblock};
 	}
 

@@ -2,6 +2,7 @@
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import type {Generation} from '../container/addresses.js';
 import type {Gate} from '../container/gate.js';
+import type {Turn} from '../container/turn.js';
 import {keptSnapshotCountMax, type Snapshot} from '../container/superblock.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import type {Securing, SuperblockEdit} from './securing.js';
@@ -10,6 +11,8 @@ import {currentSnapshotOf, keptGenerations, keptSnapshots, treeOf, withCurrentKe
 export interface SnapshotParts {
 	readonly securing: Securing;
 	readonly device: Client<typeof virtualBlockDevice>;
+	/** Held by everything that changes the container as a whole. */
+	readonly turn: Turn;
 	/** Writers of the device pass it together; reverting closes it. */
 	readonly gate: Gate;
 	/** Secures the state with a change of the superblock. */
@@ -39,6 +42,10 @@ export class Snapshots {
 
 	/** Keeps the current content; where it is kept already, under the name it has. */
 	async create(): Promise<Generation> {
+		return this.#parts.turn.take(async () => this.#create());
+	}
+
+	async #create(): Promise<Generation> {
 		const {securing, edit} = this.#parts;
 		const current = currentSnapshotOf(securing.superblock);
 		if (current.keep && !securing.isDue) {
@@ -62,9 +69,11 @@ export class Snapshots {
 	}
 
 	async discard(generation: Generation): Promise<void> {
-		this.find(generation);
-		await Promise.allSettled(this.#reads.get(generation) ?? []);
-		await this.#parts.edit(superblock => withoutKept(superblock, generation));
+		await this.#parts.turn.take(async () => {
+			this.find(generation);
+			await Promise.allSettled(this.#reads.get(generation) ?? []);
+			await this.#parts.edit(superblock => withoutKept(superblock, generation));
+		});
 	}
 
 	async read(generation: Generation, extents: number[], data: Uint8Array): Promise<void> {
@@ -81,8 +90,8 @@ export class Snapshots {
 
 	/** Makes the snapshot's content the current content. No write is under way meanwhile; the step is secured. */
 	async revert(generation: Generation): Promise<void> {
-		const {securing, device, gate, secure} = this.#parts;
-		await gate.exclusively(async () => {
+		const {securing, device, gate, turn, secure} = this.#parts;
+		await turn.take(async () => gate.exclusively(async () => {
 			const snapshot = this.find(generation);
 			const current = currentSnapshotOf(securing.superblock);
 			if (securing.superblock.state !== 'normal') {
@@ -98,6 +107,6 @@ export class Snapshots {
 			await device.revert({tree: treeOf(securing.superblock, snapshot), newestKeptGeneration});
 			securing.noteChange();
 			await secure();
-		});
+		}));
 	}
 }

@@ -135,18 +135,10 @@ export default defineComponent({
 						device.setKeys(keys);
 						return {};
 					},
-					async rekey({snapshots, blockCount}) {
-						const range = rekeying.nextRange(snapshots, blockCount);
-						let sealedBlockCount = 0;
-						if (range.count > 0) {
-							const job = async () => {
-								sealedBlockCount = await rekeying.step({snapshots, range});
-							};
-							await writes.add({...range, change: {kind: 'job', job}});
-						}
-
+					rekey: async ({snapshots, blockCount}) => writer.exclusively(async () => {
+						const sealedBlockCount = await rekeying.step(snapshots, blockCount);
 						return {rekeyingVba: device.keys.rekeyingVba, sealedBlockCount};
-					},
+					}),
 					extend: async request => writer.exclusively(async () => extend(device, request)),
 					store: async ({nextGeneration}) => writer.store(nextGeneration),
 				},

@@ -114,7 +114,14 @@ export class Device {
 		return [...this.#snapshots].map(([generation, {root}]) => ({generation, tree: root}));
 	}
 
-	setRootHash(mark: RootMark, hash: Uint8Array): void {
+	/** Labels and stores every changed block. With no write under way. */
+	async storeTrees(): Promise<number> {
+		return this.held.store((mark, hash) => {
+			this.#setRootHash(mark, hash);
+		});
+	}
+
+	#setRootHash(mark: RootMark, hash: Uint8Array): void {
 		for (const tree of [this.tree, ...this.#snapshots.values()]) {
 			if (tree.mark === mark) {
 				tree.setRootHash(hash);

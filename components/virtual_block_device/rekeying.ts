@@ -20,11 +20,6 @@ const transferBlockCount = 256;
 /** Held blocks for each lowest block of each tree under way: a level each, with room to spare. */
 const framesPerWay = 16;
 
-export interface RekeyStep {
-	readonly snapshots: readonly KeptSnapshot[];
-	readonly range: Range;
-}
-
 /** New places, and the pool entries behind them, for the moves of a plan. */
 interface Places {
 	readonly inner: ReadonlyMap<InnerMove, Pba>;
@@ -40,32 +35,40 @@ export class Rekeying {
 		this.#placement = placement;
 	}
 
+	/**
+	 * Does one step, with no write under way; replies with the number of blocks sealed. The moved blocks are stored at
+	 * once: a later write moves the current tree's block on, and a snapshot that shares it finds it on the medium.
+	 * @throws SessionError, and nothing was rekeyed
+	 */
+	async step(snapshots: readonly KeptSnapshot[], blockCount: number): Promise<number> {
+		const range = this.#nextRange(snapshots, blockCount);
+		if (range.count === 0) {
+			return 0;
+		}
+
+		const {plan, places} = await this.#placement.inTurn(async () => this.#place(snapshots, range));
+		let sealed = new Map<LeafMove, Uint8Array>();
+		try {
+			sealed = await this.#transfer(plan.leaves, places);
+		} finally {
+			await this.#giveBack(plan.leaves.filter(move => !sealed.has(move)), places);
+			this.#setLeaves(plan, places, sealed);
+			await this.#device.storeTrees();
+		}
+
+		const {keys} = this.#device;
+		this.#device.setKeys({...keys, rekeyingVba: range.vba + range.count});
+		return sealed.size;
+	}
+
 	/** The range that the next step may take: lowest blocks as a whole, as far as any tree reaches. */
-	nextRange(snapshots: readonly KeptSnapshot[], blockCount: number): Range {
+	#nextRange(snapshots: readonly KeptSnapshot[], blockCount: number): Range {
 		const {keys: {rekeyingVba: vba}, tree: {geometry: {degree, leafCount}}, held: {frameCount}} = this.#device;
 		const end = Math.max(leafCount, ...snapshots.map(snapshot => snapshot.tree.leafCount));
 		// The ways of all trees have to be held together.
 		const lowestBlockCount = Math.max(1, Math.min(Math.floor(blockCount / degree), Math.floor(frameCount / (framesPerWay * (snapshots.length + 1)))));
 		const stop = Math.min(end, vba - (vba % degree) + (lowestBlockCount * degree));
 		return {vba, count: Math.max(0, stop - vba)};
-	}
-
-	/** Does one step with no write of the range under way; replies with the number of blocks sealed. @throws SessionError */
-	async step({snapshots, range}: RekeyStep): Promise<number> {
-		const {plan, places} = await this.#placement.inTurn(async () => this.#place(snapshots, range));
-		let sealed: Map<LeafMove, Uint8Array>;
-		try {
-			sealed = await this.#transfer(plan.leaves, places);
-		} catch (error) {
-			await this.#giveBack(plan.leaves, places);
-			throw error;
-		}
-
-		await this.#giveBack(plan.leaves.filter(move => !sealed.has(move)), places);
-		this.#setLeaves(plan, places, sealed);
-		const {keys} = this.#device;
-		this.#device.setKeys({...keys, rekeyingVba: range.vba + range.count});
-		return sealed.size;
 	}
 
 	/** Finds new places and moves the inner blocks of all trees; the leaves follow when their data is there. */
@@ -107,8 +110,10 @@ export class Rekeying {
 		const {held, currentGeneration, placedByRekeying} = this.#device;
 		const state = {
 			held,
+			// A block of an older snapshot moves with every step: its pool entry says how far the rekeying may go before
+			// the block is given up, and that is as far as the step that placed it.
 			isVolatile: ({generation: snapshot}: RekeyedTree, address: Pba, generation: number) =>
-				placedByRekeying.has(address) || (snapshot === null && generation === currentGeneration),
+				snapshot === null && (generation === currentGeneration || placedByRekeying.has(address)),
 		};
 		for (;;) {
 			const plan = RekeyPlanner.plan(state, trees, range);
@@ -194,10 +199,10 @@ export class Rekeying {
 		}
 
 		for (const {owner: {tree}, vba, level, from} of shared) {
-			const address = level > 0 ? movedTo.get(from) : undefined;
-			if (address !== undefined) {
+			// What another step of this generation has moved already changes again, and its label with it.
+			if (level > 0) {
 				walkTo(tree, vba, level + 1, path);
-				tree.share(path, vba, level, address);
+				tree.share(path, vba, level, movedTo.get(from) ?? from);
 			}
 		}
 

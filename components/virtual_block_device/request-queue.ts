@@ -20,9 +20,7 @@ export type Change =
 	/** They are written; `data` holds them. */
 	| {readonly kind: 'write'; readonly data: Uint8Array}
 	/** They read as zeroes from then on. */
-	| {readonly kind: 'clear'}
-	/** `job` replaces them itself. */
-	| {readonly kind: 'job'; readonly job: () => Promise<void>};
+	| {readonly kind: 'clear'};
 
 /** A piece of work on blocks that no other one may touch meanwhile. */
 export interface WritePiece extends Range {

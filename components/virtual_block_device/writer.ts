@@ -4,7 +4,7 @@
  *
  * What a secured state refers to is never overwritten: only a block of the current generation is written in place.
  */
-import type {KeyId} from '../container/addresses.js';
+import type {KeyId, Vba} from '../container/addresses.js';
 import {extentsOf} from '../container/extents.js';
 import {Gate} from '../container/gate.js';
 import {blockSize} from '../container/geometry.js';
@@ -15,6 +15,18 @@ import {Placement, type ContentGenerations, type Leaf} from './placement.js';
 import type {Outcomes, Range, WritePiece} from './request-queue.js';
 
 const noLabel = new Uint8Array(labelLength);
+
+/** The part of a piece that lies in [from, to). */
+function partOf({vba, count, change}: WritePiece, from: Vba, to: Vba): WritePiece[] {
+	const first = Math.max(vba, from);
+	const end = Math.min(vba + count, to);
+	if (first >= end) {
+		return [];
+	}
+
+	const data = change.kind === 'write' ? change.data.subarray((first - vba) * blockSize, (end - vba) * blockSize) : undefined;
+	return [{vba: first, count: end - first, change: data ? {kind: 'write', data} : {kind: 'clear'}}];
+}
 
 /** The result of `first` once `other` has ended too. */
 async function settled<T>(first: Promise<T>, other: Promise<unknown>): Promise<T> {
@@ -35,8 +47,7 @@ export class Writer {
 	/** Does what the pieces ask for, together where they are alike. */
 	async write(batch: readonly WritePiece[]): Promise<Outcomes> {
 		const together = new Map<string, number[]>();
-		for (const [index, {vba, change}] of batch.entries()) {
-			const kind = `${change.kind} ${this.#device.keyOf(vba)}`;
+		for (const [index, {change: {kind}}] of batch.entries()) {
 			together.set(kind, [...together.get(kind) ?? [], index]);
 		}
 
@@ -63,10 +74,8 @@ export class Writer {
 	/** Stores the tree and the pool as one state, with no write under way. */
 	async store(nextGeneration: number) {
 		return this.#gate.exclusively(async () => {
-			const {held, tree, servers} = this.#device;
-			const storing = held.store((mark, hash) => {
-				this.#device.setRootHash(mark, hash);
-			});
+			const {tree, servers} = this.#device;
+			const storing = this.#device.storeTrees();
 			// The gate must not open before both have ended, whatever becomes of either.
 			const [pool, storedBlockCount] = [await settled(servers.free_tree.store({}), storing), await storing];
 			await servers.free_tree.begin({currentGeneration: nextGeneration});
@@ -98,23 +107,26 @@ export class Writer {
 		}
 	}
 
-	/** Does pieces that have the same key and the same kind of change. */
-	async #writeTogether(pieces: readonly WritePiece[]): Promise<void> {
+	/** Does pieces with the same kind of change. */
+	async #writeTogether(whole: readonly WritePiece[]): Promise<void> {
 		await this.#gate.enter();
 		try {
-			const keyId = this.#device.keyOf(pieces[0].vba);
-			const [{change: {kind}}] = pieces;
-			if (kind === 'write') {
-				await this.#place(pieces, pieces.flatMap(({change}) => change.kind === 'write' ? change.data : []), keyId);
-			} else if (kind === 'clear') {
-				await this.#clearWritten(pieces, keyId);
-			} else {
-				for (const {change} of pieces) {
-					await (change.kind === 'job' ? change.job() : undefined);
-				}
-			}
+			// While the gate is held no rekeying step moves the border between the keys.
+			const {keys: {previousKeyId, rekeyingVba}} = this.#device;
+			const border = previousKeyId === 0 ? 0 : rekeyingVba;
+			await this.#writeWithOneKey(whole.flatMap(piece => partOf(piece, 0, border)));
+			await this.#writeWithOneKey(whole.flatMap(piece => partOf(piece, border, Infinity)));
 		} finally {
 			this.#gate.leave();
+		}
+	}
+
+	async #writeWithOneKey(pieces: readonly WritePiece[]): Promise<void> {
+		if (pieces.length > 0) {
+			const keyId = this.#device.keyOf(pieces[0].vba);
+			await (pieces[0].change.kind === 'write'
+				? this.#place(pieces, pieces.flatMap(({change}) => change.kind === 'write' ? change.data : []), keyId)
+				: this.#clearWritten(pieces, keyId));
 		}
 	}
 

@@ -1,0 +1,189 @@
+/**
+ * A long operation that goes on beside the device's requests, step by step: rekeying and extension. It gives way to
+ * requests, can be paused, and where it is interrupted the next opening resumes it from the secured superblock.
+ */
+import type {Environment} from '../../runtime/sdk/component.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+
+/** What an operation does, piece by piece. */
+export interface Work {
+	/** Steps in a unit of its own, for progress. */
+	readonly total: number;
+	readonly done: number;
+	/** Bytes behind one unit. */
+	readonly unitBytes: number;
+	/** Does one step; false when none is left. `no_space` asks for a securing first. */
+	step(): Promise<boolean>;
+	/** Ends the operation durably, after the last step. */
+	finish(): Promise<void>;
+}
+
+export interface OperationStatus {
+	readonly phase: 'idle' | 'in-progress' | 'paused';
+	readonly lastResult: 'none' | 'success' | 'failed';
+	readonly done: number;
+	readonly total: number;
+	/** Bytes per second since the operation was started or resumed. */
+	readonly bytesPerSecond: number;
+	/** Undefined while nothing can be said. */
+	readonly secondsLeft?: number;
+}
+
+export interface OperationParts {
+	readonly name: string;
+	readonly env: Environment;
+	/** Grows with every request of a client. */
+	activity(): number;
+	secure(): Promise<void>;
+	/** Bytes per second that the operation may move, undefined for as many as it can. */
+	readonly rateLimit: number | undefined;
+}
+
+/** The operation's state is secured at least this often. */
+const secureIntervalMs = 1000;
+/** While clients are active, pause after a step this many times as long as the step took … */
+const yieldFactor = 1;
+/** … but no longer than this. */
+const yieldMaxMs = 50;
+/** Wait for spare blocks, or for `resume`. */
+const waitMs = 200;
+
+const idle: OperationStatus = {phase: 'idle', lastResult: 'none', done: 0, total: 0, bytesPerSecond: 0};
+
+export class BackgroundOperation {
+	readonly #parts: OperationParts;
+	#work: Work | undefined;
+	#running: Promise<void> | undefined;
+	#lastResult: OperationStatus['lastResult'] = 'none';
+	#stopping = false;
+	#paused = false;
+	#startedAt = 0;
+	#doneAtStart = 0;
+	#securedAt = 0;
+
+	constructor(parts: OperationParts) {
+		this.#parts = parts;
+	}
+
+	get isRunning(): boolean {
+		return this.#work !== undefined;
+	}
+
+	get status(): OperationStatus {
+		if (!this.#work) {
+			return {...idle, lastResult: this.#lastResult};
+		}
+
+		const {done, total, unitBytes} = this.#work;
+		const elapsedMs = this.#parts.env.now() - this.#startedAt;
+		const unitsPerMs = elapsedMs > 0 ? (done - this.#doneAtStart) / elapsedMs : 0;
+		return {
+			phase: this.#paused ? 'paused' : 'in-progress',
+			lastResult: this.#lastResult,
+			done,
+			total,
+			bytesPerSecond: Math.round(unitsPerMs * unitBytes * 1000),
+			...unitsPerMs > 0 && {secondsLeft: Math.ceil((total - done) / unitsPerMs / 1000)},
+		};
+	}
+
+	/** Runs the work in the background, from where it stands. */
+	start(work: Work): void {
+		const {env, name} = this.#parts;
+		this.#work = work;
+		this.#lastResult = 'none';
+		this.#startedAt = env.now();
+		this.#securedAt = env.now();
+		this.#doneAtStart = work.done;
+		this.#running = this.#run(work).then(
+			finished => {
+				this.#lastResult = finished ? 'success' : 'none';
+			},
+			(error: unknown) => {
+				this.#lastResult = 'failed';
+				env.log(`${name} stopped: ${error instanceof Error ? error.message : String(error)}; it is resumed when the device is opened again`, 'error');
+			},
+		).then(() => {
+			this.#work = undefined;
+		});
+	}
+
+	pause(): void {
+		this.#paused = true;
+	}
+
+	resume(): void {
+		this.#paused = false;
+	}
+
+	/** Ends after the running step; what is left is done after the next opening. */
+	async stop(): Promise<void> {
+		this.#stopping = true;
+		await this.#running;
+	}
+
+	/** False where it was stopped before its end. */
+	async #run(work: Work): Promise<boolean> {
+		const {env, name, secure} = this.#parts;
+		let more = true;
+		while (more) {
+			if (this.#stopping) {
+				return false;
+			}
+
+			if (this.#paused) {
+				await env.sleep(waitMs);
+				continue;
+			}
+
+			more = await this.#stepWithRoom(work);
+			if (env.now() - this.#securedAt >= secureIntervalMs) {
+				await secure();
+				this.#securedAt = env.now();
+			}
+		}
+
+		await secure();
+		await work.finish();
+		env.log(`${name} finished`);
+		return true;
+	}
+
+	/** One step; where the pool has nothing to hand out, the state is secured first, and then spare blocks are waited for. */
+	async #stepWithRoom(work: Work): Promise<boolean> {
+		const {env, name, secure, activity} = this.#parts;
+		const activityBefore = activity();
+		const startedAt = env.now();
+		const doneBefore = work.done;
+		let more = true;
+		try {
+			more = await work.step();
+		} catch (error) {
+			if (!(error instanceof SessionError && error.code === 'no_space')) {
+				throw error;
+			}
+
+			await secure();
+			try {
+				more = await work.step();
+			} catch (again) {
+				if (!(again instanceof SessionError && again.code === 'no_space')) {
+					throw again;
+				}
+
+				env.log(`${name} waits for spare blocks: ${again.message}`, 'warning');
+				await env.sleep(5 * waitMs);
+			}
+		}
+
+		await this.#giveWay({elapsedMs: env.now() - startedAt, movedBytes: (work.done - doneBefore) * work.unitBytes, active: activity() !== activityBefore});
+		return more;
+	}
+
+	async #giveWay({elapsedMs, movedBytes, active}: {elapsedMs: number; movedBytes: number; active: boolean}): Promise<void> {
+		const {env, rateLimit} = this.#parts;
+		const forClients = active ? Math.min(yieldMaxMs, elapsedMs * yieldFactor) : 0;
+		const forRate = rateLimit === undefined ? 0 : ((movedBytes / rateLimit) * 1000) - elapsedMs;
+		await env.sleep(Math.max(0, forClients, forRate));
+	}
+}

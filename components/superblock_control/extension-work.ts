@@ -1,0 +1,96 @@
+/** Extension of the device or of its pool of spare blocks (format section 8). */
+import {SessionError, type Client} from '../../runtime/sdk/session.js';
+import {blockSize, innerBlockCount, maxLevelLimit, type Dimensions} from '../container/geometry.js';
+import type {Superblock} from '../container/superblock.js';
+import type {block} from '../sessions/block.js';
+import type {Work} from './background-operation.js';
+import type {Securing, SecuringServers} from './securing.js';
+import {currentSnapshotOf} from './transition.js';
+
+export type ExtendedTree = 'vbd' | 'ft';
+
+/** Lowest blocks that one step adds. */
+const stepsAtOnce = 64;
+
+/** PBAs of this project are held in 32 bits where many are kept. */
+const pbaCountMax = 2 ** 32;
+
+/** Blocks that a tree can still take, its own inner blocks included. */
+function roomIn(dimensions: Dimensions): number {
+	const {degree, leafCount} = dimensions;
+	const full = {degree, maxLevel: maxLevelLimit, leafCount: degree ** maxLevelLimit};
+	return full.leafCount + innerBlockCount(full) - leafCount - innerBlockCount(dimensions);
+}
+
+function dimensionsOf(superblock: Superblock, tree: ExtendedTree): Dimensions {
+	return tree === 'vbd' ? {...currentSnapshotOf(superblock), degree: superblock.degree} : superblock.freeTree;
+}
+
+/** Refuses what could not be completed, and makes the medium large enough. @throws SessionError `refused` */
+export async function prepareExtension(medium: Client<typeof block>, superblock: Superblock, {tree, blockCount}: {tree: ExtendedTree; blockCount: number}): Promise<void> {
+	const room = Math.min(roomIn(dimensionsOf(superblock, tree)), pbaCountMax - superblock.pbaCount);
+	if (blockCount > room) {
+		throw new SessionError('refused', `${blockCount} blocks are more than the format allows: ${tree === 'vbd' ? 'the device' : 'the free tree'} can take ${room} more; nothing was changed`);
+	}
+
+	const needed = superblock.pbaCount + blockCount;
+	const geometry = await medium.geometry({});
+	if (geometry.blockCount < needed) {
+		if (!geometry.growable) {
+			throw new SessionError('refused', `the container would need ${needed * blockSize} bytes, the image has ${geometry.blockCount * blockSize} and cannot grow; nothing was changed`);
+		}
+
+		await medium.grow({blockCount: needed});
+	}
+}
+
+/** What is left of the extension that a superblock describes. */
+export class ExtensionWork implements Work {
+	readonly unitBytes = blockSize;
+	readonly total: number;
+	readonly #servers: SecuringServers;
+	readonly #securing: Securing;
+	readonly #tree: ExtendedTree;
+	#firstPba: number;
+	#left: number;
+	#addedLeafCount: number;
+
+	constructor(servers: SecuringServers, securing: Securing) {
+		const {state, pbaCount, resizing} = securing.superblock;
+		this.#servers = servers;
+		this.#securing = securing;
+		this.#tree = state === 'extending_vbd' ? 'vbd' : 'ft';
+		this.#firstPba = pbaCount;
+		this.#left = resizing.pbaCount;
+		this.#addedLeafCount = resizing.leafCount;
+		this.total = resizing.pbaCount;
+	}
+
+	get done(): number {
+		return this.total - this.#left;
+	}
+
+	async step(): Promise<boolean> {
+		if (this.#left === 0) {
+			return false;
+		}
+
+		let used = 0;
+		await this.#securing.step(async () => {
+			const server = this.#tree === 'vbd' ? this.#servers.virtual_block_device : this.#servers.free_tree;
+			const {usedPbaCount, addedLeafCount} = await server.extend({firstPba: this.#firstPba, pbaCount: this.#left, stepCount: stepsAtOnce});
+			used = usedPbaCount;
+			this.#firstPba += usedPbaCount;
+			this.#left -= usedPbaCount;
+			this.#addedLeafCount += addedLeafCount;
+			const resizing = {pbaCount: this.#left, leafCount: this.#addedLeafCount};
+			const pbaCount = this.#firstPba;
+			return superblock => ({...superblock, pbaCount, resizing});
+		});
+		return used > 0 && this.#left > 0;
+	}
+
+	async finish(): Promise<void> {
+		await this.#securing.edit(superblock => ({...superblock, state: 'normal', resizing: {pbaCount: 0, leafCount: 0}}));
+	}
+}

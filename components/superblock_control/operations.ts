@@ -1,0 +1,103 @@
+/** The operations that change the container as a whole: one at a time, resumed after an interruption. */
+import type {Environment} from '../../runtime/sdk/component.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+import type {Turn} from '../container/turn.js';
+import {BackgroundOperation, type OperationStatus} from './background-operation.js';
+import {ExtensionWork, prepareExtension, type ExtendedTree} from './extension-work.js';
+import type {OpeningServers} from './opening.js';
+import {RekeyingWork, beginRekeying} from './rekeying-work.js';
+import type {Securing} from './securing.js';
+
+export type OperationName = 'extend' | 'rekey';
+
+export interface OperationsParts {
+	readonly servers: OpeningServers;
+	readonly securing: Securing;
+	readonly env: Environment;
+	/** Held by everything that changes the container as a whole. */
+	readonly turn: Turn;
+	activity(): number;
+	secure(): Promise<void>;
+	/** Bytes per second for rekeying. */
+	readonly rekeyingRate: number | undefined;
+}
+
+export class Operations {
+	readonly #parts: OperationsParts;
+	readonly #operations: Record<OperationName, BackgroundOperation>;
+
+	constructor(parts: OperationsParts) {
+		const {env, activity, secure, rekeyingRate} = parts;
+		this.#parts = parts;
+		this.#operations = {
+			extend: new BackgroundOperation({name: 'the extension', env, activity, secure, rateLimit: undefined}),
+			rekey: new BackgroundOperation({name: 'the rekeying', env, activity, secure, rateLimit: rekeyingRate}),
+		};
+	}
+
+	get status(): Record<OperationName, OperationStatus> {
+		return {extend: this.#operations.extend.status, rekey: this.#operations.rekey.status};
+	}
+
+	/** Goes on with what the opened superblock says is pending. */
+	resumePending(): void {
+		const {servers, securing, env} = this.#parts;
+		const {state} = securing.superblock;
+		if (state === 'normal') {
+			return;
+		}
+
+		env.log(`the container is ${state}: going on with it`);
+		if (state === 'rekeying') {
+			this.#operations.rekey.start(new RekeyingWork(servers, securing));
+		} else {
+			this.#operations.extend.start(new ExtensionWork(servers, securing));
+		}
+	}
+
+	/** Begins an extension; it is recorded durably once this resolves. @throws SessionError `refused` */
+	async extend(extension: {tree: ExtendedTree; blockCount: number}): Promise<void> {
+		const {servers, securing, turn, env} = this.#parts;
+		await turn.take(async () => {
+			this.#requireIdle();
+			await prepareExtension(servers.block, securing.superblock, extension);
+			await securing.edit(superblock => ({
+				...superblock,
+				state: extension.tree === 'vbd' ? 'extending_vbd' : 'extending_ft',
+				resizing: {pbaCount: extension.blockCount, leafCount: 0},
+			}));
+			env.log(`extending the ${extension.tree === 'vbd' ? 'device' : 'free tree'} by ${extension.blockCount} blocks`);
+			this.#operations.extend.start(new ExtensionWork(servers, securing));
+		});
+	}
+
+	/** Begins a rekeying; it is recorded durably once this resolves. @throws SessionError `refused` */
+	async rekey(): Promise<void> {
+		const {servers, securing, turn, env} = this.#parts;
+		await turn.take(async () => {
+			this.#requireIdle();
+			await beginRekeying(servers, securing);
+			env.log('rekeying: everything is sealed anew with a new key');
+			this.#operations.rekey.start(new RekeyingWork(servers, securing));
+		});
+	}
+
+	pause(operation: OperationName): void {
+		this.#operations[operation].pause();
+	}
+
+	resume(operation: OperationName): void {
+		this.#operations[operation].resume();
+	}
+
+	async stop(): Promise<void> {
+		await Promise.all([this.#operations.extend.stop(), this.#operations.rekey.stop()]);
+	}
+
+	#requireIdle(): void {
+		const {superblock} = this.#parts.securing;
+		if (superblock.state !== 'normal' || this.#operations.extend.isRunning || this.#operations.rekey.isRunning) {
+			throw new SessionError('refused', `the container is ${superblock.state} now; begin when that has ended`);
+		}
+	}
+}

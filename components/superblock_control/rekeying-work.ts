@@ -1,0 +1,85 @@
+/** Rekeying of the device and all its snapshots (format section 7). */
+import {blockSize} from '../container/geometry.js';
+import {currentSnapshotOf, keptSnapshots, treeOf} from './transition.js';
+import type {Work} from './background-operation.js';
+import {addKey, type OpeningServers} from './opening.js';
+import type {Securing} from './securing.js';
+
+/** Blocks of each tree that one step goes through: 1 MiB. A running step keeps writes to its range waiting. */
+const blocksAtOnce = 256;
+
+/** Makes a new key the current one and the current key the previous one, durably. Nothing is sealed with it yet. */
+export async function beginRekeying(servers: OpeningServers, securing: Securing): Promise<void> {
+	const {wrapped} = await servers.trust_anchor.create_key({});
+	const id = securing.superblock.currentKey.id + 1;
+	await addKey(servers, securing.superblock, {wrapped, id});
+	await securing.edit(superblock => ({
+		...superblock,
+		state: 'rekeying',
+		rekeyingVba: 0,
+		previousKey: superblock.currentKey,
+		currentKey: {wrapped, id},
+	}));
+	// Until now every block was written with the key that is now the previous one: what it is for every VBA.
+	await servers.virtual_block_device.set_keys(keysOf(securing));
+}
+
+function keysOf({superblock: {currentKey, previousKey, rekeyingVba}}: Securing) {
+	return {currentKeyId: currentKey.id, previousKeyId: previousKey?.id ?? 0, rekeyingVba};
+}
+
+/** What is left of the rekeying that a superblock describes. */
+export class RekeyingWork implements Work {
+	readonly unitBytes = blockSize;
+	readonly #servers: OpeningServers;
+	readonly #securing: Securing;
+	#rekeyingVba: number;
+
+	constructor(servers: OpeningServers, securing: Securing) {
+		this.#servers = servers;
+		this.#securing = securing;
+		this.#rekeyingVba = securing.superblock.rekeyingVba;
+	}
+
+	get total(): number {
+		const {latest} = this.#securing;
+		return Math.max(currentSnapshotOf(latest).leafCount, ...keptSnapshots(latest).map(({leafCount}) => leafCount));
+	}
+
+	get done(): number {
+		return this.#rekeyingVba;
+	}
+
+	async step(): Promise<boolean> {
+		await this.#securing.step(async () => {
+			// A snapshot counts from the moment its securing has taken the state, though it may not be anchored yet.
+			const {latest} = this.#securing;
+			const snapshots = keptSnapshots(latest).map(snapshot => ({generation: snapshot.root.generation, tree: treeOf(latest, snapshot)}));
+			const {rekeyingVba} = await this.#servers.virtual_block_device.rekey({snapshots, blockCount: blocksAtOnce});
+			this.#rekeyingVba = rekeyingVba;
+			return superblock => ({...superblock, rekeyingVba});
+		});
+		return this.#rekeyingVba < this.total;
+	}
+
+	async finish(): Promise<void> {
+		await this.#sweep();
+		const {previousKey} = this.#securing.superblock;
+		await this.#securing.edit(superblock => ({...superblock, state: 'normal', rekeyingVba: 0, previousKey: undefined}));
+		await this.#servers.virtual_block_device.set_keys(keysOf(this.#securing));
+		if (previousKey) {
+			await this.#servers.crypto.remove_key({keyId: previousKey.id});
+		}
+	}
+
+	/** The pool gives up what only held content under the old key; with the key gone nothing would say so any more. */
+	async #sweep(): Promise<void> {
+		let firstLeaf: number | null = 0;
+		while (firstLeaf !== null) {
+			const {nextLeaf}: {nextLeaf: number | null} = await this.#servers.free_tree.sweep({firstLeaf});
+			this.#securing.noteChange();
+			await this.#securing.flush();
+			firstLeaf = nextLeaf;
+		}
+	}
+}
