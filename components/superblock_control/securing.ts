@@ -31,9 +31,14 @@ export interface OpenState {
 /** A change of the superblock beside that of its trees, applied to the superblock about to be secured. */
 export type SuperblockEdit = (superblock: Superblock) => Superblock;
 
+/** A securing that failed half-way: only a reopening tells which state counts. */
+export class SecuringInterrupted extends Error {
+	override readonly name = 'SecuringInterrupted';
+}
+
 export class Securing {
 	readonly #servers: SecuringServers;
-	readonly #die: (reason: string) => never;
+	readonly #onInterruption: (reason: string) => void;
 	#superblock: Superblock;
 	#latest: Superblock;
 	#slot: number;
@@ -52,10 +57,10 @@ export class Securing {
 	#interruption: SecuringInterrupted | undefined;
 	#securedCount = 0;
 
-	/** @param die ends the component, with a reason: which state counts after an interrupted securing only a reopening tells */
-	constructor(servers: SecuringServers, {superblock, slot, currentGeneration}: OpenState, die: (reason: string) => never) {
+	/** @param onInterruption is told why a securing stopped half-way; the component has to start over then */
+	constructor(servers: SecuringServers, {superblock, slot, currentGeneration}: OpenState, onInterruption: (reason: string) => void = () => undefined) {
 		this.#servers = servers;
-		this.#die = die;
+		this.#onInterruption = onInterruption;
 		this.#superblock = superblock;
 		this.#latest = superblock;
 		this.#slot = slot;
@@ -148,6 +153,7 @@ export class Securing {
 			await this.#anchor(superblock);
 		} catch (error) {
 			this.#interruption = new SecuringInterrupted(`securing generation ${generation} failed: ${error instanceof Error ? error.message : String(error)}`);
+			this.#onInterruption(this.#interruption.message);
 			throw this.#interruption;
 		}
 
