@@ -129,7 +129,7 @@ test('two securings never run at the same time, whenever the second is asked for
 				last = (async () => {
 					// Comes so many turns of the promise queue after the first securing's last reply.
 					for (let i = 0; i < delay; i++) {
-						await null;
+						await Promise.resolve();
 					}
 
 					stand.securing.noteChange();

@@ -38,11 +38,11 @@ export class Campaign {
 
 			if (elapsed() > nextProgress) {
 				nextProgress += progressSeconds;
-				report(`${elapsed().toFixed(0)} s: ${this.counts}`);
+				report(`${elapsed().toFixed(0)} s: ${this.counts.toString()}`);
 			}
 		}
 
-		report(`simulator, seeds from ${seed}: ${this.counts}; ${failureCount} failures in ${elapsed().toFixed(1)} s`);
+		report(`simulator, seeds from ${seed}: ${this.counts.toString()}; ${failureCount} failures in ${elapsed().toFixed(1)} s`);
 		return failureCount;
 	}
 

@@ -1,6 +1,6 @@
 /** Clients of the device that write, read and flush at random, and judge every answer by the model. */
 import {blockSize} from '../../components/sessions/block.js';
-import {SessionError} from '../../runtime/sdk/session.js';
+import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
 import {dataOf, stampsOf, type Stamp} from './content.js';
 import type {Random} from './random.js';
 import {SimulationFailure} from './simulation-failure.js';
@@ -46,9 +46,12 @@ function cut<T>(extents: readonly Extent[], values: readonly T[]): T[][] {
 
 /** Errors that a client must put up with: only where the medium has failed. */
 function requireExcuse(subject: Subject, error: unknown, what: string): void {
-	const excused = error instanceof SessionError && subject.isFaulty && ['device_failed', 'no_space'].includes(error.code);
-	if (!excused) {
-		throw error instanceof SessionError ? new SimulationFailure(`${what} failed without a reason: ${error.code}: ${error.message}`) : error;
+	if (!isSessionError(error)) {
+		throw error;
+	}
+
+	if (!subject.isFaulty || !['device_failed', 'no_space'].includes(error.code)) {
+		throw new SimulationFailure(`${what} failed without a reason: ${error.code}: ${error.message}`);
 	}
 }
 

@@ -3,7 +3,7 @@
  * unsynced block is lost, kept or torn on its own. A block that is being written reads as old, new or torn.
  */
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
-import {block, blockSize} from '../../components/sessions/block.js';
+import {blockSize, type block} from '../../components/sessions/block.js';
 import type {Random} from './random.js';
 import {SimulationFailure} from './simulation-failure.js';
 

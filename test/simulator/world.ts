@@ -16,7 +16,7 @@ import {virtualBlockDevice} from '../../components/sessions/virtual-block-device
 import type {Component, Running} from '../../runtime/sdk/component.js';
 import type {Client, Handlers, Session} from '../../runtime/sdk/session.js';
 import type {CryptoKind} from './crypto-kind.js';
-import {Random} from './random.js';
+import {type Random} from './random.js';
 import {Scheduler} from './scheduler.js';
 import type {SimulatedAnchor} from './simulated-anchor.js';
 import {ComponentEnded, SimulatedEnvironment} from './simulated-environment.js';
@@ -129,7 +129,7 @@ export class World {
 			config: component.config.parse(config),
 			sessions: sessions as Record<string, Client<Session>>,
 			env: this.#environment(name, leaseLimit),
-		}) as Promise<Running<Record<string, Session>>>;
+		});
 	}
 
 	#environment(name: string, leaseLimit: number): SimulatedEnvironment {
