@@ -221,7 +221,8 @@ export class HeldBlocks {
 			const {mismatched} = await this.#cache.load({frames, addresses: fresh.map(({address}) => address), labels});
 			const bad = new Set(mismatched);
 			for (const [i, {address}] of fresh.entries()) {
-				if (!bad.has(i)) {
+				// The address may have come back to this tree with other content while an old block was being read from it.
+				if (!bad.has(i) && !this.#frames.has(address)) {
 					this.#map(address, frames[i]);
 				}
 			}

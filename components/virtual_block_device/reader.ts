@@ -3,7 +3,8 @@
  * pieces of a batch together.
  *
  * Reads do not lock. A block that a write replaced meanwhile may be overwritten on the medium before it was read; it
- * then fails its label, and the read looks at the tree again. Only a block that fails twice for the same node is bad.
+ * then fails its label, and the read looks at the tree again. Only a block that fails again and again for the same node
+ * is bad.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {KeyId, Pba, Vba} from '../container/addresses.js';
@@ -17,6 +18,12 @@ import type {Outcomes, Range, ReadPiece} from './request-queue.js';
 
 /** A block is looked up anew this often while writes replace it again and again. */
 const attemptMax = 16;
+
+/**
+ * A block that fails this often in a row for the same node is damaged. (Twice is not enough: a block may be overwritten
+ * in place and then again with what it was before, each time just when it is read.)
+ */
+const failureMax = 4;
 
 /** One written block of a piece. */
 interface Target {
@@ -95,13 +102,15 @@ export class Reader {
 
 	async #readAlone(piece: ReadPiece, tree: () => HashTree): Promise<void> {
 		let before: Suspect | undefined;
+		let failures = 0;
 		for (let attempt = 0; attempt < attemptMax; attempt++) {
 			const suspect = (await this.#attempt([piece], tree())).get(0);
 			if (!suspect) {
 				return;
 			}
 
-			if (before && sameNode(before, suspect)) {
+			failures = before && sameNode(before, suspect) ? failures + 1 : 1;
+			if (failures === failureMax) {
 				const {address, vba} = suspect;
 				throw new SessionError('integrity', `the data block at PBA ${address} (level 0, VBA ${vba}) does not match the hash in its parent`, {address, level: 0, vba});
 			}
