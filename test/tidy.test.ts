@@ -37,7 +37,7 @@ function sourcesIn(folder: string): Source[] {
 const sources = ['runtime', 'components', 'test'].flatMap(folder => sourcesIn(folder)).filter(({path}) => !path.includes('node_modules'));
 
 /** Folders below components/ that are no components. */
-const libraries = new Set(['sessions', 'container']);
+const libraries = new Set(['sessions', 'container', 'front_end']);
 const componentFolders = readdirSync(join(root, 'components'), {withFileTypes: true})
 	.filter(entry => entry.isDirectory() && !libraries.has(entry.name))
 	.map(entry => entry.name);
@@ -54,11 +54,11 @@ function importedPath(source: Source, name: string): string | undefined {
 /** What a component or a library below components/ may import, besides packages and builtins. */
 function allowedFolders({path}: Source): string[] {
 	const own = path.split('/').slice(0, 2).join('/');
-	const shared = ['components/sessions/', 'components/container/', 'runtime/sdk/'];
+	const shared = ['components/sessions/', 'components/container/', 'components/front_end/', 'runtime/sdk/'];
 	return [`${own}/`, ...shared];
 }
 
-test('components import their own folder, the contracts, the disk format and the SDK', t => {
+test('components import their own folder, the contracts, the shared libraries and the SDK', t => {
 	const wrong = sources.filter(source => source.path.startsWith('components/') && !isTest(source)).flatMap(source => source.imports
 		.map(name => importedPath(source, name))
 		.filter(path => path !== undefined && !allowedFolders(source).some(folder => path.startsWith(folder)))

@@ -6,10 +6,10 @@
  */
 import {z} from 'zod';
 import {defineComponent, optional, type Environment} from '../../runtime/sdk/component.js';
+import {PartialBlockBuffers} from '../front_end/byte-device.js';
 import {block} from '../sessions/block.js';
 import {deviceControl} from '../sessions/device-control.js';
 import {attachHint} from './attach-hint.js';
-import {PartialBlockBuffers} from './byte-device.js';
 import {ClientConnections} from './client-connections.js';
 import {ExportList} from './export-list.js';
 import {requestByteLengthMax} from './limits.js';

@@ -37,9 +37,6 @@ export const watchIntervalMs = 1000;
 /** How long stopping waits for accepted requests. */
 export const finishMsMax = 10_000;
 
-/** Requests that read-modify-write partial blocks at the same time. */
-export const partialWriteCountMax = 32;
-
 /** Replies with at most this many bytes of data are copied together into one write. */
 export const copiedReplyByteLengthMax = 16 * 1024;
 

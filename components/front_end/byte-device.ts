@@ -2,7 +2,6 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import {blockSize} from '../sessions/block.js';
 import {divide, isWholeBlocks, type ByteRange, type PartialBlock} from './byte-range.js';
-import {partialWriteCountMax} from './limits.js';
 import {RangeLock} from './range-lock.js';
 
 /** The blocks under a byte device; snapshots are read alone. */
@@ -12,8 +11,11 @@ export interface BlockAccess {
 	sync?(): Promise<unknown>;
 }
 
-/** Blocks at one end of a range that it covers in part. */
+/** Blocks at the ends of a range that it covers in part. */
 const partialBlockCountMax = 2;
+
+/** Requests of one front end that read or read-modify-write partial blocks at the same time. */
+const partialRequestCountMax = 32;
 
 /**
  * Memory for blocks that are covered in part. It is set aside at the start, because a request that holds its payload
@@ -25,8 +27,8 @@ export class PartialBlockBuffers {
 
 	constructor(env: Environment) {
 		const size = partialBlockCountMax * blockSize;
-		const {bytes} = env.lease(partialWriteCountMax * size);
-		for (let i = 0; i < partialWriteCountMax; i++) {
+		const {bytes} = env.lease(partialRequestCountMax * size);
+		for (let i = 0; i < partialRequestCountMax; i++) {
 			this.#free.push(bytes.subarray(i * size, (i + 1) * size));
 		}
 	}
