@@ -1,0 +1,129 @@
+/** The command line of the bench. */
+import {resolve} from 'node:path';
+import {parseArgs} from 'node:util';
+import {cells, type Cell} from './cell.js';
+
+export const parts = ['nbd', 'process', 'limits'] as const;
+export type Part = (typeof parts)[number];
+
+/** The command line cannot be understood; the message is for its author. */
+export class OptionError extends Error {
+	override readonly name = 'OptionError';
+}
+
+export interface Options {
+	readonly help: boolean;
+	readonly assemblies: readonly string[];
+	readonly cells: readonly Cell[];
+	readonly roundCount: number;
+	readonly seconds: number;
+	readonly rangeByteLength: number;
+	readonly parts: ReadonlySet<Part>;
+	readonly directory: string | undefined;
+	readonly diskDirectory: string | undefined;
+	readonly jsonFile: string | undefined;
+	readonly profileDirectory: string | undefined;
+}
+
+export const help = `Usage: npm run bench -- [options]
+
+  --assemblies LIST     assemblies to measure (default: deploy.xml,low_latency.xml)
+  --cells LIST          cells to measure (default: all): ${cells.map(({name}) => name).join(' ')}
+  --rounds N            rounds, of which the median counts (default: 5)
+  --seconds S           time for each cell, target and round (default: 3)
+  --range MIB           MiB at the device's start that are filled and measured (default: 512, at most 1024)
+  --parts LIST          what to run (default: ${parts.join(',')})
+  --directory DIR       where images lie (default: /dev/shm where it has room, else var)
+  --disk-directory DIR  where images of the cells on disk lie (default: var)
+  --json FILE           writes all samples there, too
+  --profile DIR         profiles the assemblies under the chosen cells into DIR instead of comparing them
+  --help                this text`;
+
+const rangeMaxMiB = 1024;
+
+function positive(name: string, text: string): number {
+	const value = Number(text);
+	if (!(value > 0)) {
+		throw new OptionError(`--${name} ${text}: give a number above 0`);
+	}
+
+	return value;
+}
+
+function whole(name: string, text: string): number {
+	const value = positive(name, text);
+	if (!Number.isInteger(value)) {
+		throw new OptionError(`--${name} ${text}: give a whole number`);
+	}
+
+	return value;
+}
+
+function listed(text: string): string[] {
+	return text.split(',').map(word => word.trim()).filter(word => word !== '');
+}
+
+function cellNamed(name: string): Cell {
+	const cell = cells.find(candidate => candidate.name === name);
+	if (!cell) {
+		throw new OptionError(`there is no cell "${name}"; the cells are ${cells.map(candidate => candidate.name).join(', ')}`);
+	}
+
+	return cell;
+}
+
+function partNamed(name: string): Part {
+	const part = parts.find(candidate => candidate === name);
+	if (!part) {
+		throw new OptionError(`there is no part "${name}"; the parts are ${parts.join(', ')}`);
+	}
+
+	return part;
+}
+
+function parsed(words: readonly string[]) {
+	const text = {type: 'string'} as const;
+	try {
+		return parseArgs({
+			args: [...words],
+			options: {
+				'help': {type: 'boolean', default: false},
+				'assemblies': {...text, default: 'deploy.xml,low_latency.xml'},
+				'cells': text,
+				'rounds': {...text, default: '5'},
+				'seconds': {...text, default: '3'},
+				'range': {...text, default: '512'},
+				'parts': {...text, default: parts.join(',')},
+				'directory': text,
+				'disk-directory': text,
+				'json': text,
+				'profile': text,
+			},
+		}).values;
+	} catch (error) {
+		throw new OptionError((error as Error).message);
+	}
+}
+
+/** @throws OptionError */
+export function parseOptions(words: readonly string[]): Options {
+	const values = parsed(words);
+	const rangeMiB = whole('range', values.range);
+	if (rangeMiB > rangeMaxMiB) {
+		throw new OptionError(`--range ${rangeMiB}: the devices have ${rangeMaxMiB} MiB`);
+	}
+
+	return {
+		help: values.help,
+		assemblies: listed(values.assemblies),
+		cells: values.cells === undefined ? cells : listed(values.cells).map(name => cellNamed(name)),
+		roundCount: whole('rounds', values.rounds),
+		seconds: whole('seconds', values.seconds),
+		rangeByteLength: rangeMiB * 2 ** 20,
+		parts: new Set(listed(values.parts).map(name => partNamed(name))),
+		directory: values.directory,
+		diskDirectory: values['disk-directory'],
+		jsonFile: values.json,
+		profileDirectory: values.profile === undefined ? undefined : resolve(values.profile),
+	};
+}
