@@ -11,7 +11,7 @@ import {block, blockSize} from '../sessions/block.js';
 import {FaultSchedule} from './fault-schedule.js';
 
 type Backend = Client<typeof block>;
-type OperationName = 'read' | 'write' | 'sync';
+type OperationName = 'read' | 'write' | 'clear' | 'sync';
 
 const actions = [
 	/** The request fails with device_failed and does not reach the backend. */
@@ -39,7 +39,7 @@ function count(fallback: number, least: number) {
 const config = z.strictObject({
 	action: z.enum(actions),
 	/** Which requests count. */
-	operation: z.enum(['read', 'write', 'sync', 'any']).default('any'),
+	operation: z.enum(['read', 'write', 'clear', 'sync', 'any']).default('any'),
 	fail_every: count(1, 1),
 	after: count(0, 0),
 	times: count(Number.MAX_SAFE_INTEGER, 0),
@@ -144,6 +144,11 @@ export default defineComponent({
 					geometry: async () => backend.geometry({}),
 					read,
 					write,
+					async clear(request) {
+						await struckBy('clear');
+						await backend.clear(request);
+						return {};
+					},
 					async sync() {
 						await struckBy('sync');
 						await backend.sync({});

@@ -100,6 +100,27 @@ test('a file truncated from outside fails instead of returning something', async
 	await stop();
 });
 
+test('what is cleared takes no room on the host any more, and the size stays', async t => {
+	const {device, stop, file} = await open(temporaryDirectory(), {create: 'yes', size: '4M'});
+	await device.write({extents: [0, 1024], data: Buffer.alloc(1024 * blockSize, 1)});
+	await device.sync({});
+	const before = fs.statSync(file);
+	await device.clear({extents: [0, 512, 768, 256]});
+	await device.sync({});
+	const after = fs.statSync(file);
+	t.is(after.size, before.size);
+	t.true(after.blocks <= before.blocks / 2, `${before.blocks} sectors, then ${after.blocks}`);
+	await stop();
+});
+
+test('a read-only image is not cleared', async t => {
+	const directory = temporaryDirectory();
+	fs.writeFileSync(join(directory, 'image'), one(3));
+	const {device, stop} = await open(directory, {readonly: 'yes'});
+	await t.throwsAsync(device.clear({extents: [0, 1]}), {code: 'read_only'});
+	await stop();
+});
+
 test('contradictions in the configuration are refused', t => {
 	t.false(blockFile.config.safeParse({}).success);
 	t.false(blockFile.config.safeParse({path: 'x', create: 'yes', readonly: 'yes'}).success);

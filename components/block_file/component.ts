@@ -86,6 +86,9 @@ export default defineComponent({
 					write: ({extents, data}) => transfer(() => {
 						image.write(extents, data);
 					}),
+					clear: ({extents}) => transfer(() => {
+						image.clear(extents);
+					}),
 					async sync() {
 						try {
 							await image.sync();

@@ -29,6 +29,24 @@ test('after a failed sync, writes, growth and syncs fail for good; reads go on',
 	await image.close();
 });
 
+test('where the host makes no holes, cleared blocks are written as zeroes, and the host is not asked again', async t => {
+	const path = join(temporaryDirectory(), 'image');
+	const byteLength = 3 * 2 ** 20;
+	fs.writeFileSync(path, Buffer.alloc(byteLength, 4));
+	let askedCount = 0;
+	const punch = () => {
+		askedCount++;
+		return false;
+	};
+
+	const image = new Image({fd: fs.openSync(path, 'r+'), kind: 'file', byteLength}, {path, writable: true, growable: false, punch});
+	image.clear([1, 600, 700, 1]);
+	await image.close();
+	t.is(askedCount, 1);
+	const expected = Buffer.alloc(byteLength, 4).fill(0, 4096, 601 * 4096).fill(0, 700 * 4096, 701 * 4096);
+	t.true(fs.readFileSync(path).equals(expected));
+});
+
 test('system errors become the session\'s errors, with reason and path', t => {
 	const systemError = (code: string) => Object.assign(new Error(`${code}: reason, write`), {code, syscall: 'write'});
 	for (const [code, expected] of [['ENOSPC', 'no_space'], ['EDQUOT', 'no_space'], ['EFBIG', 'no_space'], ['EIO', 'device_failed'], ['EBADF', 'device_failed']]) {

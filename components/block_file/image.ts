@@ -5,10 +5,14 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {extentsBlockCount} from '../container/extents.js';
 import {blockSize} from '../sessions/block.js';
 import {GroupSync} from './group-sync.js';
+import {punchHole} from './hole-punch.js';
 import {hostFault} from './host-fault.js';
 import {createImageFile, type ImageFile} from './image-file.js';
 
 const fdatasync = promisify(fs.fdatasync);
+
+/** Zeroes for one write where no hole can be punched: 1 MiB. */
+const zeroPiece = new Uint8Array(2 ** 20);
 
 type Transfer = (fd: number, data: Uint8Array, offset: number, length: number, position: number) => number;
 
@@ -16,6 +20,8 @@ export interface ImageOptions {
 	readonly path: string;
 	readonly writable: boolean;
 	readonly growable: boolean;
+	/** Makes holes; false where the host cannot. Tests replace it. */
+	readonly punch?: typeof punchHole;
 }
 
 /** Whole blocks that `byteLength` bytes hold. */
@@ -31,13 +37,17 @@ export class Image {
 	#blockCount: number;
 	/** Why nothing can be made durable any more; set once, for good. */
 	#syncFault: SessionError | undefined;
+	/** False once the host has said that it cannot make holes in this image. */
+	#mayPunch = true;
+	readonly #punch: typeof punchHole;
 	readonly #sync = new GroupSync(async () => this.#syncNow());
 
 	/** Without a file the image is empty until it grows. */
-	constructor(file: ImageFile | undefined, {path, writable, growable}: ImageOptions) {
+	constructor(file: ImageFile | undefined, {path, writable, growable, punch = punchHole}: ImageOptions) {
 		this.path = path;
 		this.writable = writable;
 		this.growable = growable;
+		this.#punch = punch;
 		this.#file = file;
 		this.#blockCount = wholeBlocks(file?.byteLength ?? 0);
 	}
@@ -53,6 +63,18 @@ export class Image {
 	write(extents: readonly number[], data: Uint8Array): void {
 		this.#requireWritable();
 		this.#transfer(extents, data, fs.writeSync, 'writing');
+	}
+
+	/** The blocks become a hole, or zeroes where the host cannot make holes. */
+	clear(extents: readonly number[]): void {
+		this.#requireWritable();
+		if (extentsBlockCount(extents, this.#blockCount) === undefined) {
+			throw new SessionError('out_of_range', `clearing ${this.path}: the extents ${extents.join('+')} do not fit ${this.#blockCount} blocks`);
+		}
+
+		for (let i = 0; i < extents.length; i += 2) {
+			this.#clearExtent(extents[i] * blockSize, extents[i + 1] * blockSize);
+		}
 	}
 
 	async sync(): Promise<void> {
@@ -124,6 +146,19 @@ export class Image {
 			const end = offset + extents[i + 1] * blockSize;
 			this.#transferExtent(transfer, data, {offset, end, position: extents[i] * blockSize, action});
 			offset = end;
+		}
+	}
+
+	#clearExtent(position: number, byteLength: number): void {
+		try {
+			this.#mayPunch &&= this.#punch(this.#file!.fd, position, byteLength);
+		} catch (error) {
+			throw hostFault(error, `clearing byte ${position} of`, this.path);
+		}
+
+		for (let done = 0; !this.#mayPunch && done < byteLength; done += zeroPiece.length) {
+			const end = Math.min(zeroPiece.length, byteLength - done);
+			this.#transferExtent(fs.writeSync, zeroPiece, {offset: 0, end, position: position + done, action: 'clearing'});
 		}
 	}
 

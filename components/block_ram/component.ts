@@ -49,6 +49,17 @@ export default defineComponent({
 					write: ({extents, data}) => eachExtent(extents, data, (position, part) => {
 						memory.write(position, part);
 					}),
+					clear({extents}) {
+						if (extentsBlockCount(extents, blockCount) === undefined) {
+							throw new SessionError('out_of_range', `the extents ${extents.join('+')} do not fit ${blockCount} blocks`);
+						}
+
+						for (let i = 0; i < extents.length; i += 2) {
+							memory.clear(extents[i] * blockSize, extents[i + 1] * blockSize);
+						}
+
+						return {};
+					},
 					sync: () => ({}),
 					grow(request) {
 						if (request.blockCount > blockCount && !growable) {

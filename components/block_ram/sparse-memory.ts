@@ -35,6 +35,17 @@ export class SparseMemory {
 		});
 	}
 
+	/** Makes `byteLength` bytes from `position` on read as zeroes; pieces that they cover whole take no room any more. */
+	clear(position: number, byteLength: number): void {
+		this.#eachPiece(position, byteLength, (index, start, _offset, length) => {
+			if (length === pieceSize) {
+				this.#pieces.delete(index);
+			} else {
+				this.#pieces.get(index)?.fill(0, start, start + length);
+			}
+		});
+	}
+
 	/** Visits the pieces under `byteLength` bytes at `position`: number, start inside it, offset so far, length inside it. */
 	#eachPiece(position: number, byteLength: number, visit: (index: number, start: number, offset: number, length: number) => void): void {
 		for (let offset = 0; offset < byteLength;) {

@@ -7,7 +7,7 @@ import {bulk, defineSession, numbers, op} from '../../runtime/sdk/session.js';
 
 export const blockSize = 4096;
 
-/** Most blocks that one request may carry: 32 MiB. */
+/** Most blocks that one request may carry or clear: 32 MiB. */
 export const requestBlockCountMax = 8192;
 
 /** Pairs (first block, number of blocks), flat. The payload holds the blocks of all extents in this order. */
@@ -32,7 +32,12 @@ export const block = defineSession('block', {
 		read: op({request: z.strictObject({extents: Extents, data: bulk('out')})}),
 		/** Writes `data` to the blocks of `extents`. Not durable before a `sync` that starts after the reply. */
 		write: op({request: z.strictObject({extents: Extents, data: bulk('in')})}),
-		/** Once it replies, every write that replied before it was sent is durable. */
+		/**
+		 * Makes the blocks of `extents` read as zeroes; their room may be given back to whoever stores them. Not durable
+		 * before a `sync` that starts after the reply. Where it fails, a part of the blocks may have been cleared.
+		 */
+		clear: op({request: z.strictObject({extents: Extents})}),
+		/** Once it replies, every write and clearing that replied before it was sent is durable. */
 		sync: op({}),
 		/** Makes a growable device at least `blockCount` blocks large; the new blocks read as zeroes. Never shrinks. */
 		grow: op({request: z.strictObject({blockCount: z.number().int().positive()})}),

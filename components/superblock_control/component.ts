@@ -97,6 +97,21 @@ export default defineComponent({
 
 						return {};
 					},
+					async clear({extents}) {
+						requestCount++;
+						if (extentsBlockCount(extents, blockCount()) === undefined) {
+							throw new SessionError('out_of_range', `the extents ${extents.join('+')} do not fit the device of ${blockCount()} blocks`);
+						}
+
+						await gate.enter();
+						try {
+							await writes.clear(extents);
+						} finally {
+							gate.leave();
+						}
+
+						return {};
+					},
 					async sync() {
 						requestCount++;
 						await secure();

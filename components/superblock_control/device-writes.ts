@@ -1,5 +1,5 @@
 /**
- * Writes of the device: cut to what the virtual block device takes at once, and repeated after a securing where the
+ * Changes of the device: cut to what the virtual block device takes at once, and repeated after a securing where the
  * pool had nothing to hand out, since a securing frees what was replaced before it.
  */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
@@ -13,19 +13,27 @@ const securingMax = 2;
 /** Then only those that were under way already may take it; after this many the pool counts as full. */
 const lonelySecuringMax = 4;
 
+/** Blocks to be written, or cleared where there is no data. */
 interface Piece {
 	readonly vba: number;
 	readonly count: number;
-	readonly data: Uint8Array;
+	readonly data: Uint8Array | undefined;
 }
 
-function* piecesOf(extents: readonly number[], data: Uint8Array): Generator<Piece> {
+/** The part of a piece that begins `start` blocks into it. */
+function partOf({vba, count, data}: Piece, start: number, countMax: number): Piece {
+	const partCount = Math.min(countMax, count - start);
+	return {vba: vba + start, count: partCount, data: data?.subarray(start * blockSize, (start + partCount) * blockSize)};
+}
+
+function* piecesOf(extents: readonly number[], data: Uint8Array | undefined): Generator<Piece> {
 	let offset = 0;
 	for (let i = 0; i < extents.length; i += 2) {
-		for (let done = 0; done < extents[i + 1]; done += writeBlockCountMax) {
-			const count = Math.min(writeBlockCountMax, extents[i + 1] - done);
-			yield {vba: extents[i] + done, count, data: data.subarray(offset, offset + (count * blockSize))};
-			offset += count * blockSize;
+		const [vba, count] = [extents[i], extents[i + 1]];
+		const extent: Piece = {vba, count, data: data?.subarray(offset, offset + (count * blockSize))};
+		offset += count * blockSize;
+		for (let start = 0; start < count; start += writeBlockCountMax) {
+			yield partOf(extent, start, writeBlockCountMax);
 		}
 	}
 }
@@ -47,13 +55,21 @@ export class DeviceWrites {
 	/** @throws SessionError `no_space` where the pool is full even after a securing */
 	async write(extents: readonly number[], data: Uint8Array): Promise<void> {
 		if (extents.length === 2 && extents[1] <= writeBlockCountMax) {
-			return this.#writePiece({vba: extents[0], count: extents[1], data});
+			return this.#changePiece({vba: extents[0], count: extents[1], data});
 		}
 
-		await Promise.all([...piecesOf(extents, data)].map(async piece => this.#writePiece(piece)));
+		await Promise.all([...piecesOf(extents, data)].map(async piece => this.#changePiece(piece)));
 	}
 
-	async #writePiece(piece: Piece): Promise<void> {
+	/** Makes blocks read as zeroes. @throws SessionError `no_space` where the pool is full even after a securing */
+	async clear(extents: readonly number[]): Promise<void> {
+		// One after another: a range may be as large as the device, and clearing moves no data that could be overlapped.
+		for (const piece of piecesOf(extents, undefined)) {
+			await this.#changePiece(piece);
+		}
+	}
+
+	async #changePiece(piece: Piece): Promise<void> {
 		// Whoever lost the race for the pool too often goes first.
 		await this.#starving.idle();
 		const error = await this.#attempt(piece, securingMax);
@@ -64,24 +80,23 @@ export class DeviceWrites {
 		return this.#starving.take(async () => this.#insist(piece));
 	}
 
-	/** Writes while nobody new begins to write, in parts where the pool has no room for the whole. */
+	/** Changes while nobody new begins to, in parts where the pool has no room for the whole. */
 	async #insist(piece: Piece): Promise<void> {
 		const error = await this.#attempt(piece, lonelySecuringMax);
 		if (!error) {
 			return;
 		}
 
-		const {vba, count, data} = piece;
-		if (count === 1) {
+		if (piece.count === 1) {
 			throw error;
 		}
 
-		const half = Math.floor(count / 2);
-		await this.#insist({vba, count: half, data: data.subarray(0, half * blockSize)});
-		await this.#insist({vba: vba + half, count: count - half, data: data.subarray(half * blockSize)});
+		const half = Math.floor(piece.count / 2);
+		await this.#insist(partOf(piece, 0, half));
+		await this.#insist(partOf(piece, half, piece.count));
 	}
 
-	/** Writes a piece, securing the state in between where that may help; replies with the error where the pool is too full. */
+	/** Changes a piece, securing the state in between where that may help; replies with the error where the pool is too full. */
 	async #attempt(piece: Piece, securingCountMax: number): Promise<SessionError | undefined> {
 		for (let securings = 0; ; securings++) {
 			const securedCount = this.#securing.securedCount;
@@ -108,7 +123,7 @@ export class DeviceWrites {
 	async #try({vba, count, data}: Piece): Promise<void> {
 		this.#underWay++;
 		try {
-			await this.#device.write({extents: [vba, count], data});
+			await (data ? this.#device.write({extents: [vba, count], data}) : this.#device.clear({extents: [vba, count]}));
 			this.#securing.noteChange();
 		} finally {
 			this.#underWay--;

@@ -113,6 +113,34 @@ for (const {name, open, openGrowable} of providers) {
 		}
 	});
 
+	test(`${name}: cleared blocks read as zeroes, the others stay`, async t => {
+		const device = await open(600);
+		await device.write({extents: [0, 600], data: filled(600, 3)});
+		await device.clear({extents: [1, 2, 5, 1, 200, 400]});
+		await device.sync({});
+		const data = filled(7, 9);
+		await device.read({extents: [0, 7], data});
+		t.deepEqual(data, Buffer.concat([filled(1, 3), filled(2, 0), filled(2, 3), filled(1, 0), filled(1, 3)]));
+		const far = filled(401, 9);
+		await device.read({extents: [199, 401], data: far});
+		t.deepEqual(far, Buffer.concat([filled(1, 3), filled(400, 0)]));
+		await device.write({extents: [300, 1], data: filled(1, 4)});
+		await device.read({extents: [299, 3], data: far.subarray(0, 3 * blockSize)});
+		t.deepEqual(far.subarray(0, 3 * blockSize), Buffer.concat([filled(1, 0), filled(1, 4), filled(1, 0)]));
+	});
+
+	test(`${name}: a clearing that does not fit is refused and changes nothing`, async t => {
+		const device = await open(10);
+		await device.write({extents: [0, 10], data: filled(10, 3)});
+		for (const extents of [[10, 1], [9, 2], [-1, 1], [0.5, 1], [0, -1], [0], [0, 1, 2], [0, 1, 10, 1], [Number.MAX_SAFE_INTEGER, 1]]) {
+			await t.throwsAsync(device.clear({extents}), {code: 'out_of_range'}, extents.join());
+		}
+
+		const data = filled(10, 0);
+		await device.read({extents: [0, 10], data});
+		t.deepEqual(data, filled(10, 3));
+	});
+
 	if (openGrowable) {
 		test(`${name}: an empty device grows, never shrinks, and is zero where it grew`, async t => {
 			const device = await openGrowable();
@@ -158,6 +186,15 @@ async function randomRequest(random: SeededRandom, device: Block, model: Buffer,
 	let total = 0;
 	for (let i = 1; i < extents.length; i += 2) {
 		total += extents[i];
+	}
+
+	if (random.below(8) === 0) {
+		await device.clear({extents});
+		for (let i = 0; i < extents.length; i += 2) {
+			model.fill(0, extents[i] * blockSize, (extents[i] + extents[i + 1]) * blockSize);
+		}
+
+		return;
 	}
 
 	const writing = random.below(2) === 0;
