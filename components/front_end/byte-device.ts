@@ -1,6 +1,6 @@
 /** Bytes at any offset and of any length, on a device of whole blocks. */
 import type {Environment} from '../../runtime/sdk/component.js';
-import {blockSize} from '../sessions/block.js';
+import {blockSize, requestBlockCountMax} from '../sessions/block.js';
 import {divide, isWholeBlocks, type ByteRange, type PartialBlock} from './byte-range.js';
 import {RangeLock} from './range-lock.js';
 
@@ -8,6 +8,7 @@ import {RangeLock} from './range-lock.js';
 export interface BlockAccess {
 	read(request: {extents: number[]; data: Uint8Array}): Promise<unknown>;
 	write?(request: {extents: number[]; data: Uint8Array}): Promise<unknown>;
+	clear?(request: {extents: number[]}): Promise<unknown>;
 	sync?(): Promise<unknown>;
 }
 
@@ -108,6 +109,33 @@ export class ByteDevice {
 			}
 		} finally {
 			this.#lock.release(held);
+		}
+	}
+
+	/** Makes `length` > 0 bytes read as zeroes; the room of whole blocks may be given back. In pieces, first to last. */
+	async zero(offset: number, length: number): Promise<void> {
+		const pieceLength = requestBlockCountMax * blockSize;
+		for (let start = offset; start < offset + length;) {
+			const end = Math.min(offset + length, (Math.floor(start / pieceLength) + 1) * pieceLength);
+			await this.#zeroPiece(start, end - start);
+			start = end;
+		}
+	}
+
+	async #zeroPiece(offset: number, length: number): Promise<void> {
+		const {partial, whole} = divide(offset, length);
+		if (whole.count > 0) {
+			const held = this.#lock.take(whole.first, whole.first + whole.count, false);
+			try {
+				await this.#lock.ready(held);
+				await this.#access.clear!({extents: [whole.first, whole.count]});
+			} finally {
+				this.#lock.release(held);
+			}
+		}
+
+		for (const {offset: start, length: partLength} of partial) {
+			await this.write(offset + start, Buffer.alloc(partLength));
 		}
 	}
 

@@ -31,7 +31,7 @@ export class ExportList {
 	constructor(options: ExportListOptions) {
 		this.#options = options;
 		const {device, buffers} = options;
-		this.#device = new ByteDevice({read: device.read, write: device.write, sync: async () => device.sync({})}, buffers);
+		this.#device = new ByteDevice({read: device.read, write: device.write, clear: device.clear, sync: async () => device.sync({})}, buffers);
 	}
 
 	/** The exports that there are now. */
