@@ -1,0 +1,84 @@
+/** Guards speed without a quiet machine: counts that do not depend on time, and wide bounds on ratios to a calibration. */
+import test from 'ava';
+import {blockSize} from '../../components/sessions/block.js';
+import {temporaryDirectory} from '../support/component-stand.js';
+import {countLoad, fillRange, type CountedLoad, type Counts} from './counted-load.js';
+import {cipherSpeed} from './limit.js';
+import type {LocalDevice} from './local-device.js';
+import {makeOriginalDevice} from './original-load.js';
+
+async function withFilledDevice<T>(use: (device: LocalDevice) => Promise<T>): Promise<T> {
+	const device = await makeOriginalDevice(temporaryDirectory());
+	try {
+		await fillRange(device);
+		return await use(device);
+	} finally {
+		await device.stop();
+	}
+}
+
+interface Case extends CountedLoad {
+	readonly title: string;
+	/** Most that is allowed. A change that needs more is slower on every machine. */
+	readonly bounds: Counts;
+}
+
+const random = {order: 'random', blockCount: 1, requestCount: 1024} as const;
+const sequential = {order: 'sequential', blockCount: 256, requestCount: 32, depth: 4} as const;
+
+/** Where every block of a random read lies for itself: 256 blocks a MiB. */
+const scattered = 256;
+
+const cases: readonly Case[] = [
+	{...random, title: '4 KiB random read, depth 1', direction: 'read', depth: 1, bounds: {messagesPerRequest: 8, mediumExtentsPerMiB: scattered, amplification: 1}},
+	{...random, title: '4 KiB random read, depth 32', direction: 'read', depth: 32, bounds: {messagesPerRequest: 4.2, mediumExtentsPerMiB: scattered, amplification: 1}},
+	{...random, title: '4 KiB random write, depth 1', direction: 'write', depth: 1, bounds: {messagesPerRequest: 10.2, mediumExtentsPerMiB: 270, amplification: 1.05}},
+	{...random, title: '4 KiB random write, depth 32', direction: 'write', depth: 32, bounds: {messagesPerRequest: 4.5, mediumExtentsPerMiB: 24, amplification: 1.05}},
+	{...sequential, title: '1 MiB sequential read, depth 4', direction: 'read', bounds: {messagesPerRequest: 8, mediumExtentsPerMiB: 8, amplification: 1}},
+	{...sequential, title: '1 MiB sequential write, depth 4', direction: 'write', bounds: {messagesPerRequest: 14, mediumExtentsPerMiB: 8, amplification: 1.02}},
+];
+
+for (const {title, bounds, ...load} of cases) {
+	test.serial(`counts: ${title}`, async t => {
+		const counts = await withFilledDevice(async device => countLoad(device, load));
+		t.log(JSON.stringify(counts));
+		t.true(counts.messagesPerRequest <= bounds.messagesPerRequest, `${counts.messagesPerRequest} messages a request`);
+		t.true(counts.mediumExtentsPerMiB <= bounds.mediumExtentsPerMiB, `${counts.mediumExtentsPerMiB} pieces of the medium a MiB`);
+		t.true(counts.amplification <= bounds.amplification, `${counts.amplification} medium bytes for a byte`);
+		// No data comes from or goes anywhere but the medium, so fewer bytes would mean that the counting is broken.
+		t.true(counts.amplification >= 1);
+	});
+}
+
+/** Passes of a load of which the best counts: whoever else uses the machine only makes it slower. */
+const passCount = 3;
+const calibrationMs = 200;
+
+/** A fraction of what the device reaches, so that only a change of kind falls below it. */
+const speedBounds = [
+	{title: '4 KiB random read, depth 32', load: {...random, direction: 'read', depth: 32}, direction: 'open', shareMin: 0.04},
+	{title: '4 KiB random write, depth 32', load: {...random, direction: 'write', depth: 32}, direction: 'seal', shareMin: 0.02},
+	{title: '1 MiB sequential read, depth 4', load: {...sequential, direction: 'read'}, direction: 'open', shareMin: 0.06},
+	{title: '1 MiB sequential write, depth 4', load: {...sequential, direction: 'write'}, direction: 'seal', shareMin: 0.05},
+] as const;
+
+async function bestSpeed(device: LocalDevice, load: CountedLoad): Promise<number> {
+	const byteLength = load.requestCount * load.blockCount * blockSize;
+	let bestMs = Number.POSITIVE_INFINITY;
+	for (let pass = 0; pass < passCount; pass++) {
+		const startedMs = performance.now();
+		await countLoad(device, load);
+		bestMs = Math.min(bestMs, performance.now() - startedMs);
+	}
+
+	return byteLength / bestMs * 1000;
+}
+
+for (const {title, load, direction, shareMin} of speedBounds) {
+	test.serial(`share of the cipher's speed: ${title}`, async t => {
+		const speed = await withFilledDevice(async device => bestSpeed(device, load));
+		const share = speed / await cipherSpeed(1, {direction, milliseconds: calibrationMs});
+		t.log(share.toFixed(2));
+		t.true(share >= shareMin, `${(share * 100).toFixed(1)} % of what cipher and label alone reach`);
+	});
+}
