@@ -72,3 +72,13 @@ test('records of another key, in the wrong slot, or cut off do not count', t => 
 	t.is(readRecordFile(content.subarray(0, 300), recordKey), undefined);
 	t.is(readRecordFile(Buffer.alloc(0), recordKey), undefined);
 });
+
+test('a file that is cut off anywhere holds no record, even where one slot is whole', t => {
+	const content = encodeEmptyRecordFile(recordKey);
+	encodeSlot({sequence: 4, secured: {hash: new Uint8Array(32).fill(1), generation: 7, creating: false}}, recordKey).copy(content, slotOffset(4));
+	for (let length = 0; length < content.length; length++) {
+		t.is(readRecordFile(content.subarray(0, length), recordKey), undefined);
+	}
+
+	t.is(readRecordFile(content, recordKey)?.newest.sequence, 4);
+});

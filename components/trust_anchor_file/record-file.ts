@@ -102,6 +102,11 @@ export interface ReadRecord {
 
 /** The newest of the intact records, or undefined where there is none. */
 export function readRecordFile(content: Buffer, recordKey: Uint8Array): ReadRecord | undefined {
+	// An interrupted write never changes the file's length: a shorter file has lost records that may be the newest.
+	if (content.length !== recordFileLength) {
+		return undefined;
+	}
+
 	const records: NumberedRecord[] = [];
 	for (let index = 0; index < slotCount; index++) {
 		const record = decodeSlot(slotAt(content, index), recordKey);
