@@ -263,7 +263,7 @@ export class Handshake {
 	#flagsOf({readOnly}: Export): number {
 		return transmissionFlags.hasFlags | transmissionFlags.sendFlush | transmissionFlags.sendFua | transmissionFlags.canMultiConnect
 			| (this.#structuredReplies ? transmissionFlags.sendDontFragment : 0)
-			| (readOnly ? transmissionFlags.readOnly : 0);
+			| (readOnly ? transmissionFlags.readOnly : transmissionFlags.sendTrim | transmissionFlags.sendWriteZeroes | transmissionFlags.sendFastZero);
 	}
 
 	async #reply(option: number, type: number, ...parts: Buffer[]): Promise<'next'> {

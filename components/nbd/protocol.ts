@@ -43,13 +43,16 @@ export const transmissionFlags = {
 	readOnly: 1 << 1,
 	sendFlush: 1 << 2,
 	sendFua: 1 << 3,
+	sendTrim: 1 << 5,
+	sendWriteZeroes: 1 << 6,
 	sendDontFragment: 1 << 7,
 	canMultiConnect: 1 << 8,
+	sendFastZero: 1 << 11,
 } as const;
 
-export const commands = {read: 0, write: 1, disconnect: 2, flush: 3, blockStatus: 7} as const;
+export const commands = {read: 0, write: 1, disconnect: 2, flush: 3, trim: 4, writeZeroes: 6, blockStatus: 7} as const;
 
-export const commandFlags = {fua: 1 << 0, dontFragment: 1 << 2, requestOne: 1 << 3} as const;
+export const commandFlags = {fua: 1 << 0, noHole: 1 << 1, dontFragment: 1 << 2, requestOne: 1 << 3, fastZero: 1 << 4} as const;
 
 export const replyFlags = {done: 1} as const;
 
@@ -61,6 +64,7 @@ export const errorNumbers = {
 	inputOutput: 5,
 	invalid: 22,
 	noSpace: 28,
+	notSupported: 95,
 	shutdown: 108,
 } as const;
 

@@ -14,6 +14,10 @@ function flagsAllowed(command: number, {structuredReplies}: Agreement): number {
 			return commandFlags.fua | commandFlags.requestOne;
 		}
 
+		case commands.writeZeroes: {
+			return commandFlags.fua | commandFlags.noHole | commandFlags.fastZero;
+		}
+
 		default: {
 			return commandFlags.fua;
 		}
@@ -22,10 +26,17 @@ function flagsAllowed(command: number, {structuredReplies}: Agreement): number {
 
 function checkRange({command, offset, length}: Request, agreement: Agreement, byteLengthMax: number): ErrorNumber {
 	if (offset + length > agreement.export.byteLength) {
-		return command === commands.write ? errorNumbers.noSpace : errorNumbers.invalid;
+		return command === commands.write || command === commands.writeZeroes ? errorNumbers.noSpace : errorNumbers.invalid;
 	}
 
 	return length > byteLengthMax ? errorNumbers.invalid : errorNumbers.none;
+}
+
+/** Zeroes that must take room are written like any data: that is not faster than a write. */
+function checkZeroes(request: Request, agreement: Agreement): ErrorNumber {
+	const asksTooMuch = (request.flags & commandFlags.fastZero) !== 0 && (request.flags & commandFlags.noHole) !== 0;
+	const error = checkRange(request, agreement, Infinity);
+	return error === errorNumbers.none && asksTooMuch ? errorNumbers.notSupported : error;
 }
 
 /** The error with which to answer at once; `none` where the request can be served. */
@@ -41,6 +52,14 @@ export function checkRequest(request: Request, agreement: Agreement, byteLengthM
 
 		case commands.write: {
 			return agreement.export.readOnly ? errorNumbers.notPermitted : checkRange(request, agreement, byteLengthMax);
+		}
+
+		case commands.trim: {
+			return agreement.export.readOnly ? errorNumbers.notPermitted : checkRange(request, agreement, Infinity);
+		}
+
+		case commands.writeZeroes: {
+			return agreement.export.readOnly ? errorNumbers.notPermitted : checkZeroes(request, agreement);
 		}
 
 		case commands.flush: {

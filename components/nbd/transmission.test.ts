@@ -91,7 +91,8 @@ test('block status: all of it is allocated, where the context was chosen', async
 
 const wrong: Array<[string, {command: number; flags?: number; offset?: number; length?: number}]> = [
 	['an unknown command', {command: 99}],
-	['TRIM, which is not offered', {command: 4, length: 4096}],
+	['CACHE, which is not offered', {command: 5, length: 4096}],
+	['TRIM with a flag of another command', {command: 4, length: 4096, flags: 4}],
 	['a flush with a length', {command: 3, length: 1}],
 	['a flush with an unknown flag', {command: 3, flags: 0x100}],
 ];

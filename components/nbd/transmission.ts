@@ -151,6 +151,16 @@ export class Transmission {
 				return true;
 			}
 
+			case commands.trim: {
+				this.#settle(this.#change(request, this.#trim(request)));
+				return true;
+			}
+
+			case commands.writeZeroes: {
+				this.#settle(this.#change(request, this.#writeZeroes(request)));
+				return true;
+			}
+
 			default: {
 				this.#options.outbox.allocatedChunk(request, request.length);
 				this.#options.outbox.finished(0);
@@ -288,6 +298,53 @@ export class Transmission {
 		}
 
 		this.#answer(job.request, job.error, job.request.length);
+	}
+
+	/** Answers a change without payload once it is done, and with FUA once it is durable. */
+	async #change(request: Request, work: Promise<void>): Promise<void> {
+		let error = await this.#attempt(work);
+		if (error === errorNumbers.none && (request.flags & commandFlags.fua) !== 0) {
+			error = await this.#attempt(this.#options.agreement.export.device.sync());
+		}
+
+		this.#answer(request, error, 0);
+	}
+
+	/** Gives up the blocks that lie whole in the range: the client does not care what it reads there. */
+	async #trim({offset, length}: Request): Promise<void> {
+		const first = Math.ceil(offset / blockSize) * blockSize;
+		const end = Math.floor((offset + length) / blockSize) * blockSize;
+		if (first < end) {
+			await this.#options.agreement.export.device.zero(first, end - first);
+		}
+	}
+
+	async #writeZeroes({offset, length, flags}: Request): Promise<void> {
+		if (length === 0) {
+			return;
+		}
+
+		if ((flags & commandFlags.noHole) === 0) {
+			await this.#options.agreement.export.device.zero(offset, length);
+		} else {
+			await this.#fillWithZeroes(offset, offset + length);
+		}
+	}
+
+	/** The zeroes take room like any data. One piece after another: a single request may be larger than all memory. */
+	async #fillWithZeroes(offset: number, end: number): Promise<void> {
+		const {env, agreement} = this.#options;
+		const lease = await env.leaseWhenFree(Math.min(end - offset, pieceByteLengthMax));
+		lease.bytes.fill(0);
+		try {
+			for (let start = offset; start < end;) {
+				const next = pieceEnd(start, end);
+				await agreement.export.device.write(start, lease.bytes.subarray(0, next - start));
+				start = next;
+			}
+		} finally {
+			lease.release();
+		}
 	}
 
 	async #flush(request: Request): Promise<void> {
