@@ -2,18 +2,25 @@
 import {exitCode} from './exit-code.js';
 import {complain, print} from './output.js';
 
+/** One Ctrl-C arrives twice where a parent (npm, npx, timeout) passes on what the terminal sent to all: no second wish. */
+const echoMs = 1000;
+
 const signals = ['SIGINT', 'SIGTERM'] as const;
 
 /** Calls `stop` at the first signal. Returns what takes the handlers away again. */
 export function onStopSignal(stop: () => void): () => void {
-	let asked = false;
+	let askedAt: number | undefined;
 	const handle = (signal: NodeJS.Signals) => {
-		if (asked) {
+		if (askedAt !== undefined && performance.now() - askedAt < echoMs) {
+			return;
+		}
+
+		if (askedAt !== undefined) {
 			complain(`[runtime] ${signal} again: stopped at once`);
 			process.exit(exitCode.failed);
 		}
 
-		asked = true;
+		askedAt = performance.now();
 		print(`[runtime] ${signal}: stopping`);
 		stop();
 	};
