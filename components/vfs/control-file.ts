@@ -1,0 +1,135 @@
+/** A control file: reading it tells how an operation stands, writing to it begins one. */
+import type {Environment} from '../../runtime/sdk/component.js';
+import type {Client} from '../../runtime/sdk/session.js';
+import type {deviceControl, OperationStatus} from '../sessions/device-control.js';
+import {parseExtension, parseGeneration, parseTrigger} from './command.js';
+import {FileError, errnoNameOf} from './errno.js';
+import {commandByteLengthMax, commandWaitMs} from './limits.js';
+import {progressLine, stateLine} from './operation-report.js';
+
+export interface ControlFile {
+	readonly name: string;
+	/** The text as it is now. */
+	read(): Promise<string>;
+	/** Carries out a command. Absent where there is nothing to command. @throws FileError or SessionError */
+	write?(command: string): Promise<void>;
+}
+
+/** An operation that ends soon, and is remembered by its file alone. */
+class ShortOperation implements ControlFile {
+	#running = 0;
+	#lastResult: OperationStatus['lastResult'] = 'none';
+
+	constructor(readonly name: string, readonly work: (command: string) => Promise<void>) {}
+
+	async read(): Promise<string> {
+		return stateLine({phase: this.#running > 0 ? 'in-progress' : 'idle', lastResult: this.#lastResult});
+	}
+
+	async write(command: string): Promise<void> {
+		this.#running++;
+		try {
+			await this.work(command);
+			this.#lastResult = 'success';
+		} catch (error) {
+			this.#lastResult = 'failed';
+			throw error;
+		} finally {
+			this.#running--;
+		}
+	}
+}
+
+export interface ControlFileEffects {
+	/** The content of the device is another one at once; what was cached of it is wrong. */
+	contentChanged(): Promise<void>;
+	/** Makes everything durable and serves the device's data no more. */
+	deinitialize(): Promise<void>;
+}
+
+type Control = Client<typeof deviceControl>;
+
+function longOperation(control: Control, name: 'extend' | 'rekey', begin: (command: string) => Promise<void>): ControlFile[] {
+	const status = async () => (await control.operations({}))[name];
+	return [
+		{name, read: async () => stateLine(await status()), write: begin},
+		{name: `${name}_progress`, read: async () => progressLine(await status())},
+	];
+}
+
+function makeFiles(control: Control, {contentChanged, deinitialize}: ControlFileEffects): ControlFile[] {
+	return [
+		new ShortOperation('create_snapshot', async command => {
+			parseTrigger(command);
+			await control.create_snapshot({});
+		}),
+		new ShortOperation('discard_snapshot', async command => {
+			await control.discard_snapshot({generation: parseGeneration(command)});
+		}),
+		new ShortOperation('revert_snapshot', async command => {
+			await control.revert_snapshot({generation: parseGeneration(command)});
+			await contentChanged();
+		}),
+		...longOperation(control, 'extend', async command => {
+			await control.extend(parseExtension(command));
+		}),
+		...longOperation(control, 'rekey', async command => {
+			parseTrigger(command);
+			await control.rekey({});
+		}),
+		new ShortOperation('deinitialize', async command => {
+			parseTrigger(command);
+			await deinitialize();
+		}),
+	];
+}
+
+/** Says in the log why a command failed, because an error number says little, and what was unexpected. */
+function reporting(file: ControlFile, env: Environment): ControlFile {
+	const {write} = file;
+	if (!write) {
+		return file;
+	}
+
+	return {
+		name: file.name,
+		read: async () => file.read(),
+		async write(command) {
+			const text = command.trim();
+			try {
+				if (Buffer.byteLength(command) > commandByteLengthMax) {
+					throw new FileError('EINVAL', `a command of more than ${commandByteLengthMax} bytes is none`);
+				}
+
+				await write.call(file, text);
+			} catch (error) {
+				const code = errnoNameOf(error);
+				if (code !== undefined) {
+					env.log(`${file.name}: ${(error as Error).message} (${code})`, 'warning');
+				}
+
+				throw error;
+			}
+		},
+	};
+}
+
+/** Waits for a command for a while only; it goes on, and its failure is in the log and in the file. */
+export async function writeWithPatience(file: ControlFile, command: string, env: Environment): Promise<void> {
+	if (!file.write) {
+		throw new FileError('EACCES', `${file.name} can be read only`);
+	}
+
+	const work = file.write(command);
+	await Promise.race([work, env.sleep(commandWaitMs)]);
+	work.catch((error: unknown) => {
+		if (errnoNameOf(error) === undefined) {
+			env.fail(error instanceof Error ? error.stack ?? error.message : String(error));
+		}
+	});
+}
+
+/** No control files where nothing can be controlled. */
+export function controlFiles(control: Control | undefined, effects: ControlFileEffects, env: Environment): ControlFile[] {
+	return control ? makeFiles(control, effects).map(file => reporting(file, env)) : [];
+}
