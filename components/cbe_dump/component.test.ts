@@ -56,6 +56,19 @@ test('one tree of one snapshot, inner blocks alone', async t => {
 	t.is(records.filter(({kind}) => kind === 'tree').length, 1);
 });
 
+test('leaves: as many as asked for, with the blocks on the way to them and a word about the rest', async t => {
+	const {records} = await dumpJson('d64_a_init', {detail: 'leaves', tree: 'ft', first: '100', count: '30'});
+	const entries = records.filter(({kind}) => kind === 'entry');
+	t.deepEqual(entries.map(record => record['leaf']), Array.from({length: 30}, (_, i) => 100 + i));
+	t.deepEqual(records.filter(({kind}) => kind === 'block').map(record => record['first_vba']), [0, 64, 128]);
+	t.like(records.find(({kind}) => kind === 'rest'), {first: 130, leaves: 1024 - 130});
+});
+
+test('no word is said twice', async t => {
+	const {lines} = await dump('d64_b_snaps', {detail: 'leaves'});
+	t.deepEqual(lines.filter(line => /\b([a-z]+) \1\b/.test(line)), []);
+});
+
 test('text is indented by level', async t => {
 	const {lines} = await dump('d64_a_init', {detail: 'leaves', tree: 'ft'});
 	t.truthy(lines.find(line => line.startsWith('tree ft, leaves 1024')), lines.at(-1));

@@ -13,11 +13,18 @@ import {block} from '../sessions/block.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {formatRecord, type DumpRecord} from './dump-record.js';
 import {superblockRecords} from './superblock-dump.js';
-import {treeRecords, type DumpedTree} from './tree-dump.js';
+import {treeRecords, type DumpedTree, type LeafRange} from './tree-dump.js';
 
 const treeNames = ['vbd', 'ft', 'mt'] as const;
 
 type TreeName = typeof treeNames[number];
+
+/** Leaves of each tree that are printed unless the configuration says otherwise. */
+const leafCountDefault = 4096;
+
+function leafNumber(text: string) {
+	return z.string().regex(/^\d{1,15}$/, text).transform(Number);
+}
 
 const Config = z.strictObject({
 	/** How much is printed: superblocks alone, inner blocks too, leaves too. */
@@ -26,6 +33,10 @@ const Config = z.strictObject({
 	tree: z.enum(treeNames).optional(),
 	/** The snapshot whose tree is printed as `vbd`; the current one where it is not given. */
 	snapshot: z.string().regex(/^\d{1,15}$/, 'the generation of a snapshot is required').transform(Number).optional(),
+	/** The first leaf of each tree to print, with `detail="leaves"`. */
+	first: leafNumber('the number of a leaf is required').default(0),
+	/** How many leaves of each tree to print, with `detail="leaves"`. */
+	count: leafNumber('a number of leaves is required').default(leafCountDefault),
 	/** `json`: one object a line. */
 	format: z.enum(['text', 'json']).default('text'),
 });
@@ -58,12 +69,21 @@ function treeOf(superblock: Superblock, name: TreeName, snapshot: number | undef
 	}
 }
 
+function wantedLeaves({detail, first, count}: Config): LeafRange | undefined {
+	return detail === 'leaves' ? {first, end: first + count} : undefined;
+}
+
 async function dumpTrees({superblock, medium, config, print}: {superblock: Superblock; medium: Client<typeof block>; config: Config; print: (record: DumpRecord) => void}): Promise<void> {
 	for (const name of config.tree ? [config.tree] : treeNames) {
 		const tree = treeOf(superblock, name, config.snapshot);
 		print({kind: 'tree', depth: 0, fields: {tree: name, leaves: tree.leafCount, max_level: tree.maxLevel, degree: tree.degree}});
-		for await (const record of treeRecords({medium, tree, leaves: config.detail === 'leaves'})) {
+		const leaves = wantedLeaves(config);
+		for await (const record of treeRecords({medium, tree, leaves})) {
 			print(record);
+		}
+
+		if (leaves && leaves.end < tree.leafCount) {
+			print({kind: 'rest', depth: 1, fields: {tree: name, first: leaves.end, leaves: tree.leafCount - leaves.end}});
 		}
 	}
 }

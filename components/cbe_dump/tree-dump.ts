@@ -16,8 +16,20 @@ export interface DumpedTree extends Dimensions {
 export interface TreeDumpOptions {
 	readonly medium: Client<typeof block>;
 	readonly tree: DumpedTree;
-	/** Whether leaves are listed, or inner blocks alone. */
-	readonly leaves: boolean;
+	/** Leaves that are listed, with the branches that lead to them; without it all inner blocks are, and no leaves. */
+	readonly leaves: LeafRange | undefined;
+}
+
+/** Leaves from `first` up to `end`. */
+export interface LeafRange {
+	readonly first: number;
+	readonly end: number;
+}
+
+/** True where some leaf that is wanted lies below the block or leaf at `position` of `level`. */
+function isWanted({leaves, tree}: TreeDumpOptions, level: Level, position: number): boolean {
+	const span = tree.degree ** level;
+	return !leaves || (position * span < leaves.end && (position + 1) * span > leaves.first);
 }
 
 interface Place {
@@ -47,7 +59,8 @@ async function* branchRecords(options: TreeDumpOptions, place: Place): AsyncGene
 	}
 
 	for (let index = 0; index < tree.degree; index++) {
-		if (!nodes.isUnset(0, index)) {
+		const position = (place.position * tree.degree) + index;
+		if (!nodes.isUnset(0, index) && isWanted(options, level - 1, position)) {
 			yield* nodeRecords(options, {nodes, index, parent: place});
 		}
 	}

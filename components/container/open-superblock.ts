@@ -110,7 +110,8 @@ export function openSuperblock(search: SuperblockSearch): OpenedSuperblock {
 function explainMissing({slots, secured, mediumBlockCount}: SuperblockSearch): ContainerError {
 	const used = slots.map((_, slot) => readSlot(slots, slot)).filter(read => read !== undefined);
 	const damaged = used.filter(read => 'fault' in read);
-	const generations = used.flatMap(read => 'superblock' in read ? [read.superblock.lastSecuredGeneration] : []);
+	const found = used.flatMap(read => 'superblock' in read ? [{slot: read.slot, generation: read.superblock.lastSecuredGeneration}] : []);
+	const generations = found.map(({generation}) => generation);
 	if (secured && !secured.creating && mediumBlockCount > 0 && mediumBlockCount < superblockSlotCount) {
 		return new ContainerError('truncated', `the image is truncated: it has ${mediumBlockCount} blocks, its superblocks alone take ${superblockSlotCount}; put the complete image back`);
 	}
@@ -129,18 +130,24 @@ function explainMissing({slots, secured, mediumBlockCount}: SuperblockSearch): C
 		return new ContainerError('foreign', 'the image holds a container, but this trust anchor has never secured one: it is a foreign trust anchor; put back the one that belongs to the image');
 	}
 
-	return explainUnanchored(secured, generations, damaged);
+	return explainUnanchored(secured, found, damaged);
 }
 
-function explainUnanchored(secured: Secured, generations: readonly number[], damaged: ReadonlyArray<{slot: number; fault: string}>): ContainerError {
+function explainUnanchored(secured: Secured, superblocks: ReadonlyArray<{slot: number; generation: number}>, damaged: ReadonlyArray<{slot: number; fault: string}>): ContainerError {
 	const faults = damaged.map(({slot, fault}) => `slot ${slot}: ${fault}`).join('; ');
-	if (generations.length === 0) {
+	if (superblocks.length === 0) {
 		return new ContainerError('damaged', `no superblock of the image can be used (${faults}); put back an undamaged copy of the image's newest state`);
 	}
 
-	const found = Math.max(...generations);
+	const found = Math.max(...superblocks.map(({generation}) => generation));
 	if (secured.generation === null) {
-		return new ContainerError('rolled_back_or_foreign', `the image (newest generation ${found}) is not the state that the trust anchor last secured: an older copy of the image was put back, or image and trust anchor do not belong together`);
+		return new ContainerError('rolled_back_or_foreign', `the image (newest generation ${found}) is not the state that the trust anchor last secured: an older copy of the image was put back, or image and trust anchor do not belong together; put the newest image back, or accept the older one for good with cbe_adopt`);
+	}
+
+	// A superblock of another container may have the same generation, but as a rule it is this one with a few bytes changed.
+	const altered = superblocks.find(({generation}) => generation === secured.generation);
+	if (altered && found === secured.generation) {
+		return new ContainerError('damaged', `altered or damaged superblock of generation ${altered.generation} in slot ${altered.slot}: it is not the one that the trust anchor secured, or it is that of another container; put back an undamaged copy of the image's newest state`);
 	}
 
 	if (found >= secured.generation) {
@@ -151,7 +158,7 @@ function explainUnanchored(secured: Secured, generations: readonly number[], dam
 		return new ContainerError('damaged', `the superblock of generation ${secured.generation} that the trust anchor expects is missing, and damaged superblocks were found (${faults}); put back an undamaged copy of the image's newest state`);
 	}
 
-	return new ContainerError('rolled_back', `rolled back: the image holds generation ${found}, the trust anchor expects generation ${secured.generation}: an older copy of the image was put back; put the newest one back`);
+	return new ContainerError('rolled_back', `rolled back: the image holds generation ${found}, the trust anchor expects generation ${secured.generation}: an older copy of the image was put back; put the newest one back, or accept this one for good with cbe_adopt (runtime run cbe_adopt)`);
 }
 
 function expected({generation}: Secured): string {

@@ -1,0 +1,99 @@
+import fs from 'node:fs';
+import {join} from 'node:path';
+import test from 'ava';
+import {NbdPeer} from '../../test/support/nbd-peer.js';
+import {RuntimeProcess, runRuntime, startRuntime, withFolder} from '../../test/support/runtime-process.js';
+
+const deployment = `<config>
+	<default-route><any-service><parent/><any-child/></any-service></default-route>
+	<default ram="64M"/>
+	<start name="block_file"><binary name="block_file"/><provides><service name="block"/></provides><config path="cbe.img" create="yes"/></start>
+	<start name="crypto"><binary name="crypto_openssl"/><provides><service name="crypto"/></provides></start>
+	<start name="trust_anchor"><binary name="trust_anchor_file"/><provides><service name="trust_anchor"/></provides><config path="trust_anchor"/></start>
+	<start name="cache"><binary name="cache"/><provides><service name="cache"/></provides><config size="8M"/>
+		<route><service name="block"><child name="block_file"/></service></route></start>
+	<start name="free_tree"><binary name="free_tree"/><provides><service name="free_tree"/></provides></start>
+	<start name="virtual_block_device"><binary name="virtual_block_device"/><provides><service name="virtual_block_device"/></provides>
+		<route><service name="block"><child name="block_file"/></service></route></start>
+	<start name="superblock_control"><binary name="superblock_control"/><provides><service name="block"/><service name="device_control"/></provides>
+		<config><create vbd_leaves="256" vbd_max_level="2" vbd_degree="64" ft_leaves="512" ft_max_level="2" ft_degree="64" cipher="aes-256-xts"/></config>
+		<route><service name="block"><child name="block_file"/></service></route></start>
+	<start name="nbd"><binary name="nbd"/><resource name="RAM" quantum="160M"/><config><unix path="nbd.sock"/></config>
+		<route><service name="block" label="device"><child name="superblock_control"/></service></route></start>
+	<start name="cbe_adopt"><binary name="cbe_adopt"/><route><service name="block"><child name="block_file"/></service></route></start>
+</config>`;
+
+interface Disk {
+	readonly deployFile: string;
+	readonly state: string;
+	readonly image: string;
+}
+
+async function withDisk(use: (disk: Disk) => Promise<void>): Promise<void> {
+	await withFolder(async folder => {
+		const deployFile = join(folder, 'deploy.xml');
+		fs.writeFileSync(deployFile, deployment);
+		const state = join(folder, 'state');
+		await use({deployFile, state, image: join(state, 'cbe.img')});
+	});
+}
+
+/** Runs the device while `use` speaks to it. */
+async function onDevice({deployFile, state}: Disk, use: (peer: NbdPeer) => Promise<void>): Promise<void> {
+	const runtime = await startRuntime(deployFile, state);
+	const peer = await NbdPeer.connect(join(state, 'nbd.sock'));
+	try {
+		await peer.attach();
+		await use(peer);
+	} finally {
+		peer.socket.destroy();
+		await runtime.stop();
+	}
+}
+
+async function adopt({deployFile, state}: Disk, variables: Readonly<Record<string, string>> = {}) {
+	return runRuntime(['run', 'cbe_adopt', deployFile, '--state', state], {variables});
+}
+
+async function flushed(peer: NbdPeer, value: number): Promise<void> {
+	await peer.write(0, Buffer.alloc(4096, value));
+	peer.request({command: 3});
+	await peer.simpleReply();
+}
+
+test('a restored copy is refused, adopted on demand alone, and holds the old content', async t => {
+	await withDisk(async disk => {
+		const backup = `${disk.image}.backup`;
+		await onDevice(disk, async peer => flushed(peer, 1));
+		t.regex((await adopt(disk)).output, /nothing to adopt/);
+		fs.copyFileSync(disk.image, backup);
+		await onDevice(disk, async peer => {
+			for (let value = 2; value < 12; value++) {
+				await flushed(peer, value);
+			}
+		});
+		fs.copyFileSync(backup, disk.image);
+
+		const refused = new RuntimeProcess(['start', disk.deployFile, '--state', disk.state]);
+		t.not(await refused.ended, 0);
+		t.regex(refused.output, /rolled back: the image holds generation \d+, the trust anchor expects generation \d+.*runtime run cbe_adopt/);
+
+		const trial = await adopt(disk);
+		t.is(trial.code, 1);
+		t.regex(trial.output, /expected by the trust anchor: generation \d+/);
+		t.regex(trial.output, /found in the image: generation \d+ in slot \d, state normal, 0 snapshots, container [\da-f]{32}/);
+		t.regex(trial.output, /nothing was changed.*CBE_ADOPT=yes/);
+		t.not(await new RuntimeProcess(['start', disk.deployFile, '--state', disk.state]).ended, 0, 'the trial changed nothing');
+
+		const adopted = await adopt(disk, {CBE_ADOPT: 'yes'});
+		t.is(adopted.code, 0, adopted.output);
+		t.regex(adopted.output, /adopted generation \d+ in place of generation \d+/);
+		await onDevice(disk, async peer => {
+			t.deepEqual(await peer.read(0, 4096), Buffer.alloc(4096, 1));
+			await flushed(peer, 20);
+		});
+		await onDevice(disk, async peer => {
+			t.deepEqual(await peer.read(0, 4096), Buffer.alloc(4096, 20));
+		});
+	});
+});

@@ -1,0 +1,75 @@
+/**
+ * Accepts an older state of the image as the one that counts: the one deliberate way to go on with a restored backup.
+ *
+ * Guarantee: without confirmation nothing is changed; the image is never written; a state is adopted only where the trust
+ * anchor opens and shares its keys, and the state is older than the one expected and whole at its roots.
+ */
+import {z} from 'zod';
+import {defineTool, type Environment} from '../../runtime/sdk/component.js';
+import type {Client} from '../../runtime/sdk/session.js';
+import {readSuperblockSearch} from '../container/open-container.js';
+import type {Secured} from '../container/open-superblock.js';
+import type {Superblock} from '../container/superblock.js';
+import {reportFailure} from '../container/tool-failure.js';
+import {block} from '../sessions/block.js';
+import {createRecipient, openEnvelope} from '../sessions/key-envelope.js';
+import {trustAnchor} from '../sessions/trust-anchor.js';
+import {findCandidate, refusalOf, type Candidate} from './adoption.js';
+
+/** Confirms the adoption where the configuration does not. */
+const confirmationVariable = 'CBE_ADOPT';
+
+/** A trust anchor that cannot open the container's keys has no say over it. @throws SessionError, EnvelopeError */
+async function requireOpenableKeys(anchor: Client<typeof trustAnchor>, {currentKey, previousKey}: Superblock, env: Environment): Promise<void> {
+	const recipient = createRecipient(count => env.randomBytes(count));
+	for (const key of [currentKey, previousKey]) {
+		if (key) {
+			const {envelope} = await anchor.share_key({wrapped: key.wrapped, recipient: recipient.publicKey});
+			openEnvelope(envelope, recipient).fill(0);
+		}
+	}
+}
+
+function expectedText({generation}: Secured): string {
+	return generation === null ? 'another state, whose generation it does not record' : `generation ${generation}`;
+}
+
+function describe({slot, superblock}: Candidate, secured: Secured): string[] {
+	const {lastSecuredGeneration, containerId, snapshots, state} = superblock;
+	const keptCount = snapshots.filter(snapshot => snapshot?.keep).length;
+	return [
+		`expected by the trust anchor: ${expectedText(secured)}`,
+		`found in the image: generation ${lastSecuredGeneration} in slot ${slot}, state ${state}, ${keptCount} snapshots, container ${containerId ? Buffer.from(containerId).toString('hex') : 'without an id'}`,
+	];
+}
+
+export default defineTool({
+	requires: {block, trust_anchor: trustAnchor},
+	config: z.strictObject({
+		/** `yes` adopts; without it the tool says what it would do. The environment variable CBE_ADOPT does the same. */
+		confirm: z.enum(['yes', 'no']).default('no'),
+	}),
+	run: async ({config, sessions, env}) => reportFailure(async () => {
+		const search = await readSuperblockSearch({block: sessions.block, trustAnchor: sessions.trust_anchor});
+		const refusal = refusalOf(search);
+		if (!refusal || !search.secured) {
+			return {exitValue: 0, message: 'the image holds the state that the trust anchor expects; there is nothing to adopt'};
+		}
+
+		env.log(`the image is refused: ${refusal.message}`, 'warning');
+		const candidate = await findCandidate(sessions.block, search, search.secured);
+		for (const line of describe(candidate, search.secured)) {
+			env.log(line);
+		}
+
+		await requireOpenableKeys(sessions.trust_anchor, candidate.superblock, env);
+		const {lastSecuredGeneration: generation} = candidate.superblock;
+		if (config.confirm !== 'yes' && env.variable(confirmationVariable) !== 'yes') {
+			return {exitValue: 1, message: `nothing was changed; everything written after generation ${generation} would be given up for good: to do so, set ${confirmationVariable}=yes or confirm="yes"`};
+		}
+
+		await sessions.trust_anchor.secure({hash: candidate.hash, generation, creating: false});
+		env.log(`adopted generation ${generation} in place of ${expectedText(search.secured)}; what was written in between is given up`, 'warning');
+		return {exitValue: 0, message: `generation ${generation} is the state that counts from now on; verify it with cbe_check`};
+	}),
+});
