@@ -122,7 +122,7 @@ async function bench(options: Options, calibration: Calibration): Promise<void> 
 	const results = comparisons.flatMap(comparison => comparison.results);
 	print([
 		'', ...comparisonLines(results),
-		...comparisons.flatMap(({memory}) => memoryLines(memory)),
+		...comparisons.flatMap(({memory, results: [{cell: {storage}}]}) => memoryLines(memory, storage)),
 		...inProcess.length > 0 ? originalLoadLines(inProcess) : [],
 		...limits ? [...limitLines(limits.ciphers, limits.medium), ...shareLines(results, limits.ciphers, limits.medium)] : [],
 		...noiseLines(calibration),

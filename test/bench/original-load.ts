@@ -35,22 +35,20 @@ async function eachAtDepth(count: number, depth: number, job: (index: number, la
 	await Promise.all(Array.from({length: depth}, async (_, number) => lane(number)));
 }
 
-async function mebibytesPerSecond(depth: number, job: (index: number, lane: number) => Promise<unknown>): Promise<number> {
+async function mebibytesPerSecond(load: () => Promise<unknown>): Promise<number> {
 	const startedMs = performance.now();
-	await eachAtDepth(leafCount, depth, job);
+	await load();
 	return leafCount * blockSize / mebibyte / ((performance.now() - startedMs) / 1000);
 }
 
 /** One pass over the device. Flushed at the end, in the time of the writes. */
 export async function runOriginalLoad(device: Client<typeof block>, depth: number): Promise<OriginalLoadResult> {
 	const buffers = Array.from({length: depth}, (_, lane) => Buffer.alloc(blockSize, lane + 1));
-	const write = await mebibytesPerSecond(depth, async (vba, lane) => {
-		await device.write({extents: [vba, 1], data: buffers[lane]});
-		if (vba === leafCount - 1) {
-			await device.sync({});
-		}
+	const write = await mebibytesPerSecond(async () => {
+		await eachAtDepth(leafCount, depth, async (vba, lane) => device.write({extents: [vba, 1], data: buffers[lane]}));
+		await device.sync({});
 	});
-	const read = await mebibytesPerSecond(depth, async (vba, lane) => device.read({extents: [vba, 1], data: buffers[lane]}));
+	const read = await mebibytesPerSecond(async () => eachAtDepth(leafCount, depth, async (vba, lane) => device.read({extents: [vba, 1], data: buffers[lane]})));
 	return {depth, write, read};
 }
 

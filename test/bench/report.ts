@@ -1,6 +1,7 @@
 /** Results as Markdown. */
 import {availableParallelism, cpus, release} from 'node:os';
 import type {Calibration} from './calibration.js';
+import type {Cell} from './cell.js';
 import type {CellResult, Comparison} from './comparison.js';
 import type {CipherLimit, MediumSpeed} from './limit.js';
 import {originalSpeeds, type OriginalLoadResult} from './original-load.js';
@@ -59,9 +60,9 @@ export function comparisonLines(results: readonly CellResult[]): string[] {
 	});
 }
 
-export function memoryLines(memory: Comparison['memory']): string[] {
+export function memoryLines(memory: Comparison['memory'], storage: Cell['storage']): string[] {
 	const rows = memory.map(({target, peakByteLength, byteLength}) => [target, whole(peakByteLength / mebibyte), whole(byteLength / mebibyte)]);
-	return ['### Memory of the serving process', '', ...table(['target', 'peak (VmHWM), MiB', 'at the end (VmRSS), MiB'], rows), ''];
+	return [`### Memory of the serving process, images ${storage === 'memory' ? 'in memory' : 'on disk'}`, '', ...table(['target', 'peak (VmHWM), MiB', 'at the end (VmRSS), MiB'], rows), ''];
 }
 
 /** @param results of several passes; the medians are shown */
