@@ -84,6 +84,12 @@ function makeFiles(control: Control, {contentChanged, deinitialize}: ControlFile
 	];
 }
 
+/** A name that does not exist is bad input here. Undefined for what is a bug. */
+function asCommandFailure(error: unknown): FileError | undefined {
+	const code = errnoNameOf(error);
+	return code === undefined ? undefined : new FileError(code === 'ESTALE' ? 'EINVAL' : code, (error as Error).message);
+}
+
 /** Says in the log why a command failed, because an error number says little, and what was unexpected. */
 function reporting(file: ControlFile, env: Environment): ControlFile {
 	const {write} = file;
@@ -103,12 +109,12 @@ function reporting(file: ControlFile, env: Environment): ControlFile {
 
 				await write.call(file, text);
 			} catch (error) {
-				const code = errnoNameOf(error);
-				if (code !== undefined) {
-					env.log(`${file.name}: ${(error as Error).message} (${code})`, 'warning');
+				const failure = asCommandFailure(error);
+				if (failure) {
+					env.log(`${file.name}: ${failure.message} (${failure.code})`, 'warning');
 				}
 
-				throw error;
+				throw failure ?? error;
 			}
 		},
 	};

@@ -42,7 +42,7 @@ const namesOfCodes: Readonly<Record<string, ErrnoName>> = {
 	out_of_range: 'EINVAL',
 	read_only: 'EROFS',
 	refused: 'EBUSY',
-	unknown_snapshot: 'ENOENT',
+	unknown_snapshot: 'ESTALE',
 };
 
 /** Undefined for what is no failure but a bug. */

@@ -34,7 +34,7 @@ export class FuseChannel {
 	readonly #read = koffi.load(null).func('read', 'intptr_t', ['int', 'void *', 'size_t']) as unknown as Read;
 	readonly #slots: PayloadSlots;
 	readonly #addresses = new Map<ArrayBufferLike, number>();
-	readonly #poll: koffi.node.PollHandle;
+	readonly #poll: ReturnType<typeof koffi.node.poll>;
 	#isOpen = true;
 
 	/** @param fd an open /dev/fuse that does not block; it is closed at the end */
