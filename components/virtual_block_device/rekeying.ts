@@ -26,6 +26,11 @@ interface Places {
 	readonly leaves: ReadonlyMap<LeafMove, {readonly address: Pba; readonly poolLeaf: Vba}>;
 }
 
+/** The trees are ahead of what was replied: the component has to start over from the last secured state. */
+export class RekeyingInterrupted extends Error {
+	override readonly name = 'RekeyingInterrupted';
+}
+
 export class Rekeying {
 	readonly #device: Device;
 	readonly #placement: Placement;
@@ -47,18 +52,29 @@ export class Rekeying {
 		}
 
 		const {plan, places} = await this.#placement.inTurn(async () => this.#place(snapshots, range));
-		let sealed = new Map<LeafMove, Uint8Array>();
+		let sealed: Map<LeafMove, Uint8Array> | undefined;
 		try {
 			sealed = await this.#transfer(plan.leaves, places);
+			return sealed.size;
 		} finally {
-			await this.#giveBack(plan.leaves.filter(move => !sealed.has(move)), places);
-			this.#setLeaves(plan, places, sealed);
-			await this.#device.storeTrees();
+			await this.#complete({plan, places, sealed, range});
 		}
+	}
 
-		const {keys} = this.#device;
-		this.#device.setKeys({...keys, rekeyingVba: range.vba + range.count});
-		return sealed.size;
+	/** Carries the step over into the trees; where nothing was `sealed` their leaves stay as they are. */
+	async #complete({plan, places, sealed, range}: {plan: RekeyPlan; places: Places; sealed: Map<LeafMove, Uint8Array> | undefined; range: Range}): Promise<void> {
+		try {
+			await this.#giveBack(plan.leaves.filter(move => !sealed?.has(move)), places);
+			if (sealed) {
+				// Leaves and keys change in one synchronous step: a read in between would take the wrong key.
+				this.#setLeaves(plan, places, sealed);
+				this.#device.setKeys({...this.#device.keys, rekeyingVba: range.vba + range.count});
+			}
+
+			await this.#device.storeTrees();
+		} catch (error) {
+			throw new RekeyingInterrupted(`a rekeying step stopped half-way: ${error instanceof Error ? error.message : String(error)}`);
+		}
 	}
 
 	/** The range that the next step may take: lowest blocks as a whole, as far as any tree reaches. */
