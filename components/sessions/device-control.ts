@@ -46,9 +46,12 @@ export const deviceControl = defineSession('device_control', {
 				currentGeneration: Generation,
 				lastSecuredGeneration: Generation,
 				cipher: z.string(),
+				/** Blocks of the pool; how many could be handed out after the last securing, and how many only snapshots hold. */
 				poolLeafCount: z.number().int().nonnegative(),
 				poolAllocatableCount: z.number().int().nonnegative(),
 				poolHeldCount: z.number().int().nonnegative(),
+				/** How long the pool lasts if it goes on getting emptier as of late; missing where it does not. */
+				poolSecondsLeft: z.number().nonnegative().optional(),
 			}),
 		}),
 		/** Kept snapshots, oldest first. */

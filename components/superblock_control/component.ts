@@ -19,6 +19,7 @@ import {deviceControl} from '../sessions/device-control.js';
 import {freeTree} from '../sessions/free-tree.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {virtualBlockDevice} from '../sessions/virtual-block-device.js';
+import {DeviceUsage} from './device-usage.js';
 import {DeviceWrites} from './device-writes.js';
 import {addKeys, openOrCreate, openTrees} from './opening.js';
 import {Securing} from './securing.js';
@@ -52,7 +53,12 @@ export default defineComponent({
 		const securing = new Securing(sessions, {superblock, slot, currentGeneration}, reason => env.fail(reason));
 		const blockCount = () => currentSnapshotOf(securing.superblock).leafCount;
 
-		const secure = async () => securing.flush();
+		const usage = new DeviceUsage(sessions, securing, env);
+		const secure = async () => {
+			await securing.flush();
+			usage.noteSecured();
+		};
+
 		const gate = new Gate();
 		const turn = new Turn();
 		let requestCount = 0;
@@ -123,16 +129,17 @@ export default defineComponent({
 				},
 				device_control: {
 					async status() {
-						const usage = await sessions.free_tree.usage({});
+						const pool = await usage.pool();
 						return {
 							state: securing.superblock.state,
 							blockCount: blockCount(),
 							currentGeneration: securing.currentGeneration,
 							lastSecuredGeneration: securing.superblock.lastSecuredGeneration,
 							cipher: securing.superblock.cipher,
-							poolLeafCount: usage.leafCount,
-							poolAllocatableCount: usage.allocatableCount,
-							poolHeldCount: usage.heldCount,
+							poolLeafCount: pool.leafCount,
+							poolAllocatableCount: pool.allocatableCount,
+							poolHeldCount: pool.heldCount,
+							poolSecondsLeft: usage.secondsLeft,
 						};
 					},
 					list_snapshots: () => ({
