@@ -67,6 +67,16 @@ function program(end: (code: number) => void): Command {
 			end(await restart(name, resolve(state)));
 		});
 
+	runtime.command('shell')
+		.description('look at and control a running device as a tree of files, without mounting it')
+		.option(...stateOption)
+		.option('-c <command>', 'run one command and end')
+		.addHelpText('after', '\nExamples:\n  runtime shell\n  runtime shell -c "ls -l current"\n  runtime shell -c "echo true > control/create_snapshot"\n  runtime shell -c "dd if=current/data of=host:copy.img bs=1M count=16"')
+		.action(async ({state, c}: StateOption & {c?: string}) => {
+			const {shell} = await import('./shell.js');
+			end(await shell(c, resolve(state)));
+		});
+
 	runtime.command('check')
 		.description('check a deployment file without starting anything, and show its routes')
 		.argument(...deployArgument)

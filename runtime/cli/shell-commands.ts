@@ -1,0 +1,128 @@
+/** What the shell can do. */
+import {setTimeout} from 'node:timers/promises';
+import {copy} from './shell-copy.js';
+import {ShellUsageError, parseShellLine} from './shell-line.js';
+import {transferByteLengthMax, type ShellTree, type TreeEntry} from './shell-tree.js';
+
+export interface ShellContext {
+	readonly tree: ShellTree;
+	write(text: string | Buffer): void;
+	/** Ends what repeats itself. */
+	readonly signal: AbortSignal;
+}
+
+interface ShellCommand {
+	readonly usage: string;
+	readonly purpose: string;
+	run(words: readonly string[], context: ShellContext): Promise<void>;
+}
+
+const watchIntervalMs = 1000;
+
+function modeText({kind, mode}: TreeEntry): string {
+	const bits = [...'rwxrwxrwx'].map((letter, i) => (mode & (0o400 >> i)) === 0 ? '-' : letter);
+	return (kind === 'directory' ? 'd' : '-') + bits.join('');
+}
+
+function listing(entries: readonly TreeEntry[], isLong: boolean): string {
+	const width = Math.max(0, ...entries.map(({byteLength}) => String(byteLength).length));
+	return entries.map(entry => isLong ? `${modeText(entry)} ${String(entry.byteLength).padStart(width)} ${entry.name}\n` : `${entry.name}\n`).join('');
+}
+
+async function list(words: readonly string[], {tree, write}: ShellContext): Promise<void> {
+	const paths = words.filter(word => word !== '-l');
+	for (const path of paths.length > 0 ? paths : ['.']) {
+		const entry = await tree.describe(path);
+		const entries = entry.kind === 'directory' ? await tree.list(path) : [{...entry, name: path}];
+		write((paths.length > 1 && entry.kind === 'directory' ? `${path}:\n` : '') + listing(entries, words.includes('-l')));
+	}
+}
+
+async function show(words: readonly string[], {tree, write, signal}: ShellContext): Promise<void> {
+	for (const path of words) {
+		let length = transferByteLengthMax;
+		for (let offset = 0; length === transferByteLengthMax && !signal.aborted; offset += length) {
+			const data = await tree.read(path, offset, transferByteLengthMax);
+			write(data);
+			length = data.length;
+		}
+	}
+}
+
+async function repeat(words: readonly string[], context: ShellContext): Promise<void> {
+	if (words.length === 0) {
+		throw new ShellUsageError('watch needs a command, such as "watch cat control/rekey_progress"');
+	}
+
+	while (!context.signal.aborted) {
+		await run({words, target: undefined}, context);
+		// Ending by Ctrl-C is the way to end it.
+		await setTimeout(watchIntervalMs, undefined, {signal: context.signal}).catch(() => undefined);
+	}
+}
+
+export const shellCommands: Readonly<Record<string, ShellCommand>> = {
+	ls: {usage: 'ls [-l] [PATH...]', purpose: 'list directories and files', run: list},
+	cat: {usage: 'cat PATH...', purpose: 'show what files contain', run: show},
+	echo: {
+		usage: 'echo WORD... > PATH',
+		purpose: 'write a line into a file, such as "echo true > control/create_snapshot"',
+		run: async (words, {write}) => {
+			write(`${words.join(' ')}\n`);
+		},
+	},
+	dd: {
+		usage: 'dd if=PATH of=PATH [bs=N] [count=N] [skip=N] [seek=N]',
+		purpose: 'copy bytes; files of the host are written host:PATH',
+		run: async (words, {tree, write}) => {
+			write(`${await copy(tree, words)}\n`);
+		},
+	},
+	watch: {usage: 'watch COMMAND...', purpose: 'run a command each second until Ctrl-C', run: repeat},
+	cd: {
+		usage: 'cd [PATH]',
+		purpose: 'change the directory that paths begin at',
+		run: async (words, {tree}) => tree.enter(words[0] ?? '/'),
+	},
+	sync: {
+		usage: 'sync',
+		purpose: 'make everything that was written durable',
+		run: async (_words, {tree}) => tree.sync('/current/data'),
+	},
+	help: {
+		usage: 'help',
+		purpose: 'show this',
+		run: async (_words, {write}) => {
+			write(Object.values(shellCommands).map(({usage, purpose}) => `${usage.padEnd(56)} ${purpose}\n`).join(''));
+		},
+	},
+	exit: {usage: 'exit', purpose: 'leave the shell (or Ctrl-D)', run: async () => undefined},
+};
+
+async function run({words: [name, ...words], target}: {words: readonly string[]; target: string | undefined}, context: ShellContext): Promise<void> {
+	if (!Object.hasOwn(shellCommands, name)) {
+		throw new ShellUsageError(`there is no command "${name}"; "help" shows what there is`);
+	}
+
+	if (target === undefined) {
+		await shellCommands[name].run(words, context);
+		return;
+	}
+
+	const parts: Buffer[] = [];
+	await shellCommands[name].run(words, {...context, write: text => void parts.push(Buffer.from(text))});
+	const content = Buffer.concat(parts);
+	if (content.length > transferByteLengthMax) {
+		throw new ShellUsageError(`more than ${transferByteLengthMax} bytes are copied with dd`);
+	}
+
+	await context.tree.write(target, 0, content);
+}
+
+/** Runs one line; an empty one does nothing. @throws ShellUsageError, ControlError and errors of the host's files */
+export async function runShellLine(text: string, context: ShellContext): Promise<void> {
+	const line = parseShellLine(text);
+	if (line.words.length > 0) {
+		await run(line, context);
+	}
+}
