@@ -63,14 +63,16 @@ export function encodeRequest({command, flags = 0, cookie = 0, offset = 0, lengt
 
 export class NbdPeer {
 	readonly socket: net.Socket;
-	#received = Buffer.alloc(0);
+	#chunks: Buffer[] = [];
+	#byteLength = 0;
 	#ended = false;
 	#wake: () => void = () => undefined;
 
 	private constructor(socket: net.Socket) {
 		this.socket = socket;
 		socket.on('data', chunk => {
-			this.#received = Buffer.concat([this.#received, chunk]);
+			this.#chunks.push(chunk);
+			this.#byteLength += chunk.length;
 			this.#wake();
 		});
 		socket.on('error', () => undefined);
@@ -96,17 +98,18 @@ export class NbdPeer {
 
 	/** Exactly `length` bytes. @throws Error where the server ends before */
 	async take(length: number): Promise<Buffer> {
-		while (this.#received.length < length) {
+		while (this.#byteLength < length) {
 			if (this.#ended) {
-				throw new Error(`the server closed after ${this.#received.length} of ${length} bytes`);
+				throw new Error(`the server closed after ${this.#byteLength} of ${length} bytes`);
 			}
 
 			await this.#change();
 		}
 
-		const bytes = this.#received.subarray(0, length);
-		this.#received = this.#received.subarray(length);
-		return bytes;
+		const received = this.#joined();
+		this.#chunks = [received.subarray(length)];
+		this.#byteLength -= length;
+		return received.subarray(0, length);
 	}
 
 	/** Waits for the server to close, and gives what it sent before. */
@@ -115,7 +118,7 @@ export class NbdPeer {
 			await this.#change();
 		}
 
-		return this.#received;
+		return this.#joined();
 	}
 
 	/** Reads the greeting and answers with `flags`. */
@@ -223,6 +226,11 @@ export class NbdPeer {
 	async write(offset: number, payload: Buffer, flags = 0): Promise<number> {
 		this.request({command: 1, offset, payload, flags});
 		return (await this.simpleReply()).error;
+	}
+
+	/** Joined only where somebody takes bytes: joining with each arrival would copy large replies again and again. */
+	#joined(): Buffer {
+		return this.#chunks.length === 1 ? this.#chunks[0] : Buffer.concat(this.#chunks);
 	}
 
 	async #change(): Promise<void> {
