@@ -11,7 +11,7 @@ export class MemoryMedium {
 	/** The content; tests change bytes here to damage it. */
 	image: Buffer;
 	/** Called before each operation; throws to make it fail. */
-	before: (operation: 'read' | 'write' | 'sync' | 'grow', extents: readonly number[]) => void = () => undefined;
+	before: (operation: 'read' | 'write' | 'clear' | 'sync' | 'grow', extents: readonly number[]) => void = () => undefined;
 	readonly #growable: boolean;
 	readonly #writable: boolean;
 
@@ -32,6 +32,11 @@ export class MemoryMedium {
 			write: ({extents, data}) => {
 				this.before('write', extents);
 				this.#each(extents, (offset, from, length) => this.image.set(data.subarray(from, from + length), offset));
+				return {};
+			},
+			clear: ({extents}) => {
+				this.before('clear', extents);
+				this.#each(extents, (offset, _from, length) => this.image.fill(0, offset, offset + length));
 				return {};
 			},
 			sync: () => {
