@@ -1,7 +1,7 @@
 /** Memory that takes room only where something was written. */
 
-/** Bytes of one piece; a multiple of the block size. */
-const pieceSize = 2 ** 20;
+/** Bytes of one piece: one block, since a new container writes one block in 65 and would else take memory for all of them. */
+const pieceSize = 4096;
 
 export class SparseMemory {
 	readonly #pieces = new Map<number, Buffer>();

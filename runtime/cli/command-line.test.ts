@@ -8,7 +8,7 @@ const raw = join(projectFolder, 'config/assemblies/raw.xml');
 test('--help and --version succeed, and every command explains itself with an example', async t => {
 	const {code, output} = await runRuntime(['--help']);
 	t.is(code, 0);
-	const commands = ['start', 'run', 'status', 'restart', 'check'];
+	const commands = ['start', 'run', 'status', 'restart', 'check', 'snapshot', 'extend', 'rekey'];
 	t.deepEqual(commands.filter(command => !new RegExp(`^  ${command} `, 'm').test(output)), []);
 	t.regex((await runRuntime(['--version'])).output, /^\d+\.\d+\.\d+\n$/);
 	for (const command of commands) {

@@ -2,6 +2,7 @@
 import {readFileSync} from 'node:fs';
 import {resolve} from 'node:path';
 import {Command, CommanderError} from 'commander';
+import {addDeviceCommands} from './device-commands.js';
 import {exitCode} from './exit-code.js';
 import {complain, reasonOf} from './output.js';
 
@@ -85,6 +86,7 @@ function program(end: (code: number) => void): Command {
 			const {check} = await import('./check.js');
 			end(await check(deploy));
 		});
+	addDeviceCommands(runtime, end);
 	return runtime;
 }
 

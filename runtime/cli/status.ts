@@ -1,7 +1,10 @@
-/** `runtime status`: every component of a running runtime. */
+/** `runtime status`: every component of a running runtime, and how full its devices are. */
 import {requestControl, type ChildStatus, type RuntimeStatus} from '../supervisor/control-client.js';
+import {describeDevice, type DeviceDescription} from './device-call.js';
 import {exitCode} from './exit-code.js';
 import {print} from './output.js';
+import {describeProgress} from './progress-line.js';
+import {blockSize, formatBytes, formatSeconds} from './quantity.js';
 import {formatTable} from './table.js';
 
 const header = ['CHILD', 'BINARY', 'STATE', 'TID', 'CPUS', 'CPU s', 'SESSIONS', 'REQUESTS', 'MiB', 'RESTARTS', 'DETAILS'];
@@ -31,9 +34,36 @@ export function describeStatus({pid, residentBytes, children}: RuntimeStatus): s
 	return [`runtime ${pid}: ${children.length} components, ${formatMebibytes(residentBytes)} MiB of memory`, ...formatTable(header, children.map(child => rowOf(child)))];
 }
 
+const deviceHeader = ['DEVICE', 'STATE', 'SIZE', 'GENERATION', 'SNAPSHOTS', 'SPARE', 'LEFT', 'LEFT %', 'HELD BY SNAPSHOTS', 'LASTS', 'GOING ON'];
+
+function operationsOf({operations}: DeviceDescription): string {
+	return Object.entries(operations)
+		.filter(([, {phase}]) => phase !== 'idle')
+		.map(([name, operation]) => `${name} ${describeProgress(operation)}`)
+		.join('; ') || '-';
+}
+
+function deviceRow(device: DeviceDescription): string[] {
+	const {child, state, blockCount, lastSecuredGeneration, snapshotCount, poolLeafCount, poolAllocatableCount, poolHeldCount, poolSecondsLeft} = device;
+	const bytesOf = (count: number) => formatBytes(count * blockSize);
+	return [
+		child, state, bytesOf(blockCount), String(lastSecuredGeneration), String(snapshotCount),
+		bytesOf(poolLeafCount), bytesOf(poolAllocatableCount), String(Math.floor(100 * poolAllocatableCount / poolLeafCount)), bytesOf(poolHeldCount),
+		poolSecondsLeft === undefined ? '-' : formatSeconds(poolSecondsLeft),
+		operationsOf(device),
+	];
+}
+
+export function describeDevices(devices: readonly DeviceDescription[]): string[] {
+	return devices.length === 0 ? [] : ['', ...formatTable(deviceHeader, devices.map(device => deviceRow(device)))];
+}
+
 export async function status(stateDirectory: string, asJson: boolean): Promise<number> {
 	const current = await requestControl(stateDirectory, {op: 'status'}) as RuntimeStatus;
-	for (const line of asJson ? [JSON.stringify(current, undefined, '\t')] : describeStatus(current)) {
+	// Whether a child serves a device only shows when it is asked.
+	const described = await Promise.all(current.children.map(async ({name}) => describeDevice(stateDirectory, name)));
+	const devices = described.filter(device => device !== undefined);
+	for (const line of asJson ? [JSON.stringify({...current, devices}, undefined, '\t')] : [...describeStatus(current), ...describeDevices(devices)]) {
 		print(line);
 	}
 

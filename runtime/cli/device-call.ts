@@ -1,0 +1,72 @@
+/** Requests to a device of a running runtime, and what it answers. */
+import {z} from 'zod';
+import {ControlError, requestControl} from '../supervisor/control-client.js';
+
+export interface DeviceTarget {
+	readonly stateDirectory: string;
+	/** The child that serves the device; the first one where it is not given. */
+	readonly child?: string;
+}
+
+export const OperationStatus = z.object({
+	phase: z.enum(['idle', 'in-progress', 'paused']),
+	lastResult: z.enum(['none', 'success', 'failed']),
+	done: z.number(),
+	total: z.number(),
+	bytesPerSecond: z.number(),
+	secondsLeft: z.number().optional(),
+});
+
+export type OperationStatus = z.output<typeof OperationStatus>;
+
+const Operations = z.object({extend: OperationStatus, rekey: OperationStatus});
+
+const Snapshots = z.object({snapshots: z.array(z.object({generation: z.number(), blockCount: z.number()}))});
+
+const DeviceStatus = z.object({
+	state: z.string(),
+	blockCount: z.number(),
+	currentGeneration: z.number(),
+	lastSecuredGeneration: z.number(),
+	cipher: z.string(),
+	poolLeafCount: z.number(),
+	poolAllocatableCount: z.number(),
+	poolHeldCount: z.number(),
+	poolSecondsLeft: z.number().optional(),
+});
+
+/** @throws ControlError */
+export async function callDevice({stateDirectory, child}: DeviceTarget, operation: string, request: Record<string, unknown> = {}): Promise<unknown> {
+	return requestControl(stateDirectory, {op: 'call', service: 'device_control', operation, request, child});
+}
+
+export async function listSnapshots(target: DeviceTarget) {
+	return Snapshots.parse(await callDevice(target, 'list_snapshots')).snapshots;
+}
+
+export async function readOperations(target: DeviceTarget) {
+	return Operations.parse(await callDevice(target, 'operations'));
+}
+
+/** Everything that `runtime status` shows of a device. */
+export interface DeviceDescription extends z.output<typeof DeviceStatus> {
+	readonly child: string;
+	readonly snapshotCount: number;
+	readonly operations: z.output<typeof Operations>;
+}
+
+/** Undefined where the child serves no device, or does not answer now. */
+export async function describeDevice(stateDirectory: string, child: string): Promise<DeviceDescription | undefined> {
+	const target = {stateDirectory, child};
+	try {
+		const status = DeviceStatus.parse(await callDevice(target, 'status'));
+		const snapshots = await listSnapshots(target);
+		return {child, ...status, snapshotCount: snapshots.length, operations: await readOperations(target)};
+	} catch (error) {
+		if (error instanceof ControlError) {
+			return undefined;
+		}
+
+		throw error;
+	}
+}
