@@ -51,6 +51,7 @@ export class FuseServer {
 	readonly #channel: FuseChannel;
 	readonly #open = new OpenFiles();
 	readonly #pending = new Map<bigint, Pending>();
+	#lastFault = '';
 	#whenIdle: (() => void) | undefined;
 
 	constructor(options: FuseServerOptions) {
@@ -132,7 +133,15 @@ export class FuseServer {
 		}
 
 		if (name === 'EIO') {
-			this.#options.env.log(`a request failed: ${(error as Error).message}`, 'warning');
+			this.#report((error as Error).message);
+		}
+	}
+
+	/** Who keeps asking must not fill the log. */
+	#report(fault: string): void {
+		if (fault !== this.#lastFault) {
+			this.#lastFault = fault;
+			this.#options.env.log(`a request failed: ${fault}`, 'warning');
 		}
 	}
 

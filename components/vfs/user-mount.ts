@@ -2,12 +2,12 @@
  * Mounting without being root: fusermount3 mounts for its caller, and passes the mount's descriptor through a socket.
  * It is taken from there, and a descriptor of our own is put in its place, because the thread must close it when it ends.
  */
-import fs from 'node:fs';
 import koffi from 'koffi';
 import {runProgram} from './program.js';
 
 const unixFamily = 1;
-const streamSocket = 1;
+/** A stream, closed in programs that are started. */
+const streamSocket = 1 | 0o2_000_000;
 /** FUSE_DEV_IOC_CLONE of `linux/fuse.h`. */
 const cloneRequest = 0x8004_E500;
 const receiveFlags = {dontWait: 0x40, closeOnExec: 0x4000_0000};
@@ -18,6 +18,8 @@ const controlLayout = {byteLength: 24, descriptor: 16};
 interface Libc {
 	readonly socketpair: (family: number, type: number, protocol: number, pair: Int32Array) => number;
 	readonly recvmsg: (fd: number, message: Buffer, flags: number) => number;
+	/** For descriptors that Node.js has not opened, and so does not know. */
+	readonly close: (fd: number) => number;
 	readonly ioctl: (fd: number, request: number, argument: Uint32Array) => number;
 }
 
@@ -26,6 +28,7 @@ function loadLibc(): Libc {
 	return {
 		socketpair: library.func('socketpair', 'int', ['int', 'int', 'int', 'void *']) as unknown as Libc['socketpair'],
 		recvmsg: library.func('recvmsg', 'intptr_t', ['int', 'void *', 'int']) as unknown as Libc['recvmsg'],
+		close: library.func('close', 'int', ['int']) as unknown as Libc['close'],
 		ioctl: library.func('ioctl', 'int', ['int', 'unsigned long', 'void *']) as unknown as Libc['ioctl'],
 	};
 }
@@ -63,10 +66,10 @@ export async function mountAsUser(fd: number, path: string, options: string): Pr
 		}
 
 		const cloned = libc.ioctl(fd, cloneRequest, Uint32Array.of(mounted));
-		fs.closeSync(mounted);
+		libc.close(mounted);
 		return cloned === 0 ? undefined : 'the descriptor of fusermount3 cannot be cloned';
 	} finally {
-		fs.closeSync(ours);
-		fs.closeSync(theirs);
+		libc.close(ours);
+		libc.close(theirs);
 	}
 }
