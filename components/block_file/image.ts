@@ -95,7 +95,7 @@ export class Image {
 		}
 
 		if (!this.growable) {
-			throw new SessionError('no_space', `${this.path} has ${this.#blockCount} blocks and may not grow to ${blockCount}; create="yes" allows it for files`);
+			throw new SessionError('no_space', `${this.path} has ${this.#blockCount} blocks and cannot grow to ${blockCount}: only files that may be written can`);
 		}
 
 		try {

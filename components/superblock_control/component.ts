@@ -80,7 +80,7 @@ export default defineComponent({
 			edit: async edit => securing.edit(edit),
 			secure,
 		});
-		operations.resumePending();
+		await operations.resumePending();
 		return {
 			provides: {
 				block: {

@@ -1,6 +1,7 @@
 /** Extension of the device or of its pool of spare blocks (format section 8). */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import {blockSize, innerBlockCount, maxLevelLimit, type Dimensions} from '../container/geometry.js';
+import {poolRoom} from '../container/pool-growth.js';
 import type {Superblock} from '../container/superblock.js';
 import type {block} from '../sessions/block.js';
 import type {Work} from './background-operation.js';
@@ -15,25 +16,32 @@ const stepsAtOnce = 64;
 /** PBAs of this project are held in 32 bits where many are kept. */
 const pbaCountMax = 2 ** 32;
 
-/** Blocks that a tree can still take, its own inner blocks included. */
-function roomIn(dimensions: Dimensions): number {
-	const {degree, leafCount} = dimensions;
+/** Blocks that the device can still take, its own inner blocks included. */
+function deviceRoom({degree, leafCount, maxLevel}: Dimensions): number {
 	const full = {degree, maxLevel: maxLevelLimit, leafCount: degree ** maxLevelLimit};
-	return full.leafCount + innerBlockCount(full) - leafCount - innerBlockCount(dimensions);
+	return full.leafCount + innerBlockCount(full) - leafCount - innerBlockCount({degree, leafCount, maxLevel});
 }
 
-function dimensionsOf(superblock: Superblock, tree: ExtendedTree): Dimensions {
-	return tree === 'vbd' ? {...currentSnapshotOf(superblock), degree: superblock.degree} : superblock.freeTree;
+/** How many of `wanted` blocks a tree can still take. */
+function roomIn(superblock: Superblock, tree: ExtendedTree, wanted: number): number {
+	const room = tree === 'vbd'
+		? deviceRoom({...currentSnapshotOf(superblock), degree: superblock.degree})
+		: poolRoom(superblock.freeTree, superblock.metaTree, wanted);
+	return Math.min(room, pbaCountMax - superblock.pbaCount);
 }
 
 /** Refuses what could not be completed, and makes the medium large enough. @throws SessionError `refused` */
 export async function prepareExtension(medium: Client<typeof block>, superblock: Superblock, {tree, blockCount}: {tree: ExtendedTree; blockCount: number}): Promise<void> {
-	const room = Math.min(roomIn(dimensionsOf(superblock, tree)), pbaCountMax - superblock.pbaCount);
+	const room = roomIn(superblock, tree, blockCount);
 	if (blockCount > room) {
 		throw new SessionError('refused', `${blockCount} blocks are more than the format allows: ${tree === 'vbd' ? 'the device' : 'the free tree'} can take ${room} more; nothing was changed`);
 	}
 
-	const needed = superblock.pbaCount + blockCount;
+	await makeRoom(medium, superblock.pbaCount + blockCount);
+}
+
+/** Makes the medium at least `needed` blocks large. @throws SessionError `refused` where it cannot grow */
+export async function makeRoom(medium: Client<typeof block>, needed: number): Promise<void> {
 	const geometry = await medium.geometry({});
 	if (geometry.blockCount < needed) {
 		if (!geometry.growable) {

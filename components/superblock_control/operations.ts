@@ -1,9 +1,9 @@
 /** The operations that change the container as a whole: one at a time, resumed after an interruption. */
 import type {Environment} from '../../runtime/sdk/component.js';
-import {SessionError} from '../../runtime/sdk/session.js';
+import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
 import type {Turn} from '../container/turn.js';
 import {BackgroundOperation, type OperationStatus} from './background-operation.js';
-import {ExtensionWork, prepareExtension, type ExtendedTree} from './extension-work.js';
+import {ExtensionWork, makeRoom, prepareExtension, type ExtendedTree} from './extension-work.js';
 import type {OpeningServers} from './opening.js';
 import {RekeyingWork, beginRekeying} from './rekeying-work.js';
 import type {Securing} from './securing.js';
@@ -39,10 +39,10 @@ export class Operations {
 		return {extend: this.#operations.extend.status, rekey: this.#operations.rekey.status};
 	}
 
-	/** Goes on with what the opened superblock says is pending. */
-	resumePending(): void {
+	/** Goes on with what the opened superblock says is pending; where the medium has no room for it the device stays usable. */
+	async resumePending(): Promise<void> {
 		const {servers, securing, env} = this.#parts;
-		const {state} = securing.superblock;
+		const {state, pbaCount, resizing} = securing.superblock;
 		if (state === 'normal') {
 			return;
 		}
@@ -50,8 +50,18 @@ export class Operations {
 		env.log(`the container is ${state}: going on with it`);
 		if (state === 'rekeying') {
 			this.#operations.rekey.start(new RekeyingWork(servers, securing));
-		} else {
+			return;
+		}
+
+		try {
+			await makeRoom(servers.block, pbaCount + resizing.pbaCount);
 			this.#operations.extend.start(new ExtensionWork(servers, securing));
+		} catch (error) {
+			if (!isSessionError(error)) {
+				throw error;
+			}
+
+			env.log(`the extension cannot go on: ${error.message}; make room and open the device again`, 'warning');
 		}
 	}
 
