@@ -26,10 +26,10 @@ interface Libc {
 function loadLibc(): Libc {
 	const library = koffi.load(null);
 	return {
-		socketpair: library.func('socketpair', 'int', ['int', 'int', 'int', 'void *']) as unknown as Libc['socketpair'],
-		recvmsg: library.func('recvmsg', 'intptr_t', ['int', 'void *', 'int']) as unknown as Libc['recvmsg'],
-		close: library.func('close', 'int', ['int']) as unknown as Libc['close'],
-		ioctl: library.func('ioctl', 'int', ['int', 'unsigned long', 'void *']) as unknown as Libc['ioctl'],
+		socketpair: library.func('socketpair', 'int', ['int', 'int', 'int', 'void *']),
+		recvmsg: library.func('recvmsg', 'intptr_t', ['int', 'void *', 'int']),
+		close: library.func('close', 'int', ['int']),
+		ioctl: library.func('ioctl', 'int', ['int', 'unsigned long', 'void *']),
 	};
 }
 
