@@ -95,5 +95,13 @@ test('a restored copy is refused, adopted on demand alone, and holds the old con
 		await onDevice(disk, async peer => {
 			t.deepEqual(await peer.read(0, 4096), Buffer.alloc(4096, 20));
 		});
+
+		fs.copyFileSync(backup, disk.image);
+		const confirmed = `${disk.deployFile}.confirmed.xml`;
+		fs.writeFileSync(confirmed, deployment.replace('<binary name="cbe_adopt"/>', '<binary name="cbe_adopt"/><config confirm="yes"/>'));
+		t.is((await adopt({...disk, deployFile: confirmed})).code, 0);
+		await onDevice(disk, async peer => {
+			t.deepEqual(await peer.read(0, 4096), Buffer.alloc(4096, 1));
+		});
 	});
 });
