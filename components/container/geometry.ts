@@ -16,6 +16,11 @@ export interface Dimensions {
 	readonly leafCount: number;
 }
 
+/** The highest level that the root of a tree may have. A lowest block of a pool tree supplies new places for a whole way. */
+export function levelLimit(degree: number, pool: boolean): number {
+	return pool ? Math.min(maxLevelLimit, degree - 2) : maxLevelLimit;
+}
+
 /** Says what is wrong with the dimensions of a tree, or nothing. `pool`: the tree is a free tree or a meta tree. */
 export function dimensionsFault({maxLevel, degree, leafCount}: Dimensions, pool: boolean): string | undefined {
 	if (!Number.isInteger(degree) || degree < 2 || degree > degreeLimit || (degree & (degree - 1)) !== 0) {
@@ -31,7 +36,7 @@ export function dimensionsFault({maxLevel, degree, leafCount}: Dimensions, pool:
 	}
 
 	// A block of the lowest level must be able to supply a new place for every block on the way to the root.
-	if (pool && degree <= maxLevel + 1) {
+	if (maxLevel > levelLimit(degree, pool)) {
 		return `the degree ${degree} of a pool tree must be greater than its number of levels, ${maxLevel + 1}`;
 	}
 

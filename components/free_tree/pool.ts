@@ -9,11 +9,12 @@ import type {Frame, Generation, KeyId, Level, NodeIndex, Pba, Vba} from '../cont
 import {HashTree, type Path} from '../container/hash-tree.js';
 import type {HeldBlocks} from '../container/held-blocks.js';
 import type {PoolEntry} from '../container/node-blocks.js';
+import {nextToGrow} from '../container/pool-growth.js';
 import {Contingent, addLeaves, addLevelIfFull, branchToMove, moveBranch} from '../container/tree-growth.js';
 import {exchangeItemLength, reserveItemLength, swapItemLength} from '../sessions/free-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
-import {nextToGrow, setFreeEntry} from './growth.js';
-import {Horizon} from './horizon.js';
+import {setFreeEntry} from './growth.js';
+import type {Horizon} from './horizon.js';
 import {LeafFinder, type Finding} from './leaf-finder.js';
 import {MetaTree} from './meta-plan.js';
 
@@ -175,7 +176,7 @@ export class Pool {
 		const contingent = new Contingent(firstPba, pbaCount);
 		let addedLeafCount = 0;
 		for (let step = 0; step < stepCount; step++) {
-			const which = this.#held.isPressed ? undefined : nextToGrow(this.#free, this.#meta.tree, contingent);
+			const which = this.#held.isPressed || contingent.left === 0 ? undefined : this.#nextToGrow();
 			if (which === undefined) {
 				break;
 			}
@@ -190,11 +191,15 @@ export class Pool {
 
 		// The finder knows the number of leaves.
 		this.#finder = new LeafFinder(this.#free, this.#held.nodes);
-		if (contingent.usedCount === 0 && nextToGrow(this.#free, this.#meta.tree, contingent) !== undefined) {
+		if (contingent.usedCount === 0 && contingent.left > 0 && this.#nextToGrow() !== undefined) {
 			throw new SessionError('no_space', 'the meta tree has no block to hand out');
 		}
 
 		return {usedPbaCount: contingent.usedCount, addedLeafCount};
+	}
+
+	#nextToGrow(): 'free' | 'meta' | undefined {
+		return nextToGrow(this.#free.geometry, this.#meta.tree.geometry);
 	}
 
 	async #growFree(contingent: Contingent): Promise<number | undefined> {

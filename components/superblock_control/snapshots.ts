@@ -71,7 +71,7 @@ export class Snapshots {
 	async discard(generation: Generation): Promise<void> {
 		await this.#parts.turn.take(async () => {
 			this.find(generation);
-			await Promise.allSettled(this.#reads.get(generation) ?? []);
+			await Promise.allSettled([...this.#reads.get(generation) ?? []]);
 			await this.#parts.edit(superblock => withoutKept(superblock, generation));
 		});
 	}
