@@ -1,0 +1,138 @@
+/** The tree as the `file_system` session shows it, over a device in memory and a control that obeys the test. */
+import test from 'ava';
+import {startComponent} from '../../test/support/component-stand.js';
+import {MemoryMedium} from '../../test/support/memory-medium.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+import {connectLocal} from '../../runtime/transport/local.js';
+import {block} from '../sessions/block.js';
+import {fileSystem} from '../sessions/file-system.js';
+import vfs from './component.js';
+
+const blockSize = 4096;
+const idle = {phase: 'idle', lastResult: 'none', done: 0, total: 0, bytesPerSecond: 0} as const;
+
+/** What the component asks of the device's control; a test replaces what it needs. */
+function scriptedControl() {
+	const asked: unknown[] = [];
+	return {
+		asked,
+		snapshots: [{generation: 7, blockCount: 4, keep: true}],
+		operations: async () => ({extend: idle, rekey: {...idle, phase: 'in-progress', done: 1, total: 4}}),
+		async list_snapshots() {
+			return {snapshots: this.snapshots};
+		},
+		async read_snapshot({data}: {data: Uint8Array}) {
+			data.fill(0x77);
+			return {};
+		},
+		async create_snapshot() {
+			asked.push('create_snapshot');
+			return {generation: 8};
+		},
+		async extend(extension: unknown) {
+			asked.push(extension);
+			return {};
+		},
+		async rekey(): Promise<unknown> {
+			throw new SessionError('refused', 'the container is extending_vbd now');
+		},
+	};
+}
+
+async function start(config: Record<string, string> = {}) {
+	const medium = new MemoryMedium(Buffer.alloc(16 * blockSize));
+	const control = scriptedControl();
+	control.list_snapshots = control.list_snapshots.bind(control);
+	const device = connectLocal(block, medium.handlers, {context: {session: 1, client: 'vfs'}, onBug: error => {
+		throw error;
+	}});
+	const stand = await startComponent(vfs, {config, sessions: {device, control}});
+	return {stand, medium, control, files: stand.client(fileSystem)};
+}
+
+function base64(text: string): string {
+	return Buffer.from(text).toString('base64');
+}
+
+async function text(files: Awaited<ReturnType<typeof start>>['files'], path: string, offset = 0, length = 64): Promise<string> {
+	return Buffer.from((await files.read({path, offset, length})).base64, 'base64').toString();
+}
+
+test('the tree, with sizes and modes', async t => {
+	const {files} = await start();
+	t.deepEqual((await files.list({path: '/'})).entries.map(({name, kind}) => `${kind} ${name}`), ['directory control', 'directory current', 'directory snapshots']);
+	t.deepEqual((await files.list({path: 'current'})).entries, [{name: 'data', kind: 'file', mode: 0o600, byteLength: 16 * blockSize}]);
+	t.deepEqual((await files.list({path: '/snapshots/7'})).entries, [{name: 'data', kind: 'file', mode: 0o400, byteLength: 4 * blockSize}]);
+	t.is((await files.describe({path: 'control/rekey_progress'})).mode, 0o400);
+	await t.throwsAsync(files.describe({path: 'snapshots/8'}), {code: 'not_found'});
+	await t.throwsAsync(files.list({path: 'current/data'}), {code: 'not_a_directory'});
+	await t.throwsAsync(files.read({path: 'current', offset: 0, length: 1}), {code: 'is_a_directory'});
+});
+
+test('data is read and written at any offset, to the end of the device and not beyond', async t => {
+	const {files, medium} = await start();
+	await files.write({path: 'current/data', offset: 4090, base64: base64('across blocks')});
+	t.is(medium.image.toString('latin1', 4090, 4103), 'across blocks');
+	t.is(await text(files, 'current/data', 4097, 6), 'blocks');
+	t.is((await text(files, 'current/data', 16 * blockSize - 3)).length, 3);
+	t.is(await text(files, 'current/data', 16 * blockSize), '');
+	await t.throwsAsync(files.write({path: 'current/data', offset: 16 * blockSize - 1, base64: base64('ab')}), {code: 'no_space'});
+	t.is(medium.image.at(-1), 0, 'a write that does not fit changes nothing');
+});
+
+test('snapshots are read and never written', async t => {
+	const {files, control} = await start();
+	t.is(await text(files, 'snapshots/7/data', 1, 3), 'www');
+	await t.throwsAsync(files.write({path: 'snapshots/7/data', offset: 0, base64: base64('x')}), {code: 'not_permitted'});
+	control.snapshots = [];
+	await t.throwsAsync(files.read({path: 'snapshots/7/data', offset: 0, length: 1}), {code: 'not_found'});
+});
+
+test('control files carry out commands and tell how operations stand', async t => {
+	const {files, control} = await start();
+	t.is(await text(files, 'control/create_snapshot'), 'idle last-result:none\n');
+	await files.write({path: 'control/create_snapshot', offset: 0, base64: base64('true\n')});
+	await files.write({path: 'control/extend', offset: 0, base64: base64('tree=vbd, blocks=5\n')});
+	t.deepEqual(control.asked, ['create_snapshot', {tree: 'vbd', blockCount: 5}]);
+	t.is(await text(files, 'control/create_snapshot'), 'idle last-result:success\n');
+	t.is(await text(files, 'control/rekey'), 'in-progress last-result:none\n');
+	t.regex(await text(files, 'control/rekey_progress'), /^in-progress 25\.0% /);
+});
+
+test('commands that fail: the reason is in the log, and the file remembers', async t => {
+	const {files, stand, control} = await start();
+	await t.throwsAsync(files.write({path: 'control/create_snapshot', offset: 0, base64: base64('yes')}), {code: 'invalid'});
+	t.is(await text(files, 'control/create_snapshot'), 'idle last-result:failed\n');
+	await t.throwsAsync(files.write({path: 'control/rekey', offset: 0, base64: base64('true')}), {code: 'busy'});
+	await t.throwsAsync(files.write({path: 'control/extend', offset: 0, base64: base64('x'.repeat(5000))}), {code: 'invalid'});
+	await t.throwsAsync(files.write({path: 'control/rekey_progress', offset: 0, base64: base64('true')}), {code: 'not_permitted'});
+	t.deepEqual(control.asked, []);
+	t.deepEqual(stand.log.map(({text}) => text), [
+		'create_snapshot: "yes" is not understood; write "true" (EINVAL)',
+		'rekey: the container is extending_vbd now (EBUSY)',
+		'extend: a command of more than 4096 bytes is none (EINVAL)',
+	]);
+	t.deepEqual(stand.bugs, []);
+});
+
+test('after deinitialize the data is served no more', async t => {
+	const {files} = await start();
+	await files.write({path: 'control/deinitialize', offset: 0, base64: base64('true')});
+	await t.throwsAsync(files.read({path: 'current/data', offset: 0, length: 1}), {code: 'failed', message: /deinitialized/});
+	await t.throwsAsync(files.write({path: 'current/data', offset: 0, base64: base64('x')}), {code: 'failed'});
+	t.is(await text(files, 'control/deinitialize'), 'idle last-result:success\n');
+});
+
+test('readonly="yes"', async t => {
+	const {files, medium} = await start({readonly: 'yes'});
+	t.is((await files.describe({path: 'current/data'})).mode, 0o400);
+	await t.throwsAsync(files.write({path: 'current/data', offset: 0, base64: base64('x')}), {code: 'not_permitted'});
+	t.is(medium.image[0], 0);
+});
+
+test('wrong configurations are refused', t => {
+	t.false(vfs.config.safeParse({mount: ''}).success);
+	t.false(vfs.config.safeParse({allow_other: 'maybe'}).success);
+	t.false(vfs.config.safeParse({mont: 'cbe'}).success);
+	t.true(vfs.config.safeParse({mount: 'cbe', allow_other: 'yes', readonly: 'no'}).success);
+});
