@@ -125,7 +125,7 @@ export default defineComponent({
 						return serve(piecesOf(extents, data, snapshot.tree.leafCount), async piece => {
 							const [failure] = await reader.read([piece], () => device.snapshotTree(snapshot));
 							if (failure !== undefined) {
-								throw failure instanceof Error ? failure : new Error(String(failure));
+								throw failure instanceof Error ? failure : new Error('reading the snapshot failed');
 							}
 						});
 					},
