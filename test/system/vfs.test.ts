@@ -208,3 +208,21 @@ test.serial('where FUSE is missing, one line says so and everything else works',
 	t.regex(runtime.output, /\[runtime -> vfs\] warning: no file system at .*: the directory cannot be made: .*"runtime shell" shows the same tree/);
 	t.regex(await shell(t, 'ls'), /^current$/m);
 });
+
+testWith([...needed, 'setpriv'], 'allow_other lets every user at the data; readonly lets nobody write', async t => {
+	const state = join(folder, 'shared');
+	fs.chmodSync(folder, 0o711);
+	fs.mkdirSync(state);
+	const shared = await startRuntime(join(projectFolder, 'config/assemblies/vfs.xml'), state);
+	const asNobody = async (command: string) => runTool('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', 'timeout', '60', 'sh', '-c', command], state);
+	try {
+		// Everybody may pass through to the mount point.
+		fs.chmodSync(state, 0o711);
+		t.is(await asNobody('printf hello | dd of=disk/current/data conv=notrunc,fsync status=none; head -c 5 disk/current/data'), 'hello');
+		t.is(await runTool('timeout', ['60', 'head', '-c', '5', join(state, 'disk_readonly/current/data')]), 'hello');
+		await t.throwsAsync(asNobody('head -c 5 disk_readonly/current/data'), {message: /Permission denied/});
+		await t.throwsAsync(runTool('dd', ['if=/dev/zero', `of=${join(state, 'disk_readonly/current/data')}`, 'count=1', 'conv=notrunc']), {message: /Read-only|not permitted|Permission denied/});
+	} finally {
+		t.is(await shared.stop(), 0);
+	}
+});
