@@ -1,5 +1,6 @@
 /** The mount: made, watched, and cleared away. Nothing here looks into it, because this thread would have to answer. */
 import fs from 'node:fs';
+import {basename, dirname, join} from 'node:path';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {mountedAt} from './mount-table.js';
 import {runProgram} from './program.js';
@@ -59,6 +60,16 @@ async function mountAsRoot(fd: number, path: string, source: string, options: st
 	return ok ? undefined : message;
 }
 
+/** The path without symbolic links, as the mount table has it. Its last part is not looked at. */
+function pathInMountTable(path: string): string {
+	try {
+		return join(fs.realpathSync(dirname(path)), basename(path));
+	} catch {
+		// The directory is not there yet, so nothing is mounted in it.
+		return path;
+	}
+}
+
 export interface MountOptions {
 	/** An absolute path. */
 	readonly path: string;
@@ -80,7 +91,8 @@ export class Mount {
 	}
 
 	/** @returns why it cannot be mounted, if so: a text for the log */
-	static async make({path, allowOther, env}: MountOptions): Promise<Mount | string> {
+	static async make({path: givenPath, allowOther, env}: MountOptions): Promise<Mount | string> {
+		const path = pathInMountTable(givenPath);
 		const obstacle = await clearStaleMounts(path, env);
 		if (obstacle !== undefined) {
 			return obstacle;
