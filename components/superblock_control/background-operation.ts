@@ -45,6 +45,8 @@ const secureIntervalMs = 1000;
 const yieldFactor = 1;
 /** … but no longer than this. */
 const yieldMaxMs = 50;
+/** Steps that find no room, each followed by a securing, before spare blocks are waited for. */
+const attemptMax = 10;
 /** Wait for spare blocks, or for `resume`. */
 const waitMs = 200;
 
@@ -57,6 +59,8 @@ export class BackgroundOperation {
 	#lastResult: OperationStatus['lastResult'] = 'none';
 	#stopping = false;
 	#paused = false;
+	/** Waits for spare blocks; said once in the log. */
+	#isWaiting = false;
 	#startedAt = 0;
 	#doneAtStart = 0;
 	#securedAt = 0;
@@ -149,35 +153,43 @@ export class BackgroundOperation {
 		return true;
 	}
 
-	/** One step; where the pool has nothing to hand out, the state is secured first, and then spare blocks are waited for. */
+	/** One step, and then a pause for the clients and the rate limit. */
 	async #stepWithRoom(work: Work): Promise<boolean> {
-		const {env, name, secure, activity} = this.#parts;
+		const {env, activity} = this.#parts;
 		const activityBefore = activity();
 		const startedAt = env.now();
 		const doneBefore = work.done;
-		let more = true;
-		try {
-			more = await work.step();
-		} catch (error) {
-			if (!(error instanceof SessionError && error.code === 'no_space')) {
-				throw error;
-			}
+		const more = await this.#stepOrWait(work);
+		await this.#giveWay({elapsedMs: env.now() - startedAt, movedBytes: (work.done - doneBefore) * work.unitBytes, active: activity() !== activityBefore});
+		return more;
+	}
 
-			await secure();
+	/** A securing frees what was replaced before it, and a work that failed asks for less the next time. */
+	async #stepOrWait(work: Work): Promise<boolean> {
+		const {env, name, secure} = this.#parts;
+		let reason = '';
+		for (let attempt = 0; attempt < attemptMax; attempt++) {
 			try {
-				more = await work.step();
-			} catch (again) {
-				if (!(again instanceof SessionError && again.code === 'no_space')) {
-					throw again;
+				const more = await work.step();
+				this.#isWaiting = false;
+				return more;
+			} catch (error) {
+				if (!(error instanceof SessionError && error.code === 'no_space')) {
+					throw error;
 				}
 
-				env.log(`${name} waits for spare blocks: ${again.message}`, 'warning');
-				await env.sleep(5 * waitMs);
+				reason = error.message;
+				await secure();
 			}
 		}
 
-		await this.#giveWay({elapsedMs: env.now() - startedAt, movedBytes: (work.done - doneBefore) * work.unitBytes, active: activity() !== activityBefore});
-		return more;
+		if (!this.#isWaiting) {
+			this.#isWaiting = true;
+			env.log(`${name} waits for spare blocks: ${reason}`, 'warning');
+		}
+
+		await env.sleep(5 * waitMs);
+		return true;
 	}
 
 	async #giveWay({elapsedMs, movedBytes, active}: {elapsedMs: number; movedBytes: number; active: boolean}): Promise<void> {

@@ -34,6 +34,8 @@ export class RekeyingWork implements Work {
 	readonly #servers: OpeningServers;
 	readonly #securing: Securing;
 	#rekeyingVba: number;
+	/** Halved where the pool has not enough to hand out, doubled again with every step that succeeds. */
+	#blockCount = blocksAtOnce;
 
 	constructor(servers: OpeningServers, securing: Securing) {
 		this.#servers = servers;
@@ -51,15 +53,26 @@ export class RekeyingWork implements Work {
 	}
 
 	async step(): Promise<boolean> {
+		try {
+			await this.#stepOnce();
+			this.#blockCount = Math.min(blocksAtOnce, 2 * this.#blockCount);
+		} catch (error) {
+			this.#blockCount = Math.max(1, Math.floor(this.#blockCount / 2));
+			throw error;
+		}
+
+		return this.#rekeyingVba < this.total;
+	}
+
+	async #stepOnce(): Promise<void> {
 		await this.#securing.step(async () => {
 			// A snapshot counts from the moment its securing has taken the state, though it may not be anchored yet.
 			const {latest} = this.#securing;
 			const snapshots = keptSnapshots(latest).map(snapshot => ({generation: snapshot.root.generation, tree: treeOf(latest, snapshot)}));
-			const {rekeyingVba} = await this.#servers.virtual_block_device.rekey({snapshots, blockCount: blocksAtOnce});
+			const {rekeyingVba} = await this.#servers.virtual_block_device.rekey({snapshots, blockCount: this.#blockCount});
 			this.#rekeyingVba = rekeyingVba;
 			return superblock => ({...superblock, rekeyingVba});
 		});
-		return this.#rekeyingVba < this.total;
 	}
 
 	async finish(): Promise<void> {

@@ -77,13 +77,15 @@ export class Rekeying {
 		}
 	}
 
-	/** The range that the next step may take: lowest blocks as a whole, as far as any tree reaches. */
+	/** The range that the next step takes: lowest blocks as a whole where it may be that many, as far as any tree reaches. */
 	#nextRange(snapshots: readonly KeptSnapshot[], blockCount: number): Range {
 		const {keys: {rekeyingVba: vba}, tree: {geometry: {degree, leafCount}}, held: {frameCount}} = this.#device;
 		const end = Math.max(leafCount, ...snapshots.map(snapshot => snapshot.tree.leafCount));
 		// The ways of all trees have to be held together.
 		const lowestBlockCount = Math.max(1, Math.min(Math.floor(blockCount / degree), Math.floor(frameCount / (framesPerWay * (snapshots.length + 1)))));
-		const stop = Math.min(end, vba - (vba % degree) + (lowestBlockCount * degree));
+		// Where the pool is nearly empty less than one lowest block has to do.
+		const aligned = vba - (vba % degree) + (lowestBlockCount * degree);
+		const stop = Math.min(end, blockCount < degree ? vba + blockCount : aligned);
 		return {vba, count: Math.max(0, stop - vba)};
 	}
 
