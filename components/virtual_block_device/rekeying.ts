@@ -198,7 +198,9 @@ export class Rekeying {
 		const level = 'level' in move ? move.level : 0;
 		const lowest = this.#lowestVba(move);
 		const end = range.vba + range.count;
-		const coversLater = lowest + (move.owner.tree.geometry.degree ** level) > end;
+		const {degree, leafCount} = move.owner.tree.geometry;
+		// Behind the last leaf of a smaller snapshot no later step comes by and moves the block once more.
+		const coversLater = Math.min(lowest + (degree ** level), leafCount) > end;
 		const freeGeneration = (move.owner.generation ?? 0) + 1;
 		return [move.generation, freeGeneration, coversLater ? end : lowest, coversLater ? previousKeyId : currentKeyId];
 	}
