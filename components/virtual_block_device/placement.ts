@@ -40,10 +40,16 @@ export function lowestLeaves(ranges: readonly Range[], {geometry: {degree}}: Has
 	return leaves;
 }
 
-/** Generation in which the place of a leaf got its content, where the leaf's node does not say it; see `revertTo`. */
-export type ContentGenerations = ReadonlyMap<Vba, Generation>;
+/** A place and the generation of its content, 0 where it has none. */
+export interface LeafPlace {
+	readonly address: Pba;
+	readonly generation: Generation;
+}
 
-const noContent: ContentGenerations = new Map();
+/** Places that leaves have in the books, where the leaf's node does not say it; see `revertTo`. */
+export type LeafPlaces = ReadonlyMap<Vba, LeafPlace>;
+
+const asTheNodesSay: LeafPlaces = new Map();
 
 export class Placement {
 	readonly #device: Device;
@@ -55,8 +61,8 @@ export class Placement {
 	}
 
 	/** Finds a place for every leaf of the ranges and makes every block on the way volatile. @throws SessionError */
-	async allocate(ranges: readonly Range[], keyId: KeyId, content: ContentGenerations = noContent): Promise<Leaf[]> {
-		return this.#turn.take(async () => this.#allocate(ranges, keyId, content));
+	async allocate(ranges: readonly Range[], keyId: KeyId, places: LeafPlaces = asTheNodesSay): Promise<Leaf[]> {
+		return this.#turn.take(async () => this.#allocate(ranges, keyId, places));
 	}
 
 	/** Runs `job` with no other allocation under way. */
@@ -95,14 +101,14 @@ export class Placement {
 		}
 	}
 
-	async #allocate(ranges: readonly Range[], keyId: KeyId, content: ContentGenerations): Promise<Leaf[]> {
+	async #allocate(ranges: readonly Range[], keyId: KeyId, places: LeafPlaces): Promise<Leaf[]> {
 		const {held, servers, tree} = this.#device;
 		if (held.isPressed) {
 			throw new SessionError('no_space', 'too many inner blocks are changed: the state has to be secured first');
 		}
 
 		const lowest = lowestLeaves(ranges, tree);
-		const plan = await this.#planHeld(ranges, lowest, content);
+		const plan = await this.#planHeld(ranges, lowest, places);
 		const exchanged = plan.items.length > 0
 			? await servers.free_tree.exchange({items: plan.items, keyId, reserved: true})
 			: {addresses: [], leaves: []};
@@ -116,12 +122,12 @@ export class Placement {
 			throw error;
 		}
 
-		return this.#applyPlan(ranges, plan, exchanged);
+		return this.#applyPlan(ranges, {plan, places}, exchanged);
 	}
 
-	async #planHeld(ranges: readonly Range[], lowest: ReadonlySet<Vba>, content: ContentGenerations): Promise<Plan> {
+	async #planHeld(ranges: readonly Range[], lowest: ReadonlySet<Vba>, places: LeafPlaces): Promise<Plan> {
 		for (;;) {
-			const plan = this.#plan(ranges, lowest, content);
+			const plan = this.#plan(ranges, lowest, places);
 			if (plan) {
 				return plan;
 			}
@@ -142,7 +148,7 @@ export class Placement {
 	}
 
 	/** What a batch needs from the free tree; undefined where a block on the way is not held. Changes nothing. */
-	#plan(ranges: readonly Range[], lowest: ReadonlySet<Vba>, content: ContentGenerations): Plan | undefined {
+	#plan(ranges: readonly Range[], lowest: ReadonlySet<Vba>, places: LeafPlaces): Plan | undefined {
 		const {tree, currentGeneration, held: {nodes}} = this.#device;
 		const {geometry} = tree;
 		const items: number[] = [];
@@ -162,9 +168,12 @@ export class Placement {
 				}
 
 				// A leaf of generation 0 was never written: no state refers to the content of its place.
-				const generation = content.get(leaf) ?? nodes.generation(path[1], leaf - first);
+				const {address, generation} = places.get(leaf) ?? {
+					address: nodes.address(path[1], leaf - first),
+					generation: nodes.generation(path[1], leaf - first),
+				};
 				if (generation !== currentGeneration && generation !== 0) {
-					items.push(nodes.address(path[1], leaf - first), generation, leaf);
+					items.push(address, generation, leaf);
 					leafPositions.push(position);
 				}
 			}
@@ -199,7 +208,7 @@ export class Placement {
 	}
 
 	/** Moves the inner blocks and gives each leaf its place. Synchronous: no other batch sees a half-done plan. */
-	#applyPlan(ranges: readonly Range[], plan: Plan, {addresses, leaves: poolLeaves}: {addresses: Pba[]; leaves: Vba[]}): Leaf[] {
+	#applyPlan(ranges: readonly Range[], {plan, places}: {plan: Plan; places: LeafPlaces}, {addresses, leaves: poolLeaves}: {addresses: Pba[]; leaves: Vba[]}): Leaf[] {
 		const {tree, currentGeneration, held: {nodes}} = this.#device;
 		const path: Path = [];
 		for (const [i, {vba, level}] of plan.inner.entries()) {
@@ -218,7 +227,7 @@ export class Placement {
 					walked = leaf - index;
 				}
 
-				leaves.push({frame: path[1], index, vba: leaf, address: nodes.address(path[1], index), poolLeaf: -1});
+				leaves.push({frame: path[1], index, vba: leaf, address: places.get(leaf)?.address ?? nodes.address(path[1], index), poolLeaf: -1});
 			}
 		}
 

@@ -7,6 +7,7 @@ import type {Generation, Pba, Vba} from '../container/addresses.js';
 import {HashTree, type Path} from '../container/hash-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 import {readOnlyMark, type Device} from './device.js';
+import type {LeafPlace} from './placement.js';
 import {differences} from './tree-difference.js';
 import type {Writer} from './writer.js';
 
@@ -24,31 +25,34 @@ interface RevertPlan {
 	/** For the free tree: blocks to take out of the pool and blocks to take in for them, but for the roots. */
 	readonly swaps: number[];
 	/**
-	 * Leaves that the snapshot never wrote, whose place has got content since that another snapshot needs: generation of
-	 * that content by leaf. They need another place, since a leaf that was never written is written in place.
+	 * Leaves that the snapshot never wrote: the places they have in the current tree. Such a leaf is later written in place,
+	 * and in the place that the snapshot knows another snapshot may have its content. So the leaf keeps the current place
+	 * where that has no content, and gets a new one where it has.
 	 */
-	readonly exposed: Map<Vba, Generation>;
+	readonly unwritten: Map<Vba, LeafPlace>;
 }
 
 async function plan({held, tree}: Device, {snapshot, newestKeptGeneration}: Revert): Promise<RevertPlan> {
 	const swaps: number[] = [];
-	const exposed = new Map<Vba, Generation>();
+	const unwritten = new Map<Vba, LeafPlace>();
 	for await (const {vba, level, before, after} of differences(held, tree, new HashTree(held, snapshot, readOnlyMark))) {
-		if (before.address !== after.address && level < tree.geometry.maxLevel) {
+		if (level === 0 && after.generation === 0) {
+			if (before.address !== after.address || before.generation <= newestKeptGeneration) {
+				unwritten.set(vba, before);
+			}
+		} else if (level < tree.geometry.maxLevel) {
 			swaps.push(after.address, before.address, before.generation, tree.geometry.lowestVba(vba, level));
-		} else if (level === 0 && before.address === after.address && before.generation <= newestKeptGeneration) {
-			exposed.set(vba, before.generation);
 		}
 	}
 
-	return {swaps, exposed};
+	return {swaps, unwritten};
 }
 
 /** Refuses before anything is changed what the pool could not give. */
-async function requireRoom({servers, tree, held}: Device, {exposed}: RevertPlan): Promise<void> {
+async function requireRoom({servers, tree, held}: Device, {unwritten}: RevertPlan): Promise<void> {
 	const {degree, maxLevel} = tree.geometry;
-	const lowest = new Set([...exposed.keys()].map(vba => Math.floor(vba / degree)));
-	const needed = exposed.size + ((lowest.size + 1) * maxLevel);
+	const lowest = new Set([...unwritten.keys()].map(vba => Math.floor(vba / degree)));
+	const needed = unwritten.size + ((lowest.size + 1) * maxLevel);
 	const {allocatableCount} = await servers.free_tree.usage({});
 	if (needed > allocatableCount || lowest.size * maxLevel > held.frameCount / 4) {
 		throw new SessionError('no_space', `reverting needs up to ${needed} spare blocks at once, since newer snapshots share places with the old one; there are ${allocatableCount}: discard newer snapshots first, or extend the free tree`);
@@ -78,7 +82,7 @@ export async function revertTo(device: Device, writer: Writer, revert: Revert): 
 
 	try {
 		await replaceTree(device, revert.snapshot, addresses[0]);
-		await clearExposed(device, writer, planned.exposed);
+		await clearUnwritten(device, writer, planned.unwritten);
 	} catch (error) {
 		throw new RevertInterrupted(`reverting stopped half-way: ${error instanceof Error ? error.message : String(error)}`);
 	}
@@ -89,11 +93,11 @@ export class RevertInterrupted extends Error {
 	override readonly name = 'RevertInterrupted';
 }
 
-async function clearExposed(device: Device, writer: Writer, exposed: ReadonlyMap<Vba, Generation>): Promise<void> {
-	const leaves = [...exposed.keys()].sort((a, b) => a - b);
+async function clearUnwritten(device: Device, writer: Writer, unwritten: ReadonlyMap<Vba, LeafPlace>): Promise<void> {
+	const leaves = [...unwritten.keys()].sort((a, b) => a - b);
 	for (let first = 0; first < leaves.length; first += clearedAtOnce) {
 		const ranges = leaves.slice(first, first + clearedAtOnce).map(vba => ({vba, count: 1}));
-		await writer.clear(ranges, device.keyOf(0), exposed);
+		await writer.clear(ranges, device.keyOf(0), unwritten);
 	}
 }
 

@@ -11,7 +11,7 @@ import {blockSize} from '../container/geometry.js';
 import type {Path} from '../container/hash-tree.js';
 import {labelLength} from '../container/label.js';
 import type {Device} from './device.js';
-import {Placement, type ContentGenerations, type Leaf} from './placement.js';
+import {Placement, type LeafPlaces, type Leaf} from './placement.js';
 import type {Outcomes, Range, WritePiece} from './request-queue.js';
 
 const noLabel = new Uint8Array(labelLength);
@@ -63,9 +63,9 @@ export class Writer {
 	 * Makes ranges read as zeroes, as if never written. Leaves of older generations are exchanged, since a leaf that was
 	 * never written is later written in place. With no other write under way.
 	 */
-	async clear(ranges: readonly Range[], keyId: KeyId, content?: ContentGenerations): Promise<void> {
+	async clear(ranges: readonly Range[], keyId: KeyId, places?: LeafPlaces): Promise<void> {
 		const {held: {nodes}} = this.#device;
-		for (const {frame, index, address} of await this.placement.allocate(ranges, keyId, content)) {
+		for (const {frame, index, address} of await this.placement.allocate(ranges, keyId, places)) {
 			nodes.setPlace(frame, index, address, 0);
 			nodes.setHash(frame, index, noLabel, 0);
 		}
