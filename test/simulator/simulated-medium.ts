@@ -116,6 +116,11 @@ export class SimulatedMedium {
 				await this.#write(extents, data, step);
 				return {};
 			},
+			clear: async ({extents}) => {
+				const blockCount = extents.reduce((sum, value, i) => i % 2 === 1 ? sum + value : sum, 0);
+				await this.#write(extents, Buffer.alloc(blockCount * blockSize), step);
+				return {};
+			},
 			sync: async () => {
 				await this.#sync(step);
 				return {};
