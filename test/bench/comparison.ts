@@ -6,7 +6,7 @@ import type {Cell} from './cell.js';
 import type {Target} from './target.js';
 
 export interface Sample extends FioResult {
-	/** CPU time of the serving process for one request, in microseconds: steadier than speed on a shared machine. */
+	/** CPU time of the serving process for one request, in microseconds. Others on the machine change it less than speed, but do change it. */
 	readonly cpuUsPerRequest: number;
 }
 

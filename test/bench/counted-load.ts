@@ -11,6 +11,8 @@ export interface CountedLoad {
 	readonly requestCount: number;
 	/** `random` strides through the range in an order that never meets the next block. */
 	readonly order: 'sequential' | 'random';
+	/** A flush after every request, counted with it. */
+	readonly flushes?: true;
 }
 
 export interface Counts {
@@ -39,6 +41,9 @@ async function runLoad(client: Client<typeof block>, load: CountedLoad): Promise
 		const data = Buffer.alloc(load.blockCount * blockSize, 1);
 		while (next < load.requestCount) {
 			await client[load.direction]({extents: [firstBlock(load, next++), load.blockCount], data});
+			if (load.flushes) {
+				await client.sync({});
+			}
 		}
 	};
 
