@@ -82,7 +82,7 @@ export class Reader {
 		const outcomes: unknown[] = batch.map(() => undefined);
 		let again: number[];
 		try {
-			const suspects = await this.#attempt(batch, tree());
+			const suspects = await this.#attempt(batch, tree);
 			again = [...suspects.keys()];
 		} catch {
 			// Something about the batch as a whole failed: alone, each piece gets what is its own.
@@ -104,7 +104,7 @@ export class Reader {
 		let before: Suspect | undefined;
 		let failures = 0;
 		for (let attempt = 0; attempt < attemptMax; attempt++) {
-			const suspect = (await this.#attempt([piece], tree())).get(0);
+			const suspect = (await this.#attempt([piece], tree)).get(0);
 			if (!suspect) {
 				return;
 			}
@@ -122,7 +122,7 @@ export class Reader {
 	}
 
 	/** One pass over a batch; the result names a suspect node for each piece that did not match. */
-	async #attempt(batch: readonly ReadPiece[], tree: HashTree): Promise<Map<number, Suspect>> {
+	async #attempt(batch: readonly ReadPiece[], tree: () => HashTree): Promise<Map<number, Suspect>> {
 		for (const piece of batch) {
 			for (let write = this.#writeRunning(piece); write; write = this.#writeRunning(piece)) {
 				await write;
@@ -141,15 +141,19 @@ export class Reader {
 		return suspects;
 	}
 
-	/** Finds the node of every block; blocks that were never written are zeroed at once. */
-	async #resolve(batch: readonly ReadPiece[], tree: HashTree): Promise<Target[]> {
+	/**
+	 * Finds the node of every block; blocks that were never written are zeroed at once. The tree is asked for anew after
+	 * each wait: a rekeying may have taken it up meanwhile, and the old root leads to blocks under the old key.
+	 */
+	async #resolve(batch: readonly ReadPiece[], tree: () => HashTree): Promise<Target[]> {
 		for (;;) {
-			const targets = this.#resolveHeld(batch, tree);
+			const now = tree();
+			const targets = this.#resolveHeld(batch, now);
 			if (targets) {
 				return targets;
 			}
 
-			await tree.load(lowestLeaves(batch, tree));
+			await now.load(lowestLeaves(batch, now));
 		}
 	}
 
