@@ -5,7 +5,7 @@
 import type {Level, Pba, Vba} from '../container/addresses.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
 import type {NodeBlocks} from '../container/node-blocks.js';
-import {addLeaves, addLevelIfFull, branchToMove, moveBranch, type Contingent} from '../container/tree-growth.js';
+import {addLeaves, addLevelIfFull, branchToMove, isBranchHeld, moveBranch, type BranchBlock, type Contingent} from '../container/tree-growth.js';
 import {setFreeEntry} from './growth.js';
 import type {Horizon} from './horizon.js';
 
@@ -63,31 +63,53 @@ export class MetaTree {
 	}
 
 	/**
-	 * Adds leaves behind the last one, whose lowest block supplies the new places for the branch. Undefined where that
-	 * block has nothing to hand out before the next securing; then nothing is changed.
+	 * Adds leaves behind the last one. Undefined where the tree has too little to hand out before the next securing for
+	 * the blocks of the branch; then none is added.
 	 */
 	async grow(contingent: Contingent, horizon: Horizon): Promise<number | undefined> {
 		const {currentGeneration: generation} = horizon;
 		addLevelIfFull(this.tree, contingent, generation);
-		const last = this.tree.geometry.leafCount - 1;
-		const supply = last - (last % this.tree.geometry.degree);
-		const planned = new Set<string>();
-		const branch = await branchToMove(this.tree, generation);
-		const own = branch.filter(({level, vba}) => this.tree.geometry.lowestVba(vba, level) !== this.tree.geometry.lowestVba(supply, level));
-		const step = await this.#planStep(supply, own.length, horizon, planned);
-		if (!step || step.indexes.length < step.movedLevels.length + own.length) {
-			return undefined;
+		for (let branch = await branchToMove(this.tree, generation); branch.length > 0; branch = await branchToMove(this.tree, generation)) {
+			if (!await this.#movePartOf(branch, horizon)) {
+				return undefined;
+			}
 		}
 
-		await this.tree.loadExisting(this.tree.geometry.leafCount);
-		await this.tree.load([supply]);
-		moveBranch(this.tree, own, this.apply({steps: [step]}, own, horizon), generation);
+		while (!isBranchHeld(this.tree, this.tree.geometry.leafCount)) {
+			await this.tree.loadExisting(this.tree.geometry.leafCount);
+		}
+
 		return addLeaves(this.tree, contingent, {
 			generation,
 			setLeaf: (frame, index, address) => {
 				setFreeEntry(this.#nodes, frame, index, address);
 			},
 		});
+	}
+
+	/** Moves blocks of a branch to places from one lowest block, the uppermost first; false where no block has any. */
+	async #movePartOf(branch: readonly BranchBlock[], horizon: Horizon): Promise<boolean> {
+		const {geometry} = this.tree;
+		const blockCount = Math.ceil(geometry.leafCount / geometry.degree);
+		for (let searched = 0; searched < blockCount; searched++) {
+			const firstLeaf = this.#cursor * geometry.degree;
+			// What lies on the way to the supplying block moves with it.
+			const own = branch.filter(({level, vba}) => geometry.lowestVba(vba, level) !== geometry.lowestVba(firstLeaf, level));
+			const step = await this.#planStep(firstLeaf, own.length, horizon, new Set());
+			if (step) {
+				const moved = own.slice(own.length - (step.indexes.length - step.movedLevels.length));
+				do {
+					await this.tree.loadExisting(geometry.leafCount);
+					await this.tree.load([firstLeaf]);
+				} while (!isBranchHeld(this.tree, geometry.leafCount) || this.tree.walk(firstLeaf, []) !== undefined);
+				moveBranch(this.tree, moved, this.apply({steps: [step]}, moved, horizon), horizon.currentGeneration);
+				return true;
+			}
+
+			this.#cursor = (this.#cursor + 1) % blockCount;
+		}
+
+		return false;
 	}
 
 	/** Leaves whose ways have to be held while the plan is applied. */
