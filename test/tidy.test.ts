@@ -37,7 +37,7 @@ function sourcesIn(folder: string): Source[] {
 const sources = ['runtime', 'components', 'test'].flatMap(folder => sourcesIn(folder)).filter(({path}) => !path.includes('node_modules'));
 
 /** Folders below components/ that are no components. */
-const libraries = new Set(['sessions', 'container', 'front_end']);
+const libraries = new Set(['sessions', 'container', 'front_end', 'libcrypto']);
 const componentFolders = readdirSync(join(root, 'components'), {withFileTypes: true})
 	.filter(entry => entry.isDirectory() && !libraries.has(entry.name))
 	.map(entry => entry.name);
@@ -54,7 +54,7 @@ function importedPath(source: Source, name: string): string | undefined {
 /** What a component or a library below components/ may import, besides packages and builtins. */
 function allowedFolders({path}: Source): string[] {
 	const own = path.split('/').slice(0, 2).join('/');
-	const shared = ['components/sessions/', 'components/container/', 'components/front_end/', 'runtime/sdk/'];
+	const shared = ['components/sessions/', 'components/container/', 'components/front_end/', 'components/libcrypto/', 'runtime/sdk/'];
 	return [`${own}/`, ...shared];
 }
 

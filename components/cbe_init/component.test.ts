@@ -8,7 +8,7 @@ import initTool from './component.js';
 
 const small = {vbd_leaves: '500', ft_leaves: '2000', ft_max_level: '2'};
 
-for (const cipher of ['aes-256-xts', 'aes-256-cbc-essiv']) {
+for (const cipher of ['aes-256-xts', 'aes-256-cbc-essiv', 'none']) {
 	test(`a new ${cipher} container passes the check`, async t => {
 		const medium = new MemoryMedium(Buffer.alloc(0), {growable: true});
 		const anchor = new MemoryAnchor();

@@ -3,7 +3,7 @@ import {swap32IfBE} from '@noble/ciphers/utils.js';
 import {sha256} from '@noble/hashes/sha2.js';
 import {blockSize} from '../container/geometry.js';
 import {labelLength} from '../sessions/cipher.js';
-import {tweakLength, writeTweak, type BlockRun, type CipherSuite, type PreparedKey} from '../sessions/cipher-suite.js';
+import {AesSuite, tweakLength, writeTweak, type BlockRun, type PreparedKey} from '../sessions/cipher-suite.js';
 import {CbcEssiv, Xts, type BlockMode} from './block-modes.js';
 
 /** One block as bytes and as words: payload need not be aligned, and may be changed by others meanwhile. */
@@ -61,7 +61,7 @@ class NobleKey implements PreparedKey {
 	}
 }
 
-export class NobleSuite implements CipherSuite {
+export class NobleSuite extends AesSuite {
 	readonly name = '@noble/ciphers';
 	readonly #work = new WorkBlock();
 

@@ -4,6 +4,8 @@ export const ciphers = {
 	'aes-256-cbc-essiv': {number: 0},
 	/** AES-256-XTS (IEEE 1619), tweak = PBA as 16-byte little-endian, 64-byte key = HKDF-SHA-256 of the block key. */
 	'aes-256-xts': {number: 1},
+	/** Blocks lie on the medium as they are; only their labels keep them from being altered unnoticed. */
+	none: {number: 255},
 } as const;
 
 export type CipherName = keyof typeof ciphers;

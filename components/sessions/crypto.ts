@@ -14,11 +14,13 @@ export const crypto = defineSession('crypto', {
 		'unknown_key',
 		/** The envelope was not made for this server instance, or was damaged. */
 		'bad_envelope',
+		/** The server does not have the cipher: it encrypts and the container is not encrypted, or the other way round. */
+		'unsupported_cipher',
 	],
 	ops: {
 		/** The public key (X25519, 32 bytes) to which the trust anchor seals keys for this server instance. */
 		recipient: op({reply: z.strictObject({publicKey: bytes(32)})}),
-		/** Adds the key in the envelope under `keyId`; adding an id again replaces it. */
+		/** Adds the key in the envelope under `keyId`; adding an id again replaces it. Where it fails nothing changes. */
 		add_key: op({request: z.strictObject({keyId: KeyId, cipher: z.enum(cipherNames), envelope: bytes()})}),
 		/** Forgets and wipes a key; unknown ids are fine. */
 		remove_key: op({request: z.strictObject({keyId: KeyId})}),

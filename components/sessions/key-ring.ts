@@ -4,17 +4,15 @@
  * Key ids are counted by each container on its own. So a second device that shares a server with a first one would
  * replace its key under the same id, and both would write garbage: that is refused.
  */
-import {createHash, hkdfSync} from 'node:crypto';
+import {createHash} from 'node:crypto';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, type ClientContext} from '../../runtime/sdk/session.js';
-import {blockKeyLength, xtsKeyInfo, type CipherName} from './cipher.js';
+import {blockKeyLength, type CipherName} from './cipher.js';
 import type {CipherSuite, PreparedKey} from './cipher-suite.js';
 import {createRecipient, EnvelopeError, openEnvelope, type EnvelopeRecipient} from './key-envelope.js';
 
 /** How long a request waits for its key: a restarted server gets its keys again, but later than the first requests. */
 export const keyWaitMs = 5000;
-
-const xtsKeyLength = 64;
 
 interface HeldKey {
 	readonly prepared: PreparedKey;
@@ -66,10 +64,13 @@ export class KeyRing {
 
 			if (held) {
 				this.#checkReplaceable(held, keyId, client);
-				this.#drop(keyId, held);
 			}
 
 			const prepared = this.#prepare(cipher, blockKey);
+			if (held) {
+				this.#drop(keyId, held);
+			}
+
 			this.#keys.set(keyId, {prepared, fingerprint, holders: new Map([[session, client]]), userCount: 0, dropped: false});
 		} finally {
 			blockKey.fill(0);
@@ -95,11 +96,11 @@ export class KeyRing {
 	}
 
 	/** Runs `job` with the key, which stays usable for its whole duration. Waits for the key where it is not there yet. */
-	async use(keyId: number, job: (key: PreparedKey) => Promise<void>): Promise<void> {
+	async use<T>(keyId: number, job: (key: PreparedKey) => Promise<T>): Promise<T> {
 		const held = this.#keys.get(keyId) ?? await this.#arrival(keyId);
 		held.userCount++;
 		try {
-			await job(held.prepared);
+			return await job(held.prepared);
 		} finally {
 			held.userCount--;
 			this.#wipeWhenUnused(held);
@@ -134,16 +135,14 @@ export class KeyRing {
 	}
 
 	#prepare(cipher: CipherName, blockKey: Uint8Array): PreparedKey {
-		if (cipher === 'aes-256-cbc-essiv') {
-			return this.#suite.cbcEssiv(blockKey);
+		const prepared = this.#suite.prepare(cipher, blockKey);
+		if (!prepared) {
+			throw new SessionError('unsupported_cipher', cipher === 'none'
+				? `the container is not encrypted (cipher none) and "${this.#env.name}" encrypts; route crypto to crypto_none, or create a container with another cipher`
+				: `the container has cipher ${cipher} and "${this.#env.name}" does not encrypt; route crypto to crypto_openssl, or say cipher="none" where a new container is created`);
 		}
 
-		const xtsKey = Buffer.from(hkdfSync('sha256', blockKey, '', xtsKeyInfo, xtsKeyLength));
-		try {
-			return this.#suite.xts(xtsKey);
-		} finally {
-			xtsKey.fill(0);
-		}
+		return prepared;
 	}
 
 	#checkReplaceable({holders}: HeldKey, keyId: number, client: string): void {

@@ -1,11 +1,11 @@
 /** A worker that does nothing but libcrypto's cipher and label: what no encrypted device can be faster than. */
 import {randomBytes} from 'node:crypto';
 import {parentPort, workerData} from 'node:worker_threads';
-import {openSuite} from '../../components/crypto_openssl/suite.js';
+import {openSuite} from '../../components/libcrypto/suite.js';
 import {blockSize} from '../../components/sessions/block.js';
 import {labelLength} from '../../components/sessions/cipher.js';
 import type {BlockRun} from '../../components/sessions/cipher-suite.js';
-import {runBlockCountMax} from '../../components/sessions/crypto-service.js';
+import {runBlockCountMax} from '../../components/sessions/batch-work.js';
 
 export interface CipherWork {
 	/** `seal` encrypts, then labels; `open` labels, then decrypts. */

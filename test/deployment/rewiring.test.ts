@@ -82,6 +82,43 @@ test.serial('crypto_noble reads what crypto_openssl wrote, after one word was ch
 	});
 });
 
+test.serial('without encryption blocks lie on the medium as they are, and are still checked', async t => {
+	await withFolder(async folder => {
+		await during(assembly('no_encryption'), folder, async socket => writePattern(socket));
+		const image = readFileSync(join(folder, 'cbe.img'));
+		const at = image.indexOf(pattern.subarray(0, 3000));
+		t.not(at, -1);
+		await during(assembly('no_encryption'), folder, async socket => {
+			t.true(await readPattern(socket));
+		});
+		image[at] ^= 1;
+		writeFileSync(join(folder, 'cbe.img'), image);
+		await during(assembly('no_encryption'), folder, async (socket, runtime) => {
+			const peer = await NbdPeer.connect(socket);
+			await peer.attach({structured: false});
+			peer.request({command: 0, offset: place, length: 4096});
+			t.is((await peer.simpleReply()).error, 5);
+			peer.socket.destroy();
+			await runtime.printed(/integrity error: the data block at PBA/);
+		});
+	});
+});
+
+test.serial('a container and a crypto server that do not fit are refused both ways', async t => {
+	await withFolder(async folder => {
+		await during(assembly('no_encryption'), folder, async socket => writePattern(socket));
+		const {code, output} = await runRuntime(['start', defaultAssembly, '--state', folder]);
+		t.is(code, 1);
+		t.regex(output, /the container is not encrypted \(cipher none\) and "crypto" encrypts; route crypto to crypto_none/);
+	});
+	await withFolder(async folder => {
+		await during(defaultAssembly, folder, async socket => writePattern(socket));
+		const {code, output} = await runRuntime(['start', assembly('no_encryption'), '--state', folder]);
+		t.is(code, 1);
+		t.regex(output, /the container has cipher aes-256-xts and "crypto" does not encrypt; route crypto to crypto_openssl/);
+	});
+});
+
 test.serial('a filter slips between two components', async t => {
 	await withFolder(async folder => {
 		const file = edited(

@@ -1,6 +1,6 @@
 import {createCipheriv, createHash, randomBytes} from 'node:crypto';
 import test from 'ava';
-import type {BlockRun, CipherSuite} from '../sessions/cipher-suite.js';
+import type {AesSuite, BlockRun} from '../sessions/cipher-suite.js';
 import {EvpSuite} from './evp-suite.js';
 import {loadLibcrypto} from './libcrypto.js';
 import {NodeSuite} from './node-suite.js';
@@ -27,7 +27,7 @@ const oracle = {
 	},
 };
 
-async function suites(): Promise<CipherSuite[]> {
+async function suites(): Promise<AesSuite[]> {
 	const {libcrypto, reason} = await loadLibcrypto();
 	if (!libcrypto) {
 		throw new Error(reason);

@@ -5,8 +5,8 @@
 import {createHash} from 'node:crypto';
 import {blockSize} from '../container/geometry.js';
 import {labelLength} from '../sessions/cipher.js';
-import {tweakLength, writeTweak, type BlockRun, type CipherSuite, type PreparedKey} from '../sessions/cipher-suite.js';
-import {runBlockCountMax} from '../sessions/crypto-service.js';
+import {AesSuite, tweakLength, writeTweak, type BlockRun, type PreparedKey} from '../sessions/cipher-suite.js';
+import {runBlockCountMax} from '../sessions/batch-work.js';
 import type {Address, Libcrypto} from './libcrypto.js';
 
 /** What all keys of a suite share: it is used within one synchronous call only. */
@@ -126,13 +126,14 @@ class EvpKey implements PreparedKey {
 	}
 }
 
-export class EvpSuite implements CipherSuite {
+export class EvpSuite extends AesSuite {
 	readonly name = 'libcrypto';
 	readonly #libcrypto: Libcrypto;
 	readonly #scratch: Scratch;
 	readonly #sha256: Address;
 
 	constructor(libcrypto: Libcrypto) {
+		super();
 		this.#libcrypto = libcrypto;
 		this.#scratch = new Scratch(libcrypto);
 		this.#sha256 = present(libcrypto.digestFetch(null, 'SHA256', null), 'EVP_MD_fetch(SHA256)');

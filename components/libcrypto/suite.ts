@@ -1,10 +1,10 @@
 /** Which implementation of the ciphers this node binary allows. */
-import type {CipherSuite} from '../sessions/cipher-suite.js';
+import type {AesSuite} from '../sessions/cipher-suite.js';
 import {EvpSuite} from './evp-suite.js';
 import {loadLibcrypto} from './libcrypto.js';
 import {NodeSuite} from './node-suite.js';
 
-export async function openSuite(warn: (text: string) => void, load: typeof loadLibcrypto = loadLibcrypto): Promise<CipherSuite> {
+export async function openSuite(warn: (text: string) => void, load: typeof loadLibcrypto = loadLibcrypto): Promise<AesSuite> {
 	const {libcrypto, reason} = await load();
 	if (libcrypto) {
 		return new EvpSuite(libcrypto);

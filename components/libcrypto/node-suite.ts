@@ -2,7 +2,7 @@
 import {createCipheriv, createDecipheriv, createHash, hash} from 'node:crypto';
 import {blockSize} from '../container/geometry.js';
 import {labelLength} from '../sessions/cipher.js';
-import {tweakLength, writeTweak, type BlockRun, type CipherSuite, type PreparedKey} from '../sessions/cipher-suite.js';
+import {AesSuite, tweakLength, writeTweak, type BlockRun, type PreparedKey} from '../sessions/cipher-suite.js';
 
 function tweaksOf({addresses, first, count}: BlockRun): Buffer {
 	const tweaks = Buffer.alloc(count * tweakLength);
@@ -57,7 +57,7 @@ class NodeKey implements PreparedKey {
 	}
 }
 
-export class NodeSuite implements CipherSuite {
+export class NodeSuite extends AesSuite {
 	readonly name = 'node:crypto';
 
 	xts(key: Uint8Array): PreparedKey {
