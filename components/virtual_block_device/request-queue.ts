@@ -69,8 +69,8 @@ export class RequestQueue<P extends Range> {
 			this.#waiting.push({piece, resolve, reject});
 			if (!this.#scheduled) {
 				this.#scheduled = true;
-				// Everything that arrived in one message is queued before the first batch starts.
-				queueMicrotask(() => {
+				// Everything that this turn of the event loop brings is queued before the first batch starts.
+				process.nextTick(() => {
 					this.#scheduled = false;
 					this.#startBatches();
 				});
