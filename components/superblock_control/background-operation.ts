@@ -42,9 +42,9 @@ export interface OperationParts {
 /** The operation's state is secured at least this often. */
 const secureIntervalMs = 1000;
 /** While clients are active, pause after a step this many times as long as the step took … */
-const yieldFactor = 1;
+const yieldFactor = 4;
 /** … but no longer than this. */
-const yieldMaxMs = 50;
+const yieldMaxMs = 200;
 /** Steps that find no room, each followed by a securing, before spare blocks are waited for. */
 const attemptMax = 10;
 /** Wait for spare blocks, or for `resume`. */
@@ -96,9 +96,9 @@ export class BackgroundOperation {
 		const {env, name} = this.#parts;
 		this.#work = work;
 		this.#lastResult = 'none';
-		this.#startedAt = env.now();
+		this.#paused = false;
 		this.#securedAt = env.now();
-		this.#doneAtStart = work.done;
+		this.#measureFrom(work);
 		this.#running = this.#run(work).then(
 			finished => {
 				this.#lastResult = finished ? 'success' : 'none';
@@ -117,7 +117,17 @@ export class BackgroundOperation {
 	}
 
 	resume(): void {
+		if (this.#work && this.#paused) {
+			this.#measureFrom(this.#work);
+		}
+
 		this.#paused = false;
+	}
+
+	/** The rate is that of the time since now. */
+	#measureFrom({done}: Work): void {
+		this.#startedAt = this.#parts.env.now();
+		this.#doneAtStart = done;
 	}
 
 	/** Ends after the running step; what is left is done after the next opening. */

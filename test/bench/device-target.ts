@@ -25,18 +25,18 @@ export class DeviceTarget implements Target {
 	/** Where the next start leaves profiles of all threads; none where undefined. */
 	profileDirectory: string | undefined;
 	readonly #deployFile: string;
-	readonly #stateDirectory: string;
+	readonly stateDirectory: string;
 	#process: ServerProcess | undefined;
 
 	/** @param directory its state lies in a folder of its own there */
 	constructor(assembly: string, directory: string) {
 		this.#deployFile = assemblyFile(assembly);
 		this.name = basename(this.#deployFile);
-		this.#stateDirectory = join(directory, basename(this.#deployFile, '.xml'));
+		this.stateDirectory = join(directory, basename(this.#deployFile, '.xml'));
 	}
 
 	get uri(): string {
-		return `nbd+unix:///?socket=${join(this.#stateDirectory, 'nbd.sock')}`;
+		return `nbd+unix:///?socket=${join(this.stateDirectory, 'nbd.sock')}`;
 	}
 
 	get pid(): number {
@@ -44,13 +44,13 @@ export class DeviceTarget implements Target {
 	}
 
 	async start(): Promise<void> {
-		mkdirSync(this.#stateDirectory, {recursive: true});
+		mkdirSync(this.stateDirectory, {recursive: true});
 		const profiling = this.profileDirectory === undefined
 			? []
 			: ['--cpu-prof', `--cpu-prof-dir=${this.profileDirectory}`, `--cpu-prof-interval=${sampleIntervalUs}`];
-		const words = [...profiling, join(projectFolder, 'dist/runtime/cli.js'), 'start', this.#deployFile, '--state', this.#stateDirectory];
+		const words = [...profiling, join(projectFolder, 'dist/runtime/cli.js'), 'start', this.#deployFile, '--state', this.stateDirectory];
 		this.#process = new ServerProcess(process.execPath, words, projectFolder);
-		await this.#process.listens(join(this.#stateDirectory, 'nbd.sock'));
+		await this.#process.listens(join(this.stateDirectory, 'nbd.sock'));
 	}
 
 	async stop(): Promise<void> {

@@ -59,6 +59,6 @@ export async function measureCell({pattern, requestSize, depth, flushEvery}: Cel
 }
 
 /** Writes the whole range once, so that no cell reads holes or makes a sparse file grow. */
-export async function prefill(load: FioLoad): Promise<void> {
-	await runFio([...commonWords(load), '--rw=write', '--bs=1M', '--iodepth=4', '--end_fsync=1'], load.directory);
+export async function prefill(load: FioLoad): Promise<FioResult> {
+	return runFio([...commonWords(load), '--rw=write', '--bs=1M', '--iodepth=4', '--end_fsync=1'], load.directory);
 }

@@ -10,7 +10,8 @@ import {depths, makeOriginalDevice, runOriginalLoad, type OriginalLoadResult} fr
 import {missingPrograms} from './program.js';
 import {profileCells, type CellProfile} from './profiling.js';
 import {qemuTargets} from './qemu-target.js';
-import {comparisonLines, limitLines, machineLines, memoryLines, noiseLines, originalLoadLines, profileLines, shareLines} from './report.js';
+import {measureRekeying, type RekeyingResult} from './rekeying.js';
+import {comparisonLines, limitLines, machineLines, memoryLines, noiseLines, originalLoadLines, profileLines, rekeyingLines, shareLines} from './report.js';
 import {cleanUpAtExit, defaultDirectory, isMemory, makeFolder, removeFolder} from './workspace.js';
 
 /** Room for inner blocks and spare blocks beside the range. */
@@ -112,12 +113,27 @@ async function profile(options: Options, profileDirectory: string): Promise<void
 	print(profileLines(profiles));
 }
 
+async function measureRekeyings({assemblies, rangeByteLength: byteLength, seconds, directory: chosen}: Options): Promise<RekeyingResult[]> {
+	const results: RekeyingResult[] = [];
+	for (const assembly of assemblies) {
+		const directory = makeFolder(chosen ?? defaultDirectory('memory', byteLength + imageOverhead));
+		try {
+			results.push(await measureRekeying({target: new DeviceTarget(assembly, directory), byteLength, directory, seconds, report}));
+		} finally {
+			removeFolder(directory);
+		}
+	}
+
+	return results;
+}
+
 async function bench(options: Options, calibration: Calibration): Promise<void> {
 	const {parts, roundCount, seconds, rangeByteLength} = options;
 	print([...machineLines(), `${roundCount} rounds of ${seconds} s, ${rangeByteLength / 2 ** 20} MiB filled before.`]);
 	const inProcess = parts.has('process') ? await measureInProcess(options) : [];
 	const limits = parts.has('limits') ? await measureLimits(options) : undefined;
 	const comparisons = parts.has('nbd') ? await compareNbd(options, calibration) : [];
+	const rekeyings = parts.has('rekeying') ? await measureRekeyings(options) : [];
 	await calibration.measure();
 	const results = comparisons.flatMap(comparison => comparison.results);
 	print([
@@ -125,10 +141,11 @@ async function bench(options: Options, calibration: Calibration): Promise<void> 
 		...comparisons.flatMap(({memory, results: [{cell: {storage}}]}) => memoryLines(memory, storage)),
 		...inProcess.length > 0 ? originalLoadLines(inProcess) : [],
 		...limits ? [...limitLines(limits.ciphers, limits.medium), ...shareLines(results, limits.ciphers, limits.medium)] : [],
+		...rekeyings.flatMap(result => rekeyingLines(result)),
 		...noiseLines(calibration),
 	]);
 	if (options.jsonFile !== undefined) {
-		const document = {options: {roundCount, seconds, rangeByteLength}, comparisons, inProcess, limits, calibrationMs: calibration.timesMs};
+		const document = {options: {roundCount, seconds, rangeByteLength}, comparisons, inProcess, limits, rekeyings, calibrationMs: calibration.timesMs};
 		writeFileSync(options.jsonFile, `${JSON.stringify(document, undefined, '\t')}\n`);
 	}
 }

@@ -6,6 +6,7 @@ import type {CellResult, Comparison} from './comparison.js';
 import type {CipherLimit, MediumSpeed} from './limit.js';
 import {originalSpeeds, type OriginalLoadResult} from './original-load.js';
 import type {CellProfile} from './profiling.js';
+import type {RekeyingResult} from './rekeying.js';
 import {median, ratios, summarize, type Summary} from './statistics.js';
 
 const mebibyte = 2 ** 20;
@@ -77,6 +78,23 @@ export function originalLoadLines(results: readonly OriginalLoadResult[]): strin
 	return [
 		'### In process: 25,600 leaves in order, one block a request, from memory, one thread', '',
 		...table(['load', 'MiB/s', 'original, MiB/s', 'ratio', 'goal'], rows), '',
+	];
+}
+
+export function rekeyingLines({target, byteLength, write, rekeying, foreground}: RekeyingResult): string[] {
+	const megabytes = (bytesPerSecond: number) => `${whole(bytesPerSecond / megabyte)} MB/s`;
+	const rows = foreground.map(({cell, alone, beside, rekeying: meanwhile}) => {
+		const speed = ({iops, bytesPerSecond}: typeof alone) => cell.unit === 'IOPS' ? `${whole(iops)} IOPS` : megabytes(bytesPerSecond);
+		return [cell.title, speed(alone), speed(beside), (beside.iops / alone.iops).toFixed(2), megabytes(meanwhile)];
+	});
+	return [
+		`### ${target}: rekeying ${whole(byteLength / mebibyte)} MiB with 3 snapshots`, '',
+		...table(['what', 'speed'], [
+			['1 MiB sequential write, depth 4, with a flush at the end', megabytes(write)],
+			['rekeying, no client', megabytes(rekeying)],
+			['rekeying as a part of writing (goal: at least 0.33)', (rekeying / write).toFixed(2)],
+		]), '',
+		...table(['clients beside a rekeying', 'without', 'during', 'ratio', 'the rekeying meanwhile'], rows), '',
 	];
 }
 
