@@ -36,6 +36,8 @@ export class RekeyingWork implements Work {
 	#rekeyingVba: number;
 	/** Halved where the pool has not enough to hand out, doubled again with every step that succeeds. */
 	#blockCount = blocksAtOnce;
+	/** The pool entry from which on the sweep goes on; undefined before it, null after it. */
+	#sweptFrom: number | null | undefined;
 
 	constructor(servers: OpeningServers, securing: Securing) {
 		this.#servers = servers;
@@ -52,19 +54,24 @@ export class RekeyingWork implements Work {
 		return this.#rekeyingVba;
 	}
 
+	/** Leaf after leaf, and then the pool gives up what the rekeying has replaced. */
 	async step(): Promise<boolean> {
+		if (this.#rekeyingVba >= this.total) {
+			return this.#sweepOnce();
+		}
+
 		try {
-			await this.#stepOnce();
+			await this.#rekeyOnce();
 			this.#blockCount = Math.min(blocksAtOnce, 2 * this.#blockCount);
 		} catch (error) {
 			this.#blockCount = Math.max(1, Math.floor(this.#blockCount / 2));
 			throw error;
 		}
 
-		return this.#rekeyingVba < this.total;
+		return true;
 	}
 
-	async #stepOnce(): Promise<void> {
+	async #rekeyOnce(): Promise<void> {
 		await this.#securing.step(async () => {
 			// A snapshot counts from the moment its securing has taken the state, though it may not be anchored yet.
 			const {latest} = this.#securing;
@@ -76,7 +83,6 @@ export class RekeyingWork implements Work {
 	}
 
 	async finish(): Promise<void> {
-		await this.#sweep();
 		const {previousKey} = this.#securing.superblock;
 		await this.#securing.edit(superblock => ({...superblock, state: 'normal', rekeyingVba: 0, previousKey: undefined}));
 		await this.#servers.virtual_block_device.set_keys(keysOf(this.#securing));
@@ -85,14 +91,25 @@ export class RekeyingWork implements Work {
 		}
 	}
 
-	/** The pool gives up what only held content under the old key; with the key gone nothing would say so any more. */
-	async #sweep(): Promise<void> {
-		let firstLeaf: number | null = 0;
-		while (firstLeaf !== null) {
-			const {nextLeaf}: {nextLeaf: number | null} = await this.#servers.free_tree.sweep({firstLeaf});
-			this.#securing.noteChange();
+	/**
+	 * The pool gives up what only held content under the old key; with the key gone nothing would say so any more. No
+	 * securing takes its state meanwhile: what changes after the pool was stored must belong to the next generation.
+	 */
+	async #sweepOnce(): Promise<boolean> {
+		if (this.#sweptFrom === undefined) {
+			// The pool goes by how far the secured state has been rekeyed.
 			await this.#securing.flush();
-			firstLeaf = nextLeaf;
+			this.#sweptFrom = 0;
 		}
+
+		const firstLeaf = this.#sweptFrom;
+		if (firstLeaf !== null) {
+			await this.#securing.step(async () => {
+				({nextLeaf: this.#sweptFrom} = await this.#servers.free_tree.sweep({firstLeaf}));
+				return superblock => superblock;
+			});
+		}
+
+		return this.#sweptFrom !== null;
 	}
 }
