@@ -6,8 +6,12 @@ import type {HistoryKind} from './plan.js';
 export interface CampaignSetup {
 	readonly seed: number;
 	readonly seconds: number;
+	/** Goes on beyond `seconds` until there were so many crash points. */
+	readonly crashPointCountMin?: number;
 	readonly historyCountMax?: number;
 	readonly kind?: HistoryKind | undefined;
+	/** Only the script of this name, where the histories are scripted. */
+	readonly script?: string | undefined;
 	readonly keepGoing?: boolean;
 	readonly report: (text: string) => void;
 }
@@ -25,12 +29,12 @@ export class Campaign {
 
 	/** Returns how many histories failed. */
 	async run(): Promise<number> {
-		const {seed, seconds, historyCountMax = Infinity, keepGoing = false, report} = this.#setup;
+		const {seed, seconds, crashPointCountMin = 0, historyCountMax = Infinity, keepGoing = false, report} = this.#setup;
 		const begin = performance.now();
 		const elapsed = (): number => (performance.now() - begin) / 1000;
 		let nextProgress = progressSeconds;
 		let failureCount = 0;
-		for (let i = 0; i < historyCountMax && elapsed() < seconds; i++) {
+		for (let i = 0; i < historyCountMax && (elapsed() < seconds || this.counts.crashPoints < crashPointCountMin); i++) {
 			failureCount += await this.#runOne(seed + i);
 			if (failureCount > 0 && !keepGoing) {
 				break;
@@ -47,16 +51,12 @@ export class Campaign {
 	}
 
 	async #runOne(seed: number): Promise<0 | 1> {
-		const {kind, report} = this.#setup;
+		const {kind, script, report} = this.#setup;
 		try {
-			await runHistory(seed, {kind, counts: this.counts});
+			await runHistory(seed, {kind, script, counts: this.counts});
 			return 0;
 		} catch (error) {
 			report(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`);
-			if (error instanceof Error && error.cause instanceof Error && process.env.CBE_SIMULATOR_STACK) {
-				report(error.cause.stack ?? '');
-			}
-
 			return 1;
 		}
 	}

@@ -3,10 +3,20 @@ export class Counts {
 	histories = 0;
 	crashPoints = 0;
 	writes = 0;
+	clears = 0;
 	reads = 0;
 	blocksChecked = 0;
+	/** Runs of cbe_check on what a crash or an orderly end left. */
+	checks = 0;
 	flushes = 0;
 	securings = 0;
+	snapshots = 0;
+	reverts = 0;
+	/** Rekeyings and extensions begun, those that were seen to end, and those that waited for spare blocks in vain. */
+	operations = 0;
+	finishedOperations = 0;
+	starvedOperations = 0;
+	fullPools = 0;
 	bitFlips = 0;
 	faults = 0;
 	rollbacks = 0;
@@ -14,8 +24,10 @@ export class Counts {
 
 	toString(): string {
 		return [
-			`${this.histories} histories`, `${this.crashPoints} crash points`, `${this.writes} writes`, `${this.reads} reads`,
-			`${this.flushes} flushes`, `${this.securings} securings`, `${this.blocksChecked} blocks checked`, `${this.bitFlips} bit flips`,
+			`${this.histories} histories`, `${this.crashPoints} crash points`, `${this.writes} writes`, `${this.clears} clearings`, `${this.reads} reads`,
+			`${this.flushes} flushes`, `${this.securings} securings`, `${this.blocksChecked} blocks checked`, `${this.checks} runs of cbe_check`, `${this.bitFlips} bit flips`,
+			`${this.snapshots} snapshots`, `${this.reverts} reverts`, `${this.operations} operations begun`, `${this.finishedOperations} ended`,
+			`${this.starvedOperations} waits for discarded snapshots`, `${this.fullPools} refusals of a full pool`,
 			`${this.faults} medium faults`, `${this.rollbacks} images rolled back`, `${this.steps} steps`,
 		].join(', ');
 	}

@@ -3,11 +3,14 @@ import {StartError} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {blockSize} from '../../components/sessions/block.js';
 import {dataOf, stampOf} from './content.js';
+import {discardSnapshot, finishOperations} from './control-load.js';
 import {Counts} from './counts.js';
 import {flush, load, writeAtRandom} from './load.js';
+import {checkMedium} from './medium-check.js';
 import {randomPlan, type HistoryKind, type Plan} from './plan.js';
 import {Random} from './random.js';
 import {ComponentEnded} from './simulated-environment.js';
+import {runScript} from './script.js';
 import {SimulationFailure} from './simulation-failure.js';
 import {Subject, type SecuredImage} from './subject.js';
 
@@ -18,6 +21,9 @@ class PowerFailure extends Error {
 
 /** Crashes that a crash may be followed by before the device comes to rest. */
 const crashDepthMax = 3;
+
+/** Of all crashes, how many are followed by a run of cbe_check. */
+const checkRate = 0.05;
 
 /** Runs a job during which the power may fail; true where it did. */
 async function survives(job: () => Promise<unknown>): Promise<boolean> {
@@ -44,8 +50,15 @@ function failAfter(subject: Subject, changeCount: number): void {
 	};
 }
 
+/** After a crash: opens with the right state. */
 async function reopen(remains: Subject): Promise<Subject> {
-	remains.setup.counts.crashPoints++;
+	const {counts, plan, random} = remains.setup;
+	counts.crashPoints++;
+	// A failing medium may have spoiled data that nobody was told is stored.
+	if (plan.kind !== 'faults' && random.chance(checkRate)) {
+		await checkMedium(remains);
+	}
+
 	await remains.open();
 	await remains.verify();
 	return remains;
@@ -60,19 +73,34 @@ async function requireAlive(subject: Subject): Promise<void> {
 		}
 
 		await flush(subject);
+		await finishOperations(subject);
+		if (subject.setup.random.chance(0.2)) {
+			await requireRoomAgain(subject);
+		}
+
+		await subject.verifyQuiet();
 	})());
 }
 
-/** What happens after a crash: the device opens with the right state, works, and may crash again. */
+/** Once all snapshots are discarded the pool takes writes again, however full it was. */
+async function requireRoomAgain(subject: Subject): Promise<void> {
+	for (const generation of subject.model.snapshots.names) {
+		await discardSnapshot(subject, generation);
+	}
+
+	await writeAtRandom(subject, subject.setup.random);
+}
+
+/** What happens after a crash: the device opens with the right state, ends what it was about, works, and may crash again. */
 async function future(remains: Subject, depth: number): Promise<void> {
 	const {random} = remains.setup;
 	const subject = await reopen(remains);
-	if (random.chance(0.3)) {
+	if (random.chance(subject.operations.isPending ? 0.6 : 0.3)) {
 		if (depth < crashDepthMax && random.chance(0.7)) {
 			failAfter(subject, random.between(1, 12));
 		}
 
-		if (await survives(async () => subject.run(load(subject, 3)))) {
+		if (await survives(async () => subject.run(goOn(subject, random)))) {
 			const next = subject.afterPowerLoss();
 			subject.abandon();
 			return future(next, depth + 1);
@@ -83,7 +111,19 @@ async function future(remains: Subject, depth: number): Promise<void> {
 		return;
 	}
 
+	await subject.run(finishOperations(subject));
+	await subject.run(subject.verifyQuiet());
 	subject.abandon();
+}
+
+/** Some more load, or only what is going on by itself. */
+async function goOn(subject: Subject, random: Random): Promise<void> {
+	if (random.chance(0.5)) {
+		await load(subject, 3);
+	}
+
+	await finishOperations(subject);
+	await subject.verifyQuiet();
 }
 
 /** Explores the future of a crash at each change while `job` runs. */
@@ -96,8 +136,20 @@ async function crashPointHistory(subject: Subject): Promise<void> {
 	await subject.open();
 	explore(subject);
 	await subject.run(load(subject, subject.setup.plan.operationCount));
-	subject.onChange = undefined;
+	await requireAlive(subject);
 	await subject.verifyAfterClose();
+	await checkMedium(subject);
+	await refuseOlderImages(subject, subject.securedImages);
+}
+
+async function scriptedHistory(subject: Subject): Promise<void> {
+	subject.securedImages = [];
+	await subject.open();
+	explore(subject);
+	await subject.run(runScript(subject, subject.setup.plan.script!));
+	await requireAlive(subject);
+	await subject.verifyAfterClose();
+	await checkMedium(subject);
 	await refuseOlderImages(subject, subject.securedImages);
 }
 
@@ -286,30 +338,38 @@ const kinds: Readonly<Record<HistoryKind, (subject: Subject) => Promise<void>>> 
 	long: longHistory,
 	faults: faultHistory,
 	flips: flipHistory,
+	scripted: scriptedHistory,
+	operations: crashPointHistory,
+	long_operations: longHistory,
 };
 
 export interface HistoryOptions {
-	readonly kind?: HistoryKind;
+	readonly kind?: HistoryKind | undefined;
+	/** Only the script of this name, where the history is scripted. */
+	readonly script?: string | undefined;
 	readonly counts?: Counts;
 }
 
 /** Runs the history of a seed. @throws whatever went wrong, with the plan and the command that repeats it in the message */
-export async function runHistory(seed: number, {kind, counts = new Counts()}: HistoryOptions = {}): Promise<void> {
+export async function runHistory(seed: number, {kind, script, counts = new Counts()}: HistoryOptions = {}): Promise<void> {
 	const random = new Random(seed);
-	const plan = randomPlan(random, kind);
+	const plan = randomPlan(random, kind, script);
 	counts.histories++;
 	const subject = new Subject({plan, random, counts});
 	try {
 		await kinds[plan.kind](subject);
 	} catch (error) {
-		throw explained(error, seed, plan, kind);
+		throw explained(error, plan, repeatCommand(seed, kind, script));
 	} finally {
 		subject.abandon();
 	}
 }
 
-function explained(error: unknown, seed: number, plan: Plan, kind: HistoryKind | undefined): Error {
+function repeatCommand(seed: number, kind: HistoryKind | undefined, script: string | undefined): string {
+	return `node dist/test/simulator/main.js --seed ${seed} --histories 1${kind === undefined ? '' : ` --kind ${kind}`}${script === undefined ? '' : ` --script '${script}'`}`;
+}
+
+function explained(error: unknown, plan: Plan, repeat: string): Error {
 	const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-	const repeat = `node dist/test/simulator/main.js --seed ${seed} --histories 1${kind === undefined ? '' : ` --kind ${kind}`}`;
 	return new SimulationFailure(`${text}\nplan: ${JSON.stringify(plan)}\nto repeat: ${repeat}`, {cause: error});
 }

@@ -1,10 +1,14 @@
 /** Clients of the device that write, read and flush at random, and judge every answer by the model. */
 import {blockSize} from '../../components/sessions/block.js';
 import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
+import {controlAtRandom, noteSize} from './control-load.js';
 import {dataOf, stampsOf, type Stamp} from './content.js';
 import type {Random} from './random.js';
 import {SimulationFailure} from './simulation-failure.js';
 import type {Subject} from './subject.js';
+
+/** Of a hundred changes, how many clear instead of write. */
+const clearPercent = 12;
 
 interface Extent {
 	readonly vba: number;
@@ -35,6 +39,10 @@ function flat(extents: readonly Extent[]): number[] {
 	return extents.flatMap(({vba, count}) => [vba, count]);
 }
 
+function blockCountOf(extents: readonly Extent[]): number {
+	return extents.reduce((sum, {count}) => sum + count, 0);
+}
+
 function cut<T>(extents: readonly Extent[], values: readonly T[]): T[][] {
 	let offset = 0;
 	return extents.map(({count}) => {
@@ -55,30 +63,67 @@ function requireExcuse(subject: Subject, error: unknown, what: string): void {
 	}
 }
 
+function boundsOf({model: {blockCount: leafCount}, setup: {plan: {requestBlockCountMax}}}: Subject): {leafCount: number; requestBlockCountMax: number} {
+	return {leafCount, requestBlockCountMax};
+}
+
 export async function writeAtRandom(subject: Subject, random: Random): Promise<void> {
-	const {plan, counts} = subject.setup;
-	const extents = randomExtents(random, plan);
-	const blockCount = extents.reduce((sum, {count}) => sum + count, 0);
-	const stamps = Array.from({length: blockCount}, () => randomStamp(random, subject));
+	await write(subject, random, randomExtents(random, boundsOf(subject)));
+}
+
+export async function clearAtRandom(subject: Subject, random: Random): Promise<void> {
+	await clear(subject, randomExtents(random, boundsOf(subject)));
+}
+
+export async function write(subject: Subject, random: Random, extents: readonly Extent[]): Promise<void> {
+	const stamps = Array.from({length: blockCountOf(extents)}, () => randomStamp(random, subject));
+	await change(subject, {extents, stamps, send: async request => subject.world.device.write({...request, data: dataOf(stamps)})});
+	subject.setup.counts.writes++;
+}
+
+export async function clear(subject: Subject, extents: readonly Extent[]): Promise<void> {
+	const stamps = Array.from({length: blockCountOf(extents)}, () => 0);
+	await change(subject, {extents, stamps, send: async request => subject.world.device.clear(request)});
+	subject.setup.counts.clears++;
+}
+
+/** True where snapshots or a rekeying may hold every spare block. */
+function mayLackSpace({model: {snapshots}, operations}: Subject): boolean {
+	return snapshots.mayHoldBlocks || operations.isPending;
+}
+
+interface Change {
+	readonly extents: readonly Extent[];
+	readonly stamps: readonly Stamp[];
+	readonly send: (request: {extents: number[]}) => Promise<unknown>;
+}
+
+async function change(subject: Subject, {extents, stamps, send}: Change): Promise<void> {
+	const lackedSpace = mayLackSpace(subject);
 	const notes = cut(extents, stamps).map((part, i) => subject.model.beginWrite(extents[i].vba, part));
 	let outcome = {succeeded: true, spoiled: false};
 	try {
-		await subject.world.device.write({extents: flat(extents), data: dataOf(stamps)});
+		await send({extents: flat(extents)});
 	} catch (error) {
-		requireExcuse(subject, error, `a write to ${flat(extents).join('+')}`);
-		outcome = {succeeded: false, spoiled: true};
+		const isFull = error instanceof SessionError && error.code === 'no_space' && (lackedSpace || mayLackSpace(subject));
+		if (isFull) {
+			subject.setup.counts.fullPools++;
+		} else {
+			requireExcuse(subject, error, `a change of ${flat(extents).join('+')}`);
+		}
+
+		outcome = {succeeded: false, spoiled: !isFull};
 	}
 
-	counts.writes++;
 	for (const note of notes) {
 		subject.model.endWrite(note, outcome);
 	}
 }
 
 export async function readAtRandom(subject: Subject, random: Random): Promise<void> {
-	const {plan, counts} = subject.setup;
-	const extents = randomExtents(random, plan);
-	const blockCount = extents.reduce((sum, {count}) => sum + count, 0);
+	const {counts} = subject.setup;
+	const extents = randomExtents(random, boundsOf(subject));
+	const blockCount = blockCountOf(extents);
 	const data = Buffer.alloc(blockCount * blockSize, 0xee);
 	const begins = extents.map(() => subject.model.beginRead());
 	try {
@@ -122,13 +167,21 @@ export async function flush(subject: Subject): Promise<void> {
 }
 
 async function client(subject: Subject, random: Random, operationCount: number): Promise<void> {
-	const {flushPercent} = subject.setup.plan;
+	const {flushPercent, controlPercent} = subject.setup.plan;
 	for (let i = 0; i < operationCount; i++) {
 		const roll = random.below(100);
-		if (roll < flushPercent) {
+		if (controlPercent > 0 && random.chance(0.3)) {
+			await noteSize(subject);
+		}
+
+		if (random.below(100) < controlPercent) {
+			await controlAtRandom(subject, random);
+		} else if (roll < flushPercent) {
 			await flush(subject);
 		} else if (roll < flushPercent + 25) {
 			await readAtRandom(subject, random);
+		} else if (random.below(100) < clearPercent) {
+			await clearAtRandom(subject, random);
 		} else {
 			await writeAtRandom(subject, random);
 		}

@@ -13,6 +13,8 @@ const {values} = parseArgs({
 		histories: {type: 'string'},
 		/** Only histories of this kind. */
 		kind: {type: 'string'},
+		/** With `--kind scripted`: only the script of this name. */
+		script: {type: 'string'},
 		/** Goes on after a failure, to see how many seeds fail. */
 		'keep-going': {type: 'boolean', default: false},
 	},
@@ -23,6 +25,7 @@ const campaign = new Campaign({
 	seconds: values.histories === undefined ? Number(values.seconds) : Infinity,
 	historyCountMax: Number(values.histories ?? Infinity),
 	kind: values.kind as HistoryKind | undefined,
+	script: values.script,
 	keepGoing: values['keep-going'],
 	report: text => {
 		console.log(text);

@@ -6,6 +6,7 @@
  * before the last acknowledged flush began.
  */
 import type {Stamp} from './content.js';
+import {SnapshotModel, type Content} from './snapshot-model.js';
 import {SimulationFailure} from './simulation-failure.js';
 
 /** Counts the events of a history: what happened before what. */
@@ -20,6 +21,8 @@ interface Version {
 	succeeded: boolean;
 	/** True where it failed in the middle of replacing the block, which may be unreadable until it is written again. */
 	spoiled: boolean;
+	/** Set where it is a part of a change that happens whole or not at all. */
+	readonly whole: Moment | undefined;
 }
 
 /** A moment within which a version shows: from `begin` until before `end`. */
@@ -34,7 +37,8 @@ export interface WriteNote {
 }
 
 export class Model {
-	readonly blockCount: number;
+	readonly snapshots: SnapshotModel;
+	#blockCount: number;
 	readonly #versions: Map<number, Version[]>;
 	readonly #readBegins = new Map<number, Moment>();
 	#now: Moment;
@@ -43,11 +47,26 @@ export class Model {
 	#stampCount: number;
 
 	constructor(blockCount: number, copied?: Model) {
-		this.blockCount = blockCount;
+		this.#blockCount = blockCount;
+		this.snapshots = copied?.snapshots.copy() ?? new SnapshotModel();
 		this.#now = copied?.now ?? 1;
 		this.#flushed = copied?.flushed ?? 0;
 		this.#stampCount = copied?.stampCount ?? 0;
 		this.#versions = new Map();
+	}
+
+	/** The device's size as it was last seen; it never shrinks. */
+	get blockCount(): number {
+		return this.#blockCount;
+	}
+
+	/** @throws SimulationFailure */
+	noteBlockCount(blockCount: number): void {
+		if (blockCount < this.#blockCount) {
+			throw new SimulationFailure(`the device has ${blockCount} blocks after it had ${this.#blockCount}`);
+		}
+
+		this.#blockCount = blockCount;
 	}
 
 	get now(): Moment {
@@ -69,7 +88,7 @@ export class Model {
 
 	/** The model as it is now, to go on differently. Reads under way stay behind. */
 	copy(): Model {
-		const copy = new Model(this.blockCount, this);
+		const copy = new Model(this.#blockCount, this);
 		for (const [vba, versions] of this.#versions) {
 			copy.#versions.set(vba, versions.map(version => ({...version})));
 		}
@@ -78,8 +97,17 @@ export class Model {
 	}
 
 	beginWrite(vba: number, stamps: readonly Stamp[]): WriteNote {
+		return this.#begin(vba, stamps, false);
+	}
+
+	/** Everything changes to `stamps` at one moment, or nothing does. */
+	beginRevert(stamps: readonly Stamp[]): WriteNote {
+		return this.#begin(0, stamps, true);
+	}
+
+	#begin(vba: number, stamps: readonly Stamp[], isWhole: boolean): WriteNote {
 		const begin = ++this.#now;
-		const versions = stamps.map(stamp => ({stamp, begin, end: Infinity, succeeded: false, spoiled: false}));
+		const versions = stamps.map(stamp => ({stamp, begin, end: Infinity, succeeded: false, spoiled: false, whole: isWhole ? begin : undefined}));
 		for (const [i, version] of versions.entries()) {
 			this.#prune(vba + i);
 			this.#versions.set(vba + i, [...this.#of(vba + i), version]);
@@ -95,6 +123,13 @@ export class Model {
 			version.end = end;
 			version.succeeded = succeeded;
 			version.spoiled = spoiled;
+		}
+	}
+
+	/** The change was refused: it has not happened. */
+	cancel({vba, versions}: WriteNote): void {
+		for (const [i, version] of versions.entries()) {
+			this.#versions.set(vba + i, this.#of(vba + i).filter(other => other !== version));
 		}
 	}
 
@@ -116,6 +151,19 @@ export class Model {
 		}
 	}
 
+	/** Judges a read of the whole device with no write under way, undefined where a block cannot be read. @throws SimulationFailure */
+	endQuietRead(begin: Moment, stamps: ReadonlyArray<Stamp | undefined>): void {
+		for (const [vba, stamp] of stamps.entries()) {
+			if (stamp !== undefined) {
+				this.endRead(begin, vba, [stamp]);
+			} else if (!this.mayBeUnreadable(vba, {from: begin, faulty: false})) {
+				throw new SimulationFailure(`VBA ${vba} cannot be read; ${this.#describe(vba)}`);
+			}
+		}
+
+		this.dropRead(begin);
+	}
+
 	/** A read failed: it is of no use any more. */
 	dropRead(begin: Moment): void {
 		this.#readBegins.delete(begin);
@@ -127,6 +175,21 @@ export class Model {
 	 */
 	mayBeUnreadable(vba: number, {from, faulty}: {from: Moment; faulty: boolean}): boolean {
 		return this.#of(vba).some(version => (version.spoiled || (faulty && version.end === Infinity)) && this.#endOf(vba, version) > from);
+	}
+
+	/** Judges the whole content of a snapshot that was taken between two moments. @throws SimulationFailure */
+	judgeSnapshot({generation, stamps, from, to}: {generation: number; stamps: Content; from: Moment; to: Moment}): void {
+		if (stamps.length > this.#blockCount) {
+			throw new SimulationFailure(`snapshot ${generation} has ${stamps.length} blocks, the device has ${this.#blockCount}`);
+		}
+
+		const blocks = [...this.#versions.keys()].filter(vba => vba < stamps.length).map(vba => ({vba, spans: this.#foundSpans(vba, stamps[vba])}));
+		const stray = stamps.findIndex((stamp, vba) => this.#foundSpans(vba, stamp).length === 0);
+		if (stray !== -1) {
+			throw new SimulationFailure(`VBA ${stray} of snapshot ${generation} reads as ${stamps[stray] ?? 'unreadable'}; ${this.#describe(stray)}`);
+		}
+
+		this.#requireOneMoment(blocks.map(({spans}) => spans), {from, to, what: `snapshot ${generation}`});
 	}
 
 	beginFlush(): Moment {
@@ -160,8 +223,7 @@ export class Model {
 		const touched = [...this.#versions.keys()];
 		const spans = new Map<number, Span[]>();
 		for (const [vba, stamp] of stamps.entries()) {
-			const found = stamp === undefined ? this.#unreadableSpans(vba) : this.#spansOf(vba, stamp);
-			const possible = found.filter(({end}) => end > this.#flushed);
+			const possible = this.#foundSpans(vba, stamp).filter(({end}) => end > this.#flushed);
 			if (possible.length === 0) {
 				throw new SimulationFailure(`after the crash VBA ${vba} reads as ${stamp ?? 'unreadable'}; ${this.#describe(vba)}; flushed at ${this.#flushed}`);
 			}
@@ -169,7 +231,8 @@ export class Model {
 			spans.set(vba, possible);
 		}
 
-		this.#requireOneMoment(touched.map(vba => spans.get(vba) ?? []));
+		this.#requireOneMoment(touched.map(vba => spans.get(vba) ?? []), {from: this.#flushed, to: Infinity, what: 'the state after the crash'});
+		this.#requireWholeChanges(stamps);
 		this.#accept(stamps);
 	}
 
@@ -179,21 +242,34 @@ export class Model {
 		for (const [vba, stamp] of stamps.entries()) {
 			if (stamp !== 0) {
 				const spoiled = stamp === undefined;
-				this.#versions.set(vba, [{stamp: stamp ?? 0, begin: 0, end: 0, succeeded: !spoiled, spoiled}]);
+				this.#versions.set(vba, [{stamp: stamp ?? 0, begin: 0, end: 0, succeeded: !spoiled, spoiled, whole: undefined}]);
 			}
 		}
 	}
 
 	/** All blocks must show what they show at one and the same moment. */
-	#requireOneMoment(blocks: ReadonlyArray<readonly Span[]>): void {
-		const moments = new Set([this.#flushed, ...blocks.flat().map(({begin}) => begin)].filter(moment => moment >= this.#flushed));
+	#requireOneMoment(blocks: ReadonlyArray<readonly Span[]>, {from, to, what}: {from: Moment; to: Moment; what: string}): void {
+		const moments = new Set([from, ...blocks.flat().map(({begin}) => begin)].filter(moment => moment >= from && moment <= to));
 		for (const moment of moments) {
 			if (blocks.every(spans => spans.some(({begin, end}) => begin <= moment && moment < end))) {
 				return;
 			}
 		}
 
-		throw new SimulationFailure(`the state after the crash mixes several moments (flushed at ${this.#flushed}): ${[...this.#versions.keys()].map(vba => this.#describe(vba)).join('; ')}`);
+		throw new SimulationFailure(`${what} is not of one moment from ${from} to ${to} (flushed at ${this.#flushed}): ${[...this.#versions.keys()].map(vba => this.#describe(vba)).join('; ')}`);
+	}
+
+	/** A change that happens as a whole cannot show in one block and be missing in another. */
+	#requireWholeChanges(stamps: ReadonlyArray<Stamp | undefined>): void {
+		const changes = new Set([...this.#versions.values()].flat().map(({whole}) => whole));
+		for (const change of changes) {
+			const touched = change === undefined ? [] : [...this.#versions.keys()].filter(vba => this.#of(vba).some(({whole}) => whole === change));
+			const shows = touched.find(vba => this.#of(vba).every(version => version.whole === change || version.stamp !== stamps[vba]));
+			const lacks = touched.find(vba => this.#of(vba).every(version => version.stamp !== stamps[vba] || (version.whole !== change && version.end < (change ?? 0))));
+			if (shows !== undefined && lacks !== undefined) {
+				throw new SimulationFailure(`a change happened in part: VBA ${shows} shows it, VBA ${lacks} does not: ${this.#describe(shows)}; ${this.#describe(lacks)}`);
+			}
+		}
 	}
 
 	#of(vba: number): readonly Version[] {
@@ -216,6 +292,10 @@ export class Model {
 		return this.#of(vba).filter(version => version.stamp === stamp).map(version => ({begin: version.begin, end: this.#endOf(vba, version)}));
 	}
 
+	#foundSpans(vba: number, stamp: Stamp | undefined): Span[] {
+		return stamp === undefined ? this.#unreadableSpans(vba) : this.#spansOf(vba, stamp);
+	}
+
 	#unreadableSpans(vba: number): Span[] {
 		return this.#of(vba).filter(({spoiled}) => spoiled).map(version => ({begin: version.begin, end: this.#endOf(vba, version)}));
 	}
@@ -224,7 +304,7 @@ export class Model {
 	#prune(vba: number): void {
 		const versions = this.#versions.get(vba);
 		if (versions && versions.length > 4) {
-			const oldest = Math.min(this.#flushed, ...this.#readBegins.values());
+			const oldest = Math.min(this.#flushed, this.snapshots.oldestMoment, ...this.#readBegins.values());
 			this.#versions.set(vba, versions.filter(version => this.#endOf(vba, version) > oldest));
 		}
 	}
@@ -235,4 +315,4 @@ export class Model {
 	}
 }
 
-const neverWritten: Version = {stamp: 0, begin: 0, end: 0, succeeded: true, spoiled: false};
+const neverWritten: Version = {stamp: 0, begin: 0, end: 0, succeeded: true, spoiled: false, whole: undefined};

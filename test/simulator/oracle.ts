@@ -1,6 +1,7 @@
 /**
  * A second opinion on what lies on the medium, written after the format's description alone: it shares no code with
- * the device. It checks every hash of the last secured state, the generations, and that each block has one owner.
+ * the device. It checks every hash of the last secured state and of all its snapshots, the generations, that each block
+ * has one owner, and that the pool gives away nothing that a snapshot needs.
  */
 import {createHash} from 'node:crypto';
 
@@ -12,19 +13,32 @@ export interface OracleImage {
 	content(address: number): Buffer;
 }
 
+/** A data block that does not match its label; `snapshot` is undefined for the current state. */
+export interface BadData {
+	readonly vba: number;
+	readonly snapshot: number | undefined;
+}
+
 export interface OracleVerdict {
 	readonly generation: number;
-	/** Blocks that the secured state refers to, its superblock included. */
-	readonly referenced: ReadonlySet<number>;
-	/** VBAs of the current state whose data does not match its label. */
-	readonly badData: readonly number[];
+	readonly state: number;
+	readonly pbaCount: number;
+	/** Blocks that an extension has still to add. */
+	readonly pbasLeft: number;
+	readonly keyId: number;
+	/** Generations of the kept snapshots. */
+	readonly snapshots: readonly number[];
+	/** Blocks that the secured state and its snapshots refer to, the superblock included, and what each one is. */
+	readonly referenced: ReadonlyMap<number, string>;
+	readonly badData: readonly BadData[];
 	/** What is wrong, in words. */
 	readonly problems: readonly string[];
 }
 
 interface TreeShape {
 	readonly name: string;
-	readonly kind: 'data' | 'pool';
+	/** `older` for a snapshot that is not the current state. */
+	readonly kind: 'data' | 'older' | 'pool';
 	readonly address: number;
 	readonly generation: number;
 	readonly hash: string;
@@ -60,23 +74,76 @@ function hexHash(block: Buffer, offset: number): string {
 	return block.toString('hex', offset, offset + 32);
 }
 
+/** An entry of the free tree. */
+interface PoolEntry {
+	readonly lastVba: number;
+	readonly allocated: number;
+	readonly freed: number;
+	readonly lastKeyId: number;
+	readonly reserved: boolean;
+}
+
+interface InnerNode {
+	readonly level: number;
+	readonly address: number;
+	readonly generation: number;
+	readonly hash: string;
+	readonly firstLeaf: number;
+}
+
+/** What the superblock says about the whole. */
+interface Facts {
+	readonly state: number;
+	readonly rekeyingVba: number;
+	readonly previousKeyId: number;
+	readonly keyId: number;
+	readonly lastGeneration: number;
+	readonly pbaCount: number;
+}
+
 class Inspection {
-	readonly referenced = new Set<number>();
+	readonly referenced = new Map<number, string>();
 	readonly problems: string[] = [];
-	readonly badData: number[] = [];
+	readonly badData: BadData[] = [];
 	readonly #owners = new Map<number, string>();
+	readonly #entries = new Map<number, PoolEntry>();
 	readonly #image: OracleImage;
+	readonly #facts: Facts;
 	readonly #lastGeneration: number;
 	readonly #pbaCount: number;
 
-	constructor(image: OracleImage, lastGeneration: number, pbaCount: number) {
+	constructor(image: OracleImage, facts: Facts) {
 		this.#image = image;
-		this.#lastGeneration = lastGeneration;
-		this.#pbaCount = pbaCount;
+		this.#facts = facts;
+		this.#lastGeneration = facts.lastGeneration;
+		this.#pbaCount = facts.pbaCount;
 	}
 
 	tree(shape: TreeShape): void {
 		this.#inner(shape, {level: shape.maxLevel, address: shape.address, generation: shape.generation, hash: shape.hash, firstLeaf: 0});
+	}
+
+	/** A snapshot needs this block: the current state has it too, or the pool holds it back. */
+	#hold(shape: TreeShape, address: number, what: string): void {
+		const entry = this.#entries.get(address);
+		if (!entry) {
+			if (!this.#isInCurrentState(address)) {
+				this.problems.push(`${what} at PBA ${address} belongs to ${this.#owners.get(address) ?? 'nobody'}`);
+			}
+
+			return;
+		}
+
+		const {previousKeyId, rekeyingVba} = this.#facts;
+		const replaced = previousKeyId !== 0 && entry.lastKeyId === previousKeyId && entry.lastVba < rekeyingVba;
+		if (!entry.reserved || replaced || !(entry.allocated <= shape.generation && shape.generation < entry.freed)) {
+			this.problems.push(`${what} at PBA ${address} may be handed out, its entry is ${JSON.stringify(entry)}; rekeying VBA ${rekeyingVba}, previous key ${previousKeyId}`);
+		}
+	}
+
+	#refer(address: number, what: string): void {
+		const other = this.referenced.get(address);
+		this.referenced.set(address, other === undefined ? what : `${other}, ${what}`);
 	}
 
 	finish(): void {
@@ -100,11 +167,20 @@ class Inspection {
 		this.#owners.set(address, owner);
 	}
 
-	#inner(shape: TreeShape, node: {level: number; address: number; generation: number; hash: string; firstLeaf: number}): void {
+	#isInCurrentState(address: number): boolean {
+		return this.#owners.get(address)?.startsWith('current state') === true;
+	}
+
+	#inner(shape: TreeShape, node: InnerNode): void {
 		const {level, address, generation, firstLeaf} = node;
 		const what = `${shape.name} level ${level} block of leaf ${firstLeaf}`;
-		this.#own(address, what);
-		this.referenced.add(address);
+		if (shape.kind === 'older') {
+			this.#hold(shape, address, what);
+		} else {
+			this.#own(address, what);
+		}
+
+		this.#refer(address, what);
 		if (generation > this.#lastGeneration) {
 			this.problems.push(`${what} is of generation ${generation}, newer than the secured ${this.#lastGeneration}`);
 		}
@@ -115,11 +191,18 @@ class Inspection {
 			return;
 		}
 
+		// What lies below a block of the current state has been gone through with it.
+		if (shape.kind === 'older' && this.#isInCurrentState(address)) {
+			return;
+		}
+
 		const span = shape.degree ** (level - 1);
 		for (let index = 0; index < blockSize / nodeSize; index++) {
 			const leaf = firstLeaf + (index * span);
 			const bytes = block.subarray(index * nodeSize, (index + 1) * nodeSize);
-			if (index >= shape.degree || leaf >= shape.leafCount) {
+			// An extension may have left one unfinished branch on the way to the next leaf.
+			const isUnfinished = level > 1 && leaf === shape.leafCount && index < shape.degree && !isZero(bytes);
+			if (!isUnfinished && (index >= shape.degree || leaf >= shape.leafCount)) {
 				if (!isZero(block.subarray(index * nodeSize))) {
 					this.problems.push(`${what}: the nodes from ${index} on should be unset`);
 				}
@@ -128,7 +211,7 @@ class Inspection {
 			} else if (level > 1) {
 				this.#inner(shape, {level: level - 1, address: number64(bytes, 0), generation: number64(bytes, 8), hash: hexHash(bytes, 16), firstLeaf: leaf});
 				this.#notNewer(number64(bytes, 8), generation, `${what}: node ${index}`);
-			} else if (shape.kind === 'data') {
+			} else if (shape.kind !== 'pool') {
 				this.#data(shape, bytes, leaf);
 				this.#notNewer(number64(bytes, 8), generation, `${what}: node ${index}`);
 			} else {
@@ -145,18 +228,30 @@ class Inspection {
 
 	#data(shape: TreeShape, node: Buffer, vba: number): void {
 		const address = number64(node, 0);
-		this.#own(address, `${shape.name} VBA ${vba}`);
-		if (number64(node, 8) > 0) {
-			this.referenced.add(address);
+		const what = `${shape.name} VBA ${vba}`;
+		const isWritten = number64(node, 8) > 0;
+		if (shape.kind === 'data') {
+			this.#own(address, what);
+		} else if (isWritten) {
+			this.#hold(shape, address, what);
+		}
+
+		if (isWritten) {
+			this.#refer(address, what);
 			if (hashOf(this.#image.content(address)) !== hexHash(node, 16)) {
-				this.badData.push(vba);
+				this.badData.push({vba, snapshot: shape.kind === 'older' ? shape.generation : undefined});
 			}
 		}
 	}
 
 	#poolEntry(shape: TreeShape, node: Buffer, leaf: number): void {
-		this.#own(number64(node, 0), `${shape.name} leaf ${leaf}`);
+		const address = number64(node, 0);
+		this.#own(address, `${shape.name} leaf ${leaf}`);
 		const [allocated, freed] = [number64(node, 16), number64(node, 24)];
+		if (shape.name === 'free tree') {
+			this.#entries.set(address, {lastVba: number64(node, 8), allocated, freed, lastKeyId: node.readUInt32LE(32), reserved: node[36] === 1});
+		}
+
 		if (allocated > this.#lastGeneration || freed > this.#lastGeneration) {
 			this.problems.push(`${shape.name} leaf ${leaf} was allocated in ${allocated} and freed in ${freed}, newer than the secured ${this.#lastGeneration}`);
 		}
@@ -176,18 +271,69 @@ function poolShape(superblock: Buffer, offset: number, name: string): TreeShape 
 	};
 }
 
-function currentShape(superblock: Buffer): TreeShape {
-	const offset = 97 + (superblock.readUInt32LE(3561) * 72);
+const snapshotSlotCount = 48;
+const snapshotSize = 72;
+
+interface SnapshotSlot {
+	readonly slot: number;
+	readonly isKept: boolean;
+	readonly shape: TreeShape;
+}
+
+/** The valid snapshots, newest first. */
+function snapshotsOf(superblock: Buffer): SnapshotSlot[] {
+	const found: SnapshotSlot[] = [];
+	const current = superblock.readUInt32LE(3561);
+	for (let slot = 0; slot < snapshotSlotCount; slot++) {
+		const offset = 97 + (slot * snapshotSize);
+		if (superblock[offset + 60] === 1) {
+			const generation = number64(superblock, offset + 40);
+			found.push({slot, isKept: superblock[offset + 65] === 1, shape: {
+				name: slot === current ? 'current state' : `snapshot ${generation}`,
+				kind: slot === current ? 'data' : 'older',
+				hash: hexHash(superblock, offset),
+				address: number64(superblock, offset + 32),
+				generation,
+				leafCount: number64(superblock, offset + 48),
+				maxLevel: superblock.readUInt32LE(offset + 56),
+				degree: superblock.readUInt32LE(3565),
+			}});
+		}
+	}
+
+	return found.sort((a, b) => b.shape.generation - a.shape.generation);
+}
+
+const stateRekeying = 2;
+const stateExtendingDevice = 3;
+const stateExtendingPool = 4;
+
+function factsOf(superblock: Buffer): Facts {
 	return {
-		name: 'current state',
-		kind: 'data',
-		hash: hexHash(superblock, offset),
-		address: number64(superblock, offset + 32),
-		generation: number64(superblock, offset + 40),
-		leafCount: number64(superblock, offset + 48),
-		maxLevel: superblock.readUInt32LE(offset + 56),
-		degree: superblock.readUInt32LE(3565),
+		state: superblock[0],
+		rekeyingVba: number64(superblock, 1),
+		previousKeyId: superblock.readUInt32LE(57),
+		keyId: superblock.readUInt32LE(93),
+		lastGeneration: number64(superblock, 3553),
+		pbaCount: number64(superblock, 3577),
 	};
+}
+
+/** What is wrong with the superblock itself. */
+function superblockProblems(superblock: Buffer, {state, rekeyingVba, previousKeyId, keyId}: Facts): string[] {
+	const isRekeying = state === stateRekeying;
+	const isExtending = state === stateExtendingDevice || state === stateExtendingPool;
+	const problems = [
+		state < 1 || state > 4 ? `the state is ${state}` : '',
+		isRekeying && (previousKeyId !== keyId - 1 || isZero(superblock.subarray(25, 57))) ? `rekeying to key ${keyId}, but the previous key is ${previousKeyId}` : '',
+		!isRekeying && !(previousKeyId === 0 && isZero(superblock.subarray(25, 57)) && rekeyingVba === 0) ? `not rekeying, but there is a previous key ${previousKeyId}` : '',
+		!isExtending && !isZero(superblock.subarray(9, 25)) ? 'not extending, but there are blocks left to add' : '',
+	];
+	const generations = snapshotsOf(superblock).map(({shape}) => shape.generation);
+	return [
+		...problems,
+		new Set(generations).size < generations.length ? `two snapshots have the same name: ${generations.join(', ')}` : '',
+	].filter(problem => problem !== '');
 }
 
 /** Looks at the state whose superblock has this hash; undefined where no slot holds it. */
@@ -199,12 +345,30 @@ export function inspect(image: OracleImage, superblockHash: Uint8Array): OracleV
 	}
 
 	const superblock = image.content(slot);
-	const generation = number64(superblock, 3553);
-	const inspection = new Inspection(image, generation, number64(superblock, 3577));
-	inspection.tree(currentShape(superblock));
+	const facts = factsOf(superblock);
+	const inspection = new Inspection(image, facts);
+	const snapshots = snapshotsOf(superblock);
+	for (const {shape} of snapshots.filter(snapshot => snapshot.shape.kind === 'data')) {
+		inspection.tree(shape);
+	}
+
 	inspection.tree(poolShape(superblock, 3585, 'free tree'));
 	inspection.tree(poolShape(superblock, 3649, 'meta tree'));
 	inspection.finish();
-	inspection.referenced.add(slot);
-	return {generation, referenced: inspection.referenced, badData: inspection.badData, problems: inspection.problems};
+	for (const {shape} of snapshots.filter(snapshot => snapshot.shape.kind === 'older')) {
+		inspection.tree(shape);
+	}
+
+	inspection.referenced.set(slot, 'superblock');
+	return {
+		generation: facts.lastGeneration,
+		state: facts.state,
+		pbaCount: facts.pbaCount,
+		pbasLeft: number64(superblock, 9),
+		keyId: facts.keyId,
+		snapshots: snapshots.filter(({isKept}) => isKept).map(({shape: {generation}}) => generation),
+		referenced: inspection.referenced,
+		badData: inspection.badData,
+		problems: [...superblockProblems(superblock, facts), ...inspection.problems],
+	};
 }

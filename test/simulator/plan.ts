@@ -2,6 +2,7 @@
 import {ContainerDimensions} from '../../components/container/dimensions-config.js';
 import type {CryptoName} from './crypto-kind.js';
 import type {Random} from './random.js';
+import {scripts, type Script} from './script.js';
 
 export type HistoryKind =
 	/** The power fails at every change of medium or anchor, one future after the other. */
@@ -13,7 +14,13 @@ export type HistoryKind =
 	/** The medium and the anchor fail now and then. */
 	| 'faults'
 	/** Bits of a secured image are flipped. */
-	| 'flips';
+	| 'flips'
+	/** A script, with the power failing at every change. */
+	| 'scripted'
+	/** The same with snapshots, rekeying and extension at random. */
+	| 'operations'
+	/** Long histories with all of it, and crashes at random points. */
+	| 'long_operations';
 
 export interface Plan {
 	readonly kind: HistoryKind;
@@ -35,6 +42,14 @@ export interface Plan {
 	readonly stampCount: number;
 	/** Of a hundred operations, how many flush. */
 	readonly flushPercent: number;
+	/** Of a hundred operations, how many change the container as a whole. */
+	readonly controlPercent: number;
+	readonly snapshotCountMax: number;
+	/** How long each step takes on the simulated clock. */
+	readonly stepMs: number;
+	/** Most blocks of one step of a rekeying, and most lowest blocks of one step of an extension. */
+	readonly operationStep: number;
+	readonly script: Script | undefined;
 }
 
 interface Bounds {
@@ -49,6 +64,9 @@ const bounds: Readonly<Record<HistoryKind, Bounds>> = {
 	long: {leafCountMax: 700, poolLeafCountMax: 1200, operationCountMax: 60},
 	faults: {leafCountMax: 200, poolLeafCountMax: 400, operationCountMax: 40},
 	flips: {leafCountMax: 40, poolLeafCountMax: 48, operationCountMax: 15},
+	scripted: {leafCountMax: 16, poolLeafCountMax: 64, operationCountMax: 3},
+	operations: {leafCountMax: 24, poolLeafCountMax: 64, operationCountMax: 6},
+	long_operations: {leafCountMax: 60, poolLeafCountMax: 160, operationCountMax: 40},
 };
 
 /** Large enough that inner blocks are evicted all the time: more of them than the cache has frames. */
@@ -79,14 +97,29 @@ function randomShape(random: Random, {leafCountMax, poolLeafCountMax}: Bounds): 
 	}
 }
 
-function randomKind(random: Random): HistoryKind {
-	return random.pick(['crash_points', 'crash_points', 'crash_points', 'creation', 'long', 'long', 'faults', 'faults', 'flips']);
+const operationKinds: readonly HistoryKind[] = ['scripted', 'operations', 'long_operations'];
+
+function shapeOf({device, pool}: Script): Record<string, string> {
+	const [[leaves, degree, maxLevel], [poolLeaves, poolDegree, poolMaxLevel]] = [device, pool];
+	return {
+		vbd_leaves: String(leaves), vbd_degree: String(degree), vbd_max_level: String(maxLevel),
+		ft_leaves: String(poolLeaves), ft_degree: String(poolDegree), ft_max_level: String(poolMaxLevel),
+	};
 }
 
-export function randomPlan(random: Random, kind: HistoryKind = randomKind(random)): Plan {
+function randomKind(random: Random): HistoryKind {
+	return random.pick([
+		'crash_points', 'creation', 'long', 'faults', 'flips',
+		'scripted', 'scripted', 'scripted', 'operations', 'operations', 'operations', 'long_operations', 'long_operations',
+	]);
+}
+
+export function randomPlan(random: Random, kind: HistoryKind = randomKind(random), scriptName?: string): Plan {
 	const bound = bounds[kind];
 	const wide = kind === 'long' && random.chance(0.2);
-	const create = wide ? wideShape : randomShape(random, bound);
+	const script = kind === 'scripted' ? random.pick(scripts.filter(({name}) => scriptName === undefined || name === scriptName)) : undefined;
+	const create = wide ? wideShape : script ? shapeOf(script) : randomShape(random, bound);
+	const withOperations = operationKinds.includes(kind);
 	const mebibyte = 2 ** 20;
 	return {
 		kind,
@@ -97,11 +130,16 @@ export function randomPlan(random: Random, kind: HistoryKind = randomKind(random
 		leaseLimit: random.pick([2, 4, 16]) * mebibyte,
 		copies: random.chance(0.7),
 		// The real ones are slower and change nothing about the order of things.
-		crypto: random.chance(0.85) ? 'quick' : random.chance(0.8) ? 'openssl' : 'noble',
-		clientCount: random.between(1, 6),
+		crypto: random.chance(withOperations ? 0.97 : 0.85) ? 'quick' : random.chance(0.8) ? 'openssl' : 'noble',
+		clientCount: random.between(1, kind === 'operations' ? 3 : 6),
 		operationCount: random.between(2, bound.operationCountMax),
 		requestBlockCountMax: random.pick([1, 4, 20, 600]),
 		stampCount: random.pick([2, 1_000_000_000]),
 		flushPercent: random.pick([2, 10, 40]),
+		controlPercent: withOperations ? random.pick([10, 30, 60]) : 0,
+		snapshotCountMax: random.pick([1, 3, 5]),
+		stepMs: random.pick([0, 1, 400]),
+		operationStep: random.pick([1, 4, 256]),
+		script,
 	};
 }

@@ -12,6 +12,9 @@ interface Sleeper {
 /** A long computation may pause for this many turns of the event loop without a step. */
 const patienceTurnCount = 8;
 
+/** Of all steps, how many let time pass until the next sleeper wakes. */
+const passingTimeRate = 0.02;
+
 /** Nothing can happen any more, but somebody still waits. */
 export class Stalled extends Error {
 	override readonly name = 'Stalled';
@@ -28,12 +31,15 @@ export class Scheduler {
 	readonly #random: Random;
 	readonly #waiting: Array<() => void> = [];
 	readonly #sleepers: Sleeper[] = [];
+	readonly #stepMs: number;
 	#haltReason: Error | undefined;
 	#nowMs = 0;
 	#stepCount = 0;
 
-	constructor(random: Random) {
+	/** @param stepMs how long a step takes on the simulated clock */
+	constructor(random: Random, stepMs: number) {
 		this.#random = random;
+		this.#stepMs = stepMs;
 	}
 
 	get nowMs(): number {
@@ -90,12 +96,15 @@ export class Scheduler {
 
 	async #takeStep(): Promise<void> {
 		this.#stepCount++;
+		this.#nowMs += this.#stepMs;
 		for (let turn = 0; turn < patienceTurnCount && this.#waiting.length === 0; turn++) {
 			await settle();
 		}
 
-		if (this.#waiting.length > 0) {
-			const index = this.#random.below(this.#waiting.length);
+		// Who slept long enough takes part in the draw; now and then time passes though there is something to do.
+		const dueCount = this.#sleepers.filter(({wakeMs}) => wakeMs <= this.#nowMs).length;
+		const index = this.#random.below(this.#waiting.length + dueCount);
+		if (index < this.#waiting.length && !(this.#sleepers.length > 0 && this.#random.chance(passingTimeRate))) {
 			const [resolve] = this.#waiting.splice(index, 1);
 			resolve();
 			return;

@@ -35,8 +35,8 @@ export class SimulatedMedium {
 	/** Counts everything that changes what a crash would leave. */
 	changeCount = 0;
 	faultCount = 0;
-	/** Blocks that must not be written now: a secured state refers to them. */
-	isProtected: (address: number) => boolean = () => false;
+	/** What a block is that must not be written now, since a secured state refers to it. */
+	ownerOf: (address: number) => string | undefined = () => undefined;
 	readonly #random: Random;
 	readonly #durable: Map<number, Buffer>;
 	readonly #unsynced: Map<number, readonly UnsyncedWrite[]>;
@@ -136,8 +136,9 @@ export class SimulatedMedium {
 		this.#failAtRandom('noSpace', 'no_space');
 		const writes: Array<{readonly address: number; readonly write: UnsyncedWrite}> = [];
 		this.#each(extents, data, (address, part) => {
-			if (this.isProtected(address)) {
-				throw new SimulationFailure(`PBA ${address} is overwritten although a secured state refers to it`);
+			const owner = this.ownerOf(address);
+			if (owner !== undefined) {
+				throw new SimulationFailure(`PBA ${address} is overwritten, though the secured state has there: ${owner}`);
 			}
 
 			const before = this.#unsynced.get(address) ?? [];

@@ -2,10 +2,12 @@
 import {blockSize} from '../../components/sessions/block.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {stampsOf, type Stamp} from './content.js';
+import {contentOf, noteSize, readSnapshot} from './control-load.js';
 import type {Counts} from './counts.js';
 import {cryptoKinds} from './crypto-kind.js';
 import {Model} from './model.js';
-import {inspect} from './oracle.js';
+import {OperationsModel, type TreeShape} from './operations-model.js';
+import {inspect, type OracleVerdict} from './oracle.js';
 import type {Plan} from './plan.js';
 import type {Random} from './random.js';
 import {SimulatedAnchor} from './simulated-anchor.js';
@@ -29,11 +31,17 @@ interface Remains {
 	readonly medium: SimulatedMedium;
 	readonly anchor: SimulatedAnchor;
 	readonly model: Model;
+	readonly operations: OperationsModel;
+}
+
+function deviceShape({vbd_leaves: leaves, vbd_degree: degree, vbd_max_level: maxLevel}: Readonly<Record<string, string>>): TreeShape {
+	return {leafCount: Number(leaves), degree: Number(degree), maxLevel: Number(maxLevel)};
 }
 
 export class Subject {
 	readonly setup: SubjectSetup;
 	readonly model: Model;
+	readonly operations: OperationsModel;
 	readonly anchor: SimulatedAnchor;
 	readonly medium: SimulatedMedium;
 	/** True while requests may fail since the medium does. */
@@ -44,17 +52,20 @@ export class Subject {
 	securedImages: SecuredImage[] | undefined;
 	/** Called after each change of medium or anchor. */
 	onChange: (() => Promise<void>) | undefined;
+	/** What the oracle said about the state secured last. */
+	verdict: OracleVerdict | undefined;
 	#world: World | undefined;
 	#seenChangeCount = 0;
-	#protected: ReadonlySet<number> = new Set();
-	#protectedSoon: ReadonlySet<number> = new Set();
+	#protected: ReadonlyMap<number, string> = new Map();
+	#protectedSoon: ReadonlyMap<number, string> = new Map();
 
 	constructor(setup: SubjectSetup, remains?: Remains) {
 		this.setup = setup;
 		this.medium = remains?.medium ?? new SimulatedMedium(setup.random.fork(), 0);
 		this.anchor = remains?.anchor ?? new SimulatedAnchor(setup.random.fork());
 		this.model = remains?.model ?? new Model(setup.plan.leafCount);
-		this.medium.isProtected = address => this.#protected.has(address) || this.#protectedSoon.has(address);
+		this.operations = remains?.operations ?? new OperationsModel(deviceShape(setup.plan.create));
+		this.medium.ownerOf = address => this.#protected.get(address) ?? this.#protectedSoon.get(address);
 		this.anchor.onSecuring = ({hash, creating}) => {
 			if (!creating) {
 				this.#protectedSoon = this.#inspect(hash);
@@ -83,6 +94,9 @@ export class Subject {
 		const secured = this.anchor.secured;
 		if (secured && !secured.creating) {
 			this.#protected = this.#inspect(secured.hash);
+			if (this.verdict) {
+				this.operations.settle(this.verdict);
+			}
 		}
 
 		this.#world = await World.open({
@@ -94,6 +108,8 @@ export class Subject {
 			leaseLimit: plan.leaseLimit,
 			create: plan.create,
 			copies: plan.copies,
+			stepMs: plan.stepMs,
+			operationStep: plan.operationStep,
 			eachTurn: async () => this.#afterTurn(),
 		});
 	}
@@ -107,7 +123,7 @@ export class Subject {
 		const random = this.setup.random.fork();
 		const model = this.model.copy();
 		model.crash(this.medium.faultCount > 0);
-		return new Subject({...this.setup, random}, {medium: this.medium.afterPowerLoss(random.fork()), anchor: this.anchor.afterCrash(random.fork()), model});
+		return new Subject({...this.setup, random}, {medium: this.medium.afterPowerLoss(random.fork()), anchor: this.anchor.afterCrash(random.fork()), model, operations: this.operations.copy()});
 	}
 
 	/** What the end of the process would leave now. */
@@ -115,13 +131,13 @@ export class Subject {
 		const random = this.setup.random.fork();
 		const model = this.model.copy();
 		model.crash(this.medium.faultCount > 0);
-		return new Subject({...this.setup, random}, {medium: this.medium.afterKill(random.fork()), anchor: this.anchor.afterCrash(random.fork()), model});
+		return new Subject({...this.setup, random}, {medium: this.medium.afterKill(random.fork()), anchor: this.anchor.afterCrash(random.fork()), model, operations: this.operations.copy()});
 	}
 
 	/** The same anchor and model with another medium. */
 	withMedium(medium: SimulatedMedium): Subject {
 		const random = this.setup.random.fork();
-		return new Subject({...this.setup, random}, {medium, anchor: this.anchor.afterCrash(random.fork()), model: this.model.copy()});
+		return new Subject({...this.setup, random}, {medium, anchor: this.anchor.afterCrash(random.fork()), model: this.model.copy(), operations: this.operations.copy()});
 	}
 
 	/** From now on medium and anchor fail now and then, and so may requests. */
@@ -160,21 +176,65 @@ export class Subject {
 
 	/** After a crash: everything must be there, from one moment, and the container must be in order. */
 	async verify(): Promise<void> {
-		const stamps = await this.run(this.#readAll());
-		this.model.recover(stamps);
-		this.setup.counts.blocksChecked += stamps.length;
-		const {secured} = this.anchor;
-		if (secured) {
-			this.#protected = this.#inspect(secured.hash);
+		await this.run((async () => {
+			await this.#verifySnapshots();
+			const stamps = await this.#readAll();
+			this.model.recover(stamps);
+			this.setup.counts.blocksChecked += stamps.length;
+		})());
+	}
+
+	/** With nothing under way but operations that change no content: everything reads as it should. */
+	async verifyQuiet(): Promise<void> {
+		const begin = this.model.beginRead();
+		this.model.endQuietRead(begin, await this.#readAll());
+		for (const generation of this.model.snapshots.names) {
+			await readSnapshot(this, generation);
 		}
+	}
+
+	/** Judges the snapshots found after a crash and takes them as the truth from now on. */
+	async #verifySnapshots(): Promise<void> {
+		const {snapshots} = this.model;
+		const listed = (await this.world.control.list_snapshots({})).snapshots.map(({generation}) => generation);
+		const missing = snapshots.names.find(generation => !listed.includes(generation));
+		if (missing !== undefined) {
+			throw new SimulationFailure(`snapshot ${missing} is missing after the crash; there are ${listed.join(', ')}`);
+		}
+
+		let unknownCount = 0;
+		for (const generation of listed) {
+			if (!snapshots.contentOf(generation) && !snapshots.windowOf(generation)) {
+				unknownCount++;
+				await this.#acceptUnknownSnapshot(generation);
+			} else {
+				await readSnapshot(this, generation);
+			}
+		}
+
+		if (unknownCount > snapshots.pendingCount) {
+			throw new SimulationFailure(`${unknownCount} snapshots more than anybody created: ${listed.join(', ')}`);
+		}
+
+		snapshots.settle(listed);
+	}
+
+	async #acceptUnknownSnapshot(generation: number): Promise<void> {
+		const {model, model: {snapshots}} = this;
+		const from = snapshots.pendingSince;
+		const stamps = await contentOf(this, generation);
+		if (from === undefined || snapshots.isGone(generation) || !stamps) {
+			throw new SimulationFailure(`after the crash there is a snapshot ${generation} that ${snapshots.isGone(generation) ? 'was discarded' : 'nobody created'}`);
+		}
+
+		await noteSize(this);
+		model.judgeSnapshot({generation, stamps, from, to: model.now});
+		snapshots.learn(generation, stamps);
 	}
 
 	async #readAll(): Promise<Array<Stamp | undefined>> {
 		const {blockCount} = await this.world.device.geometry({});
-		if (blockCount !== this.model.blockCount) {
-			throw new SimulationFailure(`the device has ${blockCount} blocks instead of ${this.model.blockCount}`);
-		}
-
+		this.model.noteBlockCount(blockCount);
 		const whole = await this.#readBlocks(0, blockCount);
 		if (whole) {
 			return whole;
@@ -204,9 +264,9 @@ export class Subject {
 	}
 
 	/** Checks the state behind a superblock and returns the blocks that it refers to. */
-	#inspect(hash: Uint8Array): ReadonlySet<number> {
+	#inspect(hash: Uint8Array): ReadonlyMap<number, string> {
 		if (this.isDamaged) {
-			return new Set();
+			return new Map();
 		}
 
 		const verdict = inspect(this.medium, hash);
@@ -218,11 +278,15 @@ export class Subject {
 			throw new SimulationFailure(`generation ${verdict.generation}: ${verdict.problems.slice(0, 4).join('; ')}`);
 		}
 
-		const bad = verdict.badData.find(vba => !this.model.mayBeUnreadable(vba, {from: this.model.flushed, faulty: this.isFaulty}));
+		const bad = verdict.badData.find(({vba, snapshot}) => snapshot === undefined
+			? !this.model.mayBeUnreadable(vba, {from: this.model.flushed, faulty: this.isFaulty})
+			: this.medium.faultCount === 0);
 		if (bad !== undefined) {
-			throw new SimulationFailure(`generation ${verdict.generation}: the data of VBA ${bad} does not match its label`);
+			throw new SimulationFailure(`generation ${verdict.generation}: the data of VBA ${bad.vba} of ${bad.snapshot === undefined ? 'the current state' : `snapshot ${bad.snapshot}`} does not match its label`);
 		}
 
+		this.operations.judge(verdict);
+		this.verdict = verdict;
 		return verdict.referenced;
 	}
 

@@ -14,7 +14,7 @@ import {freeTree} from '../../components/sessions/free-tree.js';
 import {trustAnchor} from '../../components/sessions/trust-anchor.js';
 import {virtualBlockDevice} from '../../components/sessions/virtual-block-device.js';
 import type {Component, Running} from '../../runtime/sdk/component.js';
-import type {Client, Handlers, Session} from '../../runtime/sdk/session.js';
+import type {Client, ClientContext, Handlers, Session} from '../../runtime/sdk/session.js';
 import type {CryptoKind} from './crypto-kind.js';
 import {type Random} from './random.js';
 import {Scheduler} from './scheduler.js';
@@ -38,8 +38,18 @@ export interface WorldSetup {
 	readonly create?: Readonly<Record<string, string>>;
 	/** True where payloads are copied between components, false where they are shared. */
 	readonly copies: boolean;
+	/** How long each step takes on the simulated clock. */
+	readonly stepMs: number;
+	/** Most blocks of one step of a rekeying, and most lowest blocks of one step of an extension. */
+	readonly operationStep: number;
 	/** Called between steps. */
 	readonly eachTurn?: () => Promise<void>;
+}
+
+/** Servers of operations that go on step by step. */
+interface SteppingHandlers {
+	readonly extend?: (request: never, context: ClientContext) => unknown;
+	readonly rekey?: (request: never, context: ClientContext) => unknown;
 }
 
 export class World {
@@ -51,11 +61,12 @@ export class World {
 	#sessionCount = 0;
 	#device: Client<typeof block> | undefined;
 	#control: Client<typeof deviceControl> | undefined;
+	#crypto: Client<typeof crypto> | undefined;
 	#superblockControl: Running<Record<string, Session>> | undefined;
 
 	private constructor(setup: WorldSetup) {
 		this.#setup = setup;
-		this.scheduler = new Scheduler(setup.random.fork());
+		this.scheduler = new Scheduler(setup.random.fork(), setup.stepMs);
 	}
 
 	/** Starts everything. @throws StartError where the device refuses to open */
@@ -75,6 +86,11 @@ export class World {
 
 	get device(): Client<typeof block> {
 		return this.#device!;
+	}
+
+	/** Another client of the crypto server. */
+	get crypto(): Client<typeof crypto> {
+		return this.#crypto!;
 	}
 
 	get control(): Client<typeof deviceControl> {
@@ -109,19 +125,30 @@ export class World {
 		const cacheRunning = await this.#component('cache', cacheComponent, cacheConfig, {block: onMedium()}, 2 * frameCount * blockSize + mebibyte);
 		const onCache = () => this.#connect(cache, cacheRunning.provides.cache as unknown as Handlers<typeof cache>);
 		const freeRunning = await this.#component('free_tree', freeTreeComponent, {}, {cache: onCache()}, mebibyte);
-		const onFreeTree = () => this.#connect(freeTree, freeRunning.provides.free_tree as unknown as Handlers<typeof freeTree>);
+		const onFreeTree = () => this.#connect(freeTree, this.#inSmallSteps(freeRunning.provides.free_tree as unknown as Handlers<typeof freeTree>));
 		const deviceSessions = {cache: onCache(), block: onMedium(), crypto: onCrypto(), free_tree: onFreeTree()};
 		const deviceRunning = await this.#component('virtual_block_device', virtualBlockDeviceComponent, {}, deviceSessions, leaseLimit);
 		const controlRunning = await this.#component('superblock_control', superblockControlComponent, create ? {create: [create]} : {}, {
-			virtual_block_device: this.#connect(virtualBlockDevice, deviceRunning.provides.virtual_block_device as unknown as Handlers<typeof virtualBlockDevice>),
+			virtual_block_device: this.#connect(virtualBlockDevice, this.#inSmallSteps(deviceRunning.provides.virtual_block_device as unknown as Handlers<typeof virtualBlockDevice>)),
 			free_tree: onFreeTree(),
 			block: onMedium(),
 			trust_anchor: this.#connect(trustAnchor, anchor.handlers(step, kind.sealEnvelope)),
 			crypto: onCrypto(),
 		}, mebibyte);
 		this.#superblockControl = controlRunning;
+		this.#crypto = onCrypto();
 		this.#device = this.#connect(block, controlRunning.provides.block as unknown as Handlers<typeof block>);
 		this.#control = this.#connect(deviceControl, controlRunning.provides.device_control as unknown as Handlers<typeof deviceControl>);
+	}
+
+	/** Cuts the steps of rekeying and extension, so that even a small container takes many. */
+	#inSmallSteps<H extends SteppingHandlers>(handlers: H): H {
+		const {operationStep} = this.#setup;
+		return {
+			...handlers,
+			...handlers.extend && {extend: (request: {stepCount: number}, context: ClientContext) => handlers.extend!({...request, stepCount: Math.min(request.stepCount, operationStep)} as never, context)},
+			...handlers.rekey && {rekey: (request: {blockCount: number}, context: ClientContext) => handlers.rekey!({...request, blockCount: Math.min(request.blockCount, operationStep)} as never, context)},
+		};
 	}
 
 	async #component(name: string, component: Component, config: unknown, sessions: Readonly<Record<string, unknown>>, leaseLimit: number): Promise<Running<Record<string, Session>>> {

@@ -17,6 +17,8 @@ export interface ToolWorld {
 	readonly config?: Readonly<Record<string, string>>;
 	/** Milliseconds that pass with each look at the clock. */
 	readonly tickMs?: number;
+	/** CPUs that the tool may use; 2 where it is left out. */
+	readonly cpuCount?: number;
 }
 
 export interface ToolOutcome extends ToolResult {
@@ -29,7 +31,7 @@ function rethrow(error: unknown): never {
 	throw error;
 }
 
-function toolEnvironment(log: LogLine[], tickMs: number): Environment {
+function toolEnvironment(log: LogLine[], {tickMs, cpuCount}: {tickMs: number; cpuCount: number}): Environment {
 	let now = 0;
 	const lease = (byteLength: number) => ({bytes: Buffer.alloc(byteLength), release: () => undefined});
 	return {
@@ -45,7 +47,7 @@ function toolEnvironment(log: LogLine[], tickMs: number): Environment {
 		lease,
 		leaseWhenFree: async byteLength => lease(byteLength),
 		clientCount: () => 0,
-		cpuCount: 2,
+		cpuCount,
 		fail: reason => rethrow(new Error(reason)),
 	};
 }
@@ -59,7 +61,7 @@ export function connectMemory({medium, anchor}: {medium: MemoryMedium; anchor: M
 	};
 }
 
-export async function runTool(tool: Component, {medium, anchor, config = {}, tickMs = 1}: ToolWorld): Promise<ToolOutcome> {
+export async function runTool(tool: Component, {medium, anchor, config = {}, tickMs = 1, cpuCount = 2}: ToolWorld): Promise<ToolOutcome> {
 	if (!tool.run) {
 		throw new Error('the component is no tool');
 	}
@@ -69,7 +71,7 @@ export async function runTool(tool: Component, {medium, anchor, config = {}, tic
 	const result = await tool.run({
 		config: tool.config.parse(config),
 		sessions: {block: clients.block, trust_anchor: clients.trustAnchor},
-		env: toolEnvironment(log, tickMs),
+		env: toolEnvironment(log, {tickMs, cpuCount}),
 	});
 	return {...result, log};
 }

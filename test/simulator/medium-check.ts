@@ -1,0 +1,25 @@
+/** The project's own check, as a user would run it, on the medium as a crash or an orderly end left it. */
+import cbeCheck from '../../components/cbe_check/component.js';
+import {blockSize} from '../../components/sessions/block.js';
+import {MemoryAnchor} from '../support/memory-anchor.js';
+import {MemoryMedium} from '../support/memory-medium.js';
+import {runTool} from '../support/tool-run.js';
+import {SimulationFailure} from './simulation-failure.js';
+import type {Subject} from './subject.js';
+
+/** Larger containers take too long to check over and over. */
+const blockCountMax = 3000;
+
+/** @throws SimulationFailure where the check finds a fault */
+export async function checkMedium({medium, anchor: {secured}, setup: {counts}}: Subject): Promise<void> {
+	if (!secured || secured.creating || medium.blockCount > blockCountMax) {
+		return;
+	}
+
+	counts.checks++;
+	const image = Buffer.concat(Array.from({length: medium.blockCount}, (_, address) => medium.content(address)), medium.blockCount * blockSize);
+	const {exitValue, message, log} = await runTool(cbeCheck, {medium: new MemoryMedium(image), anchor: new MemoryAnchor({secured}), cpuCount: 1});
+	if (exitValue !== 0) {
+		throw new SimulationFailure(`cbe_check: ${message}: ${log.map(({text}) => text).join('; ')}`);
+	}
+}

@@ -1,0 +1,165 @@
+/** Scripted histories: what the device must survive at every single change of its medium, whatever chance brings besides. */
+import {beginOperation, createSnapshot, discardSnapshot, finishOperations, readSnapshot, revert} from './control-load.js';
+import {clear, flush, load, write} from './load.js';
+import {SimulationFailure} from './simulation-failure.js';
+import type {Subject} from './subject.js';
+
+export type Action =
+	| {readonly do: 'write' | 'clear'; readonly vba: number; readonly count: number}
+	| {readonly do: 'flush' | 'create' | 'rekey' | 'finish' | 'check'}
+	/** Snapshots by their age: 0 is the oldest. */
+	| {readonly do: 'discard' | 'revert'; readonly snapshot: number}
+	| {readonly do: 'extend'; readonly tree: 'vbd' | 'ft'; readonly blockCount: number}
+	/** The plan's clients do this many operations each, all at random. */
+	| {readonly do: 'load'; readonly count: number};
+
+export interface Script {
+	readonly name: string;
+	/** Leaves, degree and max level of the device and of its pool. */
+	readonly device: readonly [number, number, number];
+	readonly pool: readonly [number, number, number];
+	readonly actions: readonly Action[];
+}
+
+const writeAll = (count: number): Action => ({do: 'write', vba: 0, count});
+const flushed: Action = {do: 'flush'};
+const created: Action = {do: 'create'};
+const finished: Action = {do: 'finish'};
+const checked: Action = {do: 'check'};
+const rekeyed: Action = {do: 'rekey'};
+
+export const scripts: readonly Script[] = [
+	{
+		name: 'snapshots come and go', device: [10, 4, 2], pool: [40, 8, 2],
+		actions: [writeAll(4), created, {do: 'write', vba: 2, count: 4}, created, created, {do: 'clear', vba: 1, count: 2}, created, checked, {do: 'discard', snapshot: 1}, writeAll(2), {do: 'discard', snapshot: 0}, flushed, {do: 'discard', snapshot: 0}],
+	},
+	{
+		name: 'reverting, back and forth', device: [10, 4, 2], pool: [48, 8, 2],
+		actions: [{do: 'write', vba: 0, count: 3}, created, {do: 'write', vba: 1, count: 6}, created, {do: 'revert', snapshot: 0}, checked, {do: 'write', vba: 4, count: 3}, {do: 'revert', snapshot: 1}, checked, {do: 'write', vba: 0, count: 1}, created, {do: 'revert', snapshot: 0}, writeAll(10), {do: 'discard', snapshot: 0}, {do: 'revert', snapshot: 1}, flushed],
+	},
+	{
+		name: 'leaves that an old snapshot never wrote', device: [8, 2, 3], pool: [64, 8, 2],
+		actions: [created, {do: 'write', vba: 3, count: 2}, created, {do: 'revert', snapshot: 0}, {do: 'write', vba: 3, count: 1}, {do: 'clear', vba: 4, count: 1}, flushed, {do: 'write', vba: 4, count: 2}, {do: 'revert', snapshot: 1}, checked],
+	},
+	{
+		name: 'rekeying without snapshots', device: [16, 2, 4], pool: [48, 8, 2],
+		actions: [writeAll(9), flushed, rekeyed, {do: 'write', vba: 4, count: 9}, flushed, {do: 'clear', vba: 3, count: 3}, finished, checked, rekeyed, finished, checked],
+	},
+	{
+		name: 'rekeying with snapshots', device: [12, 4, 2], pool: [72, 8, 3],
+		actions: [writeAll(6), created, {do: 'write', vba: 4, count: 5}, created, {do: 'write', vba: 0, count: 2}, {do: 'clear', vba: 8, count: 1}, rekeyed, {do: 'write', vba: 3, count: 4}, flushed, created, {do: 'clear', vba: 5, count: 2}, {do: 'discard', snapshot: 0}, finished, checked, writeAll(12), flushed, checked],
+	},
+	{
+		name: 'rekeying with a snapshot that is the current content', device: [12, 2, 4], pool: [72, 8, 3],
+		actions: [writeAll(5), created, rekeyed, finished, checked, created, {do: 'write', vba: 2, count: 2}, {do: 'revert', snapshot: 0}, rekeyed, {do: 'write', vba: 2, count: 2}, finished, checked],
+	},
+	{
+		name: 'rekeying from a small pool', device: [16, 4, 2], pool: [30, 8, 2],
+		actions: [writeAll(16), created, {do: 'write', vba: 0, count: 1}, rekeyed, flushed, {do: 'load', count: 3}, finished, checked],
+	},
+	{
+		name: 'extending the device', device: [4, 2, 2], pool: [32, 8, 2],
+		actions: [writeAll(3), created, {do: 'extend', tree: 'vbd', blockCount: 11}, {do: 'write', vba: 1, count: 2}, flushed, finished, checked, writeAll(5), created, {do: 'extend', tree: 'vbd', blockCount: 2}, finished, {do: 'extend', tree: 'vbd', blockCount: 7}, {do: 'load', count: 2}, finished, checked],
+	},
+	{
+		name: 'extending the pool', device: [8, 4, 2], pool: [14, 8, 2],
+		actions: [writeAll(6), created, {do: 'extend', tree: 'ft', blockCount: 20}, {do: 'write', vba: 0, count: 4}, flushed, finished, checked, {do: 'extend', tree: 'ft', blockCount: 60}, {do: 'load', count: 2}, finished, checked],
+	},
+	{
+		name: 'extending both, then rekeying', device: [6, 4, 2], pool: [16, 8, 2],
+		actions: [writeAll(4), created, {do: 'extend', tree: 'ft', blockCount: 50}, finished, {do: 'extend', tree: 'vbd', blockCount: 18}, finished, {do: 'write', vba: 4, count: 8}, created, rekeyed, {do: 'write', vba: 2, count: 3}, finished, checked, {do: 'discard', snapshot: 0}, flushed],
+	},
+	{
+		// The last lowest block of the meta tree has fewer entries than its way has blocks.
+		name: 'extending a pool of deep trees', device: [15, 8, 3], pool: [28, 8, 5],
+		actions: [writeAll(4), flushed, {do: 'extend', tree: 'ft', blockCount: 14}, finished, checked, {do: 'extend', tree: 'ft', blockCount: 30}, writeAll(6), finished, checked],
+	},
+	{
+		// The first extension ends in the middle of a branch: inner blocks without a leaf, which the snapshot has, too.
+		name: 'an unfinished branch under a snapshot', device: [8, 2, 3], pool: [64, 8, 2],
+		actions: [writeAll(8), {do: 'extend', tree: 'vbd', blockCount: 2}, finished, created, {do: 'extend', tree: 'vbd', blockCount: 12}, finished, {do: 'write', vba: 6, count: 4}, rekeyed, {do: 'write', vba: 0, count: 3}, finished, checked, writeAll(10), flushed, writeAll(10), flushed, checked],
+	},
+	{
+		name: 'clearing under snapshots', device: [12, 4, 2], pool: [40, 8, 2],
+		actions: [writeAll(8), created, {do: 'clear', vba: 2, count: 4}, flushed, {do: 'write', vba: 3, count: 2}, created, {do: 'clear', vba: 0, count: 12}, checked, flushed, {do: 'write', vba: 0, count: 5}, {do: 'discard', snapshot: 0}, flushed, checked],
+	},
+	{
+		name: 'a full pool', device: [12, 4, 2], pool: [20, 8, 2],
+		actions: [writeAll(12), created, writeAll(12), flushed, writeAll(12), flushed, checked, {do: 'discard', snapshot: 0}, writeAll(12), flushed, checked],
+	},
+];
+
+const oldest = (subject: Subject, age: number): number | undefined => subject.model.snapshots.names.sort((a, b) => a - b).at(age);
+
+async function withSnapshot(subject: Subject, age: number, job: (generation: number) => Promise<unknown>): Promise<void> {
+	const generation = oldest(subject, age);
+	if (generation !== undefined) {
+		await job(generation);
+	}
+}
+
+async function perform(subject: Subject, action: Action): Promise<void> {
+	const {random} = subject.setup;
+	switch (action.do) {
+		case 'write': {
+			return write(subject, random, [action]);
+		}
+
+		case 'clear': {
+			return clear(subject, [action]);
+		}
+
+		case 'flush': {
+			return flush(subject);
+		}
+
+		case 'create': {
+			return createSnapshot(subject);
+		}
+
+		case 'discard': {
+			return withSnapshot(subject, action.snapshot, async generation => discardSnapshot(subject, generation));
+		}
+
+		case 'revert': {
+			return withSnapshot(subject, action.snapshot, async generation => revert(subject, generation));
+		}
+
+		case 'rekey': {
+			return requireBegun(subject, await beginOperation(subject, {kind: 'rekey'}));
+		}
+
+		case 'extend': {
+			return requireBegun(subject, await beginOperation(subject, {kind: 'extend', tree: action.tree, blockCount: action.blockCount}));
+		}
+
+		case 'finish': {
+			return finishOperations(subject);
+		}
+
+		case 'check': {
+			return subject.verifyQuiet();
+		}
+
+		case 'load': {
+			return load(subject, action.count);
+		}
+	}
+}
+
+function requireBegun({setup: {plan}}: Subject, begun: boolean): void {
+	if (!begun) {
+		throw new SimulationFailure(`an operation of the script "${plan.script?.name}" was refused`);
+	}
+}
+
+export async function runScript(subject: Subject, {actions}: Script): Promise<void> {
+	for (const action of actions) {
+		await perform(subject, action);
+	}
+
+	await finishOperations(subject);
+	for (const generation of subject.model.snapshots.names) {
+		await readSnapshot(subject, generation);
+	}
+}
