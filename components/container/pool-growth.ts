@@ -15,7 +15,7 @@ export function isPoolTreeFull({degree, leafCount}: Dimensions): boolean {
 }
 
 /** A tree after a growth step: its lowest block full, and what that took beyond leaves already there. */
-function grownTree({maxLevel, degree, leafCount}: Dimensions, left: number): {tree: Dimensions; usedCount: number} {
+export function growPoolOnce({maxLevel, degree, leafCount}: Dimensions, left: number): {tree: Dimensions; usedCount: number} {
 	const isFull = leafCount === degree ** maxLevel;
 	const grownLevel = isFull ? maxLevel + 1 : maxLevel;
 	let blockCount = isFull ? 1 : 0;
@@ -33,7 +33,7 @@ export function nextToGrow(free: Dimensions, meta: Dimensions): 'free' | 'meta' 
 		return undefined;
 	}
 
-	const {tree} = grownTree(free, Infinity);
+	const {tree} = growPoolOnce(free, Infinity);
 	const innerCount = innerBlockCount(tree) + innerBlockCount(meta);
 	if (meta.leafCount >= comfortableLeafCount * (innerCount + meta.maxLevel)) {
 		return 'free';
@@ -46,20 +46,52 @@ export function nextToGrow(free: Dimensions, meta: Dimensions): 'free' | 'meta' 
 	return meta.leafCount >= leastLeafCount * innerCount ? 'free' : undefined;
 }
 
-/** How many of `wanted` blocks the pool can take, those of the meta tree included. */
-export function poolRoom(free: Dimensions, meta: Dimensions, wanted: number): number {
-	let trees = {free, meta};
-	let left = wanted;
-	while (left > 0) {
-		const which = nextToGrow(trees.free, trees.meta);
-		if (which === undefined) {
-			break;
+/** Leaves of a meta tree, itself grown from `meta`, that is large enough for a free tree with so many inner blocks. */
+function metaLeafCountFor(freeInnerCount: number, meta: Dimensions): number {
+	const {degree} = meta;
+	const isEnough = (leafCount: number) => {
+		let maxLevel = meta.maxLevel;
+		while (leafCount > degree ** maxLevel) {
+			maxLevel++;
 		}
 
-		const {tree, usedCount} = grownTree(trees[which], left);
-		trees = {...trees, [which]: tree};
-		left -= usedCount;
+		return leafCount >= comfortableLeafCount * (freeInnerCount + innerBlockCount({degree, maxLevel, leafCount}) + maxLevel);
+	};
+
+	if (isEnough(meta.leafCount)) {
+		return meta.leafCount;
 	}
 
-	return wanted - left;
+	// A meta tree grows by whole lowest blocks.
+	let tooFew = Math.floor(meta.leafCount / degree);
+	let enough = degree ** (levelLimit(degree, true) - 1);
+	while (enough - tooFew > 1) {
+		const middle = Math.floor((tooFew + enough) / 2);
+		if (isEnough(middle * degree)) {
+			enough = middle;
+		} else {
+			tooFew = middle;
+		}
+	}
+
+	return enough * degree;
+}
+
+/** Blocks that a tree needs to have so many leaves, those that it has already not counted. */
+function blocksToGrow({degree, maxLevel, leafCount}: Dimensions, newLeafCount: number): number {
+	let newLevel = maxLevel;
+	while (newLeafCount > degree ** newLevel) {
+		newLevel++;
+	}
+
+	return newLeafCount + innerBlockCount({degree, maxLevel: newLevel, leafCount: newLeafCount}) - leafCount - innerBlockCount({degree, maxLevel, leafCount});
+}
+
+/** How many of `wanted` blocks the pool can take, those of the meta tree included. Its cost does not grow with their number. */
+export function poolRoom(free: Dimensions, meta: Dimensions, wanted: number): number {
+	const {degree} = free;
+	const maxLevel = levelLimit(degree, true);
+	const full = {degree, maxLevel, leafCount: degree ** maxLevel};
+	const room = blocksToGrow(free, full.leafCount) + blocksToGrow(meta, metaLeafCountFor(innerBlockCount(full), meta));
+	return Math.min(wanted, room);
 }

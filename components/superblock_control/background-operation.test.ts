@@ -22,6 +22,7 @@ const stepMs = 10;
 /** Steps of 256 units, each of which takes `stepMs`. */
 class SteppedWork implements Work {
 	readonly unitBytes = 4096;
+	readonly secureIntervalMs = 1000;
 	done = 0;
 	stepCount = 0;
 	isFinished = false;

@@ -12,6 +12,8 @@ export interface Work {
 	readonly done: number;
 	/** Bytes behind one unit. */
 	readonly unitBytes: number;
+	/** The state is secured at least this often. */
+	readonly secureIntervalMs: number;
 	/** Does one step; false when none is left. `no_space` asks for a securing first. */
 	step(): Promise<boolean>;
 	/** Ends the operation durably, after the last step. */
@@ -39,8 +41,6 @@ export interface OperationParts {
 	readonly rateLimit: number | undefined;
 }
 
-/** The operation's state is secured at least this often. */
-const secureIntervalMs = 1000;
 /** While clients are active, pause after a step this many times as long as the step took … */
 const yieldFactor = 4;
 /** … but no longer than this. */
@@ -151,7 +151,7 @@ export class BackgroundOperation {
 			}
 
 			more = await this.#stepWithRoom(work);
-			if (env.now() - this.#securedAt >= secureIntervalMs) {
+			if (env.now() - this.#securedAt >= work.secureIntervalMs) {
 				await secure();
 				this.#securedAt = env.now();
 			}

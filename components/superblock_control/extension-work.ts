@@ -30,11 +30,11 @@ function roomIn(superblock: Superblock, tree: ExtendedTree, wanted: number): num
 	return Math.min(room, pbaCountMax - superblock.pbaCount);
 }
 
-/** Refuses what could not be completed, and makes the medium large enough. @throws SessionError `refused` */
+/** Refuses what could not be completed, and makes the medium large enough. @throws SessionError `out_of_range`, `refused`, `no_space` */
 export async function prepareExtension(medium: Client<typeof block>, superblock: Superblock, {tree, blockCount}: {tree: ExtendedTree; blockCount: number}): Promise<void> {
 	const room = roomIn(superblock, tree, blockCount);
 	if (blockCount > room) {
-		throw new SessionError('refused', `${blockCount} blocks are more than the format allows: ${tree === 'vbd' ? 'the device' : 'the free tree'} can take ${room} more; nothing was changed`);
+		throw new SessionError('out_of_range', `${blockCount} blocks are more than the format allows: ${tree === 'vbd' ? 'the device' : 'the free tree'} can take ${room} more; nothing was changed`);
 	}
 
 	await makeRoom(medium, superblock.pbaCount + blockCount);
@@ -55,6 +55,8 @@ export async function makeRoom(medium: Client<typeof block>, needed: number): Pr
 /** What is left of the extension that a superblock describes. */
 export class ExtensionWork implements Work {
 	readonly unitBytes = blockSize;
+	/** What clients see of the growth is what is secured: a size that they have seen never shrinks. */
+	readonly secureIntervalMs = 100;
 	readonly total: number;
 	readonly #servers: SecuringServers;
 	readonly #securing: Securing;

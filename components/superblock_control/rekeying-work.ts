@@ -31,6 +31,7 @@ function keysOf({superblock: {currentKey, previousKey, rekeyingVba}}: Securing) 
 /** What is left of the rekeying that a superblock describes. */
 export class RekeyingWork implements Work {
 	readonly unitBytes = blockSize;
+	readonly secureIntervalMs = 1000;
 	readonly #servers: OpeningServers;
 	readonly #securing: Securing;
 	#rekeyingVba: number;

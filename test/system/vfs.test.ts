@@ -34,15 +34,6 @@ async function shell(t: ExecutionContext, command: string): Promise<string> {
 	return output;
 }
 
-/** Looks again until the operation has ended, as a user with "watch" would. */
-async function ended(file: string): Promise<string> {
-	let line;
-	do {
-		line = await sh(`cat control/${file}`);
-	} while (line.startsWith('in-progress'));
-	return line;
-}
-
 testWith(needed, 'the tree of the article', async t => {
 	t.is(await sh('ls'), 'control\ncurrent\nsnapshots\n');
 	const files = (await sh('ls control')).trim().split('\n');
@@ -98,6 +89,8 @@ testWith(needed, 'what is not understood is EINVAL, with the reason in the log',
 	for (const [file, text, reason] of [
 		['extend', 'tree=vbd', /extend: "" is no number of blocks/],
 		['extend', 'tree=wood,blocks=1', /extend: there is no tree "wood"/],
+		['extend', 'tree=vbd,blocks=9999999999', /extend: 9999999999 blocks are more than the format allows: the device can take \d+ more; nothing was changed/],
+		['extend', 'tree=ft,blocks=99999999999', /extend: 99999999999 blocks are more than the format allows: the free tree can take \d+ more; nothing was changed/],
 		['rekey', 'please', /rekey: "please" is not understood; write "true"/],
 		['discard_snapshot', '999999', /discard_snapshot: there is no snapshot 999999/],
 	] as const) {
@@ -106,11 +99,19 @@ testWith(needed, 'what is not understood is EINVAL, with the reason in the log',
 	}
 });
 
-testWith(needed, 'the device grows while it is used', async t => {
-	await sh('echo "tree=vbd, blocks=640" > control/extend');
-	t.is(await ended('extend'), 'idle last-result:success\n');
-	const byteLength = Number(await sh('stat -c %s current/data'));
-	t.true(byteLength > 1024 * MiB && byteLength <= 1024 * MiB + 640 * 4096);
+testWith(needed, 'the device grows to the size of the article while it is used', async t => {
+	const sizes = (await sh(`
+		echo "tree=vbd, blocks=65536" > control/extend
+		while grep -q in-progress control/extend; do stat -c %s current/data; done
+		cat control/extend
+		stat -c %s current/data`)).trim().split('\n');
+	const byteLength = Number(sizes.pop());
+	t.is(sizes.pop(), 'idle last-result:success');
+	t.is(byteLength, 1_337_978_880);
+	for (const size of sizes.map(Number).filter(size => size !== byteLength)) {
+		t.is((size - 1024 * MiB) % (64 * 4096), 0, `${size} bytes lie between two steps of 64 blocks`);
+	}
+
 	await sh(`printf end | dd of=current/data bs=1 seek=${byteLength - 3} conv=notrunc,fsync status=none`);
 	t.is(await sh('tail -c 3 current/data'), 'end');
 });
