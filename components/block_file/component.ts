@@ -47,7 +47,7 @@ function openImage(config: Config, env: Environment): Image {
 		env.log(`the last ${remainder} bytes of ${imagePath} are no whole block of ${blockSize} bytes and are left alone`, 'warning');
 	}
 
-	return new Image(file, {path: imagePath, writable, growable: writable && file?.kind !== 'device'});
+	return new Image(file, {path: imagePath, writable, growable: writable && file?.kind !== 'device', now: () => env.now()});
 }
 
 export default defineComponent({

@@ -5,6 +5,8 @@ import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {hostFault} from './host-fault.js';
 import {Image} from './image.js';
 
+const now = () => performance.now();
+
 test('after a failed sync, writes, growth and syncs fail for good; reads go on', async t => {
 	const path = join(temporaryDirectory(), 'image');
 	fs.writeFileSync(path, Buffer.alloc(8192, 4));
@@ -12,7 +14,7 @@ test('after a failed sync, writes, growth and syncs fail for good; reads go on',
 	// A device that cannot be synced (EINVAL) stands in for a disk that fails, and is exchanged for the file afterwards.
 	const unsyncable = fs.openSync('/dev/null', 'r+');
 	const file = {fd: unsyncable, kind: 'file' as const, byteLength: 8192};
-	const image = new Image(file, {path, writable: true, growable: true});
+	const image = new Image(file, {path, writable: true, growable: true, now});
 	await t.throwsAsync(image.sync(), {code: 'device_failed', message: /EINVAL.*nothing more is accepted until a restart/});
 	(file as {fd: number}).fd = fd;
 	fs.closeSync(unsyncable);
@@ -39,7 +41,7 @@ test('where the host makes no holes, cleared blocks are written as zeroes, and t
 		return false;
 	};
 
-	const image = new Image({fd: fs.openSync(path, 'r+'), kind: 'file', byteLength}, {path, writable: true, growable: false, punch});
+	const image = new Image({fd: fs.openSync(path, 'r+'), kind: 'file', byteLength}, {path, writable: true, growable: false, punch, now});
 	image.clear([1, 600, 700, 1]);
 	await image.close();
 	t.is(askedCount, 1);

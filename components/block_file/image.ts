@@ -1,15 +1,13 @@
 /** The image as a device of blocks: positioned transfers, growth and durability. */
 import fs from 'node:fs';
-import {promisify} from 'node:util';
 import {SessionError} from '../../runtime/sdk/session.js';
+import {DataSync} from '../container/data-sync.js';
 import {extentsBlockCount} from '../container/extents.js';
 import {blockSize} from '../sessions/block.js';
 import {GroupSync} from './group-sync.js';
 import {punchHole} from './hole-punch.js';
 import {hostFault} from './host-fault.js';
 import {createImageFile, type ImageFile} from './image-file.js';
-
-const fdatasync = promisify(fs.fdatasync);
 
 /** Zeroes for one write where no hole can be punched: 1 MiB. */
 const zeroPiece = new Uint8Array(2 ** 20);
@@ -22,6 +20,8 @@ export interface ImageOptions {
 	readonly growable: boolean;
 	/** Makes holes; false where the host cannot. Tests replace it. */
 	readonly punch?: typeof punchHole;
+	/** Milliseconds that only ever grow. */
+	now(): number;
 }
 
 /** Whole blocks that `byteLength` bytes hold. */
@@ -41,9 +41,11 @@ export class Image {
 	#mayPunch = true;
 	readonly #punch: typeof punchHole;
 	readonly #sync = new GroupSync(async () => this.#syncNow());
+	readonly #dataSync: DataSync;
 
 	/** Without a file the image is empty until it grows. */
-	constructor(file: ImageFile | undefined, {path, writable, growable, punch = punchHole}: ImageOptions) {
+	constructor(file: ImageFile | undefined, {path, writable, growable, punch = punchHole, now}: ImageOptions) {
+		this.#dataSync = new DataSync(now);
 		this.path = path;
 		this.writable = writable;
 		this.growable = growable;
@@ -190,7 +192,7 @@ export class Image {
 		}
 
 		try {
-			await fdatasync(this.#file!.fd);
+			await this.#dataSync.run(this.#file!.fd);
 		} catch (error) {
 			const fault = hostFault(error, 'syncing', this.path);
 			this.#syncFault = new SessionError('device_failed', `${fault.message}; what was written since the last sync may be lost, so nothing more is accepted until a restart`, fault.detail);

@@ -8,11 +8,12 @@ import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
-import {labelOf, labelsOf} from '../container/label.js';
+import {labelOf} from '../container/label.js';
 import {byteSize} from '../container/size-config.js';
 import {Turn} from '../container/turn.js';
 import {block} from '../sessions/block.js';
 import {cache} from '../sessions/cache.js';
+import {labelInOrder, placesFit} from './frame-labels.js';
 import {SharedFrames} from './shared-frames.js';
 
 /** Blocks per request to the medium: 1 MiB. */
@@ -77,19 +78,25 @@ export default defineComponent({
 						loadedCount += targets.length;
 						return {mismatched};
 					},
-					async store({frames: sources, addresses}, {session}) {
+					async store({frames: sources, addresses, places}, {session}) {
 						const memory = frames.checked(session, sources, addresses);
-						const labels = labelsOf(memory, sources);
-						for (let first = 0; first < sources.length; first += transferBlockCount) {
-							const part = addresses.slice(first, first + transferBlockCount);
+						if (!placesFit(places, sources.length, frameCount)) {
+							throw new SessionError('out_of_range', 'a request names nodes beyond the client\'s memory, or places out of order');
+						}
+
+						const labels = labelInOrder(memory, sources, places);
+						// By address, so that neighbours on the medium are written together.
+						const order = [...sources.keys()].sort((a, b) => addresses[a] - addresses[b]);
+						for (let first = 0; first < order.length; first += transferBlockCount) {
+							const part = order.slice(first, first + transferBlockCount);
 							await transferTurn.take(async () => {
 								const data = transfer.bytes.subarray(0, part.length * blockSize);
-								for (let i = 0; i < part.length; i++) {
-									const source = sources[first + i] * blockSize;
+								for (const [i, index] of part.entries()) {
+									const source = sources[index] * blockSize;
 									data.set(memory.subarray(source, source + blockSize), i * blockSize);
 								}
 
-								await onMedium(async () => sessions.block.write({extents: extentsOf(part), data}));
+								await onMedium(async () => sessions.block.write({extents: extentsOf(part.map(index => addresses[index])), data}));
 							});
 						}
 

@@ -121,12 +121,12 @@ function changeFamily(held: HeldBlocks): {parent: number; child: number} {
 	return {parent, child};
 }
 
-test('changed blocks are stored level by level, and their labels reach parents and roots', async t => {
+test('changed blocks are stored together, lowest level first, and their labels reach parents and roots', async t => {
 	const {server, held} = await setUp();
 	const {parent, child} = changeFamily(held);
 	const roots: Array<[number, Uint8Array]> = [];
 	t.is(await held.store((mark, hash) => roots.push([mark, hash])), 2);
-	t.deepEqual(server.stores, [[10], [20]]);
+	t.deepEqual(server.stores, [[10, 20]]);
 	t.deepEqual(Buffer.from(held.nodes.hash(parent, 3)), labelOf(held.nodes.block(child)));
 	t.deepEqual(roots.map(([mark, hash]) => [mark, Buffer.from(hash)]), [[-1, labelOf(held.nodes.block(parent))]]);
 	t.is(held.dirtyCount, 0);

@@ -8,7 +8,7 @@
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import type {cache} from '../sessions/cache.js';
 import type {Frame, Level, Pba} from './addresses.js';
-import {maxLevelLimit, nodesPerBlock} from './geometry.js';
+import {maxLevelLimit} from './geometry.js';
 import {labelLength} from './label.js';
 import {NodeBlocks} from './node-blocks.js';
 
@@ -174,30 +174,40 @@ export class HeldBlocks {
 	}
 
 	/**
-	 * Stores every dirty block, lowest level first, and puts the new labels into the parents or, by `setRootHash`, into
-	 * the roots. Nothing may be changed meanwhile. Blocks count as clean only once all is stored, so a failed store can
-	 * be repeated.
+	 * Stores every dirty block in one request. The cache puts the new labels into the parents, level by level; those of
+	 * roots go to `setRootHash`. Nothing may be changed meanwhile. Blocks count as clean only once all is stored, so a
+	 * failed store can be repeated.
 	 */
 	async store(setRootHash: (rootMark: RootMark, hash: Uint8Array) => void): Promise<number> {
-		for (const frames of this.#dirtyFrames) {
-			if (frames.length > 0) {
-				frames.sort((a, b) => this.#addresses[a] - this.#addresses[b]);
-				const {labels} = await this.#cache.store({frames, addresses: frames.map(frame => this.#addresses[frame])});
-				for (const [i, frame] of frames.entries()) {
-					for (const parent of [this.#parents[frame], ...this.#furtherParents.get(frame) ?? []]) {
-						if (parent >= 0) {
-							this.nodes.setHash(Math.floor(parent / nodesPerBlock), parent % nodesPerBlock, labels, i * labelLength);
-						} else {
-							setRootHash(parent, Uint8Array.from(labels.subarray(i * labelLength, (i + 1) * labelLength)));
-						}
-					}
-				}
+		const frames = this.#dirtyFrames.flat();
+		if (frames.length === 0) {
+			return 0;
+		}
+
+		const places: number[] = [];
+		const roots: Array<{readonly index: number; readonly mark: RootMark}> = [];
+		const add = (index: number, parent: ParentNode) => {
+			if (parent >= 0) {
+				places.push(index, parent);
+			} else {
+				roots.push({index, mark: parent});
+			}
+		};
+
+		for (const [index, frame] of frames.entries()) {
+			add(index, this.#parents[frame]);
+			for (const parent of this.#furtherParents.get(frame) ?? []) {
+				add(index, parent);
 			}
 		}
 
-		const storedCount = this.#dirtyCount;
+		const {labels} = await this.#cache.store({frames, addresses: frames.map(frame => this.#addresses[frame]), places});
+		for (const {index, mark} of roots) {
+			setRootHash(mark, Uint8Array.from(labels.subarray(index * labelLength, (index + 1) * labelLength)));
+		}
+
 		this.#clean();
-		return storedCount;
+		return frames.length;
 	}
 
 	#clean(): void {

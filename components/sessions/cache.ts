@@ -11,7 +11,7 @@ export const cache = defineSession('cache', {
 		'device_failed',
 		/** No room on the medium's host. */
 		'no_space',
-		/** A frame number beyond the client's memory, or vectors of different lengths. */
+		/** A frame or node beyond the client's memory, or vectors that do not fit each other. */
 		'out_of_range',
 	],
 	ops: {
@@ -25,9 +25,14 @@ export const cache = defineSession('cache', {
 			request: z.strictObject({frames: numbers(), addresses: numbers(), labels: bytes()}),
 			reply: z.strictObject({mismatched: numbers()}),
 		}),
-		/** Labels the blocks in `frames` and writes them to `addresses`. Not durable before a `sync` of the medium. */
+		/**
+		 * Labels the blocks in `frames` in that order, parents after their children, and writes all of them to `addresses`.
+		 * `places`: where labels go before the next block is labelled, as pairs of an index in `frames` and a node
+		 * (frame * 64 + index), ascending by the former. Not durable before a `sync` of the medium. Where it fails, labels may
+		 * stand in their nodes and blocks on the medium already.
+		 */
 		store: op({
-			request: z.strictObject({frames: numbers(), addresses: numbers()}),
+			request: z.strictObject({frames: numbers(), addresses: numbers(), places: numbers()}),
 			reply: z.strictObject({labels: bytes()}),
 		}),
 	},

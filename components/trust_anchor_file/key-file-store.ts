@@ -1,9 +1,11 @@
 /** The anchor's directory: the key file and the record file. The key file appears last: with it the anchor exists. */
 import {hkdfSync} from 'node:crypto';
-import {chmod, mkdir, open, stat, type FileHandle} from 'node:fs/promises';
+import fs from 'node:fs';
+import {chmod, mkdir, stat} from 'node:fs/promises';
 import {dirname, join} from 'node:path';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
+import {DataSync} from '../container/data-sync.js';
 import {readSmallFile, replaceFile, syncDirectory} from '../container/durable-file.js';
 import type {AnchorContent, AnchorStore, SecuredRecord} from '../sessions/anchor-service.js';
 import {decodeKeyFile, encodeKeyFile, keyFileLength} from './key-file.js';
@@ -35,7 +37,8 @@ export class KeyFileStore implements AnchorStore {
 	readonly #recordPath: string;
 	readonly #env: Environment;
 	#recordKey: Buffer | undefined;
-	#recordFile: FileHandle | undefined;
+	#recordFile: number | undefined;
+	readonly #dataSync: DataSync;
 	/** Sequence number of the newest record on the medium. */
 	#sequence = 1;
 	/** After a failed sync nobody knows what the medium holds, and a later sync that succeeds would not tell. */
@@ -46,6 +49,7 @@ export class KeyFileStore implements AnchorStore {
 		this.#keyPath = join(directory, 'master_key');
 		this.#recordPath = join(directory, 'newest_superblock');
 		this.#env = env;
+		this.#dataSync = new DataSync(() => env.now());
 	}
 
 	async load(): Promise<AnchorContent | undefined> {
@@ -96,13 +100,13 @@ export class KeyFileStore implements AnchorStore {
 		const sequence = this.#sequence + 1;
 		const slot = encodeSlot({sequence, secured}, this.#recordKey);
 		try {
-			this.#recordFile ??= await open(this.#recordPath, 'r+');
-			const {bytesWritten} = await this.#recordFile.write(slot, 0, slotLength, slotOffset(sequence));
+			this.#recordFile ??= fs.openSync(this.#recordPath, 'r+');
+			const bytesWritten = fs.writeSync(this.#recordFile, slot, 0, slotLength, slotOffset(sequence));
 			if (bytesWritten !== slotLength) {
 				throw new Error(`only ${bytesWritten} of ${slotLength} bytes were written`);
 			}
 
-			await this.#recordFile.datasync();
+			await this.#dataSync.run(this.#recordFile);
 		} catch (error) {
 			this.#failure = `${this.#recordPath} cannot be written (${reasonOf(error)}); restart once its file system works again`;
 			throw new SessionError('storage_failed', this.#failure);
@@ -114,8 +118,10 @@ export class KeyFileStore implements AnchorStore {
 	async close(): Promise<void> {
 		this.#recordKey?.fill(0);
 		this.#recordKey = undefined;
-		await this.#recordFile?.close();
-		this.#recordFile = undefined;
+		if (this.#recordFile !== undefined) {
+			fs.closeSync(this.#recordFile);
+			this.#recordFile = undefined;
+		}
 	}
 
 	#derive(masterKey: Uint8Array): Buffer {

@@ -1,8 +1,11 @@
 /** The server of a `cache` session with all blocks in memory, and a log of what it was asked for. */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
-import {blockSize} from '../../components/container/geometry.js';
+import {blockSize, nodeSize} from '../../components/container/geometry.js';
 import {labelLength, labelOf} from '../../components/container/label.js';
 import type {cache} from '../../components/sessions/cache.js';
+
+/** Where the hash stands in a node (format section 2). */
+const hashOffset = 16;
 
 export class MemoryCache {
 	readonly frameCount: number;
@@ -43,12 +46,18 @@ export class MemoryCache {
 
 			return {mismatched};
 		},
-		store: async ({frames, addresses}) => {
+		store: async ({frames, addresses, places}) => {
 			this.stores.push([...addresses]);
 			await this.before('store', addresses);
 			const labels = new Uint8Array(frames.length * labelLength);
 			for (const [i, frame] of frames.entries()) {
-				labels.set(this.put(addresses[i], this.memory.subarray(frame * blockSize, (frame + 1) * blockSize)), i * labelLength);
+				const label = this.put(addresses[i], this.memory.subarray(frame * blockSize, (frame + 1) * blockSize));
+				labels.set(label, i * labelLength);
+				for (let at = 0; at < places.length; at += 2) {
+					if (places[at] === i) {
+						this.memory.set(label, places[at + 1] * nodeSize + hashOffset);
+					}
+				}
 			}
 
 			return {labels};
