@@ -2,6 +2,7 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import type {Generation, KeyId, Level, Pba, Vba} from '../container/addresses.js';
+import {maxLevelLimit} from '../container/geometry.js';
 import {HashTree} from '../container/hash-tree.js';
 import type {HeldBlocks, RootMark} from '../container/held-blocks.js';
 import type {block} from '../sessions/block.js';
@@ -131,11 +132,17 @@ export class Device {
 
 	/**
 	 * The VBA that the pool keeps for a replaced block at `level` on the way to `vba`: the lowest one below it. A block that
-	 * a rekeying has reached in part is needed by snapshots until the rekeying has passed the VBA where it stands now.
+	 * a rekeying has reached in part is needed by snapshots until the rekeying has passed the VBA where it stands now. A block
+	 * of an unfinished branch has no leaf below it, so no rekeying ever gives the snapshots that refer to it another one:
+	 * for it stands a VBA that none reaches.
 	 */
 	poolVba(vba: Vba, level: Level): Vba {
 		const {geometry} = this.tree;
 		const lowest = geometry.lowestVba(vba, level);
+		if (lowest >= geometry.leafCount) {
+			return geometry.degree ** maxLevelLimit;
+		}
+
 		const {previousKeyId, rekeyingVba} = this.#keys;
 		const reachedInPart = previousKeyId !== 0 && lowest < rekeyingVba && rekeyingVba < lowest + (geometry.degree ** level);
 		return reachedInPart ? rekeyingVba : lowest;

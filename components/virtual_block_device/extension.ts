@@ -57,7 +57,8 @@ async function makeVolatile(device: Device, blocks: readonly BranchBlock[]): Pro
 
 	const {tree, servers, currentGeneration} = device;
 	const [{vba}] = blocks;
-	const {addresses, leaves} = await exchange(device, blocks);
+	const items = blocks.flatMap(({address, generation, level}) => [address, generation, device.poolVba(vba, level)]);
+	const {addresses, leaves} = await servers.free_tree.exchange({items, keyId: device.keyOf(vba), reserved: true});
 	try {
 		while (!isBranchHeld(tree, vba)) {
 			await tree.loadExisting(vba);
@@ -68,31 +69,4 @@ async function makeVolatile(device: Device, blocks: readonly BranchBlock[]): Pro
 	}
 
 	moveBranch(tree, blocks, addresses, currentGeneration);
-}
-
-/**
- * New places for the blocks of a branch, lowest first. A block of an unfinished branch has no leaf below it, so no
- * rekeying ever gives the snapshots that refer to it another one: its pool entry names no key, and only they hold it.
- */
-async function exchange(device: Device, blocks: readonly BranchBlock[]): Promise<{addresses: number[]; leaves: number[]}> {
-	const {tree: {geometry}, servers} = device;
-	const unfinished = blocks.filter(({vba, level}) => geometry.lowestVba(vba, level) >= geometry.leafCount);
-	const addresses: number[] = [];
-	const leaves: number[] = [];
-	for (const [part, keyId] of [[unfinished, 0], [blocks.slice(unfinished.length), device.keyOf(blocks[0].vba)]] as const) {
-		if (part.length > 0) {
-			try {
-				const exchanged = await servers.free_tree.exchange({
-					items: part.flatMap(({vba, address, generation, level}) => [address, generation, device.poolVba(vba, level)]), keyId, reserved: true,
-				});
-				addresses.push(...exchanged.addresses);
-				leaves.push(...exchanged.leaves);
-			} catch (error) {
-				await servers.free_tree.restore({leaves, addresses});
-				throw error;
-			}
-		}
-	}
-
-	return {addresses, leaves};
 }
