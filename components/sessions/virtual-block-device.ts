@@ -19,7 +19,11 @@ const KeptSnapshot = z.strictObject({generation: Generation, tree: TreeRoot});
 const blockErrors = ['out_of_range', 'device_failed', 'no_space', 'integrity'] as const;
 
 export const virtualBlockDevice = defineSession('virtual_block_device', {
-	errors: blockErrors,
+	errors: [
+		...blockErrors,
+		/** The operation cannot be done; the message says why. Nothing was changed. */
+		'refused',
+	],
 	ops: {
 		/** Starts over from this secured tree; everything not stored is forgotten. */
 		open: op({request: z.strictObject({tree: TreeRoot, keys: Keys, currentGeneration: Generation})}),

@@ -1,6 +1,6 @@
 /** Extension of the device or of its pool of spare blocks (format section 8). */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
-import {blockSize, innerBlockCount, maxLevelLimit, type Dimensions} from '../container/geometry.js';
+import {blockSize, innerBlockCount, maxLevelLimit, superblockSlotCount, type Dimensions} from '../container/geometry.js';
 import {poolRoom} from '../container/pool-growth.js';
 import type {Superblock} from '../container/superblock.js';
 import type {block} from '../sessions/block.js';
@@ -22,12 +22,19 @@ function deviceRoom({degree, leafCount, maxLevel}: Dimensions): number {
 	return full.leafCount + innerBlockCount(full) - leafCount - innerBlockCount({degree, leafCount, maxLevel});
 }
 
-/** How many of `wanted` blocks a tree can still take. */
+/** Inner blocks without a leaf that earlier extensions have left, in whichever tree: every block has an owner. */
+function unfinishedBlockCount(superblock: Superblock): number {
+	const device = {...currentSnapshotOf(superblock), degree: superblock.degree};
+	return [device, superblock.freeTree, superblock.metaTree].reduce((left, tree) => left - tree.leafCount - innerBlockCount(tree), superblock.pbaCount - superblockSlotCount);
+}
+
+/** How many of `wanted` blocks a tree can still take: so many at least, as it may have unfinished branches already. */
 function roomIn(superblock: Superblock, tree: ExtendedTree, wanted: number): number {
+	const unfinished = unfinishedBlockCount(superblock);
 	const room = tree === 'vbd'
 		? deviceRoom({...currentSnapshotOf(superblock), degree: superblock.degree})
-		: poolRoom(superblock.freeTree, superblock.metaTree, wanted);
-	return Math.min(room, pbaCountMax - superblock.pbaCount);
+		: poolRoom(superblock.freeTree, superblock.metaTree, wanted + unfinished);
+	return Math.max(0, Math.min(room - unfinished, pbaCountMax - superblock.pbaCount));
 }
 
 /** Refuses what could not be completed, and makes the medium large enough. @throws SessionError `out_of_range`, `refused`, `no_space` */

@@ -8,7 +8,7 @@ import {HashTree, type Path} from '../container/hash-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 import {readOnlyMark, type Device} from './device.js';
 import type {LeafPlace} from './placement.js';
-import {differences} from './tree-difference.js';
+import {differences, unfinishedDifferences} from './tree-difference.js';
 import type {Writer} from './writer.js';
 
 /** Leaves that are cleared with one exchange. */
@@ -32,10 +32,21 @@ interface RevertPlan {
 	readonly unwritten: Map<Vba, LeafPlace>;
 }
 
-async function plan({held, tree}: Device, {snapshot, newestKeptGeneration}: Revert): Promise<RevertPlan> {
+async function plan(device: Device, {snapshot, newestKeptGeneration}: Revert): Promise<RevertPlan> {
+	const {held, tree} = device;
 	const swaps: number[] = [];
 	const unwritten = new Map<Vba, LeafPlace>();
-	for await (const {vba, level, before, after} of differences(held, tree, new HashTree(held, snapshot, readOnlyMark))) {
+	const reverted = new HashTree(held, snapshot, readOnlyMark);
+	const unfinished = await unfinishedDifferences(tree, reverted);
+	if (!unfinished) {
+		throw new SessionError('refused', 'the device has been extended since the snapshot was taken, by inner blocks without a leaf so far; it never shrinks, so it cannot be reverted: copy from the snapshot instead');
+	}
+
+	for (const {vba, level, before, after} of unfinished) {
+		swaps.push(after.address, before.address, before.generation, device.poolVba(vba, level));
+	}
+
+	for await (const {vba, level, before, after} of differences(held, tree, reverted)) {
 		if (level === 0 && after.generation === 0) {
 			if (before.address !== after.address || before.generation <= newestKeptGeneration) {
 				unwritten.set(vba, before);

@@ -56,3 +56,50 @@ async function childDifferences(held: HeldBlocks, before: HashTree, after: HashT
 
 	return found;
 }
+
+interface UnfinishedBlock {
+	readonly level: Level;
+	readonly address: Pba;
+	readonly generation: Generation;
+}
+
+/** Inner blocks on the way to the next leaf that have no leaf below, the uppermost first; an extension may leave them. */
+function unfinishedBlocks(tree: HashTree, path: Path): UnfinishedBlock[] | undefined {
+	const {geometry} = tree;
+	const end = geometry.leafCount;
+	const lowest = tree.walkExisting(end, path);
+	if (typeof lowest !== 'number') {
+		return undefined;
+	}
+
+	const blocks: UnfinishedBlock[] = [];
+	for (let level = geometry.maxLevel - 1; level >= lowest; level--) {
+		if (geometry.lowestVba(end, level) === end) {
+			blocks.push({level, address: tree.addressAt(path, end, level), generation: tree.generationAt(path, end, level)});
+		}
+	}
+
+	return blocks;
+}
+
+/**
+ * Differences of two states with the same number of leaves in the branch that an extension has left unfinished;
+ * undefined where only `before` has blocks there.
+ */
+export async function unfinishedDifferences(before: HashTree, after: HashTree): Promise<Difference[] | undefined> {
+	const {geometry: {degree, maxLevel, leafCount: vba}} = before;
+	if (vba === degree ** maxLevel) {
+		return [];
+	}
+
+	for (;;) {
+		const was = unfinishedBlocks(before, []);
+		const is = unfinishedBlocks(after, []);
+		if (was && is) {
+			return was.length > is.length ? undefined : was.map((block, i) => ({vba, level: block.level, before: block, after: is[i]})).filter(({before, after}) => before.address !== after.address);
+		}
+
+		await before.loadExisting(vba);
+		await after.loadExisting(vba);
+	}
+}

@@ -80,6 +80,14 @@ export const scripts: readonly Script[] = [
 		actions: [writeAll(8), {do: 'extend', tree: 'vbd', blockCount: 2}, finished, created, {do: 'extend', tree: 'vbd', blockCount: 12}, finished, {do: 'write', vba: 6, count: 4}, rekeyed, {do: 'write', vba: 0, count: 3}, finished, checked, writeAll(10), flushed, writeAll(10), flushed, checked],
 	},
 	{
+		name: 'reverting to a snapshot from before an unfinished branch', device: [8, 2, 4], pool: [64, 8, 2],
+		actions: [writeAll(8), created, {do: 'write', vba: 2, count: 2}, {do: 'extend', tree: 'vbd', blockCount: 2}, finished, created, {do: 'write', vba: 3, count: 2}, {do: 'revert', snapshot: 0}, checked, {do: 'revert', snapshot: 1}, checked, {do: 'extend', tree: 'vbd', blockCount: 5}, finished, writeAll(10), flushed, checked],
+	},
+	{
+		name: 'extending to the limit', device: [8, 2, 3], pool: [200, 16, 3],
+		actions: [{do: 'extend', tree: 'vbd', blockCount: 2}, finished, writeAll(8), {do: 'extend', tree: 'vbd', blockCount: 25}, finished, checked, {do: 'extend', tree: 'vbd', blockCount: 21}, finished, writeAll(32), flushed, checked],
+	},
+	{
 		name: 'clearing under snapshots', device: [12, 4, 2], pool: [40, 8, 2],
 		actions: [writeAll(8), created, {do: 'clear', vba: 2, count: 4}, flushed, {do: 'write', vba: 3, count: 2}, created, {do: 'clear', vba: 0, count: 12}, checked, flushed, {do: 'write', vba: 0, count: 5}, {do: 'discard', snapshot: 0}, flushed, checked],
 	},
