@@ -12,7 +12,7 @@ import type {Secured} from '../container/open-superblock.js';
 import type {Superblock} from '../container/superblock.js';
 import {reportFailure} from '../container/tool-failure.js';
 import {block} from '../sessions/block.js';
-import {createRecipient, openEnvelope} from '../sessions/key-envelope.js';
+import {createRecipient, openEnvelope} from '../../runtime/sdk/key-envelope.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {findCandidate, refusalOf, type Candidate} from './adoption.js';
 

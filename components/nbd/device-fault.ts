@@ -6,6 +6,7 @@ const numbersOfCodes: Readonly<Record<string, ErrorNumber>> = {
 	no_space: errorNumbers.noSpace,
 	out_of_range: errorNumbers.invalid,
 	read_only: errorNumbers.notPermitted,
+	locked: errorNumbers.notPermitted,
 	session_lost: errorNumbers.shutdown,
 	unknown_snapshot: errorNumbers.shutdown,
 };

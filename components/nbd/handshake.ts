@@ -129,8 +129,14 @@ export class Handshake {
 				throw error;
 			}
 
-			// The device does not answer just now. EXPORT_NAME has no reply that could say so.
-			return type === optionTypes.exportName ? 'close' : this.#reply(type, optionReplies.shutdown, Buffer.from('the device is not available'));
+			// EXPORT_NAME has no reply that could say so.
+			if (type === optionTypes.exportName) {
+				return 'close';
+			}
+
+			return error.code === 'locked'
+				? this.#reply(type, optionReplies.policy, Buffer.from(error.message))
+				: this.#reply(type, optionReplies.shutdown, Buffer.from('the device is not available'));
 		}
 	}
 

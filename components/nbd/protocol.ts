@@ -30,6 +30,7 @@ export const optionReplies = {
 	info: 3,
 	metaContext: 4,
 	unsupported: 0x8000_0001,
+	policy: 0x8000_0002,
 	invalid: 0x8000_0003,
 	unknownExport: 0x8000_0006,
 	shutdown: 0x8000_0007,

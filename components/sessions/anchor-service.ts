@@ -8,7 +8,8 @@ import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
 import {Turn} from '../container/turn.js';
 import {unwrapKey, wrapKey} from '../container/wrapped-key.js';
 import {blockKeyLength} from './cipher.js';
-import {EnvelopeError, sealEnvelope} from './key-envelope.js';
+import {EnvelopeError, sealEnvelope} from '../../runtime/sdk/key-envelope.js';
+import {SealedSecrets} from './sealed-secrets.js';
 import {type trustAnchor} from './trust-anchor.js';
 
 /** What the anchor remembers about the newest superblock. */
@@ -24,8 +25,11 @@ export interface AnchorContent {
 
 /** Where an anchor keeps its content. Calls never overlap; all throw SessionErrors that name the file and the remedy. */
 export interface AnchorStore {
-	/** Reads and checks everything and changes nothing; undefined where `initialize` has never succeeded. */
-	load(): Promise<AnchorContent | undefined>;
+	/**
+	 * Reads and checks everything and changes nothing; undefined where `initialize` has never succeeded. Without a secret
+	 * it takes what the configuration names, and throws `locked` where that opens nothing. The secret stays the caller's.
+	 */
+	load(secret?: Uint8Array): Promise<AnchorContent | undefined>;
 	/** Stores the master key, durably, all or nothing. The key stays the caller's. */
 	initialize(masterKey: Uint8Array): Promise<void>;
 	/** Replaces the newest record, durably; a crash leaves the old one or the new one. */
@@ -40,21 +44,32 @@ type AnchorState =
 	| {readonly kind: 'empty'}
 	/** The master key is there and usable. */
 	| {readonly kind: 'open'; readonly masterKey: Buffer; secured: SecuredRecord | null}
+	/** The keys are not here; every operation says what to do. */
+	| {readonly kind: 'locked'; readonly error: SessionError}
 	/** What is there cannot be used; every operation says why. */
 	| {readonly kind: 'failed'; readonly error: SessionError};
 
 type OpenState = Extract<AnchorState, {kind: 'open'}>;
 
-async function loadState(store: AnchorStore): Promise<AnchorState> {
+function lockedState(): AnchorState {
+	return {kind: 'locked', error: new SessionError('locked', 'the trust anchor is locked; "runtime unlock" opens it')};
+}
+
+async function loadState(store: AnchorStore, env: Environment): Promise<AnchorState> {
 	try {
 		const content = await store.load();
 		return content ? {kind: 'open', ...content} : {kind: 'empty'};
 	} catch (error) {
-		if (isSessionError(error)) {
-			return {kind: 'failed', error};
+		if (!isSessionError(error)) {
+			throw error;
 		}
 
-		throw error;
+		if (error.code === 'locked') {
+			env.log(error.message, 'warning');
+			return {kind: 'locked', error};
+		}
+
+		return {kind: 'failed', error};
 	}
 }
 
@@ -70,13 +85,21 @@ function envelopeFor(recipient: Uint8Array, blockKey: Uint8Array, env: Environme
 	}
 }
 
+export interface ServedAnchor {
+	readonly running: Running<{trust_anchor: typeof trustAnchor}>;
+	readonly secrets: SealedSecrets;
+	/** Calls of the store that change something, and locking, one after another. */
+	readonly turn: Turn;
+}
+
 /** The `trust_anchor` session on top of `store`. A store that cannot be used shows in the replies, not in the start. */
-export async function serveTrustAnchor(store: AnchorStore, env: Environment): Promise<Running<{trust_anchor: typeof trustAnchor}>> {
-	let state = await loadState(store);
+export async function serveTrustAnchor(store: AnchorStore, env: Environment): Promise<ServedAnchor> {
+	let state = await loadState(store, env);
 	const turn = new Turn();
+	const secrets = new SealedSecrets(env);
 
 	function opened(): OpenState {
-		if (state.kind === 'failed') {
+		if (state.kind === 'failed' || state.kind === 'locked') {
 			throw state.error;
 		}
 
@@ -88,7 +111,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 	}
 
 	async function initialize(): Promise<void> {
-		if (state.kind === 'failed') {
+		if (state.kind === 'failed' || state.kind === 'locked') {
 			throw state.error;
 		}
 
@@ -109,11 +132,41 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 		state = {kind: 'open', masterKey, secured: null};
 	}
 
-	return {
+	/** Wipes the keys; an anchor that holds none stays as it is. */
+	async function lock(): Promise<void> {
+		if (state.kind === 'open') {
+			const {masterKey} = state;
+			state = lockedState();
+			masterKey.fill(0);
+			await store.close();
+			secrets.renew();
+		}
+	}
+
+	async function unlock(secret: Uint8Array | undefined): Promise<void> {
+		if (state.kind === 'open') {
+			return;
+		}
+
+		const content = await store.load(secret);
+		state = content ? {kind: 'open', ...content} : {kind: 'empty'};
+	}
+
+	const running: ServedAnchor['running'] = {
 		provides: {
 			trust_anchor: {
+				access: () => ({state: state.kind}),
+				recipient: () => ({publicKey: secrets.publicKey}),
+				lock: async () => turn.take(async () => {
+					await lock();
+					return {};
+				}),
+				async unlock({sealed}) {
+					await secrets.use(sealed, async secret => turn.take(async () => unlock(secret)));
+					return {};
+				},
 				status() {
-					if (state.kind === 'failed') {
+					if (state.kind === 'failed' || state.kind === 'locked') {
 						throw state.error;
 					}
 
@@ -162,4 +215,5 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 			...(state.kind === 'open' && typeof state.secured?.generation === 'number' ? {secured_generation: state.secured.generation} : {}),
 		}),
 	};
+	return {running, secrets, turn};
 }

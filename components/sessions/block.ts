@@ -25,6 +25,8 @@ export const block = defineSession('block', {
 		'integrity',
 		/** The device does not accept writes. */
 		'read_only',
+		/** The device is locked: nobody has given its keys yet, or they were taken away. */
+		'locked',
 	],
 	ops: {
 		geometry: op({reply: z.strictObject({blockCount: z.number().int().nonnegative(), writable: z.boolean(), growable: z.boolean()})}),

@@ -1,6 +1,7 @@
 /** Control and observation of a finished device, beside its `block` session. */
 import {z} from 'zod';
-import {bulk, defineSession, numbers, op} from '../../runtime/sdk/session.js';
+import {bulk, bytes, defineSession, numbers, op} from '../../runtime/sdk/session.js';
+import {SealedSecret} from './sealed-secret.js';
 import {Generation} from './tree-root.js';
 
 export const SnapshotDescription = z.strictObject({
@@ -33,6 +34,10 @@ export const deviceControl = defineSession('device_control', {
 		'unknown_snapshot',
 		/** The operation cannot be done now; the message says why and what to do. */
 		'refused',
+		/** The device is locked; `unlock` serves it again. */
+		'locked',
+		/** The passphrase does not open the trust anchor, or none was given. */
+		'wrong_passphrase',
 		'no_space',
 		'out_of_range',
 		'device_failed',
@@ -41,7 +46,9 @@ export const deviceControl = defineSession('device_control', {
 	ops: {
 		status: op({
 			reply: z.strictObject({
-				state: z.enum(['normal', 'rekeying', 'extending_vbd', 'extending_ft']),
+				/** Of a device that has been locked since its start only this is known. */
+				locked: z.boolean(),
+				state: z.enum(['unknown', 'normal', 'rekeying', 'extending_vbd', 'extending_ft']),
 				blockCount: z.number().int().nonnegative(),
 				currentGeneration: Generation,
 				lastSecuredGeneration: Generation,
@@ -68,6 +75,12 @@ export const deviceControl = defineSession('device_control', {
 		rekey: op({}),
 		/** How the long operations stand. */
 		operations: op({reply: z.strictObject({extend: OperationStatus, rekey: OperationStatus})}),
+		/** Secures everything, then forgets all keys; requests fail from now on. */
+		lock: op({}),
+		/** The trust anchor's public key, to which a passphrase is sealed. */
+		recipient: op({reply: z.strictObject({publicKey: bytes(32)})}),
+		/** Has the trust anchor open with a sealed passphrase, or with what its configuration names, and goes on. */
+		unlock: op({request: z.strictObject({sealed: SealedSecret.optional()})}),
 		/** Halts a long operation after its running step; requests go on. */
 		pause: op({request: z.strictObject({operation: OperationName})}),
 		resume: op({request: z.strictObject({operation: OperationName})}),

@@ -9,7 +9,7 @@ import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, type ClientContext} from '../../runtime/sdk/session.js';
 import {blockKeyLength, type CipherName} from './cipher.js';
 import type {CipherSuite, PreparedKey} from './cipher-suite.js';
-import {createRecipient, EnvelopeError, openEnvelope, type EnvelopeRecipient} from './key-envelope.js';
+import {createRecipient, EnvelopeError, openEnvelope, type EnvelopeRecipient} from '../../runtime/sdk/key-envelope.js';
 
 /** How long a request waits for its key: a restarted server gets its keys again, but later than the first requests. */
 export const keyWaitMs = 5000;

@@ -4,6 +4,7 @@
  */
 import {z} from 'zod';
 import {bytes, defineSession, op} from '../../runtime/sdk/session.js';
+import {SealedSecret} from './sealed-secret.js';
 
 /** What the anchor remembers about the newest superblock. */
 const Secured = z.strictObject({
@@ -23,6 +24,8 @@ export const trustAnchor = defineSession('trust_anchor', {
 		'already_initialized',
 		/** The passphrase does not open the anchor, or none was given. */
 		'wrong_passphrase',
+		/** The keys have been forgotten, or no passphrase has been given yet; `unlock` brings them back. */
+		'locked',
 		/** The anchor's files are missing in part, truncated, altered, unreadable, or of another anchor. */
 		'damaged',
 		/** The anchor's storage failed. */
@@ -31,12 +34,20 @@ export const trustAnchor = defineSession('trust_anchor', {
 		'bad_key',
 	],
 	ops: {
+		/** Where the keys are; answered even where everything else is refused. */
+		access: op({reply: z.strictObject({state: z.enum(['empty', 'open', 'locked', 'failed'])})}),
+		/** The public key (X25519, 32 bytes) to which a passphrase for this instance of the anchor is sealed. */
+		recipient: op({reply: z.strictObject({publicKey: bytes(32)})}),
+		/** Forgets the master key and everything made of it. */
+		lock: op({}),
+		/** Opens the anchor again, with a sealed passphrase or with what its configuration names. An open anchor stays as it is. */
+		unlock: op({request: z.strictObject({sealed: SealedSecret.optional()})}),
 		/** `initialized`: a master key is there and usable. `secured`: null before the first `secure`. */
 		status: op({reply: z.strictObject({initialized: z.boolean(), secured: Secured.nullable()})}),
 		/** Makes the master key, durably. */
 		initialize: op({}),
 		/** Makes a new random block key and replies with it wrapped for the superblock (32 bytes). */
-		create_key: op({reply: z.strictObject({wrapped: bytes(32)})}),
+		create_key: op({request: z.strictObject({current: bytes(32).optional()}), reply: z.strictObject({wrapped: bytes(32)})}),
 		/** Opens a wrapped key and seals it to the crypto server whose public key `recipient` is. */
 		share_key: op({
 			request: z.strictObject({wrapped: bytes(32), recipient: bytes(32)}),

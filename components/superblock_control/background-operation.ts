@@ -95,6 +95,7 @@ export class BackgroundOperation {
 	start(work: Work): void {
 		const {env, name} = this.#parts;
 		this.#work = work;
+		this.#stopping = false;
 		this.#lastResult = 'none';
 		this.#paused = false;
 		this.#securedAt = env.now();
@@ -130,7 +131,7 @@ export class BackgroundOperation {
 		this.#doneAtStart = done;
 	}
 
-	/** Ends after the running step; what is left is done after the next opening. */
+	/** Ends after the running step; what is left is done after the next start. */
 	async stop(): Promise<void> {
 		this.#stopping = true;
 		await this.#running;

@@ -2,15 +2,12 @@
  * superblock_control: the finished device. Opens the container, keeps generations and snapshots, and secures the state.
  *
  * Guarantee: what was acknowledged before an acknowledged `sync` survives every crash; a state that the trust anchor
- * does not know is never opened.
+ * does not know is never opened; while the device is locked no request is served, and no server here holds a key.
  */
 import {z} from 'zod';
-import {defineComponent} from '../../runtime/sdk/component.js';
-import {SessionError} from '../../runtime/sdk/session.js';
+import {defineComponent, StartError} from '../../runtime/sdk/component.js';
+import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
 import {ContainerDimensions} from '../container/dimensions-config.js';
-import {extentsBlockCount} from '../container/extents.js';
-import {Gate} from '../container/gate.js';
-import {blockSize} from '../container/geometry.js';
 import {byteSize} from '../container/size-config.js';
 import {Turn} from '../container/turn.js';
 import {block} from '../sessions/block.js';
@@ -19,20 +16,16 @@ import {deviceControl} from '../sessions/device-control.js';
 import {freeTree} from '../sessions/free-tree.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {virtualBlockDevice} from '../sessions/virtual-block-device.js';
-import {DeviceUsage} from './device-usage.js';
-import {DeviceWrites} from './device-writes.js';
-import {addKeys, openOrCreate, openTrees} from './opening.js';
-import {Securing} from './securing.js';
-import {Operations} from './operations.js';
-import {Snapshots} from './snapshots.js';
-import {currentSnapshotOf, keptSnapshots} from './transition.js';
+import {DeviceLock, lockedError} from './device-lock.js';
+import {openDevice, type OpenDevice} from './open-device.js';
 
-function requireFit(extents: readonly number[], data: Uint8Array, blockCount: number): void {
-	const total = extentsBlockCount(extents, blockCount);
-	if (total === undefined || total * blockSize !== data.length) {
-		throw new SessionError('out_of_range', `a request for ${data.length} bytes at ${extents.join('+')} does not fit the device of ${blockCount} blocks`);
-	}
-}
+/** What is known of a device that has been locked since its start. */
+const unknownStatus = {
+	locked: true, state: 'unknown', blockCount: 0, currentGeneration: 0, lastSecuredGeneration: 0, cipher: 'unknown',
+	poolLeafCount: 0, poolAllocatableCount: 0, poolHeldCount: 0,
+} as const;
+
+const idleOperation = {phase: 'idle', lastResult: 'none', done: 0, total: 0, bytesPerSecond: 0} as const;
 
 export default defineComponent({
 	provides: {block, device_control: deviceControl},
@@ -45,154 +38,154 @@ export default defineComponent({
 		rekeying_rate: byteSize().optional(),
 	}),
 	async start({config, sessions, env}) {
-		const {superblock, slot} = await openOrCreate(sessions, env, config.create?.[0]);
-		await addKeys(sessions, superblock);
-		const currentGeneration = await openTrees(sessions, superblock);
-		env.log(`opened generation ${superblock.lastSecuredGeneration} from slot ${slot}`);
+		const open = async () => openDevice(sessions, env, {create: config.create?.[0], rekeyingRate: config.rekeying_rate});
+		const anchor = sessions.trust_anchor;
+		const lock = new DeviceLock();
+		/** Locking and unlocking, one after the other. */
+		const switching = new Turn();
+		/** The last locking. */
+		let locking: Promise<void> | undefined;
+		const isAnchorLocked = async () => (await anchor.access({})).state === 'locked';
 
-		const securing = new Securing(sessions, {superblock, slot, currentGeneration}, reason => env.fail(reason));
-		const blockCount = () => currentSnapshotOf(securing.superblock).leafCount;
+		/** Undefined where the device has been locked since its start. */
+		let device: OpenDevice | undefined;
+		if (await isAnchorLocked()) {
+			await lock.close();
+			env.log('the device is locked: "runtime unlock" asks for the passphrase and serves it', 'warning');
+		} else {
+			device = await open();
+		}
 
-		const usage = new DeviceUsage(sessions, securing, env);
-		const secure = async () => {
-			await securing.flush();
-			usage.noteSecured();
-		};
+		/** The device, locked or not, for what needs no key. */
+		function known(): OpenDevice {
+			if (!device) {
+				throw lockedError();
+			}
 
-		const gate = new Gate();
-		const turn = new Turn();
-		let requestCount = 0;
-		const operations = new Operations({
-			servers: sessions,
-			securing,
-			env,
-			turn,
-			activity: () => requestCount,
-			secure,
-			rekeyingRate: config.rekeying_rate,
-		});
-		const writes = new DeviceWrites(sessions.virtual_block_device, securing, secure);
-		const snapshots = new Snapshots({
-			securing,
-			device: sessions.virtual_block_device,
-			gate,
-			turn,
-			edit: async edit => securing.edit(edit),
-			secure,
-		});
-		await operations.resumePending();
+			return device;
+		}
+
+		/** Runs a request of the unlocked device; locking waits for it. */
+		async function pass<T>(request: (device: OpenDevice) => Promise<T> | T): Promise<T> {
+			lock.enter();
+			try {
+				return await request(known());
+			} finally {
+				lock.leave();
+			}
+		}
+
+		async function lockDevice(): Promise<void> {
+			if (lock.isClosed) {
+				return;
+			}
+
+			await lock.close();
+			await known().suspend({secure: true});
+			await anchor.lock({});
+			env.log('locked: everything is secured, and the keys are forgotten');
+		}
+
+		async function openLocked(): Promise<void> {
+			if (device) {
+				await device.resume();
+				return;
+			}
+
+			try {
+				device = await open();
+			} catch (error) {
+				if (!(error instanceof StartError)) {
+					throw error;
+				}
+
+				await anchor.lock({});
+				throw new SessionError('device_failed', error.message);
+			}
+		}
+
+		async function unlockDevice(sealed: string | undefined): Promise<void> {
+			if (!lock.isClosed) {
+				return;
+			}
+
+			try {
+				await anchor.unlock({sealed});
+			} catch (error) {
+				throw isSessionError(error) && error.code !== 'wrong_passphrase' ? new SessionError('refused', error.message) : error;
+			}
+
+			await openLocked();
+			lock.open();
+			env.log('unlocked');
+		}
+
+		/** A trust anchor that was restarted may have come back without its keys. */
+		async function followAnchor(): Promise<void> {
+			if (lock.isClosed || !await isAnchorLocked()) {
+				return;
+			}
+
+			env.log('the trust anchor was restarted and is locked, so the device is, too; "runtime unlock" goes on', 'warning');
+			await lock.close();
+			await known().suspend({secure: false});
+		}
+
 		return {
 			provides: {
 				block: {
-					geometry: () => ({blockCount: blockCount(), writable: true, growable: false}),
-					async read({extents, data}) {
-						requestCount++;
-						requireFit(extents, data, blockCount());
-						await sessions.virtual_block_device.read({extents, data});
-						return {};
+					geometry: (...call) => known().block.geometry(...call),
+					read: async (...call) => pass(opened => opened.block.read(...call)),
+					write: async (...call) => pass(opened => opened.block.write(...call)),
+					clear: async (...call) => pass(opened => opened.block.clear(...call)),
+					async sync(...call) {
+						// Locking has secured everything; only what a lost trust anchor left behind waits.
+						return lock.isClosed && device?.isDue === false ? {} : pass(opened => opened.block.sync(...call));
 					},
-					async write({extents, data}) {
-						requestCount++;
-						requireFit(extents, data, blockCount());
-						await gate.enter();
-						try {
-							await writes.write(extents, data);
-						} finally {
-							gate.leave();
-						}
-
-						return {};
-					},
-					async clear({extents}) {
-						requestCount++;
-						if (extentsBlockCount(extents, blockCount()) === undefined) {
-							throw new SessionError('out_of_range', `the extents ${extents.join('+')} do not fit the device of ${blockCount()} blocks`);
-						}
-
-						await gate.enter();
-						try {
-							await writes.clear(extents);
-						} finally {
-							gate.leave();
-						}
-
-						return {};
-					},
-					async sync() {
-						requestCount++;
-						await secure();
-						return {};
-					},
-					grow() {
-						throw new SessionError('out_of_range', 'the device grows only by an extension of its container');
-					},
+					grow: (...call) => known().block.grow(...call),
 				},
 				device_control: {
-					async status() {
-						const pool = await usage.pool();
-						return {
-							state: securing.superblock.state,
-							blockCount: blockCount(),
-							currentGeneration: securing.currentGeneration,
-							lastSecuredGeneration: securing.superblock.lastSecuredGeneration,
-							cipher: securing.superblock.cipher,
-							poolLeafCount: pool.leafCount,
-							poolAllocatableCount: pool.allocatableCount,
-							poolHeldCount: pool.heldCount,
-							poolSecondsLeft: usage.secondsLeft,
-						};
+					status: async (...call) => device ? {...await device.control.status(...call), locked: lock.isClosed} : unknownStatus,
+					list_snapshots: (...call) => known().control.list_snapshots(...call),
+					create_snapshot: async (...call) => pass(opened => opened.control.create_snapshot(...call)),
+					discard_snapshot: async (...call) => pass(opened => opened.control.discard_snapshot(...call)),
+					revert_snapshot: async (...call) => pass(opened => opened.control.revert_snapshot(...call)),
+					extend: async (...call) => pass(opened => opened.control.extend(...call)),
+					rekey: async (...call) => pass(opened => opened.control.rekey(...call)),
+					operations: (...call) => device ? device.control.operations(...call) : {extend: idleOperation, rekey: idleOperation},
+					async lock() {
+						locking = switching.take(lockDevice);
+						await locking;
+						return {};
 					},
-					list_snapshots: () => ({
-						snapshots: keptSnapshots(securing.superblock).map(({root: {generation}, leafCount, keep}) => ({generation, blockCount: leafCount, keep})),
+					recipient: async () => anchor.recipient({}),
+					unlock: async ({sealed}) => switching.take(async () => {
+						await unlockDevice(sealed);
+						return {};
 					}),
-					create_snapshot: async () => ({generation: await snapshots.create()}),
-					async discard_snapshot({generation}) {
-						await snapshots.discard(generation);
-						return {};
-					},
-					async revert_snapshot({generation}) {
-						await snapshots.revert(generation);
-						env.log(`reverted to snapshot ${generation}`);
-						return {};
-					},
-					async extend(extension) {
-						await operations.extend(extension);
-						return {};
-					},
-					async rekey() {
-						await operations.rekey();
-						return {};
-					},
-					operations: () => operations.status,
-					pause({operation}) {
-						operations.pause(operation);
-						return {};
-					},
-					resume({operation}) {
-						operations.resume(operation);
-						return {};
-					},
-					async read_snapshot({generation, extents, data}) {
-						requireFit(extents, data, snapshots.find(generation).leafCount);
-						await snapshots.read(generation, extents, data);
-						return {};
-					},
+					pause: (...call) => known().control.pause(...call),
+					resume: (...call) => known().control.resume(...call),
+					read_snapshot: async (...call) => pass(opened => opened.control.read_snapshot(...call)),
 				},
 			},
 			interrupted: {
-				// A crypto server that came back has forgotten its keys; requests to it wait until it has them again.
-				crypto: async () => addKeys(sessions, securing.latest),
+				async crypto() {
+					// A crypto server that came back has forgotten its keys; requests to it wait until it has them again.
+					if (!lock.isClosed) {
+						await known().giveKeys();
+					}
+				},
+				trust_anchor: async () => switching.take(followAnchor),
 			},
 			async stop() {
-				await operations.stop();
-				await secure();
-				for (const key of [securing.superblock.currentKey, securing.superblock.previousKey]) {
-					if (key) {
-						await sessions.crypto.remove_key({keyId: key.id});
-					}
+				await locking;
+				if (!lock.isClosed) {
+					await known().suspend({secure: true});
+				} else if (device?.isDue) {
+					env.log('what was written since the last flush is lost: the trust anchor has no keys to secure it with', 'error');
 				}
 			},
-			status: () => ({generation: securing.superblock.lastSecuredGeneration, securings: securing.securedCount}),
+			status: () => ({locked: lock.isClosed ? 'yes' : 'no', ...device?.status()}),
 		};
 	},
 });

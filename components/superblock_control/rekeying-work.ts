@@ -10,7 +10,7 @@ const blocksAtOnce = 256;
 
 /** Makes a new key the current one and the current key the previous one, durably. Nothing is sealed with it yet. */
 export async function beginRekeying(servers: OpeningServers, securing: Securing): Promise<void> {
-	const {wrapped} = await servers.trust_anchor.create_key({});
+	const {wrapped} = await servers.trust_anchor.create_key({current: securing.superblock.currentKey.wrapped});
 	const id = securing.superblock.currentKey.id + 1;
 	await addKey(servers, securing.superblock, {wrapped, id});
 	await securing.edit(superblock => ({

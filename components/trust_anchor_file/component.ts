@@ -16,5 +16,8 @@ export default defineComponent({
 		/** Directory of the anchor's files. */
 		path: z.string().min(1).default('trust_anchor'),
 	}),
-	start: async ({config, env}) => serveTrustAnchor(new KeyFileStore(env.resolvePath(config.path), env), env),
+	async start({config, env}) {
+		const {running} = await serveTrustAnchor(new KeyFileStore(env.resolvePath(config.path), env), env);
+		return running;
+	},
 });

@@ -18,8 +18,9 @@ export default defineComponent({
 		/** The environment variable that holds the passphrase. */
 		passphrase_variable: z.string().min(1).default('CBE_PASSPHRASE'),
 	}),
-	start: async ({config, env}) => serveTrustAnchor(
-		new TresorStore({directory: env.resolvePath(config.path), passphraseVariable: config.passphrase_variable}, env),
-		env,
-	),
+	async start({config, env}) {
+		const store = new TresorStore({directory: env.resolvePath(config.path), passphraseVariable: config.passphrase_variable}, env);
+		const {running} = await serveTrustAnchor(store, env);
+		return running;
+	},
 });

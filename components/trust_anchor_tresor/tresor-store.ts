@@ -58,7 +58,7 @@ export class TresorStore implements AnchorStore {
 		this.#env = env;
 	}
 
-	async load(): Promise<AnchorContent | undefined> {
+	async load(secret?: Uint8Array): Promise<AnchorContent | undefined> {
 		const wrapped = await readExactly(this.#keyPath, wrappedMasterKeyLength);
 		const hash = await readExactly(this.#hashPath, hashLength);
 		if (!wrapped) {
@@ -70,7 +70,7 @@ export class TresorStore implements AnchorStore {
 		}
 
 		const secured = hash ? {hash: Uint8Array.from(hash), generation: null, creating: false} : await this.#creating();
-		return {masterKey: this.#unlock(wrapped), secured};
+		return {masterKey: secret ? this.#unlockWith(Buffer.from(secret).toString(), wrapped, 'the passphrase') : this.#unlock(wrapped), secured};
 	}
 
 	async initialize(masterKey: Uint8Array): Promise<void> {
@@ -118,12 +118,13 @@ export class TresorStore implements AnchorStore {
 	}
 
 	#unlock(wrapped: Buffer): Buffer {
-		const masterKey = unwrapMasterKey(this.#passphrase(), wrapped);
+		return this.#unlockWith(this.#passphrase(), wrapped, `the passphrase in the environment variable ${this.#passphraseVariable}`);
+	}
+
+	#unlockWith(passphrase: string, wrapped: Buffer, name: string): Buffer {
+		const masterKey = unwrapMasterKey(passphrase, wrapped);
 		if (!masterKey) {
-			throw new SessionError(
-				'wrong_passphrase',
-				`the passphrase in the environment variable ${this.#passphraseVariable} does not open ${this.#keyPath}; give the right one, or restore the file if it was altered`,
-			);
+			throw new SessionError('wrong_passphrase', `${name} does not open ${this.#keyPath}; give the right one, or restore the file if it was altered`);
 		}
 
 		return masterKey;

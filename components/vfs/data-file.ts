@@ -1,5 +1,5 @@
 /** The bytes of the device or of one of its snapshots, as a file of fixed or growing size. */
-import type {Client} from '../../runtime/sdk/session.js';
+import {isSessionError, type Client} from '../../runtime/sdk/session.js';
 import {ByteDevice, type PartialBlockBuffers} from '../front_end/byte-device.js';
 import {blockSize, type block} from '../sessions/block.js';
 import type {deviceControl, SnapshotDescription} from '../sessions/device-control.js';
@@ -92,8 +92,21 @@ export class DataFile {
 	}
 }
 
+/** A device that has been locked since its start cannot tell yet; one that can be locked can be written to. */
+async function isWritable(device: Client<typeof block>): Promise<boolean> {
+	try {
+		return (await device.geometry({})).writable;
+	} catch (error) {
+		if (isSessionError(error) && error.code === 'locked') {
+			return true;
+		}
+
+		throw error;
+	}
+}
+
 export async function deviceFile(device: Client<typeof block>, buffers: PartialBlockBuffers, readOnly: boolean, service: Service): Promise<DataFile> {
-	const {writable} = await device.geometry({});
+	const writable = await isWritable(device);
 	return new DataFile({
 		device: new ByteDevice({read: device.read, write: device.write, clear: device.clear, sync: async () => device.sync({})}, buffers),
 		measure: async () => (await device.geometry({})).blockCount * blockSize,

@@ -24,6 +24,10 @@ export const errno = {
 	ESHUTDOWN: 108,
 	/** What the handle or the name stood for is gone. */
 	ESTALE: 116,
+	/** The device is locked. */
+	ENOKEY: 126,
+	/** The passphrase is wrong. */
+	EKEYREJECTED: 129,
 } as const;
 
 export type ErrnoName = keyof typeof errno;
@@ -43,6 +47,8 @@ const namesOfCodes: Readonly<Record<string, ErrnoName>> = {
 	read_only: 'EROFS',
 	refused: 'EBUSY',
 	unknown_snapshot: 'ESTALE',
+	locked: 'ENOKEY',
+	wrong_passphrase: 'EKEYREJECTED',
 };
 
 /** Undefined for what is no failure but a bug. */

@@ -3,7 +3,7 @@ import {createHash, randomBytes} from 'node:crypto';
 import test, {type ExecutionContext} from 'ava';
 import {cipherNames, type CipherName} from '../../components/sessions/cipher.js';
 import {crypto} from '../../components/sessions/crypto.js';
-import {sealEnvelope} from '../../components/sessions/key-envelope.js';
+import {sealEnvelope} from '../../runtime/sdk/key-envelope.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {LeasePool} from '../../runtime/transport/lease-pool.js';
 import {TestEnvironment} from '../support/environment.js';

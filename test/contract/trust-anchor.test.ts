@@ -4,7 +4,7 @@ import {chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, wri
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
-import {createRecipient, openEnvelope} from '../../components/sessions/key-envelope.js';
+import {createRecipient, openEnvelope} from '../../runtime/sdk/key-envelope.js';
 import {trustAnchor} from '../../components/sessions/trust-anchor.js';
 import {TestEnvironment} from '../support/environment.js';
 import {goldenNames, loadGolden} from '../support/golden.js';

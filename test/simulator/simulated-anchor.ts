@@ -24,6 +24,8 @@ export class SimulatedAnchor {
 	readonly #random: Random;
 	#state: AnchorState;
 	#pending: Secured | undefined;
+	/** Gone with the power: whoever starts the anchor again opens it. */
+	#locked = false;
 
 	constructor(random: Random, state: AnchorState = blankState) {
 		this.#random = random;
@@ -41,16 +43,42 @@ export class SimulatedAnchor {
 	}
 
 	handlers(step: () => Promise<void>, seal: EnvelopeSealer): Handlers<typeof trustAnchor> {
+		const opened = () => {
+			if (this.#locked) {
+				throw new SessionError('locked', 'the trust anchor is locked');
+			}
+		};
+
 		return {
-			status: () => this.#state,
+			access: () => ({state: this.#locked ? 'locked' : (this.#state.initialized ? 'open' : 'empty')}),
+			recipient: () => ({publicKey: new Uint8Array(32)}),
+			lock: () => {
+				this.#locked = true;
+				return {};
+			},
+			unlock: () => {
+				this.#locked = false;
+				return {};
+			},
+			status: () => {
+				opened();
+				return this.#state;
+			},
 			initialize: () => {
 				this.#state = {...this.#state, initialized: true};
 				this.changeCount++;
 				return {};
 			},
-			create_key: () => ({wrapped: this.#random.bytes(32)}),
-			share_key: ({wrapped, recipient}) => ({envelope: seal(wrapped, recipient)}),
+			create_key: () => {
+				opened();
+				return {wrapped: this.#random.bytes(32)};
+			},
+			share_key: ({wrapped, recipient}) => {
+				opened();
+				return {envelope: seal(wrapped, recipient)};
+			},
 			secure: async record => {
+				opened();
 				await this.#secure(record, step);
 				return {};
 			},

@@ -18,6 +18,10 @@ export class MemoryAnchor {
 
 	get handlers(): Handlers<typeof trustAnchor> {
 		return {
+			access: () => ({state: this.initialized ? 'open' : 'empty'}),
+			recipient: () => ({publicKey: new Uint8Array(32)}),
+			lock: () => ({}),
+			unlock: () => ({}),
 			status: () => ({initialized: this.initialized, secured: this.secured}),
 			initialize: () => {
 				this.initialized = true;

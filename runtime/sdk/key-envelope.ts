@@ -1,5 +1,6 @@
 /**
- * Envelopes that carry a block key from the trust anchor to one crypto server, past everything in between.
+ * Envelopes that carry a secret to one recipient, past everything in between: a block key from the trust anchor to a crypto
+ * server, a passphrase from whoever asked for it to the trust anchor.
  *
  * Layout: version 1 (1 byte) · ephemeral X25519 public key (32) · AES-256-GCM ciphertext of the key · tag (16). The GCM
  * key and nonce come from HKDF-SHA-256 over the shared secret, salted with both public keys; as every envelope has its

@@ -1,0 +1,220 @@
+/** The opened container as a device: what requests of its two sessions do, and how it is put to rest and woken. */
+import type {Environment} from '../../runtime/sdk/component.js';
+import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
+import type {ContainerDimensions} from '../container/dimensions-config.js';
+import {extentsBlockCount} from '../container/extents.js';
+import {Gate} from '../container/gate.js';
+import {blockSize} from '../container/geometry.js';
+import {labelOf} from '../container/label.js';
+import {encodeSuperblock} from '../container/superblock.js';
+import {Turn} from '../container/turn.js';
+import type {block} from '../sessions/block.js';
+import type {deviceControl} from '../sessions/device-control.js';
+import {DeviceUsage} from './device-usage.js';
+import {DeviceWrites} from './device-writes.js';
+import {addKeys, openOrCreate, openTrees, type OpeningServers} from './opening.js';
+import {Operations, type OperationName} from './operations.js';
+import {Securing} from './securing.js';
+import {Snapshots} from './snapshots.js';
+import {currentSnapshotOf, keptSnapshots} from './transition.js';
+
+function requireFit(extents: readonly number[], data: Uint8Array, blockCount: number): void {
+	const total = extentsBlockCount(extents, blockCount);
+	if (total === undefined || total * blockSize !== data.length) {
+		throw new SessionError('out_of_range', `a request for ${data.length} bytes at ${extents.join('+')} does not fit the device of ${blockCount} blocks`);
+	}
+}
+
+export interface DeviceConfig {
+	readonly create: ContainerDimensions | undefined;
+	/** Bytes per second. */
+	readonly rekeyingRate: number | undefined;
+}
+
+const operationNames: readonly OperationName[] = ['extend', 'rekey'];
+
+type Control = Omit<Handlers<typeof deviceControl>, 'lock' | 'recipient' | 'unlock'>;
+
+export interface OpenDevice {
+	readonly block: Handlers<typeof block>;
+	readonly control: Control;
+	/** True where something is not secured yet. */
+	readonly isDue: boolean;
+	/** Gives a crypto server that came back its keys again. */
+	giveKeys(): Promise<void>;
+	/** Halts long operations, secures everything if `secure`, and has the crypto server forget the keys. With no request under way. */
+	suspend(options: {readonly secure: boolean}): Promise<void>;
+	/** Goes on, once the trust anchor is open again. Dies where the anchor knows another state than this one. */
+	resume(): Promise<void>;
+	status(): Record<string, number>;
+}
+
+/** Opens the container, or creates it where there is none and the configuration says so. @throws StartError */
+export async function openDevice(sessions: OpeningServers, env: Environment, config: DeviceConfig): Promise<OpenDevice> {
+	const {superblock, slot} = await openOrCreate(sessions, env, config.create);
+	await addKeys(sessions, superblock);
+	const currentGeneration = await openTrees(sessions, superblock);
+	env.log(`opened generation ${superblock.lastSecuredGeneration} from slot ${slot}`);
+
+	const securing = new Securing(sessions, {superblock, slot, currentGeneration}, reason => env.fail(reason));
+	const blockCount = () => currentSnapshotOf(securing.superblock).leafCount;
+
+	const usage = new DeviceUsage(sessions, securing, env);
+	const secure = async () => {
+		await securing.flush();
+		usage.noteSecured();
+	};
+
+	const gate = new Gate();
+	const turn = new Turn();
+	let requestCount = 0;
+	const operations = new Operations({
+		servers: sessions,
+		securing,
+		env,
+		turn,
+		activity: () => requestCount,
+		secure,
+		rekeyingRate: config.rekeyingRate,
+	});
+	const writes = new DeviceWrites(sessions.virtual_block_device, securing, secure);
+	const snapshots = new Snapshots({
+		securing,
+		device: sessions.virtual_block_device,
+		gate,
+		turn,
+		edit: async edit => securing.edit(edit),
+		secure,
+	});
+	await operations.resumePending();
+	/** What was paused when the device was suspended. */
+	let paused: OperationName[] = [];
+	return {
+		block: {
+			geometry: () => ({blockCount: blockCount(), writable: true, growable: false}),
+			async read({extents, data}) {
+				requestCount++;
+				requireFit(extents, data, blockCount());
+				await sessions.virtual_block_device.read({extents, data});
+				return {};
+			},
+			async write({extents, data}) {
+				requestCount++;
+				requireFit(extents, data, blockCount());
+				await gate.enter();
+				try {
+					await writes.write(extents, data);
+				} finally {
+					gate.leave();
+				}
+
+				return {};
+			},
+			async clear({extents}) {
+				requestCount++;
+				if (extentsBlockCount(extents, blockCount()) === undefined) {
+					throw new SessionError('out_of_range', `the extents ${extents.join('+')} do not fit the device of ${blockCount()} blocks`);
+				}
+
+				await gate.enter();
+				try {
+					await writes.clear(extents);
+				} finally {
+					gate.leave();
+				}
+
+				return {};
+			},
+			async sync() {
+				requestCount++;
+				await secure();
+				return {};
+			},
+			grow() {
+				throw new SessionError('out_of_range', 'the device grows only by an extension of its container');
+			},
+		},
+		control: {
+			async status() {
+				const pool = await usage.pool();
+				return {
+					locked: false,
+					state: securing.superblock.state,
+					blockCount: blockCount(),
+					currentGeneration: securing.currentGeneration,
+					lastSecuredGeneration: securing.superblock.lastSecuredGeneration,
+					cipher: securing.superblock.cipher,
+					poolLeafCount: pool.leafCount,
+					poolAllocatableCount: pool.allocatableCount,
+					poolHeldCount: pool.heldCount,
+					poolSecondsLeft: usage.secondsLeft,
+				};
+			},
+			list_snapshots: () => ({
+				snapshots: keptSnapshots(securing.superblock).map(({root: {generation}, leafCount, keep}) => ({generation, blockCount: leafCount, keep})),
+			}),
+			create_snapshot: async () => ({generation: await snapshots.create()}),
+			async discard_snapshot({generation}) {
+				await snapshots.discard(generation);
+				return {};
+			},
+			async revert_snapshot({generation}) {
+				await snapshots.revert(generation);
+				env.log(`reverted to snapshot ${generation}`);
+				return {};
+			},
+			async extend(extension) {
+				await operations.extend(extension);
+				return {};
+			},
+			async rekey() {
+				await operations.rekey();
+				return {};
+			},
+			operations: () => operations.status,
+			pause({operation}) {
+				operations.pause(operation);
+				return {};
+			},
+			resume({operation}) {
+				operations.resume(operation);
+				return {};
+			},
+			async read_snapshot({generation, extents, data}) {
+				requireFit(extents, data, snapshots.find(generation).leafCount);
+				await snapshots.read(generation, extents, data);
+				return {};
+			},
+		},
+		get isDue() {
+			return securing.isDue;
+		},
+		giveKeys: async () => addKeys(sessions, securing.latest),
+		async suspend(options) {
+			paused = operationNames.filter(name => operations.status[name].phase === 'paused');
+			await operations.stop();
+			if (options.secure) {
+				await secure();
+			}
+
+			for (const key of [securing.latest.currentKey, securing.latest.previousKey]) {
+				if (key) {
+					await sessions.crypto.remove_key({keyId: key.id});
+				}
+			}
+		},
+		async resume() {
+			const {secured} = await sessions.trust_anchor.status({});
+			if (!secured || !labelOf(encodeSuperblock(securing.superblock)).equals(secured.hash)) {
+				env.fail('the trust anchor remembers another state than the one that was locked; the container is opened anew');
+			}
+
+			await addKeys(sessions, securing.latest);
+			await operations.resumePending();
+			for (const name of paused) {
+				operations.pause(name);
+			}
+		},
+		status: () => ({generation: securing.superblock.lastSecuredGeneration, securings: securing.securedCount}),
+	};
+}
