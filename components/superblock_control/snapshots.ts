@@ -25,6 +25,8 @@ export class Snapshots {
 	readonly #parts: SnapshotParts;
 	/** Reads under way by snapshot; a snapshot is given up only after them. */
 	readonly #reads = new Map<Generation, Set<Promise<unknown>>>();
+	/** Being given up: a rekeying takes no care of them any more, so nobody may begin to read them. */
+	readonly #leaving = new Set<Generation>();
 
 	constructor(parts: SnapshotParts) {
 		this.#parts = parts;
@@ -33,7 +35,7 @@ export class Snapshots {
 	/** @throws SessionError `unknown_snapshot` */
 	find(generation: Generation): Snapshot {
 		const snapshot = keptSnapshots(this.#parts.securing.superblock).find(({root}) => root.generation === generation);
-		if (!snapshot) {
+		if (!snapshot || this.#leaving.has(generation)) {
 			throw new SessionError('unknown_snapshot', `there is no snapshot ${generation}`);
 		}
 
@@ -71,8 +73,13 @@ export class Snapshots {
 	async discard(generation: Generation): Promise<void> {
 		await this.#parts.turn.take(async () => {
 			this.find(generation);
-			await Promise.allSettled([...this.#reads.get(generation) ?? []]);
-			await this.#parts.edit(superblock => withoutKept(superblock, generation));
+			this.#leaving.add(generation);
+			try {
+				await Promise.allSettled([...this.#reads.get(generation) ?? []]);
+				await this.#parts.edit(superblock => withoutKept(superblock, generation));
+			} finally {
+				this.#leaving.delete(generation);
+			}
 		});
 	}
 

@@ -133,7 +133,7 @@ export async function beginOperation(subject: Subject, operation: LongOperation)
 	}
 
 	operations.begin(operation);
-	const begun = await unlessRefused(subject, () => ['refused'], operation.kind === 'rekey' ? control.rekey({}) : control.extend({tree: operation.tree, blockCount: operation.blockCount}));
+	const begun = await unlessRefused(subject, () => ['refused', 'out_of_range'], operation.kind === 'rekey' ? control.rekey({}) : control.extend({tree: operation.tree, blockCount: operation.blockCount}));
 	if (!begun) {
 		operations.refuse();
 		return false;
