@@ -46,19 +46,35 @@ function present(pointer: bigint | null, what: string): Address {
 	return Number(pointer);
 }
 
-/** One direction of one key. */
+/** One direction of one key, for one thread at a time. */
 class CipherContext {
 	readonly #libcrypto: Libcrypto;
 	readonly #scratch: Scratch;
 	#context: Address;
 
-	constructor(libcrypto: Libcrypto, scratch: Scratch, {cipher, key, encrypt}: {cipher: string; key: Uint8Array; encrypt: boolean}) {
+	/** @param context belongs to the new object, which frees it */
+	constructor(libcrypto: Libcrypto, scratch: Scratch, context: Address) {
 		this.#libcrypto = libcrypto;
 		this.#scratch = scratch;
-		this.#context = present(libcrypto.contextNew(), 'EVP_CIPHER_CTX_new');
+		this.#context = context;
+	}
+
+	static ofKey(libcrypto: Libcrypto, scratch: Scratch, {cipher, key, encrypt}: {cipher: string; key: Uint8Array; encrypt: boolean}): CipherContext {
+		const context = present(libcrypto.contextNew(), 'EVP_CIPHER_CTX_new');
 		const type = present(libcrypto.cipherFetch(null, cipher, null), `EVP_CIPHER_fetch(${cipher})`);
-		mustSucceed(libcrypto.cipherInit(this.#context, type, libcrypto.addressOf(key), null, encrypt ? 1 : 0, null), 'EVP_CipherInit_ex2');
-		mustSucceed(libcrypto.contextSetPadding(this.#context, 0), 'EVP_CIPHER_CTX_set_padding');
+		mustSucceed(libcrypto.cipherInit(context, type, libcrypto.addressOf(key), null, encrypt ? 1 : 0, null), 'EVP_CipherInit_ex2');
+		mustSucceed(libcrypto.contextSetPadding(context, 0), 'EVP_CIPHER_CTX_set_padding');
+		return new CipherContext(libcrypto, scratch, context);
+	}
+
+	get address(): Address {
+		return this.#context;
+	}
+
+	copy(): CipherContext {
+		const copy = present(this.#libcrypto.contextNew(), 'EVP_CIPHER_CTX_new');
+		mustSucceed(this.#libcrypto.contextCopy(copy, this.#context), 'EVP_CIPHER_CTX_copy');
+		return new CipherContext(this.#libcrypto, this.#scratch, copy);
 	}
 
 	/** Each block with the tweak of its number as IV. */
@@ -87,7 +103,15 @@ class CipherContext {
 	}
 }
 
-class EvpKey implements PreparedKey {
+/** Where the contexts of a key lie: memory of the process, so that any of its threads can use them. */
+export interface KeyContexts {
+	readonly encryption: Address;
+	readonly decryption: Address;
+	readonly ivs: Address | undefined;
+}
+
+/** A key, for one thread at a time. */
+export class EvpKey implements PreparedKey {
 	readonly #libcrypto: Libcrypto;
 	readonly #scratch: Scratch;
 	readonly #encryption: CipherContext;
@@ -100,6 +124,16 @@ class EvpKey implements PreparedKey {
 		this.#encryption = contexts.encryption;
 		this.#decryption = contexts.decryption;
 		this.#ivs = contexts.ivs;
+	}
+
+	/** For `EvpSuite.borrow` on another thread. */
+	get contexts(): KeyContexts {
+		return {encryption: this.#encryption.address, decryption: this.#decryption.address, ivs: this.#ivs?.address};
+	}
+
+	/** The same key, to be used on another thread at the same time; it is wiped on its own. */
+	copy(): EvpKey {
+		return new EvpKey(this.#libcrypto, this.#scratch, {encryption: this.#encryption.copy(), decryption: this.#decryption.copy(), ivs: this.#ivs?.copy()});
 	}
 
 	encrypt(run: BlockRun): void {
@@ -139,11 +173,11 @@ export class EvpSuite extends AesSuite {
 		this.#sha256 = present(libcrypto.digestFetch(null, 'SHA256', null), 'EVP_MD_fetch(SHA256)');
 	}
 
-	xts(key: Uint8Array): PreparedKey {
+	xts(key: Uint8Array): EvpKey {
 		return new EvpKey(this.#libcrypto, this.#scratch, this.#bothDirections('AES-256-XTS', key));
 	}
 
-	cbcEssiv(key: Uint8Array): PreparedKey {
+	cbcEssiv(key: Uint8Array): EvpKey {
 		const salt = createHash('sha256').update(key).digest();
 		try {
 			const ivs = this.#context('AES-256-ECB', salt, true);
@@ -151,6 +185,16 @@ export class EvpSuite extends AesSuite {
 		} finally {
 			salt.fill(0);
 		}
+	}
+
+	/**
+	 * A key whose contexts another thread has made, and does not use meanwhile. They stay its to wipe: never call `wipe` here.
+	 */
+	borrow({encryption, decryption, ivs}: KeyContexts): PreparedKey {
+		const context = (address: Address) => new CipherContext(this.#libcrypto, this.#scratch, address);
+		return new EvpKey(this.#libcrypto, this.#scratch, {
+			encryption: context(encryption), decryption: context(decryption), ivs: ivs === undefined ? undefined : context(ivs),
+		});
 	}
 
 	label(sealed: Uint8Array, sealedOffset: number, count: number, labels: Uint8Array, labelsOffset: number): void {
@@ -170,6 +214,6 @@ export class EvpSuite extends AesSuite {
 	}
 
 	#context(cipher: string, key: Uint8Array, encrypt: boolean): CipherContext {
-		return new CipherContext(this.#libcrypto, this.#scratch, {cipher, key, encrypt});
+		return CipherContext.ofKey(this.#libcrypto, this.#scratch, {cipher, key, encrypt});
 	}
 }

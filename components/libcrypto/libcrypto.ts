@@ -12,6 +12,8 @@ export interface Libcrypto {
 	readonly cipherFetch: (context: null, name: string, properties: null) => bigint | null;
 	readonly digestFetch: (context: null, name: string, properties: null) => bigint | null;
 	readonly contextNew: () => bigint | null;
+	/** Also what the original derived from its key. */
+	readonly contextCopy: (copy: Address, original: Address) => number;
 	/** Wipes what the context derived from its key, too. */
 	readonly contextFree: (context: Address) => void;
 	readonly contextSetPadding: (context: Address, padding: 0) => number;
@@ -52,6 +54,7 @@ export async function loadLibcrypto(): Promise<{readonly libcrypto?: Libcrypto; 
 			cipherFetch: declare('EVP_CIPHER_fetch', pointer, [pointer, text, text]),
 			digestFetch: declare('EVP_MD_fetch', pointer, [pointer, text, text]),
 			contextNew: declare('EVP_CIPHER_CTX_new', pointer, []),
+			contextCopy: declare('EVP_CIPHER_CTX_copy', 'int', [pointer, pointer]),
 			contextFree: declare('EVP_CIPHER_CTX_free', 'void', [pointer]),
 			contextSetPadding: declare('EVP_CIPHER_CTX_set_padding', 'int', [pointer, 'int']),
 			cipherInit: declare('EVP_CipherInit_ex2', 'int', [pointer, pointer, pointer, pointer, 'int', pointer]),

@@ -82,6 +82,36 @@ test.serial('crypto_noble reads what crypto_openssl wrote, after one word was ch
 	});
 });
 
+test.serial('crypto_offload reads what crypto_openssl wrote, after one word was changed, and the other way round', async t => {
+	await withFolder(async folder => {
+		await during(defaultAssembly, folder, async socket => writePattern(socket));
+		await during(edited(folder, ['name="crypto_openssl"', 'name="crypto_offload"']), folder, async socket => {
+			t.true(await readPattern(socket));
+			await writePattern(socket);
+		});
+		await during(defaultAssembly, folder, async socket => {
+			t.true(await readPattern(socket));
+		});
+	});
+});
+
+test.serial('large requests are spread over the pool of crypto_offload', async t => {
+	await withFolder(async folder => {
+		const content = Buffer.from(Array.from({length: 2 ** 20}, (_, index) => index * 7 % 251));
+		await during(assembly('throughput'), folder, async socket => {
+			const peer = await NbdPeer.connect(socket);
+			await peer.attach();
+			t.is(await peer.write(0, content), 0);
+			t.true((await peer.read(0, content.length)).equals(content));
+			peer.socket.destroy();
+			const {output} = await runRuntime(['status', '--json', '--state', folder]);
+			const {children} = JSON.parse(output) as {children: Array<{name: string; details: Record<string, number>}>};
+			const details = children.find(({name}) => name === 'crypto')?.details;
+			t.true((details?.pool_blocks ?? 0) > 0, output);
+		});
+	});
+});
+
 test.serial('without encryption blocks lie on the medium as they are, and are still checked', async t => {
 	await withFolder(async folder => {
 		await during(assembly('no_encryption'), folder, async socket => writePattern(socket));

@@ -1,0 +1,200 @@
+import {randomBytes} from 'node:crypto';
+import test, {type ExecutionContext} from 'ava';
+import {TestEnvironment} from '../../test/support/environment.js';
+import {startProvider} from '../../test/support/providers.js';
+import {SeededRandom} from '../../test/support/seeded-random.js';
+import {LeasePool} from '../../runtime/transport/lease-pool.js';
+import {cpusOfOwnThread} from '../../runtime/sdk/own-thread.js';
+import {EvpSuite} from '../libcrypto/evp-suite.js';
+import {loadLibcrypto, type Libcrypto} from '../libcrypto/libcrypto.js';
+import {OwnThreadWork} from '../sessions/batch-work.js';
+import {crypto} from '../sessions/crypto.js';
+import {CipherThreads} from './cipher-threads.js';
+import {SharingSuite} from './shared-key.js';
+import {SpreadWork} from './spread-work.js';
+
+const blockSize = 4096;
+const payload = new LeasePool(2 ** 30);
+const memory = (length: number) => payload.lease(length).bytes;
+
+async function libcryptoOf(): Promise<Libcrypto> {
+	const {libcrypto, reason} = await loadLibcrypto();
+	if (!libcrypto) {
+		throw new Error(reason);
+	}
+
+	return libcrypto;
+}
+
+interface Bench {
+	readonly suite: SharingSuite;
+	readonly threads: CipherThreads;
+	readonly work: SpreadWork;
+	readonly warnings: string[];
+	/** The same work on one thread. */
+	readonly oracle: {readonly suite: EvpSuite; readonly work: OwnThreadWork};
+}
+
+async function start(t: ExecutionContext, threadCount: number, libcrypto?: Libcrypto): Promise<Bench> {
+	const warnings: string[] = [];
+	const threads = new CipherThreads(threadCount, {cpus: [], warn: text => void warnings.push(text)});
+	await threads.prepare();
+	const suite = new SharingSuite(new EvpSuite(libcrypto ?? await libcryptoOf()));
+	const work = new SpreadWork(suite, threads);
+	const oracleSuite = new EvpSuite(await libcryptoOf());
+	t.teardown(async () => {
+		await work.settle();
+		await threads.stop();
+	});
+	return {suite, threads, work, warnings, oracle: {suite: oracleSuite, work: new OwnThreadWork(oracleSuite)}};
+}
+
+/** Seals one batch both ways, alters some blocks, and opens it both ways. */
+async function roundTrip(t: ExecutionContext, {suite, work, oracle}: Bench, {seed, blockCount}: {seed: number; blockCount: number}): Promise<void> {
+	const random = new SeededRandom(seed);
+	const cipher = seed % 2 === 0 ? 'aes-256-xts' : 'aes-256-cbc-essiv';
+	const blockKey = Buffer.alloc(32, seed + 1);
+	const key = suite.prepare(cipher, blockKey)!;
+	const oracleKey = oracle.suite.prepare(cipher, blockKey)!;
+	const addresses = Array.from({length: blockCount}, () => random.below(2 ** 31));
+	const whole = memory(blockCount * blockSize);
+	whole.set(randomBytes(whole.length));
+	const plain: Buffer[] = [];
+	for (let at = 0; at < blockCount;) {
+		const count = Math.min(blockCount - at, random.below(70));
+		plain.push(whole.subarray(at * blockSize, (at + count) * blockSize));
+		at += count;
+	}
+
+	const [sealed, expectedSealed] = [memory(whole.length), Buffer.alloc(whole.length)];
+	const [labels, expectedLabels] = [new Uint8Array(blockCount * 32), new Uint8Array(blockCount * 32)];
+	await work.seal(key, {addresses, plain, sealed}, labels);
+	await oracle.work.seal(oracleKey, {addresses, plain, sealed: expectedSealed}, expectedLabels);
+	t.true(sealed.equals(expectedSealed));
+	t.deepEqual(labels, expectedLabels);
+	const altered = [...new Set(Array.from({length: random.below(5)}, () => random.below(blockCount)))].sort((a, b) => a - b);
+	for (const index of altered) {
+		sealed[index * blockSize + 7] ^= 1;
+	}
+
+	const original = Buffer.from(whole);
+	whole.fill(0xee);
+	t.deepEqual(await work.open(key, {addresses, plain, sealed}, labels), altered);
+	for (const index of altered) {
+		original.fill(0, index * blockSize, (index + 1) * blockSize);
+	}
+
+	t.true(whole.equals(original));
+	key.wipe();
+	oracleKey.wipe();
+}
+
+const sizes = [1, 3, 31, 33, 64, 255, 256, 257, 700];
+
+test('batches of all sizes at once have the results of one thread', async t => {
+	const bench = await start(t, 2);
+	for (let round = 0; round < 4; round++) {
+		await Promise.all(sizes.map(async (blockCount, i) => roundTrip(t, bench, {seed: round * sizes.length + i, blockCount})));
+	}
+
+	t.true(bench.work.counts.own > 0);
+	t.true(bench.work.counts.spread > 0);
+	t.deepEqual(bench.warnings, []);
+});
+
+test('a small batch alone does not leave its thread, many small ones at once do', async t => {
+	const bench = await start(t, 1);
+	await roundTrip(t, bench, {seed: 0, blockCount: 8});
+	t.is(bench.threads.taskCount, 0);
+	await Promise.all(Array.from({length: 32}, async (_, i) => roundTrip(t, bench, {seed: i, blockCount: 4})));
+	t.true(bench.work.counts.spread > 0);
+});
+
+test('threads that die are replaced, and their tasks done by others', async t => {
+	const bench = await start(t, 2);
+	for (let round = 0; bench.threads.deathCount === 0 && round < 50; round++) {
+		const working = roundTrip(t, bench, {seed: round, blockCount: 2000});
+		// The pool has its shares by now.
+		await new Promise(resolve => {
+			setImmediate(resolve);
+		});
+		await bench.threads.endOne();
+		await working;
+		// Node aborts where a thread is ended while it loads modules, so every replacement has to be through with that.
+		await bench.threads.prepare();
+	}
+
+	t.true(bench.threads.deathCount > 0);
+	await roundTrip(t, bench, {seed: 1, blockCount: 512});
+	t.regex(bench.warnings[0], /^a pool thread did not finish its task \(.*another one does it$/);
+});
+
+test('payload that is not shared, and work in place, stays on the own thread', async t => {
+	const {suite, work, threads} = await start(t, 1);
+	const key = suite.xts(Buffer.alloc(64, 1).fill(2, 32));
+	const addresses = Array.from({length: 100}, (_, i) => i);
+	const unshared = randomBytes(100 * blockSize);
+	const inPlace = memory(unshared.length);
+	inPlace.set(unshared);
+	const sealed = Buffer.alloc(unshared.length);
+	const labels = [new Uint8Array(3200), new Uint8Array(3200)];
+	await work.seal(key, {addresses, plain: [unshared], sealed}, labels[0]);
+	await work.seal(key, {addresses, plain: [inPlace], sealed: inPlace}, labels[1]);
+	t.deepEqual(labels[0], labels[1]);
+	t.true(sealed.equals(inPlace));
+	t.deepEqual(await work.open(key, {addresses, plain: [inPlace], sealed: inPlace}, labels[1]), []);
+	t.true(inPlace.equals(unshared));
+	t.is(threads.taskCount, 0);
+	key.wipe();
+});
+
+test('wiping a key frees the contexts of all threads, and not while one of them works', async t => {
+	const libcrypto = await libcryptoOf();
+	const alive = new Set<number>();
+	const counting: Libcrypto = {
+		...libcrypto,
+		contextNew() {
+			const context = libcrypto.contextNew();
+			alive.add(Number(context));
+			return context;
+		},
+		contextFree(context) {
+			alive.delete(context);
+			libcrypto.contextFree(context);
+		},
+	};
+	const {suite, work} = await start(t, 2, counting);
+	for (const cipher of ['aes-256-xts', 'aes-256-cbc-essiv'] as const) {
+		const key = suite.prepare(cipher, Buffer.alloc(32, 3))!;
+		const plain = memory(512 * blockSize);
+		const batch = {addresses: Array.from({length: 512}, (_, i) => i), plain: [plain], sealed: memory(plain.length)};
+		const sealing = work.seal(key, batch, new Uint8Array(512 * 32));
+		await new Promise(resolve => {
+			setImmediate(resolve);
+		});
+		t.throws(() => {
+			key.wipe();
+		}, {message: /while another thread used it/});
+		await sealing;
+		t.true(alive.size >= 6);
+		key.wipe();
+		t.is(alive.size, 0);
+	}
+});
+
+const cpus = cpusOfOwnThread();
+
+(cpus.length > 1 ? test : test.skip)('the threads of the pool run where the configuration says', async t => {
+	const cpu = cpus[cpus.length - 1];
+	const {running} = await startProvider('crypto_offload', crypto, {env: new TestEnvironment(), config: {threads: '3', cpus: `${cpu}`}});
+	t.teardown(async () => running.stop?.());
+	t.like(running.status?.(), {pool_threads: 3, pool_cpus: `${cpu}`});
+	t.deepEqual(cpusOfOwnThread(), cpus);
+});
+
+test('CPUs that are not there, and lists that are none, are refused', async t => {
+	const env = new TestEnvironment();
+	await t.throwsAsync(startProvider('crypto_offload', crypto, {env, config: {cpus: '0,1000'}}), {message: /its pool of 1 threads cannot start: CPU 1000 is not there or not allowed/});
+	await t.throwsAsync(startProvider('crypto_offload', crypto, {env, config: {cpus: '3-1'}}), {message: /a list of CPUs such as 0,2-3 is required/});
+	await t.throwsAsync(startProvider('crypto_offload', crypto, {env, config: {threads: '0'}}));
+});
