@@ -128,3 +128,19 @@ test('whoever asks for a running piece is told when it ends', async t => {
 	await ended;
 	t.is(queue.running(range(7, 5)), undefined);
 });
+
+test('whoever waits for idleness at once waits for what was just asked for', async t => {
+	const {queue, batches} = scripted();
+	const added = queue.add(range(1));
+	let isIdle = false;
+	// Begun before the turn of the event loop in which the batch would start has ended.
+	const idle = queue.idle().then(() => {
+		isIdle = true;
+	});
+	await settle();
+	t.false(isIdle);
+	t.deepEqual(vbasOf(batches), [[1]]);
+	batches[0].end();
+	await Promise.all([added, idle]);
+	t.true(isIdle);
+});

@@ -92,6 +92,8 @@ export class RequestQueue<P extends Range> {
 	/** Resolves when nothing waits and nothing runs. */
 	async idle(): Promise<void> {
 		while (this.#running.size > 0 || this.#waiting.length > 0) {
+			// What waits for the end of this turn starts now: here nothing would ever end it.
+			this.#startBatches();
 			await Promise.all(this.#running.values());
 		}
 	}

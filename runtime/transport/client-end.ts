@@ -128,7 +128,7 @@ export class ClientEnd {
 		const client: Record<string, (request: Message) => Promise<unknown>> = {};
 		for (const [index, name] of this.#session.opNames.entries()) {
 			const operation = this.#operations[index];
-			client[name] = async request => isPlain(request, operation) ? this.#callWithCopies(operation, request) : this.#call(operation, request);
+			client[name] = request => isPlain(request, operation) ? this.#callWithCopies(operation, request) : this.#call(operation, request);
 		}
 
 		return client as unknown as Client<Session>;
@@ -239,7 +239,13 @@ export class ClientEnd {
 	}
 
 	#resolve({operation, resolve, reject}: Call, content: unknown[]): void {
-		const parsed = operation.reply.safeParse(fromWire(operation.replyFields, content, this.#port!.link));
+		const reply = fromWire(operation.replyFields, content, this.#port!.link);
+		if (operation.isReply(reply)) {
+			resolve(reply);
+			return;
+		}
+
+		const parsed = operation.reply.safeParse(reply);
 		if (parsed.success) {
 			resolve(parsed.data);
 			return;

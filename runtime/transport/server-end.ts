@@ -3,7 +3,7 @@ import type {MessagePort} from 'node:worker_threads';
 import {isSessionError, type SessionError, type ClientContext, type Handlers, type Session} from '../sdk/session.js';
 import {BatchPort} from './batch-port.js';
 import {answered, refused} from './client-end.js';
-import {badRequest, foreignCode, mayAnswer, type BugHandler} from './local.js';
+import {foreignCode, mayAnswer, parseRequest, type BugHandler} from './local.js';
 import {fromWire, payloadLength, toWire, wireOperations, type WireOperation} from './wire.js';
 
 type Handler = (request: unknown, context: ClientContext) => unknown;
@@ -58,14 +58,19 @@ export class ServerEnd {
 		}
 
 		const operation = this.#operations[kind];
-		const parsed = operation.request.safeParse(fromWire(operation.requestFields, content, this.#port.link));
-		if (!parsed.success) {
-			this.#refuse(number, badRequest(operation.title, parsed.error.issues));
+		let request: Record<string, unknown>;
+		try {
+			request = parseRequest(operation, fromWire(operation.requestFields, content, this.#port.link));
+		} catch (error) {
+			if (!isSessionError(error)) {
+				throw error;
+			}
+
+			this.#refuse(number, error);
 			return;
 		}
 
 		this.#runningCount++;
-		const request = parsed.data as Record<string, unknown>;
 		try {
 			const reply = this.#handlers[kind](request, this.#context);
 			if (reply instanceof Promise) {

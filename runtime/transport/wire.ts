@@ -2,6 +2,7 @@
 import {z} from 'zod';
 import type {BulkField, BulkMark, Session} from '../sdk/session.js';
 import type {ArenaLink} from './arena.js';
+import {shapeCheck, type ShapeCheck} from './shape-check.js';
 
 export interface WireField {
 	readonly name: string;
@@ -14,6 +15,9 @@ export interface WireOperation {
 	readonly title: string;
 	readonly request: z.ZodType;
 	readonly reply: z.ZodType;
+	/** Accept what the schemas accept unchanged, where they accept it at once; see `shapeCheck`. */
+	readonly isRequest: ShapeCheck;
+	readonly isReply: ShapeCheck;
 	readonly requestFields: readonly WireField[];
 	readonly replyFields: readonly WireField[];
 	/** The payload among `requestFields`. */
@@ -30,6 +34,8 @@ function fieldsOf(schema: z.ZodType, bulk: readonly BulkField[], title: string):
 	return Object.keys(schema.shape).map(name => ({name, mark: bulk.find(field => field.name === name)?.mark}));
 }
 
+const neverAtOnce: ShapeCheck = () => false;
+
 const layouts = new WeakMap<Session, readonly WireOperation[]>();
 
 /** The operations of a session in wire order. */
@@ -41,6 +47,8 @@ export function wireOperations(session: Session): readonly WireOperation[] {
 			const title = `${session.name}.${name}`;
 			return {
 				index, title, request, reply, requestBulk,
+				isRequest: shapeCheck(request) ?? neverAtOnce,
+				isReply: shapeCheck(reply) ?? neverAtOnce,
 				requestFields: fieldsOf(request, requestBulk, title),
 				replyFields: fieldsOf(reply, replyBulk, title),
 			};
