@@ -4,6 +4,16 @@ export class Gate {
 	#exclusive: Promise<void> | undefined;
 	#onEmpty: (() => void) | undefined;
 
+	/** Enters at once; false where an exclusive job runs or waits. */
+	tryEnter(): boolean {
+		if (this.#exclusive) {
+			return false;
+		}
+
+		this.#inside++;
+		return true;
+	}
+
 	async enter(): Promise<void> {
 		while (this.#exclusive) {
 			await this.#exclusive;

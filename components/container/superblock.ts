@@ -149,6 +149,7 @@ function decodeSnapshot(view: Buffer, slot: number): Snapshot | undefined {
 function encodeSnapshot(view: Buffer, slot: number, snapshot: Snapshot | undefined): void {
 	const offset = offsets.snapshots + (slot * snapshotSize);
 	if (snapshot) {
+		view.fill(0, offset, offset + snapshotSize);
 		view.set(snapshot.root.hash, offset);
 		view.writeBigUInt64LE(BigInt(snapshot.root.address), offset + 32);
 		view.writeBigUInt64LE(BigInt(snapshot.root.generation), offset + 40);
@@ -274,9 +275,21 @@ export function decodeSuperblock(block: Uint8Array): Superblock {
 	return superblock;
 }
 
+/** A block with nothing but unused snapshot slots. */
+function encodeUnusedSnapshots(): Buffer {
+	const view = Buffer.alloc(blockSize);
+	for (let slot = 0; slot < snapshotSlotCount; slot++) {
+		encodeSnapshot(view, slot, undefined);
+	}
+
+	return view;
+}
+
+const unusedSnapshots = encodeUnusedSnapshots();
+
 /** Encodes a superblock into a block of its own. */
 export function encodeSuperblock(superblock: Superblock): Buffer {
-	const view = Buffer.alloc(blockSize);
+	const view = Buffer.from(unusedSnapshots);
 	view[offsets.state] = states[superblock.state];
 	view.writeBigUInt64LE(BigInt(superblock.rekeyingVba), offsets.rekeyingVba);
 	view.writeBigUInt64LE(BigInt(superblock.resizing.pbaCount), offsets.resizingPbas);
@@ -284,7 +297,10 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
 	encodeKey(view, offsets.previousKey, superblock.previousKey);
 	encodeKey(view, offsets.currentKey, superblock.currentKey);
 	for (let slot = 0; slot < snapshotSlotCount; slot++) {
-		encodeSnapshot(view, slot, superblock.snapshots[slot]);
+		// Most slots are unused, and each secured state encodes all of them.
+		if (superblock.snapshots[slot]) {
+			encodeSnapshot(view, slot, superblock.snapshots[slot]);
+		}
 	}
 
 	view.writeBigUInt64LE(BigInt(superblock.lastSecuredGeneration), offsets.lastSecuredGeneration);
@@ -300,11 +316,7 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
 
 /** A slot that holds no superblock, as a fresh container has seven of them. */
 export function encodeUnusedSlot(): Buffer {
-	const view = Buffer.alloc(blockSize);
-	for (let slot = 0; slot < snapshotSlotCount; slot++) {
-		encodeSnapshot(view, slot, undefined);
-	}
-
+	const view = Buffer.from(unusedSnapshots);
 	const emptyDegree = 2;
 	view.writeUInt32LE(emptyDegree, offsets.degree);
 	view.writeUInt32LE(emptyDegree, offsets.freeTree + 52);

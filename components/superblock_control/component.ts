@@ -135,8 +135,9 @@ export default defineComponent({
 			provides: {
 				block: {
 					geometry: (...call) => known().block.geometry(...call),
-					read: async (...call) => pass(opened => opened.block.read(...call)),
-					write: async (...call) => pass(opened => opened.block.write(...call)),
+					// Not `async`: a promise that is handed through one more arrives later.
+					read: (...call) => pass(opened => opened.block.read(...call)),
+					write: (...call) => pass(opened => opened.block.write(...call)),
 					clear: async (...call) => pass(opened => opened.block.clear(...call)),
 					async sync(...call) {
 						// Locking has secured everything; only what a lost trust anchor left behind waits.

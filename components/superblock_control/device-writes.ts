@@ -54,11 +54,9 @@ export class DeviceWrites {
 
 	/** @throws SessionError `no_space` where the pool is full even after a securing */
 	async write(extents: readonly number[], data: Uint8Array): Promise<void> {
-		if (extents.length === 2 && extents[1] <= writeBlockCountMax) {
-			return this.#changePiece({vba: extents[0], count: extents[1], data});
-		}
-
-		await Promise.all([...piecesOf(extents, data)].map(async piece => this.#changePiece(piece)));
+		await (extents.length === 2 && extents[1] <= writeBlockCountMax
+			? this.#changePiece({vba: extents[0], count: extents[1], data})
+			: Promise.all([...piecesOf(extents, data)].map(async piece => this.#changePiece(piece))));
 	}
 
 	/** Makes blocks read as zeroes. @throws SessionError `no_space` where the pool is full even after a securing */
@@ -71,7 +69,10 @@ export class DeviceWrites {
 
 	async #changePiece(piece: Piece): Promise<void> {
 		// Whoever lost the race for the pool too often goes first.
-		await this.#starving.idle();
+		if (!this.#starving.isIdle) {
+			await this.#starving.idle();
+		}
+
 		const error = await this.#attempt(piece, securingMax);
 		if (!error) {
 			return;

@@ -101,7 +101,10 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			async write({extents, data}) {
 				requestCount++;
 				requireFit(extents, data, blockCount());
-				await gate.enter();
+				if (!gate.tryEnter()) {
+					await gate.enter();
+				}
+
 				try {
 					await writes.write(extents, data);
 				} finally {

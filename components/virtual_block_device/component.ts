@@ -40,6 +40,10 @@ function rangesOf(extents: readonly number[], leafCount: number): Range[] {
 		throw new SessionError('out_of_range', `the extents ${extents.join('+')} do not fit the device of ${leafCount} blocks`);
 	}
 
+	if (extents.length === 2 && extents[1] <= batchBlockCount) {
+		return [{vba: extents[0], count: extents[1]}];
+	}
+
 	const ranges: Range[] = [];
 	for (let i = 0; i < extents.length; i += 2) {
 		for (let done = 0; done < extents[i + 1]; done += batchBlockCount) {
@@ -109,13 +113,14 @@ export default defineComponent({
 						device.open(request);
 						return {};
 					},
-					read: async ({extents, data}) => serve(piecesOf(extents, data, device.tree.geometry.leafCount), async piece => reads.add(piece)),
-					write: async ({extents, data}) => {
+					// Not `async`: a promise that is handed through one more arrives later.
+					read: ({extents, data}) => serve(piecesOf(extents, data, device.tree.geometry.leafCount), piece => reads.add(piece)),
+					write: ({extents, data}) => {
 						if (data.length > writeBlockCountMax * blockSize) {
 							throw new SessionError('out_of_range', `a write of ${data.length} bytes is larger than ${writeBlockCountMax} blocks`);
 						}
 
-						return serve(piecesOf(extents, data, device.tree.geometry.leafCount), async piece => writes.add(writeOf(piece)));
+						return serve(piecesOf(extents, data, device.tree.geometry.leafCount), piece => writes.add(writeOf(piece)));
 					},
 					clear: async ({extents}) => {
 						const ranges = rangesOf(extents, device.tree.geometry.leafCount);

@@ -25,16 +25,18 @@ const attemptMax = 16;
  */
 const failureMax = 4;
 
-/** One written block of a piece. */
-interface Target {
-	/** Index of the piece in its batch. */
-	readonly piece: number;
-	readonly vba: Vba;
-	readonly address: Pba;
-	readonly plain: Uint8Array;
-	readonly label: Uint8Array;
-	/** The key that sealed it when it was looked up; a rekeying may go past it meanwhile. */
+/** Written blocks of a batch that one key has sealed, as vectors: what is kept for each block costs every read. */
+interface Targets {
+	/** The key when they were looked up; a rekeying may go past them meanwhile. */
 	readonly keyId: KeyId;
+	/** Indexes of their pieces in the batch. */
+	readonly pieces: number[];
+	readonly vbas: Vba[];
+	readonly addresses: Pba[];
+	/** Room for all labels of the batch, 32 bytes each. */
+	readonly labels: Uint8Array;
+	/** Where the blocks go, neighbours of one piece joined. */
+	readonly plain: Uint8Array[];
 }
 
 /** A node that did not match what it points to. */
@@ -48,23 +50,18 @@ function sameNode(a: Suspect, b: Suspect): boolean {
 	return a.vba === b.vba && a.address === b.address && Buffer.compare(a.label, b.label) === 0;
 }
 
-/** Joins neighbouring blocks of the same piece, so that the crypto server sees few segments. */
-function segmentsOf(targets: readonly Target[]): Uint8Array[] {
-	const segments: Uint8Array[] = [];
-	let start = targets[0].plain;
-	let length = 0;
-	for (const {plain} of targets) {
-		if (length > 0 && (plain.buffer !== start.buffer || plain.byteOffset !== start.byteOffset + length)) {
-			segments.push(Buffer.from(start.buffer, start.byteOffset, length));
-			start = plain;
-			length = 0;
-		}
-
-		length += blockSize;
+function blockCountOf(batch: readonly ReadPiece[]): number {
+	let total = 0;
+	for (const {count} of batch) {
+		total += count;
 	}
 
-	segments.push(Buffer.from(start.buffer, start.byteOffset, length));
-	return segments;
+	return total;
+}
+
+/** The blocks of a piece from `start` up to `end`. */
+function partOf({count, data}: ReadPiece, start: number, end: number): Uint8Array {
+	return start === 0 && end === count ? data : data.subarray(start * blockSize, end * blockSize);
 }
 
 export class Reader {
@@ -129,12 +126,11 @@ export class Reader {
 			}
 		}
 
-		const targets = await this.#resolve(batch, tree);
 		const suspects = new Map<number, Suspect>();
-		for (const keyId of new Set(targets.map(target => target.keyId))) {
-			const ofKey = targets.filter(target => target.keyId === keyId);
-			for (const bad of await this.#fetch(ofKey, keyId)) {
-				suspects.set(bad.piece, bad);
+		for (const targets of await this.#resolve(batch, tree)) {
+			const {pieces, vbas, addresses, labels} = targets;
+			for (const i of await this.#fetch(targets)) {
+				suspects.set(pieces[i], {vba: vbas[i], address: addresses[i], label: labels.subarray(i * labelLength, (i + 1) * labelLength)});
 			}
 		}
 
@@ -145,7 +141,7 @@ export class Reader {
 	 * Finds the node of every block; blocks that were never written are zeroed at once. The tree is asked for anew after
 	 * each wait: a rekeying may have taken it up meanwhile, and the old root leads to blocks under the old key.
 	 */
-	async #resolve(batch: readonly ReadPiece[], tree: () => HashTree): Promise<Target[]> {
+	async #resolve(batch: readonly ReadPiece[], tree: () => HashTree): Promise<Targets[]> {
 		for (;;) {
 			const now = tree();
 			const targets = this.#resolveHeld(batch, now);
@@ -157,13 +153,17 @@ export class Reader {
 		}
 	}
 
-	#resolveHeld(batch: readonly ReadPiece[], tree: HashTree): Target[] | undefined {
-		const targets: Target[] = [];
+	/** The targets of each key; undefined where a block on the way is not held. */
+	#resolveHeld(batch: readonly ReadPiece[], tree: HashTree): Targets[] | undefined {
+		const found: Targets[] = [];
 		const {nodes} = this.#device.held;
 		const {degree} = tree.geometry;
 		const path: Path = [];
 		for (const [index, piece] of batch.entries()) {
 			let lowest = -1;
+			/** Where the blocks that are joined now begin, and what they belong to. */
+			let start = 0;
+			let joined: Targets | undefined;
 			for (let i = 0; i < piece.count; i++) {
 				const vba = piece.vba + i;
 				const first = vba - (vba % degree);
@@ -176,33 +176,52 @@ export class Reader {
 				}
 
 				const nodeIndex = vba - first;
-				const plain = piece.data.subarray(i * blockSize, (i + 1) * blockSize);
-				if (nodes.generation(path[1], nodeIndex) === 0) {
-					plain.fill(0);
-				} else {
-					const label = Uint8Array.prototype.slice.call(nodes.hash(path[1], nodeIndex));
-					targets.push({piece: index, vba, address: nodes.address(path[1], nodeIndex), plain, label, keyId: this.#device.keyOf(vba)});
+				const isWritten = nodes.generation(path[1], nodeIndex) !== 0;
+				const targets = isWritten ? this.#targetsOf(found, this.#device.keyOf(vba), batch) : undefined;
+				if (targets !== joined) {
+					joined?.plain.push(partOf(piece, start, i));
+					joined = targets;
+					start = i;
 				}
+
+				if (targets) {
+					nodes.copyHash(path[1], nodeIndex, targets.labels, targets.vbas.length * labelLength);
+					targets.pieces.push(index);
+					targets.vbas.push(vba);
+					targets.addresses.push(nodes.address(path[1], nodeIndex));
+				} else {
+					partOf(piece, i, i + 1).fill(0);
+				}
+			}
+
+			joined?.plain.push(partOf(piece, start, piece.count));
+		}
+
+		return found;
+	}
+
+	/** The targets of that key, which may be new. */
+	#targetsOf(found: Targets[], keyId: KeyId, batch: readonly ReadPiece[]): Targets {
+		for (const targets of found) {
+			if (targets.keyId === keyId) {
+				return targets;
 			}
 		}
 
+		const targets: Targets = {keyId, pieces: [], vbas: [], addresses: [], labels: new Uint8Array(blockCountOf(batch) * labelLength), plain: []};
+		found.push(targets);
 		return targets;
 	}
 
-	async #fetch(targets: readonly Target[], keyId: KeyId): Promise<Target[]> {
+	/** Reads and opens; replies with the indexes of what does not match its label. */
+	async #fetch({keyId, addresses, labels, plain}: Targets): Promise<readonly number[]> {
 		const {env, servers} = this.#device;
-		const lease = await env.leaseWhenFree(targets.length * blockSize);
+		const lease = await env.leaseWhenFree(addresses.length * blockSize);
 		try {
 			const sealed = lease.bytes;
-			const addresses = targets.map(({address}) => address);
-			const labels = new Uint8Array(targets.length * labelLength);
-			for (const [i, {label}] of targets.entries()) {
-				labels.set(label, i * labelLength);
-			}
-
 			await servers.block.read({extents: extentsOf(addresses), data: sealed});
-			const {mismatched} = await servers.crypto.open({keyId, addresses, labels, sealed, plain: segmentsOf(targets)});
-			return mismatched.map(index => targets[index]);
+			const {mismatched} = await servers.crypto.open({keyId, addresses, labels: labels.subarray(0, addresses.length * labelLength), sealed, plain});
+			return mismatched;
 		} finally {
 			lease.release();
 		}

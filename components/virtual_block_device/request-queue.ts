@@ -64,7 +64,7 @@ export class RequestQueue<P extends Range> {
 		this.#serve = serve;
 	}
 
-	async add(piece: P): Promise<void> {
+	add(piece: P): Promise<void> {
 		return new Promise((resolve, reject) => {
 			this.#waiting.push({piece, resolve, reject});
 			if (!this.#scheduled) {

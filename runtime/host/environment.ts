@@ -32,7 +32,7 @@ export function makeEnvironment(child: HostedChild, stateDirectory: string, pool
 				return effects.fail(`exceeded its RAM quantum: ${(error as Error).message}`);
 			}
 		},
-		leaseWhenFree: async byteLength => pool.leaseWhenFree(byteLength),
+		leaseWhenFree: byteLength => pool.leaseWhenFree(byteLength),
 		clientCount: service => child.clientCounts[service] ?? 0,
 		fail: reason => effects.fail(reason),
 	};
