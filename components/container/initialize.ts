@@ -25,11 +25,16 @@ export interface Medium {
 
 /** Blocks collected before they are written together: 1 MiB. */
 const batchBlockCount = 256;
+/** Batches in memory: while others are being written, one is filled. */
+const batchCount = 4;
 
-/** Writes blocks of ascending addresses, many at a time. */
+/** Writes blocks of ascending addresses, many at a time, while the next ones are being made. */
 class BatchWriter {
 	readonly #medium: Medium;
-	readonly #buffer = Buffer.alloc(batchBlockCount * blockSize);
+	readonly #buffers = Array.from({length: batchCount}, () => Buffer.alloc(batchBlockCount * blockSize));
+	/** Writes under way, oldest first: a buffer is filled again once its write has ended. */
+	readonly #writes: Array<Promise<void>> = [];
+	#batch = 0;
 	readonly #progress: (writtenBlockCount: number) => void;
 	#extents: number[] = [];
 	#count = 0;
@@ -41,7 +46,7 @@ class BatchWriter {
 	}
 
 	async add(address: Pba, block: Uint8Array): Promise<void> {
-		this.#buffer.set(block, this.#count * blockSize);
+		this.#buffers[this.#batch].set(block, this.#count * blockSize);
 		const last = this.#extents.length - 2;
 		if (last >= 0 && this.#extents[last] + this.#extents[last + 1] === address) {
 			this.#extents[last + 1]++;
@@ -51,17 +56,31 @@ class BatchWriter {
 
 		this.#count++;
 		if (this.#count === batchBlockCount) {
-			await this.finish();
+			this.#beginWrite();
+			if (this.#writes.length === batchCount) {
+				await this.#writes.shift();
+			}
 		}
 	}
 
 	async finish(): Promise<void> {
-		if (this.#count > 0) {
-			await this.#medium.write(this.#extents, this.#buffer.subarray(0, this.#count * blockSize));
-			this.#written += this.#count;
+		this.#beginWrite();
+		await Promise.all(this.#writes.splice(0));
+	}
+
+	#beginWrite(): void {
+		const count = this.#count;
+		if (count > 0) {
+			const write = this.#medium.write(this.#extents, this.#buffers[this.#batch].subarray(0, count * blockSize)).then(() => {
+				this.#written += count;
+				this.#progress(this.#written);
+			});
+			// Whoever waits for it meets the failure; until then it must not count as one that nobody handles.
+			write.catch(() => undefined);
+			this.#writes.push(write);
+			this.#batch = (this.#batch + 1) % batchCount;
 			this.#extents = [];
 			this.#count = 0;
-			this.#progress(this.#written);
 		}
 	}
 }
@@ -71,6 +90,8 @@ class TreeLayout {
 	readonly #dimensions: Dimensions;
 	readonly #pool: boolean;
 	readonly #writer: BatchWriter;
+	/** The block of each level that is being filled. */
+	readonly #blocks: readonly NodeBlocks[];
 	#nextPba: Pba;
 	#leavesLeft: number;
 
@@ -78,6 +99,7 @@ class TreeLayout {
 		this.#dimensions = dimensions;
 		this.#pool = pool;
 		this.#writer = writer;
+		this.#blocks = Array.from({length: dimensions.maxLevel + 1}, () => new NodeBlocks(new Uint8Array(blockSize)));
 		this.#nextPba = firstPba;
 		this.#leavesLeft = dimensions.leafCount;
 	}
@@ -88,7 +110,8 @@ class TreeLayout {
 	}
 
 	async #branch(level: Level): Promise<{address: Pba; label: Uint8Array}> {
-		const nodes = new NodeBlocks(new Uint8Array(blockSize));
+		const nodes = this.#blocks[level];
+		nodes.clear(0);
 		for (let index = 0; index < this.#dimensions.degree && this.#leavesLeft > 0; index++) {
 			if (level === 1) {
 				this.#leaf(nodes, index);
@@ -101,7 +124,7 @@ class TreeLayout {
 
 		const address = this.#nextPba++;
 		await this.#writer.add(address, nodes.memory);
-		return {address, label: Uint8Array.from(labelOf(nodes.memory))};
+		return {address, label: labelOf(nodes.memory)};
 	}
 
 	#leaf(nodes: NodeBlocks, index: number): void {
