@@ -1,12 +1,15 @@
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import {setImmediate, setTimeout} from 'node:timers/promises';
 import test from 'ava';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {encodeRequest} from '../../test/support/nbd-peer.js';
 import {NbdStand} from '../../test/support/nbd-stand.js';
-import {handshakeMsMax, stallMsMax} from './limits.js';
+import {handshakeMsMax, stallMsMax, stallMsMaxWhenShort} from './limits.js';
 import nbd from './component.js';
+
+const MiB = 2 ** 20;
 
 /** A clock that a test sets; each sleep ends when the test says so. */
 function handClock() {
@@ -154,5 +157,44 @@ test('a client that stops in the middle of a payload is cut off, one that is onl
 	await stalled.closed();
 	t.is(await silent.write(0, Buffer.alloc(4096)), 0);
 	t.regex(stand.component.log.at(-1)!.text, /payload of a write stopped/);
+	await stand.stop();
+});
+
+test('clients that take no replies are cut off earlier where another one waits for the memory they hold', async t => {
+	const clock = handClock();
+	const stand = await NbdStand.start({environment: clock.environment, blockCount: 2048, leaseLimit: 8 * MiB});
+	const idle = await stand.attach();
+	const stalled = await Promise.all([stand.attach(), stand.attach(), stand.attach()]);
+	let readCount = 0;
+	const held = new Promise<void>(resolve => {
+		stand.gate = async () => {
+			readCount++;
+			if (readCount === 7) {
+				resolve();
+			}
+		};
+	});
+	for (const peer of stalled) {
+		peer.socket.pause();
+		peer.send(...Array.from({length: 8}, (_, cookie) => encodeRequest({command: 0, cookie, length: MiB})));
+	}
+
+	await held;
+	const answer = idle.read(0, MiB);
+	clock.advance(stallMsMaxWhenShort - 1);
+	await setImmediate();
+	t.false(stand.component.log.some(({text}) => text.includes('no reply taken')));
+	// The last ones get memory, and so begin to stand still, when the first ones lose theirs.
+	for (let round = 0; round < 3; round++) {
+		clock.advance(stallMsMaxWhenShort + 1);
+		await setTimeout(50);
+	}
+
+	t.is((await answer).length, MiB);
+	t.true(stand.component.log.some(({text}) => text.includes('no reply taken for 20 s')));
+	for (const {socket} of stalled) {
+		socket.destroy();
+	}
+
 	await stand.stop();
 });

@@ -14,6 +14,7 @@ import {ClientConnections} from './client-connections.js';
 import {ExportList} from './export-list.js';
 import {requestByteLengthMax} from './limits.js';
 import {ReplyPages} from './outbox.js';
+import {PayloadMemory} from './payload-memory.js';
 import {closeServerSockets, openServerSockets, type SocketAddress} from './server-socket.js';
 
 const config = z.strictObject({
@@ -51,6 +52,7 @@ export default defineComponent({
 		const connections = new ClientConnections({
 			env,
 			exports,
+			memory: new PayloadMemory(env),
 			pages: new ReplyPages(),
 			requestByteLengthMax: byteLengthMax,
 			payloadByteLengthMax: Math.max(byteLengthMax, Math.floor(env.leaseLimit / 4)),

@@ -4,14 +4,16 @@ import type {Environment} from '../../runtime/sdk/component.js';
 import {ByteSource} from './byte-source.js';
 import type {ExportList} from './export-list.js';
 import {Handshake} from './handshake.js';
-import {handshakeMsMax, stallMsMax} from './limits.js';
+import {handshakeMsMax, stallMsMax, stallMsMaxWhenShort} from './limits.js';
 import {Outbox, type ReplyPages} from './outbox.js';
+import type {PayloadMemory} from './payload-memory.js';
 import {Transmission} from './transmission.js';
 
 /** What all connections share. */
 export interface ConnectionContext {
 	readonly env: Environment;
 	readonly exports: ExportList;
+	readonly memory: PayloadMemory;
 	readonly pages: ReplyPages;
 	readonly requestByteLengthMax: number;
 	readonly payloadByteLengthMax: number;
@@ -35,7 +37,7 @@ export class Connection {
 		this.#source = new ByteSource(socket, () => {
 			this.#progress();
 		});
-		this.#outbox = new Outbox(socket, context.pages, (replyCount, replyByteLength) => {
+		this.#outbox = new Outbox(socket, context, (replyCount, replyByteLength) => {
 			this.#progress();
 			this.#transmission?.sent(replyCount, replyByteLength);
 		});
@@ -46,11 +48,11 @@ export class Connection {
 	/** Serves the client; resolves when it is gone and nothing is left of it. */
 	async serve(): Promise<void> {
 		try {
-			const {env, exports, requestByteLengthMax, payloadByteLengthMax, onFault} = this.#context;
+			const {env, exports, memory, requestByteLengthMax, payloadByteLengthMax, onFault} = this.#context;
 			const agreement = await new Handshake({source: this.#source, socket: this.#socket, exports, requestByteLengthMax}).run();
 			if (agreement) {
 				this.#transmission = new Transmission({
-					env, agreement, requestByteLengthMax, payloadByteLengthMax, onFault, source: this.#source, outbox: this.#outbox,
+					env, memory, agreement, requestByteLengthMax, payloadByteLengthMax, onFault, source: this.#source, outbox: this.#outbox,
 				});
 				await this.#transmission.run();
 			}
@@ -85,15 +87,17 @@ export class Connection {
 			return nowMs - this.#startedMs > handshakeMsMax ? `no export chosen within ${handshakeMsMax / 1000} s` : undefined;
 		}
 
-		if (nowMs - this.#progressMs <= stallMsMax) {
+		const limitMs = this.#context.memory.short ? stallMsMaxWhenShort : stallMsMax;
+		const {sendingSinceMs} = this.#outbox;
+		if (nowMs - Math.max(this.#progressMs, sendingSinceMs ?? 0) <= limitMs) {
 			return undefined;
 		}
 
-		if (this.#outbox.sending) {
-			return `no reply taken for ${stallMsMax / 1000} s`;
+		if (sendingSinceMs !== undefined) {
+			return `no reply taken for ${limitMs / 1000} s`;
 		}
 
-		return this.#transmission.waitingForPayload ? `the payload of a write stopped for ${stallMsMax / 1000} s` : undefined;
+		return this.#transmission.waitingForPayload ? `the payload of a write stopped for ${limitMs / 1000} s` : undefined;
 	}
 
 	#progress(): void {

@@ -2,7 +2,7 @@
 import {requestBlockCountMax, blockSize} from '../sessions/block.js';
 
 /** Open connections on all sockets together. */
-export const connectionCountMax = 128;
+export const connectionCountMax = 256;
 
 /** From accepting a connection until it serves an export. */
 export const handshakeMsMax = 30_000;
@@ -30,6 +30,9 @@ export const receivedByteLengthMax = 256 * 1024;
 
 /** A peer that owes bytes of a request, or does not take replies, may stand still this long. */
 export const stallMsMax = 120_000;
+
+/** The same where requests of other connections wait for memory: what it holds is needed. */
+export const stallMsMaxWhenShort = 20_000;
 
 /** How often timeouts are looked at. */
 export const watchIntervalMs = 1000;

@@ -3,7 +3,7 @@
  * payload goes out from where it lies and its lease is released afterwards.
  */
 import type {Socket} from 'node:net';
-import type {Lease} from '../../runtime/sdk/component.js';
+import type {Environment, Lease} from '../../runtime/sdk/component.js';
 import {copiedReplyByteLengthMax, replyPageCountMax, replyPageSize} from './limits.js';
 import {
 	allocationContext,
@@ -46,9 +46,16 @@ class Batch {
 	replyByteLength = 0;
 }
 
+/** What the replies of all connections share. */
+export interface OutboxContext {
+	readonly pages: ReplyPages;
+	readonly env: Pick<Environment, 'now'>;
+}
+
 export class Outbox {
 	readonly #socket: Socket;
 	readonly #pages: ReplyPages;
+	readonly #env: Pick<Environment, 'now'>;
 	readonly #onSent: (replyCount: number, replyByteLength: number) => void;
 	#batch = new Batch();
 	#page: Buffer | undefined;
@@ -57,17 +64,19 @@ export class Outbox {
 	#end = 0;
 	#scheduled = false;
 	#unsentBatchCount = 0;
+	#sendingSinceMs = 0;
 
 	/** `onSent` hears of finished requests and their payload once their replies have left. */
-	constructor(socket: Socket, pages: ReplyPages, onSent: (replyCount: number, replyByteLength: number) => void) {
+	constructor(socket: Socket, {pages, env}: OutboxContext, onSent: (replyCount: number, replyByteLength: number) => void) {
 		this.#socket = socket;
 		this.#pages = pages;
+		this.#env = env;
 		this.#onSent = onSent;
 	}
 
-	/** True while replies wait for the client to take them. */
-	get sending(): boolean {
-		return this.#unsentBatchCount > 0;
+	/** Since when there are replies that wait for the client to take them. */
+	get sendingSinceMs(): number | undefined {
+		return this.#unsentBatchCount > 0 ? this.#sendingSinceMs : undefined;
 	}
 
 	/** A simple reply's header; data may follow. */
@@ -181,7 +190,10 @@ export class Outbox {
 		const batch = this.#batch;
 		this.#batch = new Batch();
 		this.#page = undefined;
-		this.#unsentBatchCount++;
+		if (this.#unsentBatchCount++ === 0) {
+			this.#sendingSinceMs = this.#env.now();
+		}
+
 		const last = batch.segments.length - 1;
 		this.#socket.cork();
 		for (let i = 0; i < last; i++) {

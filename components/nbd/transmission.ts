@@ -13,12 +13,14 @@ import {errorNumberOf} from './device-fault.js';
 import type {Agreement} from './handshake.js';
 import {pieceByteLengthMax, requestCountMax} from './limits.js';
 import type {Outbox} from './outbox.js';
+import type {PayloadMemory} from './payload-memory.js';
 import {commandFlags, commands, errorNumbers, requestHeaderLength, type ErrorNumber} from './protocol.js';
 import {checkRequest} from './request-check.js';
 import {readRequest, type Request} from './request.js';
 
 export interface TransmissionOptions {
 	readonly env: Environment;
+	readonly memory: PayloadMemory;
 	readonly source: ByteSource;
 	readonly outbox: Outbox;
 	readonly agreement: Agreement;
@@ -194,8 +196,8 @@ export class Transmission {
 	}
 
 	async #readPart(job: Job, offset: number, length: number): Promise<void> {
-		const {env, agreement} = this.#options;
-		const lease = await env.leaseWhenFree(length);
+		const {memory, agreement} = this.#options;
+		const lease = await memory.lease(length);
 		const data = lease.bytes.subarray(0, length);
 		const error = await this.#attempt(agreement.export.device.read(offset, data));
 		job.partCount--;
@@ -229,14 +231,14 @@ export class Transmission {
 
 	/** False where the client left in the middle of the payload. */
 	async #write(request: Request): Promise<boolean> {
-		const {env} = this.#options;
+		const {memory} = this.#options;
 		const {offset, length} = request;
 		// One more part for the reader itself, so that the job cannot end before all of it was read.
 		const job: Job = {request, partCount: 1, error: errorNumbers.none};
 		let complete = true;
 		for (let start = offset; complete && start < offset + length;) {
 			const end = pieceEnd(start, offset + length);
-			const lease = await env.leaseWhenFree(end - start);
+			const lease = await memory.lease(end - start);
 			complete = await this.#fill(lease.bytes, end - start);
 			if (complete) {
 				job.partCount++;
@@ -333,8 +335,8 @@ export class Transmission {
 
 	/** The zeroes take room like any data. One piece after another: a single request may be larger than all memory. */
 	async #fillWithZeroes(offset: number, end: number): Promise<void> {
-		const {env, agreement} = this.#options;
-		const lease = await env.leaseWhenFree(Math.min(end - offset, pieceByteLengthMax));
+		const {memory, agreement} = this.#options;
+		const lease = await memory.lease(Math.min(end - offset, pieceByteLengthMax));
 		lease.bytes.fill(0);
 		try {
 			for (let start = offset; start < end;) {
