@@ -1,4 +1,4 @@
-import {closeSync, openSync} from 'node:fs';
+import {closeSync, openSync, readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
 import {makeStateDirectory} from '../test/support/deployment.js';
@@ -22,4 +22,30 @@ test('a state directory is made, locked, and free again afterwards', async t => 
 	t.throws(() => lockStateDirectory(directory), {name: 'StartError', message: new RegExp(`^the state directory ${directory} is in use by the runtime with process id ${process.pid};`)});
 	lock.release();
 	lockStateDirectory(directory).release();
+});
+
+test('a state directory that cannot be is refused with the reason', async t => {
+	const directory = await makeStateDirectory();
+	const file = join(directory, 'file');
+	writeFileSync(file, 'precious');
+	const cases: ReadonlyArray<readonly [string, RegExp]> = [
+		[file, /cannot be made: a file is in its place; choose another/],
+		[join(file, 'below'), /cannot be made: a file is in its way/],
+		[join(directory, 'n'.repeat(300)), /cannot be made: its name is too long/],
+		// Here mkdir says that something is missing, however often it is asked.
+		['/proc/nowhere/below', /cannot be made: nothing can be made there/],
+	];
+	for (const [path, message] of cases) {
+		t.throws(() => lockStateDirectory(path), {name: 'StartError', message});
+	}
+
+	t.is(readFileSync(file, 'utf8'), 'precious');
+});
+
+test('the process id replaces a longer one that was left behind', async t => {
+	const directory = await makeStateDirectory();
+	writeFileSync(join(directory, 'runtime.lock'), '123456789012\n');
+	const lock = lockStateDirectory(directory);
+	t.is(readFileSync(join(directory, 'runtime.lock'), 'utf8'), `${process.pid}\n`);
+	lock.release();
 });

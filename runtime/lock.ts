@@ -1,6 +1,6 @@
 /** One runtime per state directory: `runtime.lock` is locked as long as the runtime lives, and holds its process id. */
-import {closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync} from 'node:fs';
-import {join} from 'node:path';
+import {closeSync, existsSync, ftruncateSync, mkdirSync, openSync, readFileSync, statSync, writeSync} from 'node:fs';
+import {dirname, join} from 'node:path';
 import {StartError} from './sdk/component.js';
 import {lockFile} from './sdk/file-lock.js';
 
@@ -8,19 +8,99 @@ export interface StateLock {
 	release(): void;
 }
 
-/** @throws StartError where another runtime holds the directory, with its process id */
+const reasons: Readonly<Record<string, string>> = {
+	EACCES: 'this user may not write there',
+	EPERM: 'this user may not write there',
+	EROFS: 'its file system is read-only',
+	ENOSPC: 'its file system is full',
+	EDQUOT: 'the user\'s quota is used up',
+	EEXIST: 'a file is in its place',
+	EISDIR: 'a directory is in its place',
+	ENOTDIR: 'a file is in its way',
+	ENAMETOOLONG: 'its name is too long',
+	ENOENT: 'nothing can be made there',
+};
+
+function codeOf(error: unknown): string | undefined {
+	return error instanceof Error && 'code' in error ? String(error.code) : undefined;
+}
+
+function isDirectory(path: string): boolean {
+	return statSync(path, {throwIfNoEntry: false})?.isDirectory() ?? false;
+}
+
+/** With what leads there. Node's own recursive mkdir never returns below /proc, whose directories take no new ones. */
+function makeDirectory(path: string): void {
+	try {
+		mkdirSync(path, {mode: 0o700});
+	} catch (error) {
+		if (codeOf(error) === 'EEXIST' && isDirectory(path)) {
+			return;
+		}
+
+		if (codeOf(error) !== 'ENOENT' || existsSync(dirname(path))) {
+			throw error;
+		}
+
+		makeDirectory(dirname(path));
+		mkdirSync(path, {mode: 0o700});
+	}
+}
+
+/** @throws StartError that names the reason */
+function usable<T>(what: string, job: () => T): T {
+	try {
+		return job();
+	} catch (error) {
+		const code = codeOf(error);
+		if (code === undefined) {
+			throw error;
+		}
+
+		throw new StartError(`${what}: ${reasons[code] ?? (error as Error).message}; choose another state directory with --state`);
+	}
+}
+
+/** In place, and cut off afterwards: where the file system is full, a file that is there already can still be used. */
+function writeProcessId(fd: number): void {
+	const length = writeSync(fd, `${process.pid}\n`, 0);
+	ftruncateSync(fd, length);
+}
+
+function openLockFile(path: string): number {
+	try {
+		return openSync(path, 'r+');
+	} catch (error) {
+		if (codeOf(error) !== 'ENOENT') {
+			throw error;
+		}
+
+		return openSync(path, 'a+', 0o600);
+	}
+}
+
+/** @throws StartError where another runtime holds the directory, with its process id, or it cannot be used */
 export function lockStateDirectory(stateDirectory: string): StateLock {
-	mkdirSync(stateDirectory, {recursive: true, mode: 0o700});
 	const path = join(stateDirectory, 'runtime.lock');
-	const fd = openSync(path, 'a+', 0o600);
+	usable(`the state directory ${stateDirectory} cannot be made`, () => {
+		makeDirectory(stateDirectory);
+	});
+	const fd = usable(`${path} cannot be opened`, () => openLockFile(path));
 	if (!lockFile(fd)) {
 		const holder = readFileSync(path, 'utf8').trim();
 		closeSync(fd);
 		throw new StartError(`the state directory ${stateDirectory} is in use by the runtime with process id ${holder || '(unknown)'}; stop that one or choose another directory with --state`);
 	}
 
-	ftruncateSync(fd);
-	writeSync(fd, `${process.pid}\n`);
+	try {
+		usable(`${path} cannot be written`, () => {
+			writeProcessId(fd);
+		});
+	} catch (error) {
+		closeSync(fd);
+		throw error;
+	}
+
 	return {
 		release() {
 			closeSync(fd);

@@ -26,6 +26,9 @@ const misuses: ReadonlyArray<readonly [readonly string[], RegExp]> = [
 	[['run'], /missing required argument 'name'/],
 	[['run', 'nbd', raw], /child "nbd" is a service, which "runtime start" starts; tools: none/],
 	[['run', 'cbe_chek'], /there is no child "cbe_chek" in the deployment; did you mean "cbe_check"\?/],
+	[['start', '--state', ''], /'' is invalid\. it is empty; name a directory/],
+	[['snapshot', 'list', '--state', ''], /it is empty; name a directory/],
+	[['check', '/dev/zero'], /^\/dev\/zero:1:1: error: the file has more than 1048576 bytes/],
 	[['start', 'nowhere.xml'], /^nowhere\.xml:1:1: error: the file cannot be read/],
 	[['check', 'nowhere.xml'], /^nowhere\.xml:1:1: error: the file cannot be read/],
 ];
@@ -104,5 +107,16 @@ test('a signal while children start ends the runtime in order', async t => {
 		t.is(await runtime.stop(), 0);
 		t.notRegex(runtime.output, /\[runtime\] ready/);
 		t.false(existsSync(join(directory, 'runtime.sock')));
+	});
+});
+
+test('a signal that comes before anything has been loaded ends with 0 and starts nothing', async t => {
+	await withFolder(async directory => {
+		const atFirstHandler = 'const timer = setInterval(() => { if (process.listenerCount("SIGTERM") > 0) { clearInterval(timer); process.kill(process.pid, "SIGTERM"); } }, 0);';
+		const variables = {NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(atFirstHandler)}`};
+		const {code, output} = await runRuntime(['start', raw], {directory, variables});
+		t.is(code, 0);
+		t.is(output, '[runtime] SIGTERM: stopping\n');
+		t.deepEqual(readdirSync(directory), []);
 	});
 });

@@ -5,8 +5,9 @@ import {Command, CommanderError} from 'commander';
 import {addDeviceCommands} from './device-commands.js';
 import {exitCode} from './exit-code.js';
 import {complain, reasonOf} from './output.js';
+import {stateDirectory} from './state-directory.js';
 
-const stateOption = ['--state <dir>', 'the state directory: image, trust anchor and sockets lie there', 'var'] as const;
+const stateOption = ['--state <dir>', 'the state directory: image, trust anchor and sockets lie there', stateDirectory, 'var'] as const;
 const deployArgument = ['[deploy]', 'the deployment file (unless given: deploy.xml here, else the project\'s own)'] as const;
 
 interface StateOption {

@@ -4,6 +4,7 @@ import {Argument, InvalidArgumentError, Option, type Command} from 'commander';
 import type {DeviceTarget} from './device-call.js';
 import type {Wish} from './long-operation.js';
 import {parseBlockCount} from './quantity.js';
+import {stateDirectory} from './state-directory.js';
 
 /** Takes the exit code of a command. */
 type End = (code: number) => void;
@@ -42,7 +43,7 @@ function blockCountOf(text: string): number {
 
 function withDeviceOptions(command: Command): Command {
 	return command
-		.option('--state <dir>', 'the state directory of the running runtime', 'var')
+		.option('--state <dir>', 'the state directory of the running runtime', stateDirectory, 'var')
 		.option('--device <child>', 'the child that serves the device; needed where there are several')
 		.option('--json', 'as one JSON document');
 }

@@ -26,6 +26,8 @@ export function onStopSignal(stop: () => void): () => void {
 	};
 
 	for (const signal of signals) {
+		// The program's first handler ends it at once, which is right only as long as nothing was started.
+		process.removeAllListeners(signal);
 		process.on(signal, handle);
 	}
 

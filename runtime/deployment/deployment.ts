@@ -1,5 +1,4 @@
 /** From a deployment file to a checked `Deployment`. Reading one starts nothing and writes nothing. */
-import {readFileSync} from 'node:fs';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import type {Component} from '../sdk/component.js';
@@ -18,7 +17,7 @@ import {priorityLevelsMax, readDefaultRam, readHeartbeat, readStart, type StartN
 import {suggestName} from './suggestion.js';
 import {threadTerms, type ThreadTerms} from './thread-group.js';
 import {checkRoot, checkVocabulary, deploymentRule} from './vocabulary.js';
-import {childNamed, childrenNamed, parseXml, type XmlElement} from './xml-document.js';
+import {childNamed, childrenNamed, parseXml, readDocument, type XmlElement} from './xml-document.js';
 
 /** Each child may have a thread of its own. */
 const childCountMax = 256;
@@ -206,7 +205,7 @@ async function check(root: XmlElement, file: string, surroundings: Surroundings,
 
 function readBytes(file: string, position: SourcePosition, problems: Problems): Uint8Array | undefined {
 	try {
-		return readFileSync(file);
+		return readDocument(file);
 	} catch (error) {
 		const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
 		problems.report(position, `the file cannot be read (${code})`, 'name an existing deployment file');

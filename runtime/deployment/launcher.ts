@@ -1,12 +1,12 @@
 /** Launchers: what several deployments start alike, in files of their own named `config/launcher/NAME.xml`. */
-import {existsSync, readdirSync, readFileSync} from 'node:fs';
+import {existsSync, readdirSync} from 'node:fs';
 import {join} from 'node:path';
 import {displayPath} from './display-path.js';
 import type {SourcePosition} from './model.js';
 import type {Problems} from './problem.js';
 import {suggestName} from './suggestion.js';
 import {checkRoot, checkVocabulary, launcherRule} from './vocabulary.js';
-import {parseXml, type XmlElement} from './xml-document.js';
+import {parseXml, readDocument, type XmlElement} from './xml-document.js';
 
 /** Launchers in the order of these folders; the first file of a name counts. */
 export class LauncherFolders {
@@ -38,7 +38,7 @@ export class LauncherFolders {
 	}
 
 	#readFile(path: string, problems: Problems): XmlElement | undefined {
-		const root = parseXml(displayPath(path), readFileSync(path), problems);
+		const root = parseXml(displayPath(path), readDocument(path), problems);
 		if (!root || !checkRoot(root, 'launcher', problems)) {
 			return undefined;
 		}

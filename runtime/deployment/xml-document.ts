@@ -2,6 +2,7 @@
  * XML text as a tree of elements that know where they stand. Documents are bounded in size and depth, and whatever could
  * declare an entity is refused, so no document can make the reader fetch or multiply anything.
  */
+import {closeSync, openSync, readSync} from 'node:fs';
 import {SaxesParser} from 'saxes';
 import type {SourcePosition} from './model.js';
 import type {Problems} from './problem.js';
@@ -196,6 +197,25 @@ function decode(file: string, bytes: Uint8Array, problems: Problems): string | u
 	} catch {
 		problems.report(position, 'the file is not UTF-8 text', 'store it as UTF-8');
 		return undefined;
+	}
+}
+
+/**
+ * What a file holds, or its beginning where that is more than is accepted: not every file has an end (/dev/zero).
+ * @throws where it cannot be read
+ */
+export function readDocument(path: string): Uint8Array {
+	const bytes = Buffer.alloc(fileLengthMax + 1);
+	const fd = openSync(path, 'r');
+	try {
+		let length = 0;
+		for (let count = -1; count !== 0 && length < bytes.length; length += count) {
+			count = readSync(fd, bytes, length, bytes.length - length, null);
+		}
+
+		return bytes.subarray(0, length);
+	} finally {
+		closeSync(fd);
 	}
 }
 
