@@ -2,9 +2,13 @@
 
 /** Bytes of one piece: one block, since a new container writes one block in 65 and would else take memory for all of them. */
 const pieceSize = 4096;
+/** Pieces are cut from allocations of this many: each allocation costs the collector. */
+const slabPieceCount = 64;
 
 export class SparseMemory {
 	readonly #pieces = new Map<number, Buffer>();
+	/** Pieces that hold nothing. */
+	readonly #free: Buffer[] = [];
 
 	/** Bytes that take room. */
 	get allocatedByteLength(): number {
@@ -27,7 +31,11 @@ export class SparseMemory {
 		this.#eachPiece(position, source.length, (index, start, offset, length) => {
 			let piece = this.#pieces.get(index);
 			if (!piece) {
-				piece = Buffer.alloc(pieceSize);
+				piece = this.#take();
+				if (length < pieceSize) {
+					piece.fill(0);
+				}
+
 				this.#pieces.set(index, piece);
 			}
 
@@ -35,15 +43,29 @@ export class SparseMemory {
 		});
 	}
 
-	/** Makes `byteLength` bytes from `position` on read as zeroes; pieces that they cover whole take no room any more. */
+	/** Makes `byteLength` bytes from `position` on read as zeroes; the room of pieces that they cover whole is for others. */
 	clear(position: number, byteLength: number): void {
 		this.#eachPiece(position, byteLength, (index, start, _offset, length) => {
-			if (length === pieceSize) {
+			const piece = this.#pieces.get(index);
+			if (piece && length === pieceSize) {
 				this.#pieces.delete(index);
+				this.#free.push(piece);
 			} else {
-				this.#pieces.get(index)?.fill(0, start, start + length);
+				piece?.fill(0, start, start + length);
 			}
 		});
+	}
+
+	/** A piece with any content. */
+	#take(): Buffer {
+		if (this.#free.length === 0) {
+			const slab = Buffer.allocUnsafeSlow(slabPieceCount * pieceSize);
+			for (let i = slabPieceCount - 1; i >= 0; i--) {
+				this.#free.push(slab.subarray(i * pieceSize, (i + 1) * pieceSize));
+			}
+		}
+
+		return this.#free.pop()!;
 	}
 
 	/** Visits the pieces under `byteLength` bytes at `position`: number, start inside it, offset so far, length inside it. */

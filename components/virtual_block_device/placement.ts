@@ -168,12 +168,10 @@ export class Placement {
 				}
 
 				// A leaf of generation 0 was never written: no state refers to the content of its place.
-				const {address, generation} = places.get(leaf) ?? {
-					address: nodes.address(path[1], leaf - first),
-					generation: nodes.generation(path[1], leaf - first),
-				};
+				const place = places.get(leaf);
+				const generation = place ? place.generation : nodes.generation(path[1], leaf - first);
 				if (generation !== currentGeneration && generation !== 0) {
-					items.push(address, generation, leaf);
+					items.push(place ? place.address : nodes.address(path[1], leaf - first), generation, leaf);
 					leafPositions.push(position);
 				}
 			}

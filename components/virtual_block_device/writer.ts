@@ -46,14 +46,18 @@ export class Writer {
 
 	/** Does what the pieces ask for, together where they are alike. */
 	async write(batch: readonly WritePiece[]): Promise<Outcomes> {
-		const together = new Map<string, number[]>();
-		for (const [index, {change: {kind}}] of batch.entries()) {
-			together.set(kind, [...together.get(kind) ?? [], index]);
-		}
+		const outcomes: unknown[] = new Array(batch.length).fill(undefined);
+		for (const kind of ['write', 'clear'] as const) {
+			const indexes: number[] = [];
+			for (let i = 0; i < batch.length; i++) {
+				if (batch[i].change.kind === kind) {
+					indexes.push(i);
+				}
+			}
 
-		const outcomes: unknown[] = batch.map(() => undefined);
-		for (const indexes of together.values()) {
-			await this.#writeSeparable(indexes, batch, outcomes);
+			if (indexes.length > 0) {
+				await this.#writeSeparable(indexes, batch, outcomes);
+			}
 		}
 
 		return outcomes;
@@ -94,7 +98,7 @@ export class Writer {
 	/** Writes pieces together; where that fails, each alone, so that none suffers from another. */
 	async #writeSeparable(indexes: readonly number[], batch: readonly WritePiece[], outcomes: unknown[]): Promise<void> {
 		try {
-			await this.#writeTogether(indexes.map(index => batch[index]));
+			await this.#writeTogether(indexes.length === batch.length ? batch : indexes.map(index => batch[index]));
 		} catch (error) {
 			if (indexes.length === 1) {
 				outcomes[indexes[0]] = error;
@@ -109,13 +113,19 @@ export class Writer {
 
 	/** Does pieces with the same kind of change. */
 	async #writeTogether(whole: readonly WritePiece[]): Promise<void> {
-		await this.#gate.enter();
+		if (!this.#gate.tryEnter()) {
+			await this.#gate.enter();
+		}
+
 		try {
 			// While the gate is held no rekeying step moves the border between the keys.
 			const {keys: {previousKeyId, rekeyingVba}} = this.#device;
-			const border = previousKeyId === 0 ? 0 : rekeyingVba;
-			await this.#writeWithOneKey(whole.flatMap(piece => partOf(piece, 0, border)));
-			await this.#writeWithOneKey(whole.flatMap(piece => partOf(piece, border, Infinity)));
+			if (previousKeyId === 0) {
+				await this.#writeWithOneKey(whole);
+			} else {
+				await this.#writeWithOneKey(whole.flatMap(piece => partOf(piece, 0, rekeyingVba)));
+				await this.#writeWithOneKey(whole.flatMap(piece => partOf(piece, rekeyingVba, Infinity)));
+			}
 		} finally {
 			this.#gate.leave();
 		}
