@@ -77,6 +77,7 @@ export default defineComponent({
 						opened.horizon.advance(request);
 						return {};
 					}),
+					spare: async ({ranges}) => onPool(async opened => opened.spare(ranges)),
 					usage: async () => onPool(async opened => opened.usage()),
 				},
 			},

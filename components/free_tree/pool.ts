@@ -231,6 +231,28 @@ export class Pool {
 		return {freeTree: this.#free.root, metaTree: this.#meta.tree.root, storedBlockCount};
 	}
 
+	/** Blocks that could be handed out now, of the entries in `ranges`: pairs of first leaf and count. */
+	async spare(ranges: readonly number[]): Promise<{addresses: Pba[]; leafCount: number}> {
+		const {degree, leafCount} = this.#free.geometry;
+		const addresses: Pba[] = [];
+		for (let i = 0; i < ranges.length; i += 2) {
+			const end = Math.min(ranges[i] + ranges[i + 1], leafCount);
+			for (let firstLeaf = ranges[i] - (ranges[i] % degree); firstLeaf < end; firstLeaf += degree) {
+				await this.#indexesIn(firstLeaf, (frame, index) => {
+					const leaf = firstLeaf + index;
+					const isSpare = leaf >= ranges[i] && leaf < end && this.#horizon.isAllocatable(this.#held.nodes, frame, index);
+					if (isSpare) {
+						addresses.push(this.#held.nodes.address(frame, index));
+					}
+
+					return isSpare;
+				});
+			}
+		}
+
+		return {addresses, leafCount};
+	}
+
 	async usage(): Promise<Usage> {
 		const {degree, leafCount} = this.#free.geometry;
 		let allocatableCount = 0;

@@ -53,6 +53,9 @@ export const deviceControl = defineSession('device_control', {
 				currentGeneration: Generation,
 				lastSecuredGeneration: Generation,
 				cipher: z.string(),
+				/** Blocks of the device that were ever written, and how many of them snapshots have, too; missing while they are counted. */
+				usedBlockCount: z.number().int().nonnegative().optional(),
+				sharedBlockCount: z.number().int().nonnegative().optional(),
 				/** Blocks of the pool; how many could be handed out after the last securing, and how many only snapshots hold. */
 				poolLeafCount: z.number().int().nonnegative(),
 				poolAllocatableCount: z.number().int().nonnegative(),

@@ -86,6 +86,14 @@ export const freeTree = defineSession('free_tree', {
 		advance: op({
 			request: z.strictObject({lastSecuredGeneration: Generation, snapshotGenerations: z.array(Generation), rekeying: Rekeying.nullable()}),
 		}),
+		/**
+		 * Blocks that could be handed out now, of the entries in `ranges` (pairs of first leaf and count; flat; they may reach
+		 * beyond the last entry). Until the next exchange nobody needs what they hold. Replies with the pool's size, too.
+		 */
+		spare: op({
+			request: z.strictObject({ranges: numbers()}),
+			reply: z.strictObject({addresses: numbers(), leafCount: z.number().int().nonnegative()}),
+		}),
 		/** Counts the pool: how many blocks there are, how many could be handed out now, how many older snapshots hold. */
 		usage: op({
 			reply: z.strictObject({

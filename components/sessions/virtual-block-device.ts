@@ -39,6 +39,18 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		 * snapshots hold stays.
 		 */
 		clear: op({request: z.strictObject({extents: numbers()})}),
+		/**
+		 * Counts blocks of the current tree from `firstVba` on that were ever written, and how many of them belong to
+		 * `newestKeptGeneration` or are older: a bounded part, and where to go on; null at the end. Begins at 0.
+		 */
+		count_written: op({
+			request: z.strictObject({firstVba: z.number().int().nonnegative(), newestKeptGeneration: Generation}),
+			reply: z.strictObject({
+				usedCount: z.number().int().nonnegative(),
+				sharedCount: z.number().int().nonnegative(),
+				nextVba: z.number().int().nonnegative().nullable(),
+			}),
+		}),
 		/** Reads from a snapshot. */
 		read_snapshot: op({request: z.strictObject({snapshot: KeptSnapshot, extents: numbers(), data: bulk('out')})}),
 		/**
@@ -56,6 +68,15 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		rekey: op({
 			request: z.strictObject({snapshots: z.array(KeptSnapshot), blockCount: z.number().int().positive()}),
 			reply: z.strictObject({rekeyingVba: z.number().int().nonnegative(), sealedBlockCount: z.number().int().nonnegative()}),
+		}),
+		/**
+		 * Clears, on the medium, blocks in a bounded part of the pool that nobody needs after `lastSecuredGeneration` was
+		 * secured: where clearings have left some or, since `snapshotsGone` was said, anywhere. Replies whether there is more
+		 * to do: now, or once more is secured.
+		 */
+		reclaim: op({
+			request: z.strictObject({lastSecuredGeneration: Generation, snapshotsGone: z.boolean()}),
+			reply: z.strictObject({remainder: z.enum(['nothing', 'more', 'unsecured'])}),
 		}),
 		/**
 		 * Adds leaves from up to `pbaCount` PBAs from `firstPba` on, in up to `stepCount` steps of one lowest block each.

@@ -61,10 +61,20 @@ test('one warning when it runs low, and another only after it has recovered', as
 	t.is(state.log.length, 2);
 });
 
+test('a shortage is looked at now, whenever the watch would', async t => {
+	const {state, device} = stand();
+	state.allocatableCount = 3;
+	device.noteShortage();
+	device.noteShortage();
+	await device.pool();
+	t.is(state.countings, 1);
+	t.is(state.log.length, 1);
+});
+
 test('the watch counts now and then, not after every securing', async t => {
 	const {state, device} = stand();
-	for (let second = 0; second < 60; second++) {
-		state.now = second * 1000;
+	for (let tick = 0; tick < 600; tick++) {
+		state.now = tick * 100;
 		state.securedCount++;
 		device.noteSecured();
 		await new Promise(resolve => {
@@ -72,5 +82,5 @@ test('the watch counts now and then, not after every securing', async t => {
 		});
 	}
 
-	t.is(state.countings, 5);
+	t.is(state.countings, 59);
 });

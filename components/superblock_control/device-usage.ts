@@ -19,7 +19,7 @@ interface Sample {
 }
 
 /** The watch counts at most this often … */
-const watchIntervalMs = 10_000;
+const watchIntervalMs = 1000;
 /** … and not more often than every this many times as long as a count takes. */
 const watchCostFactor = 100;
 
@@ -83,6 +83,11 @@ export class DeviceUsage {
 			const now = this.#env.now();
 			this.#nextWatchMs = now + Math.max(watchIntervalMs, (now - startedMs) * watchCostFactor);
 		});
+	}
+
+	/** Called where the pool had nothing to hand out: looks at it now. Waits for nothing. */
+	noteShortage(): void {
+		this.pool().catch(() => undefined);
 	}
 
 	async #count(): Promise<PoolUsage> {

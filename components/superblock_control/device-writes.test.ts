@@ -1,3 +1,5 @@
+import fs from 'node:fs';
+import {join} from 'node:path';
 import test from 'ava';
 import {startAssembly} from '../../test/support/assembly.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
@@ -16,14 +18,14 @@ const blockCount = 1024;
 /** A device of 4 MiB with a pool for about a third of it. */
 const create = [{vbd_leaves: String(blockCount), vbd_max_level: '2', vbd_degree: '64', ft_leaves: '400', ft_max_level: '2', ft_degree: '64', cipher: 'aes-256-xts'}];
 
-async function openDevice(stateDirectory: string) {
+async function openDevice(stateDirectory: string, discard = 'yes') {
 	const assembly = await startAssembly([
 		{name: 'medium', component: blockFile, config: {path: 'image', create: 'yes'}},
 		{name: 'crypto', component: cryptoOpenssl},
 		{name: 'anchor', component: trustAnchorFile, config: {path: 'anchor'}},
 		{name: 'cache', component: cache, config: {size: '8M'}, routes: {block: 'medium'}},
 		{name: 'free_tree', component: freeTree, routes: {cache: 'cache'}},
-		{name: 'vbd', component: virtualBlockDevice, routes: {cache: 'cache', block: 'medium', crypto: 'crypto', free_tree: 'free_tree'}},
+		{name: 'vbd', component: virtualBlockDevice, config: {discard}, routes: {cache: 'cache', block: 'medium', crypto: 'crypto', free_tree: 'free_tree'}},
 		{
 			name: 'control', component: superblockControl, config: {create},
 			routes: {virtual_block_device: 'vbd', free_tree: 'free_tree', block: 'medium', trust_anchor: 'anchor', crypto: 'crypto'},
@@ -97,4 +99,118 @@ test('the status counts the pool: spare blocks, and what only snapshots hold', a
 	t.is(after.poolHeldCount, 0);
 	t.true(after.poolAllocatableCount > held.poolAllocatableCount);
 	await stop();
+});
+
+/** Blocks that the host stores of the image. */
+function storedBlockCount(stateDirectory: string): number {
+	return fs.statSync(join(stateDirectory, 'image')).blocks * 512 / blockSize;
+}
+
+/** What the trees, the superblocks and a few new entries take. */
+const overhead = 60;
+
+test('cleared blocks go back to the host once they are secured, those of the pool, too', async t => {
+	const stateDirectory = temporaryDirectory();
+	const {device, stop, bugs} = await openDevice(stateDirectory);
+	await device.write({extents: [0, blockCount], data: filled(blockCount, 1)});
+	await device.sync({});
+	await device.write({extents: [0, 300], data: filled(300, 2)});
+	await device.sync({});
+	t.true(storedBlockCount(stateDirectory) > blockCount + 300);
+	await device.clear({extents: [100, blockCount - 100]});
+	await device.sync({});
+	await stop();
+	t.true(storedBlockCount(stateDirectory) < 100 + overhead, `${storedBlockCount(stateDirectory)} blocks are stored`);
+
+	const again = await openDevice(stateDirectory);
+	const data = filled(101, 9);
+	await again.device.read({extents: [0, 101], data});
+	t.true(data.equals(Buffer.concat([filled(100, 2), filled(1, 0)])));
+	await again.stop();
+	t.deepEqual([...bugs, ...again.bugs], []);
+});
+
+test('what snapshots hold keeps its room until they are discarded', async t => {
+	const stateDirectory = temporaryDirectory();
+	const {device, control, stop, bugs} = await openDevice(stateDirectory);
+	await device.write({extents: [0, 200], data: filled(200, 1)});
+	const {generation} = await control.create_snapshot({});
+	await device.clear({extents: [0, 200]});
+	await device.sync({});
+	const data = filled(200, 9);
+	await control.read_snapshot({generation, extents: [0, 200], data});
+	t.true(data.equals(filled(200, 1)));
+	await device.write({extents: [50, 1], data: filled(1, 3)});
+	await control.discard_snapshot({generation});
+	await stop();
+	t.true(storedBlockCount(stateDirectory) < overhead, `${storedBlockCount(stateDirectory)} blocks are stored`);
+	t.deepEqual(bugs, []);
+});
+
+test('discard="no": cleared blocks keep their room', async t => {
+	const stateDirectory = temporaryDirectory();
+	const {device, stop} = await openDevice(stateDirectory, 'no');
+	await device.write({extents: [0, blockCount], data: filled(blockCount, 1)});
+	await device.sync({});
+	await device.clear({extents: [0, blockCount]});
+	await stop();
+	t.true(storedBlockCount(stateDirectory) >= blockCount);
+});
+
+test('writes, clearings and blocks given back go on side by side', async t => {
+	const stateDirectory = temporaryDirectory();
+	const {device, stop, bugs} = await openDevice(stateDirectory);
+	const content = filled(blockCount, 0);
+	for (let round = 1; round <= 30; round++) {
+		await Promise.all(Array.from({length: 8}, async (_, i) => {
+			const first = i * 128 + (round * 7) % 64;
+			if ((i + round) % 3 === 0) {
+				await device.clear({extents: [first, 50]});
+				content.fill(0, first * blockSize, (first + 50) * blockSize);
+			} else {
+				await device.write({extents: [first, 50], data: filled(50, round)});
+				content.fill(round, first * blockSize, (first + 50) * blockSize);
+			}
+
+			await device.sync({});
+		}));
+	}
+
+	const data = filled(blockCount, 9);
+	await device.read({extents: [0, blockCount], data});
+	t.true(data.equals(content));
+	await stop();
+	const again = await openDevice(stateDirectory);
+	await again.device.read({extents: [0, blockCount], data});
+	t.true(data.equals(content));
+	await again.stop();
+	t.deepEqual([...bugs, ...again.bugs], []);
+});
+
+test('the status counts what was written, and what snapshots share of it', async t => {
+	const {device, control, stop, bugs} = await openDevice(temporaryDirectory());
+	const counts = async () => {
+		const {usedBlockCount, sharedBlockCount} = await control.status({});
+		return {usedBlockCount, sharedBlockCount};
+	};
+
+	t.deepEqual(await counts(), {usedBlockCount: 0, sharedBlockCount: 0});
+	await device.write({extents: [0, 100, 1000, 24], data: filled(124, 1)});
+	const {generation} = await control.create_snapshot({});
+	await device.write({extents: [10, 20, 500, 5], data: filled(25, 2)});
+	await device.clear({extents: [90, 10]});
+	await device.sync({});
+	while ((await counts()).usedBlockCount !== 119) {
+		// A count is not repeated at once.
+	}
+
+	t.deepEqual(await counts(), {usedBlockCount: 119, sharedBlockCount: 94});
+	await control.discard_snapshot({generation});
+	while ((await counts()).sharedBlockCount !== 0) {
+		// The same.
+	}
+
+	t.is((await counts()).usedBlockCount, 119);
+	await stop();
+	t.deepEqual(bugs, []);
 });

@@ -42,14 +42,17 @@ export class DeviceWrites {
 	readonly #device: Client<typeof virtualBlockDevice>;
 	readonly #securing: Securing;
 	readonly #secure: () => Promise<void>;
+	readonly #onShortage: () => void;
 	/** Writers that the pool had nothing for, one after another; new writers wait until there are none. */
 	readonly #starving = new Turn();
 	#underWay = 0;
 
-	constructor(device: Client<typeof virtualBlockDevice>, securing: Securing, secure: () => Promise<void>) {
+	/** @param onShortage is told each time the pool has nothing to hand out */
+	constructor(device: Client<typeof virtualBlockDevice>, securing: Securing, {secure, onShortage}: {secure: () => Promise<void>; onShortage: () => void}) {
 		this.#device = device;
 		this.#securing = securing;
 		this.#secure = secure;
+		this.#onShortage = onShortage;
 	}
 
 	/** @throws SessionError `no_space` where the pool is full even after a securing */
@@ -109,6 +112,7 @@ export class DeviceWrites {
 					throw error;
 				}
 
+				this.#onShortage();
 				// Where nothing was or is being written since the last securing, and none ended meanwhile, another frees nothing.
 				const mayHelp = this.#securing.isDue || this.#underWay > 0 || this.#securing.securedCount > securedCount;
 				if (!mayHelp || securings === securingCountMax) {

@@ -14,9 +14,11 @@ import {DeviceUsage} from './device-usage.js';
 import {DeviceWrites} from './device-writes.js';
 import {addKeys, openOrCreate, openTrees, type OpeningServers} from './opening.js';
 import {Operations, type OperationName} from './operations.js';
+import {Reclaiming} from './reclaiming.js';
 import {Securing} from './securing.js';
 import {Snapshots} from './snapshots.js';
 import {currentSnapshotOf, keptSnapshots} from './transition.js';
+import {WrittenUsageCount} from './written-usage.js';
 
 function requireFit(extents: readonly number[], data: Uint8Array, blockCount: number): void {
 	const total = extentsBlockCount(extents, blockCount);
@@ -60,9 +62,12 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	const blockCount = () => currentSnapshotOf(securing.superblock).leafCount;
 
 	const usage = new DeviceUsage(sessions, securing, env);
+	const written = new WrittenUsageCount(sessions.virtual_block_device, securing, env);
+	const reclaiming = new Reclaiming(sessions.virtual_block_device, securing, env);
 	const secure = async () => {
 		await securing.flush();
 		usage.noteSecured();
+		reclaiming.noteSecured();
 	};
 
 	const gate = new Gate();
@@ -77,7 +82,12 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		secure,
 		rekeyingRate: config.rekeyingRate,
 	});
-	const writes = new DeviceWrites(sessions.virtual_block_device, securing, secure);
+	const writes = new DeviceWrites(sessions.virtual_block_device, securing, {
+		secure,
+		onShortage() {
+			usage.noteShortage();
+		},
+	});
 	const snapshots = new Snapshots({
 		securing,
 		device: sessions.virtual_block_device,
@@ -122,6 +132,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 				await gate.enter();
 				try {
 					await writes.clear(extents);
+					reclaiming.noteCleared();
 				} finally {
 					gate.leave();
 				}
@@ -139,7 +150,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		},
 		control: {
 			async status() {
-				const pool = await usage.pool();
+				const [pool, writtenUsage] = await Promise.all([usage.pool(), written.get()]);
 				return {
 					locked: false,
 					state: securing.superblock.state,
@@ -147,6 +158,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 					currentGeneration: securing.currentGeneration,
 					lastSecuredGeneration: securing.superblock.lastSecuredGeneration,
 					cipher: securing.superblock.cipher,
+					...writtenUsage,
 					poolLeafCount: pool.leafCount,
 					poolAllocatableCount: pool.allocatableCount,
 					poolHeldCount: pool.heldCount,
@@ -159,10 +171,12 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			create_snapshot: async () => ({generation: await snapshots.create()}),
 			async discard_snapshot({generation}) {
 				await snapshots.discard(generation);
+				reclaiming.noteSnapshotsGone();
 				return {};
 			},
 			async revert_snapshot({generation}) {
 				await snapshots.revert(generation);
+				reclaiming.noteSnapshotsGone();
 				env.log(`reverted to snapshot ${generation}`);
 				return {};
 			},
@@ -200,6 +214,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 				await secure();
 			}
 
+			await reclaiming.stop();
 			for (const key of [securing.latest.currentKey, securing.latest.previousKey]) {
 				if (key) {
 					await sessions.crypto.remove_key({keyId: key.id});

@@ -21,7 +21,9 @@ import {Reader} from './reader.js';
 import {RequestQueue, type Range, type ReadPiece, type WritePiece} from './request-queue.js';
 import {Rekeying} from './rekeying.js';
 import {revertTo} from './revert.js';
+import {SpareRoom} from './spare-room.js';
 import {Writer} from './writer.js';
+import {countWritten} from './written-count.js';
 
 /** Blocks that one batch moves: 1 MiB. */
 const batchBlockCount = 256;
@@ -77,10 +79,14 @@ export default defineComponent({
 	provides: {virtual_block_device: virtualBlockDevice},
 	requires: {cache, block, crypto, free_tree: freeTree},
 	stateful: true,
-	config: z.strictObject({}),
-	async start({sessions, env}) {
+	config: z.strictObject({
+		/** `no`: blocks that nobody needs any more keep their room on the medium. */
+		discard: z.enum(['yes', 'no']).default('yes'),
+	}),
+	async start({config, sessions, env}) {
 		const device = new Device(await HeldBlocks.attach(sessions.cache), sessions, env);
-		const writer = new Writer(device);
+		const spareRoom = new SpareRoom(device, config.discard === 'yes');
+		const writer = new Writer(device, spareRoom);
 		// The ways of everything that is under way have to fit in the cache together.
 		const limits = {batchBlockCount, batchCount, pieceCount: Math.floor(device.held.frameCount / framesPerPiece)};
 		const rekeying = new Rekeying(device, writer.placement);
@@ -111,6 +117,7 @@ export default defineComponent({
 					async open(request) {
 						await Promise.all([writes.idle(), reads.idle()]);
 						device.open(request);
+						spareRoom.forget();
 						return {};
 					},
 					// Not `async`: a promise that is handed through one more arrives later.
@@ -126,6 +133,7 @@ export default defineComponent({
 						const ranges = rangesOf(extents, device.tree.geometry.leafCount);
 						return serve(ranges, async ({vba, count}) => writes.add({vba, count, change: {kind: 'clear'}}));
 					},
+					count_written: async request => countWritten(device.held, () => device.tree, request),
 					async read_snapshot({snapshot, extents, data}) {
 						return serve(piecesOf(extents, data, snapshot.tree.leafCount), async piece => {
 							const [failure] = await reader.read([piece], () => device.snapshotTree(snapshot));
@@ -147,11 +155,18 @@ export default defineComponent({
 						const sealedBlockCount = await rekeying.step(snapshots, blockCount);
 						return {rekeyingVba: device.keys.rekeyingVba, sealedBlockCount};
 					}),
+					async reclaim({lastSecuredGeneration, snapshotsGone}) {
+						if (snapshotsGone) {
+							spareRoom.noteSnapshots();
+						}
+
+						return {remainder: await writer.exclusively(async () => spareRoom.step(lastSecuredGeneration))};
+					},
 					extend: async request => writer.exclusively(async () => extend(device, request)),
 					store: async ({nextGeneration}) => writer.store(nextGeneration),
 				},
 			},
-			status: () => ({changed_inner_blocks: device.held.dirtyCount, integrity_errors: integrityErrorCount}),
+			status: () => ({changed_inner_blocks: device.held.dirtyCount, integrity_errors: integrityErrorCount, reclaimed_blocks: spareRoom.clearedBlockCount}),
 		};
 	},
 });

@@ -13,6 +13,7 @@ import {labelLength} from '../container/label.js';
 import type {Device} from './device.js';
 import {Placement, type LeafPlaces, type Leaf} from './placement.js';
 import type {Outcomes, Range, WritePiece} from './request-queue.js';
+import type {SpareRoom} from './spare-room.js';
 
 const noLabel = new Uint8Array(labelLength);
 
@@ -37,10 +38,12 @@ async function settled<T>(first: Promise<T>, other: Promise<unknown>): Promise<T
 export class Writer {
 	readonly #device: Device;
 	readonly #gate = new Gate();
+	readonly #spareRoom: SpareRoom;
 	readonly placement: Placement;
 
-	constructor(device: Device) {
+	constructor(device: Device, spareRoom: SpareRoom) {
 		this.#device = device;
+		this.#spareRoom = spareRoom;
 		this.placement = new Placement(device);
 	}
 
@@ -65,14 +68,17 @@ export class Writer {
 
 	/**
 	 * Makes ranges read as zeroes, as if never written. Leaves of older generations are exchanged, since a leaf that was
-	 * never written is later written in place. With no other write under way.
+	 * never written is later written in place. With no other write to them under way.
 	 */
-	async clear(ranges: readonly Range[], keyId: KeyId, places?: LeafPlaces): Promise<void> {
+	async clear(ranges: readonly Range[], keyId: KeyId, places?: LeafPlaces): Promise<Leaf[]> {
 		const {held: {nodes}} = this.#device;
-		for (const {frame, index, address} of await this.placement.allocate(ranges, keyId, places)) {
+		const leaves = await this.placement.allocate(ranges, keyId, places);
+		for (const {frame, index, address} of leaves) {
 			nodes.setPlace(frame, index, address, 0);
 			nodes.setHash(frame, index, noLabel, 0);
 		}
+
+		return leaves;
 	}
 
 	/** Stores the tree and the pool as one state, with no write under way. */
@@ -173,7 +179,10 @@ export class Writer {
 		}
 
 		if (written.length > 0) {
-			await this.clear(written, keyId);
+			const leaves = await this.clear(written, keyId);
+			this.#spareRoom.note(leaves.flatMap(({poolLeaf}) => poolLeaf < 0 ? [] : poolLeaf));
+			// The places of the leaves themselves: fresh from the pool, or of this generation. No secured state knows their content.
+			await this.#spareRoom.clearPlaces(leaves.map(({address}) => address));
 		}
 	}
 

@@ -29,6 +29,8 @@ const DeviceStatus = z.object({
 	currentGeneration: z.number(),
 	lastSecuredGeneration: z.number(),
 	cipher: z.string(),
+	usedBlockCount: z.number().optional(),
+	sharedBlockCount: z.number().optional(),
 	poolLeafCount: z.number(),
 	poolAllocatableCount: z.number(),
 	poolHeldCount: z.number(),

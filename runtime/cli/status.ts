@@ -34,7 +34,7 @@ export function describeStatus({pid, residentBytes, children}: RuntimeStatus): s
 	return [`runtime ${pid}: ${children.length} components, ${formatMebibytes(residentBytes)} MiB of memory`, ...formatTable(header, children.map(child => rowOf(child)))];
 }
 
-const deviceHeader = ['DEVICE', 'STATE', 'SIZE', 'GENERATION', 'SNAPSHOTS', 'SPARE', 'LEFT', 'LEFT %', 'HELD BY SNAPSHOTS', 'LASTS', 'GOING ON'];
+const deviceHeader = ['DEVICE', 'STATE', 'SIZE', 'USED', 'SHARED', 'GENERATION', 'SNAPSHOTS', 'SPARE', 'LEFT', 'LEFT %', 'HELD BY SNAPSHOTS', 'LASTS', 'GOING ON'];
 
 function operationsOf({operations}: DeviceDescription): string {
 	return Object.entries(operations)
@@ -44,10 +44,10 @@ function operationsOf({operations}: DeviceDescription): string {
 }
 
 function deviceRow(device: DeviceDescription): string[] {
-	const {child, state, blockCount, lastSecuredGeneration, snapshotCount, poolLeafCount, poolAllocatableCount, poolHeldCount, poolSecondsLeft} = device;
-	const bytesOf = (count: number) => formatBytes(count * blockSize);
+	const {child, state, blockCount, lastSecuredGeneration, snapshotCount, poolLeafCount, poolAllocatableCount, poolHeldCount, poolSecondsLeft, usedBlockCount, sharedBlockCount} = device;
+	const bytesOf = (count: number | undefined) => count === undefined ? '-' : formatBytes(count * blockSize);
 	return [
-		child, state, bytesOf(blockCount), String(lastSecuredGeneration), String(snapshotCount),
+		child, state, bytesOf(blockCount), bytesOf(usedBlockCount), bytesOf(sharedBlockCount), String(lastSecuredGeneration), String(snapshotCount),
 		bytesOf(poolLeafCount), bytesOf(poolAllocatableCount), String(Math.floor(100 * poolAllocatableCount / poolLeafCount)), bytesOf(poolHeldCount),
 		poolSecondsLeft === undefined ? '-' : formatSeconds(poolSecondsLeft),
 		operationsOf(device),

@@ -1,0 +1,106 @@
+import test from 'ava';
+import type {Client} from '../../runtime/sdk/session.js';
+import {TestEnvironment} from '../../test/support/environment.js';
+import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
+import {Reclaiming} from './reclaiming.js';
+import type {Securing} from './securing.js';
+
+type Remainder = 'nothing' | 'more' | 'unsecured';
+
+/** A device that replies as told, and remembers what it was asked. */
+function stand(replies: Remainder[]) {
+	const env = new TestEnvironment();
+	const asked: Array<{lastSecuredGeneration: number; snapshotsGone: boolean}> = [];
+	const superblock = {lastSecuredGeneration: 1};
+	const device = {
+		async reclaim(request: {lastSecuredGeneration: number; snapshotsGone: boolean}) {
+			asked.push(request);
+			const remainder = replies.shift();
+			if (!remainder) {
+				throw new Error('the medium is gone');
+			}
+
+			return {remainder};
+		},
+	} as unknown as Client<typeof virtualBlockDevice>;
+	return {env, asked, superblock, reclaiming: new Reclaiming(device, {superblock} as unknown as Securing, env)};
+}
+
+async function settle(): Promise<void> {
+	for (let turn = 0; turn < 5; turn++) {
+		await new Promise<void>(resolve => {
+			setImmediate(resolve);
+		});
+	}
+}
+
+test('nothing is asked for where nothing was cleared', async t => {
+	const {asked, reclaiming} = stand([]);
+	reclaiming.noteSecured();
+	await settle();
+	t.deepEqual(asked, []);
+});
+
+test('it begins with the securing after a clearing, and goes on until there is no more', async t => {
+	const {env, asked, reclaiming} = stand(['more', 'more', 'nothing']);
+	reclaiming.noteCleared();
+	await settle();
+	t.is(asked.length, 0);
+	reclaiming.noteSecured();
+	for (let step = 0; step < 3; step++) {
+		await settle();
+		env.advance(0);
+	}
+
+	t.deepEqual(asked, Array.from({length: 3}, () => ({lastSecuredGeneration: 1, snapshotsGone: false})));
+	reclaiming.noteSecured();
+	await settle();
+	t.is(asked.length, 3);
+});
+
+test('what was not secured is asked for after the next securing', async t => {
+	const {env, asked, superblock, reclaiming} = stand(['unsecured', 'nothing']);
+	reclaiming.noteCleared();
+	reclaiming.noteSecured();
+	await settle();
+	env.advance(0);
+	await settle();
+	superblock.lastSecuredGeneration = 2;
+	reclaiming.noteSecured();
+	await settle();
+	t.deepEqual(asked.map(({lastSecuredGeneration}) => lastSecuredGeneration), [1, 2]);
+});
+
+test('what is cleared and secured in a pause between steps is not forgotten', async t => {
+	const {env, asked, reclaiming} = stand(['nothing', 'nothing']);
+	reclaiming.noteCleared();
+	reclaiming.noteSecured();
+	await settle();
+	t.is(env.sleeperCount, 1);
+	reclaiming.noteCleared();
+	reclaiming.noteSecured();
+	env.advance(0);
+	await settle();
+	t.is(asked.length, 2);
+});
+
+test('snapshots that are gone are said once', async t => {
+	const {env, asked, reclaiming} = stand(['more', 'nothing']);
+	reclaiming.noteSnapshotsGone();
+	await settle();
+	env.advance(0);
+	await settle();
+	t.deepEqual(asked.map(({snapshotsGone}) => snapshotsGone), [true, false]);
+});
+
+test('a failure is logged, and stopping ends it without a pause', async t => {
+	const {env, asked, reclaiming} = stand(['more', 'more', 'nothing']);
+	reclaiming.noteCleared();
+	const stopping = reclaiming.stop();
+	await stopping;
+	t.is(asked.length, 3);
+	reclaiming.noteCleared();
+	reclaiming.noteSecured();
+	await settle();
+	t.regex(env.logged[0].text, /giving spare blocks back to the medium stopped: the medium is gone/);
+});
