@@ -8,6 +8,7 @@ import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
 import {labelLength} from '../container/label.js';
 import type {block} from '../sessions/block.js';
+import type {DataOpener} from './data-opener.js';
 import type {Findings} from './findings.js';
 import type {LabelPool} from './label-pool.js';
 import type {Progress} from './progress.js';
@@ -20,6 +21,8 @@ export interface VerifierParts {
 	readonly medium: Client<typeof block>;
 	readonly env: Pick<Environment, 'leaseWhenFree'>;
 	readonly pool: LabelPool;
+	/** Where data is authenticated by its cipher instead of a hash. */
+	readonly opener: DataOpener | undefined;
 	readonly findings: Findings;
 	readonly progress: Progress;
 }
@@ -37,18 +40,24 @@ export class BlockVerifier {
 	 * @returns how many blocks were bad
 	 */
 	async verify(references: readonly Reference[], keep?: (index: number, bytes: Uint8Array) => void): Promise<number> {
-		const {env, pool, findings, progress} = this.#parts;
+		const {env, pool, opener, findings, progress} = this.#parts;
+		const isOpened = opener !== undefined && references.at(0)?.level === 0;
+		const byteLength = references.length * blockSize;
 		const order = references.map((_, index) => index).sort((a, b) => references[a].address - references[b].address);
-		const lease = await env.leaseWhenFree(references.length * blockSize);
+		const lease = await env.leaseWhenFree(isOpened ? 2 * byteLength : byteLength);
 		try {
-			const blocks = lease.bytes;
-			const unreadable = await this.#read(order.map(index => references[index]), blocks);
+			const blocks = lease.bytes.subarray(0, byteLength);
+			const inOrder = order.map(index => references[index]);
+			const unreadable = await this.#read(inOrder, blocks);
 			const labels = new Uint8Array(order.length * labelLength);
 			for (const [i, index] of order.entries()) {
 				labels.set(references[index].hash, i * labelLength);
 			}
 
-			const bad = new Set([...unreadable.keys(), ...await pool.mismatched({blocks, labels})]);
+			const mismatched = isOpened
+				? await opener.mismatched(inOrder, {blocks, labels}, lease.bytes.subarray(byteLength))
+				: await pool.mismatched({blocks, labels});
+			const bad = new Set([...unreadable.keys(), ...mismatched]);
 			progress.countRead(references.length);
 			for (const i of bad) {
 				findings.add(`${referenceText(references[order[i]])}: ${unreadable.get(i) ?? 'does not match the hash in its parent'}`);

@@ -5,6 +5,7 @@ import type {Superblock} from '../container/superblock.js';
 import type {block} from '../sessions/block.js';
 import {BlockVerifier} from './block-verifier.js';
 import {BoundedJobs} from './bounded-jobs.js';
+import type {DataOpener} from './data-opener.js';
 import {Findings} from './findings.js';
 import {LabelPool} from './label-pool.js';
 import {Ownership} from './ownership.js';
@@ -25,6 +26,8 @@ export interface CheckArguments {
 	readonly superblock: Superblock;
 	readonly medium: Client<typeof block>;
 	readonly env: Pick<Environment, 'log' | 'now' | 'leaseWhenFree' | 'cpuCount'>;
+	/** Where the cipher authenticates the data. */
+	readonly opener?: DataOpener | undefined;
 }
 
 /** The valid snapshots, the current one first, then from the newest to the oldest. */
@@ -40,7 +43,7 @@ function snapshotTrees({snapshots, currentSnapshot, degree}: Superblock): Rooted
 	return trees.sort((a, b) => Number(b.current) - Number(a.current) || b.root.generation - a.root.generation);
 }
 
-export async function checkContainer({superblock, medium, env}: CheckArguments): Promise<CheckResult> {
+export async function checkContainer({superblock, medium, env, opener}: CheckArguments): Promise<CheckResult> {
 	const findings = new Findings();
 	const trees = snapshotTrees(superblock);
 	const freeTree: RootedTree = {name: 'free tree', current: true, ...superblock.freeTree};
@@ -50,7 +53,7 @@ export async function checkContainer({superblock, medium, env}: CheckArguments):
 	const pool = new LabelPool(env.cpuCount);
 	const ownership = new Ownership(superblock, findings);
 	const parts: WalkParts = {
-		verifier: new BlockVerifier({medium, env, pool, findings, progress}),
+		verifier: new BlockVerifier({medium, env, pool, opener, findings, progress}),
 		// One piece for each thread to hash, one more to be read meanwhile.
 		jobs: new BoundedJobs(2 * env.cpuCount),
 		ownership,

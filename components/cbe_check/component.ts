@@ -3,12 +3,15 @@
  * one of its snapshots refers to is the one that was stored, and that every block has exactly one owner.
  */
 import {z} from 'zod';
-import {defineTool, type ToolResult} from '../../runtime/sdk/component.js';
+import {defineTool, optional, type ToolResult} from '../../runtime/sdk/component.js';
 import {openContainer} from '../container/open-container.js';
 import {reportFailure} from '../container/tool-failure.js';
 import {block} from '../sessions/block.js';
+import {isAuthenticated} from '../sessions/cipher.js';
+import {crypto} from '../sessions/crypto.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {checkContainer, type CheckResult} from './check.js';
+import {DataOpener} from './data-opener.js';
 
 function summary({snapshots, freeTree, metaTree, snapshotCount, heldCount, progress}: CheckResult): string {
 	return [
@@ -41,12 +44,23 @@ function resultOf(result: CheckResult, log: (text: string, level: 'error') => vo
 }
 
 export default defineTool({
-	requires: {block, trust_anchor: trustAnchor},
+	requires: {block, trust_anchor: trustAnchor, crypto: optional(crypto)},
 	config: z.strictObject({}),
 	run: async ({sessions, env}) => reportFailure(async () => {
 		const {slot, superblock} = await openContainer({block: sessions.block, trustAnchor: sessions.trust_anchor});
 		env.log(`checking generation ${superblock.lastSecuredGeneration} (superblock slot ${slot}, state ${superblock.state}, ${superblock.pbaCount} blocks)`);
-		const result = await checkContainer({superblock, medium: sessions.block, env});
-		return resultOf(result, (text, level) => env.log(text, level));
+		if (isAuthenticated(superblock.cipher) && !sessions.crypto) {
+			return {exitValue: -1, message: `the data has cipher ${superblock.cipher} and can only be checked with its keys: route the service "crypto" of "${env.name}" to a crypto server`};
+		}
+
+		const opener = isAuthenticated(superblock.cipher) && sessions.crypto
+			? await DataOpener.open({crypto: sessions.crypto, trust_anchor: sessions.trust_anchor}, superblock)
+			: undefined;
+		try {
+			const result = await checkContainer({superblock, medium: sessions.block, env, opener});
+			return resultOf(result, (text, level) => env.log(text, level));
+		} finally {
+			await opener?.close();
+		}
 	}),
 });

@@ -1,10 +1,10 @@
 /** Blocks as they are, with a label that is real. */
 import {blockSize} from '../container/geometry.js';
 import type {CipherName} from '../sessions/cipher.js';
-import type {BlockRun, CipherSuite, PreparedKey} from '../sessions/cipher-suite.js';
+import type {BlockRun, CipherKey, CipherSuite} from '../sessions/cipher-suite.js';
 
 /** Of no key anything is kept, so nothing is left to wipe. */
-const copying: PreparedKey = {
+const copying: CipherKey = {
 	encrypt({count, plain, plainOffset, sealed, sealedOffset}: BlockRun) {
 		sealed.set(plain.subarray(plainOffset, plainOffset + count * blockSize), sealedOffset);
 	},
@@ -30,7 +30,7 @@ export class PlainSuite implements CipherSuite {
 		this.#labels.label(sealed, sealedOffset, count, labels, labelsOffset);
 	}
 
-	prepare(cipher: CipherName): PreparedKey | undefined {
+	prepare(cipher: CipherName): CipherKey | undefined {
 		return cipher === 'none' ? copying : undefined;
 	}
 }

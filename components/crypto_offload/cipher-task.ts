@@ -9,10 +9,12 @@ export interface CipherPiece {
 	/** For this thread alone, until it answers. */
 	readonly key: KeyContexts;
 	readonly addresses: Float64Array;
+	readonly vbas: Float64Array;
+	readonly generations: Float64Array;
 	readonly plain: readonly Uint8Array[];
 	readonly sealed: Uint8Array;
-	/** Where they are opened: 32 bytes a block. */
-	readonly labels: Uint8Array | undefined;
+	/** 32 bytes a block; where they are sealed, the nonces of an authenticated key are there. */
+	readonly labels: Uint8Array;
 }
 
 export interface PieceResult {

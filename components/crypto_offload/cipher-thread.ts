@@ -4,7 +4,6 @@ import {cpusOfOwnThread, pinOwnThread} from '../../runtime/sdk/own-thread.js';
 import {EvpSuite} from '../libcrypto/evp-suite.js';
 import {loadLibcrypto} from '../libcrypto/libcrypto.js';
 import {RunWork, runsOf} from '../sessions/batch-work.js';
-import {labelLength} from '../sessions/cipher.js';
 import type {CipherPiece, PieceResult, ThreadPlace} from './cipher-task.js';
 
 interface Tools {
@@ -36,10 +35,9 @@ export async function prepare(): Promise<number[]> {
 	return cpusOfOwnThread();
 }
 
-function doPiece({suite, work}: Tools, {direction, key: contexts, labels: givenLabels, ...batch}: CipherPiece): PieceResult {
+function doPiece({suite, work}: Tools, {direction, key: contexts, labels, ...batch}: CipherPiece): PieceResult {
 	const key = suite.borrow(contexts);
 	const mismatched: number[] = [];
-	const labels = givenLabels ?? new Uint8Array(batch.addresses.length * labelLength);
 	for (const run of runsOf(batch)) {
 		if (direction === 'seal') {
 			work.seal(key, run, labels);

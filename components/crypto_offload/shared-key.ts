@@ -2,35 +2,30 @@
  * A key that several threads use at the same time. Each gets contexts of its own, which are memory of the process: a pool
  * thread is told where they lie and never holds the key. So all of them are wiped here, whatever became of the threads.
  */
-import {AesSuite, type BlockRun, type PreparedKey} from '../sessions/cipher-suite.js';
-import type {EvpKey, EvpSuite} from '../libcrypto/evp-suite.js';
+import {AesSuite, type AuthenticatedKey, type BlockRun, type CipherKey} from '../sessions/cipher-suite.js';
+import type {EvpGcmKey, EvpKey, EvpSuite} from '../libcrypto/evp-suite.js';
 
-export class SharedKey implements PreparedKey {
-	readonly #own: EvpKey;
+/** What can be lent. */
+export type LentKey = EvpKey | EvpGcmKey;
+
+export abstract class SharedKey {
+	readonly #own: LentKey;
 	/** Made for other threads, and not with one of them now. */
-	readonly #spare: EvpKey[] = [];
+	readonly #spare: LentKey[] = [];
 	#lentCount = 0;
 
-	constructor(own: EvpKey) {
+	constructor(own: LentKey) {
 		this.#own = own;
 	}
 
-	encrypt(run: BlockRun): void {
-		this.#own.encrypt(run);
-	}
-
-	decrypt(run: BlockRun): void {
-		this.#own.decrypt(run);
-	}
-
 	/** Contexts for another thread, until they are given back. */
-	lend(): EvpKey {
+	lend(): LentKey {
 		this.#lentCount++;
 		return this.#spare.pop() ?? this.#own.copy();
 	}
 
 	/** The other thread does not use them any more: it has answered, or it is gone. */
-	giveBack(lent: EvpKey): void {
+	giveBack(lent: LentKey): void {
 		this.#lentCount--;
 		this.#spare.push(lent);
 	}
@@ -47,6 +42,40 @@ export class SharedKey implements PreparedKey {
 	}
 }
 
+class SharedCipherKey extends SharedKey implements CipherKey {
+	readonly #cipher: EvpKey;
+
+	constructor(own: EvpKey) {
+		super(own);
+		this.#cipher = own;
+	}
+
+	encrypt(run: BlockRun): void {
+		this.#cipher.encrypt(run);
+	}
+
+	decrypt(run: BlockRun): void {
+		this.#cipher.decrypt(run);
+	}
+}
+
+class SharedAuthenticatedKey extends SharedKey implements AuthenticatedKey {
+	readonly #cipher: EvpGcmKey;
+
+	constructor(own: EvpGcmKey) {
+		super(own);
+		this.#cipher = own;
+	}
+
+	seal(run: BlockRun, labels: Uint8Array): void {
+		this.#cipher.seal(run, labels);
+	}
+
+	open(run: BlockRun, labels: Uint8Array): number[] {
+		return this.#cipher.open(run, labels);
+	}
+}
+
 /** The ciphers of libcrypto with keys that can be shared. */
 export class SharingSuite extends AesSuite {
 	readonly name: string;
@@ -58,12 +87,16 @@ export class SharingSuite extends AesSuite {
 		this.#suite = suite;
 	}
 
-	xts(key: Uint8Array): SharedKey {
-		return new SharedKey(this.#suite.xts(key));
+	xts(key: Uint8Array): SharedCipherKey {
+		return new SharedCipherKey(this.#suite.xts(key));
 	}
 
-	cbcEssiv(key: Uint8Array): SharedKey {
-		return new SharedKey(this.#suite.cbcEssiv(key));
+	cbcEssiv(key: Uint8Array): SharedCipherKey {
+		return new SharedCipherKey(this.#suite.cbcEssiv(key));
+	}
+
+	gcm(key: Uint8Array, keyId: number): SharedAuthenticatedKey {
+		return new SharedAuthenticatedKey(this.#suite.gcm(key, keyId));
 	}
 
 	label(sealed: Uint8Array, sealedOffset: number, count: number, labels: Uint8Array, labelsOffset: number): void {

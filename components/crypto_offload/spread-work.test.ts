@@ -49,13 +49,28 @@ async function start(t: ExecutionContext, threadCount: number, libcrypto?: Libcr
 	return {suite, threads, work, warnings, oracle: {suite: oracleSuite, work: new OwnThreadWork(oracleSuite)}};
 }
 
+/** Blocks at these addresses, each with a VBA and a generation of its own. */
+function placed(addresses: number[]): {addresses: number[]; vbas: number[]; generations: number[]} {
+	return {addresses, vbas: addresses.map((_, i) => i), generations: addresses.map((_, i) => i + 1)};
+}
+
+/** Labels with random nonces, as the server prepares them. */
+function nonceLabels(blockCount: number): Uint8Array {
+	const labels = new Uint8Array(blockCount * 32);
+	for (let i = 0; i < blockCount; i++) {
+		labels.set(randomBytes(12), i * 32 + 16);
+	}
+
+	return labels;
+}
+
 /** Seals one batch both ways, alters some blocks, and opens it both ways. */
 async function roundTrip(t: ExecutionContext, {suite, work, oracle}: Bench, {seed, blockCount}: {seed: number; blockCount: number}): Promise<void> {
 	const random = new SeededRandom(seed);
-	const cipher = seed % 2 === 0 ? 'aes-256-xts' : 'aes-256-cbc-essiv';
+	const cipher = (['aes-256-xts', 'aes-256-cbc-essiv', 'aes-256-gcm'] as const)[seed % 3];
 	const blockKey = Buffer.alloc(32, seed + 1);
-	const key = suite.prepare(cipher, blockKey)!;
-	const oracleKey = oracle.suite.prepare(cipher, blockKey)!;
+	const key = suite.prepare(cipher, blockKey, 1)!;
+	const oracleKey = oracle.suite.prepare(cipher, blockKey, 1)!;
 	const addresses = Array.from({length: blockCount}, () => random.below(2 ** 31));
 	const whole = memory(blockCount * blockSize);
 	whole.set(randomBytes(whole.length));
@@ -67,9 +82,10 @@ async function roundTrip(t: ExecutionContext, {suite, work, oracle}: Bench, {see
 	}
 
 	const [sealed, expectedSealed] = [memory(whole.length), Buffer.alloc(whole.length)];
-	const [labels, expectedLabels] = [new Uint8Array(blockCount * 32), new Uint8Array(blockCount * 32)];
-	await work.seal(key, {addresses, plain, sealed}, labels);
-	await oracle.work.seal(oracleKey, {addresses, plain, sealed: expectedSealed}, expectedLabels);
+	const labels = nonceLabels(blockCount);
+	const expectedLabels = Uint8Array.from(labels);
+	await work.seal(key, {...placed(addresses), plain, sealed}, labels);
+	await oracle.work.seal(oracleKey, {...placed(addresses), plain, sealed: expectedSealed}, expectedLabels);
 	t.true(sealed.equals(expectedSealed));
 	t.deepEqual(labels, expectedLabels);
 	const altered = [...new Set(Array.from({length: random.below(5)}, () => random.below(blockCount)))].sort((a, b) => a - b);
@@ -79,7 +95,7 @@ async function roundTrip(t: ExecutionContext, {suite, work, oracle}: Bench, {see
 
 	const original = Buffer.from(whole);
 	whole.fill(0xee);
-	t.deepEqual(await work.open(key, {addresses, plain, sealed}, labels), altered);
+	t.deepEqual(await work.open(key, {...placed(addresses), plain, sealed}, labels), altered);
 	for (const index of altered) {
 		original.fill(0, index * blockSize, (index + 1) * blockSize);
 	}
@@ -138,11 +154,11 @@ test('payload that is not shared, and work in place, stays on the own thread', a
 	inPlace.set(unshared);
 	const sealed = Buffer.alloc(unshared.length);
 	const labels = [new Uint8Array(3200), new Uint8Array(3200)];
-	await work.seal(key, {addresses, plain: [unshared], sealed}, labels[0]);
-	await work.seal(key, {addresses, plain: [inPlace], sealed: inPlace}, labels[1]);
+	await work.seal(key, {...placed(addresses), plain: [unshared], sealed}, labels[0]);
+	await work.seal(key, {...placed(addresses), plain: [inPlace], sealed: inPlace}, labels[1]);
 	t.deepEqual(labels[0], labels[1]);
 	t.true(sealed.equals(inPlace));
-	t.deepEqual(await work.open(key, {addresses, plain: [inPlace], sealed: inPlace}, labels[1]), []);
+	t.deepEqual(await work.open(key, {...placed(addresses), plain: [inPlace], sealed: inPlace}, labels[1]), []);
 	t.true(inPlace.equals(unshared));
 	t.is(threads.taskCount, 0);
 	key.wipe();
@@ -164,10 +180,10 @@ test('wiping a key frees the contexts of all threads, and not while one of them 
 		},
 	};
 	const {suite, work} = await start(t, 2, counting);
-	for (const cipher of ['aes-256-xts', 'aes-256-cbc-essiv'] as const) {
-		const key = suite.prepare(cipher, Buffer.alloc(32, 3))!;
+	for (const cipher of ['aes-256-xts', 'aes-256-cbc-essiv', 'aes-256-gcm'] as const) {
+		const key = suite.prepare(cipher, Buffer.alloc(32, 3), 1)!;
 		const plain = memory(512 * blockSize);
-		const batch = {addresses: Array.from({length: 512}, (_, i) => i), plain: [plain], sealed: memory(plain.length)};
+		const batch = {...placed(Array.from({length: 512}, (_, i) => i)), plain: [plain], sealed: memory(plain.length)};
 		const sealing = work.seal(key, batch, new Uint8Array(512 * 32));
 		await new Promise(resolve => {
 			setImmediate(resolve);

@@ -4,19 +4,18 @@
  */
 import {setImmediate as eventLoopTurn} from 'node:timers/promises';
 import {blockSize} from '../container/geometry.js';
-import type {EvpKey} from '../libcrypto/evp-suite.js';
 import {OwnThreadWork, RunWork, runsOf, type Batch, type BatchWork} from '../sessions/batch-work.js';
 import {labelLength} from '../sessions/cipher.js';
 import type {CipherSuite, PreparedKey} from '../sessions/cipher-suite.js';
 import type {CipherPiece, Direction, PieceResult} from './cipher-task.js';
 import type {CipherThreads} from './cipher-threads.js';
-import {SharedKey} from './shared-key.js';
+import {SharedKey, type LentKey} from './shared-key.js';
 import {sharesOf} from './shares.js';
 
 /** A batch on its way. */
 interface Job {
 	readonly direction: Direction;
-	readonly key: SharedKey;
+	readonly key: SharedKey & PreparedKey;
 	readonly batch: Batch;
 	readonly labels: Uint8Array;
 	readonly mismatched: number[];
@@ -37,7 +36,7 @@ interface Part {
 }
 
 /** The blocks of a batch from `first` on. */
-function sliceOf({addresses, plain, sealed}: Batch, first: number, count: number): {addresses: Float64Array; plain: Uint8Array[]; sealed: Uint8Array} {
+function sliceOf({addresses, vbas, generations, plain, sealed}: Batch, first: number, count: number): Pick<CipherPiece, 'addresses' | 'vbas' | 'generations' | 'plain' | 'sealed'> {
 	const segments: Uint8Array[] = [];
 	let skip = first * blockSize;
 	let missing = count * blockSize;
@@ -52,8 +51,11 @@ function sliceOf({addresses, plain, sealed}: Batch, first: number, count: number
 		}
 	}
 
+	const numbersOf = (values: ArrayLike<number>) => Float64Array.from({length: count}, (_, i) => values[first + i]);
 	return {
-		addresses: Float64Array.from({length: count}, (_, i) => addresses[first + i]),
+		addresses: numbersOf(addresses),
+		vbas: numbersOf(vbas),
+		generations: numbersOf(generations),
 		plain: segments,
 		sealed: sealed.subarray(first * blockSize, (first + count) * blockSize),
 	};
@@ -119,7 +121,7 @@ export class SpreadWork implements BatchWork {
 		}
 	}
 
-	async #add(direction: Direction, key: SharedKey, batch: Batch, labels: Uint8Array): Promise<number[]> {
+	async #add(direction: Direction, key: SharedKey & PreparedKey, batch: Batch, labels: Uint8Array): Promise<number[]> {
 		const mismatched: number[] = [];
 		if (batch.addresses.length > 0) {
 			this.#openJobCount++;
@@ -217,7 +219,7 @@ export class SpreadWork implements BatchWork {
 	}
 
 	async #workThere(parts: readonly Part[]): Promise<void> {
-		const lent = new Map<SharedKey, EvpKey>();
+		const lent = new Map<SharedKey, LentKey>();
 		try {
 			const results = await this.#threads.run(parts.map(part => this.#pieceOf(part, lent)));
 			for (const [i, part] of parts.entries()) {
@@ -239,7 +241,7 @@ export class SpreadWork implements BatchWork {
 		}
 	}
 
-	#pieceOf({job, first, count}: Part, lent: Map<SharedKey, EvpKey>): CipherPiece {
+	#pieceOf({job, first, count}: Part, lent: Map<SharedKey, LentKey>): CipherPiece {
 		const {direction, key, batch, labels} = job;
 		const contexts = lent.get(key) ?? key.lend();
 		lent.set(key, contexts);
@@ -247,7 +249,7 @@ export class SpreadWork implements BatchWork {
 			direction,
 			key: contexts.contexts,
 			...sliceOf(batch, first, count),
-			labels: direction === 'open' ? labels.slice(first * labelLength, (first + count) * labelLength) : undefined,
+			labels: labels.slice(first * labelLength, (first + count) * labelLength),
 		};
 	}
 

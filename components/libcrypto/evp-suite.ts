@@ -4,8 +4,8 @@
  */
 import {createHash} from 'node:crypto';
 import {blockSize} from '../container/geometry.js';
-import {labelLength} from '../sessions/cipher.js';
-import {AesSuite, tweakLength, writeTweak, type BlockRun, type PreparedKey} from '../sessions/cipher-suite.js';
+import {labelLength, nonceLength, tagLength} from '../sessions/cipher.js';
+import {AesSuite, contextLength, makeContexts, tweakLength, writeContext, writeTweak, type AuthenticatedKey, type BlockRun, type CipherKey, type PreparedKey} from '../sessions/cipher-suite.js';
 import {runBlockCountMax} from '../sessions/batch-work.js';
 import type {Address, Libcrypto} from './libcrypto.js';
 
@@ -13,12 +13,28 @@ import type {Address, Libcrypto} from './libcrypto.js';
 class Scratch {
 	readonly tweaks: Address;
 	readonly outputLength: Address;
+	/** Associated data and labels of the blocks of a run. */
+	readonly contexts: Address;
+	readonly labels: Address;
+	readonly labelBytes = new Uint8Array(new ArrayBuffer(runBlockCountMax * labelLength));
 	readonly #tweakView = new DataView(new ArrayBuffer(runBlockCountMax * tweakLength));
+	readonly #contextView = makeContexts(runBlockCountMax);
 	readonly #lengthBytes = new Uint8Array(new ArrayBuffer(16));
 
 	constructor({addressOf}: Libcrypto) {
 		this.tweaks = addressOf(new Uint8Array(this.#tweakView.buffer));
 		this.outputLength = addressOf(this.#lengthBytes);
+		this.contexts = addressOf(new Uint8Array(this.#contextView.buffer));
+		this.labels = addressOf(this.labelBytes);
+	}
+
+	/** Contexts and labels of the blocks of a run. */
+	fillContexts(run: BlockRun, keyId: number, labels: Uint8Array): void {
+		for (let i = 0; i < run.count; i++) {
+			writeContext(this.#contextView, i, run, keyId);
+		}
+
+		this.labelBytes.set(labels.subarray(run.first * labelLength, (run.first + run.count) * labelLength));
 	}
 
 	/** Tweaks of the blocks of a run. */
@@ -91,6 +107,31 @@ class CipherContext {
 		}
 	}
 
+	/** Block `index` of the scratch's contexts and labels, with its nonce, up to its tag. */
+	processAuthenticated(index: number, output: Address, input: Address): void {
+		const {cipherInit, cipherUpdate} = this.#libcrypto;
+		const {contexts, labels, outputLength} = this.#scratch;
+		if (cipherInit(this.#context, null, null, labels + index * labelLength + tagLength, -1, null) !== 1
+			|| cipherUpdate(this.#context, null, outputLength, contexts + index * contextLength, contextLength) !== 1
+			|| cipherUpdate(this.#context, output, outputLength, input, blockSize) !== 1) {
+			throw new Error('libcrypto: EVP_CipherUpdate failed');
+		}
+	}
+
+	/** Ends an encryption; the tag goes into the label. */
+	takeTag(index: number, output: Address): void {
+		const {labels, outputLength} = this.#scratch;
+		mustSucceed(this.#libcrypto.cipherFinal(this.#context, output, outputLength), 'EVP_CipherFinal_ex');
+		mustSucceed(this.#libcrypto.contextControl(this.#context, getTag, tagLength, labels + index * labelLength), 'EVP_CTRL_AEAD_GET_TAG');
+	}
+
+	/** Ends a decryption; true where the label's tag matches. */
+	matchesTag(index: number, output: Address): boolean {
+		const {labels, outputLength} = this.#scratch;
+		mustSucceed(this.#libcrypto.contextControl(this.#context, setTag, tagLength, labels + index * labelLength), 'EVP_CTRL_AEAD_SET_TAG');
+		return this.#libcrypto.cipherFinal(this.#context, output, outputLength) === 1;
+	}
+
 	/** Turns the tweaks into IVs (ESSIV), all at once. */
 	processTweaks(count: number): void {
 		const {tweaks, outputLength} = this.#scratch;
@@ -108,10 +149,16 @@ export interface KeyContexts {
 	readonly encryption: Address;
 	readonly decryption: Address;
 	readonly ivs: Address | undefined;
+	/** Of an authenticated key. */
+	readonly keyId: number | undefined;
 }
 
+/** Commands of EVP_CIPHER_CTX_ctrl(3) for authenticated ciphers. */
+const getTag = 0x10;
+const setTag = 0x11;
+
 /** A key, for one thread at a time. */
-export class EvpKey implements PreparedKey {
+export class EvpKey implements CipherKey {
 	readonly #libcrypto: Libcrypto;
 	readonly #scratch: Scratch;
 	readonly #encryption: CipherContext;
@@ -128,7 +175,7 @@ export class EvpKey implements PreparedKey {
 
 	/** For `EvpSuite.borrow` on another thread. */
 	get contexts(): KeyContexts {
-		return {encryption: this.#encryption.address, decryption: this.#decryption.address, ivs: this.#ivs?.address};
+		return {encryption: this.#encryption.address, decryption: this.#decryption.address, ivs: this.#ivs?.address, keyId: undefined};
 	}
 
 	/** The same key, to be used on another thread at the same time; it is wiped on its own. */
@@ -160,6 +207,80 @@ export class EvpKey implements PreparedKey {
 	}
 }
 
+/** An authenticated key, for one thread at a time. */
+export class EvpGcmKey implements AuthenticatedKey {
+	readonly #libcrypto: Libcrypto;
+	readonly #scratch: Scratch;
+	readonly #encryption: CipherContext;
+	readonly #decryption: CipherContext;
+	readonly #keyId: number;
+
+	constructor(libcrypto: Libcrypto, scratch: Scratch, {encryption, decryption, keyId}: {encryption: CipherContext; decryption: CipherContext; keyId: number}) {
+		this.#libcrypto = libcrypto;
+		this.#scratch = scratch;
+		this.#encryption = encryption;
+		this.#decryption = decryption;
+		this.#keyId = keyId;
+	}
+
+	/** For `EvpSuite.borrow` on another thread. */
+	get contexts(): KeyContexts {
+		return {encryption: this.#encryption.address, decryption: this.#decryption.address, ivs: undefined, keyId: this.#keyId};
+	}
+
+	/** The same key, to be used on another thread at the same time; it is wiped on its own. */
+	copy(): EvpGcmKey {
+		return new EvpGcmKey(this.#libcrypto, this.#scratch, {encryption: this.#encryption.copy(), decryption: this.#decryption.copy(), keyId: this.#keyId});
+	}
+
+	seal(run: BlockRun, labels: Uint8Array): void {
+		const {addressOf} = this.#libcrypto;
+		const input = addressOf(run.plain) + run.plainOffset;
+		const output = addressOf(run.sealed) + run.sealedOffset;
+		this.#scratch.fillContexts(run, this.#keyId, labels);
+		for (let i = 0; i < run.count; i++) {
+			this.#encryption.processAuthenticated(i, output + i * blockSize, input + i * blockSize);
+			this.#encryption.takeTag(i, this.#scratch.tweaks);
+		}
+
+		labels.set(this.#scratch.labelBytes.subarray(0, run.count * labelLength), run.first * labelLength);
+	}
+
+	open(run: BlockRun, labels: Uint8Array): number[] {
+		const {addressOf} = this.#libcrypto;
+		const input = addressOf(run.sealed) + run.sealedOffset;
+		const output = addressOf(run.plain) + run.plainOffset;
+		const bad: number[] = [];
+		this.#scratch.fillContexts(run, this.#keyId, labels);
+		for (let i = 0; i < run.count; i++) {
+			this.#decryption.processAuthenticated(i, output + i * blockSize, input + i * blockSize);
+			if (!this.#decryption.matchesTag(i, this.#scratch.tweaks) || !this.#endsInZeroes(i)) {
+				bad.push(i);
+				const start = run.plainOffset + i * blockSize;
+				run.plain.fill(0, start, start + blockSize);
+			}
+		}
+
+		return bad;
+	}
+
+	wipe(): void {
+		this.#encryption.free();
+		this.#decryption.free();
+	}
+
+	#endsInZeroes(index: number): boolean {
+		const {labelBytes} = this.#scratch;
+		for (let i = index * labelLength + tagLength + nonceLength; i < (index + 1) * labelLength; i++) {
+			if (labelBytes[i] !== 0) {
+				return false;
+			}
+		}
+
+		return true;
+	}
+}
+
 export class EvpSuite extends AesSuite {
 	readonly name = 'libcrypto';
 	readonly #libcrypto: Libcrypto;
@@ -187,11 +308,19 @@ export class EvpSuite extends AesSuite {
 		}
 	}
 
+	gcm(key: Uint8Array, keyId: number): EvpGcmKey {
+		return new EvpGcmKey(this.#libcrypto, this.#scratch, {...this.#bothDirections('AES-256-GCM', key), keyId});
+	}
+
 	/**
 	 * A key whose contexts another thread has made, and does not use meanwhile. They stay its to wipe: never call `wipe` here.
 	 */
-	borrow({encryption, decryption, ivs}: KeyContexts): PreparedKey {
+	borrow({encryption, decryption, ivs, keyId}: KeyContexts): PreparedKey {
 		const context = (address: Address) => new CipherContext(this.#libcrypto, this.#scratch, address);
+		if (keyId !== undefined) {
+			return new EvpGcmKey(this.#libcrypto, this.#scratch, {encryption: context(encryption), decryption: context(decryption), keyId});
+		}
+
 		return new EvpKey(this.#libcrypto, this.#scratch, {
 			encryption: context(encryption), decryption: context(decryption), ivs: ivs === undefined ? undefined : context(ivs),
 		});

@@ -18,7 +18,10 @@ export interface Libcrypto {
 	readonly contextFree: (context: Address) => void;
 	readonly contextSetPadding: (context: Address, padding: 0) => number;
 	readonly cipherInit: (context: Address, cipher: Nullable, key: Nullable, iv: Nullable, encrypt: 0 | 1 | -1, parameters: null) => number;
-	readonly cipherUpdate: (context: Address, output: Address, outputLength: Address, input: Address, inputLength: number) => number;
+	readonly cipherUpdate: (context: Address, output: Nullable, outputLength: Address, input: Address, inputLength: number) => number;
+	/** For an authenticated cipher: 1 only where the tag matches. */
+	readonly cipherFinal: (context: Address, output: Address, outputLength: Address) => number;
+	readonly contextControl: (context: Address, command: number, argument: number, memory: Address) => number;
 	/** Where `bytes` begins. Valid as long as the memory behind it is reachable; the caller has checked that it is there. */
 	readonly addressOf: (bytes: Uint8Array) => Address;
 	readonly digest: (data: Address, length: number, digest: Address, digestLength: null, type: Address, engine: null) => number;
@@ -59,6 +62,8 @@ export async function loadLibcrypto(): Promise<{readonly libcrypto?: Libcrypto; 
 			contextSetPadding: declare('EVP_CIPHER_CTX_set_padding', 'int', [pointer, 'int']),
 			cipherInit: declare('EVP_CipherInit_ex2', 'int', [pointer, pointer, pointer, pointer, 'int', pointer]),
 			cipherUpdate: declare('EVP_CipherUpdate', 'int', [pointer, pointer, pointer, pointer, 'int']),
+			cipherFinal: declare('EVP_CipherFinal_ex', 'int', [pointer, pointer, pointer]),
+			contextControl: declare('EVP_CIPHER_CTX_ctrl', 'int', [pointer, 'int', 'int', pointer]),
 			digest: declare('EVP_Digest', 'int', [pointer, 'size_t', pointer, pointer, pointer, pointer]),
 			addressOf: rememberAddresses(bytes => koffi.address(bytes)),
 		};

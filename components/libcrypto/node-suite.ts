@@ -1,8 +1,8 @@
 /** The same ciphers through node:crypto, for a node binary that does not export libcrypto. Slower: a set-up per block. */
-import {createCipheriv, createDecipheriv, createHash, hash} from 'node:crypto';
+import {createCipheriv, createDecipheriv, createHash, hash, type DecipherGCM} from 'node:crypto';
 import {blockSize} from '../container/geometry.js';
-import {labelLength} from '../sessions/cipher.js';
-import {AesSuite, tweakLength, writeTweak, type BlockRun, type PreparedKey} from '../sessions/cipher-suite.js';
+import {labelLength, tagLength} from '../sessions/cipher.js';
+import {AesSuite, contextLength, labelParts, makeContexts, tweakLength, writeContext, writeTweak, type AuthenticatedKey, type BlockRun, type CipherKey} from '../sessions/cipher-suite.js';
 
 function tweaksOf({addresses, first, count}: BlockRun): Buffer {
 	const tweaks = Buffer.alloc(count * tweakLength);
@@ -14,7 +14,7 @@ function tweaksOf({addresses, first, count}: BlockRun): Buffer {
 	return tweaks;
 }
 
-class NodeKey implements PreparedKey {
+class NodeKey implements CipherKey {
 	readonly #cipher: string;
 	/** Our own copies: the givers wipe theirs. */
 	readonly #key: Buffer;
@@ -57,15 +57,81 @@ class NodeKey implements PreparedKey {
 	}
 }
 
+class NodeGcmKey implements AuthenticatedKey {
+	/** Our own copy: the giver wipes its. */
+	readonly #key: Buffer;
+	readonly #keyId: number;
+	readonly #contexts = makeContexts(1);
+
+	constructor(key: Uint8Array, keyId: number) {
+		this.#key = Buffer.from(key);
+		this.#keyId = keyId;
+	}
+
+	seal(run: BlockRun, labels: Uint8Array): void {
+		for (let i = 0; i < run.count; i++) {
+			const {tag, nonce} = labelParts(labels, run.first + i);
+			const cipher = createCipheriv('aes-256-gcm', this.#key, nonce).setAAD(this.#contextOf(run, i));
+			const start = run.plainOffset + i * blockSize;
+			run.sealed.set(cipher.update(run.plain.subarray(start, start + blockSize)), run.sealedOffset + i * blockSize);
+			cipher.final();
+			tag.set(cipher.getAuthTag());
+		}
+	}
+
+	open(run: BlockRun, labels: Uint8Array): number[] {
+		const bad: number[] = [];
+		for (let i = 0; i < run.count; i++) {
+			const {tag, nonce, isWellFormed} = labelParts(labels, run.first + i);
+			const decipher = createDecipheriv('aes-256-gcm', this.#key, nonce, {authTagLength: tagLength}).setAAD(this.#contextOf(run, i)).setAuthTag(tag);
+			const [from, to] = [run.sealedOffset + i * blockSize, run.plainOffset + i * blockSize];
+			const plain = decipher.update(run.sealed.subarray(from, from + blockSize));
+			if (isWellFormed && isFinal(decipher)) {
+				run.plain.set(plain, to);
+			} else {
+				bad.push(i);
+				run.plain.fill(0, to, to + blockSize);
+			}
+
+			plain.fill(0);
+		}
+
+		return bad;
+	}
+
+	wipe(): void {
+		this.#key.fill(0);
+	}
+
+	#contextOf(run: BlockRun, index: number): Uint8Array {
+		writeContext(this.#contexts, 0, {...run, first: run.first + index}, this.#keyId);
+		return new Uint8Array(this.#contexts.buffer, 0, contextLength);
+	}
+}
+
+/** True where the tag matches. */
+function isFinal(decipher: DecipherGCM): boolean {
+	try {
+		decipher.final();
+		return true;
+	} catch {
+		return false;
+	}
+}
+
 export class NodeSuite extends AesSuite {
 	readonly name = 'node:crypto';
 
-	xts(key: Uint8Array): PreparedKey {
+	xts(key: Uint8Array): CipherKey {
 		return new NodeKey('aes-256-xts', key);
 	}
 
-	cbcEssiv(key: Uint8Array): PreparedKey {
+	cbcEssiv(key: Uint8Array): CipherKey {
 		return new NodeKey('aes-256-cbc', key, createHash('sha256').update(key).digest());
+	}
+
+	gcm(key: Uint8Array, keyId: number): AuthenticatedKey {
+		return new NodeGcmKey(key, keyId);
 	}
 
 	label(sealed: Uint8Array, sealedOffset: number, count: number, labels: Uint8Array, labelsOffset: number): void {

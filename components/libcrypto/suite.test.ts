@@ -9,6 +9,8 @@ import {openSuite} from './suite.js';
 const key = Buffer.from('1032547698badcfe1032547698badcfefedcba98765432100123456789abcdef', 'hex');
 const xtsKey = Buffer.concat([key, Buffer.from(key).reverse()]);
 const addresses = [0, 7, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1];
+const vbas = addresses.map((_, i) => i * 2 ** 33);
+const generations = addresses.map((_, i) => i + 1);
 const content = Buffer.from(Array.from({length: addresses.length * 4096}, (_value, index) => (index * 31 + (index >> 8)) & 0xff));
 
 function tweakOf(address: number, length: number): Buffer {
@@ -41,7 +43,7 @@ function wholeRun(): Omit<BlockRun, 'plain' | 'sealed'> & {plain: Buffer; sealed
 	const plain = Buffer.alloc(content.length + 11);
 	const sealed = Buffer.alloc(content.length + 5);
 	content.copy(plain, 3);
-	return {addresses: [99, ...addresses], first: 1, count: addresses.length, plain, plainOffset: 3, sealed, sealedOffset: 5};
+	return {addresses: [99, ...addresses], vbas: [99, ...vbas], generations: [99, ...generations], first: 1, count: addresses.length, plain, plainOffset: 3, sealed, sealedOffset: 5};
 }
 
 for (const mode of ['xts', 'cbcEssiv'] as const) {
@@ -64,6 +66,49 @@ for (const mode of ['xts', 'cbcEssiv'] as const) {
 	});
 }
 
+/** AES-256-GCM as the format document says, in the plainest way. */
+function gcmOracle(index: number, nonce: Uint8Array, keyId: number): {sealed: Buffer; tag: Buffer} {
+	const context = Buffer.alloc(40);
+	context.write('CBE gcm\x01', 'latin1');
+	context.writeBigUInt64LE(BigInt(addresses[index]), 8);
+	context.writeBigUInt64LE(BigInt(vbas[index]), 16);
+	context.writeBigUInt64LE(BigInt(generations[index]), 24);
+	context.writeUInt32LE(keyId, 32);
+	const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(context);
+	const sealed = cipher.update(content.subarray(index * 4096, (index + 1) * 4096));
+	cipher.final();
+	return {sealed, tag: cipher.getAuthTag()};
+}
+
+test('gcm: both implementations give what the format says, take it back, and refuse what was altered', async t => {
+	for (const suite of await suites()) {
+		const prepared = suite.gcm(key, 7);
+		const run = wholeRun();
+		const labels = Buffer.alloc(32 * (1 + addresses.length));
+		for (let i = 0; i < addresses.length; i++) {
+			randomBytes(12).copy(labels, (32 * (i + 1)) + 16);
+		}
+
+		prepared.seal(run, labels);
+		for (let i = 0; i < addresses.length; i++) {
+			const label = labels.subarray(32 * (i + 1), 32 * (i + 2));
+			const {sealed, tag} = gcmOracle(i, label.subarray(16, 28), 7);
+			t.true(run.sealed.subarray(5 + (i * 4096), 5 + ((i + 1) * 4096)).equals(sealed), suite.name);
+			t.true(label.subarray(0, 16).equals(tag), suite.name);
+		}
+
+		run.plain.fill(0xee);
+		t.deepEqual(prepared.open(run, labels), [], suite.name);
+		t.true(run.plain.subarray(3, 3 + content.length).equals(content), suite.name);
+		run.sealed[5 + 4096] ^= 1;
+		labels[(32 * 4) + 31] = 1;
+		t.deepEqual(prepared.open(run, labels), [1, 3], suite.name);
+		t.deepEqual(run.plain.subarray(3 + 4096, 3 + 8192), Buffer.alloc(4096), suite.name);
+		t.deepEqual(run.plain.subarray(3 + 8192, 3 + 12288), content.subarray(8192, 12288), suite.name);
+		prepared.wipe();
+	}
+});
+
 test('keys of both modes can be used in turn', async t => {
 	for (const suite of await suites()) {
 		const prepared = {cbcEssiv: suite.cbcEssiv(key), xts: suite.xts(xtsKey)};
@@ -78,7 +123,7 @@ test('keys of both modes can be used in turn', async t => {
 test('sealed and plain may be the same memory', async t => {
 	for (const suite of await suites()) {
 		const memory = Buffer.from(content);
-		const run = {addresses, first: 0, count: addresses.length, plain: memory, plainOffset: 0, sealed: memory, sealedOffset: 0};
+		const run = {addresses, vbas, generations, first: 0, count: addresses.length, plain: memory, plainOffset: 0, sealed: memory, sealedOffset: 0};
 		const prepared = suite.xts(xtsKey);
 		prepared.encrypt(run);
 		t.deepEqual(memory.subarray(0, 4096), oracle.xts(0, content.subarray(0, 4096)));

@@ -1,13 +1,13 @@
 /**
  * The work on a batch: what is sealed is encrypted, then labelled; what is opened is compared with its label, then
- * decrypted. A crypto server does it on its own thread, or spreads it.
+ * decrypted. An authenticated cipher does both at once. A crypto server does it on its own thread, or spreads it.
  *
- * Guarantee: a block that does not match its label is never decrypted.
+ * Guarantee: of a block that does not match its label nothing is given out.
  */
 import {setImmediate as eventLoopTurn} from 'node:timers/promises';
 import {blockSize} from '../container/geometry.js';
 import {labelLength} from './cipher.js';
-import type {BlockRun, CipherSuite, PreparedKey} from './cipher-suite.js';
+import {isAuthenticatedKey, type BlockRun, type CipherKey, type CipherSuite, type PreparedKey} from './cipher-suite.js';
 
 /** Blocks worked on in one go: 128 KiB, so that what was just encrypted is still in the processor's cache when labelled. */
 export const runBlockCountMax = 32;
@@ -18,26 +18,28 @@ const turnBlockCount = 256;
 /** Blocks for the places `addresses`: one behind another in `sealed`, and in `plain`, whose segments are whole blocks. */
 export interface Batch {
 	readonly addresses: ArrayLike<number>;
+	readonly vbas: ArrayLike<number>;
+	readonly generations: ArrayLike<number>;
 	readonly plain: readonly Uint8Array[];
 	readonly sealed: Uint8Array;
 }
 
 /** Whoever does the work on batches of one server. */
 export interface BatchWork {
-	/** Fills `labels`, 32 bytes a block. */
+	/** Fills `labels`, 32 bytes a block, in which there are the nonces for an authenticated key. */
 	seal(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<void>;
 	/** Indexes of the blocks that do not match their labels, ascending; their part of `plain` is zeroed. */
 	open(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<number[]>;
 }
 
 /** Cuts a batch into runs: a run lies in one segment and has at most `runBlockCountMax` blocks. */
-export function * runsOf({addresses, plain, sealed}: Batch): Generator<BlockRun> {
+export function * runsOf({addresses, vbas, generations, plain, sealed}: Batch): Generator<BlockRun> {
 	let first = 0;
 	for (const segment of plain) {
 		const end = first + segment.length / blockSize;
 		for (let at = first; at < end; at += runBlockCountMax) {
 			const count = Math.min(runBlockCountMax, end - at);
-			yield {addresses, first: at, count, plain: segment, plainOffset: (at - first) * blockSize, sealed, sealedOffset: at * blockSize};
+			yield {addresses, vbas, generations, first: at, count, plain: segment, plainOffset: (at - first) * blockSize, sealed, sealedOffset: at * blockSize};
 		}
 
 		first = end;
@@ -67,7 +69,7 @@ function partOf(run: BlockRun, start: number, count: number): BlockRun {
 }
 
 /** Decrypts what is good of a run and zeroes the rest; `bad` are indexes in the run, ascending. */
-function decryptAround(key: PreparedKey, run: BlockRun, bad: readonly number[]): void {
+function decryptAround(key: CipherKey, run: BlockRun, bad: readonly number[]): void {
 	let start = 0;
 	for (const index of [...bad, run.count]) {
 		if (index > start) {
@@ -95,6 +97,11 @@ export class RunWork {
 
 	/** Sets the labels of the run among those of its batch. */
 	seal(key: PreparedKey, run: BlockRun, labels: Uint8Array): void {
+		if (isAuthenticatedKey(key)) {
+			key.seal(run, labels);
+			return;
+		}
+
 		key.encrypt(run);
 		this.#suite.label(run.sealed, run.sealedOffset, run.count, this.#foundLabels, 0);
 		labels.set(this.#foundLabels.subarray(0, run.count * labelLength), run.first * labelLength);
@@ -102,6 +109,11 @@ export class RunWork {
 
 	/** Adds to `mismatched` what does not match, by its index in the batch. */
 	open(key: PreparedKey, run: BlockRun, labels: Uint8Array, mismatched: number[]): void {
+		if (isAuthenticatedKey(key)) {
+			mismatched.push(...key.open(run, labels).map(index => run.first + index));
+			return;
+		}
+
 		this.#suite.label(run.sealed, run.sealedOffset, run.count, this.#foundLabels, 0);
 		const bad: number[] = [];
 		for (let i = 0; i < run.count; i++) {

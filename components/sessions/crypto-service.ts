@@ -2,24 +2,26 @@
  * What all crypto servers have in common: the keys, the checks of requests, the order of work in a batch. A server only
  * brings its cipher suite.
  *
- * Guarantee: a block that does not match its label is never decrypted.
+ * Guarantee: of a block that does not match its label nothing is given out, and no nonce is used twice with one key.
  */
 import type {Environment, Running} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {blockSize} from '../container/geometry.js';
 import {OwnThreadWork, type BatchWork} from './batch-work.js';
-import {labelLength} from './cipher.js';
-import type {CipherSuite} from './cipher-suite.js';
+import {labelLength, nonceLength, tagLength} from './cipher.js';
+import {isAuthenticatedKey, type CipherSuite} from './cipher-suite.js';
 import {type crypto} from './crypto.js';
 import {KeyRing} from './key-ring.js';
 
 interface CheckedBatch {
 	readonly addresses: readonly number[];
+	readonly vbas: readonly number[];
+	readonly generations: readonly number[];
 	readonly plain: readonly Uint8Array[];
 	readonly sealed: Uint8Array;
 }
 
-function checkBatch({addresses, plain, sealed}: CheckedBatch): void {
+function checkBatch({addresses, vbas, generations, plain, sealed}: CheckedBatch): void {
 	let plainLength = 0;
 	for (const segment of plain) {
 		if (segment.length % blockSize !== 0) {
@@ -33,10 +35,28 @@ function checkBatch({addresses, plain, sealed}: CheckedBatch): void {
 		throw new SessionError('bad_request', `${addresses.length} addresses with ${plainLength} plain and ${sealed.length} sealed bytes`);
 	}
 
-	for (const address of addresses) {
-		if (!Number.isSafeInteger(address) || address < 0) {
-			throw new SessionError('bad_request', `${address} is no block address`);
+	if (vbas.length !== addresses.length || generations.length !== addresses.length) {
+		throw new SessionError('bad_request', `${addresses.length} addresses with ${vbas.length} VBAs and ${generations.length} generations`);
+	}
+
+	for (const values of [addresses, vbas, generations]) {
+		for (const value of values) {
+			if (!Number.isSafeInteger(value) || value < 0) {
+				throw new SessionError('bad_request', `${value} is no block address and no generation`);
+			}
 		}
+	}
+}
+
+/**
+ * Puts a random nonce into each label. Random ones need no memory, so they stay apart after a crash, in a restored
+ * backup and in a second copy of the image, too; how many blocks one key may seal is the device's to watch.
+ */
+function addNonces(labels: Uint8Array, env: Environment): void {
+	const count = labels.length / labelLength;
+	const nonces = env.randomBytes(count * nonceLength);
+	for (let i = 0; i < count; i++) {
+		labels.set(nonces.subarray(i * nonceLength, (i + 1) * nonceLength), i * labelLength + tagLength);
 	}
 }
 
@@ -62,7 +82,13 @@ export function serveCrypto(suite: CipherSuite, env: Environment, work: BatchWor
 				async seal({keyId, ...batch}) {
 					checkBatch(batch);
 					const labels = new Uint8Array(batch.addresses.length * labelLength);
-					await keys.use(keyId, async key => work.seal(key, batch, labels));
+					await keys.use(keyId, async key => {
+						if (isAuthenticatedKey(key)) {
+							addNonces(labels, env);
+						}
+
+						await work.seal(key, batch, labels);
+					});
 					sealedCount += batch.addresses.length;
 					return {labels};
 				},

@@ -26,10 +26,11 @@ export const crypto = defineSession('crypto', {
 		remove_key: op({request: z.strictObject({keyId: KeyId})}),
 		/**
 		 * Encrypts the blocks of `plain` for the places `addresses` (one PBA a block) into `sealed` and replies with one
-		 * 32-byte label a block. While no key of that id is there yet (the server was restarted), waits for it up to 5 s.
+		 * 32-byte label a block. An authenticated cipher binds each block to its place, its VBA and the generation of its
+		 * node as well. While no key of that id is there yet (the server was restarted), waits for it up to 5 s.
 		 */
 		seal: op({
-			request: z.strictObject({keyId: KeyId, addresses: numbers(), plain: segments('in'), sealed: bulk('out')}),
+			request: z.strictObject({keyId: KeyId, addresses: numbers(), vbas: numbers(), generations: numbers(), plain: segments('in'), sealed: bulk('out')}),
 			reply: z.strictObject({labels: bytes()}),
 		}),
 		/**
@@ -37,7 +38,7 @@ export const crypto = defineSession('crypto', {
 		 * label are listed by their index in `mismatched`; their part of `plain` is zeroed.
 		 */
 		open: op({
-			request: z.strictObject({keyId: KeyId, addresses: numbers(), labels: bytes(), sealed: bulk('in'), plain: segments('out')}),
+			request: z.strictObject({keyId: KeyId, addresses: numbers(), vbas: numbers(), generations: numbers(), labels: bytes(), sealed: bulk('in'), plain: segments('out')}),
 			reply: z.strictObject({mismatched: numbers()}),
 		}),
 	},

@@ -66,7 +66,7 @@ export class KeyRing {
 				this.#checkReplaceable(held, keyId, client);
 			}
 
-			const prepared = this.#prepare(cipher, blockKey);
+			const prepared = this.#prepare(cipher, blockKey, keyId);
 			if (held) {
 				this.#drop(keyId, held);
 			}
@@ -134,8 +134,8 @@ export class KeyRing {
 		return blockKey;
 	}
 
-	#prepare(cipher: CipherName, blockKey: Uint8Array): PreparedKey {
-		const prepared = this.#suite.prepare(cipher, blockKey);
+	#prepare(cipher: CipherName, blockKey: Uint8Array, keyId: number): PreparedKey {
+		const prepared = this.#suite.prepare(cipher, blockKey, keyId);
 		if (!prepared) {
 			throw new SessionError('unsupported_cipher', cipher === 'none'
 				? `the container is not encrypted (cipher none) and "${this.#env.name}" encrypts; route crypto to crypto_none, or create a container with another cipher`

@@ -6,7 +6,7 @@ import {createContainer} from '../container/create.js';
 import type {ContainerDimensions} from '../container/dimensions-config.js';
 import {readSuperblockSearch} from '../container/open-container.js';
 import {ContainerError, openSuperblock, type OpenedSuperblock} from '../container/open-superblock.js';
-import type {Key, Superblock} from '../container/superblock.js';
+import type {Superblock} from '../container/superblock.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {SecuringServers} from './securing.js';
 import {currentSnapshotOf, firstGenerationAfter, horizonOf, treeOf} from './transition.js';
@@ -42,34 +42,6 @@ export async function openOrCreate(servers: OpeningServers, env: Environment, cr
 		}
 
 		throw error;
-	}
-}
-
-/** A crypto server that restarts between two requests has another public key; it is asked again this often. */
-const envelopeAttemptMax = 3;
-
-/** Has the trust anchor hand a block key to the crypto server, past this component. */
-export async function addKey({crypto, trust_anchor: anchor}: OpeningServers, {cipher}: Superblock, key: Key): Promise<void> {
-	for (let attempt = 1; ; attempt++) {
-		const {publicKey} = await crypto.recipient({});
-		const {envelope} = await anchor.share_key({wrapped: key.wrapped, recipient: publicKey});
-		try {
-			await crypto.add_key({keyId: key.id, cipher, envelope});
-			return;
-		} catch (error) {
-			if (!(isSessionError(error) && error.code === 'bad_envelope' && attempt < envelopeAttemptMax)) {
-				throw error;
-			}
-		}
-	}
-}
-
-/** Gives the crypto server every key of the container. */
-export async function addKeys(servers: OpeningServers, superblock: Superblock): Promise<void> {
-	for (const key of [superblock.currentKey, superblock.previousKey]) {
-		if (key) {
-			await addKey(servers, superblock, key);
-		}
 	}
 }
 

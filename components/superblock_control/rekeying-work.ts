@@ -2,7 +2,8 @@
 import {blockSize} from '../container/geometry.js';
 import {currentSnapshotOf, keptSnapshots, treeOf} from './transition.js';
 import type {Work} from './background-operation.js';
-import {addKey, type OpeningServers} from './opening.js';
+import {addKey} from '../container/shared-keys.js';
+import type {OpeningServers} from './opening.js';
 import type {Securing} from './securing.js';
 
 /** Blocks of each tree that one step goes through: 1 MiB. A running step keeps writes to its range waiting. */

@@ -7,7 +7,7 @@
  * is bad.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
-import type {KeyId, Pba, Vba} from '../container/addresses.js';
+import type {Generation, KeyId, Pba, Vba} from '../container/addresses.js';
 import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
@@ -33,6 +33,7 @@ interface Targets {
 	readonly pieces: number[];
 	readonly vbas: Vba[];
 	readonly addresses: Pba[];
+	readonly generations: Generation[];
 	/** Room for all labels of the batch, 32 bytes each. */
 	readonly labels: Uint8Array;
 	/** Where the blocks go, neighbours of one piece joined. */
@@ -176,8 +177,8 @@ export class Reader {
 				}
 
 				const nodeIndex = vba - first;
-				const isWritten = nodes.generation(path[1], nodeIndex) !== 0;
-				const targets = isWritten ? this.#targetsOf(found, this.#device.keyOf(vba), batch) : undefined;
+				const generation = nodes.generation(path[1], nodeIndex);
+				const targets = generation !== 0 ? this.#targetsOf(found, this.#device.keyOf(vba), batch) : undefined;
 				if (targets !== joined) {
 					joined?.plain.push(partOf(piece, start, i));
 					joined = targets;
@@ -189,6 +190,7 @@ export class Reader {
 					targets.pieces.push(index);
 					targets.vbas.push(vba);
 					targets.addresses.push(nodes.address(path[1], nodeIndex));
+					targets.generations.push(generation);
 				} else {
 					partOf(piece, i, i + 1).fill(0);
 				}
@@ -208,19 +210,19 @@ export class Reader {
 			}
 		}
 
-		const targets: Targets = {keyId, pieces: [], vbas: [], addresses: [], labels: new Uint8Array(blockCountOf(batch) * labelLength), plain: []};
+		const targets: Targets = {keyId, pieces: [], vbas: [], addresses: [], generations: [], labels: new Uint8Array(blockCountOf(batch) * labelLength), plain: []};
 		found.push(targets);
 		return targets;
 	}
 
 	/** Reads and opens; replies with the indexes of what does not match its label. */
-	async #fetch({keyId, addresses, labels, plain}: Targets): Promise<readonly number[]> {
+	async #fetch({keyId, addresses, vbas, generations, labels, plain}: Targets): Promise<readonly number[]> {
 		const {env, servers} = this.#device;
 		const lease = await env.leaseWhenFree(addresses.length * blockSize);
 		try {
 			const sealed = lease.bytes;
 			await servers.block.read({extents: extentsOf(addresses), data: sealed});
-			const {mismatched} = await servers.crypto.open({keyId, addresses, labels: labels.subarray(0, addresses.length * labelLength), sealed, plain});
+			const {mismatched} = await servers.crypto.open({keyId, addresses, vbas, generations, labels: labels.subarray(0, addresses.length * labelLength), sealed, plain});
 			return mismatched;
 		} finally {
 			lease.release();

@@ -255,11 +255,14 @@ export class Rekeying {
 				labels.set(label, i * labelLength);
 			}
 
+			const vbas = leaves.map(move => move.vba);
+			// The nodes keep their generations, so the blocks stay bound to them.
+			const generations = leaves.map(move => move.generation);
 			await block.read({extents: extentsOf(from), data: content});
-			const {mismatched} = await crypto.open({keyId: keys.previousKeyId, addresses: from, labels, sealed: content, plain: [plain]});
+			const {mismatched} = await crypto.open({keyId: keys.previousKeyId, addresses: from, vbas, generations, labels, sealed: content, plain: [plain]});
 			const damaged = new Set(mismatched);
 			const addresses = leaves.map(move => places.leaves.get(move)?.address ?? move.from);
-			const {labels: newLabels} = await crypto.seal({keyId: keys.currentKeyId, addresses, plain: [plain], sealed: content});
+			const {labels: newLabels} = await crypto.seal({keyId: keys.currentKeyId, addresses, vbas, generations, plain: [plain], sealed: content});
 			plain.fill(0);
 			await block.write({extents: extentsOf(addresses), data: content});
 			for (const [i, move] of leaves.entries()) {

@@ -188,11 +188,14 @@ export class Writer {
 
 	/** Seals the data and writes it to its places. */
 	async #transfer(plain: Uint8Array[], leaves: readonly Leaf[], keyId: KeyId): Promise<Uint8Array> {
-		const {env, servers} = this.#device;
+		// No securing ends the generation while the gate is held.
+		const {env, servers, currentGeneration} = this.#device;
 		const lease = await env.leaseWhenFree(leaves.length * blockSize);
 		try {
 			const addresses = leaves.map(({address}) => address);
-			const {labels} = await servers.crypto.seal({keyId, addresses, plain, sealed: lease.bytes});
+			const {labels} = await servers.crypto.seal({
+				keyId, addresses, vbas: leaves.map(({vba}) => vba), generations: leaves.map(() => currentGeneration), plain, sealed: lease.bytes,
+			});
 			await servers.block.write({extents: extentsOf(addresses), data: lease.bytes});
 			return labels;
 		} finally {

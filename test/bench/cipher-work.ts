@@ -41,7 +41,7 @@ function work(): number {
 	let done = 0;
 	while (performance.now() < end) {
 		const offset = done % byteLength;
-		workOn({addresses, first: offset / blockSize, count: runBlockCountMax, plain, plainOffset: offset, sealed, sealedOffset: offset});
+		workOn({addresses, vbas: addresses, generations: addresses, first: offset / blockSize, count: runBlockCountMax, plain, plainOffset: offset, sealed, sealedOffset: offset});
 		done += runBlockCountMax * blockSize;
 	}
 

@@ -1,7 +1,7 @@
 /** The `crypto` contract, on every component that provides it. */
 import {createHash, randomBytes} from 'node:crypto';
 import test, {type ExecutionContext} from 'ava';
-import {cipherNames, type CipherName} from '../../components/sessions/cipher.js';
+import {cipherNames, isAuthenticated, nonceLength, type CipherName} from '../../components/sessions/cipher.js';
 import {crypto} from '../../components/sessions/crypto.js';
 import {sealEnvelope} from '../../runtime/sdk/key-envelope.js';
 import type {Client} from '../../runtime/sdk/session.js';
@@ -30,13 +30,22 @@ function memory(length: number): Buffer {
 
 type Crypto = Client<typeof crypto>;
 
+/** Blocks at these addresses, each with a VBA and a generation of its own. */
+function placed(addresses: number[]): {addresses: number[]; vbas: number[]; generations: number[]} {
+	return {addresses, vbas: addresses.map(address => Math.abs(Math.trunc(address)) % 1000), generations: addresses.map(address => 1 + (Math.abs(Math.trunc(address)) % 7))};
+}
+
 async function addKey(client: Crypto, keyId: number, cipher: CipherName, key = blockKey): Promise<void> {
 	const {publicKey} = await client.recipient({});
 	await client.add_key({keyId, cipher, envelope: sealEnvelope(key, publicKey, randomBytes)});
 }
 
 async function start(t: ExecutionContext, name: string) {
-	const env = new TestEnvironment();
+	// The same nonces every time, so that what is sealed twice can be compared.
+	return startWith(t, name, new TestEnvironment({randomBytes: count => count % nonceLength === 0 ? new Uint8Array(count).fill(0x5a) : randomBytes(count)}));
+}
+
+async function startWith(t: ExecutionContext, name: string, env: TestEnvironment) {
 	const provider = await startProvider(name, crypto, {env});
 	t.teardown(async () => provider.running.stop?.());
 	return {env, ...provider, client: provider.connect()};
@@ -58,7 +67,7 @@ function sha256(bytes: Uint8Array): string {
 
 async function seal(client: Crypto, keyId: number, addresses: number[], plain: Uint8Array) {
 	const sealed = memory(plain.length);
-	const {labels} = await client.seal({keyId, addresses, plain: [plain], sealed});
+	const {labels} = await client.seal({keyId, ...placed(addresses), plain: [plain], sealed});
 	return {sealed, labels};
 }
 
@@ -82,7 +91,7 @@ for (const cipher of cipherNames) {
 		for (const {client} of results) {
 			for (const {sealed, labels} of results) {
 				const opened = memory(plain.length);
-				t.deepEqual(await client.open({keyId: 1, addresses, labels, sealed, plain: [opened]}), {mismatched: []});
+				t.deepEqual(await client.open({keyId: 1, ...placed(addresses), labels, sealed, plain: [opened]}), {mismatched: []});
 				t.true(opened.equals(plain));
 				t.true(sealed.equals(results[0].sealed));
 			}
@@ -93,7 +102,7 @@ for (const cipher of cipherNames) {
 for (const name of names) {
 	const ciphers = ciphersOf(name);
 	const [mainCipher] = ciphers.slice(-1);
-	for (const cipher of ciphers) {
+	for (const cipher of ciphers.filter(candidate => !isAuthenticated(candidate))) {
 		test(`${name}, ${cipher}: labels are the SHA-256 of what lies on the medium, which depends on key and place where it is encrypted`, async t => {
 			const {client, bugs} = await start(t, name);
 			await addKey(client, 1, cipher);
@@ -111,6 +120,9 @@ for (const name of names) {
 			t.deepEqual(bugs, []);
 		});
 
+	}
+
+	for (const cipher of ciphers) {
 		test(`${name}, ${cipher}: segments are one run of blocks, however they are cut`, async t => {
 			const {client} = await start(t, name);
 			await addKey(client, 1, cipher);
@@ -127,10 +139,10 @@ for (const name of names) {
 			}
 
 			const sealed = memory(plain.length);
-			const {labels} = await client.seal({keyId: 1, addresses, plain: parts, sealed});
+			const {labels} = await client.seal({keyId: 1, ...placed(addresses), plain: parts, sealed});
 			const opened = memory(plain.length);
 			const openedParts = [opened.subarray(0, 70 * blockSize), opened.subarray(70 * blockSize)];
-			t.deepEqual(await client.open({keyId: 1, addresses, labels, sealed, plain: openedParts}), {mismatched: []});
+			t.deepEqual(await client.open({keyId: 1, ...placed(addresses), labels, sealed, plain: openedParts}), {mismatched: []});
 			t.true(opened.equals(plain));
 			const alone = await seal(client, 1, [addresses[299]], plain.subarray(299 * blockSize));
 			t.true(alone.sealed.equals(sealed.subarray(299 * blockSize)));
@@ -151,13 +163,56 @@ for (const name of names) {
 
 		labels[31] ^= 1;
 		const opened = memory(plain.length).fill(0xee);
-		t.deepEqual(await client.open({keyId: 1, addresses, labels, sealed, plain: [opened]}), {mismatched: altered});
+		t.deepEqual(await client.open({keyId: 1, ...placed(addresses), labels, sealed, plain: [opened]}), {mismatched: altered});
 		for (const index of altered) {
 			plain.fill(0, index * blockSize, (index + 1) * blockSize);
 		}
 
 		t.true(opened.equals(plain));
 	});
+
+	if (ciphers.includes('aes-256-gcm')) {
+		test(`${name}, aes-256-gcm: a block is bound to its place, its VBA, its generation and its key`, async t => {
+			const {client} = await start(t, name);
+			await addKey(client, 1, 'aes-256-gcm');
+			await addKey(client, 2, 'aes-256-gcm');
+			const place = {keyId: 1, addresses: [8], vbas: [3], generations: [5]};
+			const plain = contentOf(1);
+			const sealed = memory(blockSize);
+			const {labels} = await client.seal({...place, plain: [plain], sealed});
+			const opened = memory(blockSize);
+			t.deepEqual(await client.open({...place, labels, sealed, plain: [opened]}), {mismatched: []});
+			t.true(opened.equals(plain));
+			for (const other of [{addresses: [9]}, {vbas: [4]}, {vbas: [3 + 2 ** 32]}, {generations: [6]}, {keyId: 2}]) {
+				t.deepEqual(await client.open({...place, ...other, labels, sealed, plain: [opened]}), {mismatched: [0]}, JSON.stringify(other));
+				t.true(opened.equals(Buffer.alloc(blockSize)));
+			}
+
+			// Every byte of the label counts.
+			for (let i = 0; i < labels.length; i++) {
+				const altered = Uint8Array.from(labels);
+				altered[i] ^= 1;
+				t.deepEqual(await client.open({...place, labels: altered, sealed, plain: [opened]}), {mismatched: [0]}, `byte ${i}`);
+			}
+		});
+
+		test(`${name}, aes-256-gcm: no nonce comes twice, whatever is sealed, by whichever instance`, async t => {
+			const nonces = new Set<string>();
+			const count = 700;
+			for (let instance = 0; instance < 2; instance++) {
+				const {client} = await startWith(t, name, new TestEnvironment());
+				await addKey(client, 1, 'aes-256-gcm');
+				for (let round = 0; round < 2; round++) {
+					const {labels} = await seal(client, 1, Array.from({length: count}, () => 8), memory(count * blockSize));
+					for (let i = 0; i < count; i++) {
+						nonces.add(Buffer.from(labels.subarray((i * 32) + 16, (i * 32) + 28)).toString('hex'));
+					}
+				}
+			}
+
+			t.is(nonces.size, 4 * count);
+		});
+	}
 
 	test(`${name}: a cipher that it does not have is refused, and replaces no key`, async t => {
 		const {client, bugs} = await start(t, name);
@@ -193,7 +248,7 @@ for (const name of names) {
 
 				const opened = Buffer.alloc(blockSize);
 				const sealed = image.subarray(node.pba * blockSize, (node.pba + 1) * blockSize);
-				t.deepEqual(await client.open({keyId: id, addresses: [node.pba], labels: node.hash, sealed, plain: [opened]}), {mismatched: []});
+				t.deepEqual(await client.open({keyId: id, ...placed([node.pba]), labels: node.hash, sealed, plain: [opened]}), {mismatched: []});
 				t.is(sha256(opened), expected, `VBA ${vba}`);
 				const again = await seal(client, id, [node.pba], opened);
 				t.true(again.sealed.equals(sealed), `VBA ${vba} sealed again`);
@@ -210,21 +265,21 @@ for (const name of names) {
 		const block = () => Buffer.alloc(blockSize);
 		const labels = new Uint8Array(32);
 		const sealRequests = [
-			{keyId: 1, addresses: [1], plain: [block(), block()], sealed: block()},
-			{keyId: 1, addresses: [1, 2], plain: [block()], sealed: Buffer.alloc(2 * blockSize)},
-			{keyId: 1, addresses: [1], plain: [Buffer.alloc(1000), Buffer.alloc(3096)], sealed: block()},
-			{keyId: 1, addresses: [-1], plain: [block()], sealed: block()},
-			{keyId: 1, addresses: [1.5], plain: [block()], sealed: block()},
-			{keyId: 1, addresses: [2 ** 53], plain: [block()], sealed: block()},
-			{keyId: 1, addresses: [], plain: [], sealed: Buffer.alloc(1)},
+			{keyId: 1, ...placed([1]), plain: [block(), block()], sealed: block()},
+			{keyId: 1, ...placed([1, 2]), plain: [block()], sealed: Buffer.alloc(2 * blockSize)},
+			{keyId: 1, ...placed([1]), plain: [Buffer.alloc(1000), Buffer.alloc(3096)], sealed: block()},
+			{keyId: 1, ...placed([-1]), plain: [block()], sealed: block()},
+			{keyId: 1, ...placed([1.5]), plain: [block()], sealed: block()},
+			{keyId: 1, ...placed([2 ** 53]), plain: [block()], sealed: block()},
+			{keyId: 1, ...placed([]), plain: [], sealed: Buffer.alloc(1)},
 		];
 		for (const request of sealRequests) {
 			await t.throwsAsync(client.seal(request), {code: 'bad_request'});
 			await t.throwsAsync(client.open({...request, labels}), {code: 'bad_request'});
 		}
 
-		await t.throwsAsync(client.open({keyId: 1, addresses: [1], labels: new Uint8Array(31), sealed: block(), plain: [block()]}), {code: 'bad_request'});
-		t.deepEqual(await client.seal({keyId: 1, addresses: [], plain: [], sealed: Buffer.alloc(0)}), {labels: new Uint8Array()});
+		await t.throwsAsync(client.open({keyId: 1, ...placed([1]), labels: new Uint8Array(31), sealed: block(), plain: [block()]}), {code: 'bad_request'});
+		t.deepEqual(await client.seal({keyId: 1, ...placed([]), plain: [], sealed: Buffer.alloc(0)}), {labels: new Uint8Array()});
 		t.deepEqual(bugs, []);
 	});
 

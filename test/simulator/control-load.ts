@@ -207,7 +207,7 @@ async function checkResult({world, model, operations, setup: {counts}}: Subject)
 async function requireKeysForgotten({crypto}: Subject['world'], currentKeyId: number): Promise<void> {
 	for (let keyId = 1; keyId < currentKeyId; keyId++) {
 		try {
-			await crypto.seal({keyId, addresses: [8], plain: [Buffer.alloc(blockSize)], sealed: Buffer.alloc(blockSize)});
+			await crypto.seal({keyId, addresses: [8], vbas: [0], generations: [1], plain: [Buffer.alloc(blockSize)], sealed: Buffer.alloc(blockSize)});
 		} catch (error) {
 			if (error instanceof SessionError && error.code === 'unknown_key') {
 				continue;

@@ -4,6 +4,7 @@ import {blockSize} from '../../components/sessions/block.js';
 import {MemoryAnchor} from '../support/memory-anchor.js';
 import {MemoryMedium} from '../support/memory-medium.js';
 import {runTool} from '../support/tool-run.js';
+import {quickCryptoHandlers} from './quick-crypto.js';
 import {SimulationFailure} from './simulation-failure.js';
 import type {Subject} from './subject.js';
 
@@ -11,14 +12,14 @@ import type {Subject} from './subject.js';
 const blockCountMax = 3000;
 
 /** @throws SimulationFailure where the check finds a fault */
-export async function checkMedium({medium, anchor: {secured}, setup: {counts}}: Subject): Promise<void> {
+export async function checkMedium({medium, anchor: {secured}, setup: {counts, plan}}: Subject): Promise<void> {
 	if (!secured || secured.creating || medium.blockCount > blockCountMax) {
 		return;
 	}
 
 	counts.checks++;
 	const image = Buffer.concat(Array.from({length: medium.blockCount}, (_, address) => medium.content(address)), medium.blockCount * blockSize);
-	const {exitValue, message, log} = await runTool(cbeCheck, {medium: new MemoryMedium(image), anchor: new MemoryAnchor({secured}), cpuCount: 1});
+	const {exitValue, message, log} = await runTool(cbeCheck, {medium: new MemoryMedium(image), anchor: new MemoryAnchor({secured, share: wrapped => Uint8Array.from(wrapped)}), ...plan.crypto === 'quick' && {crypto: quickCryptoHandlers()}, cpuCount: 1});
 	if (exitValue !== 0) {
 		throw new SimulationFailure(`cbe_check: ${message}: ${log.map(({text}) => text).join('; ')}`);
 	}

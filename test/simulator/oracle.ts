@@ -4,6 +4,7 @@
  * has one owner, and that the pool gives away nothing that a snapshot needs.
  */
 import {createHash} from 'node:crypto';
+import {boundLabel} from './quick-crypto.js';
 
 const blockSize = 4096;
 const nodeSize = 64;
@@ -99,6 +100,7 @@ interface Facts {
 	readonly keyId: number;
 	readonly lastGeneration: number;
 	readonly pbaCount: number;
+	readonly cipherNumber: number;
 }
 
 class Inspection {
@@ -238,10 +240,21 @@ class Inspection {
 
 		if (isWritten) {
 			this.#refer(address, what);
-			if (hashOf(this.#image.content(address)) !== hexHash(node, 16)) {
+			if (!this.#isDataGood(address, {vba, generation: number64(node, 8), label: node.subarray(16, 48)})) {
 				this.badData.push({vba, snapshot: shape.kind === 'older' ? shape.generation : undefined});
 			}
 		}
+	}
+
+	#isDataGood(address: number, {vba, generation, label}: {vba: number; generation: number; label: Buffer}): boolean {
+		const content = this.#image.content(address);
+		if (this.#facts.cipherNumber !== authenticatedCipher) {
+			return hashOf(content) === label.toString('hex');
+		}
+
+		const {previousKeyId, keyId, rekeyingVba} = this.#facts;
+		const usedKeyId = previousKeyId !== 0 && vba >= rekeyingVba ? previousKeyId : keyId;
+		return boundLabel(content, {address, vba, generation, keyId: usedKeyId}).equals(label);
 	}
 
 	#poolEntry(shape: TreeShape, node: Buffer, leaf: number): void {
@@ -304,6 +317,9 @@ function snapshotsOf(superblock: Buffer): SnapshotSlot[] {
 	return found.sort((a, b) => b.shape.generation - a.shape.generation);
 }
 
+/** Of the quick crypto server, whose rule for it is known. */
+const authenticatedCipher = 2;
+
 const stateRekeying = 2;
 const stateExtendingDevice = 3;
 const stateExtendingPool = 4;
@@ -316,6 +332,7 @@ function factsOf(superblock: Buffer): Facts {
 		keyId: superblock.readUInt32LE(93),
 		lastGeneration: number64(superblock, 3553),
 		pbaCount: number64(superblock, 3577),
+		cipherNumber: superblock.readUInt32LE(3725),
 	};
 }
 

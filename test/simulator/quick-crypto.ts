@@ -2,6 +2,7 @@
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
 import {labelOf, labelLength} from '../../components/container/label.js';
 import {blockSize} from '../../components/sessions/block.js';
+import {isAuthenticated} from '../../components/sessions/cipher.js';
 import type {crypto} from '../../components/sessions/crypto.js';
 
 function padOf(key: Uint8Array, address: number): number {
@@ -19,6 +20,10 @@ function addPad(block: Uint8Array, pad: number): Buffer {
 	return copy;
 }
 
+function labelWith({isBinding}: QuickKey, cipherBlock: Uint8Array, place: {address: number; vba: number; generation: number; keyId: number}): Buffer {
+	return isBinding ? boundLabel(cipherBlock, place) : labelOf(cipherBlock);
+}
+
 function* blocksOf(segments: readonly Uint8Array[]): Generator<Uint8Array> {
 	for (const segment of segments) {
 		for (let offset = 0; offset < segment.length; offset += blockSize) {
@@ -27,9 +32,25 @@ function* blocksOf(segments: readonly Uint8Array[]): Generator<Uint8Array> {
 	}
 }
 
+/** What an authenticated cipher binds a block to, in place of a tag: the oracle knows the same rule. */
+export function boundLabel(cipherBlock: Uint8Array, {address, vba, generation, keyId}: {address: number; vba: number; generation: number; keyId: number}): Buffer {
+	const label = Buffer.from(labelOf(cipherBlock));
+	const context = labelOf(Buffer.from(`${address} ${vba} ${generation} ${keyId}`));
+	for (let i = 0; i < label.length; i++) {
+		label[i] ^= context[i];
+	}
+
+	return label;
+}
+
+interface QuickKey {
+	readonly bytes: Uint8Array;
+	readonly isBinding: boolean;
+}
+
 export function quickCryptoHandlers(): Handlers<typeof crypto> {
-	const keys = new Map<number, Uint8Array>();
-	const keyOf = (keyId: number): Uint8Array => {
+	const keys = new Map<number, QuickKey>();
+	const keyOf = (keyId: number): QuickKey => {
 		const key = keys.get(keyId);
 		if (!key) {
 			throw new SessionError('unknown_key', `there is no key ${keyId}`);
@@ -40,35 +61,35 @@ export function quickCryptoHandlers(): Handlers<typeof crypto> {
 
 	return {
 		recipient: () => ({publicKey: new Uint8Array(32)}),
-		add_key({keyId, envelope}) {
-			keys.set(keyId, Uint8Array.from(envelope));
+		add_key({keyId, cipher, envelope}) {
+			keys.set(keyId, {bytes: Uint8Array.from(envelope), isBinding: isAuthenticated(cipher)});
 			return {};
 		},
 		remove_key({keyId}) {
 			keys.delete(keyId);
 			return {};
 		},
-		seal({keyId, addresses, plain, sealed}) {
+		seal({keyId, addresses, vbas, generations, plain, sealed}) {
 			const key = keyOf(keyId);
 			const labels = new Uint8Array(addresses.length * labelLength);
 			let i = 0;
 			for (const block of blocksOf(plain)) {
-				const cipherBlock = addPad(block, padOf(key, addresses[i]));
+				const cipherBlock = addPad(block, padOf(key.bytes, addresses[i]));
 				sealed.set(cipherBlock, i * blockSize);
-				labels.set(labelOf(cipherBlock), i * labelLength);
+				labels.set(labelWith(key, cipherBlock, {address: addresses[i], vba: vbas[i], generation: generations[i], keyId}), i * labelLength);
 				i++;
 			}
 
 			return {labels};
 		},
-		open({keyId, addresses, labels, sealed, plain}) {
+		open({keyId, addresses, vbas, generations, labels, sealed, plain}) {
 			const key = keyOf(keyId);
 			const mismatched: number[] = [];
 			let i = 0;
 			for (const block of blocksOf(plain)) {
 				const cipherBlock = sealed.subarray(i * blockSize, (i + 1) * blockSize);
-				if (labelOf(cipherBlock).equals(labels.subarray(i * labelLength, (i + 1) * labelLength))) {
-					block.set(addPad(cipherBlock, -padOf(key, addresses[i])));
+				if (labelWith(key, cipherBlock, {address: addresses[i], vba: vbas[i], generation: generations[i], keyId}).equals(labels.subarray(i * labelLength, (i + 1) * labelLength))) {
+					block.set(addPad(cipherBlock, -padOf(key.bytes, addresses[i])));
 				} else {
 					block.fill(0);
 					mismatched.push(i);

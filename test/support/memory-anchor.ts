@@ -9,11 +9,14 @@ export class MemoryAnchor {
 	/** Every record that was secured, in order. */
 	readonly history: Secured[] = [];
 	readonly #wrapped: Uint8Array;
+	/** Makes the envelope with a key, as the crypto server of the test expects it. */
+	readonly #share: ((wrapped: Uint8Array) => Uint8Array) | undefined;
 
-	constructor({secured = null, initialized = secured !== null, wrapped = new Uint8Array(32).fill(7)}: {secured?: Secured | null; initialized?: boolean; wrapped?: Uint8Array} = {}) {
+	constructor({secured = null, initialized = secured !== null, wrapped = new Uint8Array(32).fill(7), share}: {secured?: Secured | null; initialized?: boolean; wrapped?: Uint8Array; share?: (wrapped: Uint8Array) => Uint8Array} = {}) {
 		this.secured = secured;
 		this.initialized = initialized;
 		this.#wrapped = wrapped;
+		this.#share = share;
 	}
 
 	get handlers(): Handlers<typeof trustAnchor> {
@@ -34,7 +37,11 @@ export class MemoryAnchor {
 
 				return {wrapped: this.#wrapped};
 			},
-			share_key: () => {
+			share_key: ({wrapped}) => {
+				if (this.#share) {
+					return {envelope: this.#share(wrapped)};
+				}
+
 				throw new SessionError('bad_key', 'this anchor shares no key');
 			},
 			secure: record => {

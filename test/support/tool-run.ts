@@ -1,7 +1,9 @@
 /** Runs a tool component on this thread, on a medium and a trust anchor in memory. */
 import type {Component, Environment, LogLevel, ToolResult} from '../../runtime/sdk/component.js';
+import type {Handlers} from '../../runtime/sdk/session.js';
 import {connectLocal} from '../../runtime/transport/local.js';
 import {block} from '../../components/sessions/block.js';
+import {crypto} from '../../components/sessions/crypto.js';
 import {trustAnchor} from '../../components/sessions/trust-anchor.js';
 import type {MemoryAnchor} from './memory-anchor.js';
 import type {MemoryMedium} from './memory-medium.js';
@@ -14,6 +16,7 @@ export interface LogLine {
 export interface ToolWorld {
 	readonly medium: MemoryMedium;
 	readonly anchor: MemoryAnchor;
+	readonly crypto?: Handlers<typeof crypto>;
 	readonly config?: Readonly<Record<string, string>>;
 	/** Milliseconds that pass with each look at the clock. */
 	readonly tickMs?: number;
@@ -61,7 +64,7 @@ export function connectMemory({medium, anchor}: {medium: MemoryMedium; anchor: M
 	};
 }
 
-export async function runTool(tool: Component, {medium, anchor, config = {}, tickMs = 1, cpuCount = 2}: ToolWorld): Promise<ToolOutcome> {
+export async function runTool(tool: Component, {medium, anchor, crypto: cryptoHandlers, config = {}, tickMs = 1, cpuCount = 2}: ToolWorld): Promise<ToolOutcome> {
 	if (!tool.run) {
 		throw new Error('the component is no tool');
 	}
@@ -70,7 +73,11 @@ export async function runTool(tool: Component, {medium, anchor, config = {}, tic
 	const clients = connectMemory({medium, anchor});
 	const result = await tool.run({
 		config: tool.config.parse(config),
-		sessions: {block: clients.block, trust_anchor: clients.trustAnchor},
+		sessions: {
+			block: clients.block,
+			trust_anchor: clients.trustAnchor,
+			...cryptoHandlers && {crypto: connectLocal(crypto, cryptoHandlers, {context: {session: 1, client: 'tool'}, onBug: rethrow})},
+		},
 		env: toolEnvironment(log, {tickMs, cpuCount}),
 	});
 	return {...result, log};
