@@ -9,18 +9,23 @@ import {Turn} from '../container/turn.js';
 import {unwrapKey, wrapKey} from '../container/wrapped-key.js';
 import {blockKeyLength} from './cipher.js';
 import {EnvelopeError, sealEnvelope} from '../../runtime/sdk/key-envelope.js';
+import {hashOfWrapped, masterKeyLength, masterKeyOf, renewed, wipeMasterKeys, type MasterKey} from './master-keys.js';
 import {SealedSecrets} from './sealed-secrets.js';
 import {type trustAnchor} from './trust-anchor.js';
 
 /** What the anchor remembers about the newest superblock. */
 export type SecuredRecord = z.output<typeof trustAnchor.ops.secure.request>;
 
-export const masterKeyLength = 32;
-
-/** What a store found: the master key, which from now on is the service's to wipe, and the newest record. */
+/** What a store found: the master keys, newest first, which from now on are the service's to wipe, and the newest record. */
 export interface AnchorContent {
-	readonly masterKey: Buffer;
+	readonly masterKeys: readonly MasterKey[];
 	readonly secured: SecuredRecord | null;
+}
+
+/** A passphrase with a name for people, which is no secret. */
+export interface NamedSecret {
+	readonly secret: Uint8Array;
+	readonly name: string;
 }
 
 /** Where an anchor keeps its content. Calls never overlap; all throw SessionErrors that name the file and the remedy. */
@@ -30,8 +35,10 @@ export interface AnchorStore {
 	 * it takes what the configuration names, and throws `locked` where that opens nothing. The secret stays the caller's.
 	 */
 	load(secret?: Uint8Array): Promise<AnchorContent | undefined>;
-	/** Stores the master key, durably, all or nothing. The key stays the caller's. */
-	initialize(masterKey: Uint8Array): Promise<void>;
+	/** Stores the master key, durably, all or nothing. Key and passphrase stay the caller's. */
+	initialize(masterKey: Uint8Array, passphrase?: NamedSecret): Promise<void>;
+	/** Stores other master keys, durably, all or nothing; false where the anchor's format holds one for good. */
+	renew?(masterKeys: readonly MasterKey[]): Promise<boolean>;
 	/** Replaces the newest record, durably; a crash leaves the old one or the new one. */
 	secure(record: SecuredRecord): Promise<void>;
 	/** Forgets what it derived from the master key and closes its files. */
@@ -42,8 +49,8 @@ export interface AnchorStore {
 type AnchorState =
 	/** There is no master key yet. */
 	| {readonly kind: 'empty'}
-	/** The master key is there and usable. */
-	| {readonly kind: 'open'; readonly masterKey: Buffer; secured: SecuredRecord | null}
+	/** The master keys are there and usable. */
+	| {readonly kind: 'open'; masterKeys: readonly MasterKey[]; secured: SecuredRecord | null}
 	/** The keys are not here; every operation says what to do. */
 	| {readonly kind: 'locked'; readonly error: SessionError}
 	/** What is there cannot be used; every operation says why. */
@@ -85,11 +92,34 @@ function envelopeFor(recipient: Uint8Array, blockKey: Uint8Array, env: Environme
 	}
 }
 
+/** @throws SessionError `bad_key` where the key was wrapped under none of the master keys */
+function inUseOf({masterKeys}: OpenState, wrapped: Uint8Array): MasterKey {
+	const inUse = masterKeyOf(masterKeys, wrapped);
+	if (!inUse) {
+		throw new SessionError('bad_key', 'the block key was wrapped under a master key that this anchor no longer has; restore the backup of the anchor that belongs to the image');
+	}
+
+	return inUse;
+}
+
+/** The one under which keys are wrapped that no other names. */
+function firstKeyOf({masterKeys}: OpenState): MasterKey {
+	const first = masterKeys.find(({wrappedHash}) => wrappedHash === undefined);
+	if (!first) {
+		throw new SessionError('bad_key', 'the trust anchor has served another container already; give the new one an anchor of its own');
+	}
+
+	return first;
+}
+
 export interface ServedAnchor {
 	readonly running: Running<{trust_anchor: typeof trustAnchor}>;
 	readonly secrets: SealedSecrets;
 	/** Calls of the store that change something, and locking, one after another. */
 	readonly turn: Turn;
+	/** Makes the anchor with a passphrase, where there is none yet. */
+	initialize(passphrase: NamedSecret): Promise<void>;
+	readonly isEmpty: () => boolean;
 }
 
 /** The `trust_anchor` session on top of `store`. A store that cannot be used shows in the replies, not in the start. */
@@ -110,7 +140,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 		return state;
 	}
 
-	async function initialize(): Promise<void> {
+	async function initialize(passphrase?: NamedSecret): Promise<void> {
 		if (state.kind === 'failed' || state.kind === 'locked') {
 			throw state.error;
 		}
@@ -123,21 +153,43 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 		const masterKey = Buffer.from(drawn);
 		drawn.fill(0);
 		try {
-			await store.initialize(masterKey);
+			await store.initialize(masterKey, passphrase);
 		} catch (error) {
 			masterKey.fill(0);
 			throw error;
 		}
 
-		state = {kind: 'open', masterKey, secured: null};
+		state = {kind: 'open', masterKeys: [{key: masterKey, wrappedHash: undefined}], secured: null};
+	}
+
+	/** A block key wrapped under a master key that did not exist before; undefined where the store renews none. */
+	async function renewFor(open: OpenState, current: Uint8Array | undefined, blockKey: Uint8Array): Promise<Uint8Array | undefined> {
+		if (!current || !store.renew) {
+			return undefined;
+		}
+
+		const inUse = inUseOf(open, current);
+		const drawn = env.randomBytes(masterKeyLength);
+		const key = Buffer.from(drawn);
+		drawn.fill(0);
+		const wrapped = wrapKey(key, blockKey);
+		const masterKeys = renewed(open.masterKeys, inUse, {key, wrappedHash: hashOfWrapped(wrapped)});
+		if (!await store.renew(masterKeys)) {
+			key.fill(0);
+			return undefined;
+		}
+
+		wipeMasterKeys(open.masterKeys.filter(held => !masterKeys.includes(held)));
+		open.masterKeys = masterKeys;
+		return wrapped;
 	}
 
 	/** Wipes the keys; an anchor that holds none stays as it is. */
 	async function lock(): Promise<void> {
 		if (state.kind === 'open') {
-			const {masterKey} = state;
+			const {masterKeys} = state;
 			state = lockedState();
-			masterKey.fill(0);
+			wipeMasterKeys(masterKeys);
 			await store.close();
 			secrets.renew();
 		}
@@ -176,17 +228,17 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 					await initialize();
 					return {};
 				}),
-				create_key() {
-					const {masterKey} = opened();
+				create_key: async ({current}) => turn.take(async () => {
+					const open = opened();
 					const blockKey = env.randomBytes(blockKeyLength);
 					try {
-						return {wrapped: wrapKey(masterKey, blockKey)};
+						return {wrapped: await renewFor(open, current, blockKey) ?? wrapKey(firstKeyOf(open).key, blockKey)};
 					} finally {
 						blockKey.fill(0);
 					}
-				},
+				}),
 				share_key({wrapped, recipient}) {
-					const blockKey = unwrapKey(opened().masterKey, wrapped);
+					const blockKey = unwrapKey(inUseOf(opened(), wrapped).key, wrapped);
 					try {
 						return {envelope: envelopeFor(recipient, blockKey, env)};
 					} finally {
@@ -205,7 +257,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 			await turn.idle();
 			await store.close();
 			if (state.kind === 'open') {
-				state.masterKey.fill(0);
+				wipeMasterKeys(state.masterKeys);
 			}
 
 			state = {kind: 'failed', error: new SessionError('storage_failed', 'the trust anchor has been stopped')};
@@ -215,5 +267,11 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 			...(state.kind === 'open' && typeof state.secured?.generation === 'number' ? {secured_generation: state.secured.generation} : {}),
 		}),
 	};
-	return {running, secrets, turn};
+	return {
+		running,
+		secrets,
+		turn,
+		initialize: async passphrase => turn.take(async () => initialize(passphrase)),
+		isEmpty: () => state.kind === 'empty',
+	};
 }

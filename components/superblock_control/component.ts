@@ -112,7 +112,7 @@ export default defineComponent({
 			try {
 				await anchor.unlock({sealed});
 			} catch (error) {
-				throw isSessionError(error) && error.code !== 'wrong_passphrase' ? new SessionError('refused', error.message) : error;
+				throw isSessionError(error) && error.code !== 'wrong_passphrase' && error.code !== 'locked' ? new SessionError('refused', error.message) : error;
 			}
 
 			await openLocked();

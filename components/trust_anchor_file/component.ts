@@ -1,23 +1,36 @@
 /**
- * trust_anchor_file: the master key in a file of its own, and beside it the record of the newest superblock.
+ * trust_anchor_file: the master keys in files, in clear or behind key slots, and beside them the record of the newest
+ * superblock.
  *
- * Guarantee: after a crash the record is the last one secured or the one being secured; files that cannot be right are
- * never overwritten.
+ * Guarantee: after a crash the record is the last one secured or the one being secured, and the slots are those before a
+ * change or those after; files that cannot be right are never overwritten.
  */
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {serveTrustAnchor} from '../sessions/anchor-service.js';
+import {anchorKeys} from '../sessions/anchor-keys.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
-import {KeyFileStore} from './key-file-store.js';
+import {FileAnchorStore} from './anchor-store.js';
+import {KeySlots} from './key-slots.js';
 
 export default defineComponent({
-	provides: {trust_anchor: trustAnchor},
+	provides: {trust_anchor: trustAnchor, anchor_keys: anchorKeys},
 	config: z.strictObject({
 		/** Directory of the anchor's files. */
 		path: z.string().min(1).default('trust_anchor'),
+		/** The file that holds the passphrase, and else the environment variable that does. */
+		passphrase_file: z.string().min(1).optional(),
+		passphrase_variable: z.string().min(1).default('CBE_PASSPHRASE'),
+		/** How many milliseconds a new passphrase shall take to try. */
+		unlock_ms: z.coerce.number().int().min(1).max(10_000).default(1000),
 	}),
 	async start({config, env}) {
-		const {running} = await serveTrustAnchor(new KeyFileStore(env.resolvePath(config.path), env), env);
-		return running;
+		const store = new FileAnchorStore({
+			directory: env.resolvePath(config.path),
+			passphrase: {file: config.passphrase_file, variable: config.passphrase_variable},
+			unlockMs: config.unlock_ms,
+		}, env);
+		const anchor = await serveTrustAnchor(store, env);
+		return {...anchor.running, provides: {...anchor.running.provides, anchor_keys: new KeySlots(store, anchor, env).handlers}};
 	},
 });

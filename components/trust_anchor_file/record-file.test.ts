@@ -4,7 +4,7 @@ import {encodeEmptyRecordFile, encodeSlot, looksEmpty, readRecordFile, recordFil
 const recordKey = Buffer.alloc(32, 1);
 
 function recordNumber(sequence: number): NumberedRecord {
-	return {sequence, secured: {hash: new Uint8Array(32).fill(sequence), generation: sequence * 10, creating: sequence === 2}};
+	return {sequence, secured: {hash: new Uint8Array(32).fill(sequence), generation: sequence * 10, creating: sequence === 2}, hasSlots: sequence > 3};
 }
 
 /** A file after the records 2 to `last` were written in turn. */
@@ -20,7 +20,7 @@ function fileAfter(last: number): Buffer {
 test('an empty file holds no superblock', t => {
 	const content = encodeEmptyRecordFile(recordKey);
 	t.true(looksEmpty(content));
-	t.deepEqual(readRecordFile(content, recordKey), {newest: {sequence: 1, secured: null}, slotLost: false});
+	t.deepEqual(readRecordFile(content, recordKey), {newest: {sequence: 1, secured: null, hasSlots: false}, slotLost: false});
 });
 
 test('the newest record counts', t => {
@@ -32,7 +32,7 @@ test('the newest record counts', t => {
 
 test('a record without a generation stays one', t => {
 	const content = encodeEmptyRecordFile(recordKey);
-	const record = {sequence: 2, secured: {hash: new Uint8Array(32), generation: null, creating: false}};
+	const record = {sequence: 2, secured: {hash: new Uint8Array(32), generation: null, creating: false}, hasSlots: false};
 	encodeSlot(record, recordKey).copy(content, slotOffset(2));
 	t.deepEqual(readRecordFile(content, recordKey)?.newest, record);
 });
@@ -75,7 +75,7 @@ test('records of another key, in the wrong slot, or cut off do not count', t => 
 
 test('a file that is cut off anywhere holds no record, even where one slot is whole', t => {
 	const content = encodeEmptyRecordFile(recordKey);
-	encodeSlot({sequence: 4, secured: {hash: new Uint8Array(32).fill(1), generation: 7, creating: false}}, recordKey).copy(content, slotOffset(4));
+	encodeSlot({sequence: 4, secured: {hash: new Uint8Array(32).fill(1), generation: 7, creating: false}, hasSlots: false}, recordKey).copy(content, slotOffset(4));
 	for (let length = 0; length < content.length; length++) {
 		t.is(readRecordFile(content.subarray(0, length), recordKey), undefined);
 	}

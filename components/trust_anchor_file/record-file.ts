@@ -3,7 +3,8 @@
  * other one. The record with sequence number n lies in slot n mod 2, at n mod 2 times 4096.
  *
  * Slot, offset and size: magic 0,8 · version 8,4 · flags 12,4 · sequence number 16,8 · generation 24,8 · hash 32,32 ·
- * HMAC-SHA-256 of everything before 64,32 · zero up to 512. Flags: 1 = no superblock yet, 2 = creating, 4 = no generation.
+ * HMAC-SHA-256 of everything before 64,32 · zero up to 512. Flags: 1 = no superblock yet, 2 = creating, 4 = no generation,
+ * 8 = written with key slots: without their file the key file alone must not be believed, since master keys may be newer.
  */
 import {createHmac, timingSafeEqual} from 'node:crypto';
 import type {SecuredRecord} from '../sessions/anchor-service.js';
@@ -13,6 +14,7 @@ const version = 1;
 const emptyFlag = 1;
 const creatingFlag = 2;
 const noGenerationFlag = 4;
+const slotsFlag = 8;
 const macOffset = 64;
 const macLength = 32;
 
@@ -27,6 +29,8 @@ export interface NumberedRecord {
 	readonly sequence: number;
 	/** Null before the first superblock. */
 	readonly secured: SecuredRecord | null;
+	/** There were key slots when it was written. */
+	readonly hasSlots: boolean;
 }
 
 export function slotOffset(sequence: number): number {
@@ -45,11 +49,11 @@ function flagsOf(secured: SecuredRecord | null): number {
 	return (secured.creating ? creatingFlag : 0) | (secured.generation === null ? noGenerationFlag : 0);
 }
 
-export function encodeSlot({sequence, secured}: NumberedRecord, recordKey: Uint8Array): Buffer {
+export function encodeSlot({sequence, secured, hasSlots}: NumberedRecord, recordKey: Uint8Array): Buffer {
 	const slot = Buffer.alloc(slotLength);
 	magic.copy(slot);
 	slot.writeUInt32LE(version, 8);
-	slot.writeUInt32LE(flagsOf(secured), 12);
+	slot.writeUInt32LE(flagsOf(secured) | (hasSlots ? slotsFlag : 0), 12);
 	slot.writeBigUInt64LE(BigInt(sequence), 16);
 	slot.writeBigUInt64LE(BigInt(secured?.generation ?? 0), 24);
 	slot.set(secured?.hash ?? [], 32);
@@ -66,12 +70,13 @@ function decodeSlot(slot: Buffer, recordKey: Uint8Array): NumberedRecord | undef
 
 	const flags = slot.readUInt32LE(12);
 	const sequence = Number(slot.readBigUInt64LE(16));
+	const hasSlots = (flags & slotsFlag) !== 0;
 	if (flags & emptyFlag) {
-		return {sequence, secured: null};
+		return {sequence, secured: null, hasSlots};
 	}
 
 	const generation = flags & noGenerationFlag ? null : Number(slot.readBigUInt64LE(24));
-	return {sequence, secured: {hash: Uint8Array.from(slot.subarray(32, macOffset)), generation, creating: (flags & creatingFlag) !== 0}};
+	return {sequence, secured: {hash: Uint8Array.from(slot.subarray(32, macOffset)), generation, creating: (flags & creatingFlag) !== 0}, hasSlots};
 }
 
 function slotAt(content: Buffer, index: number): Buffer {
@@ -82,7 +87,7 @@ function slotAt(content: Buffer, index: number): Buffer {
 export function encodeEmptyRecordFile(recordKey: Uint8Array): Buffer {
 	const content = Buffer.alloc(recordFileLength);
 	for (let sequence = 0; sequence < slotCount; sequence++) {
-		encodeSlot({sequence, secured: null}, recordKey).copy(content, slotOffset(sequence));
+		encodeSlot({sequence, secured: null, hasSlots: false}, recordKey).copy(content, slotOffset(sequence));
 	}
 
 	return content;

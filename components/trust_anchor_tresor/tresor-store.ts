@@ -70,7 +70,8 @@ export class TresorStore implements AnchorStore {
 		}
 
 		const secured = hash ? {hash: Uint8Array.from(hash), generation: null, creating: false} : await this.#creating();
-		return {masterKey: secret ? this.#unlockWith(Buffer.from(secret).toString(), wrapped, 'the passphrase') : this.#unlock(wrapped), secured};
+		const masterKey = secret ? this.#unlockWith(Buffer.from(secret).toString(), wrapped, 'the passphrase') : this.#unlock(wrapped);
+		return {masterKeys: [{key: masterKey, wrappedHash: undefined}], secured};
 	}
 
 	async initialize(masterKey: Uint8Array): Promise<void> {

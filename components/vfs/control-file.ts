@@ -1,5 +1,6 @@
 /** A control file: reading it tells how an operation stands, writing to it begins one. */
 import type {Environment} from '../../runtime/sdk/component.js';
+import {sealEnvelope} from '../../runtime/sdk/key-envelope.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {deviceControl, OperationStatus} from '../sessions/device-control.js';
 import {parseExtension, parseGeneration, parseTrigger} from './command.js';
@@ -11,6 +12,8 @@ export interface ControlFile {
 	readonly name: string;
 	/** The text as it is now. */
 	read(): Promise<string>;
+	/** True where a command is a secret: it is taken as it is, but for one line end, and shown nowhere. */
+	readonly isSecret?: boolean;
 	/** Carries out a command. Absent where there is nothing to command. @throws FileError or SessionError */
 	write?(command: string): Promise<void>;
 }
@@ -20,7 +23,7 @@ class ShortOperation implements ControlFile {
 	#running = 0;
 	#lastResult: OperationStatus['lastResult'] = 'none';
 
-	constructor(readonly name: string, readonly work: (command: string) => Promise<void>) {}
+	constructor(readonly name: string, readonly work: (command: string) => Promise<void>, readonly isSecret = false) {}
 
 	async read(): Promise<string> {
 		return stateLine({phase: this.#running > 0 ? 'in-progress' : 'idle', lastResult: this.#lastResult});
@@ -57,7 +60,24 @@ function longOperation(control: Control, name: 'extend' | 'rekey', begin: (comma
 	];
 }
 
-function makeFiles(control: Control, {contentChanged, deinitialize}: ControlFileEffects): ControlFile[] {
+/** A passphrase leaves this component only sealed to the trust anchor; nothing at all asks the anchor to open by itself. */
+async function unlock(control: Control, passphrase: string, env: Environment): Promise<void> {
+	if (passphrase === '') {
+		await control.unlock({});
+		return;
+	}
+
+	const {publicKey} = await control.recipient({});
+	const secret = Buffer.from(passphrase);
+	try {
+		const sealed = sealEnvelope(secret, publicKey, count => env.randomBytes(count));
+		await control.unlock({sealed: Buffer.from(sealed).toString('hex')});
+	} finally {
+		secret.fill(0);
+	}
+}
+
+function makeFiles(control: Control, {contentChanged, deinitialize}: ControlFileEffects, env: Environment): ControlFile[] {
 	return [
 		new ShortOperation('create_snapshot', async command => {
 			parseTrigger(command);
@@ -77,6 +97,12 @@ function makeFiles(control: Control, {contentChanged, deinitialize}: ControlFile
 			parseTrigger(command);
 			await control.rekey({});
 		}),
+		new ShortOperation('lock', async command => {
+			parseTrigger(command);
+			await control.lock({});
+			await contentChanged();
+		}),
+		new ShortOperation('unlock', async passphrase => unlock(control, passphrase, env), true),
 		new ShortOperation('deinitialize', async command => {
 			parseTrigger(command);
 			await deinitialize();
@@ -101,7 +127,7 @@ function reporting(file: ControlFile, env: Environment): ControlFile {
 		name: file.name,
 		read: async () => file.read(),
 		async write(command) {
-			const text = command.trim();
+			const text = file.isSecret ? command.replace(/\r?\n$/, '') : command.trim();
 			try {
 				if (Buffer.byteLength(command) > commandByteLengthMax) {
 					throw new FileError('EINVAL', `a command of more than ${commandByteLengthMax} bytes is none`);
@@ -137,5 +163,5 @@ export async function writeWithPatience(file: ControlFile, command: string, env:
 
 /** No control files where nothing can be controlled. */
 export function controlFiles(control: Control | undefined, effects: ControlFileEffects, env: Environment): ControlFile[] {
-	return control ? makeFiles(control, effects).map(file => reporting(file, env)) : [];
+	return control ? makeFiles(control, effects, env).map(file => reporting(file, env)) : [];
 }

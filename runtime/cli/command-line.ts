@@ -4,6 +4,7 @@ import {resolve} from 'node:path';
 import {Command, CommanderError} from 'commander';
 import {addDeviceCommands} from './device-commands.js';
 import {exitCode} from './exit-code.js';
+import {addKeyCommands, withPassphraseOptions, type PassphraseFlags} from './key-commands.js';
 import {complain, reasonOf} from './output.js';
 import {stateDirectory} from './state-directory.js';
 
@@ -12,6 +13,13 @@ const deployArgument = ['[deploy]', 'the deployment file (unless given: deploy.x
 
 interface StateOption {
 	readonly state: string;
+}
+
+/** Tells the trust anchor where its passphrase is; the passphrase itself is read by the anchor alone. */
+function offerPassphrase({passphraseFile, passphraseFd}: PassphraseFlags): void {
+	if (passphraseFile !== undefined || passphraseFd !== undefined) {
+		process.env['CBE_PASSPHRASE_FILE'] = passphraseFile === undefined ? `/dev/fd/${passphraseFd}` : resolve(passphraseFile);
+	}
 }
 
 function version(): string {
@@ -28,23 +36,25 @@ function program(end: (code: number) => void): Command {
 		.exitOverride()
 		.addHelpText('after', '\nExamples:\n  runtime start                       an encrypted disk, its NBD socket is var/nbd.sock\n  runtime start other.xml --state d   another assembly with its state in d\n  runtime run cbe_check               verify every block of the container\n\nExit codes: 0 ok, 1 failed, 2 wrong command line or deployment file.');
 
-	runtime.command('start')
+	withPassphraseOptions(runtime.command('start'))
 		.description('start a deployment and serve until SIGINT or SIGTERM')
 		.argument(...deployArgument)
 		.option(...stateOption)
 		.addHelpText('after', '\nExamples:\n  runtime start\n  runtime start config/assemblies/low_latency.xml --state /srv/disk')
-		.action(async (deploy: string | undefined, {state}: StateOption) => {
+		.action(async (deploy: string | undefined, {state, ...flags}: StateOption & PassphraseFlags) => {
+			offerPassphrase(flags);
 			const {start} = await import('./start.js');
 			end(await start(deploy, resolve(state)));
 		});
 
-	runtime.command('run')
+	withPassphraseOptions(runtime.command('run'))
 		.description('run one tool of a deployment, with the servers it needs, until it exits')
 		.argument('<name>', 'the child to run, such as cbe_check')
 		.argument(...deployArgument)
 		.option(...stateOption)
 		.addHelpText('after', '\nExamples:\n  runtime run cbe_check\n  runtime run cbe_init --state /srv/new-disk\n  runtime run cbe_dump config/assemblies/tresor.xml --state /srv/old-disk')
-		.action(async (name: string, deploy: string | undefined, {state}: StateOption) => {
+		.action(async (name: string, deploy: string | undefined, {state, ...flags}: StateOption & PassphraseFlags) => {
+			offerPassphrase(flags);
 			const {run} = await import('./run.js');
 			end(await run(name, deploy, resolve(state)));
 		});
@@ -88,6 +98,7 @@ function program(end: (code: number) => void): Command {
 			end(await check(deploy));
 		});
 	addDeviceCommands(runtime, end);
+	addKeyCommands(runtime, end);
 	return runtime;
 }
 

@@ -24,6 +24,7 @@ const Operations = z.object({extend: OperationStatus, rekey: OperationStatus});
 const Snapshots = z.object({snapshots: z.array(z.object({generation: z.number(), blockCount: z.number()}))});
 
 const DeviceStatus = z.object({
+	locked: z.boolean(),
 	state: z.string(),
 	blockCount: z.number(),
 	currentGeneration: z.number(),
@@ -62,7 +63,8 @@ export async function describeDevice(stateDirectory: string, child: string): Pro
 	const target = {stateDirectory, child};
 	try {
 		const status = DeviceStatus.parse(await callDevice(target, 'status'));
-		const snapshots = await listSnapshots(target);
+		// A device that has been locked since its start knows of none.
+		const snapshots = status.state === 'unknown' ? [] : await listSnapshots(target);
 		return {child, ...status, snapshotCount: snapshots.length, operations: await readOperations(target)};
 	} catch (error) {
 		if (error instanceof ControlError) {

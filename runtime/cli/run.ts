@@ -1,10 +1,12 @@
 /** `runtime run`: runs one tool of a deployment, with the servers it needs, until it exits. */
-import type {Deployment} from '../deployment/model.js';
+import type {Child, Deployment} from '../deployment/model.js';
 import {suggestName} from '../deployment/suggestion.js';
-import {runTool} from '../supervisor/supervisor.js';
+import {childrenNeededBy} from '../supervisor/child-graph.js';
+import {runTool, withService} from '../supervisor/supervisor.js';
 import {readDeployment} from './deploy-file.js';
 import {exitCode} from './exit-code.js';
 import {complain, print} from './output.js';
+import {askSecret, isInteractive} from './terminal-prompt.js';
 
 /** What keeps the child from being run, if anything. */
 function refusal({children}: Deployment, name: string): string | undefined {
@@ -19,6 +21,29 @@ function refusal({children}: Deployment, name: string): string | undefined {
 		: `there is no child "${name}" in the deployment; ${suggestName(name, tools, 'tools')}`;
 }
 
+/** A tool cannot wait for a passphrase: where its trust anchor needs one, it is asked for before, and left in the environment. */
+async function askForAnchor(deployment: Deployment, name: string, stateDirectory: string): Promise<void> {
+	const variable = 'CBE_PASSPHRASE';
+	if (!isInteractive() || process.env[variable] !== undefined || process.env['CBE_PASSPHRASE_FILE'] !== undefined) {
+		return;
+	}
+
+	const tool = deployment.children.find(child => child.name === name)!;
+	const isAnchor = ({component}: Child) => Object.values(component.provides).some(session => session.name === 'anchor_keys');
+	for (const anchor of childrenNeededBy(deployment, tool).filter(child => isAnchor(child))) {
+		const isLocked = await withService(deployment, anchor.name, {stateDirectory, log: () => undefined}, async call => {
+			const {state, hasKeyFile} = await call('anchor_keys', 'list', {}) as {state: string; hasKeyFile: boolean};
+			return state === 'present' && !hasKeyFile;
+		});
+		if (isLocked) {
+			const secret = await askSecret('Passphrase: ');
+			process.env[variable] = secret.toString();
+			secret.fill(0);
+			return;
+		}
+	}
+}
+
 export async function run(name: string, deployFile: string | undefined, stateDirectory: string): Promise<number> {
 	const deployment = await readDeployment(deployFile);
 	if (!deployment) {
@@ -31,5 +56,6 @@ export async function run(name: string, deployFile: string | undefined, stateDir
 		return exitCode.usage;
 	}
 
+	await askForAnchor(deployment, name, stateDirectory);
 	return await runTool(deployment, name, {stateDirectory, log: print});
 }

@@ -1,9 +1,42 @@
 /** `runtime start`: runs a deployment until it is told to stop. */
 import {startDeployment} from '../supervisor/supervisor.js';
+import {requestControl, type RuntimeStatus} from '../supervisor/control-client.js';
 import {readDeployment} from './deploy-file.js';
+import {describeDevice, type DeviceTarget} from './device-call.js';
 import {exitCode} from './exit-code.js';
-import {print} from './output.js';
+import {existingOrigin} from './key-commands.js';
+import {unlockDevice} from './lock.js';
+import {complain, print, reasonOf} from './output.js';
 import {onStopSignal} from './stop-signals.js';
+import {PromptCancelled, isInteractive} from './terminal-prompt.js';
+
+/** Devices that wait for a passphrase get one where there is somebody to ask. */
+async function unlockAsked(stateDirectory: string): Promise<void> {
+	if (!isInteractive()) {
+		return;
+	}
+
+	const {children} = await requestControl(stateDirectory, {op: 'status'}) as RuntimeStatus;
+	const devices = await Promise.all(children.map(async ({name}) => describeDevice(stateDirectory, name)));
+	for (const device of devices) {
+		if (device?.locked) {
+			await unlockWhileRunning({stateDirectory, child: device.child});
+		}
+	}
+}
+
+async function unlockWhileRunning(target: DeviceTarget): Promise<void> {
+	try {
+		await unlockDevice(target, existingOrigin({}));
+	} catch (error) {
+		if (error instanceof PromptCancelled && error.byInterrupt) {
+			process.kill(process.pid, 'SIGINT');
+			return;
+		}
+
+		throw error;
+	}
+}
 
 export async function start(deployFile: string | undefined, stateDirectory: string): Promise<number> {
 	const deployment = await readDeployment(deployFile);
@@ -16,6 +49,9 @@ export async function start(deployFile: string | undefined, stateDirectory: stri
 		onStopSignal(resolve);
 	});
 	const running = await startDeployment(deployment, {stateDirectory, log: print});
+	running.ready.then(async () => unlockAsked(stateDirectory), () => undefined).catch((error: unknown) => {
+		complain(`[runtime] ${reasonOf(error)}`);
+	});
 	const stopped = stopAsked.then(async () => running.stop());
 	return await Promise.race([running.ended, stopped.then(async () => running.ended)]);
 }

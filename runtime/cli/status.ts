@@ -44,11 +44,12 @@ function operationsOf({operations}: DeviceDescription): string {
 }
 
 function deviceRow(device: DeviceDescription): string[] {
-	const {child, state, blockCount, lastSecuredGeneration, snapshotCount, poolLeafCount, poolAllocatableCount, poolHeldCount, poolSecondsLeft, usedBlockCount, sharedBlockCount} = device;
+	const {child, state, locked, blockCount, lastSecuredGeneration, snapshotCount, poolLeafCount, poolAllocatableCount, poolHeldCount, poolSecondsLeft, usedBlockCount, sharedBlockCount} = device;
 	const bytesOf = (count: number | undefined) => count === undefined ? '-' : formatBytes(count * blockSize);
+	const lockedState = state === 'unknown' ? 'locked' : `${state}, locked`;
 	return [
-		child, state, bytesOf(blockCount), bytesOf(usedBlockCount), bytesOf(sharedBlockCount), String(lastSecuredGeneration), String(snapshotCount),
-		bytesOf(poolLeafCount), bytesOf(poolAllocatableCount), String(Math.floor(100 * poolAllocatableCount / poolLeafCount)), bytesOf(poolHeldCount),
+		child, locked ? lockedState : state, bytesOf(blockCount), bytesOf(usedBlockCount), bytesOf(sharedBlockCount), String(lastSecuredGeneration), String(snapshotCount),
+		bytesOf(poolLeafCount), bytesOf(poolAllocatableCount), poolLeafCount === 0 ? '-' : String(Math.floor(100 * poolAllocatableCount / poolLeafCount)), bytesOf(poolHeldCount),
 		poolSecondsLeft === undefined ? '-' : formatSeconds(poolSecondsLeft),
 		operationsOf(device),
 	];

@@ -10,8 +10,11 @@ import type {Supervision} from './supervision.js';
 
 const connectionCountMax = 64;
 
+/** Requests of users may take long: a passphrase is slow to try on purpose, and a wrong one is answered late. */
+const callTimeLimitMs = 300_000;
+
 /** Byte strings have no form in JSON: they are shown in hexadecimal. */
-function toJson(_key: string, value: unknown): unknown {
+export function toJson(_key: string, value: unknown): unknown {
 	return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
 }
 
@@ -31,9 +34,10 @@ interface CallDone {
 	readonly failure?: CallFailure;
 }
 
-async function call(supervision: Supervision, {service, operation, request, child}: Extract<ControlRequest, {op: 'call'}>): Promise<ControlReply> {
+/** A request to a service of a child. */
+export async function callService(supervision: Supervision, {service, operation, request, child}: Omit<Extract<ControlRequest, {op: 'call'}>, 'op'>): Promise<ControlReply> {
 	const managed = provider(supervision, service, child);
-	const done = await supervision.inquire<CallDone>(managed, id => ({type: 'call', id, child: managed.child.name, service, operation, request: request ?? {}}));
+	const done = await supervision.inquire<CallDone>(managed, id => ({type: 'call', id, child: managed.child.name, service, operation, request: request ?? {}}), callTimeLimitMs);
 	if (!done) {
 		return {ok: false, code: 'not_running', message: `child "${managed.child.name}" does not answer`};
 	}
@@ -54,7 +58,7 @@ async function answer(supervision: Supervision, line: string): Promise<ControlRe
 		}
 
 		case 'call': {
-			return call(supervision, request);
+			return callService(supervision, request);
 		}
 
 		case 'shutdown': {

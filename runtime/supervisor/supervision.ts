@@ -137,13 +137,13 @@ export class Supervision {
 	}
 
 	/** Asks a child's host something; `undefined` where the child does not run. */
-	async inquire<T>(managed: ManagedChild, ask: (id: number) => ToHost): Promise<T | undefined> {
+	async inquire<T>(managed: ManagedChild, ask: (id: number) => ToHost, timeLimitMs?: number): Promise<T | undefined> {
 		const {thread} = managed.group;
 		if (!thread || !managed.alive) {
 			return undefined;
 		}
 
-		return this.#inquiries.ask<T>(thread, ask);
+		return this.#inquiries.ask<T>(thread, ask, timeLimitMs);
 	}
 
 	#of(child: Child): ManagedChild {

@@ -4,7 +4,8 @@ import type {Child, Deployment} from '../deployment/model.js';
 import {lockStateDirectory} from '../lock.js';
 import {StartError} from '../sdk/component.js';
 import {childrenNeededBy} from './child-graph.js';
-import {ControlServer} from './control-server.js';
+import {ControlError} from './control-client.js';
+import {ControlServer, callService, toJson} from './control-server.js';
 import {Supervision} from './supervision.js';
 
 export interface RuntimeOptions {
@@ -69,6 +70,36 @@ export async function startDeployment(deployment: Deployment, options: RuntimeOp
 			await ended;
 		},
 	};
+}
+
+/** A request to a service of a child. @throws ControlError */
+export type ServiceCall = (service: string, operation: string, request: Record<string, unknown>) => Promise<unknown>;
+
+/**
+ * Starts one service with the servers that it needs, for requests of the command line, and stops it after `job`.
+ * @throws StartError where another runtime uses the state directory, or a child does not start
+ */
+export async function withService<T>(deployment: Deployment, name: string, options: RuntimeOptions, job: (call: ServiceCall) => Promise<T>): Promise<T> {
+	const service = deployment.children.find(child => child.name === name)!;
+	const directory = resolve(options.stateDirectory);
+	const lock = lockStateDirectory(directory);
+	const supervision = new Supervision({children: childrenNeededBy(deployment, service), stateDirectory: directory, log: options.log});
+	try {
+		void supervision.start();
+		await supervision.ready.promise;
+		return await job(async (serviceName, operation, request) => {
+			const reply = await callService(supervision, {service: serviceName, operation, request, child: name});
+			if (!reply.ok) {
+				throw new ControlError(reply.code, reply.message);
+			}
+
+			// As it would have come over the control socket.
+			return JSON.parse(JSON.stringify(reply.result, toJson)) as unknown;
+		});
+	} finally {
+		await supervision.end(0);
+		lock.release();
+	}
 }
 
 /**

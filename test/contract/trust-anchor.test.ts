@@ -12,6 +12,25 @@ import {providerNames, startProvider} from '../support/providers.js';
 
 const names = providerNames('trust_anchor_');
 const passphrase = 'correct horse battery staple';
+const withPassphrase = {CBE_PASSPHRASE: passphrase};
+
+/** A provider as it is configured for a run of the suite. */
+interface Variant {
+	readonly name: string;
+	readonly variables: Record<string, string>;
+}
+
+/** The file anchor in both of its forms. */
+const variants: Array<[string, Variant]> = names.flatMap((name): Array<[string, Variant]> => name === 'trust_anchor_file'
+	? [[name, {name, variables: {}}], [`${name} with a passphrase`, {name, variables: withPassphrase}]]
+	: [[name, {name, variables: withPassphrase}]]);
+
+/** Passphrases that are quick to try. */
+const configs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {trust_anchor_file: {unlock_ms: '1'}};
+
+function variablesOf(name: string): Record<string, string> {
+	return name === 'trust_anchor_file' ? {} : withPassphrase;
+}
 
 async function temporaryDirectory(t: ExecutionContext): Promise<string> {
 	const directory = await mkdtemp(join(tmpdir(), 'trust-anchor-'));
@@ -19,18 +38,19 @@ async function temporaryDirectory(t: ExecutionContext): Promise<string> {
 	return directory;
 }
 
-async function start(t: ExecutionContext, name: string, stateDirectory: string, variables: Record<string, string> = {CBE_PASSPHRASE: passphrase}) {
+async function start(t: ExecutionContext, variant: string | Variant, stateDirectory: string, variables?: Record<string, string>) {
+	const {name, variables: usual} = typeof variant === 'string' ? {name: variant, variables: variablesOf(variant)} : variant;
 	const drawn: Uint8Array[] = [];
 	const env = new TestEnvironment({
 		stateDirectory,
-		variables,
+		variables: variables ?? usual,
 		randomBytes(count) {
 			const bytes = new Uint8Array(randomBytes(count));
 			drawn.push(bytes);
 			return bytes;
 		},
 	});
-	const provider = await startProvider(name, trustAnchor, {env});
+	const provider = await startProvider(name, trustAnchor, {env, config: configs[name]});
 	t.teardown(async () => provider.running.stop?.());
 	return {...provider, env, drawn, client: provider.connect()};
 }
@@ -68,10 +88,11 @@ test('there are providers', t => {
 	t.true(names.includes('trust_anchor_tresor'));
 });
 
-for (const name of names) {
-	test(`${name}: nothing is made before initialize`, async t => {
+for (const [label, variant] of variants) {
+	const {name} = variant;
+	test(`${label}: nothing is made before initialize`, async t => {
 		const directory = await temporaryDirectory(t);
-		const anchor = await start(t, name, directory);
+		const anchor = await start(t, variant, directory);
 		t.deepEqual(await anchor.client.status({}), {initialized: false, secured: null});
 		await t.throwsAsync(anchor.client.create_key({}), {code: 'not_initialized'});
 		await t.throwsAsync(anchor.client.secure(record(1)), {code: 'not_initialized'});
@@ -81,16 +102,16 @@ for (const name of names) {
 		t.deepEqual(anchor.bugs, []);
 	});
 
-	test(`${name}: what initialize makes is there after a restart, and for nobody else`, async t => {
+	test(`${label}: what initialize makes is there after a restart, and for nobody else`, async t => {
 		const directory = await temporaryDirectory(t);
-		const anchor = await start(t, name, directory);
+		const anchor = await start(t, variant, directory);
 		await anchor.client.initialize({});
 		t.deepEqual(await anchor.client.status({}), {initialized: true, secured: null});
 		await t.throwsAsync(anchor.client.initialize({}), {code: 'already_initialized'});
 		const {wrapped} = await anchor.client.create_key({});
 		const blockKey = await shared(anchor, wrapped);
 
-		const again = await start(t, name, directory);
+		const again = await start(t, variant, directory);
 		t.deepEqual(await again.client.status({}), {initialized: true, secured: null});
 		await t.throwsAsync(again.client.initialize({}), {code: 'already_initialized'});
 		t.is(await shared(again, wrapped), blockKey);
@@ -101,9 +122,9 @@ for (const name of names) {
 		}
 	});
 
-	test(`${name}: keys are new each time, and lie nowhere in clear`, async t => {
+	test(`${label}: keys are new each time, and lie nowhere in clear`, async t => {
 		const directory = await temporaryDirectory(t);
-		const anchor = await start(t, name, directory);
+		const anchor = await start(t, variant, directory);
 		await anchor.client.initialize({});
 		const one = await anchor.client.create_key({});
 		const other = await anchor.client.create_key({});
@@ -121,8 +142,8 @@ for (const name of names) {
 		}
 	});
 
-	test(`${name}: a recipient that is no key is refused`, async t => {
-		const anchor = await start(t, name, await temporaryDirectory(t));
+	test(`${label}: a recipient that is no key is refused`, async t => {
+		const anchor = await start(t, variant, await temporaryDirectory(t));
 		await anchor.client.initialize({});
 		const {wrapped} = await anchor.client.create_key({});
 		await t.throwsAsync(anchor.client.share_key({wrapped, recipient: new Uint8Array(32)}), {code: 'bad_key'});
@@ -130,42 +151,42 @@ for (const name of names) {
 		t.deepEqual(anchor.bugs, []);
 	});
 
-	test(`${name}: the newest record survives a restart without an orderly end`, async t => {
+	test(`${label}: the newest record survives a restart without an orderly end`, async t => {
 		const directory = await temporaryDirectory(t);
-		let anchor = await start(t, name, directory);
+		let anchor = await start(t, variant, directory);
 		await anchor.client.initialize({});
 		await anchor.client.secure(record(1, true));
 		for (const number of [1, 2, 3, 4, 5]) {
-			anchor = await start(t, name, directory);
+			anchor = await start(t, variant, directory);
 			t.deepEqual(await anchor.client.status({}), {initialized: true, secured: remembered(name, Math.max(1, number - 1), number === 1)});
 			await anchor.client.secure(record(number));
-			t.deepEqual((await (await start(t, name, directory)).client.status({})).secured, remembered(name, number));
+			t.deepEqual((await (await start(t, variant, directory)).client.status({})).secured, remembered(name, number));
 		}
 
 		// Several at once, as group commits may send them.
 		await Promise.all([6, 7, 8].map(async number => anchor.client.secure(record(number))));
-		t.deepEqual((await (await start(t, name, directory)).client.status({})).secured, remembered(name, 8));
+		t.deepEqual((await (await start(t, variant, directory)).client.status({})).secured, remembered(name, 8));
 	});
 
-	test(`${name}: after its end the anchor answers no more`, async t => {
-		const anchor = await start(t, name, await temporaryDirectory(t));
+	test(`${label}: after its end the anchor answers no more`, async t => {
+		const anchor = await start(t, variant, await temporaryDirectory(t));
 		await anchor.client.initialize({});
 		await anchor.running.stop?.();
 		await t.throwsAsync(anchor.client.create_key({}), {code: 'storage_failed'});
 	});
 
-	test(`${name}: a directory that cannot be made is an error that names it`, async t => {
+	test(`${label}: a directory that cannot be made is an error that names it`, async t => {
 		const directory = await temporaryDirectory(t);
-		const anchor = await start(t, name, directory);
+		const anchor = await start(t, variant, directory);
 		// Appears after the start, so that only the making fails.
 		await writeFile(join(directory, 'trust_anchor'), '');
 		await t.throwsAsync(anchor.client.initialize({}), {code: 'storage_failed', message: /trust_anchor/});
 		t.deepEqual(await anchor.client.status({}), {initialized: false, secured: null});
 	});
 
-	test(`${name}: missing, truncated, altered, foreign and unreadable files are damage, and stay as they are`, async t => {
+	test(`${label}: missing, truncated, altered, foreign and unreadable files are damage, and stay as they are`, async t => {
 		const directory = await temporaryDirectory(t);
-		const anchor = await start(t, name, directory);
+		const anchor = await start(t, variant, directory);
 		await anchor.client.initialize({});
 		await anchor.client.secure(record(1));
 		await anchor.client.secure(record(2));
@@ -174,13 +195,13 @@ for (const name of names) {
 		const files = Object.keys(original).filter(path => original[path] !== 'directory');
 		t.is(files.length, 2);
 		const foreignDirectory = await temporaryDirectory(t);
-		const foreign = await start(t, name, foreignDirectory);
+		const foreign = await start(t, variant, foreignDirectory);
 		await foreign.client.initialize({});
 		await foreign.client.secure(record(9));
 
 		async function expectDamage(path: string, what: string): Promise<void> {
 			const before = await snapshotOf(directory);
-			const {client, running, bugs} = await start(t, name, directory);
+			const {client, running, bugs} = await start(t, variant, directory);
 			for (const call of [client.status({}), client.initialize({}), client.create_key({}), client.secure(record(3))]) {
 				const error = await t.throwsAsync(call, {name: 'SessionError'}, what);
 				const {code} = error as unknown as {code: string};
@@ -220,7 +241,7 @@ for (const name of names) {
 			}
 		}
 
-		t.deepEqual((await (await start(t, name, directory)).client.status({})).secured, remembered(name, 2));
+		t.deepEqual((await (await start(t, variant, directory)).client.status({})).secured, remembered(name, 2));
 		if (name === 'trust_anchor_file') {
 			const path = join(directory, 'trust_anchor', 'newest_superblock');
 			await writeFile(path, await readFile(join(foreignDirectory, 'trust_anchor', 'newest_superblock')));

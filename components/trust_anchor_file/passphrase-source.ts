@@ -1,0 +1,48 @@
+/** Where a passphrase comes from when nobody is there to type it: a file, or an environment variable. Never the configuration itself. */
+import type {Environment} from '../../runtime/sdk/component.js';
+import {readSmallFile} from '../container/durable-file.js';
+
+export const passphraseLengthMax = 1024;
+const fileVariable = 'CBE_PASSPHRASE_FILE';
+
+export interface SourceConfig {
+	readonly file: string | undefined;
+	/** Name of the environment variable. */
+	readonly variable: string;
+}
+
+export interface SourcedPassphrase {
+	/** The reader wipes it. */
+	readonly secret: Buffer;
+	/** For messages: where it came from. */
+	readonly origin: string;
+}
+
+/** One line end at the end of a file is not part of the passphrase. */
+function withoutLineEnd(content: Buffer): Buffer {
+	const end = content.at(-1) === 0x0a ? content.length - (content.at(-2) === 0x0d ? 2 : 1) : content.length;
+	return content.subarray(0, end);
+}
+
+/** @throws Error where a file is named that cannot be read, or what is there cannot be a passphrase */
+export async function readPassphrase({file, variable}: SourceConfig, env: Environment): Promise<SourcedPassphrase | undefined> {
+	const named = file ?? env.variable(fileVariable);
+	if (named === undefined || named === '') {
+		const text = env.variable(variable);
+		return text === undefined || text === '' ? undefined : {secret: Buffer.from(text), origin: `the environment variable ${variable}`};
+	}
+
+	const path = env.resolvePath(named);
+	const content = await readSmallFile(path, passphraseLengthMax + 3);
+	if (!content) {
+		throw new Error(`the passphrase file ${path} is not there`);
+	}
+
+	const secret = withoutLineEnd(content);
+	if (secret.length === 0 || secret.length > passphraseLengthMax) {
+		content.fill(0);
+		throw new Error(`the passphrase file ${path} must hold 1 to ${passphraseLengthMax} bytes`);
+	}
+
+	return {secret, origin: path};
+}

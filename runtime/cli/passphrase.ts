@@ -1,0 +1,118 @@
+/**
+ * Passphrases for the command line: from a file, a file descriptor, an environment variable, or typed; never an argument,
+ * which every user of the machine can see. They leave this process only sealed to the trust anchor.
+ */
+import {randomBytes} from 'node:crypto';
+import {closeSync, openSync, readSync} from 'node:fs';
+import {sealEnvelope} from '../sdk/key-envelope.js';
+import {askSecret, isInteractive} from './terminal-prompt.js';
+
+/** One byte more than any passphrase, and a line end. */
+const readLengthMax = 1024 + 3;
+
+/** Where a passphrase is looked for, in this order. */
+export interface PassphraseOrigin {
+	readonly file: string | undefined;
+	readonly descriptor: number | undefined;
+	readonly variable: string;
+}
+
+function readAll(descriptor: number): Buffer {
+	const content = Buffer.alloc(readLengthMax);
+	let length = 0;
+	for (let count = -1; count !== 0 && length < readLengthMax; length += count) {
+		count = readSync(descriptor, content, length, readLengthMax - length, null);
+	}
+
+	if (length === readLengthMax) {
+		content.fill(0);
+		throw new Error(`a passphrase has at most ${readLengthMax - 3} bytes`);
+	}
+
+	return content.subarray(0, length);
+}
+
+function withoutLineEnd(content: Buffer): Buffer {
+	const end = content.at(-1) === 0x0a ? content.length - (content.at(-2) === 0x0d ? 2 : 1) : content.length;
+	return content.subarray(0, end);
+}
+
+function readFrom({file, descriptor}: PassphraseOrigin): Buffer | undefined {
+	if (file !== undefined) {
+		const opened = openSync(file, 'r');
+		try {
+			return withoutLineEnd(readAll(opened));
+		} finally {
+			closeSync(opened);
+		}
+	}
+
+	return descriptor === undefined ? undefined : withoutLineEnd(readAll(descriptor));
+}
+
+function requireSome(passphrase: Buffer): Buffer {
+	if (passphrase.length === 0) {
+		throw new Error('the passphrase is empty');
+	}
+
+	return passphrase;
+}
+
+/** A passphrase that was named on the command line, or is in the environment. The caller wipes it. */
+export function givenPassphrase(origin: PassphraseOrigin): Buffer | undefined {
+	const read = readFrom(origin);
+	if (read) {
+		return requireSome(read);
+	}
+
+	const text = process.env[origin.variable];
+	return text === undefined || text === '' ? undefined : Buffer.from(text);
+}
+
+function requireTerminal(origin: PassphraseOrigin, what: string): void {
+	if (!isInteractive()) {
+		throw new Error(`${what} is needed and there is no terminal to ask on; name a file or a descriptor (see --help), or set the environment variable ${origin.variable}`);
+	}
+}
+
+/** A passphrase from wherever it can be had. The caller wipes it. */
+export async function passphrase(origin: PassphraseOrigin, question = 'Passphrase: '): Promise<Buffer> {
+	const given = givenPassphrase(origin);
+	if (given) {
+		return given;
+	}
+
+	requireTerminal(origin, 'a passphrase');
+	return requireSome(await askSecret(question));
+}
+
+/** A passphrase that is new, so that it is typed twice. The caller wipes it. */
+export async function newPassphrase(origin: PassphraseOrigin): Promise<Buffer> {
+	const given = givenPassphrase(origin);
+	if (given) {
+		return given;
+	}
+
+	requireTerminal(origin, 'a new passphrase');
+	const first = requireSome(await askSecret('New passphrase: '));
+	const second = await askSecret('The same again: ');
+	try {
+		if (!first.equals(second)) {
+			first.fill(0);
+			throw new Error('the two passphrases differ; nothing was changed');
+		}
+
+		return first;
+	} finally {
+		second.fill(0);
+	}
+}
+
+/** The passphrase as only the holder of `publicKey` (in hexadecimal) can read it. It is wiped. */
+export function sealPassphrase(secret: Buffer, publicKey: string): string {
+	try {
+		return Buffer.from(sealEnvelope(secret, Buffer.from(publicKey, 'hex'), count => randomBytes(count))).toString('hex');
+	} finally {
+		secret.fill(0);
+	}
+}
