@@ -79,6 +79,15 @@ test('a container of this project carries its cipher and id where the original h
 	t.true(encodeSuperblock(sample()).subarray(3713).every(byte => byte === 0));
 });
 
+test('with an authenticated cipher it carries how much its keys were used; with others these bytes are zero', t => {
+	const superblock: Superblock = {...sample(), cipher: 'aes-256-gcm', containerId: new Uint8Array(16).fill(9), sealedBlockCounts: {current: 2 ** 31 + 5, previous: 7}};
+	const encoded = encodeSuperblock(superblock);
+	t.deepEqual(decodeSuperblock(encoded), superblock);
+	t.is(encoded.readBigUInt64LE(3745), 2n ** 31n + 5n);
+	encoded.writeUInt32LE(1, 3725);
+	t.throws(() => decodeSuperblock(encoded), {message: /extension/});
+});
+
 const malformed: ReadonlyArray<{name: string; change: (block: Buffer) => void; message: RegExp}> = [
 	{name: 'a state of the future', change: block => void block.writeUInt8(9, 0), message: /state is 9/},
 	{name: 'no current key', change: block => void block.writeUInt32LE(0, 93), message: /no current key/},

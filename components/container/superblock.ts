@@ -8,9 +8,11 @@
  *     3721  4   version of this extension, 1
  *     3725  4   number of the cipher (components/sessions/cipher.ts)
  *     3729 16   container id, random
- *     3745      zeroes
+ *     3745  8   blocks that the current key has sealed at most, where the cipher is an authenticated one; else 0
+ *     3753  8   the same for the previous key
+ *     3761      zeroes
  */
-import {cipherOfNumber, ciphers, type CipherName} from '../sessions/cipher.js';
+import {cipherOfNumber, ciphers, isAuthenticated, type CipherName} from '../sessions/cipher.js';
 import type {RootNode} from '../sessions/tree-root.js';
 import type {Generation, KeyId, Pba, Vba} from './addresses.js';
 import {blockSize, dimensionsFault, superblockSlotCount} from './geometry.js';
@@ -72,6 +74,8 @@ export interface Superblock {
 	readonly cipher: CipherName;
 	/** Undefined in containers that the original could have made. */
 	readonly containerId: Uint8Array | undefined;
+	/** Blocks that the keys of an authenticated cipher have sealed, at most; undefined for other ciphers. */
+	readonly sealedBlockCounts?: {readonly current: number; readonly previous: number} | undefined;
 }
 
 const offsets = {
@@ -196,7 +200,7 @@ function encodePool(view: Buffer, offset: number, {root, maxLevel, degree, leafC
 	view.writeBigUInt64LE(BigInt(leafCount), offset + 56);
 }
 
-function decodeExtension(view: Buffer): {cipher: CipherName; containerId: Uint8Array | undefined} {
+function decodeExtension(view: Buffer): Pick<Superblock, 'cipher' | 'containerId' | 'sealedBlockCounts'> {
 	const area = view.subarray(offsets.extension);
 	if (area.every(byte => byte === 0)) {
 		return {cipher: 'aes-256-cbc-essiv', containerId: undefined};
@@ -208,11 +212,15 @@ function decodeExtension(view: Buffer): {cipher: CipherName; containerId: Uint8A
 	const number = area.readUInt32LE(12);
 	const cipher = cipherOfNumber(number);
 	check(cipher !== undefined && number !== 0, `the container uses cipher number ${number}, which this version does not know; use a newer one`);
-	check(area.subarray(32).every(byte => byte === 0), 'the superblock carries an extension that this version does not know');
-	return {cipher, containerId: copy(area, 16, containerIdLength)};
+	const containerId = copy(area, 16, containerIdLength);
+	const known = isAuthenticated(cipher) ? 48 : 32;
+	check(area.subarray(known).every(byte => byte === 0), 'the superblock carries an extension that this version does not know');
+	return isAuthenticated(cipher)
+		? {cipher, containerId, sealedBlockCounts: {current: readNumber(area, 32, 'the number of sealed blocks'), previous: readNumber(area, 40, 'the number of blocks sealed before')}}
+		: {cipher, containerId};
 }
 
-function encodeExtension(view: Buffer, {cipher, containerId}: Superblock): void {
+function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts}: Superblock): void {
 	if (containerId === undefined) {
 		check(cipher === 'aes-256-cbc-essiv', `a container with cipher ${cipher} needs a container id`);
 		return;
@@ -223,6 +231,10 @@ function encodeExtension(view: Buffer, {cipher, containerId}: Superblock): void 
 	area.writeUInt32LE(extensionVersion, 8);
 	area.writeUInt32LE(ciphers[cipher].number, 12);
 	area.set(containerId, 16);
+	if (isAuthenticated(cipher) && sealedBlockCounts) {
+		area.writeBigUInt64LE(BigInt(sealedBlockCounts.current), 32);
+		area.writeBigUInt64LE(BigInt(sealedBlockCounts.previous), 40);
+	}
 }
 
 function checkSnapshots({snapshots, currentSnapshot, degree, pbaCount}: Superblock): void {

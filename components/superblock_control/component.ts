@@ -17,6 +17,7 @@ import {freeTree} from '../sessions/free-tree.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {DeviceLock, lockedError} from './device-lock.js';
+import {sealedBlockCountMax} from './key-use.js';
 import {openDevice, type OpenDevice} from './open-device.js';
 
 /** What is known of a device that has been locked since its start. */
@@ -36,9 +37,11 @@ export default defineComponent({
 		create: z.array(ContainerDimensions).max(1).optional(),
 		/** Bytes per second that a rekeying may go through, e.g. 20M; as many as it can where it is left out. */
 		rekeying_rate: byteSize().optional(),
+		/** Blocks that a key of an authenticated cipher seals before a rekeying begins by itself. */
+		rekey_after: z.coerce.number().int().min(1).max(sealedBlockCountMax / 2).default(sealedBlockCountMax / 2),
 	}),
 	async start({config, sessions, env}) {
-		const open = async () => openDevice(sessions, env, {create: config.create?.[0], rekeyingRate: config.rekeying_rate});
+		const open = async () => openDevice(sessions, env, {create: config.create?.[0], rekeyingRate: config.rekeying_rate, rekeyAfter: config.rekey_after});
 		const anchor = sessions.trust_anchor;
 		const lock = new DeviceLock();
 		/** Locking and unlocking, one after the other. */

@@ -126,6 +126,10 @@ export class DeviceWrites {
 	}
 
 	async #try({vba, count, data}: Piece): Promise<void> {
+		if (data) {
+			await this.#securing.keyUse.admit(count, async () => this.#securing.renew());
+		}
+
 		this.#underWay++;
 		try {
 			await (data ? this.#device.write({extents: [vba, count], data}) : this.#device.clear({extents: [vba, count]}));

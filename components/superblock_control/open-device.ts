@@ -32,6 +32,8 @@ export interface DeviceConfig {
 	readonly create: ContainerDimensions | undefined;
 	/** Bytes per second. */
 	readonly rekeyingRate: number | undefined;
+	/** Blocks that a key of an authenticated cipher seals before a rekeying begins by itself. */
+	readonly rekeyAfter: number;
 }
 
 const operationNames: readonly OperationName[] = ['extend', 'rekey'];
@@ -68,6 +70,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	const secure = async () => {
 		await securing.flush();
 		usage.noteSecured();
+		void operations.rekeyAfter(config.rekeyAfter);
 		reclaiming.noteSecured();
 	};
 

@@ -25,6 +25,7 @@ export interface OperationsParts {
 export class Operations {
 	readonly #parts: OperationsParts;
 	readonly #operations: Record<OperationName, BackgroundOperation>;
+	#isBeginning = false;
 
 	constructor(parts: OperationsParts) {
 		const {env, activity, secure, rekeyingRate} = parts;
@@ -81,6 +82,24 @@ export class Operations {
 		});
 	}
 
+	/** Begins a rekeying where the key has sealed so many blocks, unless something is going on. */
+	async rekeyAfter(sealedBlockCount: number): Promise<void> {
+		const {securing: {keyUse}, env} = this.#parts;
+		if (keyUse.blockCount < sealedBlockCount || this.#isBusy || this.#isBeginning) {
+			return;
+		}
+
+		this.#isBeginning = true;
+		try {
+			env.log(`the key has sealed up to ${keyUse.blockCount} blocks: it is time for a new one`);
+			await this.rekey();
+		} catch (error) {
+			env.log(`the rekeying could not begin: ${error instanceof Error ? error.message : String(error)}`, 'warning');
+		} finally {
+			this.#isBeginning = false;
+		}
+	}
+
 	/** Begins a rekeying; it is recorded durably once this resolves. @throws SessionError `refused` */
 	async rekey(): Promise<void> {
 		const {servers, securing, turn, env} = this.#parts;
@@ -104,9 +123,13 @@ export class Operations {
 		await Promise.all([this.#operations.extend.stop(), this.#operations.rekey.stop()]);
 	}
 
+	get #isBusy(): boolean {
+		return this.#parts.securing.superblock.state !== 'normal' || this.#operations.extend.isRunning || this.#operations.rekey.isRunning;
+	}
+
 	#requireIdle(): void {
 		const {superblock} = this.#parts.securing;
-		if (superblock.state !== 'normal' || this.#operations.extend.isRunning || this.#operations.rekey.isRunning) {
+		if (this.#isBusy) {
 			throw new SessionError('refused', `the container is ${superblock.state} now; begin when that has ended`);
 		}
 	}

@@ -14,13 +14,10 @@ export async function beginRekeying(servers: OpeningServers, securing: Securing)
 	const {wrapped} = await servers.trust_anchor.create_key({current: securing.superblock.currentKey.wrapped});
 	const id = securing.superblock.currentKey.id + 1;
 	await addKey(servers, securing.superblock, {wrapped, id});
-	await securing.edit(superblock => ({
-		...superblock,
-		state: 'rekeying',
-		rekeyingVba: 0,
-		previousKey: superblock.currentKey,
-		currentKey: {wrapped, id},
-	}));
+	await securing.edit(superblock => {
+		securing.keyUse.rotate();
+		return {...superblock, state: 'rekeying', rekeyingVba: 0, previousKey: superblock.currentKey, currentKey: {wrapped, id}};
+	});
 	// Until now every block was written with the key that is now the previous one: what it is for every VBA.
 	await servers.virtual_block_device.set_keys(keysOf(securing));
 }
@@ -74,6 +71,8 @@ export class RekeyingWork implements Work {
 	}
 
 	async #rekeyOnce(): Promise<void> {
+		const treeCount = 1 + keptSnapshots(this.#securing.latest).length;
+		await this.#securing.keyUse.admit(treeCount * this.#blockCount, async () => this.#securing.renew());
 		await this.#securing.step(async () => {
 			// A snapshot counts from the moment its securing has taken the state, though it may not be anchored yet.
 			const {latest} = this.#securing;

@@ -12,6 +12,7 @@ import type {block} from '../sessions/block.js';
 import type {freeTree} from '../sessions/free-tree.js';
 import type {trustAnchor} from '../sessions/trust-anchor.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
+import {KeyUse} from './key-use.js';
 import {horizonOf, securedSuperblock} from './transition.js';
 
 export interface SecuringServers {
@@ -56,6 +57,7 @@ export class Securing {
 	/** After a sync has failed a later one that succeeds says nothing about what was written before: nothing more is secured. */
 	#interruption: SecuringInterrupted | undefined;
 	#securedCount = 0;
+	readonly keyUse: KeyUse;
 
 	/** @param onInterruption is told why a securing stopped half-way; the component has to start over then */
 	constructor(servers: SecuringServers, {superblock, slot, currentGeneration}: OpenState, onInterruption: (reason: string) => void = () => undefined) {
@@ -65,6 +67,7 @@ export class Securing {
 		this.#latest = superblock;
 		this.#slot = slot;
 		this.#currentGeneration = currentGeneration;
+		this.keyUse = new KeyUse(superblock);
 	}
 
 	/** The last secured superblock. */
@@ -94,6 +97,12 @@ export class Securing {
 	/** The state was changed and somebody was told so. */
 	noteChange(): void {
 		this.#changeCount++;
+	}
+
+	/** Secures the state whether or not it was changed. */
+	async renew(): Promise<void> {
+		this.noteChange();
+		await this.flush();
 	}
 
 	/** Secures the state with a change of the superblock; it is durable once this resolves, or has not happened. */
@@ -171,7 +180,7 @@ export class Securing {
 		this.#currentGeneration = generation + 1;
 		const edits = this.#edits;
 		this.#edits = [];
-		const superblock = edits.reduce((edited, edit) => edit(edited), securedSuperblock(this.#superblock, generation, trees));
+		const superblock = this.keyUse.reserve(edits.reduce((edited, edit) => edit(edited), securedSuperblock(this.#superblock, generation, trees)));
 		this.#latest = superblock;
 		return {generation, covered, superblock};
 	}
@@ -186,5 +195,6 @@ export class Securing {
 		await anchor.secure({hash: labelOf(encoded), generation: superblock.lastSecuredGeneration, creating: false});
 		this.#superblock = superblock;
 		this.#slot = slot;
+		this.keyUse.noteSecured(superblock);
 	}
 }

@@ -149,6 +149,27 @@ test.serial('a container and a crypto server that do not fit are refused both wa
 	});
 });
 
+test.serial('with an authenticated cipher the key is changed in time, under the eyes of any crypto server and of the check', async t => {
+	await withFolder(async folder => {
+		const file = edited(
+			folder,
+			['\t\t<config>\n\t\t\t<create vbd', '\t\t<config rekey_after="4">\n\t\t\t<create vbd'],
+			['ft_leaves="32768" ft_max_level="3" ft_degree="64" cipher="aes-256-xts"/>\n\t\t</config>', 'ft_leaves="32768" ft_max_level="3" ft_degree="64" cipher="aes-256-gcm"/>\n\t\t</config>'],
+		);
+		await during(file, folder, async (socket, runtime) => {
+			await writePattern(socket);
+			await runtime.printed(/time for a new one/);
+			await runtime.printed(/the rekeying finished/);
+			t.true(await readPattern(socket));
+		});
+		await during(assembly('noble'), folder, async socket => {
+			t.true(await readPattern(socket));
+		});
+		const {code, output} = await runRuntime(['run', 'cbe_check', defaultAssembly, '--state', folder]);
+		t.is(code, 0, output);
+	});
+});
+
 test.serial('a filter slips between two components', async t => {
 	await withFolder(async folder => {
 		const file = edited(
