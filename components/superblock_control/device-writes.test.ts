@@ -101,6 +101,27 @@ test('the status counts the pool: spare blocks, and what only snapshots hold', a
 	await stop();
 });
 
+test('what was cleared and came back by reverting is not held for the snapshot any more', async t => {
+	const {device, control, stop, bugs} = await openDevice(temporaryDirectory());
+	await device.write({extents: [0, 300], data: filled(300, 1)});
+	const {generation} = await control.create_snapshot({});
+	for (let round = 0; round < 3; round++) {
+		await device.clear({extents: [0, 300]});
+		await device.sync({});
+		t.true((await control.status({})).poolHeldCount >= 300);
+		await control.revert_snapshot({generation});
+		await device.sync({});
+		const {poolHeldCount} = await control.status({});
+		t.true(poolHeldCount < 30, String(poolHeldCount));
+	}
+
+	const data = filled(300, 9);
+	await device.read({extents: [0, 300], data});
+	t.true(data.equals(filled(300, 1)));
+	await stop();
+	t.deepEqual(bugs, []);
+});
+
 /** Blocks that the host stores of the image. */
 function storedBlockCount(stateDirectory: string): number {
 	return fs.statSync(join(stateDirectory, 'image')).blocks * 512 / blockSize;

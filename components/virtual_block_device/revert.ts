@@ -52,7 +52,9 @@ async function plan(device: Device, {snapshot, newestKeptGeneration}: Revert): P
 				unwritten.set(vba, before);
 			}
 		} else if (level < tree.geometry.maxLevel) {
-			swaps.push(after.address, before.address, before.generation, tree.geometry.lowestVba(vba, level));
+			// A place without content is held for no snapshot: a leaf that was cleared reads as zeroes, whatever lies there.
+			const generation = level === 0 && before.generation === 0 ? device.currentGeneration : before.generation;
+			swaps.push(after.address, before.address, generation, tree.geometry.lowestVba(vba, level));
 		}
 	}
 
