@@ -2,6 +2,7 @@ import test from 'ava';
 import {loadGolden} from '../../test/support/golden.js';
 import {blockSize, freshPbaCount, superblockSlotCount} from './geometry.js';
 import {layOut, layoutBlockCount, type ContainerPlan} from './initialize.js';
+import {NodeBlocks} from './node-blocks.js';
 
 test('a fresh container has the layout of the original, block for block', async t => {
 	const {image: golden, description} = loadGolden('d64_a_init');
@@ -46,4 +47,31 @@ test('a fresh container has the layout of the original, block for block', async 
 	t.is(Buffer.from(hash).toString('hex'), description.trust_anchor.superblock_hash_file);
 	const {free_tree: freeTree, meta_tree: metaTree} = description.superblock;
 	t.deepEqual([description.snapshots[0].pba, freeTree.pba, metaTree.pba], [212, 1253, 2294]);
+});
+
+test('in a container that the original cannot read all inner blocks lie together, before every leaf', async t => {
+	const plan: ContainerPlan = {
+		virtualBlockDevice: {degree: 64, maxLevel: 2, leafCount: 200},
+		freeTree: {degree: 64, maxLevel: 2, leafCount: 1024},
+		cipher: 'aes-256-xts',
+		containerId: new Uint8Array(16),
+		key: {id: 1, wrapped: new Uint8Array(32)},
+	};
+	const written: number[] = [];
+	const leaves: number[] = [];
+	await layOut(plan, {
+		async write(extents: number[], data: Uint8Array) {
+			const nodes = new NodeBlocks(Uint8Array.from(data));
+			let frame = 0;
+			for (let i = 0; i < extents.length; i += 2) {
+				for (let address = extents[i]; address < extents[i] + extents[i + 1]; address++, frame++) {
+					written.push(address);
+					const children = Array.from({length: 64}, (_, index) => nodes.address(frame, index));
+					leaves.push(...address < superblockSlotCount ? [] : children.filter(child => child >= superblockSlotCount + 39));
+				}
+			}
+		},
+	});
+	t.deepEqual(written, Array.from({length: 7 + 5 + 17 + 17}, (_, i) => i + 1));
+	t.deepEqual(leaves.sort((a, b) => a - b), Array.from({length: 200 + 1024 + 1024}, (_, i) => superblockSlotCount + 39 + i));
 });

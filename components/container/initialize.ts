@@ -1,6 +1,10 @@
 /**
- * Lays out a fresh container (format section 2, "Fresh container"): from PBA 8 upward in post-order the virtual block
- * device, the free tree and a meta tree with the free tree's dimensions. Leaves are not written.
+ * Lays out a fresh container (format section 2, "Fresh container"): from PBA 8 upward the virtual block device, the free
+ * tree and a meta tree with the free tree's dimensions. Leaves are not written.
+ *
+ * The original interleaves inner blocks and leaves, in post-order. In a sparse file that leaves one block in 65, each an
+ * extent of its own: millions of them in a large container, which file systems are slow to make and to remove. So only the
+ * original's containers are laid out like that. In all others the inner blocks of all trees come first, one behind another.
  */
 import type {CipherName} from '../sessions/cipher.js';
 import type {RootNode} from '../sessions/tree-root.js';
@@ -85,28 +89,50 @@ class BatchWriter {
 	}
 }
 
-/** Lays out one tree in post-order from `firstPba` on. */
+/** Gives out the places of a fresh container in ascending order. */
+class Places {
+	#nextInner: Pba = superblockSlotCount;
+	#nextLeaf: Pba;
+	readonly #interleaved: boolean;
+
+	/** @param innerBlockCount inner blocks that come before all leaves; none where both are interleaved */
+	constructor(innerBlockCount: number | undefined) {
+		this.#interleaved = innerBlockCount === undefined;
+		this.#nextLeaf = superblockSlotCount + (innerBlockCount ?? 0);
+	}
+
+	inner(): Pba {
+		return this.#interleaved ? this.#nextLeaf++ : this.#nextInner++;
+	}
+
+	leaf(): Pba {
+		return this.#nextLeaf++;
+	}
+}
+
+/** Lays out one tree in post-order. */
 class TreeLayout {
 	readonly #dimensions: Dimensions;
 	readonly #pool: boolean;
 	readonly #writer: BatchWriter;
 	/** The block of each level that is being filled. */
 	readonly #blocks: readonly NodeBlocks[];
-	#nextPba: Pba;
+	readonly #places: Places;
 	#leavesLeft: number;
 
-	constructor(dimensions: Dimensions, {pool, firstPba, writer}: {pool: boolean; firstPba: Pba; writer: BatchWriter}) {
+	constructor(dimensions: Dimensions, {pool, places, writer}: {pool: boolean; places: Places; writer: BatchWriter}) {
 		this.#dimensions = dimensions;
 		this.#pool = pool;
 		this.#writer = writer;
+		this.#places = places;
 		this.#blocks = Array.from({length: dimensions.maxLevel + 1}, () => new NodeBlocks(new Uint8Array(blockSize)));
-		this.#nextPba = firstPba;
 		this.#leavesLeft = dimensions.leafCount;
 	}
 
-	async write(): Promise<{root: RootNode; nextPba: Pba}> {
+	/** Returns the root. */
+	async write(): Promise<RootNode> {
 		const {address, label} = await this.#branch(this.#dimensions.maxLevel);
-		return {root: {address, generation: 0, hash: label}, nextPba: this.#nextPba};
+		return {address, generation: 0, hash: label};
 	}
 
 	async #branch(level: Level): Promise<{address: Pba; label: Uint8Array}> {
@@ -122,13 +148,13 @@ class TreeLayout {
 			}
 		}
 
-		const address = this.#nextPba++;
+		const address = this.#places.inner();
 		await this.#writer.add(address, nodes.memory);
 		return {address, label: labelOf(nodes.memory)};
 	}
 
 	#leaf(nodes: NodeBlocks, index: number): void {
-		const address = this.#nextPba++;
+		const address = this.#places.leaf();
 		this.#leavesLeft--;
 		if (this.#pool) {
 			nodes.setPoolEntry(0, index, {address, lastVba: 0, allocGeneration: 0, freeGeneration: 0, lastKeyId: 0, reserved: false});
@@ -138,9 +164,13 @@ class TreeLayout {
 	}
 }
 
+function innerBlocksOf({virtualBlockDevice, freeTree}: ContainerPlan): number {
+	return innerBlockCount(virtualBlockDevice) + (2 * innerBlockCount(freeTree));
+}
+
 /** Blocks that `layOut` writes, for progress. */
-export function layoutBlockCount({virtualBlockDevice, freeTree}: ContainerPlan): number {
-	return innerBlockCount(virtualBlockDevice) + (2 * innerBlockCount(freeTree)) + superblockSlotCount - 1;
+export function layoutBlockCount(plan: ContainerPlan): number {
+	return innerBlocksOf(plan) + superblockSlotCount - 1;
 }
 
 /**
@@ -157,9 +187,11 @@ export async function layOut(
 		await writer.add(slot, encodeUnusedSlot());
 	}
 
-	const device = await new TreeLayout(plan.virtualBlockDevice, {pool: false, firstPba: superblockSlotCount, writer}).write();
-	const free = await new TreeLayout(plan.freeTree, {pool: true, firstPba: device.nextPba, writer}).write();
-	const meta = await new TreeLayout(plan.freeTree, {pool: true, firstPba: free.nextPba, writer}).write();
+	const isOriginal = plan.cipher === 'aes-256-cbc-essiv';
+	const places = new Places(isOriginal ? undefined : innerBlocksOf(plan));
+	const device = await new TreeLayout(plan.virtualBlockDevice, {pool: false, places, writer}).write();
+	const free = await new TreeLayout(plan.freeTree, {pool: true, places, writer}).write();
+	const meta = await new TreeLayout(plan.freeTree, {pool: true, places, writer}).write();
 	await writer.finish();
 	const {maxLevel, degree, leafCount} = plan.virtualBlockDevice;
 	const superblock: Superblock = {
@@ -168,14 +200,14 @@ export async function layOut(
 		resizing: {pbaCount: 0, leafCount: 0},
 		previousKey: undefined,
 		currentKey: plan.key,
-		snapshots: Array.from({length: snapshotSlotCount}, (_, slot) => slot === 0 ? {root: device.root, leafCount, maxLevel, keep: false} : undefined),
+		snapshots: Array.from({length: snapshotSlotCount}, (_, slot) => slot === 0 ? {root: device, leafCount, maxLevel, keep: false} : undefined),
 		currentSnapshot: 0,
 		lastSecuredGeneration: 0,
 		degree,
 		firstPba: 0,
 		pbaCount: freshPbaCount(plan.virtualBlockDevice, plan.freeTree),
-		freeTree: {root: free.root, ...plan.freeTree},
-		metaTree: {root: meta.root, ...plan.freeTree},
+		freeTree: {root: free, ...plan.freeTree},
+		metaTree: {root: meta, ...plan.freeTree},
 		cipher: plan.cipher,
 		containerId: plan.containerId,
 	};

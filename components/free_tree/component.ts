@@ -78,7 +78,15 @@ export default defineComponent({
 						return {};
 					}),
 					spare: async ({ranges}) => onPool(async opened => opened.spare(ranges)),
-					usage: async () => onPool(async opened => opened.usage()),
+					async usage() {
+						for (;;) {
+							// Others get their turn between two steps.
+							const usage = await onPool(async opened => opened.usage());
+							if (usage) {
+								return usage;
+							}
+						}
+					},
 				},
 			},
 			status: () => ({exchanged_blocks: exchangedCount}),

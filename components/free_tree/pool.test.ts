@@ -1,8 +1,10 @@
 import test, {type ExecutionContext} from 'ava';
 import {SessionError} from '../../runtime/sdk/session.js';
+import {SeededRandom} from '../../test/support/seeded-random.js';
 import {layOutPool, type PoolLayout} from '../../test/support/pool-layout.js';
 import {Horizon} from './horizon.js';
 import {Pool} from './pool.js';
+import type {Usage} from './usage-count.js';
 
 const large = {leafCount: 64, maxLevel: 3, degree: 8};
 
@@ -31,6 +33,15 @@ async function secure(stand: Stand, snapshotGenerations: readonly number[] = [])
 	stand.pool.horizon.currentGeneration = stand.generation + 1;
 	stand.pool.horizon.advance({lastSecuredGeneration: stand.generation, snapshotGenerations, rekeying: null});
 	stand.generation++;
+}
+
+async function usageOf(pool: Pool): Promise<Usage> {
+	for (;;) {
+		const usage = await pool.usage();
+		if (usage) {
+			return usage;
+		}
+	}
 }
 
 async function requireNoSpace(t: ExecutionContext, exchange: Promise<unknown>): Promise<void> {
@@ -63,7 +74,7 @@ test('blocks that one exchange exhausts are found again after each securing', as
 		await secure(stand);
 	}
 
-	t.is((await stand.pool.usage()).allocatableCount, large.leafCount);
+	t.is((await usageOf(stand.pool)).allocatableCount, large.leafCount);
 });
 
 test('an exchange that asks for too much changes nothing', async t => {
@@ -96,7 +107,7 @@ test('restored blocks can be handed out again at once', async t => {
 	const {pool} = await openPool();
 	const {addresses, leaves} = await pool.exchange(replaced(large.leafCount), sealed);
 	await pool.restore(leaves.slice(0, 3), addresses.slice(0, 3));
-	t.is((await pool.usage()).allocatableCount, 3);
+	t.is((await usageOf(pool)).allocatableCount, 3);
 	const again = await pool.exchange(replaced(3, {first: 20_000}), sealed);
 	t.deepEqual(again.addresses.sort((a, b) => a - b), addresses.slice(0, 3).sort((a, b) => a - b));
 });
@@ -108,11 +119,45 @@ test('blocks that a kept snapshot needs stay until it is discarded', async t => 
 	// Generation 3 now; what was allocated before the snapshot and is freed after it belongs to it.
 	await stand.pool.exchange(replaced(large.leafCount, {generation: 1}), sealed);
 	await secure(stand, [1]);
-	t.deepEqual(await stand.pool.usage(), {leafCount: large.leafCount, allocatableCount: 0, heldCount: large.leafCount});
+	t.deepEqual(await usageOf(stand.pool), {leafCount: large.leafCount, allocatableCount: 0, heldCount: large.leafCount});
 	await requireNoSpace(t, stand.pool.exchange(replaced(1), sealed));
 	await secure(stand, []);
-	t.is((await stand.pool.usage()).allocatableCount, large.leafCount);
+	t.is((await usageOf(stand.pool)).allocatableCount, large.leafCount);
 	t.is((await stand.pool.exchange(replaced(5, {first: 20_000}), sealed)).addresses.length, 5);
+});
+
+test('what is counted step by step is what a count of everything finds', async t => {
+	const random = new SeededRandom(7);
+	const stand = await openPool({leafCount: 400, maxLevel: 3, degree: 8});
+	let snapshots: number[] = [];
+	for (let round = 0; round < 60; round++) {
+		const count = random.below(60);
+		const exchanged = await stand.pool.exchange(replaced(count, {generation: random.below(stand.generation), first: 10_000 * (round + 1)}), {keyId: 1, reserved: random.below(2) === 0}).catch(() => undefined);
+		if (exchanged && random.below(3) === 0) {
+			await stand.pool.restore(exchanged.leaves.slice(0, 2), exchanged.addresses.slice(0, 2));
+		}
+
+		if (random.below(4) === 0) {
+			snapshots = snapshots.length > 2 ? snapshots.slice(1) : [...snapshots, stand.generation];
+		}
+
+		await secure(stand, snapshots);
+		const {freeTree, metaTree} = await stand.pool.store();
+		const fresh = new Pool(stand.held, {freeTree, metaTree, horizon: stand.pool.horizon});
+		t.deepEqual(await usageOf(stand.pool), await usageOf(fresh), `round ${round}`);
+	}
+});
+
+test('a count after few changes loads few blocks', async t => {
+	const stand = await openPool({leafCount: 400, maxLevel: 3, degree: 8});
+	await usageOf(stand.pool);
+	await stand.pool.exchange(replaced(5), sealed);
+	await secure(stand);
+	stand.held.reset();
+	const before = stand.server.loads.length;
+	t.is((await usageOf(stand.pool)).allocatableCount, 400);
+	// One lowest block and its way.
+	t.is(stand.server.loads.length - before, 3);
 });
 
 test('a snapshot does not hold what was written after it', async t => {
@@ -121,7 +166,7 @@ test('a snapshot does not hold what was written after it', async t => {
 	await secure(stand, [1]);
 	await stand.pool.exchange(replaced(20, {generation: 2}), sealed);
 	await secure(stand, [1]);
-	t.is((await stand.pool.usage()).heldCount, 0);
+	t.is((await usageOf(stand.pool)).heldCount, 0);
 });
 
 test('the stored pool opens again with the same entries', async t => {

@@ -17,6 +17,7 @@ import {setFreeEntry} from './growth.js';
 import type {Horizon} from './horizon.js';
 import {LeafFinder, type Finding} from './leaf-finder.js';
 import {MetaTree} from './meta-plan.js';
+import {UsageCount, type Usage} from './usage-count.js';
 
 export interface Extension {
 	readonly firstPba: Pba;
@@ -48,19 +49,12 @@ type EntryOf = (position: number, address: Pba) => PoolEntry;
 /** Lowest blocks that one sweep may change. */
 const sweptBlockCount = 128;
 
-export interface Usage {
-	readonly leafCount: number;
-	/** Entries that could be handed out now. */
-	readonly allocatableCount: number;
-	/** Entries that only kept snapshots hold. */
-	readonly heldCount: number;
-}
-
 export class Pool {
 	readonly #held: HeldBlocks;
 	readonly #free: HashTree;
 	readonly #meta: MetaTree;
 	#finder: LeafFinder;
+	#usage: UsageCount;
 	readonly #horizon: Horizon;
 
 	constructor(held: HeldBlocks, {freeTree, metaTree, horizon}: {freeTree: TreeRoot; metaTree: TreeRoot; horizon: Horizon}) {
@@ -68,6 +62,7 @@ export class Pool {
 		this.#free = new HashTree(held, freeTree, freeTreeMark);
 		this.#meta = new MetaTree(new HashTree(held, metaTree, metaTreeMark), held.nodes);
 		this.#finder = new LeafFinder(this.#free, held.nodes);
+		this.#usage = new UsageCount(this.#free, held.nodes);
 		this.#horizon = horizon;
 	}
 
@@ -153,6 +148,7 @@ export class Pool {
 				address: addresses[i], lastVba: 0, allocGeneration: 0, freeGeneration: 0, lastKeyId: 0, reserved: false,
 			});
 			this.#finder.forget(leaf);
+			this.#usage.forget(leaf);
 		}
 	}
 
@@ -189,8 +185,9 @@ export class Pool {
 			addedLeafCount += added;
 		}
 
-		// The finder knows the number of leaves.
+		// Both know the number of leaves.
 		this.#finder = new LeafFinder(this.#free, this.#held.nodes);
+		this.#usage = new UsageCount(this.#free, this.#held.nodes);
 		if (contingent.usedCount === 0 && contingent.left > 0 && this.#nextToGrow() !== undefined) {
 			throw new SessionError('no_space', 'the meta tree has no block to hand out');
 		}
@@ -253,27 +250,9 @@ export class Pool {
 		return {addresses, leafCount};
 	}
 
-	async usage(): Promise<Usage> {
-		const {degree, leafCount} = this.#free.geometry;
-		let allocatableCount = 0;
-		let heldCount = 0;
-		for (let firstLeaf = 0; firstLeaf < leafCount; firstLeaf += degree) {
-			const path: Path = [];
-			if (this.#free.walk(firstLeaf, path)) {
-				await this.#free.load([firstLeaf]);
-				this.#free.walk(firstLeaf, path);
-			}
-
-			for (let index = 0; index < Math.min(degree, leafCount - firstLeaf); index++) {
-				if (this.#horizon.isAllocatable(this.#held.nodes, path[1], index)) {
-					allocatableCount++;
-				} else if (this.#horizon.isHeldBySnapshot(this.#held.nodes, path[1], index)) {
-					heldCount++;
-				}
-			}
-		}
-
-		return {leafCount, allocatableCount, heldCount};
+	/** How full the pool is; undefined while there is more to count, so that the caller asks again. */
+	async usage(): Promise<Usage | undefined> {
+		return this.#usage.step(this.#horizon);
 	}
 
 	#requireRoomForChanges(): void {
@@ -351,6 +330,7 @@ export class Pool {
 		const path: Path = [];
 		for (const {firstLeaf, indexes} of findings) {
 			this.#free.walk(firstLeaf, path);
+			this.#usage.forget(firstLeaf);
 			for (const index of indexes) {
 				this.#held.nodes.setPoolEntry(path[1], index, changed(this.#held.nodes.poolEntry(path[1], index)));
 			}

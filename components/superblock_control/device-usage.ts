@@ -1,5 +1,5 @@
 /**
- * How full the pool of spare blocks is. Counting goes through the whole pool, so a count is kept until the next securing,
+ * How full the pool of spare blocks is. A count costs what has changed in the pool, so it is kept until the next securing,
  * and the watch for a pool that runs dry counts only now and then.
  */
 import type {Environment} from '../../runtime/sdk/component.js';
