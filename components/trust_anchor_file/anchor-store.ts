@@ -249,8 +249,8 @@ export class FileAnchorStore implements AnchorStore {
 			throw damaged(this.slots.path, 'the key slots are missing; the key file alone may not hold the newest master key');
 		}
 
-		if (record.slotLost) {
-			this.#env.log(`${this.#recordPath}: one of the two records is unreadable, as after an interrupted write; the other one is used`, 'warning');
+		if (record.copyLost) {
+			this.#env.log(`${this.#recordPath}: one copy of a record is unreadable, as after an interrupted write; another one is used`, 'warning');
 		}
 
 		this.#record.hasSlots = table !== undefined;

@@ -20,13 +20,13 @@ function fileAfter(last: number): Buffer {
 test('an empty file holds no superblock', t => {
 	const content = encodeEmptyRecordFile(recordKey);
 	t.true(looksEmpty(content));
-	t.deepEqual(readRecordFile(content, recordKey), {newest: {sequence: 1, secured: null, hasSlots: false}, slotLost: false});
+	t.deepEqual(readRecordFile(content, recordKey), {newest: {sequence: 1, secured: null, hasSlots: false}, copyLost: false});
 });
 
 test('the newest record counts', t => {
 	for (const last of [2, 3, 4, 5]) {
 		t.false(looksEmpty(fileAfter(last)));
-		t.deepEqual(readRecordFile(fileAfter(last), recordKey), {newest: recordNumber(last), slotLost: false});
+		t.deepEqual(readRecordFile(fileAfter(last), recordKey), {newest: recordNumber(last), copyLost: false});
 	}
 });
 
@@ -53,12 +53,14 @@ test('a write torn at any byte leaves the record before, or is whole', t => {
 	}
 });
 
-test('every flipped bit of a record is noticed', t => {
+test('a flipped bit does no harm to the newest record, and in both of its copies it never brings an older one back', t => {
 	const content = fileAfter(5);
 	for (let bit = 0; bit < 96 * 8; bit++) {
 		const altered = Buffer.from(content);
 		altered[slotOffset(5) + (bit >> 3)] ^= 1 << (bit & 7);
-		t.deepEqual(readRecordFile(altered, recordKey), {newest: recordNumber(4), slotLost: true}, `bit ${bit}`);
+		t.deepEqual(readRecordFile(altered, recordKey), {newest: recordNumber(5), copyLost: true}, `bit ${bit}`);
+		altered[slotOffset(5) + slotLength / 2 + (bit >> 3)] ^= 1 << (bit & 7);
+		t.is(readRecordFile(altered, recordKey), undefined, `bit ${bit} of both copies`);
 	}
 });
 
@@ -77,8 +79,17 @@ test('a file that is cut off anywhere holds no record, even where one slot is wh
 	const content = encodeEmptyRecordFile(recordKey);
 	encodeSlot({sequence: 4, secured: {hash: new Uint8Array(32).fill(1), generation: 7, creating: false}, hasSlots: false}, recordKey).copy(content, slotOffset(4));
 	for (let length = 0; length < content.length; length++) {
-		t.is(readRecordFile(content.subarray(0, length), recordKey), undefined);
+		// Without the last copy alone nothing is lost.
+		t.is(readRecordFile(content.subarray(0, length), recordKey)?.newest.sequence, length === content.length - slotLength / 2 ? 4 : undefined);
 	}
 
 	t.is(readRecordFile(content, recordKey)?.newest.sequence, 4);
+});
+
+test('a file of an earlier version, with one copy of each record, is read', t => {
+	const content = fileAfter(5).subarray(0, 4096 + 512);
+	content.fill(0, 512, 1024);
+	t.deepEqual(readRecordFile(content, recordKey), {newest: recordNumber(5), copyLost: false});
+	content[4096 + 40] ^= 1;
+	t.is(readRecordFile(content, recordKey), undefined);
 });

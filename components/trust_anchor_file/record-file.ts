@@ -1,8 +1,10 @@
 /**
  * The record of the newest superblock: one file with two slots that are written in turn, so that a torn write leaves the
- * other one. The record with sequence number n lies in slot n mod 2, at n mod 2 times 4096.
+ * other one. The record with sequence number n lies in slot n mod 2, at n mod 2 times 4096, twice: in the slot's first
+ * sector and in its second. A write that is torn anywhere leaves one copy whole, of this record or of the one before the
+ * last, so a slot without an intact copy is damage, and nobody knows whether the newest record was in it.
  *
- * Slot, offset and size: magic 0,8 · version 8,4 · flags 12,4 · sequence number 16,8 · generation 24,8 · hash 32,32 ·
+ * Copy, offset and size: magic 0,8 · version 8,4 · flags 12,4 · sequence number 16,8 · generation 24,8 · hash 32,32 ·
  * HMAC-SHA-256 of everything before 64,32 · zero up to 512. Flags: 1 = no superblock yet, 2 = creating, 4 = no generation,
  * 8 = written with key slots: without their file the key file alone must not be believed, since master keys may be newer.
  */
@@ -18,12 +20,17 @@ const slotsFlag = 8;
 const macOffset = 64;
 const macLength = 32;
 
-/** What is written at once: one sector. */
-export const slotLength = 512;
+/** One sector, which media write as a whole or not at all. */
+const copyLength = 512;
+const copyCount = 2;
+/** What is written at once. */
+export const slotLength = copyCount * copyLength;
 /** Slots lie on pages of their own, so that no write touches the other's. */
 const slotDistance = 4096;
 const slotCount = 2;
 export const recordFileLength = (slotCount - 1) * slotDistance + slotLength;
+/** Files of earlier versions have one copy of each record; the second ones come with the next writes. */
+const singleCopyFileLength = recordFileLength - copyLength;
 
 export interface NumberedRecord {
 	readonly sequence: number;
@@ -58,11 +65,12 @@ export function encodeSlot({sequence, secured, hasSlots}: NumberedRecord, record
 	slot.writeBigUInt64LE(BigInt(secured?.generation ?? 0), 24);
 	slot.set(secured?.hash ?? [], 32);
 	macOf(slot, recordKey).copy(slot, macOffset);
+	slot.copy(slot, copyLength, 0, copyLength);
 	return slot;
 }
 
-function decodeSlot(slot: Buffer, recordKey: Uint8Array): NumberedRecord | undefined {
-	const intact = slot.length === slotLength && slot.subarray(0, magic.length).equals(magic) && slot.readUInt32LE(8) === version
+function decodeCopy(slot: Buffer, recordKey: Uint8Array): NumberedRecord | undefined {
+	const intact = slot.length === copyLength && slot.subarray(0, magic.length).equals(magic) && slot.readUInt32LE(8) === version
 		&& timingSafeEqual(macOf(slot, recordKey), slot.subarray(macOffset, macOffset + macLength));
 	if (!intact) {
 		return undefined;
@@ -93,33 +101,57 @@ export function encodeEmptyRecordFile(recordKey: Uint8Array): Buffer {
 	return content;
 }
 
+/** A write never makes the file shorter: a shorter file has lost records that may be the newest. */
+function hasWholeLength({length}: Buffer): boolean {
+	return length === recordFileLength || length === singleCopyFileLength;
+}
+
 /** True where no superblock was ever recorded. Needs no key: it only decides about a file that nothing depends on. */
 export function looksEmpty(content: Buffer): boolean {
-	return content.length === recordFileLength
+	return hasWholeLength(content)
 		&& [0, 1].every(index => slotAt(content, index).subarray(0, magic.length).equals(magic) && (slotAt(content, index).readUInt32LE(12) & emptyFlag) !== 0);
 }
 
 export interface ReadRecord {
 	readonly newest: NumberedRecord;
-	/** One slot cannot be read: a write was interrupted, or the file is damaged. */
-	readonly slotLost: boolean;
+	/** One copy of a record cannot be read: a write was interrupted, or the file is damaged. */
+	readonly copyLost: boolean;
 }
 
-/** The newest of the intact records, or undefined where there is none. */
-export function readRecordFile(content: Buffer, recordKey: Uint8Array): ReadRecord | undefined {
-	// An interrupted write never changes the file's length: a shorter file has lost records that may be the newest.
-	if (content.length !== recordFileLength) {
-		return undefined;
-	}
+interface ReadSlot {
+	/** Of the intact copies. */
+	readonly newest: NumberedRecord;
+	readonly copyLost: boolean;
+}
 
+function readSlot(slot: Buffer, index: number, recordKey: Uint8Array): ReadSlot | undefined {
 	const records: NumberedRecord[] = [];
-	for (let index = 0; index < slotCount; index++) {
-		const record = decodeSlot(slotAt(content, index), recordKey);
+	let copyLost = false;
+	for (let start = 0; start < slot.length; start += copyLength) {
+		const copy = slot.subarray(start, start + copyLength);
+		const record = decodeCopy(copy, recordKey);
 		if (record && record.sequence % slotCount === index) {
 			records.push(record);
+		} else if (start === 0 || copy.some(byte => byte !== 0)) {
+			copyLost = true;
 		}
 	}
 
 	records.sort((one, other) => other.sequence - one.sequence);
-	return records.length === 0 ? undefined : {newest: records[0], slotLost: records.length < slotCount};
+	return records.length === 0 ? undefined : {newest: records[0], copyLost};
+}
+
+/** The newest record, or undefined where nobody can know it. */
+export function readRecordFile(content: Buffer, recordKey: Uint8Array): ReadRecord | undefined {
+	if (!hasWholeLength(content)) {
+		return undefined;
+	}
+
+	const [even, odd] = [0, 1].map(index => readSlot(slotAt(content, index), index, recordKey));
+	if (!even || !odd) {
+		return undefined;
+	}
+
+	const {newest} = even.newest.sequence > odd.newest.sequence ? even : odd;
+	return {newest, copyLost: even.copyLost || odd.copyLost};
 }

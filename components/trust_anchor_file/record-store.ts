@@ -29,8 +29,8 @@ export class RecordStore {
 		this.#sequence = 1;
 	}
 
-	/** The newest record, or undefined where none is intact. The key is wiped by `close`. */
-	open(content: Buffer, recordKey: Buffer): {secured: SecuredRecord | null; slotLost: boolean; hadSlots: boolean} | undefined {
+	/** The newest record, or undefined where nobody can know it. The key is wiped by `close`. */
+	open(content: Buffer, recordKey: Buffer): {secured: SecuredRecord | null; copyLost: boolean; hadSlots: boolean} | undefined {
 		const record = readRecordFile(content, recordKey);
 		if (!record) {
 			recordKey.fill(0);
@@ -39,7 +39,7 @@ export class RecordStore {
 
 		this.#recordKey = recordKey;
 		this.#sequence = record.newest.sequence;
-		return {secured: record.newest.secured, slotLost: record.slotLost, hadSlots: record.newest.hasSlots};
+		return {secured: record.newest.secured, copyLost: record.copyLost, hadSlots: record.newest.hasSlots};
 	}
 
 	async secure(secured: SecuredRecord): Promise<void> {
