@@ -16,15 +16,21 @@ import {
 	type ErrorNumber,
 } from './protocol.js';
 
+/** Outgoing bytes; headers are written through the view, which costs less than a Buffer's own functions. */
+class ReplyPage {
+	readonly bytes = Buffer.allocUnsafeSlow(replyPageSize);
+	readonly view = new DataView(this.bytes.buffer);
+}
+
 /** Pages of outgoing bytes, shared by all connections. */
 export class ReplyPages {
-	readonly #free: Buffer[] = [];
+	readonly #free: ReplyPage[] = [];
 
-	take(): Buffer {
-		return this.#free.pop() ?? Buffer.allocUnsafeSlow(replyPageSize);
+	take(): ReplyPage {
+		return this.#free.pop() ?? new ReplyPage();
 	}
 
-	give(page: Buffer): void {
+	give(page: ReplyPage): void {
 		if (this.#free.length < replyPageCountMax) {
 			this.#free.push(page);
 		}
@@ -40,7 +46,7 @@ export interface Cookie {
 /** What leaves in one write. */
 class Batch {
 	readonly segments: Buffer[] = [];
-	readonly pages: Buffer[] = [];
+	readonly pages: ReplyPage[] = [];
 	readonly leases: Lease[] = [];
 	replyCount = 0;
 	replyByteLength = 0;
@@ -58,7 +64,7 @@ export class Outbox {
 	readonly #env: Pick<Environment, 'now'>;
 	readonly #onSent: (replyCount: number, replyByteLength: number) => void;
 	#batch = new Batch();
-	#page: Buffer | undefined;
+	#page: ReplyPage | undefined;
 	/** The part of the page that belongs to no segment yet. */
 	#start = 0;
 	#end = 0;
@@ -81,20 +87,20 @@ export class Outbox {
 
 	/** A simple reply's header; data may follow. */
 	simple(cookie: Cookie, error: ErrorNumber): void {
-		const page = this.#room(simpleReplyHeaderLength);
+		const {view} = this.#room(simpleReplyHeaderLength);
 		const at = this.#end;
-		page.writeUInt32BE(simpleReplyMagic, at);
-		page.writeUInt32BE(error, at + 4);
-		page.writeUInt32BE(cookie.cookieHigh, at + 8);
-		page.writeUInt32BE(cookie.cookieLow, at + 12);
+		view.setUint32(at, simpleReplyMagic);
+		view.setUint32(at + 4, error);
+		view.setUint32(at + 8, cookie.cookieHigh);
+		view.setUint32(at + 12, cookie.cookieLow);
 		this.#end += simpleReplyHeaderLength;
 	}
 
 	/** A chunk of data of a structured read reply: the header and the data's place; the data must follow. */
 	dataChunk(cookie: Cookie, offset: number, byteLength: number, done: boolean): void {
-		const page = this.#chunkHeader(cookie, chunkTypes.offsetData, 8 + byteLength, done, 8);
-		page.writeUInt32BE(Math.floor(offset / 2 ** 32), this.#end);
-		page.writeUInt32BE(offset % 2 ** 32, this.#end + 4);
+		const {view} = this.#chunkHeader(cookie, chunkTypes.offsetData, 8 + byteLength, done, 8);
+		view.setUint32(this.#end, Math.floor(offset / 2 ** 32));
+		view.setUint32(this.#end + 4, offset % 2 ** 32);
 		this.#end += 8;
 	}
 
@@ -103,26 +109,25 @@ export class Outbox {
 	}
 
 	errorChunk(cookie: Cookie, error: ErrorNumber): void {
-		const page = this.#chunkHeader(cookie, chunkTypes.error, 6, true, 6);
-		page.writeUInt32BE(error, this.#end);
-		page.writeUInt16BE(0, this.#end + 4);
+		const {view} = this.#chunkHeader(cookie, chunkTypes.error, 6, true, 6);
+		view.setUint32(this.#end, error);
+		view.setUint16(this.#end + 4, 0);
 		this.#end += 6;
 	}
 
 	/** Says that the whole range is allocated, which is always true enough. */
 	allocatedChunk(cookie: Cookie, byteLength: number): void {
-		const page = this.#chunkHeader(cookie, chunkTypes.blockStatus, 12, true, 12);
-		page.writeUInt32BE(allocationContext.id, this.#end);
-		page.writeUInt32BE(byteLength, this.#end + 4);
-		page.writeUInt32BE(0, this.#end + 8);
+		const {view} = this.#chunkHeader(cookie, chunkTypes.blockStatus, 12, true, 12);
+		view.setUint32(this.#end, allocationContext.id);
+		view.setUint32(this.#end + 4, byteLength);
+		view.setUint32(this.#end + 8, 0);
 		this.#end += 12;
 	}
 
 	/** Payload behind the header just written. Takes the lease over. */
 	payload(data: Buffer, lease: Lease): void {
 		if (data.length <= copiedReplyByteLengthMax) {
-			const page = this.#room(data.length);
-			data.copy(page, this.#end);
+			data.copy(this.#room(data.length).bytes, this.#end);
 			this.#end += data.length;
 			lease.release();
 			return;
@@ -140,22 +145,23 @@ export class Outbox {
 		this.#schedule();
 	}
 
-	#chunkHeader(cookie: Cookie, type: number, length: number, done: boolean, extra: number): Buffer {
+	#chunkHeader(cookie: Cookie, type: number, length: number, done: boolean, extra: number): ReplyPage {
 		const page = this.#room(structuredReplyHeaderLength + extra);
+		const {view} = page;
 		const at = this.#end;
-		page.writeUInt32BE(structuredReplyMagic, at);
-		page.writeUInt16BE(done ? replyFlags.done : 0, at + 4);
-		page.writeUInt16BE(type, at + 6);
-		page.writeUInt32BE(cookie.cookieHigh, at + 8);
-		page.writeUInt32BE(cookie.cookieLow, at + 12);
-		page.writeUInt32BE(length, at + 16);
+		view.setUint32(at, structuredReplyMagic);
+		view.setUint16(at + 4, done ? replyFlags.done : 0);
+		view.setUint16(at + 6, type);
+		view.setUint32(at + 8, cookie.cookieHigh);
+		view.setUint32(at + 12, cookie.cookieLow);
+		view.setUint32(at + 16, length);
 		this.#end += structuredReplyHeaderLength;
 		this.#schedule();
 		return page;
 	}
 
 	/** The page, with room for `length` more bytes. */
-	#room(length: number): Buffer {
+	#room(length: number): ReplyPage {
 		if (!this.#page || this.#end + length > replyPageSize) {
 			this.#seal();
 			this.#page = this.#pages.take();
@@ -169,7 +175,7 @@ export class Outbox {
 
 	#seal(): void {
 		if (this.#page && this.#end > this.#start) {
-			this.#batch.segments.push(this.#page.subarray(this.#start, this.#end));
+			this.#batch.segments.push(this.#page.bytes.subarray(this.#start, this.#end));
 			this.#start = this.#end;
 		}
 	}

@@ -51,9 +51,11 @@ export class Transmission {
 	#waitingForPayload = false;
 	#wakeReader: (() => void) | undefined;
 	#wakeIdle: (() => void) | undefined;
+	readonly #onBug: (error: unknown) => void;
 
 	constructor(options: TransmissionOptions) {
 		this.#options = options;
+		this.#onBug = error => options.env.fail(error instanceof Error ? error.stack ?? error.message : String(error));
 	}
 
 	/** True while the client owes the payload of a request, for which memory may be held. */
@@ -63,8 +65,12 @@ export class Transmission {
 
 	/** Serves until the client ends; resolves when every accepted request has been answered and its reply has left. */
 	async run(): Promise<void> {
-		while (await this.#serveNext()) {
-			// Each turn takes one request off the socket.
+		for (;;) {
+			// Each turn takes one request off the socket. What need not wait does not: a promise for each request costs.
+			const served = this.#serveNext();
+			if (!(typeof served === 'boolean' ? served : await served)) {
+				break;
+			}
 		}
 
 		if (this.#requestCount > 0) {
@@ -87,10 +93,19 @@ export class Transmission {
 	}
 
 	/** False where no further request can come. */
-	async #serveNext(): Promise<boolean> {
-		const {source, agreement, requestByteLengthMax} = this.#options;
-		const header = source.tryTake(requestHeaderLength) ?? await source.take(requestHeaderLength);
-		const request = header && readRequest(header);
+	#serveNext(): boolean | Promise<boolean> {
+		const header = this.#options.source.tryTake(requestHeaderLength);
+		return header ? this.#serveHeader(header) : this.#serveArriving();
+	}
+
+	async #serveArriving(): Promise<boolean> {
+		const header = await this.#options.source.take(requestHeaderLength);
+		return header !== undefined && this.#serveHeader(header);
+	}
+
+	#serveHeader(header: Buffer): boolean | Promise<boolean> {
+		const {agreement, requestByteLengthMax} = this.#options;
+		const request = readRequest(header);
 		if (!request || request.command === commands.disconnect) {
 			return false;
 		}
@@ -101,13 +116,15 @@ export class Transmission {
 		}
 
 		const payloadLength = request.command === commands.read || request.command === commands.write ? request.length : 0;
-		if (!this.#hasRoom(payloadLength)) {
-			await this.#room(payloadLength);
-			if (source.stopped) {
-				return false;
-			}
-		}
+		return this.#hasRoom(payloadLength) ? this.#accept(request, payloadLength) : this.#acceptLater(request, payloadLength);
+	}
 
+	async #acceptLater(request: Request, payloadLength: number): Promise<boolean> {
+		await this.#room(payloadLength);
+		return !this.#options.source.stopped && this.#accept(request, payloadLength);
+	}
+
+	#accept(request: Request, payloadLength: number): boolean | Promise<boolean> {
 		this.#requestCount++;
 		this.#payloadByteLength += payloadLength;
 		return this.#serve(request);
@@ -137,7 +154,7 @@ export class Transmission {
 		} while (!this.#hasRoom(payloadLength));
 	}
 
-	async #serve(request: Request): Promise<boolean> {
+	#serve(request: Request): boolean | Promise<boolean> {
 		switch (request.command) {
 			case commands.read: {
 				this.#read(request);
@@ -173,7 +190,7 @@ export class Transmission {
 
 	/** Work whose failures are answered to the client; anything that escapes it is a bug of this component. */
 	#settle(work: Promise<void>): void {
-		work.catch((error: unknown) => this.#options.env.fail(error instanceof Error ? error.stack ?? error.message : String(error)));
+		work.catch(this.#onBug);
 	}
 
 	#read(request: Request): void {
@@ -198,12 +215,14 @@ export class Transmission {
 	async #readPart(job: Job, offset: number, length: number): Promise<void> {
 		const {memory, agreement} = this.#options;
 		const lease = await memory.lease(length);
-		const data = lease.bytes.subarray(0, length);
-		const error = await this.#attempt(agreement.export.device.read(offset, data));
-		job.partCount--;
-		if (error !== errorNumbers.none) {
-			job.error = error;
+		const data = lease.bytes.length === length ? lease.bytes : lease.bytes.subarray(0, length);
+		try {
+			await agreement.export.device.read(offset, data);
+		} catch (error) {
+			job.error = this.#numberOf(error);
 		}
+
+		job.partCount--;
 
 		if (job.error === errorNumbers.none) {
 			this.#sendData(job, offset, data, lease);
@@ -251,13 +270,13 @@ export class Transmission {
 			start = end;
 		}
 
-		this.#settle(this.#endWritePart(job));
+		this.#endWritePart(job);
 		return complete;
 	}
 
 	async #fill(memory: Buffer, length: number): Promise<boolean> {
 		const {source} = this.#options;
-		const target = memory.subarray(0, length);
+		const target = memory.length === length ? memory : memory.subarray(0, length);
 		let filled = source.moveInto(target, 0);
 		while (filled < length) {
 			if (!await this.#morePayload()) {
@@ -280,26 +299,34 @@ export class Transmission {
 	}
 
 	async #writePart(job: Job, offset: number, length: number, lease: Lease): Promise<void> {
-		const error = await this.#attempt(this.#options.agreement.export.device.write(offset, lease.bytes.subarray(0, length)));
-		lease.release();
-		if (error !== errorNumbers.none) {
-			job.error = error;
+		const data = lease.bytes.length === length ? lease.bytes : lease.bytes.subarray(0, length);
+		try {
+			await this.#options.agreement.export.device.write(offset, data);
+		} catch (error) {
+			job.error = this.#numberOf(error);
+		} finally {
+			lease.release();
 		}
 
-		await this.#endWritePart(job);
+		this.#endWritePart(job);
 	}
 
-	async #endWritePart(job: Job): Promise<void> {
+	#endWritePart(job: Job): void {
 		job.partCount--;
 		if (job.partCount > 0) {
 			return;
 		}
 
 		if (job.error === errorNumbers.none && (job.request.flags & commandFlags.fua) !== 0) {
-			job.error = await this.#attempt(this.#options.agreement.export.device.sync());
+			this.#settle(this.#secureWrite(job.request));
+		} else {
+			this.#answer(job.request, job.error, job.request.length);
 		}
+	}
 
-		this.#answer(job.request, job.error, job.request.length);
+	/** Answers a write with FUA once it is durable. */
+	async #secureWrite(request: Request): Promise<void> {
+		this.#answer(request, await this.#attempt(this.#options.agreement.export.device.sync()), request.length);
 	}
 
 	/** Answers a change without payload once it is done, and with FUA once it is durable. */
@@ -359,20 +386,25 @@ export class Transmission {
 			await work;
 			return errorNumbers.none;
 		} catch (error) {
-			if (!isSessionError(error)) {
-				throw error;
-			}
-
-			if (error.code === 'session_lost') {
-				// What is accepted gets answered, nothing more is taken: what was not flushed may be lost, and a client
-				// only notices that by losing its connection.
-				this.#options.source.stop();
-			} else {
-				this.#options.onFault(error.message);
-			}
-
-			return errorNumberOf(error);
+			return this.#numberOf(error);
 		}
+	}
+
+	/** The number of an error of the device, which is reported. @throws whatever is no error of its contract */
+	#numberOf(error: unknown): ErrorNumber {
+		if (!isSessionError(error)) {
+			throw error;
+		}
+
+		if (error.code === 'session_lost') {
+			// What is accepted gets answered, nothing more is taken: what was not flushed may be lost, and a client only
+			// notices that by losing its connection.
+			this.#options.source.stop();
+		} else {
+			this.#options.onFault(error.message);
+		}
+
+		return errorNumberOf(error);
 	}
 
 	/** Ends a request without data. */
