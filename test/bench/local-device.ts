@@ -69,17 +69,24 @@ export class LocalDevice {
 	readonly traffic = new Map<string, Traffic>();
 	readonly #parts: Record<string, Part>;
 	readonly #stateDirectory: string;
+	readonly #now: () => number;
 	readonly #running = new Map<string, Running<Provisions>>();
 	#lastSession = 0;
 
-	private constructor(geometry: Geometry, stateDirectory: string) {
+	private constructor(geometry: Geometry, stateDirectory: string, now: () => number) {
+		this.#now = now;
 		this.#parts = partsOf(geometry);
 		this.#stateDirectory = stateDirectory;
 	}
 
-	/** Makes a container and opens it. @param stateDirectory where the trust anchor keeps its files */
-	static async create(geometry: Geometry, stateDirectory: string): Promise<LocalDevice> {
-		const device = new LocalDevice(geometry, stateDirectory);
+	/**
+	 * Makes a container and opens it.
+	 *
+	 * @param stateDirectory where the trust anchor keeps its files
+	 * @param now the clock of all parts; where it stands still, nothing happens that only time brings about
+	 */
+	static async create(geometry: Geometry, stateDirectory: string, now: () => number): Promise<LocalDevice> {
+		const device = new LocalDevice(geometry, stateDirectory, now);
 		for (const name of Object.keys(device.#parts)) {
 			await device.#start(name);
 		}
@@ -112,12 +119,12 @@ export class LocalDevice {
 		]));
 		const clientCounts = {cache: Object.values(this.#parts).filter(part => part.routes?.cache).length};
 		const child = {name, leaseLimit, clientCounts, modulePath: '', config: {}, cpuCount: availableParallelism()};
-		const env = makeEnvironment(child, this.#stateDirectory, new LeasePool(leaseLimit), {
+		const env = {...makeEnvironment(child, this.#stateDirectory, new LeasePool(leaseLimit), {
 			log: () => undefined,
 			fail(reason) {
 				throw new Error(reason);
 			},
-		});
+		}), now: this.#now};
 		this.#running.set(name, await component.start!({config: component.config.parse(config), sessions, env}));
 	}
 

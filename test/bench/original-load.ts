@@ -53,8 +53,8 @@ export async function runOriginalLoad(device: Client<typeof block>, depth: numbe
 }
 
 /** A device as large as the load, with the spare blocks of the default assembly. */
-export async function makeOriginalDevice(stateDirectory: string): Promise<LocalDevice> {
+export async function makeOriginalDevice(stateDirectory: string, now: () => number = () => performance.now()): Promise<LocalDevice> {
 	return LocalDevice.create({
 		vbd_leaves: String(leafCount), vbd_max_level: '3', vbd_degree: '64', ft_leaves: '32768', ft_max_level: '3', ft_degree: '64',
-	}, stateDirectory);
+	}, stateDirectory, now);
 }
