@@ -8,7 +8,7 @@ import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
-import {labelOf} from '../container/label.js';
+import {labelLength, labelOf} from '../container/label.js';
 import {byteSize} from '../container/size-config.js';
 import {Turn} from '../container/turn.js';
 import {block} from '../sessions/block.js';
@@ -76,6 +76,28 @@ export default defineComponent({
 						}
 
 						loadedCount += targets.length;
+						return {mismatched};
+					},
+					async verify({addresses, labels}) {
+						if (labels.length !== addresses.length * labelLength) {
+							throw new SessionError('out_of_range', `${addresses.length} blocks do not have ${labels.length} bytes of labels`);
+						}
+
+						const mismatched: number[] = [];
+						for (let first = 0; first < addresses.length; first += transferBlockCount) {
+							const part = addresses.slice(first, first + transferBlockCount);
+							await transferTurn.take(async () => {
+								const data = transfer.bytes.subarray(0, part.length * blockSize);
+								await onMedium(async () => sessions.block.read({extents: extentsOf(part), data}));
+								for (let i = 0; i < part.length; i++) {
+									const label = labelOf(data.subarray(i * blockSize, (i + 1) * blockSize));
+									if (!label.equals(labels.subarray((first + i) * labelLength, (first + i + 1) * labelLength))) {
+										mismatched.push(first + i);
+									}
+								}
+							});
+						}
+
 						return {mismatched};
 					},
 					async store({frames: sources, addresses, places}, {session}) {

@@ -132,6 +132,17 @@ export class HeldBlocks {
 		await Promise.all(waits);
 	}
 
+	/** Which of the blocks on the medium, by index, do not match their labels; what is held does not count. */
+	async mismatches(wanted: readonly WantedBlock[]): Promise<number[]> {
+		const labels = new Uint8Array(wanted.length * labelLength);
+		for (const [i, {label}] of wanted.entries()) {
+			labels.set(label, i * labelLength);
+		}
+
+		const {mismatched} = await this.#cache.verify({addresses: wanted.map(({address}) => address), labels});
+		return mismatched;
+	}
+
 	/** A frame for a new block at `address`, all zero. It has to be marked dirty at once. */
 	create(address: Pba): Frame {
 		const frame = this.#takeFrame();

@@ -78,6 +78,7 @@ export default defineComponent({
 						return {};
 					}),
 					spare: async ({ranges}) => onPool(async opened => opened.spare(ranges)),
+					verify: async ({firstLeaf}) => onPool(async opened => opened.verify(firstLeaf)),
 					async usage() {
 						for (;;) {
 							// Others get their turn between two steps.

@@ -11,6 +11,7 @@ import type {HeldBlocks} from '../container/held-blocks.js';
 import type {PoolEntry} from '../container/node-blocks.js';
 import {nextToGrow} from '../container/pool-growth.js';
 import {Contingent, addLeaves, addLevelIfFull, branchToMove, moveBranch} from '../container/tree-growth.js';
+import {lowestBlocksFrom, verifyPart, type Verified} from '../container/tree-verification.js';
 import {exchangeItemLength, reserveItemLength, swapItemLength} from '../sessions/free-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 import {setFreeEntry} from './growth.js';
@@ -45,6 +46,9 @@ export interface Exchanged {
 
 /** What an entry holds after its block was handed out: by position in the request, with the block's address. */
 type EntryOf = (position: number, address: Pba) => PoolEntry;
+
+/** Lowest blocks that one verification looks at. */
+const verifiedBlockCount = 64;
 
 /** Lowest blocks that one sweep may change. */
 const sweptBlockCount = 128;
@@ -248,6 +252,21 @@ export class Pool {
 		}
 
 		return {addresses, leafCount};
+	}
+
+	/** Compares a part of both trees with what lies on the medium; leaves of the meta tree follow those of the free tree. */
+	async verify(firstLeaf: Vba): Promise<Verified & {nextLeaf: Vba | null}> {
+		const freeCount = this.#free.geometry.leafCount;
+		const isFree = firstLeaf < freeCount;
+		const tree = isFree ? this.#free : this.#meta.tree;
+		const firstLeaves = lowestBlocksFrom(tree, isFree ? firstLeaf : firstLeaf - freeCount, verifiedBlockCount);
+		const verified = await verifyPart(this.#held, {tree, name: isFree ? 'free tree' : 'meta tree', firstLeaves}, new Set());
+		const next = firstLeaf + (firstLeaves.length * tree.geometry.degree);
+		if (isFree) {
+			return {...verified, nextLeaf: Math.min(next, freeCount)};
+		}
+
+		return {...verified, nextLeaf: next < freeCount + tree.geometry.leafCount ? next : null};
 	}
 
 	/** How full the pool is; undefined while there is more to count, so that the caller asks again. */

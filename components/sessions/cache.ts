@@ -25,6 +25,11 @@ export const cache = defineSession('cache', {
 			request: z.strictObject({frames: numbers(), addresses: numbers(), labels: bytes()}),
 			reply: z.strictObject({mismatched: numbers()}),
 		}),
+		/** Reads the blocks at `addresses` and compares each with its label (32 bytes each in `labels`); keeps nothing. */
+		verify: op({
+			request: z.strictObject({addresses: numbers(), labels: bytes()}),
+			reply: z.strictObject({mismatched: numbers()}),
+		}),
 		/**
 		 * Labels the blocks in `frames` in that order, parents after their children, and writes all of them to `addresses`.
 		 * `places`: where labels go before the next block is labelled, as pairs of an index in `frames` and a node

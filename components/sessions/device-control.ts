@@ -26,7 +26,7 @@ const OperationStatus = z.strictObject({
 
 export type OperationStatus = z.output<typeof OperationStatus>;
 
-const OperationName = z.enum(['extend', 'rekey']);
+const OperationName = z.enum(['extend', 'rekey', 'check']);
 
 export const deviceControl = defineSession('device_control', {
 	errors: [
@@ -76,8 +76,13 @@ export const deviceControl = defineSession('device_control', {
 		extend: op({request: z.strictObject({tree: z.enum(['vbd', 'ft']), blockCount: z.number().int().positive()})}),
 		/** Begins to seal everything anew with a new key; it goes on by itself. */
 		rekey: op({}),
+		/**
+		 * Begins to compare everything that is in use, as it lies on the medium, with its labels; it goes on by itself. Damage is
+		 * logged, and its last result is `failed` then.
+		 */
+		check: op({}),
 		/** How the long operations stand. */
-		operations: op({reply: z.strictObject({extend: OperationStatus, rekey: OperationStatus})}),
+		operations: op({reply: z.strictObject({extend: OperationStatus, rekey: OperationStatus, check: OperationStatus})}),
 		/** Secures everything, then forgets all keys; requests fail from now on. */
 		lock: op({}),
 		/** The trust anchor's public key, to which a passphrase is sealed. */

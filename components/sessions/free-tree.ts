@@ -94,6 +94,18 @@ export const freeTree = defineSession('free_tree', {
 			request: z.strictObject({ranges: numbers()}),
 			reply: z.strictObject({addresses: numbers(), leafCount: z.number().int().nonnegative()}),
 		}),
+		/**
+		 * Compares inner blocks of both trees, as they lie on the medium, with the labels in their parents: a bounded part, from
+		 * `firstLeaf` on (those of the meta tree follow those of the free tree). Replies where to go on; null at the end.
+		 */
+		verify: op({
+			request: z.strictObject({firstLeaf: z.number().int().nonnegative()}),
+			reply: z.strictObject({
+				nextLeaf: z.number().int().nonnegative().nullable(),
+				checkedBlockCount: z.number().int().nonnegative(),
+				damages: z.array(z.string()),
+			}),
+		}),
 		/** Counts the pool: how many blocks there are, how many could be handed out now, how many older snapshots hold. */
 		usage: op({
 			reply: z.strictObject({

@@ -70,6 +70,18 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 			reply: z.strictObject({rekeyingVba: z.number().int().nonnegative(), sealedBlockCount: z.number().int().nonnegative()}),
 		}),
 		/**
+		 * Compares data and inner blocks of the current tree and of the kept `snapshots`, as they lie on the medium, with the
+		 * labels in their parents: a bounded part, from `firstVba` on. Replies where to go on; null at the end.
+		 */
+		verify: op({
+			request: z.strictObject({snapshots: z.array(KeptSnapshot), firstVba: z.number().int().nonnegative()}),
+			reply: z.strictObject({
+				nextVba: z.number().int().nonnegative().nullable(),
+				checkedBlockCount: z.number().int().nonnegative(),
+				damages: z.array(z.string()),
+			}),
+		}),
+		/**
 		 * Clears, on the medium, blocks in a bounded part of the pool that nobody needs after `lastSecuredGeneration` was
 		 * secured: where clearings have left some or, since `snapshotsGone` was said, anywhere. Replies whether there is more
 		 * to do: now, or once more is secured.

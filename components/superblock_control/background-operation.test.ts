@@ -47,7 +47,7 @@ function stand({rateLimit}: {rateLimit?: number} = {}) {
 	let activity = 0;
 	let securedCount = 0;
 	const operation = new BackgroundOperation({
-		name: 'the work', env, rateLimit,
+		name: 'the work', env, rateLimit, isResumed: true,
 		activity: () => activity,
 		async secure() {
 			securedCount++;

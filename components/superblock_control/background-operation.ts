@@ -37,6 +37,8 @@ export interface OperationParts {
 	/** Grows with every request of a client. */
 	activity(): number;
 	secure(): Promise<void>;
+	/** True where the next opening goes on with what was left of it. */
+	readonly isResumed: boolean;
 	/** Bytes per second that the operation may move, undefined for as many as it can. */
 	readonly rateLimit: number | undefined;
 }
@@ -93,7 +95,7 @@ export class BackgroundOperation {
 
 	/** Runs the work in the background, from where it stands. */
 	start(work: Work): void {
-		const {env, name} = this.#parts;
+		const {env, name, isResumed} = this.#parts;
 		this.#work = work;
 		this.#stopping = false;
 		this.#lastResult = 'none';
@@ -106,7 +108,7 @@ export class BackgroundOperation {
 			},
 			(error: unknown) => {
 				this.#lastResult = 'failed';
-				env.log(`${name} stopped: ${error instanceof Error ? error.message : String(error)}; it is resumed when the device is opened again`, 'error');
+				env.log(`${name} stopped: ${error instanceof Error ? error.message : String(error)}${isResumed ? '; it is resumed when the device is opened again' : ''}`, 'error');
 			},
 		).then(() => {
 			this.#work = undefined;

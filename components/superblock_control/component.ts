@@ -156,7 +156,8 @@ export default defineComponent({
 					revert_snapshot: async (...call) => pass(opened => opened.control.revert_snapshot(...call)),
 					extend: async (...call) => pass(opened => opened.control.extend(...call)),
 					rekey: async (...call) => pass(opened => opened.control.rekey(...call)),
-					operations: (...call) => device ? device.control.operations(...call) : {extend: idleOperation, rekey: idleOperation},
+					check: async (...call) => pass(opened => opened.control.check(...call)),
+					operations: (...call) => device ? device.control.operations(...call) : {extend: idleOperation, rekey: idleOperation, check: idleOperation},
 					async lock() {
 						locking = switching.take(lockDevice);
 						await locking;

@@ -36,7 +36,7 @@ export interface DeviceConfig {
 	readonly rekeyAfter: number;
 }
 
-const operationNames: readonly OperationName[] = ['extend', 'rekey'];
+const operationNames: readonly OperationName[] = ['extend', 'rekey', 'check'];
 
 type Control = Omit<Handlers<typeof deviceControl>, 'lock' | 'recipient' | 'unlock'>;
 
@@ -190,6 +190,10 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			},
 			async rekey() {
 				await operations.rekey();
+				return {};
+			},
+			check() {
+				operations.check();
 				return {};
 			},
 			operations: () => operations.status,

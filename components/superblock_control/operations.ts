@@ -3,12 +3,13 @@ import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
 import type {Turn} from '../container/turn.js';
 import {BackgroundOperation, type OperationStatus} from './background-operation.js';
+import {CheckWork} from './check-work.js';
 import {ExtensionWork, makeRoom, prepareExtension, type ExtendedTree} from './extension-work.js';
 import type {OpeningServers} from './opening.js';
 import {RekeyingWork, beginRekeying} from './rekeying-work.js';
 import type {Securing} from './securing.js';
 
-export type OperationName = 'extend' | 'rekey';
+export type OperationName = 'extend' | 'rekey' | 'check';
 
 export interface OperationsParts {
 	readonly servers: OpeningServers;
@@ -31,13 +32,14 @@ export class Operations {
 		const {env, activity, secure, rekeyingRate} = parts;
 		this.#parts = parts;
 		this.#operations = {
-			extend: new BackgroundOperation({name: 'the extension', env, activity, secure, rateLimit: undefined}),
-			rekey: new BackgroundOperation({name: 'the rekeying', env, activity, secure, rateLimit: rekeyingRate}),
+			extend: new BackgroundOperation({name: 'the extension', env, activity, secure, rateLimit: undefined, isResumed: true}),
+			rekey: new BackgroundOperation({name: 'the rekeying', env, activity, secure, rateLimit: rekeyingRate, isResumed: true}),
+			check: new BackgroundOperation({name: 'the check', env, activity, secure, rateLimit: undefined, isResumed: false}),
 		};
 	}
 
 	get status(): Record<OperationName, OperationStatus> {
-		return {extend: this.#operations.extend.status, rekey: this.#operations.rekey.status};
+		return {extend: this.#operations.extend.status, rekey: this.#operations.rekey.status, check: this.#operations.check.status};
 	}
 
 	/** Goes on with what the opened superblock says is pending; where the medium has no room for it the device stays usable. */
@@ -111,6 +113,17 @@ export class Operations {
 		});
 	}
 
+	/** Begins to check everything that is in use, beside whatever else goes on. @throws SessionError `refused` */
+	check(): void {
+		const {servers, securing, env} = this.#parts;
+		if (this.#operations.check.isRunning) {
+			throw new SessionError('refused', 'a check is going on already');
+		}
+
+		env.log('checking everything that is in use');
+		this.#operations.check.start(new CheckWork(servers, securing, env));
+	}
+
 	pause(operation: OperationName): void {
 		this.#operations[operation].pause();
 	}
@@ -120,7 +133,7 @@ export class Operations {
 	}
 
 	async stop(): Promise<void> {
-		await Promise.all([this.#operations.extend.stop(), this.#operations.rekey.stop()]);
+		await Promise.all(Object.values(this.#operations).map(async operation => operation.stop()));
 	}
 
 	get #isBusy(): boolean {

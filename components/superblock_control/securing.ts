@@ -125,6 +125,11 @@ export class Securing {
 		});
 	}
 
+	/** Runs `job` while no securing takes its state. */
+	async steady<T>(job: () => Promise<T>): Promise<T> {
+		return this.#taking.take(job);
+	}
+
 	/** Resolves when every change noted before the call is durable. Concurrent calls share one securing. */
 	async flush(): Promise<void> {
 		const target = this.#changeCount;

@@ -17,7 +17,7 @@ function scriptedControl() {
 	return {
 		asked,
 		snapshots: [{generation: 7, blockCount: 4, keep: true}],
-		operations: async () => ({extend: idle, rekey: {...idle, phase: 'in-progress', done: 1, total: 4}}),
+		operations: async () => ({extend: idle, rekey: {...idle, phase: 'in-progress', done: 1, total: 4}, check: idle}),
 		async list_snapshots() {
 			return {snapshots: this.snapshots};
 		},

@@ -52,7 +52,7 @@ export interface ControlFileEffects {
 
 type Control = Client<typeof deviceControl>;
 
-function longOperation(control: Control, name: 'extend' | 'rekey', begin: (command: string) => Promise<void>): ControlFile[] {
+function longOperation(control: Control, name: 'extend' | 'rekey' | 'check', begin: (command: string) => Promise<void>): ControlFile[] {
 	const status = async () => (await control.operations({}))[name];
 	return [
 		{name, read: async () => stateLine(await status()), write: begin},
@@ -96,6 +96,10 @@ function makeFiles(control: Control, {contentChanged, deinitialize}: ControlFile
 		...longOperation(control, 'rekey', async command => {
 			parseTrigger(command);
 			await control.rekey({});
+		}),
+		...longOperation(control, 'check', async command => {
+			parseTrigger(command);
+			await control.check({});
 		}),
 		new ShortOperation('lock', async command => {
 			parseTrigger(command);

@@ -23,6 +23,7 @@ import {Rekeying} from './rekeying.js';
 import {revertTo} from './revert.js';
 import {SpareRoom} from './spare-room.js';
 import {Writer} from './writer.js';
+import {verifyTrees} from './verification.js';
 import {countWritten} from './written-count.js';
 
 /** Blocks that one batch moves: 1 MiB. */
@@ -155,6 +156,7 @@ export default defineComponent({
 						const sealedBlockCount = await rekeying.step(snapshots, blockCount);
 						return {rekeyingVba: device.keys.rekeyingVba, sealedBlockCount};
 					}),
+					verify: async request => writer.exclusively(async () => verifyTrees(device, request)),
 					async reclaim({lastSecuredGeneration, snapshotsGone}) {
 						if (snapshotsGone) {
 							spareRoom.noteSnapshots();

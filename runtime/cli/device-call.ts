@@ -19,7 +19,7 @@ export const OperationStatus = z.object({
 
 export type OperationStatus = z.output<typeof OperationStatus>;
 
-const Operations = z.object({extend: OperationStatus, rekey: OperationStatus});
+const Operations = z.object({extend: OperationStatus, rekey: OperationStatus, check: OperationStatus});
 
 const Snapshots = z.object({snapshots: z.array(z.object({generation: z.number(), blockCount: z.number()}))});
 

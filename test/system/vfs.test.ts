@@ -37,7 +37,7 @@ async function shell(t: ExecutionContext, command: string): Promise<string> {
 testWith(needed, 'the tree of the article', async t => {
 	t.is(await sh('ls'), 'control\ncurrent\nsnapshots\n');
 	const files = (await sh('ls control')).trim().split('\n');
-	for (const name of ['create_snapshot', 'deinitialize', 'discard_snapshot', 'extend', 'extend_progress', 'lock', 'rekey', 'rekey_progress', 'revert_snapshot', 'unlock']) {
+	for (const name of ['check', 'check_progress', 'create_snapshot', 'deinitialize', 'discard_snapshot', 'extend', 'extend_progress', 'lock', 'rekey', 'rekey_progress', 'revert_snapshot', 'unlock']) {
 		t.true(files.includes(name), name);
 		t.is(await sh(`cat control/${name}`), 'idle last-result:none\n');
 	}

@@ -1,0 +1,100 @@
+/**
+ * Compares what lies on the medium with the labels of a tree that is in use, past every memory of its blocks. Changed
+ * blocks that are not stored yet are left out: nobody would read what lies at their places. Nothing may be changed
+ * meanwhile.
+ */
+import {isSessionError} from '../../runtime/sdk/session.js';
+import type {Generation, Pba, Vba} from './addresses.js';
+import type {HashTree, Path} from './hash-tree.js';
+import type {HeldBlocks, WantedBlock} from './held-blocks.js';
+
+export interface Verified {
+	checkedBlockCount: number;
+	/** What is wrong, for the log. */
+	readonly damages: string[];
+}
+
+export interface VerifiedPart {
+	readonly tree: HashTree;
+	/** What the log calls it. */
+	readonly name: string;
+	/** The first leaves of the lowest blocks to look at. */
+	readonly firstLeaves: readonly Vba[];
+	/** Where the leaves are blocks with labels: which of them, by index, do not match theirs. */
+	readonly verifyData?: (blocks: readonly NamedBlock[]) => Promise<readonly number[]>;
+}
+
+export interface NamedBlock extends WantedBlock {
+	readonly vba: Vba;
+	readonly generation: Generation;
+}
+
+/** The blocks on the way to `first` for which it is the lowest leaf, and its neighbours' data, but for those seen before. */
+function blocksOf({tree, verifyData}: VerifiedPart, held: HeldBlocks, first: Vba, seen: Set<Pba>): NamedBlock[] {
+	const {geometry} = tree;
+	const blocks: NamedBlock[] = [];
+	const path: Path = [];
+	tree.walk(first, path);
+	const add = (block: NamedBlock) => {
+		if (!seen.has(block.address)) {
+			seen.add(block.address);
+			blocks.push(block);
+		}
+	};
+
+	for (let level = geometry.maxLevel; level >= 1; level--) {
+		if (geometry.lowestVba(first, level) === first && !held.isDirty(path[level])) {
+			const label = level === geometry.maxLevel ? tree.root.root.hash : held.nodes.hash(path[level + 1], geometry.childIndex(first, level + 1));
+			add({address: tree.addressAt(path, first, level), label: Uint8Array.from(label), level, vba: first, generation: tree.generationAt(path, first, level)});
+		}
+	}
+
+	const leafCount = verifyData ? Math.min(geometry.degree, geometry.leafCount - first) : 0;
+	for (let index = 0; index < leafCount; index++) {
+		const generation = held.nodes.generation(path[1], index);
+		if (generation > 0) {
+			add({address: held.nodes.address(path[1], index), label: Uint8Array.from(held.nodes.hash(path[1], index)), level: 0, vba: first + index, generation});
+		}
+	}
+
+	return blocks;
+}
+
+/** Checks a part of a tree; blocks in `seen` were checked before, as parts of other trees. */
+export async function verifyPart(held: HeldBlocks, part: VerifiedPart, seen: Set<Pba>): Promise<Verified> {
+	const verified: Verified = {checkedBlockCount: 0, damages: []};
+	const {tree, name, firstLeaves, verifyData} = part;
+	for (const first of firstLeaves) {
+		try {
+			await tree.load([first]);
+		} catch (error) {
+			if (!(isSessionError(error) && error.code === 'integrity')) {
+				throw error;
+			}
+
+			verified.damages.push(`${name}: ${error.message}`);
+			continue;
+		}
+
+		const blocks = blocksOf(part, held, first, seen);
+		verified.checkedBlockCount += blocks.length;
+		const inner = blocks.filter(({level}) => level > 0);
+		const data = blocks.filter(({level}) => level === 0);
+		const bad = (await held.mismatches(inner)).map(index => inner[index]);
+		if (verifyData && data.length > 0) {
+			bad.push(...(await verifyData(data)).map(index => data[index]));
+		}
+
+		for (const {address, level, vba} of bad) {
+			verified.damages.push(`${name}: the block at PBA ${address} (level ${level}, VBA ${vba}) does not match the hash in its parent`);
+		}
+	}
+
+	return verified;
+}
+
+/** The first leaves of the lowest blocks from `first` on, up to `count` of them. */
+export function lowestBlocksFrom({geometry: {degree, leafCount}}: HashTree, first: Vba, count: number): Vba[] {
+	const left = Math.ceil((leafCount - first) / degree);
+	return Array.from({length: Math.max(0, Math.min(count, left))}, (_, i) => first + (i * degree));
+}

@@ -1,0 +1,140 @@
+import fs from 'node:fs';
+import {join} from 'node:path';
+import test from 'ava';
+import {startAssembly} from '../../test/support/assembly.js';
+import {temporaryDirectory} from '../../test/support/component-stand.js';
+import blockFile from '../block_file/component.js';
+import cache from '../cache/component.js';
+import {NodeBlocks} from '../container/node-blocks.js';
+import {decodeSuperblock, type Superblock} from '../container/superblock.js';
+import cryptoOpenssl from '../crypto_openssl/component.js';
+import freeTree from '../free_tree/component.js';
+import {block, blockSize} from '../sessions/block.js';
+import {deviceControl} from '../sessions/device-control.js';
+import trustAnchorFile from '../trust_anchor_file/component.js';
+import virtualBlockDevice from '../virtual_block_device/component.js';
+import superblockControl from './component.js';
+
+const blockCount = 1024;
+const create = [{vbd_leaves: String(blockCount), vbd_max_level: '2', vbd_degree: '64', ft_leaves: '400', ft_max_level: '2', ft_degree: '64', cipher: 'aes-256-xts'}];
+
+async function openDevice() {
+	const stateDirectory = temporaryDirectory();
+	const assembly = await startAssembly([
+		{name: 'medium', component: blockFile, config: {path: 'image', create: 'yes'}},
+		{name: 'crypto', component: cryptoOpenssl},
+		{name: 'anchor', component: trustAnchorFile, config: {path: 'anchor'}},
+		{name: 'cache', component: cache, config: {size: '8M'}, routes: {block: 'medium'}},
+		{name: 'free_tree', component: freeTree, routes: {cache: 'cache'}},
+		{name: 'vbd', component: virtualBlockDevice, routes: {cache: 'cache', block: 'medium', crypto: 'crypto', free_tree: 'free_tree'}},
+		{
+			name: 'control', component: superblockControl, config: {create},
+			routes: {virtual_block_device: 'vbd', free_tree: 'free_tree', block: 'medium', trust_anchor: 'anchor', crypto: 'crypto'},
+		},
+	], {stateDirectory});
+	const control = assembly.client('control', deviceControl);
+	return {
+		device: assembly.client('control', block),
+		control,
+		image: join(stateDirectory, 'image'),
+		errors: () => assembly.log.filter(({level}) => level === 'error').map(({text}) => text),
+		async check(meanwhile: () => Promise<unknown> = async () => undefined) {
+			await control.check({});
+			while ((await control.operations({})).check.phase !== 'idle') {
+				await meanwhile();
+				await new Promise<void>(resolve => {
+					setImmediate(resolve);
+				});
+			}
+
+			return (await control.operations({})).check.lastResult;
+		},
+		async stop() {
+			await assembly.stop();
+			return assembly.bugs;
+		},
+	};
+}
+
+const filled = (count: number, value: number) => Buffer.alloc(count * blockSize, value);
+
+function flipBit(image: string, pba: number): void {
+	const file = fs.openSync(image, 'r+');
+	const byte = Buffer.alloc(1);
+	fs.readSync(file, byte, 0, 1, (pba * blockSize) + 99);
+	byte[0] ^= 4;
+	fs.writeSync(file, byte, 0, 1, (pba * blockSize) + 99);
+	fs.closeSync(file);
+}
+
+function newestSuperblock(image: string): Superblock {
+	const content = fs.readFileSync(image);
+	const superblocks = Array.from({length: 8}, (_, slot) => content.subarray(slot * blockSize, (slot + 1) * blockSize)).filter(slot => slot[0] !== 0).map(slot => decodeSuperblock(slot));
+	return superblocks.sort((a, b) => b.lastSecuredGeneration - a.lastSecuredGeneration)[0];
+}
+
+/** Where the data of one of the first 64 leaves of the current state lies. */
+function placeOf(image: string, vba: number): number {
+	const content = fs.readFileSync(image);
+	const nodesAt = (pba: number) => new NodeBlocks(content.subarray(pba * blockSize, (pba + 1) * blockSize));
+	const {snapshots, currentSnapshot} = newestSuperblock(image);
+	return nodesAt(nodesAt(snapshots[currentSnapshot]!.root.address).address(0, 0)).address(0, vba);
+}
+
+test('a device in use is in order, with snapshots, while it is written and rekeyed', async t => {
+	const {device, control, check, errors, stop} = await openDevice();
+	await device.write({extents: [0, 200], data: filled(200, 1)});
+	await control.create_snapshot({});
+	await device.write({extents: [50, 50], data: filled(50, 2)});
+	let value = 3;
+	await control.rekey({});
+	const result = await check(async () => {
+		await device.write({extents: [value % 100, 20], data: filled(20, value)});
+		await device.sync({});
+		value++;
+	});
+	t.is(result, 'success');
+	t.deepEqual(errors(), []);
+	t.deepEqual(await stop(), []);
+});
+
+test('damage of data is found where a snapshot holds it, too', async t => {
+	const {device, control, check, image, errors, stop} = await openDevice();
+	await device.write({extents: [0, 100], data: filled(100, 1)});
+	const {generation} = await control.create_snapshot({});
+	const [kept, replaced] = [placeOf(image, 5), placeOf(image, 7)];
+	await device.write({extents: [7, 1], data: filled(1, 2)});
+	await device.sync({});
+	flipBit(image, kept);
+	flipBit(image, replaced);
+	t.is(await check(), 'failed');
+	t.deepEqual(errors().slice(0, 2), [
+		`check: current state: the block at PBA ${kept} (level 0, VBA 5) does not match the hash in its parent`,
+		`check: snapshot ${generation}: the block at PBA ${replaced} (level 0, VBA 7) does not match the hash in its parent`,
+	]);
+	t.regex(errors()[2], /^the check stopped: 2 of \d+ blocks are damaged$/);
+	t.deepEqual(await stop(), []);
+});
+
+test('damage of inner blocks is found on the medium though they are held in memory', async t => {
+	const {device, check, image, errors, stop} = await openDevice();
+	await device.write({extents: [0, 1], data: filled(1, 1)});
+	await device.sync({});
+	const {snapshots, currentSnapshot, freeTree: free, metaTree: meta} = newestSuperblock(image);
+	for (const address of [snapshots[currentSnapshot]!.root.address, free.root.address, meta.root.address]) {
+		flipBit(image, address);
+	}
+
+	t.is(await check(), 'failed');
+	t.deepEqual(errors().slice(0, 3).map(text => text.split(':')[1]), [' current state', ' free tree', ' meta tree']);
+	t.regex(errors()[3], /3 of \d+ blocks are damaged/);
+	t.deepEqual(await stop(), []);
+});
+
+test('a second check is refused while one goes on', async t => {
+	const {control, check, stop} = await openDevice();
+	const running = check();
+	await t.throwsAsync(control.check({}), {code: 'refused', message: /going on already/});
+	t.is(await running, 'success');
+	await stop();
+});
