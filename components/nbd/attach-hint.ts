@@ -1,11 +1,12 @@
 /** How to reach a listening socket, as a command for a shell. */
 import type {AddressInfo} from 'node:net';
 
-export function attachHint(address: string | AddressInfo | null): string {
+/** @param usesTls clients have to use TLS on TCP */
+export function attachHint(address: string | AddressInfo | null, usesTls: boolean): string {
 	if (address === null || typeof address === 'string') {
 		return `nbdinfo "nbd+unix:///?socket=${encodeURI(address ?? '')}"`;
 	}
 
 	const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-	return `nbdinfo "nbd://${host}:${address.port}"`;
+	return `nbdinfo "${usesTls ? 'nbds' : 'nbd'}://${host}:${address.port}"`;
 }

@@ -12,19 +12,31 @@ export class ByteSource {
 	#ended = false;
 	#stopped = false;
 	#wake: ((hasMore: boolean) => void) | undefined;
+	readonly #onData = (chunk: Buffer): void => {
+		this.#receive(chunk);
+	};
+
+	readonly #onEnd = (): void => {
+		this.#end();
+	};
 
 	constructor(socket: Socket, onProgress: () => void) {
 		this.#socket = socket;
 		this.#onProgress = onProgress;
-		socket.on('data', chunk => {
-			this.#receive(chunk);
-		});
-		socket.once('end', () => {
-			this.#end();
-		});
-		socket.once('close', () => {
-			this.#end();
-		});
+		socket.on('data', this.#onData);
+		socket.once('end', this.#onEnd);
+		socket.once('close', this.#onEnd);
+	}
+
+	/** Leaves the socket to somebody else; false where the peer has sent more than was taken. */
+	detach(): boolean {
+		const isEmpty = this.#byteLength === 0;
+		this.#socket.pause();
+		this.#socket.off('data', this.#onData);
+		this.#socket.off('end', this.#onEnd);
+		this.#socket.off('close', this.#onEnd);
+		this.#end();
+		return isEmpty;
 	}
 
 	/** True after `stop`. */

@@ -25,14 +25,14 @@ export class ClientConnections {
 		return this.#refusedCount;
 	}
 
-	accept(socket: Socket): void {
+	accept(socket: Socket, mustUseTls: boolean): void {
 		if (this.#connections.size >= connectionCountMax) {
 			this.#refusedCount++;
 			socket.destroy();
 			return;
 		}
 
-		const connection = new Connection(socket, this.#context);
+		const connection = new Connection(socket, this.#context, mustUseTls);
 		this.#connections.set(connection, this.#serve(connection));
 		this.#startWatching();
 	}

@@ -10,17 +10,19 @@ import {PartialBlockBuffers} from '../front_end/byte-device.js';
 import {block} from '../sessions/block.js';
 import {deviceControl} from '../sessions/device-control.js';
 import {attachHint} from './attach-hint.js';
+import {ClientAccess} from './client-access.js';
 import {ClientConnections} from './client-connections.js';
 import {ExportList} from './export-list.js';
 import {requestByteLengthMax} from './limits.js';
 import {ReplyPages} from './outbox.js';
 import {PayloadMemory} from './payload-memory.js';
 import {closeServerSockets, openServerSockets, type SocketAddress} from './server-socket.js';
+import {TlsServer} from './tls-server.js';
 
 const config = z.strictObject({
 	/** Unix sockets; relative paths lie in the state directory. */
 	unix: z.array(z.strictObject({path: z.string().min(1)})).default([]),
-	/** TCP sockets. Clients are neither authenticated nor encrypted there. */
+	/** TCP sockets. Without TLS, clients are neither authenticated nor encrypted there. */
 	tcp: z.array(z.strictObject({
 		host: z.string().min(1).default('127.0.0.1'),
 		port: z.coerce.number().int().min(0).max(65_535).default(10_809),
@@ -28,7 +30,28 @@ const config = z.strictObject({
 	/** The device's export name beside the empty one. */
 	export: z.string().min(1).max(256).default('current'),
 	readonly: z.enum(['yes', 'no']).default('no'),
-}).refine(({unix, tcp}) => unix.length + tcp.length > 0, 'there is nowhere to listen; add <unix path="nbd.sock"/> or <tcp host="127.0.0.1" port="10809"/>');
+	/** TLS with pre-shared keys, or with certificates. Relative paths lie in the state directory. */
+	tls: z.array(z.strictObject({
+		/** Lines NAME:HEX. */
+		psk: z.string().min(1).optional(),
+		certificate: z.string().min(1).optional(),
+		key: z.string().min(1).optional(),
+		/** Clients need a certificate of this authority. */
+		client_ca: z.string().min(1).optional(),
+		/** Where clients must use it; elsewhere they may. */
+		required_on: z.enum(['tcp', 'all']).default('tcp'),
+	}).refine(
+		({psk, certificate, key, client_ca: clientCa}) => psk === undefined ? certificate !== undefined && key !== undefined : certificate === undefined && key === undefined && clientCa === undefined,
+		'either psk="FILE", or certificate="FILE" and key="FILE" are required',
+	)).max(1).default([]),
+	/** Where there is one, only clients named here see an export. */
+	client: z.array(z.strictObject({
+		name: z.string().min(1),
+		/** Export names with blanks in between; * at the end of one stands for anything. */
+		exports: z.string().min(1).default('*'),
+		readonly: z.enum(['yes', 'no']).default('no'),
+	})).default([]),
+}).refine(({tls, client}) => client.length === 0 || tls.some(({psk, client_ca: clientCa}) => psk !== undefined || clientCa !== undefined), '<client> needs a <tls> by which clients are known: with psk or client_ca').refine(({unix, tcp}) => unix.length + tcp.length > 0, 'there is nowhere to listen; add <unix path="nbd.sock"/> or <tcp host="127.0.0.1" port="10809"/>');
 
 /** The largest request for which there is memory, a power of two. */
 function largestRequest(env: Environment): number {
@@ -51,7 +74,8 @@ export default defineComponent({
 		const byteLengthMax = largestRequest(env);
 		const connections = new ClientConnections({
 			env,
-			exports,
+			access: new ClientAccess(exports, config.client.map(({name, exports, readonly}) => ({name, exports: exports.split(/\s+/), readOnly: readonly === 'yes'}))),
+			tls: config.tls.length > 0 ? TlsServer.read(config.tls[0], env) : undefined,
 			memory: new PayloadMemory(env),
 			pages: new ReplyPages(),
 			requestByteLengthMax: byteLengthMax,
@@ -60,14 +84,14 @@ export default defineComponent({
 				// A client that keeps asking must not fill the log.
 				if (message !== lastFault) {
 					lastFault = message;
-					env.log(`a request failed: ${message}`, 'warning');
+					env.log(message, 'warning');
 				}
 			},
 		});
 
 		const addresses: SocketAddress[] = [...config.unix.map(({path}) => ({path: env.resolvePath(path)})), ...config.tcp];
-		const servers = await openServerSockets(addresses, socket => {
-			connections.accept(socket);
+		const servers = await openServerSockets(addresses, (socket, address) => {
+			connections.accept(socket, !('path' in address) || config.tls.some(({required_on: place}) => place === 'all'));
 		});
 
 		return {
@@ -88,7 +112,7 @@ export default defineComponent({
 				},
 			},
 			status: () => ({connections: connections.count, refused_connections: connections.refusedCount}),
-			hints: () => servers.map(server => attachHint(server.address())),
+			hints: () => servers.map(server => attachHint(server.address(), config.tls.length > 0)),
 		};
 	},
 });

@@ -2,57 +2,61 @@
 import type {Socket} from 'node:net';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {ByteSource} from './byte-source.js';
-import type {ExportList} from './export-list.js';
-import {Handshake} from './handshake.js';
+import type {ClientAccess} from './client-access.js';
+import {Handshake, type Agreement} from './handshake.js';
 import {handshakeMsMax, stallMsMax, stallMsMaxWhenShort} from './limits.js';
 import {Outbox, type ReplyPages} from './outbox.js';
 import type {PayloadMemory} from './payload-memory.js';
+import type {TlsServer} from './tls-server.js';
 import {Transmission} from './transmission.js';
 
 /** What all connections share. */
 export interface ConnectionContext {
 	readonly env: Environment;
-	readonly exports: ExportList;
+	readonly access: ClientAccess;
+	readonly tls: TlsServer | undefined;
 	readonly memory: PayloadMemory;
 	readonly pages: ReplyPages;
 	readonly requestByteLengthMax: number;
 	readonly payloadByteLengthMax: number;
+	/** Logs what a client has run into. */
 	onFault(message: string): void;
 }
 
 export class Connection {
-	readonly #socket: Socket;
+	/** The client's socket, and from NBD_OPT_STARTTLS on the encrypted one in front of it. */
+	#socket: Socket;
 	readonly #context: ConnectionContext;
-	readonly #source: ByteSource;
-	readonly #outbox: Outbox;
+	readonly #mustUseTls: boolean;
+	#source: ByteSource;
+	#outbox: Outbox | undefined;
 	readonly #startedMs: number;
 	#progressMs: number;
 	#transmission: Transmission | undefined;
 
-	constructor(socket: Socket, context: ConnectionContext) {
+	/** @param mustUseTls the client has to begin TLS before it may ask for anything */
+	constructor(socket: Socket, context: ConnectionContext, mustUseTls: boolean) {
 		this.#socket = socket;
 		this.#context = context;
 		this.#startedMs = context.env.now();
 		this.#progressMs = this.#startedMs;
-		this.#source = new ByteSource(socket, () => {
-			this.#progress();
-		});
-		this.#outbox = new Outbox(socket, context, (replyCount, replyByteLength) => {
-			this.#progress();
-			this.#transmission?.sent(replyCount, replyByteLength);
-		});
-		// A broken connection is an end like any other; `close` follows.
-		socket.on('error', () => undefined);
+		this.#mustUseTls = mustUseTls;
+		this.#source = this.#sourceOf(socket);
 	}
 
 	/** Serves the client; resolves when it is gone and nothing is left of it. */
 	async serve(): Promise<void> {
 		try {
-			const {env, exports, memory, requestByteLengthMax, payloadByteLengthMax, onFault} = this.#context;
-			const agreement = await new Handshake({source: this.#source, socket: this.#socket, exports, requestByteLengthMax}).run();
+			const {env, memory, requestByteLengthMax, payloadByteLengthMax, onFault} = this.#context;
+			const agreement = await this.#agree();
 			if (agreement) {
+				const outbox = new Outbox(this.#socket, this.#context, (replyCount, replyByteLength) => {
+					this.#progress();
+					this.#transmission?.sent(replyCount, replyByteLength);
+				});
+				this.#outbox = outbox;
 				this.#transmission = new Transmission({
-					env, memory, agreement, requestByteLengthMax, payloadByteLengthMax, onFault, source: this.#source, outbox: this.#outbox,
+					env, memory, agreement, requestByteLengthMax, payloadByteLengthMax, onFault, source: this.#source, outbox,
 				});
 				await this.#transmission.run();
 			}
@@ -60,6 +64,45 @@ export class Connection {
 			this.#source.stop();
 			this.#socket.destroySoon();
 		}
+	}
+
+	/** The handshake, in which TLS may begin. */
+	async #agree(): Promise<Agreement | undefined> {
+		const {access, tls, requestByteLengthMax} = this.#context;
+		const open = new Handshake({
+			source: this.#source, socket: this.#socket, exports: access.of(undefined), requestByteLengthMax, tls: tls ? this.#mustUseTls ? 'required' : 'offered' : 'none',
+		});
+		const outcome = await open.run();
+		if (outcome !== 'start_tls' || !tls) {
+			return outcome === 'start_tls' ? undefined : outcome;
+		}
+
+		// What came before TLS began must not be taken for something said behind it.
+		if (!this.#source.detach()) {
+			return undefined;
+		}
+
+		let identity: string | undefined;
+		try {
+			({socket: this.#socket, identity} = await tls.accept(this.#socket));
+		} catch (error) {
+			this.#context.onFault(`a client could not begin TLS: ${error instanceof Error ? error.message : String(error)}`);
+			return undefined;
+		}
+
+		this.#source = this.#sourceOf(this.#socket);
+		const secured = await new Handshake({
+			source: this.#source, socket: this.#socket, exports: access.of(identity ?? ''), requestByteLengthMax, tls: 'none', greeted: {noZeroes: open.noZeroes},
+		}).run();
+		return secured === 'start_tls' ? undefined : secured;
+	}
+
+	#sourceOf(socket: Socket): ByteSource {
+		// A broken connection is an end like any other; `close` follows.
+		socket.on('error', () => undefined);
+		return new ByteSource(socket, () => {
+			this.#progress();
+		});
 	}
 
 	/** Takes no further request; those accepted are still answered, then the connection ends. */
@@ -83,7 +126,7 @@ export class Connection {
 	}
 
 	#overdue(nowMs: number): string | undefined {
-		if (!this.#transmission) {
+		if (!this.#transmission || !this.#outbox) {
 			return nowMs - this.#startedMs > handshakeMsMax ? `no export chosen within ${handshakeMsMax / 1000} s` : undefined;
 		}
 

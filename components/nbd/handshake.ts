@@ -3,7 +3,8 @@ import type {Socket} from 'node:net';
 import {isSessionError} from '../../runtime/sdk/session.js';
 import {blockSize} from '../sessions/block.js';
 import type {ByteSource} from './byte-source.js';
-import type {Export, ExportList} from './export-list.js';
+import type {Exports} from './client-access.js';
+import type {Export} from './export-list.js';
 import {optionCountMax, optionLengthMax, optionSkipMax} from './limits.js';
 import {readInfoRequest, readMetaContextRequest} from './option-reader.js';
 import {
@@ -30,13 +31,17 @@ export interface Agreement {
 export interface HandshakeOptions {
 	readonly source: ByteSource;
 	readonly socket: Socket;
-	readonly exports: ExportList;
+	readonly exports: Exports;
+	/** `offered`: the client may begin TLS; `required`: it must, before anything else; `none`: it has begun, or there is none. */
+	readonly tls: 'none' | 'offered' | 'required';
+	/** The greeting has been exchanged before TLS began; the client wanted no zeroes. */
+	readonly greeted?: {readonly noZeroes: boolean} | undefined;
 	/** Bytes of the largest request, for the client to know. */
 	readonly requestByteLengthMax: number;
 }
 
 /** What became of one option. */
-type Outcome = 'next' | 'close' | Agreement;
+type Outcome = 'next' | 'close' | 'start_tls' | Agreement;
 
 function uint16(value: number): Buffer {
 	const bytes = Buffer.alloc(2);
@@ -63,11 +68,16 @@ export class Handshake {
 
 	constructor(options: HandshakeOptions) {
 		this.#options = options;
+		this.#noZeroes = options.greeted?.noZeroes ?? false;
+	}
+
+	get noZeroes(): boolean {
+		return this.#noZeroes;
 	}
 
 	/** Undefined where the client left, asked to end, or did not speak the protocol. */
-	async run(): Promise<Agreement | undefined> {
-		if (!await this.#greet()) {
+	async run(): Promise<Agreement | 'start_tls' | undefined> {
+		if (!this.#options.greeted && !await this.#greet()) {
 			return undefined;
 		}
 
@@ -141,6 +151,10 @@ export class Handshake {
 	}
 
 	async #answerKnown(type: number, data: Buffer): Promise<Outcome> {
+		if (this.#options.tls === 'required' && type !== optionTypes.startTls && type !== optionTypes.abort) {
+			return type === optionTypes.exportName ? 'close' : this.#reply(type, optionReplies.tlsRequired, Buffer.from('this server requires TLS'));
+		}
+
 		switch (type) {
 			case optionTypes.exportName: {
 				return this.#exportName(data);
@@ -149,6 +163,10 @@ export class Handshake {
 			case optionTypes.abort: {
 				await this.#reply(type, optionReplies.ack);
 				return 'close';
+			}
+
+			case optionTypes.startTls: {
+				return this.#startTls(data);
 			}
 
 			case optionTypes.list: {
@@ -173,6 +191,20 @@ export class Handshake {
 				return this.#reply(type, optionReplies.unsupported);
 			}
 		}
+	}
+
+	/** What was agreed on in clear counts for nothing behind TLS. */
+	async #startTls(data: Buffer): Promise<Outcome> {
+		if (this.#options.tls === 'none') {
+			return this.#reply(optionTypes.startTls, optionReplies.unsupported);
+		}
+
+		if (data.length > 0) {
+			return this.#reply(optionTypes.startTls, optionReplies.invalid);
+		}
+
+		await this.#reply(optionTypes.startTls, optionReplies.ack);
+		return 'start_tls';
 	}
 
 	async #exportName(data: Buffer): Promise<Outcome> {

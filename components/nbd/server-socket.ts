@@ -12,6 +12,8 @@ const unixSocketMode = 0o600;
 
 export type SocketAddress = {readonly path: string} | {readonly host: string; readonly port: number};
 
+export type SocketHandler = (socket: net.Socket, address: SocketAddress) => void;
+
 function newServer(onSocket: (socket: net.Socket) => void): net.Server {
 	// Half-open sockets stay usable: a client may end its side and still wait for replies.
 	return net.createServer({allowHalfOpen: true, noDelay: true}, onSocket);
@@ -64,8 +66,10 @@ async function listenUnix(server: net.Server, path: string): Promise<void> {
 	await once(server, 'listening');
 }
 
-async function openServerSocket(address: SocketAddress, onSocket: (socket: net.Socket) => void): Promise<net.Server> {
-	const server = newServer(onSocket);
+async function openServerSocket(address: SocketAddress, onSocket: SocketHandler): Promise<net.Server> {
+	const server = newServer(socket => {
+		onSocket(socket, address);
+	});
 	try {
 		if ('path' in address) {
 			await listenUnix(server, address.path);
@@ -83,7 +87,7 @@ async function openServerSocket(address: SocketAddress, onSocket: (socket: net.S
 }
 
 /** Listens everywhere or nowhere, and hands each client's socket on. */
-export async function openServerSockets(addresses: readonly SocketAddress[], onSocket: (socket: net.Socket) => void): Promise<net.Server[]> {
+export async function openServerSockets(addresses: readonly SocketAddress[], onSocket: SocketHandler): Promise<net.Server[]> {
 	const servers: net.Server[] = [];
 	try {
 		for (const address of addresses) {

@@ -1,0 +1,132 @@
+/**
+ * TLS for clients that ask for it by NBD_OPT_STARTTLS: with pre-shared keys (RFC 4279), or with certificates. Files are
+ * read at the start, and those with secrets must be their owner's alone.
+ */
+import fs from 'node:fs';
+import type {Socket} from 'node:net';
+import tls from 'node:tls';
+import {StartError, type Environment} from '../../runtime/sdk/component.js';
+
+export interface TlsConfig {
+	readonly psk?: string | undefined;
+	readonly certificate?: string | undefined;
+	readonly key?: string | undefined;
+	readonly client_ca?: string | undefined;
+}
+
+/** A client behind TLS. */
+export interface SecuredClient {
+	readonly socket: tls.TLSSocket;
+	/** Name of its pre-shared key, or common name of its certificate; undefined where clients need no certificate. */
+	readonly identity: string | undefined;
+}
+
+/** Pre-shared keys by the client's name. */
+type PskTable = ReadonlyMap<string, Buffer>;
+
+/** With ephemeral Diffie-Hellman first: a key that is stolen later does not open what was recorded before. */
+const pskCiphers = 'ECDHE-PSK-CHACHA20-POLY1305:DHE-PSK-AES256-GCM-SHA384:DHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES256-CBC-SHA384:PSK-AES256-GCM-SHA384';
+
+/** Shortest pre-shared key, in bytes. */
+const pskLengthMin = 16;
+
+function readSecret(path: string): Buffer {
+	const {mode} = fs.statSync(path);
+	if ((mode & 0o077) !== 0) {
+		throw new StartError(`${path} can be read by others (mode ${(mode & 0o777).toString(8)}); chmod 600 it`);
+	}
+
+	return fs.readFileSync(path);
+}
+
+/** Lines `NAME:HEX`, as GnuTLS's psktool makes them; `#` begins a comment. */
+function parsePskFile(path: string, text: string): PskTable {
+	const keys = new Map<string, Buffer>();
+	for (const [i, line] of text.split('\n').entries()) {
+		if (line.trim() === '' || line.startsWith('#')) {
+			continue;
+		}
+
+		const [, name, hex] = /^([^:]+):((?:[\da-f]{2})+)\s*$/i.exec(line) ?? [];
+		if (name === undefined || hex.length < 2 * pskLengthMin) {
+			throw new StartError(`${path}, line ${i + 1}: NAME:KEY is required, the key in at least ${2 * pskLengthMin} hexadecimal digits; psktool makes such files`);
+		}
+
+		if (keys.has(name)) {
+			throw new StartError(`${path}, line ${i + 1}: "${name}" has a key already`);
+		}
+
+		keys.set(name, Buffer.from(hex, 'hex'));
+	}
+
+	if (keys.size === 0) {
+		throw new StartError(`${path} has no key; "psktool -u NAME -p ${path}" adds one`);
+	}
+
+	return keys;
+}
+
+export class TlsServer {
+	readonly #options: tls.TlsOptions;
+	readonly #keys: PskTable | undefined;
+
+	private constructor(options: tls.TlsOptions, keys?: PskTable) {
+		this.#options = options;
+		this.#keys = keys;
+	}
+
+	/** @throws StartError where a file is missing, open to others, or not what it should be */
+	static read({psk, certificate, key, client_ca: clientCa}: TlsConfig, env: Pick<Environment, 'resolvePath'>): TlsServer {
+		try {
+			if (psk !== undefined) {
+				const path = env.resolvePath(psk);
+				return new TlsServer({}, parsePskFile(path, readSecret(path).toString('latin1')));
+			}
+
+			const options: tls.TlsOptions = {
+				cert: fs.readFileSync(env.resolvePath(certificate ?? '')),
+				key: readSecret(env.resolvePath(key ?? '')),
+				...clientCa !== undefined && {ca: fs.readFileSync(env.resolvePath(clientCa)), requestCert: true, rejectUnauthorized: true},
+			};
+			// Fails here and not with the first client.
+			tls.createSecureContext(options);
+			return new TlsServer(options);
+		} catch (error) {
+			throw error instanceof StartError ? error : new StartError(`TLS: ${error instanceof Error ? error.message : String(error)}`);
+		}
+	}
+
+	/** Takes the socket over. @throws Error where the client does not prove who it is */
+	async accept(socket: Socket): Promise<SecuredClient> {
+		let pskIdentity: string | undefined;
+		const keys = this.#keys;
+		const server = tls.createServer({
+			...this.#options,
+			allowHalfOpen: true,
+			minVersion: 'TLSv1.2',
+			...keys && {
+				// Node's callback for pre-shared keys belongs to TLS 1.2.
+				maxVersion: 'TLSv1.2' as const,
+				ciphers: pskCiphers,
+				pskCallback(_socket: tls.TLSSocket, identity: string) {
+					pskIdentity = identity;
+					return keys.get(identity) ?? null;
+				},
+			},
+		});
+		const secured = await new Promise<tls.TLSSocket>((resolve, reject) => {
+			server.once('secureConnection', resolve);
+			server.once('tlsClientError', reject);
+			socket.once('close', () => {
+				reject(new Error('the client left'));
+			});
+			server.emit('connection', socket);
+		});
+		return {socket: secured, identity: keys ? pskIdentity : this.#options.requestCert ? commonNameOf(secured) : undefined};
+	}
+}
+
+function commonNameOf(socket: tls.TLSSocket): string {
+	const name: unknown = socket.getPeerCertificate().subject?.CN;
+	return typeof name === 'string' ? name : '';
+}
