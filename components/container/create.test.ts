@@ -71,7 +71,7 @@ test('a read-only medium is refused', async t => {
 	await t.throwsAsync(createContainer({...connectMemory({medium, anchor}), env, plan}), {instanceOf: ContainerError, message: /read-only/});
 });
 
-for (const occupied of [0, 1, 7]) {
+for (const occupied of [0, 1, 7, 8, 16, 1023, pbaCount - 1]) {
 	test(`an image with something in block ${occupied} is never overwritten`, async t => {
 		const image = Buffer.alloc(pbaCount * blockSize);
 		image[(occupied * blockSize) + 4000] = 1;

@@ -17,6 +17,9 @@ const firstKeyId = 1;
 /** The smallest part of a block that a medium writes whole. */
 const sectorSize = 512;
 const progressIntervalMs = 2000;
+/** Where other formats keep what they are known by: some leave the first 32 or 64 KiB alone, some write at the end too. */
+const markedStartBlockCount = 1024;
+const markedEndBlockCount = 64;
 
 export interface Creation extends ContainerSessions {
 	readonly env: Pick<Environment, 'log' | 'now' | 'randomBytes'>;
@@ -45,6 +48,10 @@ function isZeroOrBeingPrepared(block: Uint8Array): boolean {
 	return true;
 }
 
+function occupiedBy(pba: number): string {
+	return `block ${pba} of the image is not empty; nothing was overwritten: use an empty image`;
+}
+
 /** Why no container may be created here, undefined where nothing can be lost. */
 export function creationObstacle({slots, secured}: Pick<SuperblockSearch, 'slots' | 'secured'>): string | undefined {
 	if (secured && !secured.creating) {
@@ -58,20 +65,37 @@ export function creationObstacle({slots, secured}: Pick<SuperblockSearch, 'slots
 	const [first, ...others] = slots;
 	const occupied = others.findIndex(slot => !isZeroOrBeingPrepared(slot));
 	if (occupied !== -1) {
-		return `block ${occupied + 1} of the image is not empty; nothing was overwritten: use an empty image`;
+		return occupiedBy(occupied + 1);
 	}
 
 	if (isZero(first) || (secured?.creating && others.every(slot => isPrepared(slot)) && !holdsSecuredState(slots))) {
 		return undefined;
 	}
 
-	return 'block 0 of the image is not empty; nothing was overwritten: use an empty image';
+	return occupiedBy(0);
 }
 
 /** True where slot 0 is more than the torn first superblock of an interrupted creation. */
 function holdsSecuredState(slots: readonly Uint8Array[]): boolean {
 	const first = readSlot(slots, 0);
 	return first !== undefined && 'superblock' in first && first.superblock.lastSecuredGeneration > 0;
+}
+
+/** The first block of the range that is not zero. */
+async function firstUsedBlock(medium: Client<typeof block>, first: number, count: number): Promise<number | undefined> {
+	const data = Buffer.alloc(count * blockSize);
+	await medium.read({extents: [first, count], data});
+	const used = data.findIndex(byte => byte !== 0);
+	return used === -1 ? undefined : first + Math.floor(used / blockSize);
+}
+
+/** A medium that no creation has touched must be empty where somebody else's data would show, beyond the superblocks, too. */
+async function foreignBlock(medium: Client<typeof block>): Promise<number | undefined> {
+	const {blockCount} = await medium.geometry({});
+	const startCount = Math.min(markedStartBlockCount, blockCount);
+	const endCount = Math.min(markedEndBlockCount, blockCount - startCount);
+	const atStart = startCount > 0 ? await firstUsedBlock(medium, 0, startCount) : undefined;
+	return atStart ?? (endCount > 0 ? firstUsedBlock(medium, blockCount - endCount, endCount) : undefined);
 }
 
 /** Makes the medium large enough. @throws ContainerError where it cannot be */
@@ -107,9 +131,14 @@ export async function createContainer({block, trustAnchor, env, plan: dimensions
 		throw new ContainerError('occupied', obstacle);
 	}
 
+	const {initialized} = await trustAnchor.status({});
+	const foreign = initialized ? undefined : await foreignBlock(block);
+	if (foreign !== undefined) {
+		throw new ContainerError('occupied', occupiedBy(foreign));
+	}
+
 	const pbaCount = freshPbaCount(dimensions.virtualBlockDevice, dimensions.freeTree);
 	await makeRoom(block, pbaCount);
-	const {initialized} = await trustAnchor.status({});
 	if (!initialized) {
 		await trustAnchor.initialize({});
 	}
