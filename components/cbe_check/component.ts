@@ -40,7 +40,7 @@ function resultOf(result: CheckResult, log: (text: string, level: 'error') => vo
 		log(`and ${more} more`, 'error');
 	}
 
-	return {exitValue: -1, message: `the container is damaged: ${findings.count} findings; ${summary(result)}`};
+	return {exitValue: -1, message: `the container is damaged: ${findings.count} ${findings.count === 1 ? 'finding' : 'findings'}; ${summary(result)}`};
 }
 
 export default defineTool({

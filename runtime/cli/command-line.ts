@@ -34,7 +34,7 @@ function program(end: (code: number) => void): Command {
 		.version(version())
 		.showHelpAfterError('(runtime --help shows what is possible)')
 		.exitOverride()
-		.addHelpText('after', '\nExamples:\n  runtime start                       an encrypted disk, its NBD socket is var/nbd.sock\n  runtime start other.xml --state d   another assembly with its state in d\n  runtime run cbe_check               verify every block of the container\n\nExit codes: 0 ok, 1 failed, 2 wrong command line or deployment file.');
+		.addHelpText('after', '\nExamples:\n  runtime start                       an encrypted disk, its NBD socket is var/nbd.sock\n  runtime start other.xml --state d   another assembly with its state in d\n  runtime run cbe_check               verify every block of the container\n\nExit codes: 0 ok, 1 failed, 2 wrong command line or deployment file; of "run": the tool\'s exit value, 255 for -1.');
 
 	withPassphraseOptions(runtime.command('start'))
 		.description('start a deployment and serve until SIGINT or SIGTERM')

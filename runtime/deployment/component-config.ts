@@ -106,6 +106,18 @@ function remedyOf(issue: z.core.$ZodIssue): string {
 		return `one of ${issue.values.map(value => `"${String(value)}"`).join(', ')} is required`;
 	}
 
+	if (issue.code === 'invalid_type' && (issue.expected === 'number' || issue.expected === 'array')) {
+		return issue.expected === 'number' ? 'a number is required' : `it is an element: write <${String(issue.path.at(-1))} …/>`;
+	}
+
+	if (issue.code === 'too_small' && issue.origin === 'string') {
+		return 'it must not be empty';
+	}
+
+	if ((issue.code === 'too_small' || issue.code === 'too_big') && issue.origin === 'number') {
+		return issue.code === 'too_small' ? `at least ${issue.minimum} is required` : `at most ${issue.maximum} is possible`;
+	}
+
 	return issue.message.replace(/^Invalid input: e/, 'e');
 }
 

@@ -29,7 +29,7 @@ const components: Record<string, () => Component> = {
 		start: ends,
 	}),
 	locker: () => defineComponent({provides: {lock}, config: nothing, start: ends}),
-	strict: () => defineComponent({config: z.strictObject({path: z.string(), unix: z.array(z.strictObject({}))}), start: ends}),
+	strict: () => defineComponent({config: z.strictObject({path: z.string().min(1), port: z.coerce.number().int().min(2).max(9).optional(), unix: z.array(z.strictObject({}))}), start: ends}),
 	check: () => defineTool({requires: {device: store}, config: nothing, run: ends}),
 	broken: () => {
 		throw new Error('its module has a mistake');
@@ -249,7 +249,7 @@ const mistakes: ReadonlyArray<readonly [string, string, readonly string[]]> = [
 		'3:9: error: unknown attribute "pat" of <config> of "disk"; did you mean "path"? it takes path, size, count, mode',
 	]],
 	['a bad value of a configuration', around(diskStart.replace('</start>', '\n<config size="big"/></start>')), [
-		'3:9: error: bad value of attribute size="big" of <config> of "disk"; expected number, received NaN',
+		'3:9: error: bad value of attribute size="big" of <config> of "disk"; a number is required',
 	]],
 	['a value that the component itself refuses', around(diskStart.replace('</start>', '\n<config count="8"/></start>')), [
 		'3:9: error: bad value of attribute count="8" of <config> of "disk"; seven is required',
@@ -267,7 +267,12 @@ const mistakes: ReadonlyArray<readonly [string, string, readonly string[]]> = [
 		'4:9: error: attribute "path" of <unix> of "front" is missing; write path="…"',
 	]],
 	['an attribute where an element belongs', around(diskStart, frontStart(`${toDisk}\n<config unix="x"/>`)), [
-		'4:9: error: bad value of attribute unix="x" of <config> of "front"; expected array, received string',
+		'4:9: error: bad value of attribute unix="x" of <config> of "front"; it is an element: write <unix …/>',
+	]],
+	['values of a configuration that are out of bounds', around(...['path="" port="1"', 'path="x" port="10"'].map((values, i) => `<start name="s${i}"><binary name="strict"/><config ${values}><unix/></config></start>`)), [
+		'2:49: error: bad value of attribute path="" of <config> of "strict"; it must not be empty',
+		'2:57: error: bad value of attribute port="1" of <config> of "strict"; at least 2 is required',
+		'3:58: error: bad value of attribute port="10" of <config> of "strict"; at most 9 is possible',
 	]],
 	['no configuration where one is needed', around('<start name="a"><binary name="strict"/></start>'), [
 		'2:1: error: attribute "path" of <config> of "strict" is missing; write path="…"',
