@@ -69,6 +69,8 @@ test('a locked device refuses requests and holds no key; unlocked, it goes on wi
 		await t.throwsAsync(call, {code: 'locked', message: /runtime unlock/});
 	}
 
+	const sealing = opened.crypto.seal({keyId: 1, addresses: [8], vbas: [0], generations: [1], plain: [filled(1, 1)], sealed: filled(1, 0)});
+	await t.throwsAsync(sealing, {code: 'unknown_key'});
 	t.deepEqual(await device.geometry({}), {blockCount: 1024, writable: true, growable: false});
 	// Locking has secured everything.
 	await device.sync({});
@@ -107,6 +109,32 @@ test('with a passphrase it starts locked, a wrong one changes nothing, and what 
 	t.true(data.equals(filled(3, 7)));
 	await second.assembly.stop();
 	t.deepEqual([...first.assembly.bugs, ...second.assembly.bugs], []);
+});
+
+test('a trust anchor that was unlocked by hand and dies takes the device into the lock, and unflushed writes wait for it', async t => {
+	const stateDirectory = temporaryDirectory();
+	const first = await openDevice(stateDirectory);
+	const {publicKey} = await first.keys.recipient({});
+	const seal = (text: string) => Buffer.from(sealEnvelope(Buffer.from(text), publicKey, count => randomBytes(count))).toString('hex');
+	await first.keys.add({secret: seal('eins')});
+	await first.keys.remove({slot: 0, existing: seal('eins')});
+	await first.device.write({extents: [0, 3], data: filled(3, 7)});
+	await first.assembly.restart('anchor');
+	while (!(await first.control.status({})).locked) {
+		await new Promise(resolve => {
+			setTimeout(resolve, 10);
+		});
+	}
+
+	await t.throwsAsync(first.device.read({extents: [0, 3], data: filled(3, 0)}), {code: 'locked'});
+	await t.throwsAsync(first.device.sync({}), {code: 'locked'});
+	await first.unlock('eins');
+	await first.device.sync({});
+	const data = filled(3, 0);
+	await first.device.read({extents: [0, 3], data});
+	t.true(data.equals(filled(3, 7)));
+	await first.assembly.stop();
+	t.deepEqual(first.assembly.bugs, []);
 });
 
 test('a rekeying that is going on halts with the lock and goes on after it', async t => {

@@ -67,10 +67,14 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	const usage = new DeviceUsage(sessions, securing, env);
 	const written = new WrittenUsageCount(sessions.virtual_block_device, securing, env);
 	const reclaiming = new Reclaiming(sessions.virtual_block_device, securing, env);
+	let isSuspended = false;
 	const secure = async () => {
 		await securing.flush();
 		usage.noteSecured();
-		void operations.rekeyAfter(config.rekeyAfter);
+		if (!isSuspended) {
+			void operations.rekeyAfter(config.rekeyAfter);
+		}
+
 		reclaiming.noteSecured();
 	};
 
@@ -217,6 +221,9 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		giveKeys: async () => addKeys(sessions, securing.latest),
 		async suspend(options) {
 			paused = operationNames.filter(name => operations.status[name].phase === 'paused');
+			isSuspended = true;
+			// What is just beginning is halted, too.
+			await turn.idle();
 			await operations.stop();
 			if (options.secure) {
 				await secure();
@@ -236,6 +243,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			}
 
 			await addKeys(sessions, securing.latest);
+			isSuspended = false;
 			await operations.resumePending();
 			for (const name of paused) {
 				operations.pause(name);
