@@ -2,6 +2,8 @@
 import {existsSync, mkdirSync} from 'node:fs';
 import {basename, join, resolve} from 'node:path';
 import {projectFolder} from '../support/runtime-process.js';
+import {requestControl} from '../../runtime/supervisor/control-client.js';
+import {runProgram} from './program.js';
 import {ServerProcess} from './server-process.js';
 import type {Target} from './target.js';
 
@@ -22,6 +24,8 @@ export function assemblyFile(name: string): string {
 export class DeviceTarget implements Target {
 	readonly name: string;
 	readonly role = 'device';
+	/** CPUs of the next start, as taskset writes them; all where undefined. */
+	cpus: string | undefined;
 	/** Where the next start leaves profiles of all threads; none where undefined. */
 	profileDirectory: string | undefined;
 	readonly #deployFile: string;
@@ -49,8 +53,20 @@ export class DeviceTarget implements Target {
 			? []
 			: ['--cpu-prof', `--cpu-prof-dir=${this.profileDirectory}`, `--cpu-prof-interval=${sampleIntervalUs}`];
 		const words = [...profiling, join(projectFolder, 'dist/runtime/cli.js'), 'start', this.#deployFile, '--state', this.stateDirectory];
-		this.#process = new ServerProcess(process.execPath, words, projectFolder);
+		const [program, ...arguments_] = [...(this.cpus === undefined ? [] : ['taskset', '-c', this.cpus]), process.execPath, ...words];
+		this.#process = new ServerProcess(program, arguments_, projectFolder);
 		await this.#process.listens(join(this.stateDirectory, 'nbd.sock'));
+	}
+
+	/** Runs one tool of the assembly on the stopped device. @throws Error where it fails */
+	async runTool(name: string): Promise<string> {
+		mkdirSync(this.stateDirectory, {recursive: true});
+		return runProgram(process.execPath, [join(projectFolder, 'dist/runtime/cli.js'), 'run', name, this.#deployFile, '--state', this.stateDirectory], projectFolder);
+	}
+
+	/** Asks the running device for one operation of `device_control`. */
+	async control(operation: string, request: Record<string, unknown> = {}): Promise<unknown> {
+		return requestControl(this.stateDirectory, {op: 'call', service: 'device_control', operation, request});
 	}
 
 	async stop(): Promise<void> {

@@ -9,6 +9,9 @@ export interface FioResult {
 	readonly requestCount: number;
 	/** 99th percentile of the time to completion, in microseconds; the worse one of reads and writes. */
 	readonly p99Us: number;
+	/** The median and the 99.9th percentile, likewise. */
+	readonly p50Us: number;
+	readonly p999Us: number;
 }
 
 interface FioDirection {
@@ -28,10 +31,18 @@ export interface FioLoad {
 	readonly rangeByteLength: number;
 	/** fio may leave files there. */
 	readonly directory: string;
+	/** Clients at once, each with a connection of its own and its part of the cell's depth; one where it is left out. */
+	readonly clientCount?: number;
+	/** Requests go to multiples of this many bytes only. */
+	readonly alignment?: number;
 }
 
-function commonWords({uri, rangeByteLength}: FioLoad): string[] {
-	return ['--name=bench', '--ioengine=nbd', `--uri=${uri}`, `--size=${rangeByteLength}`, '--output-format=json'];
+function commonWords({uri, rangeByteLength, clientCount = 1, alignment}: FioLoad): string[] {
+	return [
+		'--name=bench', '--ioengine=nbd', `--uri=${uri}`, `--size=${rangeByteLength}`, '--output-format=json',
+		...(clientCount === 1 ? [] : [`--numjobs=${clientCount}`, '--group_reporting=1', '--thread=1']),
+		...(alignment === undefined ? [] : [`--blockalign=${alignment}`]),
+	];
 }
 
 async function runFio(words: readonly string[], directory: string): Promise<FioResult> {
@@ -42,17 +53,20 @@ async function runFio(words: readonly string[], directory: string): Promise<FioR
 		throw new Error(`fio ended with error ${error}: ${output}`);
 	}
 
+	const percentileUs = (percent: string) => Math.max(...[read, write].map(({clat_ns: {percentile}}) => (percentile?.[percent] ?? 0) / 1000));
 	return {
 		iops: read.iops + write.iops,
 		bytesPerSecond: read.bw_bytes + write.bw_bytes,
 		requestCount: read.total_ios + write.total_ios,
-		p99Us: Math.max(...[read, write].map(({clat_ns: {percentile}}) => (percentile?.['99.000000'] ?? 0) / 1000)),
+		p50Us: percentileUs('50.000000'),
+		p99Us: percentileUs('99.000000'),
+		p999Us: percentileUs('99.900000'),
 	};
 }
 
 export async function measureCell({pattern, requestSize, depth, flushEvery}: Cell, load: FioLoad, seconds: number): Promise<FioResult> {
 	const words = [
-		...commonWords(load), `--rw=${pattern}`, `--bs=${requestSize}`, `--iodepth=${depth}`, '--time_based', `--runtime=${seconds}`,
+		...commonWords(load), `--rw=${pattern}`, `--bs=${requestSize}`, `--iodepth=${Math.max(1, Math.floor(depth / (load.clientCount ?? 1)))}`, '--time_based', `--runtime=${seconds}`,
 		'--norandommap', '--randrepeat=0', ...(flushEvery === undefined ? [] : [`--fsync=${flushEvery}`]),
 	];
 	return runFio(words, load.directory);
@@ -61,4 +75,11 @@ export async function measureCell({pattern, requestSize, depth, flushEvery}: Cel
 /** Writes the whole range once, so that no cell reads holes or makes a sparse file grow. */
 export async function prefill(load: FioLoad): Promise<FioResult> {
 	return runFio([...commonWords(load), '--rw=write', '--bs=1M', '--iodepth=4', '--end_fsync=1'], load.directory);
+}
+
+/** Writes one block of each `alignment` bytes of the range, in order. */
+export async function fillSparsely(load: FioLoad & {readonly alignment: number}): Promise<FioResult> {
+	const {alignment, ...dense} = load;
+	const words = ['--rw=write', '--bs=4096', '--iodepth=32', '--zonemode=strided', '--zonesize=4096', `--zonerange=${alignment}`, '--end_fsync=1'];
+	return runFio([...commonWords(dense), ...words, `--io_size=${Math.floor(load.rangeByteLength / alignment) * 4096}`], load.directory);
 }

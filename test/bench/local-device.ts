@@ -56,6 +56,8 @@ function partsOf(geometry: Geometry): Record<string, Part> {
 export interface Traffic {
 	messageCount: number;
 	byteLength: number;
+	/** Of them, written to a medium. */
+	writtenByteLength: number;
 	/** Contiguous pieces of the medium that were read or written: as many calls of the kernel with block_file. */
 	extentCount: number;
 }
@@ -101,7 +103,7 @@ export class LocalDevice {
 
 	forgetTraffic(): void {
 		for (const traffic of this.traffic.values()) {
-			Object.assign(traffic, {messageCount: 0, byteLength: 0, extentCount: 0});
+			Object.assign(traffic, {messageCount: 0, byteLength: 0, writtenByteLength: 0, extentCount: 0});
 		}
 	}
 
@@ -144,7 +146,7 @@ export class LocalDevice {
 	}
 
 	#trafficOf(route: string): Traffic {
-		const traffic = this.traffic.get(route) ?? {messageCount: 0, byteLength: 0, extentCount: 0};
+		const traffic = this.traffic.get(route) ?? {messageCount: 0, byteLength: 0, writtenByteLength: 0, extentCount: 0};
 		this.traffic.set(route, traffic);
 		return traffic;
 	}
@@ -153,7 +155,9 @@ export class LocalDevice {
 /** Only the two operations that move data are looked at. */
 function countingExtents(handlers: Handlers<Session>, traffic: Traffic): Handlers<Session> {
 	const counted = (name: 'read' | 'write'): Handlers<Session>[string] => (request, context) => {
-		traffic.extentCount += (request as {extents: readonly number[]}).extents.length / 2;
+		const {extents, data} = request as {extents: readonly number[]; data: Uint8Array};
+		traffic.extentCount += extents.length / 2;
+		traffic.writtenByteLength += name === 'write' ? data.length : 0;
 		return handlers[name](request, context);
 	};
 	return {...handlers, read: counted('read'), write: counted('write')};

@@ -1,9 +1,12 @@
 /** `npm run bench`: the device beside its peers and its limits, as a Markdown table. */
 import {writeFileSync} from 'node:fs';
+import {measureAmplification} from './amplification.js';
 import {Calibration} from './calibration.js';
 import type {Cell} from './cell.js';
 import {compare, type Comparison} from './comparison.js';
+import {measureCores} from './cores.js';
 import {DeviceTarget} from './device-target.js';
+import {measureLatency} from './latency.js';
 import {cipherLimits, mediumSpeed, type CipherLimit, type MediumSpeed} from './limit.js';
 import {OptionError, help, parseOptions, type Options} from './options.js';
 import {depths, makeOriginalDevice, runOriginalLoad, type OriginalLoadResult} from './original-load.js';
@@ -12,6 +15,7 @@ import {profileCells, type CellProfile} from './profiling.js';
 import {qemuTargets} from './qemu-target.js';
 import {measureRekeying, type RekeyingResult} from './rekeying.js';
 import {comparisonLines, limitLines, machineLines, memoryLines, noiseLines, originalLoadLines, profileLines, rekeyingLines, shareLines} from './report.js';
+import {measureScale} from './scale.js';
 import {cleanUpAtExit, defaultDirectory, isMemory, makeFolder, removeFolder} from './workspace.js';
 
 /** Room for inner blocks and spare blocks beside the range. */
@@ -127,6 +131,39 @@ async function measureRekeyings({assemblies, rangeByteLength: byteLength, second
 	return results;
 }
 
+/** The parts that print a table of their own, each in a folder that is gone afterwards. */
+async function measureMore(options: Options): Promise<string[]> {
+	const {parts, seconds, sizes} = options;
+	const lines: string[] = [];
+	const inFolder = async (place: string, measure: (directory: string) => Promise<string[]>) => {
+		const directory = makeFolder(place);
+		try {
+			lines.push(...await measure(directory));
+		} finally {
+			removeFolder(directory);
+		}
+	};
+
+	const memory = directoryFor('memory', options);
+	if (parts.has('amplification')) {
+		await inFolder(memory, async directory => measureAmplification(directory, report));
+	}
+
+	if (parts.has('latency')) {
+		await inFolder(memory, async directory => measureLatency({directory, seconds, report}));
+	}
+
+	if (parts.has('cores')) {
+		await inFolder(memory, async directory => measureCores({directory, seconds, report}));
+	}
+
+	if (parts.has('scale')) {
+		await inFolder(directoryFor('disk', options), async directory => measureScale({directory, seconds, sizes, report}));
+	}
+
+	return lines;
+}
+
 async function bench(options: Options, calibration: Calibration): Promise<void> {
 	const {parts, roundCount, seconds, rangeByteLength} = options;
 	print([...machineLines(), `${roundCount} rounds of ${seconds} s, ${rangeByteLength / 2 ** 20} MiB filled before.`]);
@@ -134,6 +171,7 @@ async function bench(options: Options, calibration: Calibration): Promise<void> 
 	const limits = parts.has('limits') ? await measureLimits(options) : undefined;
 	const comparisons = parts.has('nbd') ? await compareNbd(options, calibration) : [];
 	const rekeyings = parts.has('rekeying') ? await measureRekeyings(options) : [];
+	const more = await measureMore(options);
 	await calibration.measure();
 	const results = comparisons.flatMap(comparison => comparison.results);
 	print([
@@ -142,6 +180,7 @@ async function bench(options: Options, calibration: Calibration): Promise<void> 
 		...inProcess.length > 0 ? originalLoadLines(inProcess) : [],
 		...limits ? [...limitLines(limits.ciphers, limits.medium), ...shareLines(results, limits.ciphers, limits.medium)] : [],
 		...rekeyings.flatMap(result => rekeyingLines(result)),
+		...more,
 		...noiseLines(calibration),
 	]);
 	if (options.jsonFile !== undefined) {

@@ -3,7 +3,7 @@ import {resolve} from 'node:path';
 import {parseArgs} from 'node:util';
 import {cells, type Cell} from './cell.js';
 
-export const parts = ['nbd', 'process', 'limits', 'rekeying'] as const;
+export const parts = ['nbd', 'process', 'limits', 'rekeying', 'scale', 'cores', 'latency', 'amplification'] as const;
 /** What runs unless the command line says otherwise: the comparison. */
 const defaultParts: readonly string[] = ['nbd', 'process', 'limits'];
 export type Part = (typeof parts)[number];
@@ -21,6 +21,8 @@ export interface Options {
 	readonly seconds: number;
 	readonly rangeByteLength: number;
 	readonly parts: ReadonlySet<Part>;
+	/** GiB. */
+	readonly sizes: readonly number[];
 	readonly directory: string | undefined;
 	readonly diskDirectory: string | undefined;
 	readonly jsonFile: string | undefined;
@@ -34,7 +36,8 @@ export const help = `Usage: npm run bench -- [options]
   --rounds N            rounds, of which the median counts (default: 5)
   --seconds S           time for each cell, target and round (default: 3)
   --range MIB           MiB at the device's start that are filled and measured (default: 512, at most 1024)
-  --parts LIST          what to run (default: ${defaultParts.join(',')}; the other one: rekeying)
+  --parts LIST          what to run (default: ${defaultParts.join(',')}; others: rekeying, scale, cores, latency, amplification)
+  --sizes LIST          GiB of the devices of the part scale (default: 1,64)
   --directory DIR       where images lie (default: /dev/shm where it has room, else var)
   --disk-directory DIR  where images of the cells on disk lie (default: var)
   --json FILE           writes all samples there, too
@@ -96,6 +99,7 @@ function parsed(words: readonly string[]) {
 				'seconds': {...text, default: '3'},
 				'range': {...text, default: '512'},
 				'parts': {...text, default: defaultParts.join(',')},
+				'sizes': {...text, default: '1,64'},
 				'directory': text,
 				'disk-directory': text,
 				'json': text,
@@ -123,6 +127,7 @@ export function parseOptions(words: readonly string[]): Options {
 		seconds: whole('seconds', values.seconds),
 		rangeByteLength: rangeMiB * 2 ** 20,
 		parts: new Set(listed(values.parts).map(name => partNamed(name))),
+		sizes: listed(values.sizes).map(size => whole('sizes', size)),
 		directory: values.directory,
 		diskDirectory: values['disk-directory'],
 		jsonFile: values.json,

@@ -4,7 +4,6 @@
  */
 import {setTimeout as sleep} from 'node:timers/promises';
 import {blockSize} from '../../components/container/geometry.js';
-import {requestControl} from '../../runtime/supervisor/control-client.js';
 import {cells, type Cell} from './cell.js';
 import type {DeviceTarget} from './device-target.js';
 import {measureCell, prefill, type FioLoad, type FioResult} from './fio.js';
@@ -49,12 +48,8 @@ function rangeOf({pattern}: Cell, load: FioLoad): FioLoad {
 	return pattern.endsWith('read') ? load : {...load, rangeByteLength: Math.min(load.rangeByteLength, overwrittenByteLength)};
 }
 
-async function control(target: DeviceTarget, operation: string, request: Record<string, unknown> = {}): Promise<unknown> {
-	return requestControl(target.stateDirectory, {op: 'call', service: 'device_control', operation, request});
-}
-
 async function rekeyingStatus(target: DeviceTarget): Promise<Operation> {
-	const {rekey} = await control(target, 'operations') as {rekey: Operation};
+	const {rekey} = await target.control('operations') as {rekey: Operation};
 	return rekey;
 }
 
@@ -76,14 +71,14 @@ async function ended(target: DeviceTarget): Promise<void> {
 /** Resolves with the time that it took, in seconds. */
 async function rekeyInFull(target: DeviceTarget): Promise<number> {
 	const startedMs = performance.now();
-	await control(target, 'rekey');
+	await target.control('rekey');
 	await ended(target);
 	return (performance.now() - startedMs) / 1000;
 }
 
 /** The load beside a rekeying that goes on all the time. */
 async function measureBeside(target: DeviceTarget, cell: Cell, load: FioLoad, seconds: number): Promise<{beside: FioResult; rekeying: number}> {
-	await control(target, 'rekey');
+	await target.control('rekey');
 	const before = await rekeyingStatus(target);
 	const startedMs = performance.now();
 	const beside = await measureCell(cell, rangeOf(cell, load), seconds);
@@ -119,7 +114,7 @@ export async function measureRekeying({target, byteLength, directory, seconds, r
 		}
 
 		for (let i = 0; i < snapshotCount; i++) {
-			await control(target, 'create_snapshot');
+			await target.control('create_snapshot');
 			await prefill({...load, rangeByteLength: overwrittenByteLength});
 		}
 

@@ -12,7 +12,7 @@ import {median, ratios, summarize, type Summary} from './statistics.js';
 const mebibyte = 2 ** 20;
 const megabyte = 1e6;
 
-function table(header: readonly string[], rows: ReadonlyArray<readonly string[]>): string[] {
+export function table(header: readonly string[], rows: ReadonlyArray<readonly string[]>): string[] {
 	const line = (row: readonly string[]) => `| ${row.join(' | ')} |`;
 	return [line(header), line(header.map((_, column) => column === 0 ? '---' : '---:')), ...rows.map(row => line(row))];
 }
@@ -21,7 +21,7 @@ function speedsOf({cell, samples}: CellResult): number[] {
 	return samples.map(({iops, bytesPerSecond}) => cell.unit === 'IOPS' ? iops : bytesPerSecond / megabyte);
 }
 
-function whole(value: number): string {
+export function whole(value: number): string {
 	return Math.round(value).toLocaleString('en-US');
 }
 

@@ -1,0 +1,82 @@
+/** What more CPUs, a pool of crypto threads, and more connections bring. */
+import {availableParallelism} from 'node:os';
+import {cells} from './cell.js';
+import {DeviceTarget} from './device-target.js';
+import {measureCell, prefill, type FioLoad} from './fio.js';
+import {missingPrograms} from './program.js';
+import {table, whole} from './report.js';
+
+const rangeByteLength = 256 * 2 ** 20;
+const assemblies = ['deploy.xml', 'throughput.xml'] as const;
+const cellNames = ['seqread-4', 'seqwrite-4', 'randread-32', 'randwrite-32'];
+const clientCounts = [1, 4, 8];
+const measured = cells.filter(({name}) => cellNames.includes(name));
+const megabyte = 1e6;
+
+export interface CoresArguments {
+	readonly directory: string;
+	readonly seconds: number;
+	report(progress: string): void;
+}
+
+/** 1, 2, 4, … as far as the machine has CPUs. */
+function cpuCounts(): number[] {
+	const counts: number[] = [];
+	for (let count = 1; count <= availableParallelism(); count *= 2) {
+		counts.push(count);
+	}
+
+	return counts;
+}
+
+async function measureRow(load: FioLoad, seconds: number): Promise<string[]> {
+	const texts: string[] = [];
+	for (const cell of measured) {
+		const {iops, bytesPerSecond} = await measureCell(cell, load, seconds);
+		texts.push(cell.unit === 'IOPS' ? whole(iops) : whole(bytesPerSecond / megabyte));
+	}
+
+	return texts;
+}
+
+async function withDevice(assembly: string, cpus: string | undefined, directory: string, use: (load: FioLoad) => Promise<void>): Promise<void> {
+	const target = new DeviceTarget(assembly, directory);
+	target.cpus = cpus;
+	await target.start();
+	try {
+		const load: FioLoad = {uri: target.uri, rangeByteLength, directory};
+		await prefill(load);
+		await use(load);
+	} finally {
+		await target.stop();
+	}
+}
+
+const header = measured.map(({title, unit}) => `${title}, ${unit}`);
+
+export async function measureCores({directory, seconds, report}: CoresArguments): Promise<string[]> {
+	const byCpus: string[][] = [];
+	for (const count of missingPrograms(['taskset']).length > 0 ? [] : cpuCounts()) {
+		for (const assembly of assemblies) {
+			report(`cores: ${assembly} on ${count}`);
+			await withDevice(assembly, `0-${count - 1}`, directory, async load => {
+				byCpus.push([`${assembly}, ${count}`, ...await measureRow(load, seconds)]);
+			});
+		}
+	}
+
+	const byClients: string[][] = [];
+	await withDevice('deploy.xml', undefined, directory, async load => {
+		for (const clientCount of clientCounts) {
+			report(`cores: ${clientCount} connections`);
+			byClients.push([String(clientCount), ...await measureRow({...load, clientCount}, seconds)]);
+		}
+	});
+	return [
+		'### CPUs of the serving process', '',
+		...byCpus.length > 0 ? table(['assembly, CPUs', ...header], byCpus) : ['taskset is missing.'], '',
+		'fio is not pinned: with as many CPUs as the machine has, it takes its part of them.', '',
+		'### Connections at once', '', ...table(['connections', ...header], byClients), '',
+		'deploy.xml; the depth is divided among the connections, each has at least one request under way.', '',
+	];
+}
