@@ -16,6 +16,12 @@ test('lists', t => {
 	t.deepEqual([...parts], ['limits']);
 });
 
+test('sizes of devices', t => {
+	t.deepEqual(parseOptions([]).sizes, [1, 64]);
+	t.deepEqual(parseOptions(['--parts', 'scale,cores', '--sizes', '1,1024']).sizes, [1, 1024]);
+	t.throws(() => parseOptions(['--sizes', '1.5']), {instanceOf: OptionError});
+});
+
 for (const words of [['--cells', 'fast'], ['--rounds', '0'], ['--rounds', '1.5'], ['--range', '2048'], ['--parts', 'x'], ['--colour', 'red']]) {
 	test(`refused: ${words.join(' ')}`, t => {
 		t.throws(() => parseOptions(words), {instanceOf: OptionError});
