@@ -2,6 +2,7 @@
 import test from 'ava';
 import {blockSize} from '../../components/sessions/block.js';
 import {temporaryDirectory} from '../support/component-stand.js';
+import {copiedBytes} from './copy-count.js';
 import {countLoad, fillRange, type CountedLoad, type Counts} from './counted-load.js';
 import {cipherSpeed} from './limit.js';
 import type {LocalDevice} from './local-device.js';
@@ -86,4 +87,19 @@ for (const {title, load, direction, shareMin} of speedBounds) {
 		t.log(share.toFixed(2));
 		t.true(share >= shareMin, `${(share * 100).toFixed(1)} % of what cipher and label alone reach`);
 	});
+}
+
+/**
+ * One copy between the device's buffers and its medium in memory is the medium's own work; the data path makes no other. Writes are counted
+ * with a securing, which copies inner blocks.
+ */
+for (const [direction, copiesMax] of [['read', 1.001], ['write', 1.3]] as const) {
+	for (const [title, load] of [['4 KiB, depth 32', {...random, depth: 32}], ['1 MiB, depth 4', sequential]] as const) {
+		test.serial(`copies of a block: ${direction}, ${title}`, async t => {
+			const copied = await withFilledDevice(async device => copiedBytes(async () => countLoad(device, {...load, direction})));
+			const perByte = copied / (load.requestCount * load.blockCount * blockSize);
+			t.log(perByte.toFixed(3));
+			t.true(perByte >= 0.999 && perByte <= copiesMax, `${perByte} copies`);
+		});
+	}
 }
