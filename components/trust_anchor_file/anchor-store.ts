@@ -12,7 +12,7 @@ import type {MasterKey} from '../sessions/master-keys.js';
 import {copySecrets, deriveFrom, wipeSecrets, type AnchorSecrets} from './anchor-secrets.js';
 import {KeyFileFault, KeyFilePair} from './key-file-pair.js';
 import {isEmpty, makeSlot, resealSlot} from './key-slot.js';
-import {readPassphrase, type SourceConfig, type SourcedPassphrase} from './passphrase-source.js';
+import {readPassphrase, type SourceConfig, type SourcedPassphrase} from '../sessions/passphrase-source.js';
 import {encodeEmptyRecordFile, looksEmpty, recordFileLength} from './record-file.js';
 import {RecordStore} from './record-store.js';
 import {calibrate} from './slot-derivation.js';

@@ -4,7 +4,7 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {readSmallFile, replaceFile} from '../container/durable-file.js';
 import {wipeSecrets, type AnchorSecrets} from './anchor-secrets.js';
 import {describeSlot, isAuthentic, isEmpty, isIntact, openSlot, type SlotDescription, type SlotKind} from './key-slot.js';
-import {parseRecoveryKey} from './recovery-key.js';
+import {parseRecoveryKey} from '../sessions/recovery-key.js';
 import {encodeSlotsFile, readSlotsFile, settlingWrites, slotsFileLength, updateWrites, withSlots, type CopyWrite, type ReadSlots} from './slots-file.js';
 
 export interface OpenedBy {

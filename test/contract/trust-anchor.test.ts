@@ -9,8 +9,10 @@ import {trustAnchor} from '../../components/sessions/trust-anchor.js';
 import {TestEnvironment} from '../support/environment.js';
 import {goldenNames, loadGolden} from '../support/golden.js';
 import {providerNames, startProvider} from '../support/providers.js';
+import {hasSoftwareTpm, SoftwareTpm} from '../support/swtpm.js';
 
-const names = providerNames('trust_anchor_');
+const providers = providerNames('trust_anchor_');
+const names = providers.filter(name => name !== 'trust_anchor_tpm2' || hasSoftwareTpm);
 const passphrase = 'correct horse battery staple';
 const withPassphrase = {CBE_PASSPHRASE: passphrase};
 
@@ -32,6 +34,24 @@ function variablesOf(name: string): Record<string, string> {
 	return name === 'trust_anchor_file' ? {} : withPassphrase;
 }
 
+/** By the state directory of the anchors that it holds. */
+const softwareTpms = new Map<string, SoftwareTpm>();
+
+test.after.always(async () => {
+	await Promise.all([...softwareTpms.values()].map(async tpm => tpm.stop()));
+});
+
+/** What a provider needs beside its defaults. */
+async function configOf(name: string, stateDirectory: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+	if (name !== 'trust_anchor_tpm2') {
+		return configs[name];
+	}
+
+	const tpm = softwareTpms.get(stateDirectory) ?? await SoftwareTpm.start();
+	softwareTpms.set(stateDirectory, tpm);
+	return {tpm: tpm.socketPath};
+}
+
 async function temporaryDirectory(t: ExecutionContext): Promise<string> {
 	const directory = await mkdtemp(join(tmpdir(), 'trust-anchor-'));
 	t.teardown(async () => rm(directory, {recursive: true, force: true}));
@@ -50,7 +70,7 @@ async function start(t: ExecutionContext, variant: string | Variant, stateDirect
 			return bytes;
 		},
 	});
-	const provider = await startProvider(name, trustAnchor, {env, config: configs[name]});
+	const provider = await startProvider(name, trustAnchor, {env, config: await configOf(name, stateDirectory)});
 	t.teardown(async () => provider.running.stop?.());
 	return {...provider, env, drawn, client: provider.connect()};
 }
@@ -86,7 +106,12 @@ async function snapshotOf(directory: string): Promise<Record<string, string>> {
 test('there are providers', t => {
 	t.true(names.includes('trust_anchor_file'));
 	t.true(names.includes('trust_anchor_tresor'));
+	t.true(providers.includes('trust_anchor_tpm2'));
 });
+
+if (!hasSoftwareTpm) {
+	test.skip('trust_anchor_tpm2: the contract (needs swtpm)', () => undefined);
+}
 
 for (const [label, variant] of variants) {
 	const {name} = variant;
