@@ -247,7 +247,19 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 				},
 				secure: async record => turn.take(async () => {
 					const open = opened();
-					await store.secure(record);
+					try {
+						await store.secure(record);
+					} catch (error) {
+						// Nobody knows which record the medium holds now, so none may be told: the next start reads it.
+						if (isSessionError(error)) {
+							wipeMasterKeys(open.masterKeys);
+							state = {kind: 'failed', error};
+							await store.close();
+						}
+
+						throw error;
+					}
+
 					open.secured = record;
 					return {};
 				}),

@@ -1,6 +1,7 @@
 /** The file `newest_superblock` in use: the newest record is read once and replaced in place. */
-import {open, type FileHandle} from 'node:fs/promises';
+import fs from 'node:fs';
 import {SessionError} from '../../runtime/sdk/session.js';
+import {DataSync} from '../container/data-sync.js';
 import type {SecuredRecord} from '../sessions/anchor-service.js';
 import {encodeSlot, readRecordFile, slotLength, slotOffset} from './record-file.js';
 
@@ -11,16 +12,17 @@ function reasonOf(error: unknown): string {
 export class RecordStore {
 	readonly #path: string;
 	#recordKey: Buffer | undefined;
-	#file: FileHandle | undefined;
+	#file: number | undefined;
+	readonly #dataSync: DataSync;
 	/** Sequence number of the newest record on the medium. */
 	#sequence = 1;
-	/** After a failed sync nobody knows what the medium holds, and a later sync that succeeds would not tell. */
-	#failure: string | undefined;
 	/** There are key slots: said in each record from now on. */
 	hasSlots = false;
 
-	constructor(path: string) {
+	/** @param now milliseconds, with fractions */
+	constructor(path: string, now: () => number) {
 		this.#path = path;
+		this.#dataSync = new DataSync(now);
 	}
 
 	/** Takes a file that holds no record yet. The key is wiped by `close`. */
@@ -42,11 +44,8 @@ export class RecordStore {
 		return {secured: record.newest.secured, copyLost: record.copyLost, hadSlots: record.newest.hasSlots};
 	}
 
+	/** Where it fails, nobody knows what the medium holds: nothing may be secured before it is read again. */
 	async secure(secured: SecuredRecord): Promise<void> {
-		if (this.#failure) {
-			throw new SessionError('storage_failed', this.#failure);
-		}
-
 		if (!this.#recordKey) {
 			throw new Error('secure before load or initialize');
 		}
@@ -54,16 +53,15 @@ export class RecordStore {
 		const sequence = this.#sequence + 1;
 		const slot = encodeSlot({sequence, secured, hasSlots: this.hasSlots}, this.#recordKey);
 		try {
-			this.#file ??= await open(this.#path, 'r+');
-			const {bytesWritten} = await this.#file.write(slot, 0, slotLength, slotOffset(sequence));
+			this.#file ??= fs.openSync(this.#path, 'r+');
+			const bytesWritten = fs.writeSync(this.#file, slot, 0, slotLength, slotOffset(sequence));
 			if (bytesWritten !== slotLength) {
 				throw new Error(`only ${bytesWritten} of ${slotLength} bytes were written`);
 			}
 
-			await this.#file.datasync();
+			await this.#dataSync.run(this.#file);
 		} catch (error) {
-			this.#failure = `${this.#path} cannot be written (${reasonOf(error)}); restart once its file system works again`;
-			throw new SessionError('storage_failed', this.#failure);
+			throw new SessionError('storage_failed', `${this.#path} cannot be written (${reasonOf(error)}); restart once its file system works again`);
 		}
 
 		this.#sequence = sequence;
@@ -72,7 +70,9 @@ export class RecordStore {
 	async close(): Promise<void> {
 		this.#recordKey?.fill(0);
 		this.#recordKey = undefined;
-		await this.#file?.close();
-		this.#file = undefined;
+		if (this.#file !== undefined) {
+			fs.closeSync(this.#file);
+			this.#file = undefined;
+		}
 	}
 }
