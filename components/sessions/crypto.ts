@@ -9,6 +9,8 @@ import {cipherNames} from './cipher.js';
 const KeyId = z.number().int().min(1).max(0xffff_ffff);
 
 export const crypto = defineSession('crypto', {
+	// Whoever has the cipher gives the same bytes, and keys are added anew to each instance.
+	interchangeable: true,
 	errors: [
 		/** No key of this id has been added since the server started. */
 		'unknown_key',

@@ -15,6 +15,10 @@ interface StateOption {
 	readonly state: string;
 }
 
+interface JsonOption {
+	readonly json?: true;
+}
+
 /** Tells the trust anchor where its passphrase is; the passphrase itself is read by the anchor alone. */
 function offerPassphrase({passphraseFile, passphraseFd}: PassphraseFlags): void {
 	if (passphraseFile !== undefined || passphraseFd !== undefined) {
@@ -25,6 +29,40 @@ function offerPassphrase({passphraseFile, passphraseFd}: PassphraseFlags): void 
 function version(): string {
 	const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {version: string};
 	return manifest.version;
+}
+
+/** What changes a running deployment. */
+function addEditCommands(runtime: Command, end: (code: number) => void): void {
+	runtime.command('diff')
+		.description('show what applying a deployment file would do to the running runtime')
+		.argument('[deploy]', 'the deployment file (unless given: the one that was started)')
+		.option(...stateOption)
+		.option('--json', 'as one JSON document')
+		.addHelpText('after', '\nExamples:\n  runtime diff\n  runtime diff config/assemblies/traced.xml --json')
+		.action(async (deploy: string | undefined, {state, json}: StateOption & JsonOption) => {
+			const {diff} = await import('./diff.js');
+			end(await diff(deploy && resolve(deploy), resolve(state), json ?? false));
+		});
+
+	runtime.command('apply')
+		.description('read the deployment file of the running runtime now, and apply what was edited')
+		.option(...stateOption)
+		.addHelpText('after', '\nExample:\n  runtime apply')
+		.action(async ({state}: StateOption) => {
+			const {apply} = await import('./apply.js');
+			end(await apply(resolve(state)));
+		});
+
+	runtime.command('swap')
+		.description('give a running child another binary, in the deployment file and at once')
+		.argument('<name>', 'the child, such as crypto')
+		.argument('<binary>', 'its new binary, such as crypto_noble')
+		.option(...stateOption)
+		.addHelpText('after', '\nExample:\n  runtime swap crypto crypto_noble')
+		.action(async (name: string, binary: string, {state}: StateOption) => {
+			const {swap} = await import('./swap.js');
+			end(await swap(name, binary, resolve(state)));
+		});
 }
 
 /** Every command hands its exit code to `end`. The modules behind a command are loaded when it is used. */
@@ -40,11 +78,12 @@ function program(end: (code: number) => void): Command {
 		.description('start a deployment and serve until SIGINT or SIGTERM')
 		.argument(...deployArgument)
 		.option(...stateOption)
+		.option('--no-watch', 'apply edits of the deployment file only when "runtime apply" or "runtime swap" says so')
 		.addHelpText('after', '\nExamples:\n  runtime start\n  runtime start config/assemblies/low_latency.xml --state /srv/disk')
-		.action(async (deploy: string | undefined, {state, ...flags}: StateOption & PassphraseFlags) => {
+		.action(async (deploy: string | undefined, {state, watch, ...flags}: StateOption & PassphraseFlags & {watch: boolean}) => {
 			offerPassphrase(flags);
 			const {start} = await import('./start.js');
-			end(await start(deploy, resolve(state)));
+			end(await start(deploy, resolve(state), watch));
 		});
 
 	withPassphraseOptions(runtime.command('run'))
@@ -64,7 +103,7 @@ function program(end: (code: number) => void): Command {
 		.option(...stateOption)
 		.option('--json', 'as one JSON document')
 		.addHelpText('after', '\nExamples:\n  runtime status\n  runtime status --json --state /srv/disk')
-		.action(async ({state, json}: StateOption & {json?: true}) => {
+		.action(async ({state, json}: StateOption & JsonOption) => {
 			const {status} = await import('./status.js');
 			end(await status(resolve(state), json ?? false));
 		});
@@ -97,6 +136,7 @@ function program(end: (code: number) => void): Command {
 			const {check} = await import('./check.js');
 			end(await check(deploy));
 		});
+	addEditCommands(runtime, end);
 	addDeviceCommands(runtime, end);
 	addKeyCommands(runtime, end);
 	return runtime;

@@ -1,4 +1,5 @@
 /** `runtime start`: runs a deployment until it is told to stop. */
+import {loadDeployment} from '../deployment/deployment.js';
 import {startDeployment} from '../supervisor/supervisor.js';
 import {requestControl, type RuntimeStatus} from '../supervisor/control-client.js';
 import {readDeployment} from './deploy-file.js';
@@ -38,7 +39,7 @@ async function unlockWhileRunning(target: DeviceTarget): Promise<void> {
 	}
 }
 
-export async function start(deployFile: string | undefined, stateDirectory: string): Promise<number> {
+export async function start(deployFile: string | undefined, stateDirectory: string, watch: boolean): Promise<number> {
 	const deployment = await readDeployment(deployFile);
 	if (!deployment) {
 		return exitCode.usage;
@@ -48,7 +49,7 @@ export async function start(deployFile: string | undefined, stateDirectory: stri
 	const stopAsked = new Promise<void>(resolve => {
 		onStopSignal(resolve);
 	});
-	const running = await startDeployment(deployment, {stateDirectory, log: print});
+	const running = await startDeployment(deployment, {stateDirectory, log: print, follow: {watch, load: async file => loadDeployment(file)}});
 	running.ready.then(async () => unlockAsked(stateDirectory), () => undefined).catch((error: unknown) => {
 		complain(`[runtime] ${reasonOf(error)}`);
 	});

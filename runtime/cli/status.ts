@@ -1,5 +1,6 @@
 /** `runtime status`: every component of a running runtime, and how full its devices are. */
-import {requestControl, type ChildStatus, type RuntimeStatus} from '../supervisor/control-client.js';
+import {displayPath} from '../deployment/display-path.js';
+import {requestControl, type ChildStatus, type DeploymentStatus, type RuntimeStatus} from '../supervisor/control-client.js';
 import {describeDevice, type DeviceDescription} from './device-call.js';
 import {exitCode} from './exit-code.js';
 import {print} from './output.js';
@@ -30,8 +31,18 @@ function rowOf(child: ChildStatus): string[] {
 	];
 }
 
-export function describeStatus({pid, residentBytes, children}: RuntimeStatus): string[] {
-	return [`runtime ${pid}: ${children.length} components, ${formatMebibytes(residentBytes)} MiB of memory`, ...formatTable(header, children.map(child => rowOf(child)))];
+/** One line; reasons of several lines are in the log and in `--json`. */
+function describeDeployment({file, generation, watched, lastEdit}: DeploymentStatus): string {
+	const edit = lastEdit && `; last edit ${lastEdit.result} at ${lastEdit.time}: ${lastEdit.message.split('\n')[0]}${lastEdit.pauseMs > 0 ? `; requests waited for ${lastEdit.pauseMs} ms at most` : ''}`;
+	return `deployment ${displayPath(file)}: generation ${generation}${watched ? '' : ', not watched'}${edit ?? ''}`;
+}
+
+export function describeStatus({pid, residentBytes, deployment, children}: RuntimeStatus): string[] {
+	return [
+		`runtime ${pid}: ${children.length} components, ${formatMebibytes(residentBytes)} MiB of memory`,
+		...deployment ? [describeDeployment(deployment)] : [],
+		...formatTable(header, children.map(child => rowOf(child))),
+	];
 }
 
 const deviceHeader = ['DEVICE', 'STATE', 'SIZE', 'USED', 'SHARED', 'GENERATION', 'SNAPSHOTS', 'SPARE', 'LEFT', 'LEFT %', 'HELD BY SNAPSHOTS', 'LASTS', 'GOING ON'];

@@ -39,12 +39,12 @@ export function surroundingsOf(file: string): Surroundings {
 	};
 }
 
-function readStarts(root: XmlElement, surroundings: Surroundings, problems: Problems): StartNode[] {
+function readStarts(root: XmlElement, surroundings: Surroundings, launchers: LauncherFolders, problems: Problems): StartNode[] {
 	const context = {
 		priorityLevels: readInteger(root, 'prio_levels', {min: 1, max: priorityLevelsMax}, problems)?.value ?? 1,
 		affinitySpace: readAffinitySpace(childNamed(root, 'affinity-space'), surroundings.machineCpus, problems),
 		machineCpus: surroundings.machineCpus,
-		launchers: new LauncherFolders(surroundings.launcherFolders),
+		launchers,
 		problems,
 	};
 	const starts = childrenNamed(root, 'start');
@@ -175,10 +175,12 @@ async function makeChild(
 	};
 }
 
-async function check(root: XmlElement, file: string, surroundings: Surroundings, problems: Problems): Promise<Deployment> {
+async function check(
+	root: XmlElement, file: string, surroundings: Surroundings, launchers: LauncherFolders, problems: Problems,
+): Promise<Omit<Deployment, 'files'>> {
 	checkVocabulary(root, deploymentRule, problems);
 	const {catalog} = surroundings;
-	const nodes = readStarts(root, surroundings, problems);
+	const nodes = readStarts(root, surroundings, launchers, problems);
 	const participants = await loadParticipants(nodes, catalog, problems);
 	const terms = threadTerms(nodes, problems);
 	const routes = await resolveRoutes(root, participants, catalog, problems);
@@ -208,21 +210,27 @@ function readBytes(file: string, position: SourcePosition, problems: Problems): 
 		return readDocument(file);
 	} catch (error) {
 		const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
-		problems.report(position, `the file cannot be read (${code})`, 'name an existing deployment file');
+		problems.report(position, `the file cannot be read (${code})`, 'name an existing deployment file', true);
 		return undefined;
 	}
 }
 
-/** Reads and checks `file`; throws a `DeploymentError` that lists every problem. */
-export async function loadDeployment(file: string, surroundings: Surroundings = surroundingsOf(file)): Promise<Deployment> {
+/**
+ * Reads and checks `file`, or what is given as its content; throws a `DeploymentError` that lists every problem.
+ */
+export async function loadDeployment(
+	file: string, surroundings: Surroundings = surroundingsOf(file), content?: Uint8Array,
+): Promise<Deployment> {
 	const problems = new Problems();
 	const shownFile = displayPath(file);
-	const bytes = readBytes(file, {file: shownFile, line: 1, column: 1}, problems);
+	const launchers = new LauncherFolders(surroundings.launcherFolders);
+	const bytes = content ?? readBytes(file, {file: shownFile, line: 1, column: 1}, problems);
 	const root = bytes && parseXml(shownFile, bytes, problems);
-	const deployment = root && checkRoot(root, 'config', problems) ? await check(root, file, surroundings, problems) : undefined;
+	const deployment = root && checkRoot(root, 'config', problems) ? await check(root, file, surroundings, launchers, problems) : undefined;
+	const files = [file, ...launchers.lookedFor];
 	if (!deployment || problems.count > 0) {
-		throw new DeploymentError(problems.sorted());
+		throw new DeploymentError(problems.sorted(), files);
 	}
 
-	return deployment;
+	return {...deployment, files};
 }

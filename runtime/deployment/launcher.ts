@@ -12,9 +12,19 @@ import {parseXml, readDocument, type XmlElement} from './xml-document.js';
 export class LauncherFolders {
 	readonly #folders: readonly string[];
 	readonly #read = new Map<string, XmlElement | undefined>();
+	readonly #lookedFor = new Set<string>();
 
 	constructor(folders: readonly string[]) {
 		this.#folders = folders;
+	}
+
+	/** Every file in which a launcher was looked for, whether or not it is there. */
+	get lookedFor(): readonly string[] {
+		return [...this.#lookedFor];
+	}
+
+	has(name: string): boolean {
+		return this.#pathsOf(name).some(path => existsSync(path));
 	}
 
 	names(): string[] {
@@ -24,7 +34,7 @@ export class LauncherFolders {
 
 	/** The checked root element of launcher `name`; undefined, with a problem at `position`, where there is none. */
 	find(name: string, position: SourcePosition, problems: Problems): XmlElement | undefined {
-		const path = this.#folders.map(folder => join(folder, `${name}.xml`)).find(candidate => existsSync(candidate));
+		const path = this.#pathsOf(name).find(candidate => existsSync(candidate));
 		if (path === undefined) {
 			problems.report(position, `there is no launcher "${name}"`, suggestName(name, this.names(), 'launchers'));
 			return undefined;
@@ -35,6 +45,15 @@ export class LauncherFolders {
 		}
 
 		return this.#read.get(path);
+	}
+
+	#pathsOf(name: string): string[] {
+		const paths = this.#folders.map(folder => join(folder, `${name}.xml`));
+		for (const path of paths) {
+			this.#lookedFor.add(path);
+		}
+
+		return paths;
 	}
 
 	#readFile(path: string, problems: Problems): XmlElement | undefined {

@@ -55,6 +55,8 @@ export interface Child {
 export interface Deployment {
 	/** The file it was read from. */
 	readonly file: string;
+	/** The files that decide it: itself, its launchers, and where launchers would be taken from first if they were there. */
+	readonly files: readonly string[];
 	/** In an order in which every server stands before its clients. */
 	readonly children: readonly Child[];
 }

@@ -6,6 +6,8 @@ export interface Problem {
 	readonly what: string;
 	/** What would be right. */
 	readonly remedy: string;
+	/** True where it would also show while somebody is still writing the file. */
+	readonly mayBeUnfinished: boolean;
 }
 
 export function formatProblem({position, what, remedy}: Problem): string {
@@ -20,8 +22,8 @@ function comparePositions(a: SourcePosition, b: SourcePosition): number {
 export class Problems {
 	readonly #problems: Problem[] = [];
 
-	report(position: SourcePosition, what: string, remedy: string): void {
-		this.#problems.push({position, what, remedy});
+	report(position: SourcePosition, what: string, remedy: string, mayBeUnfinished = false): void {
+		this.#problems.push({position, what, remedy, mayBeUnfinished});
 	}
 
 	get count(): number {
@@ -50,7 +52,12 @@ function listProblems(problems: readonly Problem[]): string {
 export class DeploymentError extends Error {
 	override readonly name = 'DeploymentError';
 
-	constructor(readonly problems: readonly Problem[]) {
+	/** @param files those that decide the deployment, as far as is known */
+	constructor(readonly problems: readonly Problem[], readonly files: readonly string[] = []) {
 		super(listProblems(problems));
+	}
+
+	get mayBeUnfinished(): boolean {
+		return this.problems.some(({mayBeUnfinished}) => mayBeUnfinished);
 	}
 }

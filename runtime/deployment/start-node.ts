@@ -56,7 +56,7 @@ function findLauncher(start: XmlElement, name: string, {launchers, problems}: St
 		return launcher && launchers.find(launcher.value, attribute.position, problems);
 	}
 
-	if (hasBinary || launchers.names().includes(name)) {
+	if (hasBinary || launchers.has(name)) {
 		return hasBinary ? undefined : launchers.find(name, start.position, problems);
 	}
 

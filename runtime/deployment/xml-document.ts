@@ -112,10 +112,15 @@ class DocumentReader {
 		throw new Refused();
 	}
 
+	#refuseUnfinished(offset: number, what: string, remedy: string): never {
+		this.#problems.report(this.#positionAt(offset), what, remedy, true);
+		throw new Refused();
+	}
+
 	#refuseMalformed(error: Error): never {
 		const message = this.#explain(error.message.replace(/^\d+:\d+: /, '').replace(/\.$/, ''));
 		const remedy = malformedRemedies.find(([pattern]) => pattern.test(message))?.[1] ?? 'write well-formed XML';
-		this.#refuse(Math.max(0, Math.min(this.#parser.position, this.#text.length) - 1), `malformed XML: ${message}`, remedy);
+		this.#refuseUnfinished(Math.max(0, Math.min(this.#parser.position, this.#text.length) - 1), `malformed XML: ${message}`, remedy);
 	}
 
 	/** Where an element is not closed, the one that is still open says more than the one that comes too early. */
@@ -195,7 +200,7 @@ function decode(file: string, bytes: Uint8Array, problems: Problems): string | u
 	try {
 		return new TextDecoder('utf-8', {fatal: true}).decode(bytes).replaceAll(/\r\n?/g, '\n');
 	} catch {
-		problems.report(position, 'the file is not UTF-8 text', 'store it as UTF-8');
+		problems.report(position, 'the file is not UTF-8 text', 'store it as UTF-8', true);
 		return undefined;
 	}
 }

@@ -53,7 +53,7 @@ export class HostedComponent {
 		const running = await component.start({config: this.#config(), sessions: this.#connect(connections), env});
 		this.#running = running;
 		for (const {label, how} of this.#earlyInterruptions.splice(0)) {
-			this.interrupt(label, how);
+			this.interrupt(label, how).catch((error: unknown) => this.dieOf(error));
 		}
 
 		return running.hints?.() ?? [];
@@ -74,7 +74,7 @@ export class HostedComponent {
 			handlers: this.#handlers(service),
 			context: {session, client},
 			onBug: error => {
-				this.#dieOf(error);
+				this.dieOf(error);
 			},
 			count: byteLength => {
 				this.#count(byteLength);
@@ -88,7 +88,7 @@ export class HostedComponent {
 		return connectLocal(this.#provided(service), this.#handlers(service), {
 			context: {session, client},
 			onBug: error => {
-				this.#dieOf(error);
+				this.dieOf(error);
 			},
 			count: byteLength => {
 				this.#count(byteLength);
@@ -109,23 +109,31 @@ export class HostedComponent {
 		this.#clientEnds.get(label)?.disconnect(lost);
 	}
 
-	connect(label: string, port: MessagePort, how: Interruption): void {
-		this.#clientEnds.get(label)?.connect(port);
-		this.interrupt(label, how);
+	async hold(label: string): Promise<void> {
+		await this.#clientEnds.get(label)?.hold();
 	}
 
-	interrupt(label: string, how: Interruption): void {
-		if (!this.#running) {
-			this.#earlyInterruptions.push({label, how});
-			return;
-		}
+	release(label: string): void {
+		this.#clientEnds.get(label)?.release();
+	}
 
-		const told = this.#running.interrupted?.[label]?.(how);
-		if (told instanceof Promise) {
-			told.catch((error: unknown) => {
-				this.#dieOf(error);
-			});
+	/** Resolves when the component has done what it has to do with a new server. @throws what it throws then */
+	async connect(label: string, port: MessagePort, how: Interruption): Promise<void> {
+		this.#clientEnds.get(label)?.connect(port);
+		await this.interrupt(label, how);
+	}
+
+	async interrupt(label: string, how: Interruption): Promise<void> {
+		if (this.#running) {
+			await this.#running.interrupted?.[label]?.(how);
+		} else {
+			this.#earlyInterruptions.push({label, how});
 		}
+	}
+
+	/** Ends this thread because of a fault of the component. */
+	dieOf(error: unknown): never {
+		this.#options.die(describeError(error));
 	}
 
 	async stop(): Promise<void> {
@@ -201,9 +209,5 @@ export class HostedComponent {
 	#count(byteLength: number): void {
 		this.#requests++;
 		this.#bytes += byteLength;
-	}
-
-	#dieOf(error: unknown): never {
-		this.#options.die(describeError(error));
 	}
 }

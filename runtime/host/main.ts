@@ -124,6 +124,31 @@ async function close(child: string, session: number): Promise<void> {
 	tell({type: 'closed', session});
 }
 
+async function connect({child, label, session, port, how, onTrial}: Extract<ToHost, {type: 'connect'}>): Promise<void> {
+	const component = hostedChild(child);
+	let problem: string | undefined;
+	try {
+		await component.connect(label, port, how);
+	} catch (error) {
+		if (!onTrial) {
+			component.dieOf(error);
+		}
+
+		problem = startProblem(error);
+	}
+
+	tell({type: 'connected', session, problem});
+}
+
+async function interrupt({child, label, how}: Extract<ToHost, {type: 'interrupt'}>): Promise<void> {
+	const component = hostedChild(child);
+	try {
+		await component.interrupt(label, how);
+	} catch (error) {
+		component.dieOf(error);
+	}
+}
+
 async function obey(message: ToHost): Promise<void> {
 	switch (message.type) {
 		case 'start': {
@@ -144,14 +169,23 @@ async function obey(message: ToHost): Promise<void> {
 			return;
 		}
 
-		case 'connect': {
-			hostedChild(message.child).connect(message.label, message.port, message.how);
+		case 'hold': {
+			await hostedChild(message.child).hold(message.label);
+			tell({type: 'held', session: message.session});
 			return;
 		}
 
-		case 'interrupt': {
-			hostedChild(message.child).interrupt(message.label, message.how);
+		case 'release': {
+			hostedChild(message.child).release(message.label);
 			return;
+		}
+
+		case 'connect': {
+			return connect(message);
+		}
+
+		case 'interrupt': {
+			return interrupt(message);
 		}
 
 		case 'stop': {

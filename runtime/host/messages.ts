@@ -41,8 +41,18 @@ export type ToHost =
 	| {readonly type: 'close'; readonly child: string; readonly session: number}
 	/** The server of a session is gone. `lost`: pending requests fail. */
 	| {readonly type: 'disconnect'; readonly child: string; readonly label: string; readonly lost: boolean}
-	/** The server of a session is back. */
-	| {readonly type: 'connect'; readonly child: string; readonly label: string; readonly port: MessagePort; readonly how: Interruption}
+	/** The server of a session is to be replaced; answered by `held` when it has answered everything. */
+	| {readonly type: 'hold'; readonly child: string; readonly label: string; readonly session: number}
+	/** The server of a session is not replaced after all. */
+	| {readonly type: 'release'; readonly child: string; readonly label: string}
+	/**
+	 * The server of a session is back, or another one took its place; answered by `connected` when the child has done what
+	 * it has to do then. On trial, the child outlives that it could not.
+	 */
+	| {
+		readonly type: 'connect'; readonly child: string; readonly label: string; readonly session: number; readonly port: MessagePort;
+		readonly how: Interruption; readonly onTrial: boolean;
+	}
 	/** State somewhere behind a session went back to the last secured one. */
 	| {readonly type: 'interrupt'; readonly child: string; readonly label: string; readonly how: Interruption}
 	| {readonly type: 'stop'; readonly child: string}
@@ -75,6 +85,8 @@ export type FromHost =
 	| {readonly type: 'started'; readonly child: string; readonly hints: readonly string[]}
 	| {readonly type: 'start_failed'; readonly child: string; readonly message: string}
 	| {readonly type: 'closed'; readonly session: number}
+	| {readonly type: 'held'; readonly session: number}
+	| {readonly type: 'connected'; readonly session: number; readonly problem: string | undefined}
 	| {readonly type: 'stopped'; readonly child: string; readonly problem: string | undefined}
 	| {readonly type: 'finished'; readonly child: string; readonly exitValue: number; readonly message: string | undefined}
 	| {readonly type: 'log'; readonly child: string; readonly level: LogLevel; readonly text: string}

@@ -112,16 +112,19 @@ export interface Session<Name extends string = string, ErrorCode extends string 
 	readonly opNames: readonly string[];
 	/** True where some reply shares memory, so that both ends must live in one process. */
 	readonly sharesMemory: boolean;
+	/** True where every server answers alike, so that one can take the place of another under running clients. */
+	readonly interchangeable: boolean;
 }
 
 export function defineSession<const Name extends string, const ErrorCode extends string, const Ops extends Operations>(
 	name: Name,
-	{errors, ops}: {errors: readonly ErrorCode[]; ops: Ops},
+	{errors, ops, interchangeable = false}: {errors: readonly ErrorCode[]; ops: Ops; interchangeable?: boolean},
 ): Session<Name, ErrorCode, Ops> {
 	return {
 		name,
 		errors,
 		ops,
+		interchangeable,
 		opNames: Object.keys(ops),
 		sharesMemory: Object.values(ops).some(operation => operation.replyBulk.length > 0),
 	};

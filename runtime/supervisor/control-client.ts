@@ -3,6 +3,7 @@ import {createConnection} from 'node:net';
 import {ControlReply, controlSocketPath, type ControlRequest} from './control-request.js';
 
 export type {ControlRequest} from './control-request.js';
+export type {DeploymentDifference, DeploymentStatus, EditOutcome} from './deployment-follower.js';
 export type {ChildStatus, RuntimeStatus} from './status.js';
 
 /** The runtime refused a request, or there is none. */

@@ -14,6 +14,10 @@ export const ControlRequest = z.discriminatedUnion('op', [
 		request: z.record(z.string(), z.unknown()).default({}),
 		child: z.string().optional(),
 	}),
+	/** What applying a deployment file would do; the one that runs unless `file` is given, an absolute path. */
+	z.strictObject({op: z.literal('diff'), file: z.string().optional()}),
+	/** Reads the deployment file and applies what was edited; answered when that is over. */
+	z.strictObject({op: z.literal('apply')}),
 	z.strictObject({op: z.literal('shutdown')}),
 ]);
 

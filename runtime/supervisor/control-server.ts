@@ -2,8 +2,10 @@
 import {chmodSync, mkdtempSync, renameSync, rmSync} from 'node:fs';
 import {createServer, type Server, type Socket} from 'node:net';
 import {join} from 'node:path';
+import {DeploymentError} from '../deployment/problem.js';
 import type {CallFailure} from '../host/messages.js';
 import {ControlRequest, controlLineMax, controlSocketPath, type ControlReply} from './control-request.js';
+import type {DeploymentFollower} from './deployment-follower.js';
 import type {ManagedChild} from './managed-child.js';
 import {runtimeStatus} from './status.js';
 import type {Supervision} from './supervision.js';
@@ -36,8 +38,8 @@ interface CallDone {
 
 /** A request to a service of a child. */
 export async function callService(supervision: Supervision, {service, operation, request, child}: Omit<Extract<ControlRequest, {op: 'call'}>, 'op'>): Promise<ControlReply> {
-	const managed = provider(supervision, service, child);
-	const done = await supervision.inquire<CallDone>(managed, id => ({type: 'call', id, child: managed.child.name, service, operation, request: request ?? {}}), callTimeLimitMs);
+	const managed = await supervision.settledChild(() => provider(supervision, service, child));
+	const done = await supervision.call<CallDone>(managed, id => ({type: 'call', id, child: managed.child.name, service, operation, request: request ?? {}}), callTimeLimitMs);
 	if (!done) {
 		return {ok: false, code: 'not_running', message: `child "${managed.child.name}" does not answer`};
 	}
@@ -45,11 +47,35 @@ export async function callService(supervision: Supervision, {service, operation,
 	return done.failure ? {ok: false, code: done.failure.code, message: done.failure.message} : {ok: true, result: done.reply};
 }
 
-async function answer(supervision: Supervision, line: string): Promise<ControlReply> {
+/** What `runtime.sock` gives access to. */
+export interface Controlled {
+	readonly supervision: Supervision;
+	/** Missing where the deployment comes from no file. */
+	readonly follower: DeploymentFollower | undefined;
+}
+
+function followerOf({follower}: Controlled): DeploymentFollower {
+	if (!follower) {
+		throw new Error('this deployment comes from no file');
+	}
+
+	return follower;
+}
+
+async function answer(controlled: Controlled, line: string): Promise<ControlReply> {
+	const {supervision, follower} = controlled;
 	const request = ControlRequest.parse(JSON.parse(line));
 	switch (request.op) {
 		case 'status': {
-			return {ok: true, result: await runtimeStatus(supervision)};
+			return {ok: true, result: await runtimeStatus(supervision, follower?.status)};
+		}
+
+		case 'diff': {
+			return {ok: true, result: await followerOf(controlled).difference(request.file)};
+		}
+
+		case 'apply': {
+			return {ok: true, result: await followerOf(controlled).apply()};
 		}
 
 		case 'restart': {
@@ -68,16 +94,20 @@ async function answer(supervision: Supervision, line: string): Promise<ControlRe
 	}
 }
 
-async function answerSafely(supervision: Supervision, line: string): Promise<ControlReply> {
+async function answerSafely(controlled: Controlled, line: string): Promise<ControlReply> {
 	try {
-		return await answer(supervision, line);
+		return await answer(controlled, line);
 	} catch (error) {
+		if (error instanceof DeploymentError) {
+			return {ok: false, code: 'wrong_deployment', message: error.message};
+		}
+
 		return {ok: false, code: 'failed', message: error instanceof Error ? error.message : String(error)};
 	}
 }
 
 /** Requests of one connection are answered one after the other. */
-function serve(supervision: Supervision, socket: Socket): void {
+function serve(controlled: Controlled, socket: Socket): void {
 	let received = '';
 	let turn = Promise.resolve();
 	socket.setEncoding('utf8');
@@ -95,7 +125,7 @@ function serve(supervision: Supervision, socket: Socket): void {
 
 		for (const line of lines) {
 			turn = turn.then(async () => {
-				const reply = await answerSafely(supervision, line);
+				const reply = await answerSafely(controlled, line);
 				if (socket.writable) {
 					socket.write(`${JSON.stringify(reply, toJson)}\n`);
 				}
@@ -109,13 +139,13 @@ export class ControlServer {
 	readonly #sockets = new Set<Socket>();
 	#path: string | undefined;
 
-	constructor(supervision: Supervision) {
+	constructor(controlled: Controlled) {
 		this.#server = createServer(socket => {
 			this.#sockets.add(socket);
 			socket.on('close', () => {
 				this.#sockets.delete(socket);
 			});
-			serve(supervision, socket);
+			serve(controlled, socket);
 		});
 		this.#server.maxConnections = connectionCountMax;
 	}

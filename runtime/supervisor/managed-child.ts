@@ -21,7 +21,8 @@ export type ChildState =
 	| 'dead';
 
 export class ManagedChild {
-	readonly child: Child;
+	/** Another one of the same name where the deployment was edited and the child goes on. */
+	child: Child;
 	readonly group: ManagedGroup;
 	state: ChildState = 'waiting';
 	hints: readonly string[] = [];
@@ -30,8 +31,8 @@ export class ManagedChild {
 	up = new Deferred<void>();
 	/** The host's answer to `start`. */
 	started = new Deferred<void>();
-	/** The host's answer to `stop`, or the child's death. */
-	stopped = new Deferred<void>();
+	/** The host's answer to `stop` with what went wrong, if anything, or the child's death. */
+	stopped = new Deferred<string | undefined>();
 
 	constructor(child: Child, group: ManagedGroup) {
 		this.child = child;
@@ -52,7 +53,7 @@ export class ManagedChild {
 		this.state = 'dead';
 		this.hints = [];
 		this.started.reject(new Error(reason));
-		this.stopped.resolve();
+		this.stopped.resolve(undefined);
 		// Whoever waits for it looks again.
 		this.up.resolve();
 		this.started = new Deferred();
@@ -65,6 +66,8 @@ export class ManagedGroup {
 	readonly name: string;
 	readonly children: ManagedChild[] = [];
 	readonly budget = new RestartBudget();
+	/** While an edit of the deployment is applied: where a child of it cannot start, it is not restarted. */
+	onTrial = false;
 	thread: WorkerThread | undefined;
 	/** The present thread runs, or has ended before it did. */
 	ready = new Deferred<void>();
@@ -73,5 +76,14 @@ export class ManagedGroup {
 
 	constructor(name: string) {
 		this.name = name;
+	}
+
+	/** Ends the thread; its end is no fault. */
+	dismiss(): void {
+		const {thread} = this;
+		if (thread) {
+			this.thread = undefined;
+			thread.kill('stopped');
+		}
 	}
 }

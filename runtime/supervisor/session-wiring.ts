@@ -8,6 +8,7 @@ import type {Connection, Interruption} from '../host/messages.js';
 import type {ChildGraph, RouteEdge} from './child-graph.js';
 import {Deferred} from './deferred.js';
 import type {ManagedChild} from './managed-child.js';
+import type {SessionName} from './change-plan.js';
 
 /** Time for a surviving server to end what it still does for a dead client. */
 const closeTimeLimitMs = 15_000;
@@ -17,14 +18,27 @@ interface Closing {
 	readonly confirmed: Deferred<void>;
 }
 
+/** The same for a session of a child that goes on, whatever deployment says where it leads. */
+function keyOf(child: string, label: string): string {
+	return `${child} ${label}`;
+}
+
+function edgeKey({client, route}: RouteEdge): string {
+	return keyOf(client.name, route.label);
+}
+
 export class SessionWiring {
-	readonly #graph: ChildGraph;
+	#graph: ChildGraph;
 	readonly #of: (child: Child) => ManagedChild;
-	/** Sessions that are connected, by route, with their numbers. */
-	readonly #sessions = new Map<RouteEdge, number>();
+	/** Numbers of the sessions that are connected. */
+	readonly #sessions = new Map<string, number>();
 	/** What surviving clients have yet to be told about their sessions. */
-	readonly #interruptions = new Map<RouteEdge, Interruption>();
+	readonly #interruptions = new Map<string, Interruption>();
 	readonly #closings = new Map<number, Closing>();
+	/** Clients that were asked to hold their requests, by session. */
+	readonly #holdings = new Map<number, Deferred<void>>();
+	/** Clients that were connected on trial, by session; they answer with what went wrong. */
+	readonly #trials = new Map<number, Deferred<string | undefined>>();
 	#lastSession = 0;
 
 	constructor(graph: ChildGraph, of: (child: Child) => ManagedChild) {
@@ -32,13 +46,111 @@ export class SessionWiring {
 		this.#of = of;
 	}
 
+	/** From now on sessions lead where another deployment says; `reset` names those behind which there is other data. */
+	adopt(graph: ChildGraph, reset: readonly SessionName[]): void {
+		this.#graph = graph;
+		for (const {child, label} of reset) {
+			this.#interruptions.set(keyOf(child, label), 'reset');
+		}
+	}
+
+	/** Back to the deployment before: clients that have not been told of other data need not be, the rest is told again. */
+	retract(graph: ChildGraph, reset: readonly SessionName[]): void {
+		this.#graph = graph;
+		for (const {child, label} of reset) {
+			const key = keyOf(child, label);
+			if (!this.#interruptions.delete(key)) {
+				this.#interruptions.set(key, 'reset');
+			}
+		}
+	}
+
 	/** Connects surviving clients to a server that is up again. */
 	reconnectClients(server: Child): void {
-		for (const edge of this.#graph.routesTo(server)) {
-			if (this.#of(edge.client).alive && !this.#sessions.has(edge)) {
+		for (const edge of this.#unconnected(server)) {
+			this.#reconnect(edge);
+		}
+	}
+
+	/**
+	 * Connects clients that went on to a server that is up, one after the other: what a client tells its server (keys), the
+	 * servers of the client may rely on, so the last ones in the order of start come first.
+	 * @throws Error where a client cannot go on with the server
+	 */
+	async connectOnTrial(server: Child): Promise<void> {
+		for (const edge of [...this.#unconnected(server)].reverse()) {
+			const answer = new Deferred<string | undefined>();
+			const session = this.#reconnect(edge, answer);
+			const problem = await answer.promise;
+			this.#trials.delete(session);
+			if (problem !== undefined) {
+				throw new Error(`child "${edge.client.name}" cannot go on with "${server.name}": ${problem}`);
+			}
+		}
+	}
+
+	confirmConnected(session: number, problem: string | undefined): void {
+		this.#trials.get(session)?.resolve(problem);
+	}
+
+	/** Has the client keep its requests; resolves when its server has answered all that it was sent. */
+	async hold(edge: RouteEdge): Promise<void> {
+		const session = this.#sessions.get(edgeKey(edge));
+		const client = this.#of(edge.client);
+		if (session === undefined || !client.alive) {
+			return;
+		}
+
+		if (!this.#of(edge.server).alive) {
+			// Nothing will be answered; nothing was done either that counts, or the client would have been told.
+			this.#sessions.delete(edgeKey(edge));
+			client.post({type: 'disconnect', child: edge.client.name, label: edge.route.label, lost: false});
+			return;
+		}
+
+		const held = new Deferred<void>();
+		this.#holdings.set(session, held);
+		client.post({type: 'hold', child: edge.client.name, label: edge.route.label, session});
+		await held.promise;
+		this.#holdings.delete(session);
+	}
+
+	confirmHeld(session: number): void {
+		this.#holdings.get(session)?.resolve();
+	}
+
+	/** Clients go on that were kept from it: with the server that they have, or with the one that waits for them. */
+	resumeAll(): void {
+		for (const edge of this.#edges()) {
+			if (!this.#of(edge.client).alive) {
+				continue;
+			}
+
+			if (this.#sessions.has(edgeKey(edge))) {
+				this.release(edge);
+			} else if (this.#of(edge.server).state === 'up') {
 				this.#reconnect(edge);
 			}
 		}
+	}
+
+	/** The client goes on with the server that it has. */
+	release({client, route: {label}}: RouteEdge): void {
+		this.#of(client).post({type: 'release', child: client.name, label});
+	}
+
+	/** Ends a session whose client keeps its requests or has stopped; resolves when the server is done with it. */
+	async close(edge: RouteEdge): Promise<void> {
+		const isReset = this.#interruptions.get(edgeKey(edge)) === 'reset';
+		await this.#closeSession(edge, new Set());
+		if (isReset) {
+			this.#interruptions.set(edgeKey(edge), 'reset');
+		}
+	}
+
+	/** True while a client is connected to one of these servers. */
+	isServing(servers: ReadonlySet<Child>, clients: ReadonlySet<string>): boolean {
+		return [...this.#edges()].some(edge => servers.has(edge.server) && clients.has(edge.client.name) && this.#sessions.has(edgeKey(edge)));
 	}
 
 	/** A surviving server has ended what it did for a lost client. */
@@ -74,8 +186,8 @@ export class SessionWiring {
 	open(edge: RouteEdge): Connection {
 		const {client, server, route: {label, service}} = edge;
 		const session = ++this.#lastSession;
-		this.#sessions.set(edge, session);
-		this.#interruptions.delete(edge);
+		this.#sessions.set(edgeKey(edge), session);
+		this.#interruptions.delete(edgeKey(edge));
 		if (client.group === server.group) {
 			return {label, service, session, server: server.name, port: undefined};
 		}
@@ -85,21 +197,32 @@ export class SessionWiring {
 		return {label, service, session, server: server.name, port: port2};
 	}
 
-	/** Connects a surviving client to the replacement of its server. */
-	#reconnect(edge: RouteEdge): void {
-		const how = this.#interruptions.get(edge) ?? 'restarted';
-		const {label, port} = this.open(edge);
-		this.#of(edge.client).post({type: 'connect', child: edge.client.name, label, port: port!, how}, [port!]);
+	/** Sessions to a server that clients wait for. */
+	#unconnected(server: Child): RouteEdge[] {
+		return this.#graph.routesTo(server).filter(edge => this.#of(edge.client).alive && !this.#sessions.has(edgeKey(edge)));
+	}
+
+	/** Connects a surviving client to the replacement of its server; on trial, the client answers. Gives the session's number. */
+	#reconnect(edge: RouteEdge, answer?: Deferred<string | undefined>): number {
+		const how = this.#interruptions.get(edgeKey(edge)) ?? 'restarted';
+		const {label, port, session} = this.open(edge);
+		if (answer) {
+			this.#trials.set(session, answer);
+		}
+
+		this.#of(edge.client).post({type: 'connect', child: edge.client.name, label, session, port: port!, how, onTrial: answer !== undefined}, [port!]);
 		if (how === 'reset') {
 			this.#passResetOn(edge.client);
 		}
+
+		return session;
 	}
 
 	/** Tells those behind a survivor that state went back. */
 	#passResetOn(survivor: Child): void {
 		for (const edge of this.#graph.routesTo(survivor)) {
-			if (this.#interruptions.get(edge) === 'reset' && this.#sessions.has(edge)) {
-				this.#interruptions.delete(edge);
+			if (this.#interruptions.get(edgeKey(edge)) === 'reset' && this.#sessions.has(edgeKey(edge))) {
+				this.#interruptions.delete(edgeKey(edge));
 				this.#of(edge.client).post({type: 'interrupt', child: edge.client.name, label: edge.route.label, how: 'reset'});
 				this.#passResetOn(edge.client);
 			}
@@ -114,9 +237,9 @@ export class SessionWiring {
 
 	/** The client of a session was lost: its server, if it survived, ends what it still does for it. */
 	async #closeSession(edge: RouteEdge, lost: ReadonlySet<Child>): Promise<void> {
-		const session = this.#sessions.get(edge);
-		this.#sessions.delete(edge);
-		this.#interruptions.delete(edge);
+		const session = this.#sessions.get(edgeKey(edge));
+		this.#sessions.delete(edgeKey(edge));
+		this.#interruptions.delete(edgeKey(edge));
 		const server = this.#of(edge.server);
 		if (session === undefined || lost.has(edge.server) || !server.alive) {
 			return;
@@ -136,13 +259,13 @@ export class SessionWiring {
 
 	/** The client of a session survived: its server was lost, or something behind its server. */
 	#interruptSession(edge: RouteEdge, lost: ReadonlySet<Child>, reset: ReadonlySet<Child>): void {
-		const isReset = reset.has(edge.server) || this.#interruptions.get(edge) === 'reset';
+		const isReset = reset.has(edge.server) || this.#interruptions.get(edgeKey(edge)) === 'reset';
 		if (lost.has(edge.server)) {
-			this.#sessions.delete(edge);
-			this.#interruptions.set(edge, isReset ? 'reset' : 'restarted');
+			this.#sessions.delete(edgeKey(edge));
+			this.#interruptions.set(edgeKey(edge), isReset ? 'reset' : 'restarted');
 			this.#of(edge.client).post({type: 'disconnect', child: edge.client.name, label: edge.route.label, lost: isReset});
 		} else if (isReset) {
-			this.#interruptions.set(edge, 'reset');
+			this.#interruptions.set(edgeKey(edge), 'reset');
 		}
 	}
 
@@ -150,7 +273,7 @@ export class SessionWiring {
 	abandonUnconnected(): void {
 		for (const edge of this.#edges()) {
 			const client = this.#of(edge.client);
-			if (client.alive && !this.#sessions.has(edge)) {
+			if (client.alive && !this.#sessions.has(edgeKey(edge))) {
 				client.post({type: 'disconnect', child: edge.client.name, label: edge.route.label, lost: true});
 			}
 		}

@@ -1,6 +1,7 @@
 /** What `runtime status` shows of each child. */
 import {readFileSync} from 'node:fs';
 import type {ChildFigures} from '../host/messages.js';
+import type {DeploymentStatus} from './deployment-follower.js';
 import type {ChildState, ManagedChild} from './managed-child.js';
 import type {Supervision} from './supervision.js';
 
@@ -31,6 +32,8 @@ export interface RuntimeStatus {
 	readonly pid: number;
 	/** Resident memory of the whole process, in bytes. */
 	readonly residentBytes: number;
+	/** Missing where the deployment comes from no file. */
+	readonly deployment?: DeploymentStatus;
 	readonly children: readonly ChildStatus[];
 }
 
@@ -74,10 +77,11 @@ async function childStatus(supervision: Supervision, managed: ManagedChild): Pro
 	};
 }
 
-export async function runtimeStatus(supervision: Supervision): Promise<RuntimeStatus> {
+export async function runtimeStatus(supervision: Supervision, deployment?: DeploymentStatus): Promise<RuntimeStatus> {
 	return {
 		pid: process.pid,
 		residentBytes: process.memoryUsage.rss(),
+		deployment,
 		children: await Promise.all([...supervision.children].map(async managed => childStatus(supervision, managed))),
 	};
 }

@@ -10,25 +10,46 @@ import {availableParallelism} from 'node:os';
 import {setTimeout} from 'node:timers/promises';
 import type {Child} from '../deployment/model.js';
 import type {FromHost, ToHost} from '../host/messages.js';
+import {machineCpus} from '../deployment/affinity.js';
 import {pinThread, setNice} from '../placement.js';
 import type {LogLevel} from '../sdk/component.js';
-import {ChildGraph} from './child-graph.js';
+import {planChange, type ChangePlan} from './change-plan.js';
+import type {ChildGraph} from './child-graph.js';
 import {Deferred} from './deferred.js';
 import {Inquiries} from './inquiries.js';
-import {ManagedChild, ManagedGroup} from './managed-child.js';
+import {BrokenChangeError, ChangeError, LiveChange} from './live-change.js';
+import type {ManagedChild, ManagedGroup} from './managed-child.js';
 import {bufferShare, heapLimits} from './ram-share.js';
 import {restartCountMax, restartWindowMs} from './restart-budget.js';
+import {Roster} from './roster.js';
 import {SessionWiring} from './session-wiring.js';
 import {WorkerThread, type ThreadEnd} from './worker-thread.js';
 
 /** Time for a child to stop in order, or to finish its start when the runtime stops meanwhile. */
 const stopTimeLimitMs = 30_000;
+/** Time for everything to be up before an edit of the deployment is applied. */
+const settleTimeLimitMs = 30_000;
 
 export interface SupervisionOptions {
 	readonly children: readonly Child[];
 	readonly stateDirectory: string;
 	/** Writes one line. */
 	log(line: string): void;
+}
+
+/** The shortest wish of the children on a thread counts; none where nobody has one. */
+function beatOf({children}: ManagedGroup): number | undefined {
+	const beats = children.flatMap(({child: {heartbeat}}) => heartbeat ? [heartbeat.rateMs] : []);
+	return beats.length > 0 ? Math.min(...beats) : undefined;
+}
+
+function clientCounts(graph: ChildGraph, child: Child): Record<string, number> {
+	const counts: Record<string, number> = {};
+	for (const {route} of graph.routesTo(child)) {
+		counts[route.service] = (counts[route.service] ?? 0) + 1;
+	}
+
+	return counts;
 }
 
 function servicePrefix(level: LogLevel): string {
@@ -40,37 +61,32 @@ export class Supervision {
 	readonly ended = new Deferred<number>();
 	/** Resolves when every child is up. */
 	readonly ready = new Deferred<void>();
-	readonly #graph: ChildGraph;
 	readonly #stateDirectory: string;
 	readonly #log: (line: string) => void;
-	readonly #children = new Map<string, ManagedChild>();
-	readonly #groups = new Map<string, ManagedGroup>();
+	#roster: Roster;
 	readonly #wiring: SessionWiring;
 	readonly #inquiries = new Inquiries();
+	/** Calls of the runtime's user; a change of the deployment waits for them. */
+	readonly #calls = new Set<Promise<unknown>>();
 	#isFirstStart = true;
 	#exitCode = 0;
+	#change: LiveChange | undefined;
+	/** Resolves when the change that is being applied, if any, is over. */
+	#changed = Promise.resolve();
+	/** Groups that died while a change was applied, although it did not start them. */
+	readonly #diedMeanwhile = new Set<ManagedGroup>();
+	#isEnding = false;
 	#ending: Promise<void> | undefined;
 
 	constructor({children, stateDirectory, log}: SupervisionOptions) {
-		this.#graph = new ChildGraph(children);
-		this.#wiring = new SessionWiring(this.#graph, child => this.#of(child));
+		this.#roster = new Roster(children);
+		this.#wiring = new SessionWiring(this.#roster.graph, child => this.#of(child));
 		this.#stateDirectory = stateDirectory;
 		this.#log = log;
-		for (const child of children) {
-			let group = this.#groups.get(child.group);
-			if (!group) {
-				group = new ManagedGroup(child.group);
-				this.#groups.set(child.group, group);
-			}
-
-			const managed = new ManagedChild(child, group);
-			group.children.push(managed);
-			this.#children.set(child.name, managed);
-		}
 	}
 
 	get children(): Iterable<ManagedChild> {
-		return this.#children.values();
+		return this.#roster.children;
 	}
 
 	get inquiries(): Inquiries {
@@ -79,15 +95,15 @@ export class Supervision {
 
 	/** Starts everything; a child that cannot start ends the runtime. */
 	async start(): Promise<void> {
-		for (const group of this.#groups.values()) {
+		for (const group of this.#roster.groups) {
 			this.#spawn(group);
 		}
 
-		for (const managed of this.#children.values()) {
+		for (const managed of this.#roster.children) {
 			try {
 				await this.#bringUp(managed);
 			} catch (error) {
-				if (!this.#ending) {
+				if (!this.#isEnding) {
 					this.#log(`[runtime] child "${managed.child.name}" failed to start: ${(error as Error).message}`);
 					this.ready.reject(error as Error);
 					void this.end(1);
@@ -96,7 +112,7 @@ export class Supervision {
 				return;
 			}
 
-			if (this.#ending) {
+			if (this.#isEnding) {
 				return;
 			}
 		}
@@ -107,21 +123,44 @@ export class Supervision {
 
 	/** What the components offer to the outside, as shell commands. */
 	get hints(): readonly string[] {
-		return [...this.#children.values()].flatMap(({hints}) => hints);
+		return [...this.#roster.children].flatMap(({hints}) => hints);
 	}
 
 	/** Stops all children, clients before servers, and resolves `ended`. The first exit code that is not 0 counts. */
 	async end(exitCode: number): Promise<void> {
 		this.#exitCode ||= exitCode;
-		this.#ending ??= this.#stopAll();
+		this.#ending ??= this.#change ? this.#changed.then(async () => this.#stopAll()) : this.#stopAll();
 		return this.#ending;
+	}
+
+	/** What would have to be done so that these children run instead. */
+	plan(children: readonly Child[]): ChangePlan {
+		return planChange(this.#roster.graph.children, children);
+	}
+
+	/**
+	 * Has these children run instead, under the clients of those that go on. Resolves with the time for which requests had
+	 * to wait, in milliseconds.
+	 * @throws ChangeError where that failed and what ran before runs again
+	 */
+	async change(children: readonly Child[]): Promise<number> {
+		await this.#settled();
+		const over = new Deferred<void>();
+		this.#changed = over.promise;
+		try {
+			return await this.#apply(children);
+		} finally {
+			this.#change = undefined;
+			over.resolve();
+		}
 	}
 
 	/** Ends a child's thread as a fault would; it is restarted as after one. Resolves when all it took along is up again. */
 	async restart(name: string): Promise<void> {
-		const managed = this.#children.get(name);
+		await this.#changed;
+		const managed = this.#roster.named(name);
 		if (!managed) {
-			throw new Error(`there is no child "${name}"; the children are ${[...this.#children.keys()].join(', ')}`);
+			throw new Error(`there is no child "${name}"; the children are ${this.#roster.names.join(', ')}`);
 		}
 
 		if (!managed.group.thread || !managed.alive) {
@@ -131,7 +170,7 @@ export class Supervision {
 		const {ended} = managed.group;
 		managed.group.thread.kill('ended on request', name);
 		await ended.promise;
-		for (const child of this.#graph.lostWith(managed.child)) {
+		for (const child of this.#roster.graph.lostWith(managed.child)) {
 			await Promise.race([this.#of(child).up.promise, this.ended.promise]);
 		}
 	}
@@ -146,17 +185,116 @@ export class Supervision {
 		return this.#inquiries.ask<T>(thread, ask, timeLimitMs);
 	}
 
-	#of(child: Child): ManagedChild {
-		return this.#children.get(child.name)!;
+	/** Looks for a child when no change is being applied. */
+	async settledChild(find: () => ManagedChild): Promise<ManagedChild> {
+		while (this.#change) {
+			await this.#changed;
+		}
+
+		return find();
 	}
 
-	#spawn(group: ManagedGroup): void {
+	/** As `inquire`, for a request of the runtime's user: a change waits for its answer. */
+	async call<T>(managed: ManagedChild, ask: (id: number) => ToHost, timeLimitMs?: number): Promise<T | undefined> {
+		const answer = this.inquire<T>(managed, ask, timeLimitMs);
+		this.#calls.add(answer);
+		return answer.finally(() => this.#calls.delete(answer));
+	}
+
+	/** Everything is up, and nothing is being done to it. @throws ChangeError where that does not come to pass */
+	async #settled(): Promise<void> {
+		await this.#changed;
+		await Promise.race([this.ready.promise, this.ended.promise]);
+		const isUp = ({state}: ManagedChild) => state === 'up' || state === 'finished';
+		for (const managed of this.#roster.children) {
+			await Promise.race([isUp(managed) || managed.up.promise, this.ended.promise, setTimeout(settleTimeLimitMs, undefined, {ref: false})]);
+			if (!isUp(managed) || this.#ending) {
+				throw new ChangeError(this.#ending ? 'the runtime stops' : `child "${managed.child.name}" is ${managed.state}`);
+			}
+		}
+	}
+
+	async #apply(children: readonly Child[]): Promise<number> {
+		const from = this.#roster;
+		const plan = this.plan(children);
+		const change = new LiveChange({
+			wiring: this.#wiring,
+			spawn: (group, roster) => {
+				this.#spawn(group, roster);
+			},
+			bringUp: async managed => this.#bringUp(managed, true),
+			stopChild: async managed => this.#stopInTime(managed),
+			install: roster => {
+				this.#install(roster);
+			},
+		}, plan, from, children);
+		this.#change = change;
+		const answered = Promise.allSettled(this.#calls).then(() => true);
+		if (!await Promise.race([answered, setTimeout(settleTimeLimitMs, false, {ref: false})])) {
+			throw new ChangeError('a request of the command line goes on');
+		}
+
+		try {
+			await change.run();
+			this.#placeAnew(plan);
+			return change.pauseMs;
+		} catch (error) {
+			if (error instanceof BrokenChangeError) {
+				await this.#mend(change, error.message);
+				throw new ChangeError(`${error.message}; what was touched starts over from the last secured state`);
+			}
+
+			throw error;
+		}
+	}
+
+	#install(roster: Roster): void {
+		this.#roster = roster;
+		roster.install();
+	}
+
+	#placeAnew({placed}: ChangePlan): void {
+		for (const group of new Set(placed.map(name => this.#roster.named(name)!.group))) {
+			this.#place(group, true);
+			group.thread?.beatEvery(beatOf(group));
+		}
+	}
+
+	/** A change broke off half way: what it stopped and what died meanwhile starts over, from the last secured state. */
+	async #mend(change: LiveChange, reason: string): Promise<void> {
+		await change.abandon();
+		const roster = change.before;
+		this.#install(roster);
+		this.#wiring.adopt(roster.graph, []);
+		const died = [...this.#diedMeanwhile].flatMap(({children}) => children).flatMap(({child}) => [...roster.graph.lostWith(child)]);
+		this.#diedMeanwhile.clear();
+		const touched = change.touched.flatMap(name => [...roster.graph.lostWith(roster.named(name)!.child)]);
+		const lost = new Set([...died, ...touched]);
+		this.#log(`[runtime] the change broke off (${reason}); restarting ${[...lost].map(({name}) => name).join(', ')}`);
+		const groups = new Set([...lost].map(child => this.#of(child).group));
+		for (const {thread, ended} of groups) {
+			if (!thread) {
+				ended.resolve();
+			}
+		}
+
+		// From here on a death is one like any other.
+		this.#change = undefined;
+		const closings = this.#lose(lost, reason);
+		this.#wiring.resumeAll();
+		await Promise.race([Promise.all([...groups].map(async group => this.#revive(group, 0, closings))), this.ended.promise]);
+	}
+
+	#of(child: Child): ManagedChild {
+		return this.#roster.of(child);
+	}
+
+	#spawn(group: ManagedGroup, {graph} = this.#roster): void {
 		const children = group.children.map(({child}) => child);
-		const beats = children.flatMap(({heartbeat}) => heartbeat ? [heartbeat.rateMs] : []);
 		const thread: WorkerThread = new WorkerThread({
 			name: group.name,
 			limits: heapLimits(children.map(({ramQuantum}) => ramQuantum)),
-			heartbeatMs: beats.length > 0 ? Math.min(...beats) : undefined,
+			heartbeatMs: beatOf(group),
 			data: {
 				ramQuantum: children.reduce((sum, {ramQuantum}) => sum + ramQuantum, 0),
 				stateDirectory: this.#stateDirectory,
@@ -165,7 +303,7 @@ export class Supervision {
 					modulePath: child.modulePath,
 					config: child.config,
 					leaseLimit: bufferShare(child.ramQuantum),
-					clientCounts: this.#clientCounts(child),
+					clientCounts: clientCounts(graph, child),
 					cpuCount: child.cpus.length || availableParallelism(),
 				})),
 			},
@@ -188,16 +326,8 @@ export class Supervision {
 		group.ended = new Deferred();
 	}
 
-	#clientCounts(child: Child): Record<string, number> {
-		const counts: Record<string, number> = {};
-		for (const {route} of this.#graph.routesTo(child)) {
-			counts[route.service] = (counts[route.service] ?? 0) + 1;
-		}
-
-		return counts;
-	}
-
 	#hear(group: ManagedGroup, message: FromHost): void {
+		const sender = (name: string) => group.children.find(({child}) => child.name === name)!;
 		switch (message.type) {
 			case 'ready': {
 				this.#place(group);
@@ -206,14 +336,14 @@ export class Supervision {
 			}
 
 			case 'started': {
-				const managed = this.#children.get(message.child)!;
+				const managed = sender(message.child);
 				managed.hints = message.hints;
 				managed.started.resolve();
 				break;
 			}
 
 			case 'start_failed': {
-				this.#onStartFailed(this.#children.get(message.child)!, message.message);
+				this.#onStartFailed(sender(message.child), message.message);
 				break;
 			}
 
@@ -222,18 +352,23 @@ export class Supervision {
 				break;
 			}
 
-			case 'stopped': {
-				if (message.problem) {
-					this.#log(`[runtime] child "${message.child}" did not stop cleanly: ${message.problem}`);
-					this.#exitCode ||= 1;
-				}
+			case 'held': {
+				this.#wiring.confirmHeld(message.session);
+				break;
+			}
 
-				this.#children.get(message.child)!.stopped.resolve();
+			case 'connected': {
+				this.#wiring.confirmConnected(message.session, message.problem);
+				break;
+			}
+
+			case 'stopped': {
+				sender(message.child).stopped.resolve(message.problem);
 				break;
 			}
 
 			case 'finished': {
-				this.#onFinished(this.#children.get(message.child)!, message.exitValue, message.message);
+				this.#onFinished(sender(message.child), message.exitValue, message.message);
 				break;
 			}
 
@@ -246,7 +381,7 @@ export class Supervision {
 			}
 
 			case 'bad_reply': {
-				this.#children.get(message.server)?.group.thread?.kill(message.reason, message.server);
+				this.#roster.named(message.server)?.group.thread?.kill(message.reason, message.server);
 				break;
 			}
 
@@ -268,16 +403,16 @@ export class Supervision {
 	}
 
 	/** Binds the thread to the CPUs and the priority of its children. */
-	#place({thread, children}: ManagedGroup): void {
+	#place({thread, children}: ManagedGroup, isAnew = false): void {
 		const tid = thread!.tid!;
 		const cpus = [...new Set(children.flatMap(({child}) => child.cpus))];
 		const nice = Math.min(...children.map(({child}) => child.priority));
 		try {
-			if (cpus.length > 0) {
-				pinThread(tid, cpus);
+			if (cpus.length > 0 || isAnew) {
+				pinThread(tid, cpus.length > 0 ? cpus : machineCpus());
 			}
 
-			if (nice !== 0) {
+			if (nice !== 0 || isAnew) {
 				setNice(tid, nice);
 			}
 		} catch (error) {
@@ -286,7 +421,7 @@ export class Supervision {
 	}
 
 	/** Starts a child once its servers are up. @throws where it fails to start or dies meanwhile */
-	async #bringUp(managed: ManagedChild): Promise<void> {
+	async #bringUp(managed: ManagedChild, isChange = false): Promise<void> {
 		const {child, group} = managed;
 		const {thread} = group;
 		managed.state = 'waiting';
@@ -295,12 +430,12 @@ export class Supervision {
 			await down.up.promise;
 		}
 
-		if (group.thread !== thread || this.#ending) {
+		if (group.thread !== thread || this.#isEnding) {
 			return;
 		}
 
 		managed.state = 'starting';
-		const connections = this.#graph.routesFrom(child).map(edge => this.#wiring.open(edge));
+		const connections = this.#roster.graph.routesFrom(child).map(edge => this.#wiring.open(edge));
 		managed.post({type: 'start', child: child.name, connections}, connections.flatMap(({port}) => port ? [port] : []));
 		if (child.component.kind === 'service') {
 			await managed.started.promise;
@@ -308,11 +443,13 @@ export class Supervision {
 
 		managed.state = 'up';
 		managed.up.resolve();
-		this.#wiring.reconnectClients(child);
+		if (!isChange) {
+			this.#wiring.reconnectClients(child);
+		}
 	}
 
 	#serverDown(client: Child): ManagedChild | undefined {
-		for (const {server} of this.#graph.routesFrom(client)) {
+		for (const {server} of this.#roster.graph.routesFrom(client)) {
 			const managed = this.#of(server);
 			if (managed.state !== 'up') {
 				return managed;
@@ -323,7 +460,7 @@ export class Supervision {
 	}
 
 	#onStartFailed(managed: ManagedChild, message: string): void {
-		if (this.#isFirstStart || this.#ending) {
+		if (this.#isFirstStart || this.#isEnding || managed.group.onTrial) {
 			managed.started.reject(new Error(message));
 		} else {
 			managed.group.thread?.kill(`failed to start: ${message}`, managed.child.name);
@@ -332,7 +469,7 @@ export class Supervision {
 
 	#onFinished(managed: ManagedChild, exitValue: number, message: string | undefined): void {
 		managed.state = 'finished';
-		managed.stopped.resolve();
+		managed.stopped.resolve(undefined);
 		this.#log(`[runtime] child "${managed.child.name}" exited with exit value ${exitValue}${message ? `: ${message}` : ''}`);
 		if (managed.child.exitPropagate) {
 			void this.end(exitValue);
@@ -341,20 +478,29 @@ export class Supervision {
 
 	#onDeath(group: ManagedGroup, {child: culprit, reason, exitCode, isFault}: ThreadEnd): void {
 		const managed = group.children.find(({child}) => child.name === culprit) ?? group.children[0];
+		if (this.#change) {
+			if (!group.onTrial) {
+				this.#diedMeanwhile.add(group);
+			}
+
+			this.#change.noteDeath(group, managed.child.name, reason);
+			return;
+		}
+
 		const name = group.children.length === 1 || culprit ? managed.child.name : group.children.map(one => one.child.name).join(', ');
 		if (managed.child.component.kind === 'tool') {
-			void this.#lose(this.#graph.groupOf(managed.child), reason);
-			if (!this.#ending) {
+			void this.#lose(this.#roster.graph.groupOf(managed.child), reason);
+			if (!this.#isEnding) {
 				this.#onFinished(managed, -1, reason);
 			}
-		} else if (this.#ending) {
+		} else if (this.#isEnding) {
 			this.#log(`[runtime] child "${name}" died while stopping: ${reason}`);
 			this.#exitCode ||= 1;
-			void this.#lose(this.#graph.groupOf(managed.child), reason);
+			void this.#lose(this.#roster.graph.groupOf(managed.child), reason);
 			this.#wiring.abandonUnconnected();
 		} else if (managed.child.exitPropagate && !isFault) {
 			this.#log(`[runtime] child "${name}" exited with exit value ${exitCode}`);
-			void this.#lose(this.#graph.groupOf(managed.child), reason);
+			void this.#lose(this.#roster.graph.groupOf(managed.child), reason);
 			void this.end(exitCode);
 		} else {
 			this.#recover(group, managed, name, reason);
@@ -362,7 +508,7 @@ export class Supervision {
 	}
 
 	#recover(group: ManagedGroup, culprit: ManagedChild, name: string, reason: string): void {
-		const lost = this.#graph.lostWith(culprit.child);
+		const lost = this.#roster.graph.lostWith(culprit.child);
 		if (this.#isFirstStart && [...lost].some(child => this.#of(child).state !== 'up')) {
 			this.#failFirstStart(culprit, lost, name, reason);
 			return;
@@ -422,7 +568,7 @@ export class Supervision {
 		await group.ended.promise;
 		await closings;
 		await setTimeout(pauseMs);
-		if (this.#ending || group.thread) {
+		if (this.#isEnding || group.thread) {
 			return;
 		}
 
@@ -444,12 +590,21 @@ export class Supervision {
 	}
 
 	async #stopAll(): Promise<void> {
+		this.#isEnding = true;
 		this.#wiring.abandonUnconnected();
-		for (const managed of [...this.#children.values()].reverse()) {
-			await this.#stopChild(managed);
+		for (const managed of [...this.#roster.children].reverse()) {
+			const problem = await this.#stopInTime(managed);
+			if (problem !== undefined) {
+				this.#log(`[runtime] child "${managed.child.name}" did not stop cleanly: ${problem}`);
+				this.#exitCode ||= 1;
+			}
+
+			if (managed.group.children.every(({state}) => state === 'stopped' || state === 'finished' || state === 'dead')) {
+				managed.group.dismiss();
+			}
 		}
 
-		for (const {ended} of this.#groups.values()) {
+		for (const {ended} of this.#roster.groups) {
 			await ended.promise;
 		}
 
@@ -457,37 +612,25 @@ export class Supervision {
 		this.ended.resolve(this.#exitCode);
 	}
 
-	async #stopChild(managed: ManagedChild): Promise<void> {
-		const {child, group} = managed;
+	/** Stops a child in order; resolves with what went wrong, if anything. */
+	async #stopInTime(managed: ManagedChild): Promise<string | undefined> {
+		const {child} = managed;
 		if (managed.state === 'starting') {
 			await Promise.race([managed.started.promise.catch(() => undefined), setTimeout(stopTimeLimitMs, undefined, {ref: false})]);
 		}
 
+		let problem: string | undefined;
 		if (managed.alive && child.component.kind === 'service') {
-			const stopped = managed.stopped.promise.then(() => true);
 			managed.post({type: 'stop', child: child.name});
-			const inTime = await Promise.race([stopped, setTimeout(stopTimeLimitMs, false, {ref: false})]);
-			if (!inTime) {
-				this.#log(`[runtime] child "${child.name}" did not stop within ${stopTimeLimitMs / 1000} s`);
-				this.#exitCode ||= 1;
-			}
+			problem = await Promise.race([
+				managed.stopped.promise, setTimeout(stopTimeLimitMs, `not within ${stopTimeLimitMs / 1000} s`, {ref: false}),
+			]);
 		}
 
 		if (managed.state !== 'finished' && managed.state !== 'dead') {
 			managed.state = 'stopped';
 		}
 
-		if (group.children.every(({state}) => state === 'stopped' || state === 'finished' || state === 'dead')) {
-			this.#dismiss(group);
-		}
-	}
-
-	/** Ends a thread whose children have all stopped. */
-	#dismiss(group: ManagedGroup): void {
-		const {thread} = group;
-		if (thread) {
-			group.thread = undefined;
-			thread.kill('stopped');
-		}
+		return problem;
 	}
 }

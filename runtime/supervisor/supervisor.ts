@@ -5,7 +5,8 @@ import {lockStateDirectory} from '../lock.js';
 import {StartError} from '../sdk/component.js';
 import {childrenNeededBy} from './child-graph.js';
 import {ControlError} from './control-client.js';
-import {ControlServer, callService, toJson} from './control-server.js';
+import {ControlServer, callService, toJson, type Controlled} from './control-server.js';
+import {DeploymentFollower} from './deployment-follower.js';
 import {Supervision} from './supervision.js';
 
 export interface RuntimeOptions {
@@ -13,6 +14,12 @@ export interface RuntimeOptions {
 	readonly stateDirectory: string;
 	/** Writes one line of the log. */
 	log(line: string): void;
+	/** How to follow the file of a deployment; without it, what was started runs until the end. */
+	readonly follow?: {
+		/** False: edits are applied only when `runtime apply` or `runtime swap` asks for it. */
+		readonly watch: boolean;
+		load(file: string): Promise<Deployment>;
+	};
 }
 
 export interface RunningDeployment {
@@ -29,8 +36,12 @@ function isStarted({component, exitPropagate}: Child): boolean {
 	return component.kind === 'service' || exitPropagate;
 }
 
-async function openControl(supervision: Supervision, {stateDirectory, log}: RuntimeOptions): Promise<ControlServer> {
-	const control = new ControlServer(supervision);
+function startedOf({children}: Deployment): Child[] {
+	return children.filter(isStarted);
+}
+
+async function openControl(controlled: Controlled, {stateDirectory, log}: RuntimeOptions): Promise<ControlServer> {
+	const control = new ControlServer(controlled);
 	try {
 		await control.listen(resolve(stateDirectory));
 	} catch (error) {
@@ -53,13 +64,20 @@ async function announce(supervision: Supervision, log: (line: string) => void): 
 export async function startDeployment(deployment: Deployment, options: RuntimeOptions): Promise<RunningDeployment> {
 	const directory = resolve(options.stateDirectory);
 	const lock = lockStateDirectory(directory);
-	const supervision = new Supervision({children: deployment.children.filter(isStarted), stateDirectory: directory, log: options.log});
-	const control = await openControl(supervision, options);
+	const {log, follow} = options;
+	const supervision = new Supervision({children: startedOf(deployment), stateDirectory: directory, log});
+	const follower = follow && new DeploymentFollower(supervision, {deployment, load: follow.load, startedOf, log});
+	const control = await openControl({supervision, follower}, options);
 	const ended = supervision.ended.promise.finally(() => {
+		follower?.close();
 		control.close();
 		lock.release();
 	});
-	const ready = announce(supervision, options.log);
+	const ready = announce(supervision, log);
+	if (follow?.watch) {
+		follower?.watch();
+	}
+
 	// Whoever does not wait for `ready` learns of a failure from the log and from `ended`.
 	ready.catch(() => undefined);
 	return {

@@ -54,7 +54,7 @@ export class WorkerThread {
 				this.#end ??= message;
 			} else if (message.type === 'ready') {
 				this.tid = message.tid;
-				this.#beat(heartbeatMs);
+				this.beatEvery(heartbeatMs);
 			}
 
 			onMessage(message);
@@ -78,7 +78,10 @@ export class WorkerThread {
 		void this.#worker.terminate();
 	}
 
-	#beat(heartbeatMs: number | undefined): void {
+	/** Asks for a sign of life this often; never where there is no number. */
+	beatEvery(heartbeatMs: number | undefined): void {
+		clearInterval(this.#beats);
+		this.#missedBeatCount = 0;
 		if (heartbeatMs === undefined) {
 			return;
 		}

@@ -35,6 +35,8 @@ interface Call {
 type State =
 	/** The server is there. */
 	| 'connected'
+	/** The server is there, but it is to be replaced: what it was sent gets answered, further calls are kept. */
+	| 'held'
 	/** The server is being restarted; calls are kept for it. */
 	| 'interrupted'
 	/** The server died with what the client had told it; calls fail until the client is connected anew. */
@@ -115,6 +117,9 @@ export class ClientEnd {
 	#waiting: Call[] = [];
 	#port: BatchPort | undefined;
 	#state: State = 'interrupted';
+	/** While held: the calls that the server has been sent and not answered. */
+	#underWay = new Set<number>();
+	#onRest: (() => void) | undefined;
 
 	constructor({session, server, onBadReply}: ClientEndOptions) {
 		this.#session = session;
@@ -140,12 +145,30 @@ export class ClientEnd {
 		this.#port = new BatchPort(port, (number, kind, content) => {
 			this.#receive(number, kind, content);
 		});
-		this.#state = 'connected';
-		for (const [number, call] of this.#unanswered.entries()) {
-			this.#send(number, call);
+		this.#underWay.clear();
+		this.#becomeConnected();
+	}
+
+	/** Sends nothing more until the next `connect` or `release`; resolves when everything that was sent has been answered. */
+	async hold(): Promise<void> {
+		if (this.#state !== 'connected') {
+			return;
 		}
 
-		this.#admitWaiting();
+		this.#state = 'held';
+		this.#underWay = new Set(this.#unanswered.entries().map(([number]) => number));
+		if (this.#underWay.size > 0) {
+			await new Promise<void>(resolve => {
+				this.#onRest = resolve;
+			});
+		}
+	}
+
+	/** Goes on with the server for whose replacement calls were held. */
+	release(): void {
+		if (this.#state === 'held') {
+			this.#becomeConnected();
+		}
 	}
 
 	/** The server is gone. `lost`: so is what it knew, hence every call fails until the next `connect`. */
@@ -153,6 +176,8 @@ export class ClientEnd {
 		this.#port?.close();
 		this.#port = undefined;
 		this.#state = lost ? 'lost' : 'interrupted';
+		this.#underWay.clear();
+		this.#onRest?.();
 		if (lost) {
 			const waiting = this.#waiting;
 			this.#waiting = [];
@@ -165,6 +190,18 @@ export class ClientEnd {
 				call.reject(this.#lostError());
 			}
 		}
+	}
+
+	#becomeConnected(): void {
+		this.#state = 'connected';
+		for (const [number, call] of this.#unanswered.entries()) {
+			if (!this.#underWay.has(number)) {
+				this.#send(number, call);
+			}
+		}
+
+		this.#underWay.clear();
+		this.#admitWaiting();
 	}
 
 	#lostError(): SessionError {
@@ -224,6 +261,10 @@ export class ClientEnd {
 		const call = this.#unanswered.take(number);
 		if (!call) {
 			return;
+		}
+
+		if (this.#underWay.delete(number) && this.#underWay.size === 0) {
+			this.#onRest?.();
 		}
 
 		if (kind === refused) {

@@ -11,7 +11,7 @@ export interface ChildSketch extends Partial<Pick<Child, 'config' | 'ramQuantum'
 	readonly name: string;
 	/** A fixture's file name without `.js`. */
 	readonly fixture: string;
-	/** Serving children by label of the required session; every fixture speaks `probe`. */
+	/** Serving children by label of the required session. */
 	readonly routes?: Readonly<Record<string, string>>;
 }
 
@@ -30,7 +30,10 @@ async function makeChild(sketch: ChildSketch): Promise<Child> {
 		ramQuantum: sketch.ramQuantum ?? defaultQuantum,
 		cpus: sketch.cpus ?? [],
 		group: sketch.group ?? sketch.name,
-		routes: Object.entries(sketch.routes ?? {}).map(([label, server]) => ({label, service: 'probe', server})),
+		routes: Object.entries(sketch.routes ?? {}).map(([label, server]) => {
+			const requirement = component.requires[label];
+			return {label, service: 'optional' in requirement ? requirement.session.name : requirement.name, server};
+		}),
 		heartbeat: sketch.heartbeat,
 		exitPropagate: sketch.exitPropagate ?? false,
 		position: {file: 'test.xml', line: 1, column: 1},
@@ -39,7 +42,7 @@ async function makeChild(sketch: ChildSketch): Promise<Child> {
 
 /** @param sketches servers before their clients */
 export async function makeDeployment(sketches: readonly ChildSketch[]): Promise<Deployment> {
-	return {file: 'test.xml', children: await Promise.all(sketches.map(makeChild))};
+	return {file: 'test.xml', files: ['test.xml'], children: await Promise.all(sketches.map(makeChild))};
 }
 
 const stateDirectories: string[] = [];
