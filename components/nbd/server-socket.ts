@@ -60,10 +60,14 @@ async function listenUnix(server: net.Server, path: string): Promise<void> {
 	}
 
 	await removeStale(path);
+	const listening = once(server, 'listening');
 	server.listen(path);
-	// Listening has begun when `listen` returns; nobody was accepted yet.
-	fs.chmodSync(path, unixSocketMode);
-	await once(server, 'listening');
+	// Listening has begun when `listen` returns, or never will; nobody was accepted yet.
+	if (server.listening) {
+		fs.chmodSync(path, unixSocketMode);
+	}
+
+	await listening;
 }
 
 async function openServerSocket(address: SocketAddress, onSocket: SocketHandler): Promise<net.Server> {

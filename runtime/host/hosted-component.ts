@@ -118,8 +118,8 @@ export class HostedComponent {
 	}
 
 	/** Resolves when the component has done what it has to do with a new server. @throws what it throws then */
-	async connect(label: string, port: MessagePort, how: Interruption): Promise<void> {
-		this.#clientEnds.get(label)?.connect(port);
+	async connect(label: string, server: string, port: MessagePort, how: Interruption): Promise<void> {
+		this.#clientEnds.get(label)?.connect(port, server);
 		await this.interrupt(label, how);
 	}
 
@@ -174,8 +174,8 @@ export class HostedComponent {
 		const end = new ClientEnd({
 			session: sessionOf(this.#options.component.requires[label]),
 			server,
-			onBadReply: reason => {
-				this.#options.reportBadReply(server, reason);
+			onBadReply: (reason, present) => {
+				this.#options.reportBadReply(present, reason);
 			},
 		});
 		this.#clientEnds.set(label, end);

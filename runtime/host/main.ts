@@ -124,11 +124,11 @@ async function close(child: string, session: number): Promise<void> {
 	tell({type: 'closed', session});
 }
 
-async function connect({child, label, session, port, how, onTrial}: Extract<ToHost, {type: 'connect'}>): Promise<void> {
+async function connect({child, label, session, server, port, how, onTrial}: Extract<ToHost, {type: 'connect'}>): Promise<void> {
 	const component = hostedChild(child);
 	let problem: string | undefined;
 	try {
-		await component.connect(label, port, how);
+		await component.connect(label, server, port, how);
 	} catch (error) {
 		if (!onTrial) {
 			component.dieOf(error);

@@ -50,8 +50,8 @@ export type ToHost =
 	 * it has to do then. On trial, the child outlives that it could not.
 	 */
 	| {
-		readonly type: 'connect'; readonly child: string; readonly label: string; readonly session: number; readonly port: MessagePort;
-		readonly how: Interruption; readonly onTrial: boolean;
+		readonly type: 'connect'; readonly child: string; readonly label: string; readonly session: number; readonly server: string;
+		readonly port: MessagePort; readonly how: Interruption; readonly onTrial: boolean;
 	}
 	/** State somewhere behind a session went back to the last secured one. */
 	| {readonly type: 'interrupt'; readonly child: string; readonly label: string; readonly how: Interruption}

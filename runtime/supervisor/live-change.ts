@@ -47,6 +47,12 @@ export interface ChangeGround {
 	install(roster: Roster): void;
 }
 
+/** True for a child that keeps nothing to itself, so that two of them can serve at the same time: it starts while nobody waits. */
+function canServeBeside({component: {kind, stateful, provides, requires}}: Child): boolean {
+	const sessions = Object.values(provides);
+	return kind === 'service' && !stateful && Object.keys(requires).length === 0 && sessions.length > 0 && sessions.every(({interchangeable}) => interchangeable);
+}
+
 export class LiveChange {
 	readonly #ground: ChangeGround;
 	readonly #plan: ChangePlan;
@@ -153,6 +159,12 @@ export class LiveChange {
 		for (const {ready, name} of groups) {
 			await this.#step(ready.promise, startTimeLimitMs, `the thread of "${name}" did not come up`);
 		}
+
+		for (const child of roster.graph.children) {
+			if (!this.#kept.has(child.name) && canServeBeside(child)) {
+				await this.#bringUp(roster.of(child));
+			}
+		}
 	}
 
 	#newGroups({children}: Roster): Set<ManagedGroup> {
@@ -161,11 +173,8 @@ export class LiveChange {
 
 	async #discard(roster: Roster): Promise<void> {
 		for (const group of this.#newGroups(roster)) {
-			const hadThread = group.thread !== undefined;
 			group.dismiss();
-			if (hadThread) {
-				await group.ended.promise;
-			}
+			await group.ended.promise;
 		}
 	}
 
@@ -216,7 +225,7 @@ export class LiveChange {
 	async #start(roster: Roster): Promise<void> {
 		for (const child of roster.graph.children) {
 			const managed = roster.of(child);
-			if (!this.#kept.has(child.name)) {
+			if (managed.state === 'waiting') {
 				await this.#bringUp(managed);
 			}
 
@@ -243,6 +252,13 @@ export class LiveChange {
 
 	/** Starts again what ran before. */
 	async #rollBack(reason: Error): Promise<void> {
+		for (const group of this.#newGroups(this.#to)) {
+			// It served nobody, and what it still does is no fault of anybody.
+			if (!group.children.some(({state}) => state === 'up')) {
+				group.dismiss();
+			}
+		}
+
 		const newState = new Set(this.#to.graph.children.filter(({name, component}) => component.stateful && !this.#kept.has(name)));
 		const hasServed = this.#ground.wiring.isServing(newState, new Set(this.#kept.keys()));
 		if (this.#survivorDied || (this.#newcomerDied && hasServed)) {

@@ -76,6 +76,8 @@ export class ManagedGroup {
 
 	constructor(name: string) {
 		this.name = name;
+		// There is none yet.
+		this.ended.resolve();
 	}
 
 	/** Ends the thread; its end is no fault. */

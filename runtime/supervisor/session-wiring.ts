@@ -205,12 +205,12 @@ export class SessionWiring {
 	/** Connects a surviving client to the replacement of its server; on trial, the client answers. Gives the session's number. */
 	#reconnect(edge: RouteEdge, answer?: Deferred<string | undefined>): number {
 		const how = this.#interruptions.get(edgeKey(edge)) ?? 'restarted';
-		const {label, port, session} = this.open(edge);
+		const {label, port, session, server} = this.open(edge);
 		if (answer) {
 			this.#trials.set(session, answer);
 		}
 
-		this.#of(edge.client).post({type: 'connect', child: edge.client.name, label, session, port: port!, how, onTrial: answer !== undefined}, [port!]);
+		this.#of(edge.client).post({type: 'connect', child: edge.client.name, label, session, server, port: port!, how, onTrial: answer !== undefined}, [port!]);
 		if (how === 'reset') {
 			this.#passResetOn(edge.client);
 		}

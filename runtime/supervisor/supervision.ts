@@ -272,12 +272,6 @@ export class Supervision {
 		const lost = new Set([...died, ...touched]);
 		this.#log(`[runtime] the change broke off (${reason}); restarting ${[...lost].map(({name}) => name).join(', ')}`);
 		const groups = new Set([...lost].map(child => this.#of(child).group));
-		for (const {thread, ended} of groups) {
-			if (!thread) {
-				ended.resolve();
-			}
-		}
-
 		// From here on a death is one like any other.
 		this.#change = undefined;
 		const closings = this.#lose(lost, reason);

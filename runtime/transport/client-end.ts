@@ -46,7 +46,7 @@ export interface ClientEndOptions {
 	readonly session: Session;
 	readonly server: string;
 	/** The server broke the contract with a reply: it has to die. */
-	onBadReply(reason: string): void;
+	onBadReply(reason: string, server: string): void;
 }
 
 function isPlain(request: Message, operation: WireOperation): boolean {
@@ -110,9 +110,9 @@ class CopiedRequest {
 
 export class ClientEnd {
 	readonly #session: Session;
-	readonly #server: string;
+	#server: string;
 	readonly #operations: readonly WireOperation[];
-	readonly #onBadReply: (reason: string) => void;
+	readonly #onBadReply: ClientEndOptions['onBadReply'];
 	readonly #unanswered = new CallTable<Call>(callsInFlightMax);
 	#waiting: Call[] = [];
 	#port: BatchPort | undefined;
@@ -140,7 +140,8 @@ export class ClientEnd {
 	}
 
 	/** Connects to a server instance, and sends it whatever has not been answered. */
-	connect(port: MessagePort): void {
+	connect(port: MessagePort, server = this.#server): void {
+		this.#server = server;
 		this.#port?.close();
 		this.#port = new BatchPort(port, (number, kind, content) => {
 			this.#receive(number, kind, content);
@@ -292,7 +293,7 @@ export class ClientEnd {
 			return;
 		}
 
-		this.#onBadReply(`its reply to ${operation.title} does not fit the contract: ${parsed.error.issues.map(issue => `${issue.path.join('.')} ${issue.message}`).join('; ')}`);
+		this.#onBadReply(`its reply to ${operation.title} does not fit the contract: ${parsed.error.issues.map(issue => `${issue.path.join('.')} ${issue.message}`).join('; ')}`, this.#server);
 		reject(this.#lostError());
 	}
 }

@@ -199,6 +199,79 @@ test('calls without an answer are sent again, in their order, to a server that c
 	never.open();
 });
 
+/** A server that answers when it is told to, and says what it was sent. */
+function patientServer() {
+	const seen: number[] = [];
+	const waiting: Array<() => void> = [];
+	return {
+		seen,
+		async remember({value}: {value: number}) {
+			seen.push(value);
+			await new Promise<void>(resolve => {
+				waiting.push(resolve);
+			});
+			return {};
+		},
+		answerNext() {
+			waiting.shift()?.();
+		},
+		async sent(count: number) {
+			while (seen.length < count) {
+				await new Promise(setImmediate);
+			}
+		},
+	};
+}
+
+test('a client that holds its calls has what was sent answered, and sends the rest to the next server', async t => {
+	const wiring = new Wiring();
+	const [first, second] = [patientServer(), patientServer()];
+	wiring.connect(t, {remember: first.remember});
+	const calls = [wiring.client.remember({value: 1}), wiring.client.remember({value: 2})];
+	await first.sent(2);
+	let atRest = false;
+	const rest = wiring.end.hold().then(() => {
+		atRest = true;
+	});
+	calls.push(wiring.client.remember({value: 3}));
+	first.answerNext();
+	await calls[0];
+	// Its number is free again, and may be that of a call which waits.
+	calls.push(wiring.client.remember({value: 4}));
+	t.false(atRest);
+	first.answerNext();
+	await rest;
+	await calls[1];
+	wiring.connect(t, {remember: second.remember});
+	await second.sent(2);
+	second.answerNext();
+	second.answerNext();
+	await Promise.all(calls);
+	t.deepEqual([first.seen, second.seen], [[1, 2], [3, 4]]);
+});
+
+test('a client that is released goes on with the server that it has', async t => {
+	const wiring = new Wiring();
+	const server = patientServer();
+	wiring.connect(t, {remember: server.remember});
+	const calls = [wiring.client.remember({value: 1})];
+	await server.sent(1);
+	const rest = wiring.end.hold();
+	calls.push(wiring.client.remember({value: 2}));
+	wiring.end.release();
+	await server.sent(2);
+	server.answerNext();
+	server.answerNext();
+	await Promise.all(calls);
+	t.deepEqual(server.seen, [1, 2]);
+	await wiring.end.hold();
+	wiring.end.disconnect(false);
+	const late = wiring.client.remember({value: 3});
+	wiring.connect(t, {remember: () => ({})});
+	await t.notThrowsAsync(late);
+	void rest;
+});
+
 test('calls to a server that was lost fail, until there is another one', async t => {
 	const wiring = new Wiring();
 	const never = gate();
