@@ -8,7 +8,7 @@ const raw = join(projectFolder, 'config/assemblies/raw.xml');
 test('--help and --version succeed, and every command explains itself with an example', async t => {
 	const {code, output} = await runRuntime(['--help']);
 	t.is(code, 0);
-	const commands = ['start', 'run', 'status', 'restart', 'check', 'snapshot', 'extend', 'rekey'];
+	const commands = ['start', 'run', 'status', 'restart', 'diff', 'apply', 'swap', 'check', 'snapshot', 'extend', 'rekey'];
 	t.deepEqual(commands.filter(command => !new RegExp(`^  ${command} `, 'm').test(output)), []);
 	t.regex((await runRuntime(['--version'])).output, /^\d+\.\d+\.\d+\n$/);
 	for (const command of commands) {
@@ -67,7 +67,7 @@ test('check shows the routes of a right deployment', async t => {
 
 test('without a running runtime, status and restart say so', async t => {
 	await withFolder(async directory => {
-		for (const words of [['status'], ['restart', 'nbd']]) {
+		for (const words of [['status'], ['restart', 'nbd'], ['diff'], ['apply'], ['swap', 'crypto', 'crypto_noble']]) {
 			const {code, output} = await runRuntime(words, {directory});
 			t.is(code, 1);
 			t.regex(output, /^\[runtime\] no runtime uses the state directory/);
