@@ -53,7 +53,9 @@ test('TCP where it is configured', async t => {
 test('a socket file left behind is replaced; anything else at its place is not', async t => {
 	const directory = temporaryDirectory();
 	const socketPath = path.join(directory, 's');
-	const left = net.createServer();
+	const left = net.createServer(socket => {
+		socket.destroy();
+	});
 	await new Promise<void>(resolve => {
 		left.listen(path.join(directory, 'bound'), resolve);
 	});
@@ -61,7 +63,11 @@ test('a socket file left behind is replaced; anything else at its place is not',
 	fs.renameSync(path.join(directory, 'bound'), socketPath);
 	const config = {unix: [{path: socketPath}]};
 	await t.throwsAsync(NbdStand.start({config}), {name: 'StartError', message: /another server accepts connections/});
-	left.close();
+	await new Promise<void>(resolve => {
+		left.close(() => {
+			resolve();
+		});
+	});
 	t.true(fs.existsSync(socketPath));
 	const stand = await NbdStand.start({config});
 	await stand.stop();

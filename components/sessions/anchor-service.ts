@@ -39,7 +39,10 @@ export interface AnchorStore {
 	initialize(masterKey: Uint8Array, passphrase?: NamedSecret): Promise<void>;
 	/** Stores other master keys, durably, all or nothing; false where the anchor's format holds one for good. */
 	renew?(masterKeys: readonly MasterKey[]): Promise<boolean>;
-	/** Replaces the newest record, durably; a crash leaves the old one or the new one. */
+	/**
+	 * Replaces the newest record, durably; a crash leaves the old one or the new one.
+	 * @throws UncertainRecord where the record may have been written or not; any other SessionError where nothing was
+	 */
 	secure(record: SecuredRecord): Promise<void>;
 	/** Forgets what it derived from the master key and closes its files. */
 	close(): Promise<void>;
@@ -120,6 +123,13 @@ export interface ServedAnchor {
 	/** Makes the anchor with a passphrase, where there is none yet. */
 	initialize(passphrase: NamedSecret): Promise<void>;
 	readonly isEmpty: () => boolean;
+}
+
+/** Nobody knows which record the medium holds now, so none may be told: the next start reads it. */
+export class UncertainRecord extends SessionError {
+	constructor(message: string) {
+		super('storage_failed', message);
+	}
 }
 
 /** The `trust_anchor` session on top of `store`. A store that cannot be used shows in the replies, not in the start. */
@@ -250,8 +260,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 					try {
 						await store.secure(record);
 					} catch (error) {
-						// Nobody knows which record the medium holds now, so none may be told: the next start reads it.
-						if (isSessionError(error)) {
+						if (error instanceof UncertainRecord) {
 							wipeMasterKeys(open.masterKeys);
 							state = {kind: 'failed', error};
 							await store.close();

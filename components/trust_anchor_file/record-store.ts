@@ -1,8 +1,7 @@
 /** The file `newest_superblock` in use: the newest record is read once and replaced in place. */
 import fs from 'node:fs';
-import {SessionError} from '../../runtime/sdk/session.js';
 import {DataSync} from '../container/data-sync.js';
-import type {SecuredRecord} from '../sessions/anchor-service.js';
+import {UncertainRecord, type SecuredRecord} from '../sessions/anchor-service.js';
 import {encodeSlot, readRecordFile, slotLength, slotOffset} from './record-file.js';
 
 function reasonOf(error: unknown): string {
@@ -61,7 +60,7 @@ export class RecordStore {
 
 			await this.#dataSync.run(this.#file);
 		} catch (error) {
-			throw new SessionError('storage_failed', `${this.#path} cannot be written (${reasonOf(error)}); restart once its file system works again`);
+			throw new UncertainRecord(`${this.#path} cannot be written (${reasonOf(error)}); restart once its file system works again`);
 		}
 
 		this.#sequence = sequence;

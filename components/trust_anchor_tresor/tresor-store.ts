@@ -8,7 +8,7 @@ import {dirname, join} from 'node:path';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {readSmallFile, replaceFile, syncDirectory} from '../container/durable-file.js';
-import type {AnchorContent, AnchorStore, SecuredRecord} from '../sessions/anchor-service.js';
+import {UncertainRecord, type AnchorContent, type AnchorStore, type SecuredRecord} from '../sessions/anchor-service.js';
 import {unwrapMasterKey, wrapMasterKey, wrappedMasterKeyLength} from './passphrase-wrap.js';
 
 const hashLength = 32;
@@ -101,7 +101,7 @@ export class TresorStore implements AnchorStore {
 				await rm(this.#creatingPath, {force: true});
 			}
 		} catch (error) {
-			throw new SessionError('storage_failed', `${this.#hashPath} cannot be written: ${reasonOf(error)}`);
+			throw new UncertainRecord(`${this.#hashPath} cannot be written: ${reasonOf(error)}`);
 		}
 	}
 
