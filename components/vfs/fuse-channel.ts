@@ -36,6 +36,9 @@ export class FuseChannel {
 	readonly #addresses = new Map<ArrayBufferLike, number>();
 	readonly #poll: ReturnType<typeof koffi.node.poll>;
 	#isOpen = true;
+	readonly #onExit = (): void => {
+		this.#poll.close();
+	};
 
 	/** @param fd an open /dev/fuse that does not block; it is closed at the end */
 	constructor(fd: number, env: Environment, events: ChannelEvents) {
@@ -48,6 +51,8 @@ export class FuseChannel {
 		this.#poll = koffi.node.poll(fd, {readable: true, disconnect: true}, () => {
 			this.#take();
 		});
+		// A request that arrives while the thread is torn down would otherwise call into it, and end the process.
+		process.once('exit', this.#onExit);
 	}
 
 	/** Answers a request. @param error 0, or a positive error number */
@@ -81,6 +86,7 @@ export class FuseChannel {
 	close(): void {
 		if (this.#isOpen) {
 			this.#isOpen = false;
+			process.off('exit', this.#onExit);
 			this.#poll.close();
 			fs.closeSync(this.#fd);
 		}

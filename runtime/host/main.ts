@@ -197,6 +197,10 @@ async function obey(message: ToHost): Promise<void> {
 			return;
 		}
 
+		case 'end': {
+			return process.exit(1);
+		}
+
 		case 'inspect': {
 			inspect(message.id);
 			return;

@@ -57,6 +57,8 @@ export type ToHost =
 	| {readonly type: 'interrupt'; readonly child: string; readonly label: string; readonly how: Interruption}
 	| {readonly type: 'stop'; readonly child: string}
 	| {readonly type: 'beat'}
+	/** The thread ends at once, of its own accord, so that what native code holds is closed. */
+	| {readonly type: 'end'}
 	| {readonly type: 'inspect'; readonly id: number}
 	/** A request of the runtime's own user to a service of a child. */
 	| {readonly type: 'call'; readonly id: number; readonly child: string; readonly service: string; readonly operation: string; readonly request: unknown};

@@ -5,6 +5,9 @@ import type {FromHost, HostData, ToHost} from '../host/messages.js';
 /** Beats that may stay unanswered. One late answer is a busy thread, three are a stuck one. */
 const missedBeatCountMax = 3;
 
+/** How long a thread may take to end itself. */
+const endMsMax = 500;
+
 const hostModule = new URL('../host/main.js', import.meta.url);
 
 export interface ThreadEnd {
@@ -40,6 +43,7 @@ export class WorkerThread {
 	readonly #worker: Worker;
 	#end: Pick<ThreadEnd, 'child' | 'reason'> | undefined;
 	#beats: NodeJS.Timeout | undefined;
+	#force: NodeJS.Timeout | undefined;
 	#missedBeatCount = 0;
 
 	constructor({name, data, limits, heartbeatMs, onMessage, onEnd}: ThreadOptions) {
@@ -64,6 +68,7 @@ export class WorkerThread {
 		});
 		this.#worker.on('exit', exitCode => {
 			clearInterval(this.#beats);
+			clearTimeout(this.#force);
 			onEnd({...this.#end ?? {child: undefined, reason: `exited with code ${exitCode}`}, exitCode, isFault: this.#end !== undefined});
 		});
 	}
@@ -72,10 +77,16 @@ export class WorkerThread {
 		this.#worker.postMessage(message, ports);
 	}
 
-	/** Ends the thread at once, whatever it does; `onEnd` follows. */
+	/**
+	 * Ends the thread; `onEnd` follows. One that does not hear it is ended by force: not all at once, since what native code
+	 * has in the event loop of a thread that is torn down would end the whole process.
+	 */
 	kill(reason: string, child?: string): void {
 		this.#end ??= {child, reason};
-		void this.#worker.terminate();
+		this.post({type: 'end'});
+		this.#force ??= setTimeout(() => {
+			void this.#worker.terminate();
+		}, endMsMax);
 	}
 
 	/** Asks for a sign of life this often; never where there is no number. */
