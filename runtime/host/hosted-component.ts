@@ -119,7 +119,7 @@ export class HostedComponent {
 
 	/** Resolves when the component has done what it has to do with a new server. @throws what it throws then */
 	async connect(label: string, server: string, port: MessagePort, how: Interruption): Promise<void> {
-		this.#clientEnds.get(label)?.connect(port, server);
+		this.#clientEnds.get(label)?.connect(port, {server});
 		await this.interrupt(label, how);
 	}
 

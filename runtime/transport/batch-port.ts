@@ -5,10 +5,9 @@
 import type {MessagePort} from 'node:worker_threads';
 import {ArenaLink} from './arena.js';
 import {decode, encode} from './codec.js';
+import type {OnTriple, SessionPort} from './session-port.js';
 
-export type OnTriple = (number: number, kind: number, content: unknown[]) => void;
-
-export class BatchPort {
+export class BatchPort implements SessionPort {
 	readonly link: ArenaLink;
 	readonly #port: MessagePort;
 	#outgoing: unknown[] = [];

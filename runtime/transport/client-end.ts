@@ -2,14 +2,15 @@
  * The client's end of a session to another thread. Calls stay here until they are answered, so that a stateless server
  * that was restarted can be sent them again; where it cannot come back they fail with `session_lost`. None is forgotten.
  */
-import type {MessagePort} from 'node:worker_threads';
+import {z} from 'zod';
 import type {Lease} from '../sdk/component.js';
-import {SessionError, type Client, type Session, type SessionErrorDetail} from '../sdk/session.js';
+import {SessionError, type Client, type Session} from '../sdk/session.js';
 import {isShared} from './arena.js';
-import {BatchPort} from './batch-port.js';
 import {CallTable} from './call-table.js';
 import {LeasePool} from './lease-pool.js';
-import {fromWire, payloadLength, toWire, wireOperations, type WireOperation} from './wire.js';
+import {mayAnswer} from './local.js';
+import {openPort, type SessionHandle, type SessionPort} from './session-port.js';
+import {fromWire, payloadLength, refused, toWire, wireOperations, type WireOperation} from './wire.js';
 
 /** Calls of one session that its server has not answered yet; more wait at the client. */
 const callsInFlightMax = 1024;
@@ -19,9 +20,6 @@ const callsWaitingMax = 65_536;
 const copyMemory = 64 * 2 ** 20;
 
 const copies = new LeasePool(copyMemory);
-
-export const answered = 0;
-export const refused = 1;
 
 type Message = Record<string, unknown>;
 
@@ -41,6 +39,15 @@ type State =
 	| 'interrupted'
 	/** The server died with what the client had told it; calls fail until the client is connected anew. */
 	| 'lost';
+
+const Refusal = z.tuple([z.string(), z.string(), z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.undefined()]))]);
+
+export interface ConnectOptions {
+	/** Another server than the last one. */
+	readonly server?: string;
+	/** The server's process sent what no honest one sends, or is gone (`isEnd`); calls wait for `disconnect`. */
+	readonly onBroken?: (reason: string, isEnd: boolean) => void;
+}
 
 export interface ClientEndOptions {
 	readonly session: Session;
@@ -115,7 +122,7 @@ export class ClientEnd {
 	readonly #onBadReply: ClientEndOptions['onBadReply'];
 	readonly #unanswered = new CallTable<Call>(callsInFlightMax);
 	#waiting: Call[] = [];
-	#port: BatchPort | undefined;
+	#port: SessionPort | undefined;
 	#state: State = 'interrupted';
 	/** While held: the calls that the server has been sent and not answered. */
 	#underWay = new Set<number>();
@@ -140,11 +147,15 @@ export class ClientEnd {
 	}
 
 	/** Connects to a server instance, and sends it whatever has not been answered. */
-	connect(port: MessagePort, server = this.#server): void {
+	connect(handle: SessionHandle, {server = this.#server, onBroken = () => undefined}: ConnectOptions = {}): void {
 		this.#server = server;
 		this.#port?.close();
-		this.#port = new BatchPort(port, (number, kind, content) => {
-			this.#receive(number, kind, content);
+		this.#port = openPort(handle, {
+			end: 'client',
+			onTriple: (number, kind, content) => {
+				this.#receive(number, kind, content);
+			},
+			onBroken,
 		});
 		this.#underWay.clear();
 		this.#becomeConnected();
@@ -269,8 +280,7 @@ export class ClientEnd {
 		}
 
 		if (kind === refused) {
-			const [code, message, detail] = content as [string, string, SessionErrorDetail];
-			call.reject(new SessionError(code, message, detail));
+			this.#reject(call, content);
 		} else {
 			this.#resolve(call, content);
 		}
@@ -278,6 +288,18 @@ export class ClientEnd {
 		if (this.#waiting.length > 0) {
 			this.#admitWaiting();
 		}
+	}
+
+	#reject({operation, reject}: Call, content: readonly unknown[]): void {
+		const refusal = Refusal.safeParse(content);
+		const error = refusal.data && new SessionError(...refusal.data);
+		if (error && mayAnswer(this.#session, error)) {
+			reject(error);
+			return;
+		}
+
+		this.#onBadReply(`its refusal of ${operation.title} does not fit the contract`, this.#server);
+		reject(this.#lostError());
 	}
 
 	#resolve({operation, resolve, reject}: Call, content: unknown[]): void {

@@ -1,10 +1,8 @@
 /** The server's end of a session to another thread: checks requests, runs their handlers, sends replies. */
-import type {MessagePort} from 'node:worker_threads';
 import {isSessionError, type SessionError, type ClientContext, type Handlers, type Session} from '../sdk/session.js';
-import {BatchPort} from './batch-port.js';
-import {answered, refused} from './client-end.js';
 import {foreignCode, mayAnswer, parseRequest, type BugHandler} from './local.js';
-import {fromWire, payloadLength, toWire, wireOperations, type WireOperation} from './wire.js';
+import {openPort, type SessionHandle, type SessionPort} from './session-port.js';
+import {answered, fromWire, payloadLength, refused, toWire, wireOperations, type WireOperation} from './wire.js';
 
 type Handler = (request: unknown, context: ClientContext) => unknown;
 
@@ -16,6 +14,8 @@ export interface ServerEndOptions {
 	onBug: BugHandler;
 	/** Counts a finished request and its payload. */
 	count(byteLength: number): void;
+	/** The client's process sent what no honest one sends, or is gone (`isEnd`). */
+	onBroken?(reason: string, isEnd: boolean): void;
 }
 
 export class ServerEnd {
@@ -25,11 +25,11 @@ export class ServerEnd {
 	readonly #context: ClientContext;
 	readonly #onBug: BugHandler;
 	readonly #count: (byteLength: number) => void;
-	readonly #port: BatchPort;
+	readonly #port: SessionPort;
 	#runningCount = 0;
 	#onIdle: (() => void) | undefined;
 
-	constructor(port: MessagePort, {session, handlers, context, onBug, count}: ServerEndOptions) {
+	constructor(handle: SessionHandle, {session, handlers, context, onBug, count, onBroken = () => undefined}: ServerEndOptions) {
 		this.#session = session;
 		this.#operations = wireOperations(session);
 		const table = handlers as unknown as Record<string, Handler>;
@@ -37,8 +37,12 @@ export class ServerEnd {
 		this.#context = context;
 		this.#onBug = onBug;
 		this.#count = count;
-		this.#port = new BatchPort(port, (number, kind, content) => {
-			this.#serve(number, kind, content);
+		this.#port = openPort(handle, {
+			end: 'server',
+			onTriple: (number, kind, content) => {
+				this.#serve(number, kind, content);
+			},
+			onBroken,
 		});
 	}
 
@@ -57,7 +61,11 @@ export class ServerEnd {
 			return;
 		}
 
-		const operation = this.#operations[kind];
+		const operation = this.#operations.at(kind);
+		if (!operation) {
+			throw new RangeError(`a call of operation ${kind}, which ${this.#session.name} does not have`);
+		}
+
 		let request: Record<string, unknown>;
 		try {
 			request = parseRequest(operation, fromWire(operation.requestFields, content, this.#port.link));

@@ -1,7 +1,7 @@
 /** How the fields of requests and replies stand in a message: by position, payload as (arena, offset, length). */
 import {z} from 'zod';
 import type {BulkField, BulkMark, Session} from '../sdk/session.js';
-import type {ArenaLink} from './arena.js';
+import type {PayloadLink} from './session-port.js';
 import {shapeCheck, type ShapeCheck} from './shape-check.js';
 
 export interface WireField {
@@ -25,6 +25,10 @@ export interface WireOperation {
 }
 
 type Message = Record<string, unknown>;
+
+/** What a reply is. */
+export const answered = 0;
+export const refused = 1;
 
 function fieldsOf(schema: z.ZodType, bulk: readonly BulkField[], title: string): WireField[] {
 	if (!(schema instanceof z.ZodObject)) {
@@ -60,7 +64,7 @@ export function wireOperations(session: Session): readonly WireOperation[] {
 }
 
 /** Puts the fields of a message in order; payload must lie in arenas. */
-export function toWire(fields: readonly WireField[], message: Message, link: ArenaLink): unknown[] {
+export function toWire(fields: readonly WireField[], message: Message, link: PayloadLink): unknown[] {
 	const values: unknown[] = [];
 	for (const {name, mark} of fields) {
 		const value = message[name];
@@ -69,20 +73,20 @@ export function toWire(fields: readonly WireField[], message: Message, link: Are
 		} else if (mark.shape === 'segments') {
 			const places: number[] = [];
 			for (const part of value as Uint8Array[]) {
-				places.push(link.show(part), part.byteOffset, part.length);
+				places.push(link.show(part, mark.direction), part.byteOffset, part.length);
 			}
 
 			values.push(places);
 		} else {
 			const part = value as Uint8Array;
-			values.push(link.show(part), part.byteOffset, part.length);
+			values.push(link.show(part, mark.shape === 'region' ? 'out' : mark.direction), part.byteOffset, part.length);
 		}
 	}
 
 	return values;
 }
 
-function segmentsAt(places: readonly number[], link: ArenaLink): Buffer[] {
+function segmentsAt(places: readonly number[], link: PayloadLink): Buffer[] {
 	const parts: Buffer[] = [];
 	for (let at = 0; at < places.length; at += 3) {
 		parts.push(link.view(places[at], places[at + 1], places[at + 2]));
@@ -92,7 +96,7 @@ function segmentsAt(places: readonly number[], link: ArenaLink): Buffer[] {
 }
 
 /** The inverse of `toWire`; the result has not been checked against its schema yet. */
-export function fromWire(fields: readonly WireField[], values: readonly unknown[], link: ArenaLink): Message {
+export function fromWire(fields: readonly WireField[], values: readonly unknown[], link: PayloadLink): Message {
 	const message: Message = {};
 	let at = 0;
 	for (const {name, mark} of fields) {
