@@ -1,6 +1,7 @@
 /** Bytes at any offset and of any length, on a device of whole blocks. */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {blockSize, requestBlockCountMax} from '../sessions/block.js';
+import {allEnded} from '../container/all-ended.js';
 import {divide, isWholeBlocks, type ByteRange, type PartialBlock} from './byte-range.js';
 import {RangeLock} from './range-lock.js';
 
@@ -51,15 +52,6 @@ export class PartialBlockBuffers {
 	}
 }
 
-/** Both run to their end before a failure is reported: nothing may touch the memory afterwards. */
-async function both(one: Promise<unknown>, other: Promise<unknown>): Promise<void> {
-	for (const result of await Promise.allSettled([one, other])) {
-		if (result.status === 'rejected') {
-			throw result.reason;
-		}
-	}
-}
-
 function extentsOfPartial(partial: readonly PartialBlock[]): number[] {
 	return partial.flatMap(({block}) => [block, 1]);
 }
@@ -87,7 +79,7 @@ export class ByteDevice {
 		const range = divide(offset, data.length);
 		await this.#buffers.use(async buffer => {
 			const blocks = buffer.subarray(0, range.partial.length * blockSize);
-			await both(this.#access.read({extents: extentsOfPartial(range.partial), data: blocks}), this.#whole('read', range, data));
+			await allEnded([this.#access.read({extents: extentsOfPartial(range.partial), data: blocks}), this.#whole('read', range, data)]);
 			for (const [i, {start, offset: target, length}] of range.partial.entries()) {
 				blocks.copy(data, target, i * blockSize + start, i * blockSize + start + length);
 			}
@@ -148,7 +140,7 @@ export class ByteDevice {
 				data.copy(blocks, i * blockSize + start, offset, offset + length);
 			}
 
-			await both(this.#access.write!({extents, data: blocks}), this.#whole('write', range, data));
+			await allEnded([this.#access.write!({extents, data: blocks}), this.#whole('write', range, data)]);
 		});
 	}
 

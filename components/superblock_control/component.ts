@@ -48,12 +48,15 @@ export default defineComponent({
 		const switching = new Turn();
 		/** The last locking. */
 		let locking: Promise<void> | undefined;
+		/** False while keys are there, also where locking has stopped half-way: then the device refuses requests all the same. */
+		let areKeysGone = false;
 		const isAnchorLocked = async () => (await anchor.access({})).state === 'locked';
 
 		/** Undefined where the device has been locked since its start. */
 		let device: OpenDevice | undefined;
 		if (await isAnchorLocked()) {
 			await lock.close();
+			areKeysGone = true;
 			env.log('the device is locked: "runtime unlock" asks for the passphrase and serves it', 'warning');
 		} else {
 			device = await open();
@@ -79,13 +82,14 @@ export default defineComponent({
 		}
 
 		async function lockDevice(): Promise<void> {
-			if (lock.isClosed) {
+			if (areKeysGone) {
 				return;
 			}
 
 			await lock.close();
 			await known().suspend({secure: true});
 			await anchor.lock({});
+			areKeysGone = true;
 			env.log('locked: everything is secured, and the keys are forgotten');
 		}
 
@@ -119,19 +123,21 @@ export default defineComponent({
 			}
 
 			await openLocked();
+			areKeysGone = false;
 			lock.open();
 			env.log('unlocked');
 		}
 
 		/** A trust anchor that was restarted may have come back without its keys. */
 		async function followAnchor(): Promise<void> {
-			if (lock.isClosed || !await isAnchorLocked()) {
+			if (areKeysGone || !await isAnchorLocked()) {
 				return;
 			}
 
 			env.log('the trust anchor was restarted and is locked, so the device is, too; "runtime unlock" goes on', 'warning');
 			await lock.close();
 			await known().suspend({secure: false});
+			areKeysGone = true;
 		}
 
 		return {
@@ -183,8 +189,9 @@ export default defineComponent({
 				trust_anchor: async () => switching.take(followAnchor),
 			},
 			async stop() {
-				await locking;
-				if (!lock.isClosed) {
+				// One that failed has told its client.
+				await locking?.catch(() => undefined);
+				if (!areKeysGone) {
 					await known().suspend({secure: true});
 				} else if (device?.isDue) {
 					env.log('what was written since the last flush is lost: the trust anchor has no keys to secure it with', 'error');

@@ -3,6 +3,7 @@
  * pool had nothing to hand out, since a securing frees what was replaced before it.
  */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
+import {allEnded} from '../container/all-ended.js';
 import {blockSize} from '../container/geometry.js';
 import {Turn} from '../container/turn.js';
 import {writeBlockCountMax, type virtualBlockDevice} from '../sessions/virtual-block-device.js';
@@ -59,7 +60,7 @@ export class DeviceWrites {
 	async write(extents: readonly number[], data: Uint8Array): Promise<void> {
 		await (extents.length === 2 && extents[1] <= writeBlockCountMax
 			? this.#changePiece({vba: extents[0], count: extents[1], data})
-			: Promise.all([...piecesOf(extents, data)].map(async piece => this.#changePiece(piece))));
+			: allEnded([...piecesOf(extents, data)].map(async piece => this.#changePiece(piece))));
 	}
 
 	/** Makes blocks read as zeroes. @throws SessionError `no_space` where the pool is full even after a securing */

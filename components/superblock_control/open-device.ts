@@ -220,8 +220,12 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		},
 		giveKeys: async () => addKeys(sessions, securing.latest),
 		async suspend(options) {
-			paused = operationNames.filter(name => operations.status[name].phase === 'paused');
-			isSuspended = true;
+			// Where it stopped half-way before, nothing has begun since.
+			if (!isSuspended) {
+				paused = operationNames.filter(name => operations.status[name].phase === 'paused');
+				isSuspended = true;
+			}
+
 			// What is just beginning is halted, too.
 			await turn.idle();
 			await operations.stop();

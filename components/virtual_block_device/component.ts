@@ -7,6 +7,7 @@
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
+import {allEnded} from '../container/all-ended.js';
 import {extentsBlockCount} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
 import {HeldBlocks} from '../container/held-blocks.js';
@@ -96,10 +97,10 @@ export default defineComponent({
 		const reads = new RequestQueue<ReadPiece>({...limits, exclusive: false}, async batch => reader.read(batch, () => device.tree));
 		let integrityErrorCount = 0;
 
-		/** Adds pieces to a queue; damage that they meet is logged. */
+		/** Adds pieces to a queue and waits for all, whose data is one request's; damage that they meet is logged. */
 		async function serve<P>(pieces: readonly P[], add: (piece: P) => Promise<void>): Promise<Record<string, never>> {
 			try {
-				await (pieces.length === 1 ? add(pieces[0]) : Promise.all(pieces.map(add)));
+				await (pieces.length === 1 ? add(pieces[0]) : allEnded(pieces.map(add)));
 			} catch (error) {
 				if (error instanceof SessionError && error.code === 'integrity') {
 					integrityErrorCount++;

@@ -1,7 +1,9 @@
 /** Clients that change the container as a whole, judged by the model: snapshots, reverting, rekeying, extension. */
 import {blockSize} from '../../components/sessions/block.js';
-import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
+import {isSessionError} from '../../runtime/sdk/session.js';
 import {stampsOf, type Stamp} from './content.js';
+import {requireNoKeys} from './key-probe.js';
+import {wasLockedOut} from './load-judgement.js';
 import type {LongOperation} from './operations-model.js';
 import type {Random} from './random.js';
 import type {Content} from './snapshot-model.js';
@@ -10,9 +12,14 @@ import type {Subject} from './subject.js';
 
 /** What a request of the control session came to: undefined where it was refused for one of these reasons. */
 async function unlessRefused<T>(subject: Subject, codes: () => readonly string[], job: Promise<T>): Promise<T | undefined> {
+	const note = subject.lock.note();
 	try {
 		return await job;
 	} catch (error) {
+		if (wasLockedOut(subject, error, note)) {
+			return undefined;
+		}
+
 		if (isSessionError(error) && (codes().includes(error.code) || (subject.isFaulty && ['device_failed', 'no_space'].includes(error.code)))) {
 			return undefined;
 		}
@@ -51,9 +58,10 @@ function sameContent(a: Content, b: Content): boolean {
 export async function readSnapshot(subject: Subject, generation: number): Promise<void> {
 	const {model, world, setup: {counts}} = subject;
 	const {snapshots} = model;
+	const note = subject.lock.note();
 	const stamps = await contentOf(subject, generation);
 	if (!stamps) {
-		if (!snapshots.mayBeGone(generation)) {
+		if (!subject.lock.mayHaveMet(note) && !snapshots.mayBeGone(generation)) {
 			throw new SimulationFailure(`snapshot ${generation} is missing; there are ${JSON.stringify(await world.control.list_snapshots({}))}`);
 		}
 
@@ -100,6 +108,9 @@ export async function discardSnapshot(subject: Subject, generation: number): Pro
 	if (await unlessRefused(subject, () => [], world.control.discard_snapshot({generation}))) {
 		model.endFlush(begin);
 		model.snapshots.endDiscard(generation);
+	} else if (!subject.isFaulty) {
+		// It met the lock.
+		model.snapshots.cancelDiscard(generation);
 	}
 }
 
@@ -200,22 +211,6 @@ async function checkResult({world, model, operations, setup: {counts}}: Subject)
 	if (operations.isPending) {
 		counts.finishedOperations++;
 		operations.isPending = false;
-		await requireKeysForgotten(world, operations.keyId);
-	}
-}
-
-async function requireKeysForgotten({crypto}: Subject['world'], currentKeyId: number): Promise<void> {
-	for (let keyId = 1; keyId < currentKeyId; keyId++) {
-		try {
-			await crypto.seal({keyId, addresses: [8], vbas: [0], generations: [1], plain: [Buffer.alloc(blockSize)], sealed: Buffer.alloc(blockSize)});
-		} catch (error) {
-			if (error instanceof SessionError && error.code === 'unknown_key') {
-				continue;
-			}
-
-			throw error;
-		}
-
-		throw new SimulationFailure(`the crypto server still has key ${keyId} after the rekeying to ${currentKeyId}`);
+		await requireNoKeys(world.crypto, operations.keyId - 1);
 	}
 }

@@ -11,6 +11,8 @@ export class Counts {
 	flushes = 0;
 	securings = 0;
 	snapshots = 0;
+	/** Times that the device was locked, or found locked when it was opened. */
+	locks = 0;
 	reverts = 0;
 	/** Rekeyings and extensions begun, those that were seen to end, and those that waited for spare blocks in vain. */
 	operations = 0;
@@ -26,7 +28,7 @@ export class Counts {
 		return [
 			`${this.histories} histories`, `${this.crashPoints} crash points`, `${this.writes} writes`, `${this.clears} clearings`, `${this.reads} reads`,
 			`${this.flushes} flushes`, `${this.securings} securings`, `${this.blocksChecked} blocks checked`, `${this.checks} runs of cbe_check`, `${this.bitFlips} bit flips`,
-			`${this.snapshots} snapshots`, `${this.reverts} reverts`, `${this.operations} operations begun`, `${this.finishedOperations} ended`,
+			`${this.locks} locks`, `${this.snapshots} snapshots`, `${this.reverts} reverts`, `${this.operations} operations begun`, `${this.finishedOperations} ended`,
 			`${this.starvedOperations} waits for discarded snapshots`, `${this.fullPools} refusals of a full pool`,
 			`${this.faults} medium faults`, `${this.rollbacks} images rolled back`, `${this.steps} steps`,
 		].join(', ');

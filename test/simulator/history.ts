@@ -6,6 +6,7 @@ import {dataOf, stampOf} from './content.js';
 import {discardSnapshot, finishOperations} from './control-load.js';
 import {Counts} from './counts.js';
 import {flush, load, writeAtRandom} from './load.js';
+import {ensureUnlocked} from './locking.js';
 import {checkMedium} from './medium-check.js';
 import {randomPlan, type HistoryKind, type Plan} from './plan.js';
 import {Random} from './random.js';
@@ -68,6 +69,7 @@ async function reopen(remains: Subject): Promise<Subject> {
 async function requireAlive(subject: Subject): Promise<void> {
 	subject.onChange = undefined;
 	await subject.run((async () => {
+		await ensureUnlocked(subject);
 		for (let i = 0; i < 3; i++) {
 			await writeAtRandom(subject, subject.setup.random);
 		}

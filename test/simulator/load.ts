@@ -1,10 +1,12 @@
 /** Clients of the device that write, read and flush at random, and judge every answer by the model. */
 import {blockSize} from '../../components/sessions/block.js';
-import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
+import {SessionError} from '../../runtime/sdk/session.js';
 import {controlAtRandom, noteSize} from './control-load.js';
 import {dataOf, stampsOf, type Stamp} from './content.js';
+import {requireExcuse, wasLockedOut} from './load-judgement.js';
+import type {LockNote} from './lock-model.js';
+import {lockForAWhile} from './locking.js';
 import type {Random} from './random.js';
-import {SimulationFailure} from './simulation-failure.js';
 import type {Subject} from './subject.js';
 
 /** Of a hundred changes, how many clear instead of write. */
@@ -52,17 +54,6 @@ function cut<T>(extents: readonly Extent[], values: readonly T[]): T[][] {
 	});
 }
 
-/** Errors that a client must put up with: only where the medium has failed. */
-function requireExcuse(subject: Subject, error: unknown, what: string): void {
-	if (!isSessionError(error)) {
-		throw error;
-	}
-
-	if (!subject.isFaulty || !['device_failed', 'no_space'].includes(error.code)) {
-		throw new SimulationFailure(`${what} failed without a reason: ${error.code}: ${error.message}`);
-	}
-}
-
 function boundsOf({model: {blockCount: leafCount}, setup: {plan: {requestBlockCountMax}}}: Subject): {leafCount: number; requestBlockCountMax: number} {
 	return {leafCount, requestBlockCountMax};
 }
@@ -100,16 +91,25 @@ interface Change {
 
 async function change(subject: Subject, {extents, stamps, send}: Change): Promise<void> {
 	const lackedSpace = mayLackSpace(subject);
+	const lockNote = subject.lock.note();
 	const notes = cut(extents, stamps).map((part, i) => subject.model.beginWrite(extents[i].vba, part));
 	let outcome = {succeeded: true, spoiled: false};
 	try {
 		await send({extents: flat(extents)});
 	} catch (error) {
+		if (wasLockedOut(subject, error, lockNote)) {
+			for (const note of notes) {
+				subject.model.cancel(note);
+			}
+
+			return;
+		}
+
 		const isFull = error instanceof SessionError && error.code === 'no_space' && (lackedSpace || mayLackSpace(subject));
 		if (isFull) {
 			subject.setup.counts.fullPools++;
 		} else {
-			requireExcuse(subject, error, `a change of ${flat(extents).join('+')}`);
+			requireExcuse(subject, error, {what: `a change of ${flat(extents).join('+')}`, note: lockNote});
 		}
 
 		outcome = {succeeded: false, spoiled: !isFull};
@@ -126,10 +126,11 @@ export async function readAtRandom(subject: Subject, random: Random): Promise<vo
 	const blockCount = blockCountOf(extents);
 	const data = Buffer.alloc(blockCount * blockSize, 0xee);
 	const begins = extents.map(() => subject.model.beginRead());
+	const note = subject.lock.note();
 	try {
 		await subject.world.device.read({extents: flat(extents), data});
 	} catch (error) {
-		judgeFailedRead(subject, error, {extents, begins});
+		judgeFailedRead(subject, error, {extents, begins, note});
 		return;
 	}
 
@@ -140,7 +141,7 @@ export async function readAtRandom(subject: Subject, random: Random): Promise<vo
 	}
 }
 
-function judgeFailedRead(subject: Subject, error: unknown, {extents, begins}: {extents: readonly Extent[]; begins: readonly number[]}): void {
+function judgeFailedRead(subject: Subject, error: unknown, {extents, begins, note}: {extents: readonly Extent[]; begins: readonly number[]; note: LockNote}): void {
 	const {model} = subject;
 	const unreadable = extents.some(({vba, count}, i) => Array.from({length: count}, (_, k) => vba + k).some(block => model.mayBeUnreadable(block, {from: begins[i], faulty: subject.isFaulty})));
 	for (const begin of begins) {
@@ -149,16 +150,17 @@ function judgeFailedRead(subject: Subject, error: unknown, {extents, begins}: {e
 
 	const spoiled = error instanceof SessionError && error.code === 'integrity' && unreadable;
 	if (!spoiled) {
-		requireExcuse(subject, error, `a read of ${flat(extents).join('+')}`);
+		requireExcuse(subject, error, {what: `a read of ${flat(extents).join('+')}`, note});
 	}
 }
 
 export async function flush(subject: Subject): Promise<void> {
 	const begin = subject.model.beginFlush();
+	const note = subject.lock.note();
 	try {
 		await subject.world.device.sync({});
 	} catch (error) {
-		requireExcuse(subject, error, 'a flush');
+		requireExcuse(subject, error, {what: 'a flush', note});
 		return;
 	}
 
@@ -167,14 +169,16 @@ export async function flush(subject: Subject): Promise<void> {
 }
 
 async function client(subject: Subject, random: Random, operationCount: number): Promise<void> {
-	const {flushPercent, controlPercent} = subject.setup.plan;
+	const {flushPercent, controlPercent, lockPercent} = subject.setup.plan;
 	for (let i = 0; i < operationCount; i++) {
 		const roll = random.below(100);
 		if (controlPercent > 0 && random.chance(0.3)) {
 			await noteSize(subject);
 		}
 
-		if (random.below(100) < controlPercent) {
+		if (lockPercent > 0 && random.below(100) < lockPercent) {
+			await lockForAWhile(subject, random);
+		} else if (random.below(100) < controlPercent) {
 			await controlAtRandom(subject, random);
 		} else if (roll < flushPercent) {
 			await flush(subject);

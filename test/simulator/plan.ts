@@ -44,6 +44,10 @@ export interface Plan {
 	readonly flushPercent: number;
 	/** Of a hundred operations, how many change the container as a whole. */
 	readonly controlPercent: number;
+	/** Of a hundred operations, how many lock the device and unlock it again. */
+	readonly lockPercent: number;
+	/** True where the trust anchor comes back locked after a crash, as one with passphrases does. */
+	readonly locksAtStart: boolean;
 	readonly snapshotCountMax: number;
 	/** How long each step takes on the simulated clock. */
 	readonly stepMs: number;
@@ -139,6 +143,8 @@ export function randomPlan(random: Random, kind: HistoryKind = randomKind(random
 		stampCount: random.pick([2, 1_000_000_000]),
 		flushPercent: random.pick([2, 10, 40]),
 		controlPercent: withOperations ? random.pick([10, 30, 60]) : 0,
+		lockPercent: random.pick([0, 0, 5, 20]),
+		locksAtStart: random.chance(0.2),
 		snapshotCountMax: random.pick([1, 3, 5]),
 		stepMs: random.pick([0, 1, 400]),
 		operationStep: random.pick([1, 4, 256]),

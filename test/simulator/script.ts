@@ -1,12 +1,15 @@
 /** Scripted histories: what the device must survive at every single change of its medium, whatever chance brings besides. */
 import {beginOperation, createSnapshot, discardSnapshot, finishOperations, readSnapshot, revert} from './control-load.js';
 import {clear, flush, load, write} from './load.js';
+import {lockForAWhile} from './locking.js';
 import {SimulationFailure} from './simulation-failure.js';
 import type {Subject} from './subject.js';
 
 export type Action =
 	| {readonly do: 'write' | 'clear'; readonly vba: number; readonly count: number}
 	| {readonly do: 'flush' | 'create' | 'rekey' | 'finish' | 'check'}
+	/** The device is locked, refuses everything, and is unlocked again. */
+	| {readonly do: 'lock'}
 	/** Snapshots by their age: 0 is the oldest. */
 	| {readonly do: 'discard' | 'revert'; readonly snapshot: number}
 	| {readonly do: 'extend'; readonly tree: 'vbd' | 'ft'; readonly blockCount: number}
@@ -27,6 +30,7 @@ const created: Action = {do: 'create'};
 const finished: Action = {do: 'finish'};
 const checked: Action = {do: 'check'};
 const rekeyed: Action = {do: 'rekey'};
+const locked: Action = {do: 'lock'};
 
 export const scripts: readonly Script[] = [
 	{
@@ -95,6 +99,14 @@ export const scripts: readonly Script[] = [
 		name: 'a full pool', device: [12, 4, 2], pool: [20, 8, 2],
 		actions: [writeAll(12), created, writeAll(12), flushed, writeAll(12), flushed, checked, {do: 'discard', snapshot: 0}, writeAll(12), flushed, checked],
 	},
+	{
+		name: 'locking and unlocking', device: [12, 4, 2], pool: [48, 8, 2],
+		actions: [locked, writeAll(4), locked, checked, created, {do: 'write', vba: 2, count: 4}, locked, {do: 'revert', snapshot: 0}, locked, checked, {do: 'discard', snapshot: 0}, {do: 'clear', vba: 0, count: 3}, locked, checked],
+	},
+	{
+		name: 'locking in the middle of long operations', device: [12, 2, 4], pool: [72, 8, 3],
+		actions: [writeAll(8), created, rekeyed, locked, {do: 'write', vba: 3, count: 4}, locked, finished, checked, {do: 'extend', tree: 'vbd', blockCount: 6}, locked, {do: 'write', vba: 0, count: 3}, finished, {do: 'extend', tree: 'ft', blockCount: 12}, locked, locked, finished, rekeyed, {do: 'load', count: 2}, locked, finished, checked],
+	},
 ];
 
 const oldest = (subject: Subject, age: number): number | undefined => subject.model.snapshots.names.sort((a, b) => a - b).at(age);
@@ -139,6 +151,10 @@ async function perform(subject: Subject, action: Action): Promise<void> {
 
 		case 'extend': {
 			return requireBegun(subject, await beginOperation(subject, {kind: 'extend', tree: action.tree, blockCount: action.blockCount}));
+		}
+
+		case 'lock': {
+			return lockForAWhile(subject, random);
 		}
 
 		case 'finish': {

@@ -24,12 +24,19 @@ export class SimulatedAnchor {
 	readonly #random: Random;
 	#state: AnchorState;
 	#pending: Secured | undefined;
-	/** Gone with the power: whoever starts the anchor again opens it. */
-	#locked = false;
+	readonly #locksAtStart: boolean;
+	#locked: boolean;
 
-	constructor(random: Random, state: AnchorState = blankState) {
+	/** @param locksAtStart after a crash somebody has to unlock it; otherwise whoever starts it again opens it */
+	constructor(random: Random, locksAtStart: boolean, state: AnchorState = blankState) {
 		this.#random = random;
 		this.#state = state;
+		this.#locksAtStart = locksAtStart;
+		this.#locked = locksAtStart && state.initialized;
+	}
+
+	get isLocked(): boolean {
+		return this.#locked;
 	}
 
 	get secured(): Secured | null {
@@ -39,7 +46,7 @@ export class SimulatedAnchor {
 	/** The anchor as it is after the power failed or the process was killed. */
 	afterCrash(random: Random): SimulatedAnchor {
 		const secured = this.#pending && random.chance(0.5) ? this.#pending : this.#state.secured;
-		return new SimulatedAnchor(random, {...this.#state, secured});
+		return new SimulatedAnchor(random, this.#locksAtStart, {...this.#state, secured});
 	}
 
 	handlers(step: () => Promise<void>, seal: EnvelopeSealer): Handlers<typeof trustAnchor> {
@@ -54,10 +61,12 @@ export class SimulatedAnchor {
 			recipient: () => ({publicKey: new Uint8Array(32)}),
 			lock: () => {
 				this.#locked = true;
+				this.changeCount++;
 				return {};
 			},
 			unlock: () => {
 				this.#locked = false;
+				this.changeCount++;
 				return {};
 			},
 			status: () => {

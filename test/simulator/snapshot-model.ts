@@ -92,6 +92,11 @@ export class SnapshotModel {
 		this.#discards.add(generation);
 	}
 
+	/** It was refused before anything was done about it. */
+	cancelDiscard(generation: number): void {
+		this.#discards.delete(generation);
+	}
+
 	endDiscard(generation: number): void {
 		this.#discards.delete(generation);
 		this.#known.delete(generation);

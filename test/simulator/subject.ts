@@ -1,10 +1,13 @@
 /** The device under test with all that outlives a crash of it: medium, trust anchor, and the model of what it holds. */
 import {blockSize} from '../../components/sessions/block.js';
-import {SessionError} from '../../runtime/sdk/session.js';
+import {StartError} from '../../runtime/sdk/component.js';
+import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
 import {stampsOf, type Stamp} from './content.js';
 import {contentOf, noteSize, readSnapshot} from './control-load.js';
 import type {Counts} from './counts.js';
 import {cryptoKinds} from './crypto-kind.js';
+import {LockModel} from './lock-model.js';
+import {lock, requireClosed} from './locking.js';
 import {Model} from './model.js';
 import {OperationsModel, type TreeShape} from './operations-model.js';
 import {inspect, type OracleVerdict} from './oracle.js';
@@ -44,6 +47,7 @@ export class Subject {
 	readonly operations: OperationsModel;
 	readonly anchor: SimulatedAnchor;
 	readonly medium: SimulatedMedium;
+	readonly lock: LockModel;
 	/** True while requests may fail since the medium does. */
 	isFaulty = false;
 	/** True where the image was damaged on purpose, so that it need not be in order. */
@@ -62,8 +66,9 @@ export class Subject {
 	constructor(setup: SubjectSetup, remains?: Remains) {
 		this.setup = setup;
 		this.medium = remains?.medium ?? new SimulatedMedium(setup.random.fork(), 0);
-		this.anchor = remains?.anchor ?? new SimulatedAnchor(setup.random.fork());
+		this.anchor = remains?.anchor ?? new SimulatedAnchor(setup.random.fork(), setup.plan.locksAtStart);
 		this.model = remains?.model ?? new Model(setup.plan.leafCount);
+		this.lock = new LockModel(this.anchor.isLocked);
 		this.operations = remains?.operations ?? new OperationsModel(deviceShape(setup.plan.create));
 		this.medium.ownerOf = address => this.#protected.get(address) ?? this.#protectedSoon.get(address);
 		this.anchor.onSecuring = ({hash, creating}) => {
@@ -112,6 +117,22 @@ export class Subject {
 			operationStep: plan.operationStep,
 			eachTurn: async () => this.#afterTurn(),
 		});
+		if (this.lock.isClosed) {
+			this.setup.counts.locks++;
+			await this.run(this.#unlockFirst());
+		}
+	}
+
+	/** The device has started without its keys: it serves nothing until it is unlocked. */
+	async #unlockFirst(): Promise<void> {
+		await requireClosed(this);
+		try {
+			await this.world.control.unlock({});
+		} catch (error) {
+			throw isSessionError(error) && error.code === 'device_failed' ? new StartError(error.message) : error;
+		}
+
+		this.lock.noteUnlocked();
 	}
 
 	async run<T>(job: Promise<T>): Promise<T> {
@@ -157,6 +178,11 @@ export class Subject {
 	/** Closes the device in good order, opens it once more and checks that nothing is missing. */
 	async verifyAfterClose(): Promise<void> {
 		this.onChange = undefined;
+		// It may end while it is locked, too.
+		if (this.setup.plan.lockPercent > 0 && this.setup.random.chance(0.2)) {
+			await this.run(lock(this));
+		}
+
 		const begin = this.model.beginFlush();
 		await this.world.close();
 		this.model.endFlush(begin);

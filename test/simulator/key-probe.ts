@@ -1,0 +1,22 @@
+/** Asks a crypto server for keys that it should not have. */
+import {blockSize} from '../../components/sessions/block.js';
+import type {crypto} from '../../components/sessions/crypto.js';
+import {SessionError, type Client} from '../../runtime/sdk/session.js';
+import {SimulationFailure} from './simulation-failure.js';
+
+/** @throws SimulationFailure where the server has a key with an id from 1 to `lastKeyId` */
+export async function requireNoKeys(server: Client<typeof crypto>, lastKeyId: number): Promise<void> {
+	for (let keyId = 1; keyId <= lastKeyId; keyId++) {
+		try {
+			await server.seal({keyId, addresses: [8], vbas: [0], generations: [1], plain: [Buffer.alloc(blockSize)], sealed: Buffer.alloc(blockSize)});
+		} catch (error) {
+			if (error instanceof SessionError && error.code === 'unknown_key') {
+				continue;
+			}
+
+			throw error;
+		}
+
+		throw new SimulationFailure(`the crypto server still has key ${keyId}`);
+	}
+}
