@@ -1,6 +1,6 @@
 /** Requests to a running runtime over `runtime.sock`: one JSON object a line, answered by one JSON object a line. */
 import {join} from 'node:path';
-import {z} from 'zod';
+import * as z from '../sdk/schema.js';
 
 export const ControlRequest = z.discriminatedUnion('op', [
 	z.strictObject({op: z.literal('status')}),

@@ -1,8 +1,7 @@
 /** How the fields of requests and replies stand in a message: by position, payload as (arena, offset, length). */
-import {z} from 'zod';
+import {shapeOf, type QuickCheck, type Schema} from '../sdk/schema.js';
 import type {BulkField, BulkMark, Session} from '../sdk/session.js';
 import type {PayloadLink} from './session-port.js';
-import {shapeCheck, type ShapeCheck} from './shape-check.js';
 
 export interface WireField {
 	readonly name: string;
@@ -13,11 +12,11 @@ export interface WireOperation {
 	readonly index: number;
 	/** For messages: `block.read`. */
 	readonly title: string;
-	readonly request: z.ZodType;
-	readonly reply: z.ZodType;
-	/** Accept what the schemas accept unchanged, where they accept it at once; see `shapeCheck`. */
-	readonly isRequest: ShapeCheck;
-	readonly isReply: ShapeCheck;
+	readonly request: Schema;
+	readonly reply: Schema;
+	/** Accept what the schemas accept unchanged, where that can be told at once; see `quickCheck`. */
+	readonly isRequest: QuickCheck;
+	readonly isReply: QuickCheck;
 	readonly requestFields: readonly WireField[];
 	readonly replyFields: readonly WireField[];
 	/** The payload among `requestFields`. */
@@ -30,15 +29,16 @@ type Message = Record<string, unknown>;
 export const answered = 0;
 export const refused = 1;
 
-function fieldsOf(schema: z.ZodType, bulk: readonly BulkField[], title: string): WireField[] {
-	if (!(schema instanceof z.ZodObject)) {
+function fieldsOf(schema: Schema, bulk: readonly BulkField[], title: string): WireField[] {
+	const shape = shapeOf(schema);
+	if (!shape) {
 		throw new TypeError(`${title}: requests and replies are objects`);
 	}
 
-	return Object.keys(schema.shape).map(name => ({name, mark: bulk.find(field => field.name === name)?.mark}));
+	return Object.keys(shape).map(name => ({name, mark: bulk.find(field => field.name === name)?.mark}));
 }
 
-const neverAtOnce: ShapeCheck = () => false;
+const neverAtOnce: QuickCheck = () => false;
 
 const layouts = new WeakMap<Session, readonly WireOperation[]>();
 
@@ -51,8 +51,8 @@ export function wireOperations(session: Session): readonly WireOperation[] {
 			const title = `${session.name}.${name}`;
 			return {
 				index, title, request, reply, requestBulk,
-				isRequest: shapeCheck(request) ?? neverAtOnce,
-				isReply: shapeCheck(reply) ?? neverAtOnce,
+				isRequest: request.quickCheck ?? neverAtOnce,
+				isReply: reply.quickCheck ?? neverAtOnce,
 				requestFields: fieldsOf(request, requestBulk, title),
 				replyFields: fieldsOf(reply, replyBulk, title),
 			};
