@@ -4,7 +4,7 @@
  * Guarantee: requests that the schedule does not strike pass unchanged, and which ones it strikes depends on their
  * count alone. The count starts over when the component is restarted.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent, type Environment} from '../../runtime/sdk/component.js';
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import {block, blockSize} from '../sessions/block.js';

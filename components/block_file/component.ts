@@ -4,7 +4,7 @@
  * Guarantee: once `sync` replies, every write that replied before it was sent is on the host's storage; after a failed
  * sync nothing claims that again.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {StartError, defineComponent, type Environment} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {byteSize} from '../container/size-config.js';

@@ -4,7 +4,7 @@
  * Guarantee: what was written reads back while the component lives; everything is gone with it. That is why it counts
  * as stateful: its clients must start over when it dies, instead of finding zeroes.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {extentsBlockCount} from '../container/extents.js';

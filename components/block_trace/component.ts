@@ -4,7 +4,7 @@
  * Guarantee: requests pass unchanged, and payload is never shown: only where it lies, how much it is and how long it
  * took.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {block} from '../sessions/block.js';
 import {summarizeExtents} from './extent-summary.js';

@@ -3,7 +3,7 @@
  *
  * Guarantee: a frame that `load` did not report as mismatched holds exactly the block whose label the client gave.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {extentsOf} from '../container/extents.js';

@@ -4,7 +4,7 @@
  * Guarantee: without confirmation nothing is changed; the image is never written; a state is adopted only where the trust
  * anchor opens and shares its keys, and the state is older than the one expected and whole at its roots.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineTool, type Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {readSuperblockSearch} from '../container/open-container.js';

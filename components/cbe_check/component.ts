@@ -2,7 +2,7 @@
  * Checks a container without changing it. Guarantee: exit value 0 says that every block that the last secured state or
  * one of its snapshots refers to is the one that was stored, and that every block has exactly one owner.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineTool, optional, type ToolResult} from '../../runtime/sdk/component.js';
 import {openContainer} from '../container/open-container.js';
 import {reportFailure} from '../container/tool-failure.js';

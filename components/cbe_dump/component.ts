@@ -2,7 +2,7 @@
  * Prints what lies in a container, for people and programs. Guarantee: it changes nothing and prints no key, not even
  * a wrapped one, and no data.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineTool} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {readSuperblockSearch} from '../container/open-container.js';

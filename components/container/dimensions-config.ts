@@ -1,5 +1,5 @@
 /** The dimensions of a new container as configurations write them; by default 1 GiB with a pool of 128 MiB. */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {cipherNames, type CipherName} from '../sessions/cipher.js';
 import {blockSize, dimensionsFault, innerBlockCount, type Dimensions} from './geometry.js';
 import {byteSize} from './size-config.js';

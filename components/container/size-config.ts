@@ -1,5 +1,5 @@
 /** Sizes in a configuration: `4096`, `64K`, `48M`, `1G`, `2T`. */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 
 const factors: Readonly<Record<string, number>> = {'': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40};
 

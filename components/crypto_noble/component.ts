@@ -3,7 +3,7 @@
  *
  * Guarantee: a block that does not match its label is never decrypted.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {crypto} from '../sessions/crypto.js';
 import {serveCrypto} from '../sessions/crypto-service.js';

@@ -3,7 +3,7 @@
  *
  * Guarantee: a block that does not match its label is never handed out, and containers that are encrypted are refused.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {openSuite} from '../libcrypto/suite.js';
 import {crypto} from '../sessions/crypto.js';

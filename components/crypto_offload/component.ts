@@ -4,7 +4,7 @@
  * Guarantee: a block that does not match its label is never decrypted; pool threads hold no keys, and the results are
  * those of crypto_openssl, byte for byte, however the work is divided.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent, StartError, type Environment} from '../../runtime/sdk/component.js';
 import {parseCpuList} from '../../runtime/sdk/own-thread.js';
 import {EvpSuite} from '../libcrypto/evp-suite.js';

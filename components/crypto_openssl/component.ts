@@ -4,7 +4,7 @@
  * Guarantee: a block that does not match its label is never decrypted, and keys leave no trace but in the contexts of
  * their ciphers, which are wiped with the session that added the key.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {crypto} from '../sessions/crypto.js';
 import {serveCrypto} from '../sessions/crypto-service.js';

@@ -4,7 +4,7 @@
  * Guarantee: a block is handed out only when no secured state and no kept snapshot needs it, and every exchange happens
  * whole or not at all.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {HeldBlocks} from '../container/held-blocks.js';

@@ -4,7 +4,7 @@
  * Guarantee: a request is answered once, after the device has answered; a flush or FUA reply means that the device has
  * made durable what was replied before, on any connection. Whatever clients send, memory stays bounded.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent, optional, type Environment} from '../../runtime/sdk/component.js';
 import {PartialBlockBuffers} from '../front_end/byte-device.js';
 import {block} from '../sessions/block.js';

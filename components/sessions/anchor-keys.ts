@@ -2,7 +2,7 @@
  * What opens a trust anchor: key slots. Passphrases arrive sealed to the anchor. Each change needs something that opens the
  * anchor already: a passphrase or recovery key in `existing`, or a key file, which need not be named.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {bytes, defineSession, op} from '../../runtime/sdk/session.js';
 import {SealedSecret} from './sealed-secret.js';
 

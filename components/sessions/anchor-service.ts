@@ -2,7 +2,7 @@
  * What all trust anchors that keep a master key in memory have in common: the session, the state, the keys. An anchor
  * only brings its store.
  */
-import type * as z from '../../runtime/sdk/schema.js';
+import {type z} from 'zod';
 import type {Environment, Running} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
 import {Turn} from '../container/turn.js';

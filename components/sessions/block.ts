@@ -2,7 +2,7 @@
  * Blocks of 4096 bytes by number. The medium, the finished encrypted device and every filter between speak this one
  * contract, so front ends can be wired to any of them and devices can be stacked.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {bulk, defineSession, numbers, op} from '../../runtime/sdk/session.js';
 
 export const blockSize = 4096;

@@ -2,7 +2,7 @@
  * Verified inner blocks of the trees, in memory shared with the client. The client decides which of its frames hold
  * what, so a hit costs it no message; the cache loads, verifies, labels and stores.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {bytes, defineSession, numbers, op, region} from '../../runtime/sdk/session.js';
 
 export const cache = defineSession('cache', {

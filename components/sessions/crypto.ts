@@ -2,7 +2,7 @@
  * Seals and opens batches of data blocks. Sealing encrypts and labels, opening verifies and decrypts. Keys arrive in
  * envelopes that only this server instance can open, so no component in between ever sees one.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {bulk, bytes, defineSession, numbers, op, segments} from '../../runtime/sdk/session.js';
 import {cipherNames} from './cipher.js';
 

@@ -1,5 +1,5 @@
 /** Control and observation of a finished device, beside its `block` session. */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {bulk, bytes, defineSession, numbers, op} from '../../runtime/sdk/session.js';
 import {SealedSecret} from './sealed-secret.js';
 import {Generation} from './tree-root.js';

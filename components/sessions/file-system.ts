@@ -1,5 +1,5 @@
 /** A small tree of files for people and scripts that cannot mount it. Payload is short and travels in the messages. */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineSession, op} from '../../runtime/sdk/session.js';
 
 const Path = z.string().max(4096);

@@ -2,7 +2,7 @@
  * Exchange of blocks for copy-on-write (format section 5). The free tree hands out a block of its pool for every block
  * that a writer replaces, and keeps the replaced one until no secured state and no snapshot needs it.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineSession, numbers, op} from '../../runtime/sdk/session.js';
 import {Generation, TreeRoot} from './tree-root.js';
 

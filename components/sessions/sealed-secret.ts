@@ -1,5 +1,5 @@
 /** A passphrase on its way to the trust anchor: an envelope that only the anchor can open, in hexadecimal, as it also travels in JSON. */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 
 const envelopeByteLengthMax = 2048;
 

@@ -1,5 +1,5 @@
 /** Roots of the container's trees, as they travel between components. */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {bytes} from '../../runtime/sdk/session.js';
 
 export const Generation = z.number().int().nonnegative();

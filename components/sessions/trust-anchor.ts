@@ -2,7 +2,7 @@
  * The only holder of the master key, and the memory of which superblock is the newest. Block keys leave it wrapped for
  * the superblock or in an envelope for one crypto server, never in clear.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {bytes, defineSession, op} from '../../runtime/sdk/session.js';
 import {SealedSecret} from './sealed-secret.js';
 

@@ -1,5 +1,5 @@
 /** Reads and writes of the hash trees whose leaves are the user's data (format sections 3 and 4). */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {bulk, defineSession, numbers, op} from '../../runtime/sdk/session.js';
 import {Generation, TreeRoot} from './tree-root.js';
 

@@ -4,7 +4,7 @@
  * Guarantee: what was acknowledged before an acknowledged `sync` survives every crash; a state that the trust anchor
  * does not know is never opened; while the device is locked no request is served, and no server here holds a key.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent, StartError} from '../../runtime/sdk/component.js';
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
 import {ContainerDimensions} from '../container/dimensions-config.js';

@@ -5,7 +5,7 @@
  * Guarantee: after a crash the record is the last one secured or the one being secured, and the slots are those before a
  * change or those after; files that cannot be right are never overwritten.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {serveTrustAnchor} from '../sessions/anchor-service.js';
 import {anchorKeys} from '../sessions/anchor-keys.js';

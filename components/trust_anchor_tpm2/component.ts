@@ -4,7 +4,7 @@
  * Guarantee: the key leaves the TPM only for the right passphrase and the right PCRs, and crosses the bus encrypted. After a
  * crash at any point the newest record counts; older copies of the files are refused, but for those of the last window.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {serveTrustAnchor} from '../sessions/anchor-service.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';

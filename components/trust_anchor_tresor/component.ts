@@ -4,7 +4,7 @@
  * Guarantee: after a crash the hash is the last one secured or the one being secured; without the right passphrase
  * nothing is opened, and nothing is overwritten.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {serveTrustAnchor} from '../sessions/anchor-service.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';

@@ -5,7 +5,7 @@
  * has made durable what was written before. Where FUSE is missing, everything else works, and the tree can be reached
  * through the `file_system` session.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent, optional} from '../../runtime/sdk/component.js';
 import {PartialBlockBuffers} from '../front_end/byte-device.js';
 import {block} from '../sessions/block.js';

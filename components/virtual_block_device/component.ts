@@ -4,7 +4,7 @@
  * Guarantee: data is returned only when it matched its label, and every block on the way to it the hash in its parent;
  * a block that a secured state refers to is never overwritten.
  */
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {allEnded} from '../container/all-ended.js';

@@ -1,5 +1,5 @@
 /** Requests to a device of a running runtime, and what it answers. */
-import * as z from '../sdk/schema.js';
+import {z} from 'zod';
 import {ControlError, requestControl} from '../supervisor/control-client.js';
 
 export interface DeviceTarget {

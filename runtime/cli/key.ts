@@ -1,6 +1,6 @@
 /** `runtime key`: what opens the trust anchor. */
 import {randomBytes} from 'node:crypto';
-import * as z from '../sdk/schema.js';
+import {z} from 'zod';
 import {createRecipient, openEnvelope} from '../sdk/key-envelope.js';
 import {withAnchor, type AnchorCall, type AnchorTarget} from './anchor-call.js';
 import {exitCode} from './exit-code.js';

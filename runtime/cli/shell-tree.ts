@@ -1,6 +1,6 @@
 /** The tree of a running runtime's `file_system` service, reached over its control socket. */
 import {posix} from 'node:path';
-import * as z from '../sdk/schema.js';
+import {z} from 'zod';
 import {requestControl} from '../supervisor/control-client.js';
 
 /** Most bytes that one request carries. */

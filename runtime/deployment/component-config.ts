@@ -1,5 +1,5 @@
 /** A child's `<config>` as plain data, checked by its component's schema; complaints are led back to the line they are about. */
-import * as z from '../sdk/schema.js';
+import {z} from 'zod';
 import type {SourcePosition} from './model.js';
 import type {Problems} from './problem.js';
 import {nearestName} from './suggestion.js';
@@ -32,7 +32,7 @@ interface Place {
 }
 
 /** Follows a path of the data back to what was written. */
-function placeOf(root: XmlElement, path: readonly PropertyKey[]): Place {
+function placeOf(root: XmlElement, path: ReadonlyArray<PropertyKey>): Place {
 	let place: Place = {element: root, position: root.position, label: `<${root.name}>`, present: true};
 	for (let index = 0; index < path.length; index++) {
 		const key = String(path[index]);
@@ -52,24 +52,45 @@ function placeOf(root: XmlElement, path: readonly PropertyKey[]): Place {
 	return place;
 }
 
-function shapeAt(schema: z.Schema, path: readonly PropertyKey[]): z.Shape {
-	const here = z.innermost(schema);
-	const shape = z.shapeOf(z.innermost(z.elementOf(here) ?? here)) ?? {};
-	const keys = path.filter(key => typeof key === 'string');
-	return keys.length === 0 ? shape : shapeAt(shape[keys[0]], keys.slice(1));
+/** Takes the wrappers off a schema that do not change which keys it has. */
+function bare(schema: unknown): unknown {
+	if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodNullable || schema instanceof z.ZodReadonly) {
+		return bare(schema.unwrap());
+	}
+
+	if (schema instanceof z.ZodArray) {
+		return bare(schema.element);
+	}
+
+	return schema instanceof z.ZodPipe ? bare(schema.in) : schema;
 }
 
-function isElement(schema: z.Schema | undefined): boolean {
-	return schema !== undefined && z.elementOf(z.innermost(schema)) !== undefined;
+function shapeAt(schema: unknown, path: ReadonlyArray<PropertyKey>): Record<string, unknown> {
+	const here = bare(schema);
+	if (!(here instanceof z.ZodObject)) {
+		return {};
+	}
+
+	const keys = path.filter(key => typeof key === 'string');
+	return keys.length === 0 ? here.shape : shapeAt(here.shape[keys[0]], keys.slice(1));
+}
+
+function isElement(schema: unknown): boolean {
+	let inner = schema;
+	while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault) {
+		inner = inner.unwrap();
+	}
+
+	return inner instanceof z.ZodArray;
 }
 
 /** What an element may hold: `path, create, <unix>`. */
-function listShape(shape: z.Shape): string {
+function listShape(shape: Record<string, unknown>): string {
 	const names = Object.entries(shape).map(([name, schema]) => isElement(schema) ? `<${name}>` : name);
 	return names.length === 0 ? 'it takes nothing' : `it takes ${names.join(', ')}`;
 }
 
-function reportUnknownKey(place: Place, key: string, shape: z.Shape, binary: string, problems: Problems): void {
+function reportUnknownKey(place: Place, key: string, shape: Record<string, unknown>, binary: string, problems: Problems): void {
 	const attribute = place.element.attributes.get(key);
 	const child = place.element.children.find(candidate => candidate.name === key);
 	const nearest = nearestName(key, Object.keys(shape));
@@ -80,7 +101,7 @@ function reportUnknownKey(place: Place, key: string, shape: z.Shape, binary: str
 	);
 }
 
-function remedyOf(issue: z.Issue): string {
+function remedyOf(issue: z.core.$ZodIssue): string {
 	if (issue.code === 'invalid_value') {
 		return `one of ${issue.values.map(value => `"${String(value)}"`).join(', ')} is required`;
 	}
@@ -94,19 +115,19 @@ function remedyOf(issue: z.Issue): string {
 	}
 
 	if ((issue.code === 'too_small' || issue.code === 'too_big') && issue.origin === 'number') {
-		return issue.code === 'too_small' ? `at least ${issue.limit} is required` : `at most ${issue.limit} is possible`;
+		return issue.code === 'too_small' ? `at least ${issue.minimum} is required` : `at most ${issue.maximum} is possible`;
 	}
 
 	return issue.message.replace(/^Invalid input: e/, 'e');
 }
 
-function reportMissing(place: Place, issue: z.Issue, shape: z.Shape, binary: string, problems: Problems): void {
+function reportMissing(place: Place, issue: z.core.$ZodIssue, shape: Record<string, unknown>, binary: string, problems: Problems): void {
 	const key = String(issue.path.at(-1));
 	const [label, word] = isElement(shape[key]) ? [`element <${key}>`, `<${key} …/>`] : [place.label, `${key}="…"`];
 	problems.report(place.position, `${label} of "${binary}" is missing`, issue.code === 'invalid_type' ? `write ${word}` : remedyOf(issue));
 }
 
-function reportIssue(root: XmlElement, schema: z.Schema, issue: z.Issue, binary: string, problems: Problems): void {
+function reportIssue(root: XmlElement, schema: z.ZodType, issue: z.core.$ZodIssue, binary: string, problems: Problems): void {
 	const place = placeOf(root, issue.path);
 	if (issue.code === 'unrecognized_keys') {
 		for (const key of issue.keys) {
@@ -136,17 +157,17 @@ function reportNameClashes(element: XmlElement, problems: Problems): void {
 }
 
 /** Checks the configuration of `binary`; `start` is where a missing `<config>` is missed. */
-export function checkConfig(
+export async function checkConfig(
 	binary: string,
-	schema: z.Schema,
+	schema: z.ZodType,
 	config: XmlElement | undefined,
 	start: SourcePosition,
 	problems: Problems,
-): Record<string, unknown> {
+): Promise<Record<string, unknown>> {
 	const root = config ?? {name: 'config', attributes: new Map(), children: [], position: start};
 	reportNameClashes(root, problems);
 	const data = configData(config);
-	const parsed = schema.safeParse(data);
+	const parsed = await schema.safeParseAsync(data);
 	for (const issue of parsed.error?.issues ?? []) {
 		reportIssue(root, schema, issue, binary, problems);
 	}

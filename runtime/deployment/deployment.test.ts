@@ -2,7 +2,7 @@ import {mkdirSync, mkdtempSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import test from 'ava';
-import * as z from '../sdk/schema.js';
+import {z} from 'zod';
 import {defineComponent, defineTool, optional, type Component} from '../sdk/component.js';
 import {defineSession} from '../sdk/session.js';
 import type {Catalog} from './catalog.js';
@@ -20,7 +20,7 @@ const ends = () => {
 const nothing = z.strictObject({});
 
 const components: Record<string, () => Component> = {
-	disk: () => defineComponent({provides: {store}, config: z.strictObject({path: z.string().default('x'), size: z.coerce.number().int().positive().optional(), count: z.string().default('7').refine(value => value === '7', 'seven is required'), mode: z.enum(['fast', 'safe']).optional()}), start: ends}),
+	disk: () => defineComponent({provides: {store}, config: z.strictObject({path: z.string().default('x'), size: z.coerce.number().int().positive().optional(), count: z.string().default('7').superRefine((value, context) => value === '7' ? undefined : context.addIssue({code: 'custom', message: 'seven is required'})), mode: z.enum(['fast', 'safe']).optional()}), start: ends}),
 	filter: () => defineComponent({provides: {store}, requires: {backend: store}, config: nothing, start: ends}),
 	front: () => defineComponent({
 		requires: {device: store, guard: optional(lock)},

@@ -136,21 +136,21 @@ interface Defaults {
 }
 
 /** Children that have come this far without a problem; undefined where the binary is not known. */
-function makeChild(
+async function makeChild(
 	{node, component}: Participant,
 	terms: ThreadTerms,
 	routes: readonly PlacedRoute[],
 	defaults: Defaults,
 	catalog: Catalog,
 	problems: Problems,
-): Child | undefined {
+): Promise<Child | undefined> {
 	if (!component || !node.binary) {
 		return undefined;
 	}
 
 	checkTool(node, component, problems);
 	const binary = node.binary.value;
-	const config = checkConfig(binary, component.config, node.config, node.position, problems);
+	const config = await checkConfig(binary, component.config, node.config, node.position, problems);
 	const ramQuantum = node.ramQuantum?.value ?? defaults.ramQuantum;
 	if (ramQuantum === undefined) {
 		problems.report(node.position, `child "${node.name}" has no RAM quantum`, 'add <resource name="RAM" quantum="64M"/>, or <default ram="64M"/> for all children');
@@ -192,7 +192,7 @@ async function check(
 	for (const name of startOrder(routes, problems)) {
 		const participant = participants.get(name);
 		const childTerms = terms.get(name);
-		const child = participant && childTerms && makeChild(participant, childTerms, routes.get(name) ?? [], defaults, catalog, problems);
+		const child = participant && childTerms && await makeChild(participant, childTerms, routes.get(name) ?? [], defaults, catalog, problems);
 		if (child) {
 			children.push(child);
 		}

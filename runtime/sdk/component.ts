@@ -2,7 +2,7 @@
  * What a component is: the sessions it provides and requires, the schema of its `<config>`, and one function that
  * starts it. A component sees its environment through `Environment` alone.
  */
-import type * as z from './schema.js';
+import type {z} from 'zod';
 import type {Client, Handlers, Session} from './session.js';
 
 export type LogLevel = 'info' | 'warning' | 'error';
@@ -65,7 +65,7 @@ export type SessionsOf<R extends Requirements> = {
 
 export type HandlersOf<P extends Provisions> = {readonly [K in keyof P]: Handlers<P[K]>};
 
-export interface StartArguments<R extends Requirements, C extends z.Schema> {
+export interface StartArguments<R extends Requirements, C extends z.ZodType> {
 	readonly config: z.output<C>;
 	readonly sessions: SessionsOf<R>;
 	readonly env: Environment;
@@ -101,7 +101,7 @@ export interface ToolResult {
 	readonly message?: string;
 }
 
-interface Declaration<P extends Provisions, R extends Requirements, C extends z.Schema> {
+interface Declaration<P extends Provisions, R extends Requirements, C extends z.ZodType> {
 	readonly provides?: P;
 	readonly requires?: R;
 	/** Attributes of `<config>` arrive as strings, its child elements as arrays of such objects under their names. */
@@ -114,14 +114,14 @@ interface Declaration<P extends Provisions, R extends Requirements, C extends z.
 }
 
 /** A component that serves until it is stopped. */
-export interface Service<P extends Provisions = Provisions, R extends Requirements = Requirements, C extends z.Schema = z.Schema>
+export interface Service<P extends Provisions = Provisions, R extends Requirements = Requirements, C extends z.ZodType = z.ZodType>
 	extends Declaration<P, R, C> {
 	/** The component is ready, for its clients and for the log, when the promise resolves. */
 	start(startArguments: StartArguments<R, C>): Promise<Running<P, R>> | Running<P, R>;
 }
 
 /** A component that does one job and exits. */
-export interface Tool<R extends Requirements = Requirements, C extends z.Schema = z.Schema> extends Declaration<Provisions, R, C> {
+export interface Tool<R extends Requirements = Requirements, C extends z.ZodType = z.ZodType> extends Declaration<Provisions, R, C> {
 	run(startArguments: StartArguments<R, C>): Promise<ToolResult>;
 }
 
@@ -129,14 +129,14 @@ export interface Tool<R extends Requirements = Requirements, C extends z.Schema 
 export interface Component {
 	readonly provides: Provisions;
 	readonly requires: Requirements;
-	readonly config: z.Schema;
+	readonly config: z.ZodType;
 	readonly stateful: boolean;
 	readonly kind: 'service' | 'tool';
 	start?(startArguments: {config: unknown; sessions: Record<string, Client<Session> | undefined>; env: Environment}): Promise<Running<Provisions>>;
 	run?(startArguments: {config: unknown; sessions: Record<string, Client<Session> | undefined>; env: Environment}): Promise<ToolResult>;
 }
 
-export function defineComponent<const P extends Provisions, const R extends Requirements, C extends z.Schema>(
+export function defineComponent<const P extends Provisions, const R extends Requirements, C extends z.ZodType>(
 	definition: Service<P, R, C>,
 ): Component {
 	return {
@@ -150,7 +150,7 @@ export function defineComponent<const P extends Provisions, const R extends Requ
 	};
 }
 
-export function defineTool<const R extends Requirements, C extends z.Schema>(definition: Tool<R, C>): Component {
+export function defineTool<const R extends Requirements, C extends z.ZodType>(definition: Tool<R, C>): Component {
 	return {
 		provides: {},
 		requires: definition.requires ?? {},

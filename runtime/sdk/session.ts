@@ -2,9 +2,9 @@
  * Session contracts: the only language in which components talk to each other.
  *
  * A contract is a closed set of operations and error codes. The types of both ends, and the checks that both ends
- * make on receipt, come from the one schema of each request and reply.
+ * make on receipt, come from the one zod schema of each operation.
  */
-import * as z from './schema.js';
+import {z} from 'zod';
 
 /** Who writes the payload of a bulk field: `in` flows from client to server, `out` from server to client. */
 export type BulkDirection = 'in' | 'out';
@@ -18,9 +18,9 @@ export type BulkMark =
 	/** Memory that the server shares with the client for the life of the session (replies only). */
 	| {readonly shape: 'region'};
 
-const bulkMarks = new WeakMap<z.Schema, BulkMark>();
+const bulkMarks = new WeakMap<z.ZodType, BulkMark>();
 
-function marked<T extends z.Schema>(schema: T, mark: BulkMark): T {
+function marked<T extends z.ZodType>(schema: T, mark: BulkMark): T {
 	bulkMarks.set(schema, mark);
 	return schema;
 }
@@ -61,7 +61,7 @@ export interface BulkField {
 	readonly mark: BulkMark;
 }
 
-export interface Operation<Request extends z.Schema = z.Schema, Reply extends z.Schema = z.Schema> {
+export interface Operation<Request extends z.ZodType = z.ZodType, Reply extends z.ZodType = z.ZodType> {
 	readonly request: Request;
 	readonly reply: Reply;
 	readonly requestBulk: readonly BulkField[];
@@ -71,10 +71,14 @@ export interface Operation<Request extends z.Schema = z.Schema, Reply extends z.
 const nothing = z.strictObject({});
 type Nothing = typeof nothing;
 
-function bulkFieldsOf(schema: z.Schema): BulkField[] {
+function bulkFieldsOf(schema: z.ZodType): BulkField[] {
+	if (!(schema instanceof z.ZodObject)) {
+		return [];
+	}
+
 	const fields: BulkField[] = [];
-	for (const [name, field] of Object.entries(z.shapeOf(schema) ?? {})) {
-		const mark = bulkMarks.get(field);
+	for (const [name, field] of Object.entries(schema.shape)) {
+		const mark = bulkMarks.get(field as z.ZodType);
 		if (mark) {
 			fields.push({name, mark});
 		}
@@ -84,9 +88,9 @@ function bulkFieldsOf(schema: z.Schema): BulkField[] {
 }
 
 /** Declares an operation. Bulk fields must stand at the top level of the request or reply object. */
-export function op<Request extends z.Schema = Nothing, Reply extends z.Schema = Nothing>(
+export function op<Request extends z.ZodType = Nothing, Reply extends z.ZodType = Nothing>(
 	{request, reply}: {request?: Request; reply?: Reply},
-): Operation<NoInfer<Request>, NoInfer<Reply>> {
+): Operation<Request, Reply> {
 	const requestSchema = request ?? nothing;
 	const replySchema = reply ?? nothing;
 	return {

@@ -1,6 +1,6 @@
 /** Requests to a running runtime over `runtime.sock`: one JSON object a line, answered by one JSON object a line. */
 import {join} from 'node:path';
-import * as z from '../sdk/schema.js';
+import {z} from 'zod';
 
 export const ControlRequest = z.discriminatedUnion('op', [
 	z.strictObject({op: z.literal('status')}),

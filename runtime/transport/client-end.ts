@@ -2,8 +2,8 @@
  * The client's end of a session to another thread. Calls stay here until they are answered, so that a stateless server
  * that was restarted can be sent them again; where it cannot come back they fail with `session_lost`. None is forgotten.
  */
+import {z} from 'zod';
 import type {Lease} from '../sdk/component.js';
-import * as z from '../sdk/schema.js';
 import {SessionError, type Client, type Session} from '../sdk/session.js';
 import {isShared} from './arena.js';
 import {CallTable} from './call-table.js';
@@ -40,7 +40,7 @@ type State =
 	/** The server died with what the client had told it; calls fail until the client is connected anew. */
 	| 'lost';
 
-const Refusal = z.tuple([z.string(), z.string(), z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).optional())]);
+const Refusal = z.tuple([z.string(), z.string(), z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.undefined()]))]);
 
 export interface ConnectOptions {
 	/** Another server than the last one. */

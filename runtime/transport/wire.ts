@@ -1,7 +1,8 @@
 /** How the fields of requests and replies stand in a message: by position, payload as (arena, offset, length). */
-import {shapeOf, type QuickCheck, type Schema} from '../sdk/schema.js';
+import {z} from 'zod';
 import type {BulkField, BulkMark, Session} from '../sdk/session.js';
 import type {PayloadLink} from './session-port.js';
+import {shapeCheck, type ShapeCheck} from './shape-check.js';
 
 export interface WireField {
 	readonly name: string;
@@ -12,11 +13,11 @@ export interface WireOperation {
 	readonly index: number;
 	/** For messages: `block.read`. */
 	readonly title: string;
-	readonly request: Schema;
-	readonly reply: Schema;
-	/** Accept what the schemas accept unchanged, where that can be told at once; see `quickCheck`. */
-	readonly isRequest: QuickCheck;
-	readonly isReply: QuickCheck;
+	readonly request: z.ZodType;
+	readonly reply: z.ZodType;
+	/** Accept what the schemas accept unchanged, where they accept it at once; see `shapeCheck`. */
+	readonly isRequest: ShapeCheck;
+	readonly isReply: ShapeCheck;
 	readonly requestFields: readonly WireField[];
 	readonly replyFields: readonly WireField[];
 	/** The payload among `requestFields`. */
@@ -29,16 +30,15 @@ type Message = Record<string, unknown>;
 export const answered = 0;
 export const refused = 1;
 
-function fieldsOf(schema: Schema, bulk: readonly BulkField[], title: string): WireField[] {
-	const shape = shapeOf(schema);
-	if (!shape) {
+function fieldsOf(schema: z.ZodType, bulk: readonly BulkField[], title: string): WireField[] {
+	if (!(schema instanceof z.ZodObject)) {
 		throw new TypeError(`${title}: requests and replies are objects`);
 	}
 
-	return Object.keys(shape).map(name => ({name, mark: bulk.find(field => field.name === name)?.mark}));
+	return Object.keys(schema.shape).map(name => ({name, mark: bulk.find(field => field.name === name)?.mark}));
 }
 
-const neverAtOnce: QuickCheck = () => false;
+const neverAtOnce: ShapeCheck = () => false;
 
 const layouts = new WeakMap<Session, readonly WireOperation[]>();
 
@@ -51,8 +51,8 @@ export function wireOperations(session: Session): readonly WireOperation[] {
 			const title = `${session.name}.${name}`;
 			return {
 				index, title, request, reply, requestBulk,
-				isRequest: request.quickCheck ?? neverAtOnce,
-				isReply: reply.quickCheck ?? neverAtOnce,
+				isRequest: shapeCheck(request) ?? neverAtOnce,
+				isReply: shapeCheck(reply) ?? neverAtOnce,
 				requestFields: fieldsOf(request, requestBulk, title),
 				replyFields: fieldsOf(reply, replyBulk, title),
 			};

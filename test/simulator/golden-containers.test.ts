@@ -3,7 +3,7 @@ import {createHash} from 'node:crypto';
 import {mkdirSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import cache from '../../components/cache/component.js';
 import cbeCheck from '../../components/cbe_check/component.js';
 import {openContainer} from '../../components/container/open-container.js';

@@ -1,6 +1,6 @@
 /** Runs a tool component on this thread, on a medium and a trust anchor in memory. */
 import type {Component, Environment, LogLevel, ToolResult} from '../../runtime/sdk/component.js';
-import type {Client, Handlers, Session} from '../../runtime/sdk/session.js';
+import type {Handlers} from '../../runtime/sdk/session.js';
 import {connectLocal} from '../../runtime/transport/local.js';
 import {block} from '../../components/sessions/block.js';
 import {crypto} from '../../components/sessions/crypto.js';
@@ -77,7 +77,7 @@ export async function runTool(tool: Component, {medium, anchor, crypto: cryptoHa
 			block: clients.block,
 			trust_anchor: clients.trustAnchor,
 			...cryptoHandlers && {crypto: connectLocal(crypto, cryptoHandlers, {context: {session: 1, client: 'tool'}, onBug: rethrow})},
-		} as unknown as Record<string, Client<Session>>,
+		},
 		env: toolEnvironment(log, {tickMs, cpuCount}),
 	});
 	return {...result, log};

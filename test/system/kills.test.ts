@@ -5,7 +5,7 @@
 import {existsSync} from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
-import * as z from '../../runtime/sdk/schema.js';
+import {z} from 'zod';
 import {requestControl} from '../../runtime/supervisor/control-client.js';
 import {temporaryDirectory} from '../support/component-stand.js';
 import {NbdPeer} from '../support/nbd-peer.js';
