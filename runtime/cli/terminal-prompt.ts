@@ -83,8 +83,9 @@ function listener(line: TypedLine, settle: (error?: PromptCancelled) => void): (
 export async function askSecret(question: string): Promise<Buffer> {
 	const input = process.stdin;
 	const line = new TypedLine();
-	process.stderr.write(question);
+	// Before the question: whoever sees it may answer at once, and that is not shown either.
 	input.setRawMode(true);
+	process.stderr.write(question);
 	let onData: (chunk: Buffer) => void = () => undefined;
 	try {
 		await new Promise<void>((resolve, reject) => {
@@ -108,21 +109,28 @@ export async function askSecret(question: string): Promise<Buffer> {
 	}
 }
 
-/** Asks something that only "yes" agrees to. */
+/** Asks something that only "yes" agrees to. The input stays as it was, for a question after this one. */
 export async function askConsent(question: string): Promise<boolean> {
+	const input = process.stdin;
+	let typed = '';
+	let onData: (chunk: Buffer) => void = () => undefined;
+	let onEnd: () => void = () => undefined;
 	process.stderr.write(`${question} Type "yes": `);
-	const chunks: string[] = [];
-	process.stdin.setEncoding('utf8').resume();
 	try {
-		for await (const chunk of process.stdin as AsyncIterable<string>) {
-			chunks.push(chunk);
-			if (chunk.includes('\n')) {
-				break;
-			}
-		}
+		await new Promise<void>(resolve => {
+			onData = chunk => {
+				typed += chunk.toString();
+				if (typed.includes('\n')) {
+					resolve();
+				}
+			};
+
+			onEnd = resolve;
+			input.on('data', onData).once('end', onEnd).resume();
+		});
 	} finally {
-		process.stdin.pause();
+		input.off('data', onData).off('end', onEnd).pause();
 	}
 
-	return chunks.join('').trim() === 'yes';
+	return typed.trim() === 'yes';
 }

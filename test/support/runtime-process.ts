@@ -15,6 +15,15 @@ export interface RuntimeOptions {
 	readonly variables?: Readonly<Record<string, string>>;
 	/** The current directory; the project's folder unless given. */
 	readonly directory?: string;
+	/** What can be read from file descriptor 3, a pipe. */
+	readonly descriptor3?: string;
+	/** True where the program shall run on a terminal, through util-linux's `script`. */
+	readonly terminal?: boolean;
+}
+
+/** As one word of a shell. */
+function quoted(word: string): string {
+	return `'${word.replaceAll('\'', '\'\\\'\'')}'`;
 }
 
 /** One run of `runtime WORDS…`. */
@@ -25,9 +34,20 @@ export class RuntimeProcess {
 	/** Resolves with the exit code once all output has been read; null where a signal ended the process. */
 	readonly ended: Promise<number | null>;
 	readonly #waiting = new Set<() => void>();
+	/** How much of the output was there when something was typed last. */
+	#answeredLength = 0;
 
-	constructor(words: readonly string[], {variables, directory}: RuntimeOptions = {}) {
-		this.#process = spawn(process.execPath, [program, ...words], {cwd: directory ?? projectFolder, env: {...process.env, ...variables}, stdio: ['ignore', 'pipe', 'pipe']});
+	constructor(words: readonly string[], {variables, directory, descriptor3, terminal = false}: RuntimeOptions = {}) {
+		const command = [process.execPath, program, ...words];
+		const line = command.map(word => quoted(word)).join(' ');
+		const [file, ...parameters] = terminal
+			? ['script', '-qfec', `exec ${line}`, '/dev/null']
+			: descriptor3 === undefined ? command : ['sh', '-c', `printf %s "$PIPED" | ${line} 3<&0 </dev/null`];
+		this.#process = spawn(file, parameters, {
+			cwd: directory ?? projectFolder,
+			env: {...process.env, ...variables, ...terminal && {SHELL: '/bin/sh'}, ...descriptor3 !== undefined && {PIPED: descriptor3}},
+			stdio: [terminal ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+		});
 		for (const stream of [this.#process.stdout, this.#process.stderr]) {
 			stream?.setEncoding('utf8').on('data', (text: string) => {
 				this.output += text;
@@ -45,13 +65,13 @@ export class RuntimeProcess {
 		return this.#process.pid ?? -1;
 	}
 
-	/** Waits until `text` has been printed. @throws Error where the process ends before */
-	async printed(text: string | RegExp): Promise<void> {
+	/** Waits until `text` has been printed, behind `from`. @throws Error where the process ends before */
+	async printed(text: string | RegExp, from = 0): Promise<void> {
 		let over = false;
 		void this.ended.then(() => {
 			over = true;
 		});
-		while (!(typeof text === 'string' ? this.output.includes(text) : text.test(this.output))) {
+		while (!(typeof text === 'string' ? this.output.includes(text, from) : text.test(this.output.slice(from)))) {
 			if (over) {
 				throw new Error(`the runtime ended without printing ${String(text)}:\n${this.output}`);
 			}
@@ -60,6 +80,13 @@ export class RuntimeProcess {
 				this.#waiting.add(resolve);
 			})]);
 		}
+	}
+
+	/** On a terminal: waits for a question and types the answer. */
+	async answer(question: string | RegExp, text: string): Promise<void> {
+		await this.printed(question, this.#answeredLength);
+		this.#answeredLength = this.output.length;
+		this.#process.stdin?.write(text);
 	}
 
 	/** Sends a signal and waits for the end. */

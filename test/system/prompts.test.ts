@@ -1,0 +1,162 @@
+/** Passphrases typed on a terminal, which shows everything else that is typed; and from a file descriptor. */
+import {readFileSync, writeFileSync} from 'node:fs';
+import {join} from 'node:path';
+import test, {type ExecutionContext} from 'ava';
+import {testWith} from '../support/external-tools.js';
+import {projectFolder, runRuntime, RuntimeProcess, withFolder} from '../support/runtime-process.js';
+
+/** An assembly whose passphrases are quick to try. */
+const assembly = readFileSync(join(projectFolder, 'config/assemblies/low_latency.xml'), 'utf8').replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1"/>');
+const secret = 'the hïdden words';
+const [interrupt, endOfInput, eraseLine, backspace] = ['\u0003', '\u0004', '\u0015', '\u007F'];
+
+interface Place {
+	readonly deployFile: string;
+	readonly state: string;
+	/** Runs words of the program on a terminal. */
+	terminal(...words: string[]): RuntimeProcess;
+	key(...words: string[]): RuntimeProcess;
+}
+
+async function withPlace(t: ExecutionContext, use: (place: Place) => Promise<void>): Promise<void> {
+	await withFolder(async folder => {
+		const deployFile = join(folder, 'deploy.xml');
+		writeFileSync(deployFile, assembly);
+		const state = join(folder, 'state');
+		const said: RuntimeProcess[] = [];
+		const terminal = (...words: string[]) => {
+			const run = new RuntimeProcess([...words, '--state', state], {terminal: true});
+			said.push(run);
+			return run;
+		};
+
+		await use({deployFile, state, terminal, key: (...words) => terminal('key', ...words, '--deploy', deployFile)});
+		for (const {output} of said) {
+			t.false(/hïdden|words/.test(output), output);
+		}
+	});
+}
+
+async function addPassphrase({key}: Place): Promise<RuntimeProcess> {
+	const adding = key('add');
+	await adding.answer('New passphrase: ', `${secret}\r`);
+	await adding.answer('The same again: ', `${secret}\r`);
+	await adding.ended;
+	return adding;
+}
+
+testWith(['script'], 'a new passphrase is typed twice, unseen, and can be corrected', async t => {
+	await withPlace(t, async place => {
+		const {deployFile, key} = place;
+		const differing = key('add');
+		await differing.answer('New passphrase: ', `${secret}\r`);
+		await differing.answer('The same again: ', `${secret}!\r`);
+		t.is(await differing.ended, 1);
+		t.regex(differing.output, /the two passphrases differ; nothing was changed/);
+
+		const empty = key('add');
+		await empty.answer('New passphrase: ', '\r');
+		t.is(await empty.ended, 1);
+		t.regex(empty.output, /the passphrase is empty/);
+
+		const cancelled = key('add');
+		await cancelled.answer('New passphrase: ', `words${endOfInput}`);
+		t.is(await cancelled.ended, 1);
+		t.regex(cancelled.output, /nothing was entered/);
+
+		// A character of two bytes goes as one.
+		const added = key('add');
+		await added.answer('New passphrase: ', `some other words${eraseLine}the hïï${backspace}dden words\r`);
+		await added.answer('The same again: ', `${secret}\r`);
+		t.is(await added.ended, 0, added.output);
+		t.regex(added.output, /slot 0 holds the new passphrase/);
+
+		const wrong = await runRuntime(['key', 'recovery', '--passphrase-fd', '3', '--deploy', deployFile, '--state', place.state], {descriptor3: 'the hïïdden words\n'});
+		t.is(wrong.code, 1);
+		const right = await runRuntime(['key', 'recovery', '--passphrase-fd', '3', '--deploy', deployFile, '--state', place.state], {descriptor3: `${secret}\n`});
+		t.is(right.code, 0, right.output);
+	});
+});
+
+testWith(['script'], 'a start on a terminal asks, again after a wrong passphrase; Ctrl-C at the question ends it', async t => {
+	await withPlace(t, async place => {
+		const {deployFile} = place;
+		t.is(await (await addPassphrase(place)).ended, 0);
+		const started = place.terminal('start', deployFile);
+		t.teardown(async () => started.stop('SIGKILL'));
+		await started.answer('Passphrase of superblock_control: ', 'wrong words\r');
+		await started.answer(/does not open[^]*Passphrase of superblock_control: /, `${secret}\r`);
+		await started.printed(/\] unlocked/);
+
+		// Locked, it is given the passphrase by descriptor, at once and without a word.
+		t.is((await runRuntime(['lock', '--state', place.state])).code, 0);
+		t.is((await runRuntime(['unlock', '--passphrase-fd', '3', '--state', place.state], {descriptor3: 'something else'})).code, 1);
+		const unlocked = await runRuntime(['unlock', '--passphrase-fd', '3', '--state', place.state], {descriptor3: secret});
+		t.is(unlocked.code, 0, unlocked.output);
+		t.is(unlocked.output, 'the device is unlocked\n');
+		await started.answer('', interrupt);
+		t.is(await started.ended, 0, started.output);
+
+		const interrupted = place.terminal('start', deployFile);
+		t.teardown(async () => interrupted.stop('SIGKILL'));
+		await interrupted.answer('Passphrase of superblock_control: ', `words${interrupt}`);
+		t.is(await interrupted.ended, 0, interrupted.output);
+	});
+});
+
+testWith(['script'], 'unlocking on a terminal takes three attempts at most, and a tool asks before it runs', async t => {
+	await withPlace(t, async place => {
+		const {deployFile} = place;
+		t.is(await (await addPassphrase(place)).ended, 0);
+		const started = new RuntimeProcess(['start', deployFile, '--state', place.state]);
+		t.teardown(async () => started.stop('SIGKILL'));
+		await started.printed('the device is locked');
+		await started.printed('[runtime] ready');
+		const failing = place.terminal('unlock');
+		for (let attempt = 0; attempt < 3; attempt++) {
+			await failing.answer('Passphrase: ', `wrong words ${attempt}\r`);
+		}
+
+		t.is(await failing.ended, 1);
+		t.is(failing.output.match(/Passphrase: /g)?.length, 3);
+		const unlocking = place.terminal('unlock');
+		await unlocking.answer('Passphrase: ', `${secret}\r`);
+		t.is(await unlocking.ended, 0, unlocking.output);
+		t.is(await started.stop(), 0);
+
+		const checking = place.terminal('run', 'cbe_check', deployFile);
+		await checking.answer('Passphrase: ', `${secret}\r`);
+		t.is(await checking.ended, 0, checking.output);
+		t.regex(checking.output, /no fault found/);
+		const given = await runRuntime(['run', 'cbe_check', deployFile, '--state', place.state, '--passphrase-fd', '3'], {descriptor3: `${secret}\n`});
+		t.is(given.code, 0, given.output);
+	});
+});
+
+testWith(['script'], 'what is no passphrase is shown while it is typed', async t => {
+	await withPlace(t, async place => {
+		const {deployFile, key, state} = place;
+		const created = new RuntimeProcess(['start', deployFile, '--state', state]);
+		t.teardown(async () => created.stop('SIGKILL'));
+		await created.printed('[runtime] ready');
+		t.is(await created.stop(), 0);
+		t.is(await (await addPassphrase(place)).ended, 0);
+
+		const refusing = key('remove', '0');
+		await refusing.answer('Type "yes": ', 'nosotros\r');
+		t.is(await refusing.ended, 1);
+		t.true(refusing.output.includes('nosotros'));
+		const removing = key('remove', '0');
+		await removing.answer('Type "yes": ', 'yes\r');
+		await removing.answer('Passphrase that opens it now, or recovery key: ', `${secret}\r`);
+		t.is(await removing.ended, 0, removing.output);
+	});
+});
+
+test('a descriptor that is not open is said', async t => {
+	await withFolder(async folder => {
+		const refused = await runRuntime(['key', 'add', '--new-passphrase-fd', '77', '--state', join(folder, 'state')]);
+		t.is(refused.code, 1);
+		t.regex(refused.output, /EBADF|not open/);
+	});
+});
