@@ -53,6 +53,7 @@ function openImage(config: Config, env: Environment): Image {
 export default defineComponent({
 	provides: {block},
 	config,
+	reach: ({path, create, readonly}) => ({files: [{path, writable: readonly === 'no', made: create === 'yes' ? 'file' : undefined}]}),
 	start({config, env}) {
 		const image = openImage(config, env);
 		let lastFault = '';

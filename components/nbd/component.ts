@@ -66,6 +66,7 @@ function largestRequest(env: Environment): number {
 export default defineComponent({
 	requires: {device: block, control: optional(deviceControl)},
 	config,
+	needsRuntime: 'listens for clients on the network and in the state directory',
 	async start({config, sessions: {device, control}, env}) {
 		let lastFault = '';
 		const exports = new ExportList({

@@ -1,5 +1,5 @@
 /** Where a passphrase comes from when nobody is there to type it: a file, or an environment variable. Never the configuration itself. */
-import type {Environment} from '../../runtime/sdk/component.js';
+import type {Environment, Reach} from '../../runtime/sdk/component.js';
 import {readSmallFile} from '../container/durable-file.js';
 
 export const passphraseLengthMax = 1024;
@@ -18,6 +18,12 @@ export interface SourcedPassphrase {
 	readonly origin: string;
 }
 
+/** What a component reaches to read a passphrase from here. */
+export function passphraseReach({file, variable: secret}: SourceConfig, variable: (name: string) => string | undefined): Required<Pick<Reach, 'files' | 'variables' | 'secrets'>> {
+	const named = file ?? variable(fileVariable);
+	return {files: named === undefined || named === '' ? [] : [{path: named, writable: false}], variables: [fileVariable], secrets: [secret]};
+}
+
 /** One line end at the end of a file is not part of the passphrase. */
 function withoutLineEnd(content: Buffer): Buffer {
 	const end = content.at(-1) === 0x0a ? content.length - (content.at(-2) === 0x0d ? 2 : 1) : content.length;
@@ -28,8 +34,8 @@ function withoutLineEnd(content: Buffer): Buffer {
 export async function readPassphrase({file, variable}: SourceConfig, env: Environment): Promise<SourcedPassphrase | undefined> {
 	const named = file ?? env.variable(fileVariable);
 	if (named === undefined || named === '') {
-		const text = env.variable(variable);
-		return text === undefined || text === '' ? undefined : {secret: Buffer.from(text), origin: `the environment variable ${variable}`};
+		const secret = env.secret(variable);
+		return secret === undefined || secret.length === 0 ? undefined : {secret, origin: `the environment variable ${variable}`};
 	}
 
 	const path = env.resolvePath(named);

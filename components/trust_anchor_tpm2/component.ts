@@ -4,9 +4,11 @@
  * Guarantee: the key leaves the TPM only for the right passphrase and the right PCRs, and crosses the bus encrypted. After a
  * crash at any point the newest record counts; older copies of the files are refused, but for those of the last window.
  */
+import {dirname} from 'node:path';
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {serveTrustAnchor} from '../sessions/anchor-service.js';
+import {passphraseReach} from '../sessions/passphrase-source.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {pcrCount} from './key-file.js';
 import {Tpm2Store} from './tpm2-store.js';
@@ -52,6 +54,18 @@ const config = z.strictObject({
 export default defineComponent({
 	provides: {trust_anchor: trustAnchor},
 	config,
+	reach({path, tpm, passphrase_file: file, passphrase_variable, recovery_variable, recovery_file, owner_variable}, variable) {
+		const {files, variables, secrets} = passphraseReach({file, variable: passphrase_variable}, variable);
+		return {
+			files: [
+				{path, writable: true, made: 'directory'}, {path: tpm, writable: true}, ...files,
+				...recovery_file === undefined ? [] : [{path: dirname(recovery_file), writable: true}],
+			],
+			variables,
+			secrets: [...secrets, recovery_variable, owner_variable],
+			sockets: true,
+		};
+	},
 	async start({config, env}) {
 		const store = new Tpm2Store({
 			directory: env.resolvePath(config.path),

@@ -77,6 +77,8 @@ export class Tpm2Store implements AnchorStore {
 	readonly #files: AnchorFiles;
 	readonly #options: Tpm2StoreOptions;
 	readonly #env: Environment;
+	/** The password of the owner hierarchy; each opening needs it. */
+	#owner: Buffer | undefined;
 	/** Everything that writes records or the TPM: calls of the service, and the end of a window. */
 	readonly #turn = new Turn();
 	#open: OpenAnchor | undefined;
@@ -445,8 +447,8 @@ export class Tpm2Store implements AnchorStore {
 	}
 
 	#fromVariable(variable: string): GivenSecret | undefined {
-		const text = this.#env.variable(variable);
-		return text === undefined || text === '' ? undefined : {secret: Buffer.from(text), name: `the environment variable ${variable}`};
+		const secret = this.#env.secret(variable);
+		return secret === undefined || secret.length === 0 ? undefined : {secret, name: `the environment variable ${variable}`};
 	}
 
 	#requirePassphrase(given: GivenSecret | undefined): GivenSecret {
@@ -458,7 +460,8 @@ export class Tpm2Store implements AnchorStore {
 	}
 
 	#ownerAuth(): Buffer {
-		return Buffer.from(this.#env.variable(this.#options.ownerVariable) ?? '');
+		this.#owner ??= this.#env.secret(this.#options.ownerVariable);
+		return Buffer.from(this.#owner ?? []);
 	}
 
 	async #withTpm<T>(job: (tpm: Tpm) => Promise<T>): Promise<T> {

@@ -18,6 +18,7 @@ export default defineComponent({
 		/** The environment variable that holds the passphrase. */
 		passphrase_variable: z.string().min(1).default('CBE_PASSPHRASE'),
 	}),
+	reach: ({path, passphrase_variable}) => ({files: [{path, writable: true, made: 'directory'}], variables: [passphrase_variable]}),
 	async start({config, env}) {
 		const store = new TresorStore({directory: env.resolvePath(config.path), passphraseVariable: config.passphrase_variable}, env);
 		const {running} = await serveTrustAnchor(store, env);

@@ -31,6 +31,7 @@ export default defineComponent({
 	provides: {file_system: fileSystem},
 	requires: {device: block, control: optional(deviceControl)},
 	config,
+	needsRuntime: 'mounts a file system',
 	async start({config, sessions: {device, control}, env}) {
 		const buffers = new PartialBlockBuffers(env);
 		const service: Service = {epoch: 0, isOver: false};

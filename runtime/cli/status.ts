@@ -8,7 +8,7 @@ import {describeProgress} from './progress-line.js';
 import {blockSize, formatBytes, formatSeconds} from './quantity.js';
 import {formatTable} from './table.js';
 
-const header = ['CHILD', 'BINARY', 'STATE', 'TID', 'CPUS', 'CPU s', 'SESSIONS', 'REQUESTS', 'MiB', 'RESTARTS', 'DETAILS'];
+const header = ['CHILD', 'BINARY', 'STATE', 'TID', 'PROCESS', 'CPUS', 'CPU s', 'SESSIONS', 'REQUESTS', 'MiB', 'RESTARTS', 'DETAILS'];
 
 function formatMebibytes(byteLength: number): string {
 	return (byteLength / 2 ** 20).toFixed(1);
@@ -21,6 +21,7 @@ function rowOf(child: ChildStatus): string[] {
 		child.binary,
 		child.state,
 		child.tid === null ? '-' : String(child.tid),
+		child.pid === null ? 'runtime' : `own, ${formatMebibytes(child.residentBytes ?? 0)} MiB`,
 		child.cpus,
 		(child.cpuMs / 1000).toFixed(2),
 		String(child.sessions),

@@ -4,7 +4,7 @@ import {dirname, join} from 'node:path';
 import test from 'ava';
 import {z} from 'zod';
 import {defineComponent, defineTool, optional, type Component} from '../sdk/component.js';
-import {defineSession} from '../sdk/session.js';
+import {defineSession, op, region} from '../sdk/session.js';
 import type {Catalog} from './catalog.js';
 import {loadDeployment} from './deployment.js';
 import type {Child, Deployment} from './model.js';
@@ -12,6 +12,7 @@ import {DeploymentError} from './problem.js';
 
 const store = defineSession('store', {errors: [], ops: {}});
 const lock = defineSession('lock', {errors: [], ops: {}});
+const memory = defineSession('memory', {errors: [], ops: {share: op({reply: z.strictObject({memory: region()})})}});
 
 const ends = () => {
 	throw new Error('never started here');
@@ -28,6 +29,9 @@ const components: Record<string, () => Component> = {
 		stateful: true,
 		start: ends,
 	}),
+	sharer: () => defineComponent({provides: {memory}, config: nothing, start: ends}),
+	reader: () => defineComponent({requires: {memory}, config: nothing, start: ends}),
+	mounter: () => defineComponent({needsRuntime: 'mounts a file system', config: nothing, start: ends}),
 	locker: () => defineComponent({provides: {lock}, config: nothing, start: ends}),
 	strict: () => defineComponent({config: z.strictObject({path: z.string().min(1), port: z.coerce.number().int().min(2).max(9).optional(), unix: z.array(z.strictObject({}))}), start: ends}),
 	check: () => defineTool({requires: {device: store}, config: nothing, run: ends}),
@@ -40,7 +44,7 @@ const catalog: Catalog = {
 	binaries: Object.keys(components),
 	modulePath: binary => `/modules/${binary}/component.js`,
 	load: async binary => components[binary](),
-	serviceNames: async () => ['store', 'lock', 'unused'],
+	serviceNames: async () => ['store', 'lock', 'memory', 'unused'],
 };
 
 /** Loads a deployment from a folder of its own, with the machine's CPUs 0 and 1. */
@@ -111,10 +115,10 @@ const mistakes: ReadonlyArray<readonly [string, string, readonly string[]]> = [
 	['nothing to start', around(), ['1:1: error: nothing is started; add a <start name="…">']],
 	['text', around('hello', diskStart), ['2:1: error: text "hello" inside <config>; everything is said by elements and attributes; put remarks into <!-- -->']],
 	['an unknown element', around(diskStart, '<strat name="x"/>'), [
-		'3:1: error: unknown element <strat> in <config>; did you mean "start"? (elements: affinity-space, default, default-route, heartbeat, parent-provides, start)',
+		'3:1: error: unknown element <strat> in <config>; did you mean "start"? (elements: affinity-space, default, default-route, heartbeat, isolation, parent-provides, start)',
 	]],
 	['an unknown attribute', around(diskStart, '<start name="b"', '  colour="red"><binary name="disk"/></start>'), [
-		'4:3: error: unknown attribute "colour" of <start>; attributes: colocate, launcher, name, priority',
+		'4:3: error: unknown attribute "colour" of <start>; attributes: colocate, isolation, launcher, name, priority',
 	]],
 	['a missing attribute', around(diskStart, '<start><binary name="disk"/></start>'), ['3:1: error: <start> has no attribute "name"; write <start name="…">']],
 	['an element given twice', around(diskStart, '<heartbeat rate_ms="500"/>', '<heartbeat rate_ms="600"/>'), [
@@ -125,7 +129,7 @@ const mistakes: ReadonlyArray<readonly [string, string, readonly string[]]> = [
 		'3:8: error: bad value name="../x" of <start>; a name has 1 to 64 letters, digits, "_", "-" or "." and starts with a letter, a digit or "_"',
 	]],
 	['an unknown binary', around('<start name="a">', ' <binary name="dsik"/></start>'), [
-		'3:10: error: there is no binary "dsik"; did you mean "disk"? (binaries: broken, check, disk, filter, front, locker, strict)',
+		'3:10: error: there is no binary "dsik"; did you mean "disk"? (binaries: broken, check, disk, filter, front, locker, mounter, reader, sharer, strict)',
 	]],
 	['a binary that does not load', around('<start name="a">', ' <binary name="broken"/></start>'), [
 		'3:10: error: binary "broken" cannot be loaded: its module has a mistake; mend or rebuild the component (npm run build)',
@@ -142,7 +146,7 @@ const mistakes: ReadonlyArray<readonly [string, string, readonly string[]]> = [
 	]],
 	['an unknown service', around(diskStart, frontStart(`\n<route><service name="stor">\n<child name="disk"/></service></route>`)), [
 		'3:1: error: missing route: child "front" requires "store" (label "device"); add <service name="store" label="device"><child name="disk"/></service> to its <route>',
-		'4:17: error: unknown service "stor"; did you mean "store"? (services: clock, entropy, lock, log, store, unused)',
+		'4:17: error: unknown service "stor"; did you mean "store"? (services: clock, entropy, lock, log, memory, store, unused)',
 	]],
 	['a service that its child does not declare', around('<start name="disk"><binary name="disk"/></start>', frontStart(`\n${toDisk}`)), [
 		'4:30: error: child "disk" does not provide "store"; add <service name="store"/> to its <provides>',
@@ -274,6 +278,28 @@ const mistakes: ReadonlyArray<readonly [string, string, readonly string[]]> = [
 		'2:57: error: bad value of attribute port="1" of <config> of "strict"; at least 2 is required',
 		'3:58: error: bad value of attribute port="10" of <config> of "strict"; at most 9 is possible',
 	]],
+	['isolation of what cannot be isolated, or in unknown words', around(
+		'<isolation user="0" if_missing="ask"/>',
+		'<start name="a" isolation="jail"><binary name="locker"/></start>',
+		'<start name="b" isolation="process"><binary name="mounter"/></start>',
+	), [
+		'2:12: error: bad value user="0" of <isolation>; a whole number from 1 to 4294967294 is required',
+		'2:21: error: bad value if_missing="ask" of <isolation>; write "refuse" or "continue"',
+		'3:17: error: bad value isolation="jail" of <start>; write "thread" or "process"',
+		'4:17: error: child "b" cannot run in a process of its own: "mounter" mounts a file system; remove the attribute "isolation"',
+	]],
+	['shared memory between processes', around(
+		'<start name="s" isolation="process"><binary name="sharer"/><provides><service name="memory"/></provides></start>',
+		'<start name="r"><binary name="reader"/><route><service name="memory"><child name="s"/></service></route></start>',
+	), [
+		'2:1: error: child "s" cannot run in a process of its own: the session memory of "r" with "s" shares memory; remove the attribute "isolation", or put both into one process with "colocate"',
+	]],
+	['children of one group that are placed apart', around(
+		'<start name="a" colocate="g" isolation="process"><binary name="locker"/></start>',
+		'<start name="b" colocate="g" isolation="thread"><binary name="locker"/></start>',
+	), [
+		'3:30: error: child "b" shares the thread "g" with "a" but has another isolation; give the isolation once, or take one of them out of the group',
+	]],
 	['no configuration where one is needed', around('<start name="a"><binary name="strict"/></start>'), [
 		'2:1: error: attribute "path" of <config> of "strict" is missing; write path="…"',
 		'2:1: error: element <unix> of "strict" is missing; write <unix …/>',
@@ -302,7 +328,7 @@ test('reports what is wrong in a launcher at its own place', async t => {
 	t.deepEqual(messages, [
 		'launcher/m.xml:1:1: error: the root element is <config>; the root element of a launcher is <launcher>',
 		'deploy.xml:4:17: error: there is no launcher "mm"; did you mean "m"? (launchers: l, m)',
-		'launcher/l.xml:2:9: error: there is no binary "dsk"; did you mean "disk"? (binaries: broken, check, disk, filter, front, locker, strict)',
+		'launcher/l.xml:2:9: error: there is no binary "dsk"; did you mean "disk"? (binaries: broken, check, disk, filter, front, locker, mounter, reader, sharer, strict)',
 	]);
 });
 
@@ -364,6 +390,17 @@ test('an optional session may stay without a route', async t => {
 	t.deepEqual(childOf(deployment, 'front').routes.map(route => route.label), ['device']);
 });
 
+test('isolation belongs to a whole group', async t => {
+	const deployment = await load({'deploy.xml': around(
+		'<isolation user="4711"/>',
+		'<start name="s" colocate="g" isolation="process"><binary name="sharer"/><provides><service name="memory"/></provides></start>',
+		'<start name="r" colocate="g"><binary name="reader"/><route><service name="memory"><child name="s"/></service></route></start>',
+		'<start name="l"><binary name="locker"/></start>',
+	)});
+	const isolation = {user: 4711, ifMissing: 'refuse'};
+	t.deepEqual(deployment.children.map(child => [child.name, child.isolation]), [['s', isolation], ['r', isolation], ['l', undefined]]);
+});
+
 test('values arrive as the supervisor needs them', async t => {
 	const deployment = await load({'deploy.xml': [
 		'<?xml version="1.0" encoding="UTF-8"?>',
@@ -386,6 +423,7 @@ test('values arrive as the supervisor needs them', async t => {
 		ramQuantum: 40 * 1024 ** 2,
 		cpus: [0, 1],
 		group: 'g',
+		isolation: undefined,
 		routes: [],
 		heartbeat: {rateMs: 900},
 		exitPropagate: false,

@@ -7,8 +7,9 @@ import {readInteger} from './attribute-value.js';
 import {projectCatalog, type Catalog} from './catalog.js';
 import {checkConfig} from './component-config.js';
 import {displayPath} from './display-path.js';
+import {checkIsolatable, checkSharedMemory, readIsolation} from './isolation-rule.js';
 import {LauncherFolders} from './launcher.js';
-import type {Child, Deployment, SourcePosition} from './model.js';
+import type {Child, Deployment, Isolation, SourcePosition} from './model.js';
 import {DeploymentError, Problems} from './problem.js';
 import {readRouteRules, readServiceNames} from './route-rule.js';
 import {environmentServices, Routing, type Participant, type PlacedRoute} from './routing.js';
@@ -131,6 +132,7 @@ function checkTool({group, name}: StartNode, component: Component, problems: Pro
 }
 
 interface Defaults {
+	readonly isolation: Isolation;
 	readonly ramQuantum: number | undefined;
 	readonly heartbeatMs: number | undefined;
 }
@@ -148,8 +150,9 @@ async function makeChild(
 		return undefined;
 	}
 
-	checkTool(node, component, problems);
 	const binary = node.binary.value;
+	checkTool(node, component, problems);
+	checkIsolatable({name: node.name, binary}, component, node.placement, problems);
 	const config = await checkConfig(binary, component.config, node.config, node.position, problems);
 	const ramQuantum = node.ramQuantum?.value ?? defaults.ramQuantum;
 	if (ramQuantum === undefined) {
@@ -162,12 +165,16 @@ async function makeChild(
 		name: node.name,
 		binary,
 		modulePath: catalog.modulePath(binary),
-		component: {kind: component.kind, stateful: component.stateful, provides: component.provides, requires: component.requires},
+		component: {
+			kind: component.kind, stateful: component.stateful, provides: component.provides, requires: component.requires,
+			config: component.config, reach: component.reach, needsRuntime: component.needsRuntime,
+		},
 		config,
 		priority: terms.priority,
 		ramQuantum,
 		cpus: terms.cpus,
 		group: terms.group,
+		isolation: terms.placement === 'process' ? defaults.isolation : undefined,
 		routes: routes.map(({position: _, ...route}) => route),
 		heartbeat: heartbeatMs === undefined ? undefined : {rateMs: heartbeatMs},
 		exitPropagate: node.exitPropagate,
@@ -187,6 +194,7 @@ async function check(
 	const defaults = {
 		ramQuantum: readDefaultRam(childNamed(root, 'default'), problems)?.value,
 		heartbeatMs: readHeartbeat(childNamed(root, 'heartbeat'), problems)?.value,
+		isolation: readIsolation(childNamed(root, 'isolation'), problems),
 	};
 	const children: Child[] = [];
 	for (const name of startOrder(routes, problems)) {
@@ -198,6 +206,7 @@ async function check(
 		}
 	}
 
+	checkSharedMemory(children, problems);
 	if (nodes.length === 0) {
 		problems.report(root.position, 'nothing is started', 'add a <start name="…">');
 	}

@@ -28,13 +28,21 @@ export interface Heartbeat {
 	readonly rateMs: number;
 }
 
+/** How a group runs in a process of its own. */
+export interface Isolation {
+	/** The user (and group) that it runs as, by number; undefined where the deployment does not say. */
+	readonly user: number | undefined;
+	/** What happens where the system does not give what isolation is made of. */
+	readonly ifMissing: 'refuse' | 'continue';
+}
+
 /** One `<start>` node. */
 export interface Child {
 	readonly name: string;
 	readonly binary: string;
 	/** The module behind `binary`, an absolute path of a compiled `component.js`. */
 	readonly modulePath: string;
-	readonly component: Pick<Component, 'kind' | 'stateful' | 'provides' | 'requires'>;
+	readonly component: Pick<Component, 'kind' | 'stateful' | 'provides' | 'requires' | 'config' | 'reach' | 'needsRuntime'>;
 	/** `<config>` as plain data (attributes as strings, child elements as arrays): passed the component's schema; parsed again at start. */
 	readonly config: unknown;
 	/** Lower numbers start no earlier; kept for `nice`: -20 (first) to 19. */
@@ -45,6 +53,8 @@ export interface Child {
 	readonly cpus: readonly number[];
 	/** Children of the same group share one thread; a child of its own has its name as group. */
 	readonly group: string;
+	/** Undefined where the group is a thread of the runtime; the same for all children of a group. */
+	readonly isolation: Isolation | undefined;
 	readonly routes: readonly Route[];
 	readonly heartbeat: Heartbeat | undefined;
 	/** The runtime ends with the child's exit value when this child exits. */

@@ -2,6 +2,7 @@
 import {ramQuantumMin} from '../supervisor/ram-share.js';
 import {readAffinity, type AffinitySpace} from './affinity.js';
 import {readByteCount, readInteger, readName, readYesNo, type Declared} from './attribute-value.js';
+import {readPlacement, type Placement} from './isolation-rule.js';
 import type {LauncherFolders} from './launcher.js';
 import type {SourcePosition} from './model.js';
 import type {Problems} from './problem.js';
@@ -31,6 +32,7 @@ export interface StartNode {
 	/** A nice value. */
 	readonly priority: Declared<number> | undefined;
 	readonly group: Declared<string> | undefined;
+	readonly placement: Declared<Placement> | undefined;
 	readonly position: SourcePosition;
 }
 
@@ -140,6 +142,7 @@ export function readStart(start: XmlElement, context: StartContext): StartNode |
 		exitPropagate: (exit && readYesNo(exit, 'propagate', problems)?.value) ?? false,
 		priority: readPriority(attributeOwner('priority'), context.priorityLevels, problems),
 		group: groupOwner && readName(groupOwner, 'colocate', problems),
+		placement: readPlacement(attributeOwner('isolation'), problems),
 		position: start.position,
 	};
 }

@@ -1,8 +1,9 @@
 /**
- * Children that share a thread. What belongs to a thread (CPUs, priority, heartbeat) is the same for all of them: one
+ * Children that share a thread. What belongs to a thread (CPUs, priority, heartbeat, its process) is the same for all of them: one
  * that does not say takes what the others say, and two that contradict each other are an error.
  */
 import type {Declared} from './attribute-value.js';
+import type {Placement} from './isolation-rule.js';
 import type {Problems} from './problem.js';
 import type {StartNode} from './start-node.js';
 
@@ -10,6 +11,7 @@ export interface ThreadTerms {
 	readonly group: string;
 	readonly cpus: readonly number[];
 	readonly priority: number;
+	readonly placement: Placement;
 	/** Undefined where no child of the group says. */
 	readonly heartbeatMs: number | undefined;
 }
@@ -63,6 +65,7 @@ export function threadTerms(nodes: readonly StartNode[], problems: Problems): Ma
 			group,
 			cpus: agree('affinity', group, claims(members, node => node.affinity), problems) ?? [],
 			priority: agree('priority', group, claims(members, node => node.priority), problems) ?? 0,
+			placement: agree('isolation', group, claims(members, node => node.placement), problems) ?? 'thread',
 			heartbeatMs: agree('heartbeat', group, claims(members, node => node.heartbeatMs), problems),
 		};
 		for (const {name} of members) {

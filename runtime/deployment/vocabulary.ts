@@ -50,7 +50,7 @@ const childParts = {
 /** How a file names its schema for editors. */
 const schemaReference = {'xmlns:xsi': 'optional', 'xsi:noNamespaceSchemaLocation': 'optional'} as const;
 
-export const launcherRule: ElementRule = {attributes: {...schemaReference, priority: 'optional', colocate: 'optional'}, children: childParts};
+export const launcherRule: ElementRule = {attributes: {...schemaReference, priority: 'optional', colocate: 'optional', isolation: 'optional'}, children: childParts};
 
 export const deploymentRule: ElementRule = {
 	attributes: {...schemaReference, prio_levels: 'optional'},
@@ -60,8 +60,9 @@ export const deploymentRule: ElementRule = {
 		'default-route': once(routeRules),
 		'default': once(leaf({ram: 'required'})),
 		'heartbeat': once(leaf({rate_ms: 'required'})),
+		'isolation': once(leaf({user: 'optional', if_missing: 'optional'})),
 		'start': many({
-			attributes: {name: 'required', priority: 'optional', launcher: 'optional', colocate: 'optional'},
+			attributes: {name: 'required', priority: 'optional', launcher: 'optional', colocate: 'optional', isolation: 'optional'},
 			children: childParts,
 		}),
 	},

@@ -1,4 +1,4 @@
-/** The environment of a component in a worker thread: the real clock, the real entropy, its share of memory. */
+/** The environment of a component in a host: the real clock, the real entropy, its share of memory. */
 import {randomBytes} from 'node:crypto';
 import {resolve} from 'node:path';
 import {setTimeout} from 'node:timers/promises';
@@ -9,6 +9,8 @@ import type {HostedChild} from './messages.js';
 export interface EnvironmentEffects {
 	log(text: string, level: LogLevel): void;
 	fail(reason: string): never;
+	/** Where secrets do not lie in the environment of this process. */
+	secret?(name: string): Buffer | undefined;
 }
 
 export function makeEnvironment(child: HostedChild, stateDirectory: string, pool: LeasePool, effects: EnvironmentEffects): Environment {
@@ -24,6 +26,10 @@ export function makeEnvironment(child: HostedChild, stateDirectory: string, pool
 		sleep: async milliseconds => setTimeout(milliseconds),
 		randomBytes: count => randomBytes(count),
 		variable: name => process.env[name],
+		secret(name) {
+			const text = process.env[name];
+			return effects.secret?.(name) ?? (text === undefined ? undefined : Buffer.from(text));
+		},
 		resolvePath: path => resolve(stateDirectory, path),
 		lease(byteLength) {
 			try {

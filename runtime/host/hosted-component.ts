@@ -1,10 +1,10 @@
 /** One component in a host: its sessions in both directions, and its life from start to stop. */
-import type {MessagePort} from 'node:worker_threads';
 import {StartError, type Component, type Environment, type Provisions, type Requirement, type Running} from '../sdk/component.js';
 import type {Client, Handlers, Session} from '../sdk/session.js';
 import {ClientEnd} from '../transport/client-end.js';
 import type {LeasePool} from '../transport/lease-pool.js';
 import {connectLocal} from '../transport/local.js';
+import type {SessionHandle} from '../transport/session-port.js';
 import {ServerEnd} from '../transport/server-end.js';
 import {describeError} from './describe-error.js';
 import type {ChildFigures, Connection, HostedChild, Interruption} from './messages.js';
@@ -20,6 +20,7 @@ export interface HostedComponentOptions {
 	neighbour(name: string): HostedComponent;
 	die(reason: string): never;
 	reportBadReply(server: string, reason: string): void;
+	reportBroken(session: number, reason: string, isEnd: boolean): void;
 }
 
 function sessionOf(requirement: Requirement): Session {
@@ -68,7 +69,7 @@ export class HostedComponent {
 		return this.#options.component.kind === 'tool';
 	}
 
-	serve(service: string, session: number, client: string, port: MessagePort): void {
+	serve(service: string, session: number, client: string, port: SessionHandle): void {
 		const end = new ServerEnd(port, {
 			session: this.#provided(service),
 			handlers: this.#handlers(service),
@@ -78,6 +79,9 @@ export class HostedComponent {
 			},
 			count: byteLength => {
 				this.#count(byteLength);
+			},
+			onBroken: (reason, isEnd) => {
+				this.#options.reportBroken(session, reason, isEnd);
 			},
 		});
 		this.#serverEnds.set(session, {service, end});
@@ -118,8 +122,8 @@ export class HostedComponent {
 	}
 
 	/** Resolves when the component has done what it has to do with a new server. @throws what it throws then */
-	async connect(label: string, server: string, port: MessagePort, how: Interruption): Promise<void> {
-		this.#clientEnds.get(label)?.connect(port, {server});
+	async connect(label: string, session: number, server: string, port: SessionHandle, how: Interruption): Promise<void> {
+		this.#clientEnds.get(label)?.connect(port, {server, onBroken: this.#brokenReport(session)});
 		await this.interrupt(label, how);
 	}
 
@@ -163,14 +167,20 @@ export class HostedComponent {
 		const sessions: Sessions = {};
 		for (const connection of connections) {
 			sessions[connection.label] = connection.port
-				? this.#connectThread(connection, connection.port)
+				? this.#connectOther(connection, connection.port)
 				: this.#options.neighbour(connection.server).#serveNeighbour(connection, this.name);
 		}
 
 		return sessions;
 	}
 
-	#connectThread({label, server}: Connection, port: MessagePort): Client<Session> {
+	#brokenReport(session: number): (reason: string, isEnd: boolean) => void {
+		return (reason, isEnd) => {
+			this.#options.reportBroken(session, reason, isEnd);
+		};
+	}
+
+	#connectOther({label, server, session}: Connection, port: SessionHandle): Client<Session> {
 		const end = new ClientEnd({
 			session: sessionOf(this.#options.component.requires[label]),
 			server,
@@ -179,7 +189,7 @@ export class HostedComponent {
 			},
 		});
 		this.#clientEnds.set(label, end);
-		end.connect(port);
+		end.connect(port, {onBroken: this.#brokenReport(session)});
 		return end.client();
 	}
 

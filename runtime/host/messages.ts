@@ -1,7 +1,7 @@
-/** What the supervisor and the host in a worker thread tell each other. Ports travel in these messages. */
-import type {MessagePort} from 'node:worker_threads';
+/** What the supervisor and a host, in a worker thread or a process of its own, tell each other. Ends of sessions travel in these messages. */
 import type {LogLevel} from '../sdk/component.js';
 import type {SessionErrorDetail} from '../sdk/session.js';
+import type {SessionHandle} from '../transport/session-port.js';
 
 export interface HostedChild {
 	readonly name: string;
@@ -30,13 +30,13 @@ export interface Connection {
 	readonly service: string;
 	readonly session: number;
 	readonly server: string;
-	readonly port: MessagePort | undefined;
+	readonly port: SessionHandle | undefined;
 }
 
 export type ToHost =
 	| {readonly type: 'start'; readonly child: string; readonly connections: readonly Connection[]}
 	/** A client on another thread has a session to one of this thread's children. */
-	| {readonly type: 'serve'; readonly child: string; readonly service: string; readonly session: number; readonly client: string; readonly port: MessagePort}
+	| {readonly type: 'serve'; readonly child: string; readonly service: string; readonly session: number; readonly client: string; readonly port: SessionHandle}
 	/** The client of a session is gone; answered by `closed` when no handler runs for it any more. */
 	| {readonly type: 'close'; readonly child: string; readonly session: number}
 	/** The server of a session is gone. `lost`: pending requests fail. */
@@ -51,7 +51,7 @@ export type ToHost =
 	 */
 	| {
 		readonly type: 'connect'; readonly child: string; readonly label: string; readonly session: number; readonly server: string;
-		readonly port: MessagePort; readonly how: Interruption; readonly onTrial: boolean;
+		readonly port: SessionHandle; readonly how: Interruption; readonly onTrial: boolean;
 	}
 	/** State somewhere behind a session went back to the last secured one. */
 	| {readonly type: 'interrupt'; readonly child: string; readonly label: string; readonly how: Interruption}
@@ -82,7 +82,7 @@ export interface CallFailure {
 }
 
 export type FromHost =
-	/** The thread runs; `tid` is its Linux thread id. */
+	/** The host runs; `tid` is the Linux thread id as it sees it itself. */
 	| {readonly type: 'ready'; readonly tid: number}
 	| {readonly type: 'started'; readonly child: string; readonly hints: readonly string[]}
 	| {readonly type: 'start_failed'; readonly child: string; readonly message: string}
@@ -97,5 +97,7 @@ export type FromHost =
 	| {readonly type: 'died'; readonly child: string | undefined; readonly reason: string}
 	/** The server of a session sent what its contract does not allow. */
 	| {readonly type: 'bad_reply'; readonly server: string; readonly reason: string}
+	/** The other process of a session sent what no honest one sends, or is gone (`isEnd`). */
+	| {readonly type: 'session_broken'; readonly session: number; readonly reason: string; readonly isEnd: boolean}
 	| {readonly type: 'figures'; readonly id: number; readonly children: Readonly<Record<string, ChildFigures>>}
 	| {readonly type: 'call_done'; readonly id: number; readonly reply?: unknown; readonly failure?: CallFailure};

@@ -1,5 +1,4 @@
 /** Pairs of connected sockets, and the way of a descriptor into another process. */
-import {closeSync} from 'node:fs';
 import koffi from 'koffi';
 
 const unixFamily = 1;
@@ -27,6 +26,7 @@ interface Sockets {
 	setsockopt(fd: number, level: number, name: number, value: Int32Array, length: number): number;
 	sendmsg(fd: number, message: Buffer, flags: number): bigint;
 	recvmsg(fd: number, message: Buffer, flags: number): bigint;
+	close(fd: number): number;
 }
 
 let sockets: Sockets | undefined;
@@ -40,6 +40,7 @@ function libc(): Sockets {
 			setsockopt: declare('int setsockopt(int fd, int level, int name, const int *value, unsigned int length)'),
 			sendmsg: declare('int64_t sendmsg(int fd, const void *message, int flags)'),
 			recvmsg: declare('int64_t recvmsg(int fd, void *message, int flags)'),
+			close: declare('int close(int fd)'),
 		};
 	}
 
@@ -63,6 +64,11 @@ export function socketPair(): readonly [number, number] {
 	}
 
 	return [pair[0], pair[1]];
+}
+
+/** Closes a descriptor that came from here: Node's own way complains about those that it has not opened. */
+export function closeDescriptor(fd: number): void {
+	libc().close(fd);
 }
 
 /** struct msghdr with one byte of data and room for one descriptor; it points into the buffers that are given with it. */
@@ -89,7 +95,7 @@ export function passDescriptor(over: number, fd: number): void {
 	control.writeInt32LE(fd, controlContent);
 	const sent = Number(libc().sendmsg(over, header, dontWait | noSignal));
 	const errno = koffi.errno();
-	closeSync(fd);
+	closeDescriptor(fd);
 	if (sent !== kept[0].length) {
 		throw new Error(`a session could not be handed over (error ${errno})`);
 	}

@@ -27,8 +27,13 @@ export interface Environment {
 	sleep(milliseconds: number): Promise<void>;
 	/** Cryptographically strong bytes. */
 	randomBytes(count: number): Uint8Array;
-	/** A process environment variable (the place of a passphrase), undefined where it is not set. */
+	/** A process environment variable, undefined where it is not set. */
 	variable(name: string): string | undefined;
+	/**
+	 * A process environment variable that holds a secret, in memory of its own that the caller wipes. In a process of its own
+	 * a component gets each one once, since it is kept nowhere.
+	 */
+	secret(name: string): Buffer | undefined;
 	/** Resolves a path of the configuration: relative paths lie in the state directory. */
 	resolvePath(path: string): string;
 	/** Bytes of payload memory that this component may lease at once: its share of the RAM quantum. */
@@ -101,6 +106,25 @@ export interface ToolResult {
 	readonly message?: string;
 }
 
+export interface ReachedFile {
+	/** Absolute, or in the state directory. */
+	readonly path: string;
+	readonly writable: boolean;
+	/** What is made before the component starts, where nothing is there. */
+	readonly made?: 'directory' | 'file';
+}
+
+/** What a component reaches of the host when it runs in a process of its own, beside its sessions. */
+export interface Reach {
+	readonly files?: readonly ReachedFile[];
+	/** Environment variables that it reads. */
+	readonly variables?: readonly string[];
+	/** Environment variables that hold secrets. */
+	readonly secrets?: readonly string[];
+	/** It connects to unix sockets among `files`. */
+	readonly sockets?: boolean;
+}
+
 interface Declaration<P extends Provisions, R extends Requirements, C extends z.ZodType> {
 	readonly provides?: P;
 	readonly requires?: R;
@@ -111,6 +135,10 @@ interface Declaration<P extends Provisions, R extends Requirements, C extends z.
 	 * requests fail with `session_lost`, its stateful clients start over too and all others are told `reset`.
 	 */
 	readonly stateful?: boolean;
+	/** What it reaches with this configuration; nothing where it does not say. */
+	reach?(config: z.output<C>, variable: (name: string) => string | undefined): Reach;
+	/** Why it cannot run in a process of its own, where it cannot: `it mounts a file system`. */
+	readonly needsRuntime?: string;
 }
 
 /** A component that serves until it is stopped. */
@@ -132,6 +160,8 @@ export interface Component {
 	readonly config: z.ZodType;
 	readonly stateful: boolean;
 	readonly kind: 'service' | 'tool';
+	reach?(config: unknown, variable: (name: string) => string | undefined): Reach;
+	readonly needsRuntime?: string;
 	start?(startArguments: {config: unknown; sessions: Record<string, Client<Session> | undefined>; env: Environment}): Promise<Running<Provisions>>;
 	run?(startArguments: {config: unknown; sessions: Record<string, Client<Session> | undefined>; env: Environment}): Promise<ToolResult>;
 }
@@ -145,6 +175,8 @@ export function defineComponent<const P extends Provisions, const R extends Requ
 		config: definition.config,
 		stateful: definition.stateful ?? false,
 		kind: 'service',
+		needsRuntime: definition.needsRuntime,
+		reach: definition.reach && ((config, variable) => definition.reach!(config as z.output<C>, variable)),
 		// The runtime hands in exactly what `requires` and `config` declare: the one place where types are forgotten.
 		start: async startArguments => await definition.start(startArguments as unknown as StartArguments<R, C>),
 	};
@@ -157,6 +189,8 @@ export function defineTool<const R extends Requirements, C extends z.ZodType>(de
 		config: definition.config,
 		stateful: false,
 		kind: 'tool',
+		needsRuntime: definition.needsRuntime,
+		reach: definition.reach && ((config, variable) => definition.reach!(config as z.output<C>, variable)),
 		run: async startArguments => definition.run(startArguments as unknown as StartArguments<R, C>),
 	};
 }

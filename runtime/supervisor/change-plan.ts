@@ -178,6 +178,10 @@ class Planner {
 			this.#restart(name, 'another thread');
 		}
 
+		if (!isDeepStrictEqual(old.isolation, child.isolation)) {
+			this.#restart(name, !child.isolation ? 'on a thread of the runtime' : old.isolation ? 'another <isolation>' : 'in a process of its own');
+		}
+
 		const [sharers, sharersBefore] = [this.#after.memorySharers(child), this.#before.memorySharers(old)];
 		if (sharers !== sharersBefore) {
 			this.#restart(name, `its memory is shared by ${sharers} clients (was ${sharersBefore})`);

@@ -44,7 +44,14 @@ export async function callService(supervision: Supervision, {service, operation,
 		return {ok: false, code: 'not_running', message: `child "${managed.child.name}" does not answer`};
 	}
 
-	return done.failure ? {ok: false, code: done.failure.code, message: done.failure.message} : {ok: true, result: done.reply};
+	if (done.failure) {
+		return {ok: false, code: done.failure.code, message: done.failure.message};
+	}
+
+	// A component in a process of its own may have sent anything.
+	const session = Object.values(managed.child.component.provides).find(({name}) => name === service);
+	const reply = session?.ops[operation]?.reply.safeParse(done.reply);
+	return reply?.success ? {ok: true, result: reply.data} : {ok: false, code: 'failed', message: `the reply of "${managed.child.name}" does not fit the contract`};
 }
 
 /** What `runtime.sock` gives access to. */

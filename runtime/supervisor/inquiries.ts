@@ -1,17 +1,17 @@
 /** Questions to hosts and their answers, matched by number. */
 import type {ToHost} from '../host/messages.js';
 import {Deferred} from './deferred.js';
-import type {WorkerThread} from './worker-thread.js';
+import type {GroupHost} from './group-host.js';
 
 /** A host that has not answered by then is taken for busy. */
 const answerTimeLimitMs = 30_000;
 
 export class Inquiries {
-	readonly #open = new Map<number, {thread: WorkerThread; answer: Deferred<unknown>}>();
+	readonly #open = new Map<number, {thread: GroupHost; answer: Deferred<unknown>}>();
 	#lastId = 0;
 
 	/** `undefined` where the thread ends or does not answer in time. */
-	async ask<T>(thread: WorkerThread, message: (id: number) => ToHost, timeLimitMs = answerTimeLimitMs): Promise<T | undefined> {
+	async ask<T>(thread: GroupHost, message: (id: number) => ToHost, timeLimitMs = answerTimeLimitMs): Promise<T | undefined> {
 		const id = ++this.#lastId;
 		const answer = new Deferred<unknown>();
 		this.#open.set(id, {thread, answer});
@@ -27,12 +27,16 @@ export class Inquiries {
 		}
 	}
 
-	answer(id: number, value: unknown): void {
-		this.#open.get(id)?.answer.resolve(value);
+	/** @param from who was asked; nobody else's answer counts */
+	answer(id: number, value: unknown, from: GroupHost | undefined): void {
+		const inquiry = this.#open.get(id);
+		if (inquiry?.thread === from) {
+			inquiry?.answer.resolve(value);
+		}
 	}
 
 	/** The thread is gone: nothing will answer. */
-	abandon(gone: WorkerThread): void {
+	abandon(gone: GroupHost): void {
 		for (const {thread, answer} of this.#open.values()) {
 			if (thread === gone) {
 				answer.resolve(undefined);

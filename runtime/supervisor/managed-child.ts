@@ -1,10 +1,10 @@
 /** What the supervisor knows about one child and about one group of children on a thread. */
-import type {MessagePort} from 'node:worker_threads';
-import type {Child} from '../deployment/model.js';
+import type {Child, Isolation} from '../deployment/model.js';
 import type {ToHost} from '../host/messages.js';
 import {Deferred} from './deferred.js';
 import {RestartBudget} from './restart-budget.js';
-import type {WorkerThread} from './worker-thread.js';
+import type {SessionHandle} from '../transport/session-port.js';
+import type {GroupHost} from './group-host.js';
 
 export type ChildState =
 	/** Its servers are not all up yet. */
@@ -45,8 +45,8 @@ export class ManagedChild {
 	}
 
 	/** Tells the child's host something; nothing where it has no thread. */
-	post(message: ToHost, ports: readonly MessagePort[] = []): void {
-		this.group.thread?.post(message, ports);
+	post(message: ToHost, ends: readonly SessionHandle[] = []): void {
+		this.group.thread?.post(message, ends);
 	}
 
 	lose(reason: string): void {
@@ -64,18 +64,22 @@ export class ManagedChild {
 
 export class ManagedGroup {
 	readonly name: string;
+	/** Undefined for a thread of the runtime. */
+	readonly isolation: Isolation | undefined;
 	readonly children: ManagedChild[] = [];
 	readonly budget = new RestartBudget();
 	/** While an edit of the deployment is applied: where a child of it cannot start, it is not restarted. */
 	onTrial = false;
-	thread: WorkerThread | undefined;
+	/** A thread, or a process of its own. */
+	thread: GroupHost | undefined;
 	/** The present thread runs, or has ended before it did. */
 	ready = new Deferred<void>();
 	/** The thread before, or the present one, is no more. */
 	ended = new Deferred<void>();
 
-	constructor(name: string) {
+	constructor(name: string, isolation: Isolation | undefined) {
 		this.name = name;
+		this.isolation = isolation;
 		// There is none yet.
 		this.ended.resolve();
 	}

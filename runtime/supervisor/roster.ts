@@ -47,7 +47,7 @@ export class Roster {
 	}
 
 	#add(child: Child): ManagedChild {
-		const group = this.#groups.get(child.group) ?? new ManagedGroup(child.group);
+		const group = this.#groups.get(child.group) ?? new ManagedGroup(child.group, child.isolation);
 		this.#groups.set(group.name, group);
 		const managed = new ManagedChild(child, group);
 		group.children.push(managed);

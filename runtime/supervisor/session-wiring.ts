@@ -5,9 +5,11 @@
 import {MessageChannel} from 'node:worker_threads';
 import type {Child} from '../deployment/model.js';
 import type {Connection, Interruption} from '../host/messages.js';
+import {socketPair} from '../isolation/socket-pair.js';
+import type {SessionHandle} from '../transport/session-port.js';
 import type {ChildGraph, RouteEdge} from './child-graph.js';
 import {Deferred} from './deferred.js';
-import type {ManagedChild} from './managed-child.js';
+import type {ManagedChild, ManagedGroup} from './managed-child.js';
 import type {SessionName} from './change-plan.js';
 
 /** Time for a surviving server to end what it still does for a dead client. */
@@ -25,6 +27,17 @@ function keyOf(child: string, label: string): string {
 
 function edgeKey({client, route}: RouteEdge): string {
 	return keyOf(client.name, route.label);
+}
+
+/** Sockets lead into other processes, message ports to other threads. */
+function sessionEnds(client: Child, server: Child): readonly [SessionHandle, SessionHandle] {
+	if (client.isolation || server.isolation) {
+		const [one, other] = socketPair();
+		return [{socket: one}, {socket: other}];
+	}
+
+	const {port1, port2} = new MessageChannel();
+	return [port1, port2];
 }
 
 export class SessionWiring {
@@ -154,8 +167,23 @@ export class SessionWiring {
 	}
 
 	/** A surviving server has ended what it did for a lost client. */
-	confirmClosed(session: number): void {
-		this.#closings.get(session)?.confirmed.resolve();
+	confirmClosed(session: number, by: ManagedGroup): void {
+		const closing = this.#closings.get(session);
+		if (closing?.server.group === by) {
+			closing.confirmed.resolve();
+		}
+	}
+
+	/** The group at the other end of a session; undefined where the session is over, or not one of this group's. */
+	peerOf(session: number, group: ManagedGroup): ManagedGroup | undefined {
+		for (const edge of this.#edges()) {
+			if (this.#sessions.get(edgeKey(edge)) === session) {
+				const [client, server] = [this.#of(edge.client).group, this.#of(edge.server).group];
+				return client === group ? server : server === group ? client : undefined;
+			}
+		}
+
+		return undefined;
 	}
 
 	/**
@@ -192,9 +220,9 @@ export class SessionWiring {
 			return {label, service, session, server: server.name, port: undefined};
 		}
 
-		const {port1, port2} = new MessageChannel();
-		this.#of(server).post({type: 'serve', child: server.name, service, session, client: client.name, port: port1}, [port1]);
-		return {label, service, session, server: server.name, port: port2};
+		const [forServer, forClient] = sessionEnds(client, server);
+		this.#of(server).post({type: 'serve', child: server.name, service, session, client: client.name, port: forServer}, [forServer]);
+		return {label, service, session, server: server.name, port: forClient};
 	}
 
 	/** Sessions to a server that clients wait for. */

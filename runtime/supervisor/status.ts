@@ -1,5 +1,5 @@
 /** What `runtime status` shows of each child. */
-import {readFileSync} from 'node:fs';
+import {readFileSync, readdirSync} from 'node:fs';
 import type {ChildFigures} from '../host/messages.js';
 import type {DeploymentStatus} from './deployment-follower.js';
 import type {ChildState, ManagedChild} from './managed-child.js';
@@ -13,6 +13,10 @@ export interface ChildStatus {
 	readonly group: string;
 	/** The Linux thread id; null while the child has no thread. */
 	readonly tid: number | null;
+	/** The process that is the child's, or its group's, alone; null where it is a thread of the runtime. */
+	readonly pid: number | null;
+	/** Resident memory of that process, in bytes. */
+	readonly residentBytes?: number;
 	/** CPUs on which the thread may run, as the kernel lists them: `0-1`. */
 	readonly cpus: string;
 	/** CPU time that the thread has used, in milliseconds. */
@@ -30,7 +34,7 @@ export interface ChildStatus {
 
 export interface RuntimeStatus {
 	readonly pid: number;
-	/** Resident memory of the whole process, in bytes. */
+	/** Resident memory of the runtime's own process, in bytes. */
 	readonly residentBytes: number;
 	/** Missing where the deployment comes from no file. */
 	readonly deployment?: DeploymentStatus;
@@ -44,18 +48,34 @@ interface ThreadUse {
 
 const nanosecondsPerMillisecond = 1_000_000;
 
+function nanosecondsOf(task: string): number {
+	return Number(readFileSync(`${task}/schedstat`, 'utf8').split(' ')[0]);
+}
+
+function cpusOf(task: string): string {
+	return /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync(`${task}/status`, 'utf8'))?.[1] ?? '';
+}
+
 /** What the kernel knows of one thread of this process. */
 export function threadUse(tid: number): ThreadUse {
 	try {
-		const [nanoseconds] = readFileSync(`/proc/self/task/${tid}/schedstat`, 'utf8').split(' ');
-		const status = readFileSync(`/proc/self/task/${tid}/status`, 'utf8');
-		return {
-			cpuMs: Math.round(Number(nanoseconds) / nanosecondsPerMillisecond),
-			cpus: /^Cpus_allowed_list:\s*(.*)$/m.exec(status)?.[1] ?? '',
-		};
+		const task = `/proc/self/task/${tid}`;
+		return {cpuMs: Math.round(nanosecondsOf(task) / nanosecondsPerMillisecond), cpus: cpusOf(task)};
 	} catch {
 		// The thread has ended meanwhile.
 		return {cpus: '', cpuMs: 0};
+	}
+}
+
+/** What the kernel knows of a process of a child's own, with all of its threads. */
+function processUse(pid: number): ThreadUse & {readonly residentBytes: number} {
+	try {
+		const nanoseconds = readdirSync(`/proc/${pid}/task`).reduce((sum, tid) => sum + nanosecondsOf(`/proc/${pid}/task/${tid}`), 0);
+		const kibibytes = Number(/^VmRSS:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
+		return {cpuMs: Math.round(nanoseconds / nanosecondsPerMillisecond), cpus: cpusOf(`/proc/${pid}`), residentBytes: kibibytes * 1024};
+	} catch {
+		// The process has ended meanwhile.
+		return {cpus: '', cpuMs: 0, residentBytes: 0};
 	}
 }
 
@@ -64,13 +84,15 @@ const noFigures: ChildFigures = {sessions: 0, requests: 0, bytes: 0, leasedBytes
 async function childStatus(supervision: Supervision, managed: ManagedChild): Promise<ChildStatus> {
 	const {child, state, restartCount, group: {thread}} = managed;
 	const figures = await supervision.inquire<Record<string, ChildFigures>>(managed, id => ({type: 'inspect', id}));
-	const use = thread?.tid === undefined ? {cpus: '', cpuMs: 0} : threadUse(thread.tid);
+	const isProcess = managed.group.isolation !== undefined;
+	const use = thread?.tid === undefined ? {cpus: '', cpuMs: 0} : isProcess ? processUse(thread.tid) : threadUse(thread.tid);
 	return {
 		name: child.name,
 		binary: child.binary,
 		state,
 		group: child.group,
 		tid: thread?.tid ?? null,
+		pid: isProcess ? thread?.pid ?? null : null,
 		...use,
 		...figures?.[child.name] ?? noFigures,
 		restarts: restartCount,

@@ -16,25 +16,32 @@ import type {LogLevel} from '../sdk/component.js';
 import {planChange, type ChangePlan} from './change-plan.js';
 import type {ChildGraph} from './child-graph.js';
 import {Deferred} from './deferred.js';
+import type {GroupHost, HostEnd, HostOptions} from './group-host.js';
 import {Inquiries} from './inquiries.js';
+import {startIsolated, wipeHandedOver} from './isolation.js';
 import {BrokenChangeError, ChangeError, LiveChange} from './live-change.js';
 import type {ManagedChild, ManagedGroup} from './managed-child.js';
 import {bufferShare, heapLimits} from './ram-share.js';
 import {restartCountMax, restartWindowMs} from './restart-budget.js';
 import {Roster} from './roster.js';
 import {SessionWiring} from './session-wiring.js';
-import {WorkerThread, type ThreadEnd} from './worker-thread.js';
+import {WorkerThread} from './worker-thread.js';
 
 /** Time for a child to stop in order, or to finish its start when the runtime stops meanwhile. */
 const stopTimeLimitMs = 30_000;
 /** Time for everything to be up before an edit of the deployment is applied. */
 const settleTimeLimitMs = 30_000;
 
+/** Time for the death of a process to be noticed, whose sessions end before. */
+const brokenEndMs = 2000;
+
 export interface SupervisionOptions {
 	readonly children: readonly Child[];
 	readonly stateDirectory: string;
 	/** Writes one line. */
 	log(line: string): void;
+	/** Secrets for isolated components, by the environment variable in whose place they are. They stay the caller's. */
+	readonly secrets?: ReadonlyMap<string, Uint8Array>;
 }
 
 /** The shortest wish of the children on a thread counts; none where nobody has one. */
@@ -63,6 +70,7 @@ export class Supervision {
 	readonly ready = new Deferred<void>();
 	readonly #stateDirectory: string;
 	readonly #log: (line: string) => void;
+	readonly #secrets: ReadonlyMap<string, Uint8Array>;
 	#roster: Roster;
 	readonly #wiring: SessionWiring;
 	readonly #inquiries = new Inquiries();
@@ -78,11 +86,12 @@ export class Supervision {
 	#isEnding = false;
 	#ending: Promise<void> | undefined;
 
-	constructor({children, stateDirectory, log}: SupervisionOptions) {
+	constructor({children, stateDirectory, log, secrets = new Map()}: SupervisionOptions) {
 		this.#roster = new Roster(children);
 		this.#wiring = new SessionWiring(this.#roster.graph, child => this.#of(child));
 		this.#stateDirectory = stateDirectory;
 		this.#log = log;
+		this.#secrets = secrets;
 	}
 
 	get children(): Iterable<ManagedChild> {
@@ -95,7 +104,14 @@ export class Supervision {
 
 	/** Starts everything; a child that cannot start ends the runtime. */
 	async start(): Promise<void> {
-		for (const group of this.#roster.groups) {
+		// Processes first: a thread gets a copy of the environment, and what is secret in it is gone from there by then.
+		const groups = [...this.#roster.groups];
+		for (const group of groups.filter(({isolation}) => isolation)) {
+			this.#spawn(group);
+		}
+
+		wipeHandedOver(this.#roster.graph.children);
+		for (const group of groups.filter(({isolation}) => !isolation)) {
 			this.#spawn(group);
 		}
 
@@ -236,6 +252,7 @@ export class Supervision {
 
 		try {
 			await change.run();
+			wipeHandedOver(this.#roster.graph.children);
 			this.#placeAnew(plan);
 			return change.pauseMs;
 		} catch (error) {
@@ -285,9 +302,9 @@ export class Supervision {
 
 	#spawn(group: ManagedGroup, {graph} = this.#roster): void {
 		const children = group.children.map(({child}) => child);
-		const thread: WorkerThread = new WorkerThread({
+		const limits = heapLimits(children.map(({ramQuantum}) => ramQuantum));
+		const options: HostOptions = {
 			name: group.name,
-			limits: heapLimits(children.map(({ramQuantum}) => ramQuantum)),
 			heartbeatMs: beatOf(group),
 			data: {
 				ramQuantum: children.reduce((sum, {ramQuantum}) => sum + ramQuantum, 0),
@@ -314,7 +331,17 @@ export class Supervision {
 
 				group.ended.resolve();
 			},
-		});
+		};
+		const thread: GroupHost = group.isolation
+			? startIsolated({
+				...options, limits, children,
+				isolation: group.isolation,
+				secrets: this.#secrets,
+				warn: text => {
+					this.#log(`[runtime] child "${group.name}": ${text}`);
+				},
+			})
+			: new WorkerThread({...options, limits});
 		group.thread = thread;
 		group.ready = new Deferred();
 		group.ended = new Deferred();
@@ -342,17 +369,23 @@ export class Supervision {
 			}
 
 			case 'closed': {
-				this.#wiring.confirmClosed(message.session);
+				this.#wiring.confirmClosed(message.session, group);
 				break;
 			}
 
 			case 'held': {
-				this.#wiring.confirmHeld(message.session);
+				if (this.#wiring.peerOf(message.session, group)) {
+					this.#wiring.confirmHeld(message.session);
+				}
+
 				break;
 			}
 
 			case 'connected': {
-				this.#wiring.confirmConnected(message.session, message.problem);
+				if (this.#wiring.peerOf(message.session, group)) {
+					this.#wiring.confirmConnected(message.session, message.problem);
+				}
+
 				break;
 			}
 
@@ -375,17 +408,25 @@ export class Supervision {
 			}
 
 			case 'bad_reply': {
-				this.#roster.named(message.server)?.group.thread?.kill(message.reason, message.server);
+				if (group.children.some(({child}) => child.routes.some(({server}) => server === message.server))) {
+					this.#roster.named(message.server)?.group.thread?.kill(message.reason, message.server);
+				}
+
+				break;
+			}
+
+			case 'session_broken': {
+				this.#onBroken(group, message);
 				break;
 			}
 
 			case 'figures': {
-				this.#inquiries.answer(message.id, message.children);
+				this.#inquiries.answer(message.id, message.children, group.thread);
 				break;
 			}
 
 			case 'call_done': {
-				this.#inquiries.answer(message.id, message);
+				this.#inquiries.answer(message.id, message, group.thread);
 				break;
 			}
 
@@ -393,6 +434,23 @@ export class Supervision {
 			case 'died': {
 				break;
 			}
+		}
+	}
+
+	/** A session's other end sent nonsense or went away. What went away because it died is dealt with as a death before long. */
+	#onBroken(group: ManagedGroup, {session, reason, isEnd}: Extract<FromHost, {type: 'session_broken'}>): void {
+		const cutOff = () => {
+			const peer = this.#wiring.peerOf(session, group);
+			if (peer) {
+				// Threads are this program's own: where one of the two is none, it is that one.
+				const culprit = peer.isolation ? peer : group;
+				culprit.thread?.kill(isEnd ? `cut off: ${reason}` : `cut off: it sent ${reason}`);
+			}
+		};
+		if (isEnd) {
+			setTimeout(brokenEndMs, undefined, {ref: false}).then(cutOff, () => undefined);
+		} else {
+			cutOff();
 		}
 	}
 
@@ -470,7 +528,7 @@ export class Supervision {
 		}
 	}
 
-	#onDeath(group: ManagedGroup, {child: culprit, reason, exitCode, isFault}: ThreadEnd): void {
+	#onDeath(group: ManagedGroup, {child: culprit, reason, exitCode, isFault}: HostEnd): void {
 		const managed = group.children.find(({child}) => child.name === culprit) ?? group.children[0];
 		if (this.#change) {
 			if (!group.onTrial) {

@@ -89,6 +89,10 @@ export class SimulatedEnvironment implements Environment {
 		return undefined;
 	}
 
+	secret(): undefined {
+		return undefined;
+	}
+
 	resolvePath(path: string): string {
 		return path;
 	}

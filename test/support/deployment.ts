@@ -7,7 +7,7 @@ import {fileURLToPath, pathToFileURL} from 'node:url';
 import type {Child, Deployment} from '../../runtime/deployment/model.js';
 import type {Component} from '../../runtime/sdk/component.js';
 
-export interface ChildSketch extends Partial<Pick<Child, 'config' | 'ramQuantum' | 'cpus' | 'group' | 'heartbeat' | 'exitPropagate' | 'priority'>> {
+export interface ChildSketch extends Partial<Pick<Child, 'config' | 'ramQuantum' | 'cpus' | 'group' | 'isolation' | 'heartbeat' | 'exitPropagate' | 'priority'>> {
 	readonly name: string;
 	/** A fixture's file name without `.js`. */
 	readonly fixture: string;
@@ -30,6 +30,7 @@ async function makeChild(sketch: ChildSketch): Promise<Child> {
 		ramQuantum: sketch.ramQuantum ?? defaultQuantum,
 		cpus: sketch.cpus ?? [],
 		group: sketch.group ?? sketch.name,
+		isolation: sketch.isolation,
 		routes: Object.entries(sketch.routes ?? {}).map(([label, server]) => {
 			const requirement = component.requires[label];
 			return {label, service: 'optional' in requirement ? requirement.session.name : requirement.name, server};

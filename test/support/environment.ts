@@ -78,6 +78,11 @@ export class TestEnvironment implements Environment {
 		return this.#variables[name];
 	}
 
+	secret(name: string) {
+		const text = this.#variables[name];
+		return text === undefined ? undefined : Buffer.from(text);
+	}
+
 	resolvePath(path: string) {
 		return isAbsolute(path) ? path : join(this.stateDirectory, path);
 	}

@@ -45,6 +45,7 @@ function toolEnvironment(log: LogLine[], {tickMs, cpuCount}: {tickMs: number; cp
 		sleep: async () => undefined,
 		randomBytes: count => new Uint8Array(count).fill(0x5a),
 		variable: () => undefined,
+		secret: () => undefined,
 		resolvePath: path => path,
 		leaseLimit,
 		lease,
