@@ -2,7 +2,11 @@
  * The one codec: what travels between threads beside payload, as MessagePack. `msgpackr/pack` is msgpackr without its streams and
  * its native addon, which reads long strings faster and takes 10 ms in each thread to load.
  */
-import {Packr} from 'msgpackr/pack';
+import type {Packr as TypedPackr} from 'msgpackr';
+import * as pack from 'msgpackr/pack';
+
+// Its own types lead nowhere; they are those of the whole package.
+const {Packr} = pack as unknown as {readonly Packr: typeof TypedPackr};
 
 const packr = new Packr({useRecords: false, copyBuffers: true});
 
