@@ -40,7 +40,7 @@ function candidates({slots, mediumBlockCount}: SuperblockSearch, secured: Secure
 
 		const {superblock} = read;
 		if (secured.generation === null || superblock.lastSecuredGeneration < secured.generation) {
-			found.push({slot, superblock, hash: labelOf(bytes)});
+			found.push({slot, superblock, log: [], hash: labelOf(bytes)});
 		}
 	}
 

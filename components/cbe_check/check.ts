@@ -1,15 +1,19 @@
-/** Checks a whole container: the snapshots' trees together, then free tree and meta tree, then who owns what. */
+/** Checks a whole container: the snapshots' trees together, then free tree, meta tree and flush log, then who owns what. */
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
+import {newestChanges, type LeafChanges, type LogEntry} from '../container/flush-log.js';
+import {superblockSlotCount} from '../container/geometry.js';
+import {labelLength} from '../container/label.js';
 import type {Superblock} from '../container/superblock.js';
 import type {block} from '../sessions/block.js';
-import {BlockVerifier} from './block-verifier.js';
+import {BlockVerifier, pieceBlockCount} from './block-verifier.js';
 import {BoundedJobs} from './bounded-jobs.js';
 import type {DataOpener} from './data-opener.js';
 import {Findings} from './findings.js';
 import {LabelPool} from './label-pool.js';
 import {Ownership} from './ownership.js';
 import {Progress} from './progress.js';
+import {referenceText, type Reference} from './reference.js';
 import {TreeWalk, type RootedTree, type WalkCounts, type WalkParts} from './tree-walk.js';
 
 export interface CheckResult {
@@ -19,11 +23,15 @@ export interface CheckResult {
 	readonly metaTree: WalkCounts;
 	readonly snapshotCount: number;
 	readonly heldCount: number;
+	/** Blocks that the flush log names. */
+	readonly loggedCount: number;
 	readonly progress: Progress;
 }
 
 export interface CheckArguments {
 	readonly superblock: Superblock;
+	/** What was flushed after the superblock. */
+	readonly log: readonly LogEntry[];
 	readonly medium: Client<typeof block>;
 	readonly env: Pick<Environment, 'log' | 'now' | 'leaseWhenFree' | 'cpuCount'>;
 	/** Where the cipher authenticates the data. */
@@ -43,7 +51,33 @@ function snapshotTrees({snapshots, currentSnapshot, degree}: Superblock): Rooted
 	return trees.sort((a, b) => Number(b.current) - Number(a.current) || b.root.generation - a.root.generation);
 }
 
-export async function checkContainer({superblock, medium, env, opener}: CheckArguments): Promise<CheckResult> {
+interface LogCheck {
+	readonly verifier: BlockVerifier;
+	readonly findings: Findings;
+	readonly superblock: Superblock;
+	/** The tree that the log changes. */
+	readonly device: RootedTree;
+}
+
+/** The blocks that the flush log names, of each VBA the newest; they become part of the tree when the device is opened. */
+async function checkLog({vbas, addresses, labels}: LeafChanges, {verifier, findings, superblock, device}: LogCheck): Promise<void> {
+	const tree: RootedTree = {...device, name: 'flush log'};
+	const references: Reference[] = [];
+	for (const [i, address] of addresses.entries()) {
+		const reference = {address, generation: superblock.lastSecuredGeneration + 1, hash: labels.subarray(i * labelLength, (i + 1) * labelLength), level: 0, position: vbas[i], tree};
+		if (address < superblockSlotCount || address >= superblock.pbaCount || vbas[i] >= device.leafCount) {
+			findings.add(`${referenceText(reference)}: does not fit the container`);
+		} else {
+			references.push(reference);
+		}
+	}
+
+	for (let first = 0; first < references.length; first += pieceBlockCount) {
+		await verifier.verify(references.slice(first, first + pieceBlockCount));
+	}
+}
+
+export async function checkContainer({superblock, log, medium, env, opener}: CheckArguments): Promise<CheckResult> {
 	const findings = new Findings();
 	const trees = snapshotTrees(superblock);
 	const freeTree: RootedTree = {name: 'free tree', current: true, ...superblock.freeTree};
@@ -64,12 +98,15 @@ export async function checkContainer({superblock, medium, env, opener}: CheckArg
 	const snapshotWalk = new TreeWalk(trees, {parts, leavesBefore: 0});
 	const freeWalk = new TreeWalk([freeTree], {parts, leavesBefore: deviceLeafCount, claimEntry: (entry, place) => ownership.claimPoolEntry(entry, place)});
 	const metaWalk = new TreeWalk([metaTree], {parts, leavesBefore: deviceLeafCount + freeTree.leafCount, claimEntry: ({address}, place) => ownership.claim(address, place)});
+	const logged = newestChanges(log);
 	const walks = [snapshotWalk, freeWalk, metaWalk];
 	try {
 		// Pool entries are judged by what older snapshots need, so the snapshots come first.
 		for (const walk of walks) {
 			await walk.run();
 		}
+
+		await checkLog(logged, {verifier: parts.verifier, findings, superblock, device: trees[0]});
 	} finally {
 		await parts.jobs.finish().catch(() => undefined);
 		await pool.close();
@@ -82,7 +119,7 @@ export async function checkContainer({superblock, medium, env, opener}: CheckArg
 	}
 
 	return {
-		findings, progress, snapshotCount: trees.length, heldCount: ownership.heldCount,
+		findings, progress, snapshotCount: trees.length, heldCount: ownership.heldCount, loggedCount: logged.vbas.length,
 		snapshots: snapshotWalk.counts, freeTree: freeWalk.counts, metaTree: metaWalk.counts,
 	};
 }

@@ -13,7 +13,7 @@ import {trustAnchor} from '../sessions/trust-anchor.js';
 import {checkContainer, type CheckResult} from './check.js';
 import {DataOpener} from './data-opener.js';
 
-function summary({snapshots, freeTree, metaTree, snapshotCount, heldCount, progress}: CheckResult): string {
+function summary({snapshots, freeTree, metaTree, snapshotCount, heldCount, loggedCount, progress}: CheckResult): string {
 	return [
 		`${snapshotCount} snapshots`,
 		`${snapshots.data} data blocks`,
@@ -21,6 +21,7 @@ function summary({snapshots, freeTree, metaTree, snapshotCount, heldCount, progr
 		`${snapshots.inner + freeTree.inner + metaTree.inner} inner blocks`,
 		`${freeTree.unread + metaTree.unread} pool entries`,
 		`${heldCount} blocks held for older snapshots`,
+		...loggedCount > 0 ? [`${loggedCount} blocks of the flush log`] : [],
 		`${progress.blocksRead} blocks read in ${progress.seconds.toFixed(1)} s (${progress.rate.toFixed(0)} MiB/s)`,
 	].join(', ');
 }
@@ -47,7 +48,7 @@ export default defineTool({
 	requires: {block, trust_anchor: trustAnchor, crypto: optional(crypto)},
 	config: z.strictObject({}),
 	run: async ({sessions, env}) => reportFailure(async () => {
-		const {slot, superblock} = await openContainer({block: sessions.block, trustAnchor: sessions.trust_anchor});
+		const {slot, superblock, log} = await openContainer({block: sessions.block, trustAnchor: sessions.trust_anchor});
 		env.log(`checking generation ${superblock.lastSecuredGeneration} (superblock slot ${slot}, state ${superblock.state}, ${superblock.pbaCount} blocks)`);
 		if (isAuthenticated(superblock.cipher) && !sessions.crypto) {
 			return {exitValue: -1, message: `the data has cipher ${superblock.cipher} and can only be checked with its keys: route the service "crypto" of "${env.name}" to a crypto server`};
@@ -57,7 +58,7 @@ export default defineTool({
 			? await DataOpener.open({crypto: sessions.crypto, trust_anchor: sessions.trust_anchor}, superblock)
 			: undefined;
 		try {
-			const result = await checkContainer({superblock, medium: sessions.block, env, opener});
+			const result = await checkContainer({superblock, log, medium: sessions.block, env, opener});
 			return resultOf(result, (text, level) => env.log(text, level));
 		} finally {
 			await opener?.close();

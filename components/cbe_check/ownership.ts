@@ -1,7 +1,7 @@
 /**
  * Who owns which PBA (format section 2, "Invariant"). Every PBA behind the superblocks belongs exactly once to the
- * newest snapshot's tree, the free tree or the meta tree, as a leaf or as an inner block; what older snapshots need
- * beyond that must lie in the free tree where it cannot be handed out.
+ * newest snapshot's tree, the free tree or the meta tree, as a leaf or as an inner block, or to the flush log; what older
+ * snapshots need beyond that must lie in the free tree where it cannot be handed out.
  */
 import type {Pba} from '../container/addresses.js';
 import {superblockSlotCount} from '../container/geometry.js';
@@ -27,6 +27,10 @@ export class Ownership {
 		this.#findings = findings;
 		this.#owned = new PbaSet(superblock.pbaCount);
 		this.#held = new PbaSet(superblock.pbaCount);
+		const {firstPba, blockCount} = superblock.flushLog ?? {firstPba: 0, blockCount: 0};
+		for (let pba = firstPba; pba < firstPba + blockCount; pba++) {
+			this.#owned.add(pba);
+		}
 	}
 
 	/** Blocks that only older snapshots refer to. */

@@ -1,7 +1,8 @@
 /** Superblock slots as records. */
+import {newestChanges} from '../container/flush-log.js';
 import {superblockSlotCount} from '../container/geometry.js';
 import {labelOf} from '../container/label.js';
-import {anchoredSlot, readSlot, type SuperblockSearch} from '../container/open-superblock.js';
+import {anchoredSlot, readSlot, type AnchoredLog, type SuperblockSearch} from '../container/open-superblock.js';
 import type {PoolRoot, Snapshot, Superblock} from '../container/superblock.js';
 import {hex, type DumpRecord} from './dump-record.js';
 
@@ -14,12 +15,14 @@ function snapshotRecord(slot: number, {root, maxLevel, leafCount, keep}: Snapsho
 }
 
 function superblockFields(superblock: Superblock): DumpRecord['fields'] {
-	const {state, lastSecuredGeneration, pbaCount, degree, cipher, containerId, currentKey, previousKey, rekeyingVba, resizing} = superblock;
+	const {state, lastSecuredGeneration, pbaCount, degree, cipher, containerId, currentKey, previousKey, rekeyingVba, resizing, flushLog} = superblock;
 	return {
 		state, generation: lastSecuredGeneration, blocks: pbaCount, degree, cipher,
 		container_id: containerId ? hex(containerId) : null,
 		current_key_id: currentKey.id,
 		previous_key_id: previousKey?.id ?? null,
+		flush_log_pba: flushLog?.firstPba ?? null,
+		flush_log_blocks: flushLog?.blockCount ?? null,
 		rekeying_vba: state === 'rekeying' ? rekeyingVba : null,
 		blocks_left_to_add: resizing.pbaCount > 0 ? resizing.pbaCount : null,
 	};
@@ -46,7 +49,20 @@ function slotRecords(slots: readonly Uint8Array[], slot: number, anchored: boole
 }
 
 /** Every slot, the one that the trust anchor secured marked as `anchored`. */
-export function superblockRecords({slots, secured}: SuperblockSearch): DumpRecord[] {
+export function superblockRecords({slots, secured, log}: SuperblockSearch): DumpRecord[] {
 	const anchored = anchoredSlot(slots, secured);
-	return Array.from({length: superblockSlotCount}, (_, slot) => slotRecords(slots, slot, slot === anchored)).flat();
+	return [
+		...Array.from({length: superblockSlotCount}, (_, slot) => slotRecords(slots, slot, slot === anchored)).flat(),
+		...log ? logRecords(log) : [],
+	];
+}
+
+/** The flush log that the trust anchor vouches for. */
+function logRecords({slot, entries}: AnchoredLog): DumpRecord[] {
+	return [
+		{kind: 'log', depth: 0, fields: {slot, entries: entries.length, blocks: newestChanges(entries).vbas.length}},
+		...entries.map(({generation, changes, hash}, i): DumpRecord => (
+			{kind: 'log_entry', depth: 1, fields: {position: i, anchored: i === entries.length - 1, generation, blocks: changes.vbas.length, hash: hex(hash)}}
+		)),
+	];
 }

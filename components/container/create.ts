@@ -137,7 +137,7 @@ export async function createContainer({block, trustAnchor, env, plan: dimensions
 		throw new ContainerError('occupied', occupiedBy(foreign));
 	}
 
-	const pbaCount = freshPbaCount(dimensions.virtualBlockDevice, dimensions.freeTree);
+	const pbaCount = freshPbaCount(dimensions.virtualBlockDevice, dimensions.freeTree) + dimensions.flushLogBlockCount;
 	await makeRoom(block, pbaCount);
 	if (!initialized) {
 		await trustAnchor.initialize({});

@@ -6,6 +6,7 @@ test('the default is 1 GiB with a pool of 128 MiB and XTS', t => {
 		virtualBlockDevice: {leafCount: 262_144, maxLevel: 4, degree: 64},
 		freeTree: {leafCount: 32_768, maxLevel: 3, degree: 64},
 		cipher: 'aes-256-xts',
+		flushLogBlockCount: 256,
 	});
 });
 
@@ -18,6 +19,7 @@ test('every attribute has its effect', t => {
 			virtualBlockDevice: {leafCount: 200, maxLevel: 2, degree: 32},
 			freeTree: {leafCount: 1000, maxLevel: 4, degree: 16},
 			cipher: 'aes-256-cbc-essiv',
+			flushLogBlockCount: 0,
 		},
 	);
 });
@@ -26,6 +28,14 @@ test('sizes in bytes count as leaves, and the levels follow', t => {
 	const {virtualBlockDevice, freeTree} = ContainerDimensions.parse({vbd_size: '128G', ft_size: '16G'});
 	t.deepEqual(virtualBlockDevice, {leafCount: 2 ** 25, maxLevel: 5, degree: 64});
 	t.deepEqual(freeTree, {leafCount: 2 ** 22, maxLevel: 4, degree: 64});
+});
+
+test('the flush log is smaller on a small device, and what is asked for', t => {
+	const logOf = (attributes: Record<string, string>) => ContainerDimensions.parse(attributes).flushLogBlockCount;
+	t.is(logOf({vbd_leaves: '1000'}), 15);
+	t.is(logOf({vbd_leaves: '1000', flush_log_blocks: '0'}), 0);
+	t.is(logOf({flush_log_blocks: '4096'}), 4096);
+	t.is(logOf({cipher: 'aes-256-cbc-essiv', flush_log_blocks: '0'}), 0);
 });
 
 const refused: ReadonlyArray<{attributes: Record<string, string>; path: string; message: RegExp}> = [
@@ -39,6 +49,9 @@ const refused: ReadonlyArray<{attributes: Record<string, string>; path: string; 
 	{attributes: {vbd_size: '8T'}, path: 'vbd_leaves', message: /max level is 6/},
 	{attributes: {ft_degree: '4', ft_leaves: '64'}, path: 'ft_leaves', message: /free tree: .* number of levels/},
 	{attributes: {ft_leaves: '5', ft_max_level: '1'}, path: 'ft_leaves', message: /needs at least 10/},
+	{attributes: {flush_log_blocks: '4097'}, path: 'flush_log_blocks', message: /4096/},
+	{attributes: {flush_log_blocks: '-1'}, path: 'flush_log_blocks', message: /whole number/},
+	{attributes: {cipher: 'aes-256-cbc-essiv', flush_log_blocks: '8'}, path: 'flush_log_blocks', message: /has no flush log/},
 	{attributes: {cipher: 'rot13'}, path: 'cipher', message: /aes-256-xts/},
 ];
 

@@ -3,18 +3,25 @@ import {z} from 'zod';
 import {cipherNames, type CipherName} from '../sessions/cipher.js';
 import {blockSize, dimensionsFault, innerBlockCount, type Dimensions} from './geometry.js';
 import {byteSize} from './size-config.js';
+import {flushLogBlockCountMax} from './superblock.js';
 
 /** What a new container is made of. */
 export interface ContainerDimensions {
 	readonly virtualBlockDevice: Dimensions;
 	readonly freeTree: Dimensions;
 	readonly cipher: CipherName;
+	/** 0 for none. */
+	readonly flushLogBlockCount: number;
 }
 
 const defaults = {
 	vbd: {leafCount: 262_144, maxLevel: 4, degree: 64},
 	ft: {leafCount: 32_768, maxLevel: 3, degree: 64},
 } as const;
+
+/** Blocks of the flush log, unless the configuration says otherwise: 1 MiB, less on a small device. */
+const flushLogBlockCountDefault = 256;
+const leavesPerLogBlock = 64;
 
 function wholeNumber() {
 	return z.string().regex(/^[1-9]\d{0,14}$/, 'a whole number above 0 is required').transform(Number);
@@ -30,6 +37,8 @@ const attributes = z.strictObject({
 	ft_max_level: wholeNumber().optional(),
 	ft_degree: wholeNumber().optional(),
 	cipher: z.enum(cipherNames).default('aes-256-xts'),
+	/** Blocks of the flush log; 0: every flush secures the whole state. */
+	flush_log_blocks: z.string().regex(/^\d{1,4}$/, 'a whole number is required').transform(Number).pipe(z.number().max(flushLogBlockCountMax)).optional(),
 });
 
 type Attributes = z.output<typeof attributes>;
@@ -88,8 +97,17 @@ function poolFault(virtualBlockDevice: Dimensions, freeTree: Dimensions): Fault 
 		: {attribute: 'ft_leaves', text: `the free tree has ${freeTree.leafCount} leaves, with these dimensions it needs at least ${min}`};
 }
 
-function isFault(value: Dimensions | Fault): value is Fault {
-	return 'attribute' in value;
+/** The original's containers have no flush log. */
+function flushLogOf({cipher, flush_log_blocks: given}: Attributes, {leafCount}: Dimensions): number | Fault {
+	if (cipher === 'aes-256-cbc-essiv') {
+		return given ? {attribute: 'flush_log_blocks', text: 'a container with cipher aes-256-cbc-essiv is the original\'s and has no flush log; choose another cipher or leave it out'} : 0;
+	}
+
+	return given ?? Math.min(flushLogBlockCountDefault, Math.floor(leafCount / leavesPerLogBlock));
+}
+
+function isFault(value: Dimensions | number | Fault): value is Fault {
+	return typeof value === 'object' && 'attribute' in value;
 }
 
 /**
@@ -101,12 +119,13 @@ export const ContainerDimensions = attributes.transform((given, context): Contai
 	const freeTree = dimensionsOf(given, 'ft');
 	const faults = [virtualBlockDevice, freeTree].filter(isFault);
 	if (!isFault(virtualBlockDevice) && !isFault(freeTree)) {
-		const fault = poolFault(virtualBlockDevice, freeTree);
-		if (fault === undefined) {
-			return {virtualBlockDevice, freeTree, cipher: given.cipher};
+		const flushLog = flushLogOf(given, virtualBlockDevice);
+		const fault = poolFault(virtualBlockDevice, freeTree) ?? (isFault(flushLog) ? flushLog : undefined);
+		if (fault === undefined && !isFault(flushLog)) {
+			return {virtualBlockDevice, freeTree, cipher: given.cipher, flushLogBlockCount: flushLog};
 		}
 
-		faults.push(fault);
+		faults.push(...fault ? [fault] : []);
 	}
 
 	for (const {attribute, text} of faults) {

@@ -20,6 +20,8 @@ export interface ContainerPlan {
 	readonly cipher: CipherName;
 	readonly containerId: Uint8Array | undefined;
 	readonly key: Key;
+	/** Blocks of the flush log, behind everything else; 0 in the original's containers. */
+	readonly flushLogBlockCount?: number;
 }
 
 export interface Medium {
@@ -194,6 +196,8 @@ export async function layOut(
 	const meta = await new TreeLayout(plan.freeTree, {pool: true, places, writer}).write();
 	await writer.finish();
 	const {maxLevel, degree, leafCount} = plan.virtualBlockDevice;
+	const logPba = freshPbaCount(plan.virtualBlockDevice, plan.freeTree);
+	const logBlockCount = plan.flushLogBlockCount ?? 0;
 	const superblock: Superblock = {
 		state: 'normal',
 		rekeyingVba: 0,
@@ -205,11 +209,12 @@ export async function layOut(
 		lastSecuredGeneration: 0,
 		degree,
 		firstPba: 0,
-		pbaCount: freshPbaCount(plan.virtualBlockDevice, plan.freeTree),
+		pbaCount: logPba + logBlockCount,
 		freeTree: {root: free, ...plan.freeTree},
 		metaTree: {root: meta, ...plan.freeTree},
 		cipher: plan.cipher,
 		containerId: plan.containerId,
+		...logBlockCount > 0 && {flushLog: {firstPba: logPba, blockCount: logBlockCount}},
 	};
 	const encoded = encodeSuperblock(superblock);
 	return {superblock: encoded, hash: labelOf(encoded)};

@@ -29,6 +29,7 @@ for (const name of goldenNames) {
 		const {slot, superblock} = openSuperblock({
 			slots: Array.from({length: superblockSlotCount}, (_, i) => image.subarray(i * blockSize, (i + 1) * blockSize)),
 			secured: {hash: Buffer.from(description.trust_anchor.superblock_hash_file, 'hex'), generation: null, creating: false},
+			log: undefined,
 			mediumBlockCount: image.length / blockSize,
 		});
 		t.is(slot, description.superblock.superblock_slot);
@@ -38,7 +39,7 @@ for (const name of goldenNames) {
 
 test('the newest superblock does not count where the anchor expects an older one', t => {
 	const older: Secured = {hash: labelOf(goldenSlots[4]), generation: 5, creating: false};
-	t.is(openSuperblock({slots: goldenSlots, secured: older, mediumBlockCount}).slot, 4);
+	t.is(openSuperblock({slots: goldenSlots, secured: older, log: undefined, mediumBlockCount}).slot, 4);
 });
 
 interface Refusal {
@@ -81,7 +82,7 @@ const refusals: Refusal[] = [
 
 for (const {name, kind, message, slots, secured, mediumBlockCount: blockCount = mediumBlockCount} of refusals) {
 	test(`refused as ${kind}: ${name}`, t => {
-		const error = t.throws(() => openSuperblock({slots, secured, mediumBlockCount: blockCount}), {instanceOf: ContainerError, message});
+		const error = t.throws(() => openSuperblock({slots, secured, log: undefined, mediumBlockCount: blockCount}), {instanceOf: ContainerError, message});
 		t.is(error?.kind, kind);
 	});
 }
@@ -91,6 +92,6 @@ test('a fresh superblock opens in every slot', t => {
 	const block = encodeSuperblock({...superblock, lastSecuredGeneration: 7});
 	for (let slot = 0; slot < superblockSlotCount; slot++) {
 		const slots = goldenSlots.map((old, i) => i === slot ? block : old);
-		t.is(openSuperblock({slots, secured: {hash: labelOf(block), generation: 7, creating: false}, mediumBlockCount}).slot, slot);
+		t.is(openSuperblock({slots, secured: {hash: labelOf(block), generation: 7, creating: false}, log: undefined, mediumBlockCount}).slot, slot);
 	}
 });

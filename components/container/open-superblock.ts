@@ -2,6 +2,7 @@
  * Finds the one superblock that counts: the one whose hash the trust anchor keeps. Every other superblock in the image
  * is an older state, however valid it looks, and opening it would undo what was flushed.
  */
+import type {LogEntry} from './flush-log.js';
 import {superblockSlotCount} from './geometry.js';
 import {labelOf} from './label.js';
 import {SuperblockError, decodeSuperblock, isUnusedSlot, type Superblock} from './superblock.js';
@@ -49,6 +50,15 @@ export class ContainerError extends Error {
 export interface OpenedSuperblock {
 	readonly slot: number;
 	readonly superblock: Superblock;
+	/** What was flushed after it, oldest first. */
+	readonly log: readonly LogEntry[];
+}
+
+/** The flush log whose newest entry is the one that the anchor keeps. */
+export interface AnchoredLog {
+	/** Slot of the superblock before the first entry. */
+	readonly slot: number;
+	readonly entries: readonly LogEntry[];
 }
 
 /** A slot that says it holds a superblock. */
@@ -59,6 +69,8 @@ export interface SuperblockSearch {
 	readonly slots: readonly Uint8Array[];
 	/** Null where the anchor has never secured a superblock. */
 	readonly secured: Secured | null;
+	/** Undefined where the anchor keeps no entry of a log. */
+	readonly log: AnchoredLog | undefined;
 	readonly mediumBlockCount: number;
 }
 
@@ -87,8 +99,8 @@ export function anchoredSlot(slots: readonly Uint8Array[], secured: Secured | nu
 
 /** The last secured state of the container. @throws ContainerError */
 export function openSuperblock(search: SuperblockSearch): OpenedSuperblock {
-	const {slots, secured, mediumBlockCount} = search;
-	const slot = anchoredSlot(slots, secured);
+	const {slots, secured, log, mediumBlockCount} = search;
+	const slot = anchoredSlot(slots, secured) ?? log?.slot;
 	if (slot === undefined) {
 		throw explainMissing(search);
 	}
@@ -103,14 +115,14 @@ export function openSuperblock(search: SuperblockSearch): OpenedSuperblock {
 		throw new ContainerError('truncated', `the image is truncated: it has ${mediumBlockCount} blocks, the container needs ${superblock.pbaCount}; put the complete image back`);
 	}
 
-	return {slot, superblock};
+	return {slot, superblock, log: log?.slot === slot ? log.entries : []};
 }
 
 /** Why no slot holds what the anchor expects. */
 function explainMissing({slots, secured, mediumBlockCount}: SuperblockSearch): ContainerError {
 	const used = slots.map((_, slot) => readSlot(slots, slot)).filter(read => read !== undefined);
 	const damaged = used.filter(read => 'fault' in read);
-	const found = used.flatMap(read => 'superblock' in read ? [{slot: read.slot, generation: read.superblock.lastSecuredGeneration}] : []);
+	const found = used.flatMap(read => 'superblock' in read ? [{slot: read.slot, generation: read.superblock.lastSecuredGeneration, hasLog: read.superblock.flushLog !== undefined}] : []);
 	const generations = found.map(({generation}) => generation);
 	if (secured && !secured.creating && mediumBlockCount > 0 && mediumBlockCount < superblockSlotCount) {
 		return new ContainerError('truncated', `the image is truncated: it has ${mediumBlockCount} blocks, its superblocks alone take ${superblockSlotCount}; put the complete image back`);
@@ -133,7 +145,7 @@ function explainMissing({slots, secured, mediumBlockCount}: SuperblockSearch): C
 	return explainUnanchored(secured, found, damaged);
 }
 
-function explainUnanchored(secured: Secured, superblocks: ReadonlyArray<{slot: number; generation: number}>, damaged: ReadonlyArray<{slot: number; fault: string}>): ContainerError {
+function explainUnanchored(secured: Secured, superblocks: ReadonlyArray<{slot: number; generation: number; hasLog: boolean}>, damaged: ReadonlyArray<{slot: number; fault: string}>): ContainerError {
 	const faults = damaged.map(({slot, fault}) => `slot ${slot}: ${fault}`).join('; ');
 	if (superblocks.length === 0) {
 		return new ContainerError('damaged', `no superblock of the image can be used (${faults}); put back an undamaged copy of the image's newest state`);
@@ -158,7 +170,9 @@ function explainUnanchored(secured: Secured, superblocks: ReadonlyArray<{slot: n
 		return new ContainerError('damaged', `the superblock of generation ${secured.generation} that the trust anchor expects is missing, and damaged superblocks were found (${faults}); put back an undamaged copy of the image's newest state`);
 	}
 
-	return new ContainerError('rolled_back', `rolled back: the image holds generation ${found}, the trust anchor expects generation ${secured.generation}: an older copy of the image was put back; put the newest one back, or accept this one for good with cbe_adopt (runtime run cbe_adopt)`);
+	// The log of the newest superblock leads to the generation after it.
+	const orLog = superblocks.some(({generation, hasLog}) => hasLog && generation + 1 === secured.generation) ? ', or its flush log was altered' : '';
+	return new ContainerError('rolled_back', `rolled back: the image holds generation ${found}, the trust anchor expects generation ${secured.generation}: an older copy of the image was put back${orLog}; put the newest one back, or accept this one for good with cbe_adopt (runtime run cbe_adopt)`);
 }
 
 function expected({generation}: Secured): string {

@@ -10,7 +10,9 @@
  *     3729 16   container id, random
  *     3745  8   blocks that the current key has sealed at most, where the cipher is an authenticated one; else 0
  *     3753  8   the same for the previous key
- *     3761      zeroes
+ *     3761  8   first PBA of the flush log (flush-log.ts), where there is one
+ *     3769  4   its number of blocks; 0 where there is none
+ *     3773      zeroes
  */
 import {cipherOfNumber, ciphers, isAuthenticated, type CipherName} from '../sessions/cipher.js';
 import type {RootNode} from '../sessions/tree-root.js';
@@ -76,6 +78,14 @@ export interface Superblock {
 	readonly containerId: Uint8Array | undefined;
 	/** Blocks that the keys of an authenticated cipher have sealed, at most; undefined for other ciphers. */
 	readonly sealedBlockCounts?: {readonly current: number; readonly previous: number} | undefined;
+	/** Undefined where every flush secures the whole state, as in the original's containers. */
+	readonly flushLog?: FlushLogArea | undefined;
+}
+
+/** The blocks of the flush log. */
+export interface FlushLogArea {
+	readonly firstPba: Pba;
+	readonly blockCount: number;
 }
 
 const offsets = {
@@ -89,6 +99,10 @@ const keyValueLength = 32;
 const extensionMagic = Buffer.from('CBE ext\0', 'latin1');
 const extensionVersion = 1;
 export const containerIdLength = 16;
+const extensionLength = 60;
+
+/** More blocks than this would make opening after a crash slow. */
+export const flushLogBlockCountMax = 4096;
 
 /** An unused snapshot slot is not all zeroes. */
 const unusedSnapshot = {address: 0xffff_ffff_ffff_ffffn, leafCount: 64n ** 4n, maxLevel: 5, id: 0xffff_ffff} as const;
@@ -200,7 +214,18 @@ function encodePool(view: Buffer, offset: number, {root, maxLevel, degree, leafC
 	view.writeBigUInt64LE(BigInt(leafCount), offset + 56);
 }
 
-function decodeExtension(view: Buffer): Pick<Superblock, 'cipher' | 'containerId' | 'sealedBlockCounts'> {
+function decodeFlushLog(area: Buffer, pbaCount: number): FlushLogArea | undefined {
+	const firstPba = readNumber(area, 48, 'the first PBA of the flush log');
+	const blockCount = area.readUInt32LE(56);
+	if (firstPba === 0 && blockCount === 0) {
+		return undefined;
+	}
+
+	check(blockCount > 0 && blockCount <= flushLogBlockCountMax && firstPba >= superblockSlotCount && firstPba + blockCount <= pbaCount, `the flush log of ${blockCount} blocks at PBA ${firstPba} does not fit the container`);
+	return {firstPba, blockCount};
+}
+
+function decodeExtension(view: Buffer, pbaCount: number): Pick<Superblock, 'cipher' | 'containerId' | 'sealedBlockCounts' | 'flushLog'> {
 	const area = view.subarray(offsets.extension);
 	if (area.every(byte => byte === 0)) {
 		return {cipher: 'aes-256-cbc-essiv', containerId: undefined};
@@ -213,15 +238,20 @@ function decodeExtension(view: Buffer): Pick<Superblock, 'cipher' | 'containerId
 	const cipher = cipherOfNumber(number);
 	check(cipher !== undefined && number !== 0, `the container uses cipher number ${number}, which this version does not know; use a newer one`);
 	const containerId = copy(area, 16, containerIdLength);
-	const known = isAuthenticated(cipher) ? 48 : 32;
-	check(area.subarray(known).every(byte => byte === 0), 'the superblock carries an extension that this version does not know');
-	return isAuthenticated(cipher)
-		? {cipher, containerId, sealedBlockCounts: {current: readNumber(area, 32, 'the number of sealed blocks'), previous: readNumber(area, 40, 'the number of blocks sealed before')}}
-		: {cipher, containerId};
+	const unused = [area.subarray(extensionLength), ...isAuthenticated(cipher) ? [] : [area.subarray(32, 48)]];
+	check(unused.every(part => part.every(byte => byte === 0)), 'the superblock carries an extension that this version does not know');
+	const flushLog = decodeFlushLog(area, pbaCount);
+	return {
+		cipher,
+		containerId,
+		...isAuthenticated(cipher) && {sealedBlockCounts: {current: readNumber(area, 32, 'the number of sealed blocks'), previous: readNumber(area, 40, 'the number of blocks sealed before')}},
+		...flushLog && {flushLog},
+	};
 }
 
-function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts}: Superblock): void {
+function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, flushLog}: Superblock): void {
 	if (containerId === undefined) {
+		check(flushLog === undefined, 'a container with a flush log needs a container id');
 		check(cipher === 'aes-256-cbc-essiv', `a container with cipher ${cipher} needs a container id`);
 		return;
 	}
@@ -234,6 +264,11 @@ function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts}:
 	if (isAuthenticated(cipher) && sealedBlockCounts) {
 		area.writeBigUInt64LE(BigInt(sealedBlockCounts.current), 32);
 		area.writeBigUInt64LE(BigInt(sealedBlockCounts.previous), 40);
+	}
+
+	if (flushLog) {
+		area.writeBigUInt64LE(BigInt(flushLog.firstPba), 48);
+		area.writeUInt32LE(flushLog.blockCount, 56);
 	}
 }
 
@@ -261,6 +296,7 @@ export function decodeSuperblock(block: Uint8Array): Superblock {
 	check(state !== undefined, `the state is ${stateNumber}, which this version does not know`);
 	const currentKey = decodeKey(view, offsets.currentKey);
 	check(currentKey !== undefined, 'there is no current key');
+	const pbaCount = readNumber(view, offsets.pbaCount, 'the number of PBAs');
 	const superblock: Superblock = {
 		state,
 		rekeyingVba: readNumber(view, offsets.rekeyingVba, 'the rekeying VBA'),
@@ -275,10 +311,10 @@ export function decodeSuperblock(block: Uint8Array): Superblock {
 		lastSecuredGeneration: readNumber(view, offsets.lastSecuredGeneration, 'the last secured generation'),
 		degree: view.readUInt32LE(offsets.degree),
 		firstPba: readNumber(view, offsets.firstPba, 'the first PBA'),
-		pbaCount: readNumber(view, offsets.pbaCount, 'the number of PBAs'),
+		pbaCount,
 		freeTree: decodePool(view, offsets.freeTree, 'free tree'),
 		metaTree: decodePool(view, offsets.metaTree, 'meta tree'),
-		...decodeExtension(view),
+		...decodeExtension(view, pbaCount),
 	};
 	check(superblock.firstPba === 0, `the first PBA is ${superblock.firstPba}, it must be 0`);
 	checkRootAddress(superblock.freeTree.root.address, superblock.pbaCount, 'free tree');

@@ -63,8 +63,8 @@ export default defineComponent({
 						await opened.restore(leaves, addresses);
 						return {};
 					}),
-					swap: async ({items, keyId}) => onPool(async opened => {
-						await opened.swap(items, keyId);
+					swap: async ({items, leaves, keyId}) => onPool(async opened => {
+						await opened.swap(items, leaves, keyId);
 						return {};
 					}),
 					extend: async request => onPool(async opened => opened.extend(request)),

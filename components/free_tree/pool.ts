@@ -157,13 +157,14 @@ export class Pool {
 	}
 
 	/** Takes the named blocks out of the pool and puts others into their entries. @throws SessionError, nothing changed */
-	async swap(items: readonly number[], keyId: KeyId): Promise<void> {
+	async swap(items: readonly number[], leaves: readonly Vba[], keyId: KeyId): Promise<void> {
 		const replacements = new Map<Pba, {address: Pba; allocGeneration: Generation; lastVba: Vba}>();
 		for (let i = 0; i < items.length; i += swapItemLength) {
 			replacements.set(items[i], {address: items[i + 1], allocGeneration: items[i + 2], lastVba: items[i + 3]});
 		}
 
-		const findings = await this.#findEntries(replacements);
+		const findings = leaves.length > 0 ? await this.#entriesAt(leaves, replacements) : await this.#findEntries(replacements);
+		this.#requireRoomFor(findings);
 		await this.#makeVolatile(findings);
 		this.#setEntries(findings, entry => {
 			const replacement = replacements.get(entry.address);
@@ -313,13 +314,41 @@ export class Pool {
 			throw new SessionError('integrity', `${missing} blocks of a snapshot are not in the pool that should hold them`);
 		}
 
-		// Every block of the pool that the change touches stays changed in memory until the state is secured.
+		return findings;
+	}
+
+	/** The entries at `leaves`, which must hold the blocks in `wanted`. */
+	async #entriesAt(leaves: readonly Vba[], wanted: ReadonlyMap<Pba, unknown>): Promise<Finding[]> {
+		const {degree, leafCount} = this.#free.geometry;
+		const indexes = new Map<Vba, NodeIndex[]>();
+		for (const leaf of leaves) {
+			const firstLeaf = leaf - (leaf % degree);
+			indexes.set(firstLeaf, [...indexes.get(firstLeaf) ?? [], leaf - firstLeaf]);
+		}
+
+		const findings: Finding[] = [];
+		let foundCount = 0;
+		for (const [firstLeaf, entries] of indexes) {
+			const found = firstLeaf < leafCount
+				? await this.#indexesIn(firstLeaf, (frame, index) => entries.includes(index) && wanted.has(this.#held.nodes.address(frame, index)))
+				: [];
+			findings.push({firstLeaf, indexes: found});
+			foundCount += found.length;
+		}
+
+		if (foundCount !== wanted.size) {
+			throw new SessionError('integrity', `${wanted.size - foundCount} blocks are not in the entries of the pool that should hold them`);
+		}
+
+		return findings;
+	}
+
+	/** Every block of the pool that a change touches stays changed in memory until the state is secured. */
+	#requireRoomFor(findings: readonly Finding[]): void {
 		const touched = findings.length + this.#held.dirtyCount;
 		if (touched > this.#held.frameCount / 4) {
 			throw new SessionError('no_space', `${findings.length} blocks of the free tree would change at once, more than the cache holds: raise its size`);
 		}
-
-		return findings;
 	}
 
 	/** Moves the free tree's own blocks on the ways to the found entries, and holds the ways. Nothing else runs meanwhile. */

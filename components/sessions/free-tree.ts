@@ -66,9 +66,10 @@ export const freeTree = defineSession('free_tree', {
 		restore: op({request: z.strictObject({leaves: numbers(), addresses: numbers()})}),
 		/**
 		 * Takes blocks out of the pool that older snapshots held, and others in for them: `items` are (PBA to take out, PBA,
-		 * generation and lowest VBA of the block to take in; flat). All or nothing.
+		 * generation and lowest VBA of the block to take in; flat). `leaves`: the entry of each; where it is empty all entries
+		 * are searched. All or nothing.
 		 */
-		swap: op({request: z.strictObject({items: numbers(), keyId: z.number().int().nonnegative()})}),
+		swap: op({request: z.strictObject({items: numbers(), leaves: numbers(), keyId: z.number().int().nonnegative()})}),
 		/**
 		 * Adds leaves from up to `pbaCount` PBAs from `firstPba` on, in up to `stepCount` steps of one lowest block each.
 		 * Replies with what was used; nothing used means that the format's limit is reached. `no_space`: not before the

@@ -1,6 +1,6 @@
 /** Reads and writes of the hash trees whose leaves are the user's data (format sections 3 and 4). */
 import {z} from 'zod';
-import {bulk, defineSession, numbers, op} from '../../runtime/sdk/session.js';
+import {bulk, bytes, defineSession, numbers, op} from '../../runtime/sdk/session.js';
 import {Generation, TreeRoot} from './tree-root.js';
 
 /** Keys by VBA: below `rekeyingVba` the current key, from there on the previous one; previous is 0 when not rekeying. */
@@ -15,6 +15,12 @@ export const writeBlockCountMax = 256;
 
 /** A kept snapshot by its name, with its tree as the superblock describes it. */
 const KeptSnapshot = z.strictObject({generation: Generation, tree: TreeRoot});
+
+/**
+ * Where leaves of the current tree now lie, as vectors: VBA, PBA, the leaf of the free tree that held the PBA in the last
+ * stored state (-1 where it was the leaf's own place), label (32 bytes each).
+ */
+const LeafChanges = z.strictObject({vbas: numbers(), addresses: numbers(), leaves: numbers(), labels: bytes()});
 
 const blockErrors = ['out_of_range', 'device_failed', 'no_space', 'integrity'] as const;
 
@@ -99,6 +105,14 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 			request: z.strictObject({firstPba: z.number().int().positive(), pbaCount: z.number().int().nonnegative(), stepCount: z.number().int().positive()}),
 			reply: z.strictObject({usedPbaCount: z.number().int().nonnegative(), addedLeafCount: z.number().int().nonnegative()}),
 		}),
+		/**
+		 * Waits for running writes, then replies with the leaves that have changed since the last `store` or `log`; null where
+		 * they are more than `countMax` or something else has changed too, so that only `store` helps. From then on nothing
+		 * overwrites what they name, until the next `store`.
+		 */
+		log: op({request: z.strictObject({countMax: z.number().int().nonnegative()}), reply: z.strictObject({changes: LeafChanges.nullable()})}),
+		/** Right after `open`: makes changes again that `log` replied with, each VBA once and in ascending order. All or nothing. */
+		replay: op({request: LeafChanges}),
 		/**
 		 * Waits for running writes, then labels and stores every changed inner block of the current tree and of the pool
 		 * trees, lowest level first, and replies with the trees as they now stand, and with the snapshots that a rekeying has

@@ -16,7 +16,7 @@ import virtualBlockDevice from '../virtual_block_device/component.js';
 import superblockControl from './component.js';
 
 const blockCount = 1024;
-const create = [{vbd_leaves: String(blockCount), vbd_max_level: '2', vbd_degree: '64', ft_leaves: '400', ft_max_level: '2', ft_degree: '64', cipher: 'aes-256-xts'}];
+const create = [{vbd_leaves: String(blockCount), vbd_max_level: '2', vbd_degree: '64', ft_leaves: '400', ft_max_level: '2', ft_degree: '64', cipher: 'aes-256-xts', flush_log_blocks: '0'}];
 
 async function openDevice() {
 	const stateDirectory = temporaryDirectory();

@@ -23,6 +23,7 @@ export class CheckWork implements Work {
 	#deviceDone = 0;
 	#checkedBlockCount = 0;
 	#damageCount = 0;
+	#isBegun = false;
 
 	constructor(servers: OpeningServers, securing: Securing, env: Environment) {
 		this.#servers = servers;
@@ -45,6 +46,12 @@ export class CheckWork implements Work {
 	}
 
 	async step(): Promise<boolean> {
+		if (!this.#isBegun) {
+			// What only the flush log says so far is not on the medium in full.
+			await this.#securing.flush();
+			this.#isBegun = true;
+		}
+
 		await (this.#vba === null ? this.#stepPool(this.#leaf ?? 0) : this.#stepDevice(this.#vba));
 		return this.#leaf !== null;
 	}

@@ -7,7 +7,7 @@ import type {Securing} from './securing.js';
 
 /** A pool of 1000 blocks, a clock and a number of securings that the test sets. */
 function stand() {
-	const state = {now: 0, securedCount: 0, allocatableCount: 1000, countings: 0, log: [] as string[]};
+	const state = {now: 0, durableCount: 0, allocatableCount: 1000, countings: 0, log: [] as string[]};
 	const usage = async () => {
 		state.countings++;
 		return {leafCount: 1000, allocatableCount: state.allocatableCount, heldCount: 1000 - state.allocatableCount};
@@ -15,14 +15,14 @@ function stand() {
 
 	const env = {now: () => state.now, log: (text: string) => void state.log.push(text)} as unknown as Environment;
 	const securing = {
-		get securedCount() {
-			return state.securedCount;
+		get durableCount() {
+			return state.durableCount;
 		},
 	} as Securing;
 	const device = new DeviceUsage({free_tree: {usage} as unknown as Client<typeof freeTree>}, securing, env);
 	/** The pool as it is at a later time, after another securing. */
 	const at = async (seconds: number, allocatableCount: number) => {
-		Object.assign(state, {now: seconds * 1000, securedCount: state.securedCount + 1, allocatableCount});
+		Object.assign(state, {now: seconds * 1000, durableCount: state.durableCount + 1, allocatableCount});
 		return device.pool();
 	};
 
@@ -75,7 +75,7 @@ test('the watch counts now and then, not after every securing', async t => {
 	const {state, device} = stand();
 	for (let tick = 0; tick < 600; tick++) {
 		state.now = tick * 100;
-		state.securedCount++;
+		state.durableCount++;
 		device.noteSecured();
 		await new Promise(resolve => {
 			setImmediate(resolve);

@@ -36,7 +36,7 @@ export class DeviceUsage {
 	readonly #freeTree: Client<typeof freeTree>;
 	readonly #securing: Securing;
 	readonly #env: Environment;
-	#counted: {readonly securedCount: number; readonly usage: Promise<PoolUsage>} | undefined;
+	#counted: {readonly durableCount: number; readonly usage: Promise<PoolUsage>} | undefined;
 	#samples: Sample[] = [];
 	#nextWatchMs: number;
 	#warned = false;
@@ -50,9 +50,9 @@ export class DeviceUsage {
 
 	/** The pool as it was counted after the last securing. */
 	async pool(): Promise<PoolUsage> {
-		const {securedCount} = this.#securing;
-		if (this.#counted?.securedCount !== securedCount) {
-			this.#counted = {securedCount, usage: this.#count()};
+		const {durableCount} = this.#securing;
+		if (this.#counted?.durableCount !== durableCount) {
+			this.#counted = {durableCount, usage: this.#count()};
 		}
 
 		return this.#counted.usage;

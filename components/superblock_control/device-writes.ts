@@ -115,7 +115,7 @@ export class DeviceWrites {
 
 				this.#onShortage();
 				// Where nothing was or is being written since the last securing, and none ended meanwhile, another frees nothing.
-				const mayHelp = this.#securing.isDue || this.#underWay > 0 || this.#securing.securedCount > securedCount;
+				const mayHelp = this.#securing.isBehind || this.#underWay > 0 || this.#securing.securedCount > securedCount;
 				if (!mayHelp || securings === securingCountMax) {
 					return error;
 				}
@@ -127,7 +127,7 @@ export class DeviceWrites {
 	}
 
 	async #try({vba, count, data}: Piece): Promise<void> {
-		if (data) {
+		if (data && !this.#securing.keyUse.tryAdmit(count)) {
 			await this.#securing.keyUse.admit(count, async () => this.#securing.renew());
 		}
 

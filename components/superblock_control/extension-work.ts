@@ -25,7 +25,7 @@ function deviceRoom({degree, leafCount, maxLevel}: Dimensions): number {
 /** Inner blocks without a leaf that earlier extensions have left, in whichever tree: every block has an owner. */
 function unfinishedBlockCount(superblock: Superblock): number {
 	const device = {...currentSnapshotOf(superblock), degree: superblock.degree};
-	return [device, superblock.freeTree, superblock.metaTree].reduce((left, tree) => left - tree.leafCount - innerBlockCount(tree), superblock.pbaCount - superblockSlotCount);
+	return [device, superblock.freeTree, superblock.metaTree].reduce((left, tree) => left - tree.leafCount - innerBlockCount(tree), superblock.pbaCount - superblockSlotCount - (superblock.flushLog?.blockCount ?? 0));
 }
 
 /** How many of `wanted` blocks a tree can still take: so many at least, as it may have unfinished branches already. */

@@ -38,6 +38,21 @@ export class KeyUse {
 		return this.#current;
 	}
 
+	/** Counts blocks about to be sealed, where enough are reserved; false where `admit` has to see to it. */
+	tryAdmit(blockCount: number): boolean {
+		if (!this.#isCounted) {
+			return true;
+		}
+
+		const count = blockCount * sealingsOfBlock;
+		if (!this.#isReserved(count)) {
+			return false;
+		}
+
+		this.#count(count);
+		return true;
+	}
+
 	/** Counts blocks about to be sealed; `secure` makes the next superblock, where less is reserved. @throws SessionError `no_space` */
 	async admit(blockCount: number, secure: () => Promise<void>): Promise<void> {
 		if (!this.#isCounted) {
@@ -54,9 +69,7 @@ export class KeyUse {
 			await secure();
 		}
 
-		// During a rekeying either key may be the one.
-		this.#current += count;
-		this.#previous = this.#previous === undefined ? undefined : this.#previous + count;
+		this.#count(count);
 	}
 
 	/** The current key is the previous one from now on, and a new one the current. */
@@ -80,6 +93,12 @@ export class KeyUse {
 		if (!previousKey) {
 			this.#previous = undefined;
 		}
+	}
+
+	/** During a rekeying either key may be the one. */
+	#count(count: number): void {
+		this.#current += count;
+		this.#previous = this.#previous === undefined ? undefined : this.#previous + count;
 	}
 
 	#isReserved(count: number): boolean {

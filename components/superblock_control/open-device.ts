@@ -13,7 +13,7 @@ import type {deviceControl} from '../sessions/device-control.js';
 import {DeviceUsage} from './device-usage.js';
 import {DeviceWrites} from './device-writes.js';
 import {addKeys} from '../container/shared-keys.js';
-import {openOrCreate, openTrees, type OpeningServers} from './opening.js';
+import {openOrCreate, openTrees, replayLog, type OpeningServers} from './opening.js';
 import {Operations, type OperationName} from './operations.js';
 import {Reclaiming} from './reclaiming.js';
 import {Securing} from './securing.js';
@@ -56,26 +56,36 @@ export interface OpenDevice {
 
 /** Opens the container, or creates it where there is none and the configuration says so. @throws StartError */
 export async function openDevice(sessions: OpeningServers, env: Environment, config: DeviceConfig): Promise<OpenDevice> {
-	const {superblock, slot} = await openOrCreate(sessions, env, config.create);
+	const {superblock, slot, log} = await openOrCreate(sessions, env, config.create);
 	await addKeys(sessions, superblock);
 	const currentGeneration = await openTrees(sessions, superblock);
 	env.log(`opened generation ${superblock.lastSecuredGeneration} from slot ${slot}`);
 
-	const securing = new Securing(sessions, {superblock, slot, currentGeneration}, reason => env.fail(reason));
+	const anchoredHash = log.at(-1)?.hash ?? labelOf(encodeSuperblock(superblock));
+	const securing = new Securing(sessions, {superblock, slot, anchoredHash, currentGeneration}, reason => env.fail(reason));
+	if (log.length > 0) {
+		await replayLog(sessions, securing, log);
+		env.log(`took over ${log.length} entries of the flush log`);
+	}
+
 	const blockCount = () => currentSnapshotOf(securing.superblock).leafCount;
 
 	const usage = new DeviceUsage(sessions, securing, env);
 	const written = new WrittenUsageCount(sessions.virtual_block_device, securing, env);
 	const reclaiming = new Reclaiming(sessions.virtual_block_device, securing, env);
 	let isSuspended = false;
-	const secure = async () => {
-		await securing.flush();
+	const noteSecured = () => {
 		usage.noteSecured();
 		if (!isSuspended) {
 			void operations.rekeyAfter(config.rekeyAfter);
 		}
 
 		reclaiming.noteSecured();
+	};
+
+	const secure = async () => {
+		await securing.flush();
+		noteSecured();
 	};
 
 	const gate = new Gate();
@@ -149,7 +159,8 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			},
 			async sync() {
 				requestCount++;
-				await secure();
+				await securing.commit();
+				noteSecured();
 				return {};
 			},
 			grow() {
@@ -242,7 +253,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		},
 		async resume() {
 			const {secured} = await sessions.trust_anchor.status({});
-			if (!secured || !labelOf(encodeSuperblock(securing.superblock)).equals(secured.hash)) {
+			if (!secured || !Buffer.from(secured.hash).equals(securing.anchoredHash)) {
 				env.fail('the trust anchor remembers another state than the one that was locked; the container is opened anew');
 			}
 
@@ -253,6 +264,6 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 				operations.pause(name);
 			}
 		},
-		status: () => ({generation: securing.superblock.lastSecuredGeneration, securings: securing.securedCount}),
+		status: () => ({generation: securing.superblock.lastSecuredGeneration, securings: securing.securedCount, logged_flushes: securing.loggedCount}),
 	};
 }

@@ -4,11 +4,12 @@ import {StartError} from '../../runtime/sdk/component.js';
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
 import {createContainer} from '../container/create.js';
 import type {ContainerDimensions} from '../container/dimensions-config.js';
+import {newestChanges, type LogEntry} from '../container/flush-log.js';
 import {readSuperblockSearch} from '../container/open-container.js';
 import {ContainerError, openSuperblock, type OpenedSuperblock} from '../container/open-superblock.js';
 import type {Superblock} from '../container/superblock.js';
 import type {crypto} from '../sessions/crypto.js';
-import type {SecuringServers} from './securing.js';
+import type {Securing, SecuringServers} from './securing.js';
 import {currentSnapshotOf, firstGenerationAfter, horizonOf, treeOf} from './transition.js';
 
 export interface OpeningServers extends SecuringServers {
@@ -59,4 +60,19 @@ export async function openTrees(servers: OpeningServers, superblock: Superblock)
 		currentGeneration,
 	});
 	return currentGeneration;
+}
+
+/** Makes what the flush log says part of the trees, and secures them. @throws StartError */
+export async function replayLog(servers: OpeningServers, securing: Securing, log: readonly LogEntry[]): Promise<void> {
+	const stray = log.find(({generation}) => generation !== securing.currentGeneration);
+	if (stray) {
+		throw new StartError(`the flush log holds changes of generation ${stray.generation} where ${securing.currentGeneration} has to follow; put back an undamaged copy of the image's newest state`);
+	}
+
+	try {
+		await servers.virtual_block_device.replay(newestChanges(log));
+		await securing.renew();
+	} catch (error) {
+		throw isSessionError(error) ? new StartError(`the flush log cannot be taken over: ${error.message}`) : error;
+	}
 }

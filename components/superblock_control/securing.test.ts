@@ -2,7 +2,7 @@ import test from 'ava';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {layOutPool} from '../../test/support/pool-layout.js';
 import {labelOf} from '../container/label.js';
-import {decodeSuperblock, type Superblock} from '../container/superblock.js';
+import {decodeSuperblock, encodeSuperblock, type Superblock} from '../container/superblock.js';
 import {Securing, SecuringInterrupted, type SecuringServers} from './securing.js';
 
 interface Stand {
@@ -61,7 +61,7 @@ async function setUp(): Promise<Stand> {
 			},
 		},
 	} as unknown as SecuringServers;
-	return Object.assign(stand, {securing: new Securing(servers, {superblock, slot: 0, currentGeneration: 1})});
+	return Object.assign(stand, {securing: new Securing(servers, {superblock, slot: 0, anchoredHash: labelOf(encodeSuperblock(superblock)), currentGeneration: 1})});
 }
 
 const sequence = (slot: number): string[] => ['store', 'sync', `write ${slot}`, 'sync', 'secure', 'advance'];

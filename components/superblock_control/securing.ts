@@ -1,10 +1,13 @@
 /**
- * The one commit sequence: blocks, sync, superblock, sync, trust anchor; then the next generation counts.
+ * The one commit sequence: blocks, sync, superblock, sync, trust anchor; then the next generation counts. What a flush log
+ * can say need not wait for it: data and log, sync, trust anchor; the generation goes on.
  *
  * A crash at any point leaves the last state that the trust anchor knows, with every block of it untouched.
  */
 import type {Client} from '../../runtime/sdk/session.js';
 import type {Generation} from '../container/addresses.js';
+import {FlushLog, type LeafChanges} from '../container/flush-log.js';
+import {blockSize} from '../container/geometry.js';
 import {labelOf} from '../container/label.js';
 import {Turn} from '../container/turn.js';
 import {encodeSuperblock, nextSlot, type Superblock} from '../container/superblock.js';
@@ -26,8 +29,16 @@ export interface OpenState {
 	readonly superblock: Superblock;
 	/** The slot it lies in. */
 	readonly slot: number;
+	/** What the trust anchor keeps: the superblock's hash, or that of the flush log's newest entry. */
+	readonly anchoredHash: Uint8Array;
 	readonly currentGeneration: Generation;
 }
+
+/** A state on its way to being durable, and the changes that it covers. */
+type Taken = {readonly covered: number} & (
+	| {readonly kind: 'superblock'; readonly generation: Generation; readonly superblock: Superblock}
+	| {readonly kind: 'log'; readonly changes: LeafChanges}
+);
 
 /** A change of the superblock beside that of its trees, applied to the superblock about to be secured. */
 export type SuperblockEdit = (superblock: Superblock) => Superblock;
@@ -44,9 +55,15 @@ export class Securing {
 	#latest: Superblock;
 	#slot: number;
 	#currentGeneration: Generation;
+	/** Undefined where the container has none. */
+	readonly #log: FlushLog | undefined;
+	#anchoredHash: Uint8Array;
 	/** Counts changes that were acknowledged; a securing covers all that were before its trees were stored. */
 	#changeCount = 0;
+	/** Changes that a superblock covers … */
 	#securedChangeCount = 0;
+	/** … or it or the log. */
+	#durableChangeCount = 0;
 	/** Held while a state is taken to be secured, and while trees and superblock change together. */
 	readonly #taking = new Turn();
 	/** Changes of the superblock itself that the next securing makes. */
@@ -54,18 +71,25 @@ export class Securing {
 	#running: Promise<void> | undefined;
 	/** Changes that the running securing covers; it covers whatever comes before it has taken its state. */
 	#takenChangeCount = 0;
+	/** The running securing has taken what the log says, so no superblock comes of it. */
+	#isLogging = false;
+	/** Somebody waits for a superblock: the next state that is taken becomes one. */
+	#isSuperblockWanted = false;
 	/** After a sync has failed a later one that succeeds says nothing about what was written before: nothing more is secured. */
 	#interruption: SecuringInterrupted | undefined;
 	#securedCount = 0;
+	#loggedCount = 0;
 	readonly keyUse: KeyUse;
 
 	/** @param onInterruption is told why a securing stopped half-way; the component has to start over then */
-	constructor(servers: SecuringServers, {superblock, slot, currentGeneration}: OpenState, onInterruption: (reason: string) => void = () => undefined) {
+	constructor(servers: SecuringServers, {superblock, slot, anchoredHash, currentGeneration}: OpenState, onInterruption: (reason: string) => void = () => undefined) {
 		this.#servers = servers;
 		this.#onInterruption = onInterruption;
 		this.#superblock = superblock;
 		this.#latest = superblock;
 		this.#slot = slot;
+		this.#anchoredHash = anchoredHash;
+		this.#log = superblock.flushLog && new FlushLog(superblock.flushLog, anchoredHash);
 		this.#currentGeneration = currentGeneration;
 		this.keyUse = new KeyUse(superblock);
 	}
@@ -84,13 +108,33 @@ export class Securing {
 		return this.#currentGeneration;
 	}
 
-	/** How often the state has been secured since it was opened. */
+	/** What the trust anchor keeps. */
+	get anchoredHash(): Uint8Array {
+		return this.#anchoredHash;
+	}
+
+	/** How often a superblock has been secured since the device was opened. */
 	get securedCount(): number {
 		return this.#securedCount;
 	}
 
-	/** True where a securing could change anything. */
+	/** How often changes have been made durable by the log alone. */
+	get loggedCount(): number {
+		return this.#loggedCount;
+	}
+
+	/** Grows whenever something has become durable. */
+	get durableCount(): number {
+		return this.#securedCount + this.#loggedCount;
+	}
+
+	/** True where something is not durable yet. */
 	get isDue(): boolean {
+		return this.#changeCount > this.#durableChangeCount;
+	}
+
+	/** True where the last secured superblock is not the current state, even if all is durable. */
+	get isBehind(): boolean {
 		return this.#changeCount > this.#securedChangeCount;
 	}
 
@@ -130,17 +174,26 @@ export class Securing {
 		return this.#taking.take(job);
 	}
 
-	/** Resolves when every change noted before the call is durable. Concurrent calls share one securing. */
+	/** Resolves when a superblock covers every change noted before the call. Concurrent calls share one securing. */
 	async flush(): Promise<void> {
 		const target = this.#changeCount;
 		while (this.#securedChangeCount < target) {
-			await this.#join(target);
+			this.#isSuperblockWanted = true;
+			await this.#join(target, true);
 		}
 	}
 
-	/** Waits for the running securing or begins one. One that took its state too early has to end first. */
-	async #join(target: number): Promise<void> {
-		if (this.#running && this.#takenChangeCount < target) {
+	/** Resolves when every change noted before the call is durable: in the flush log, where it can say it, or in a superblock. */
+	async commit(): Promise<void> {
+		const target = this.#changeCount;
+		while (this.#durableChangeCount < target) {
+			await this.#join(target, false);
+		}
+	}
+
+	/** Waits for the running securing or begins one. One that took its state too early, or only for the log, has to end first. */
+	async #join(target: number, isSuperblockWanted: boolean): Promise<void> {
+		if (this.#running && (this.#takenChangeCount < target || (isSuperblockWanted && this.#isLogging))) {
 			await this.#running.catch(() => undefined);
 		} else {
 			await (this.#running ?? this.#start());
@@ -153,6 +206,7 @@ export class Securing {
 		}
 
 		this.#takenChangeCount = Infinity;
+		this.#isLogging = false;
 		this.#running = this.#secure();
 		try {
 			await this.#running;
@@ -162,32 +216,72 @@ export class Securing {
 	}
 
 	async #secure(): Promise<void> {
-		const {generation, covered, superblock} = await this.#taking.take(async () => this.#takeState());
+		const taken = await this.#taking.take(async () => await this.#takeChanges() ?? this.#takeState());
+		const generation = taken.kind === 'superblock' ? taken.generation : this.#currentGeneration;
 		try {
-			await this.#anchor(superblock);
+			await (taken.kind === 'superblock' ? this.#anchor(taken.superblock) : this.#append(taken.changes));
 		} catch (error) {
 			this.#interruption = new SecuringInterrupted(`securing generation ${generation} failed: ${error instanceof Error ? error.message : String(error)}`);
 			this.#onInterruption(this.#interruption.message);
 			throw this.#interruption;
 		}
 
-		this.#securedChangeCount = covered;
-		this.#securedCount++;
-		await this.#servers.free_tree.advance(horizonOf(this.#superblock));
+		this.#durableChangeCount = taken.covered;
+		if (taken.kind === 'superblock') {
+			this.#securedChangeCount = taken.covered;
+			this.#securedCount++;
+			await this.#servers.free_tree.advance(horizonOf(this.#superblock));
+		}
+	}
+
+	/** What the log can say of the changes; undefined where a superblock has to be secured. */
+	async #takeChanges(): Promise<Taken | undefined> {
+		const log = this.#log;
+		const covered = this.#changeCount;
+		if (!log || log.room === 0 || this.#isSuperblockWanted || this.#edits.length > 0 || this.#latest.state !== 'normal') {
+			return undefined;
+		}
+
+		const {changes} = await this.#servers.virtual_block_device.log({countMax: log.room});
+		if (!changes) {
+			return undefined;
+		}
+
+		// What was noted meanwhile may come after the changes that were taken, or be none that the log says.
+		this.#takenChangeCount = covered;
+		this.#isLogging = true;
+		return {kind: 'log', covered, changes};
 	}
 
 	/** Stores the trees and composes the superblock for them. A failure leaves everything to be taken again. */
-	async #takeState(): Promise<{generation: Generation; covered: number; superblock: Superblock}> {
+	async #takeState(): Promise<Taken> {
 		const generation = this.#currentGeneration;
 		const covered = this.#changeCount;
 		this.#takenChangeCount = covered;
 		const trees = await this.#servers.virtual_block_device.store({nextGeneration: generation + 1});
+		this.#isSuperblockWanted = false;
 		this.#currentGeneration = generation + 1;
 		const edits = this.#edits;
 		this.#edits = [];
 		const superblock = this.keyUse.reserve(edits.reduce((edited, edit) => edit(edited), securedSuperblock(this.#superblock, generation, trees)));
 		this.#latest = superblock;
-		return {generation, covered, superblock};
+		return {kind: 'superblock', generation, covered, superblock};
+	}
+
+	/** Makes changes durable by the log. */
+	async #append(changes: LeafChanges): Promise<void> {
+		if (!this.#log || changes.vbas.length === 0) {
+			return;
+		}
+
+		const {block, trust_anchor: anchor} = this.#servers;
+		const appended = this.#log.encode(changes, this.#currentGeneration);
+		await block.write({extents: [appended.firstPba, appended.data.length / blockSize], data: appended.data});
+		await block.sync({});
+		await anchor.secure({hash: appended.hash, generation: this.#currentGeneration, creating: false});
+		this.#log.note(appended);
+		this.#anchoredHash = appended.hash;
+		this.#loggedCount++;
 	}
 
 	async #anchor(superblock: Superblock): Promise<void> {
@@ -197,7 +291,10 @@ export class Securing {
 		await block.sync({});
 		await block.write({extents: [slot, 1], data: encoded});
 		await block.sync({});
-		await anchor.secure({hash: labelOf(encoded), generation: superblock.lastSecuredGeneration, creating: false});
+		const hash = labelOf(encoded);
+		await anchor.secure({hash, generation: superblock.lastSecuredGeneration, creating: false});
+		this.#anchoredHash = hash;
+		this.#log?.restart(hash);
 		this.#superblock = superblock;
 		this.#slot = slot;
 		this.keyUse.noteSecured(superblock);

@@ -50,7 +50,7 @@ export class Snapshots {
 	async #create(): Promise<Generation> {
 		const {securing, edit} = this.#parts;
 		const current = currentSnapshotOf(securing.superblock);
-		if (current.keep && !securing.isDue) {
+		if (current.keep && !securing.isBehind) {
 			return current.root.generation;
 		}
 

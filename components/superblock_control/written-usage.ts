@@ -41,7 +41,7 @@ export class WrittenUsageCount {
 
 	/** The count as of late; undefined while the first one is going on. */
 	async get(): Promise<WrittenUsage | undefined> {
-		if (this.#countedAt !== this.#securing.securedCount && this.#env.now() >= this.#nextMs) {
+		if (this.#countedAt !== this.#securing.durableCount && this.#env.now() >= this.#nextMs) {
 			this.#running ??= this.#count().finally(() => {
 				this.#running = undefined;
 			});
@@ -55,7 +55,7 @@ export class WrittenUsageCount {
 	}
 
 	async #count(): Promise<void> {
-		const {securedCount, superblock} = this.#securing;
+		const {durableCount, superblock} = this.#securing;
 		const newestKeptGeneration = Math.max(0, ...keptGenerations(superblock));
 		const startedMs = this.#env.now();
 		let usedBlockCount = 0;
@@ -72,7 +72,7 @@ export class WrittenUsageCount {
 			}
 
 			this.#last = {usedBlockCount, sharedBlockCount};
-			this.#countedAt = securedCount;
+			this.#countedAt = durableCount;
 		} catch {
 			// Whoever needs the damaged part next meets the same failure; here it only means that nothing can be said.
 			this.#last = undefined;

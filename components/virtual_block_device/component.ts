@@ -21,6 +21,7 @@ import {extend} from './extension.js';
 import {Reader} from './reader.js';
 import {RequestQueue, type Range, type ReadPiece, type WritePiece} from './request-queue.js';
 import {Rekeying} from './rekeying.js';
+import {replay} from './replay.js';
 import {revertTo} from './revert.js';
 import {SpareRoom} from './spare-room.js';
 import {Writer} from './writer.js';
@@ -146,7 +147,10 @@ export default defineComponent({
 					},
 					async revert({tree, newestKeptGeneration}) {
 						await Promise.all([writes.idle(), reads.idle()]);
-						await writer.exclusively(async () => revertTo(device, writer, {snapshot: tree, newestKeptGeneration}));
+						await writer.exclusively(async () => {
+							device.changes.noteOther();
+							await revertTo(device, writer, {snapshot: tree, newestKeptGeneration});
+						});
 						return {};
 					},
 					set_keys(keys) {
@@ -154,6 +158,7 @@ export default defineComponent({
 						return {};
 					},
 					rekey: async ({snapshots, blockCount}) => writer.exclusively(async () => {
+						device.changes.noteOther();
 						const sealedBlockCount = await rekeying.step(snapshots, blockCount);
 						return {rekeyingVba: device.keys.rekeyingVba, sealedBlockCount};
 					}),
@@ -165,7 +170,15 @@ export default defineComponent({
 
 						return {remainder: await writer.exclusively(async () => spareRoom.step(lastSecuredGeneration))};
 					},
-					extend: async request => writer.exclusively(async () => extend(device, request)),
+					extend: async request => writer.exclusively(async () => {
+						device.changes.noteOther();
+						return extend(device, request);
+					}),
+					log: async ({countMax}) => writer.log(countMax),
+					replay: async changes => {
+						await writer.exclusively(async () => replay(device, writer, changes));
+						return {};
+					},
 					store: async ({nextGeneration}) => writer.store(nextGeneration),
 				},
 			},

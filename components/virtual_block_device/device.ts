@@ -9,6 +9,7 @@ import type {block} from '../sessions/block.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {freeTree} from '../sessions/free-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
+import {ChangedLeaves} from './changed-leaves.js';
 
 /** Keys by VBA (format section 3): below `rekeyingVba` the current key, from there on the previous one. */
 export interface Keys {
@@ -50,11 +51,14 @@ export class Device {
 	#nextMark = firstSnapshotMark;
 	/** Blocks that a rekeying has placed in the current generation, though their nodes keep their generation. */
 	readonly placedByRekeying = new Set<Pba>();
+	/** What has changed since the tree was stored. */
+	readonly changes: ChangedLeaves;
 
 	constructor(held: HeldBlocks, servers: Servers, env: Environment) {
 		this.held = held;
 		this.servers = servers;
 		this.env = env;
+		this.changes = new ChangedLeaves(held.frameCount);
 	}
 
 	open({tree, keys, currentGeneration}: {tree: TreeRoot; keys: Keys; currentGeneration: Generation}): void {
@@ -62,6 +66,7 @@ export class Device {
 		this.replaceTree(tree);
 		this.#snapshots.clear();
 		this.placedByRekeying.clear();
+		this.changes.reset();
 		this.#keys = keys;
 		this.currentGeneration = currentGeneration;
 	}

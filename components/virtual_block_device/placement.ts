@@ -149,7 +149,7 @@ export class Placement {
 
 	/** What a batch needs from the free tree; undefined where a block on the way is not held. Changes nothing. */
 	#plan(ranges: readonly Range[], lowest: ReadonlySet<Vba>, places: LeafPlaces): Plan | undefined {
-		const {tree, currentGeneration, held: {nodes}} = this.#device;
+		const {tree, currentGeneration, changes, held: {nodes}} = this.#device;
 		const {geometry} = tree;
 		const items: number[] = [];
 		const leafPositions: number[] = [];
@@ -170,7 +170,7 @@ export class Placement {
 				// A leaf of generation 0 was never written: no state refers to the content of its place.
 				const place = places.get(leaf);
 				const generation = place ? place.generation : nodes.generation(path[1], leaf - first);
-				if (generation !== currentGeneration && generation !== 0) {
+				if (generation === currentGeneration ? changes.isLogged(leaf) : generation !== 0) {
 					items.push(place ? place.address : nodes.address(path[1], leaf - first), generation, leaf);
 					leafPositions.push(position);
 				}

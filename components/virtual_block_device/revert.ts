@@ -87,7 +87,7 @@ export async function revertTo(device: Device, writer: Writer, revert: Revert): 
 	const keyId = device.keyOf(0);
 	const {addresses, leaves} = await servers.free_tree.exchange({items: [address, generation, 0], keyId, reserved: true});
 	try {
-		await servers.free_tree.swap({items: planned.swaps, keyId});
+		await servers.free_tree.swap({items: planned.swaps, leaves: [], keyId});
 	} catch (error) {
 		await servers.free_tree.restore({leaves, addresses});
 		throw error;

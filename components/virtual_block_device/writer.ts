@@ -2,10 +2,12 @@
  * Writing (format section 4): one exchange with the free tree, one call to the crypto server and one write of the
  * medium for all the pieces of a batch together. Labels of inner blocks are computed when the tree is stored.
  *
- * What a secured state refers to is never overwritten: only a block of the current generation is written in place.
+ * What a secured state refers to is never overwritten: only a block of the current generation that no flush log names is
+ * written in place.
  */
 import type {KeyId, Vba} from '../container/addresses.js';
 import {extentsOf} from '../container/extents.js';
+import type {LeafChanges} from '../container/flush-log.js';
 import {Gate} from '../container/gate.js';
 import {blockSize} from '../container/geometry.js';
 import type {Path} from '../container/hash-tree.js';
@@ -73,6 +75,7 @@ export class Writer {
 	async clear(ranges: readonly Range[], keyId: KeyId, places?: LeafPlaces): Promise<Leaf[]> {
 		const {held: {nodes}} = this.#device;
 		const leaves = await this.placement.allocate(ranges, keyId, places);
+		this.#device.changes.noteOther();
 		for (const {frame, index, address} of leaves) {
 			nodes.setPlace(frame, index, address, 0);
 			nodes.setHash(frame, index, noLabel, 0);
@@ -91,9 +94,15 @@ export class Writer {
 			await servers.free_tree.begin({currentGeneration: nextGeneration});
 			this.#device.currentGeneration = nextGeneration;
 			this.#device.placedByRekeying.clear();
+			this.#device.changes.reset();
 			const {changedSnapshots: snapshots} = this.#device;
 			return {...pool, tree: tree.root, snapshots, storedBlockCount: storedBlockCount + pool.storedBlockCount};
 		});
+	}
+
+	/** The leaves that a flush log has to name, with no write under way. */
+	async log(countMax: number): Promise<{changes: LeafChanges | null}> {
+		return this.#gate.exclusively(async () => ({changes: this.#device.changes.take(countMax, this.#device) ?? null}));
 	}
 
 	/** Runs `job` with no write under way. */
@@ -149,7 +158,7 @@ export class Writer {
 	async #place(pieces: readonly WritePiece[], plain: Uint8Array[], keyId: KeyId): Promise<void> {
 		const leaves = await this.placement.allocate(pieces, keyId);
 		try {
-			this.#setLeaves(leaves, await this.#transfer(plain, leaves, keyId));
+			this.setLeaves(leaves, await this.#transfer(plain, leaves, keyId));
 		} catch (error) {
 			await this.placement.giveBack(leaves);
 			throw error;
@@ -203,11 +212,14 @@ export class Writer {
 		}
 	}
 
-	#setLeaves(leaves: readonly Leaf[], labels: Uint8Array): void {
-		const {currentGeneration, held: {nodes}} = this.#device;
-		for (const [i, {frame, index, address}] of leaves.entries()) {
+	/** The leaves have new content in their places, with these labels. */
+	setLeaves(leaves: readonly Leaf[], labels: Uint8Array): void {
+		const {currentGeneration, changes, held: {nodes}} = this.#device;
+		for (let i = 0; i < leaves.length; i++) {
+			const {frame, index, vba, address, poolLeaf} = leaves[i];
 			nodes.setPlace(frame, index, address, currentGeneration);
 			nodes.setHash(frame, index, labels, i * labelLength);
+			changes.note(vba, poolLeaf);
 		}
 	}
 }

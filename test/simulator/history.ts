@@ -223,7 +223,8 @@ async function faultHistory(first: Subject): Promise<void> {
 /** An older image with the newest anchor is no state to open. */
 async function refuseOlderImages(newest: Subject, images: readonly SecuredImage[]): Promise<void> {
 	const {random, counts} = newest.setup;
-	const older = images.filter(({generation}) => generation < (newest.anchor.secured?.generation ?? 0));
+	const {generation: newestGeneration = 0, hash: newestHash = new Uint8Array()} = newest.anchor.secured ?? {};
+	const older = images.filter(({generation, hash}) => generation < (newestGeneration ?? 0) || !Buffer.from(hash).equals(newestHash));
 	for (const {generation, medium} of older.filter(() => random.chance(0.5)).slice(0, 6)) {
 		counts.rollbacks++;
 		const rolledBack = newest.withMedium(medium.copy(random.fork()));
@@ -250,12 +251,20 @@ async function refusalOf(subject: Subject): Promise<string | undefined> {
 	}
 }
 
-async function flipHistory(subject: Subject): Promise<void> {
+async function flipHistory(first: Subject): Promise<void> {
+	let subject = first;
 	await subject.open();
 	await subject.run(load(subject, subject.setup.plan.operationCount));
 	await subject.run(flush(subject));
-	await subject.verifyAfterClose();
 	const {random, counts} = subject.setup;
+	if (random.chance(0.5)) {
+		await subject.verifyAfterClose();
+	} else {
+		// The flush log is all that is left of the last flushes.
+		subject.abandon();
+		subject = subject.afterKill();
+	}
+
 	for (let address = 0; address < subject.medium.blockCount; address++) {
 		if (random.chance(0.6)) {
 			counts.bitFlips++;

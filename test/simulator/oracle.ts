@@ -1,7 +1,7 @@
 /**
  * A second opinion on what lies on the medium, written after the format's description alone: it shares no code with
  * the device. It checks every hash of the last secured state and of all its snapshots, the generations, that each block
- * has one owner, and that the pool gives away nothing that a snapshot needs.
+ * has one owner, that the pool gives away nothing that a snapshot needs, and what the flush log says on top of it.
  */
 import {createHash} from 'node:crypto';
 import {boundLabel} from './quick-crypto.js';
@@ -101,6 +101,10 @@ interface Facts {
 	readonly lastGeneration: number;
 	readonly pbaCount: number;
 	readonly cipherNumber: number;
+	/** Generations of the kept snapshots. */
+	readonly kept: readonly number[];
+	readonly logAddress: number;
+	readonly logBlockCount: number;
 }
 
 class Inspection {
@@ -137,8 +141,7 @@ class Inspection {
 		}
 
 		const {previousKeyId, rekeyingVba} = this.#facts;
-		const replaced = previousKeyId !== 0 && entry.lastKeyId === previousKeyId && entry.lastVba < rekeyingVba;
-		if (!entry.reserved || replaced || !(entry.allocated <= shape.generation && shape.generation < entry.freed)) {
+		if (!entry.reserved || this.#isReplaced(entry) || !(entry.allocated <= shape.generation && shape.generation < entry.freed)) {
 			this.problems.push(`${what} at PBA ${address} may be handed out, its entry is ${JSON.stringify(entry)}; rekeying VBA ${rekeyingVba}, previous key ${previousKeyId}`);
 		}
 	}
@@ -149,6 +152,11 @@ class Inspection {
 	}
 
 	finish(): void {
+		const {logAddress, logBlockCount} = this.#facts;
+		for (let address = logAddress; address < logAddress + logBlockCount; address++) {
+			this.#own(address, 'flush log');
+		}
+
 		for (let address = slotCount; address < this.#pbaCount; address++) {
 			if (!this.#owners.has(address)) {
 				this.problems.push(`PBA ${address} belongs to nobody`);
@@ -246,6 +254,58 @@ class Inspection {
 		}
 	}
 
+	/** The log's blocks, oldest first: what they name counts instead of what the tree says. */
+	log(blocks: readonly LogBlock[]): void {
+		const newest = new Map<number, {address: number; label: Buffer}>();
+		for (const {address: place, block} of blocks) {
+			this.#refer(place, 'flush log');
+			if (number64(block, 16) !== this.#lastGeneration + 1) {
+				this.problems.push(`the flush log at PBA ${place} is of generation ${number64(block, 16)} after the secured ${this.#lastGeneration}`);
+			}
+
+			for (let i = 0; i < block.readUInt32LE(12); i++) {
+				const offset = 64 + (i * 56);
+				const [vba, address] = [number64(block, offset), number64(block, offset + 8)];
+				newest.set(vba, {address, label: block.subarray(offset + 24, offset + 56)});
+				this.#logged(vba, address, block.subarray(offset + 16, offset + 24));
+			}
+		}
+
+		for (const [vba, {address, label}] of newest) {
+			this.#refer(address, `flush log VBA ${vba}`);
+			const bad = this.badData.findIndex(data => data.vba === vba && data.snapshot === undefined);
+			if (bad !== -1) {
+				this.badData.splice(bad, 1);
+			}
+
+			if (!this.#isDataGood(address, {vba, generation: this.#lastGeneration + 1, label})) {
+				this.badData.push({vba, snapshot: undefined});
+			}
+		}
+
+		if (new Set([...newest.values()].map(({address}) => address)).size < newest.size) {
+			this.problems.push('the flush log names a block twice');
+		}
+	}
+
+	/** A block that the log names was spare in the secured state, or the leaf's own and never written. */
+	#logged(vba: number, address: number, leaf: Buffer): void {
+		const owner = this.#owners.get(address);
+		const isOwn = leaf.every(byte => byte === 0xff);
+		const expected = isOwn ? `current state VBA ${vba}` : `free tree leaf ${number64(leaf, 0)}`;
+		const entry = this.#entries.get(address);
+		if (owner !== expected || (isOwn && this.referenced.has(address))) {
+			this.problems.push(`the flush log names PBA ${address} as ${expected}, it is ${this.referenced.get(address) ?? owner ?? 'nobody'}'s`);
+		} else if (entry?.reserved && !this.#isReplaced(entry) && this.#facts.kept.some(generation => entry.allocated <= generation && generation < entry.freed)) {
+			this.problems.push(`the flush log names PBA ${address}, which a snapshot needs: ${JSON.stringify(entry)}`);
+		}
+	}
+
+	#isReplaced({lastKeyId, lastVba}: PoolEntry): boolean {
+		const {previousKeyId, rekeyingVba} = this.#facts;
+		return previousKeyId !== 0 && lastKeyId === previousKeyId && lastVba < rekeyingVba;
+	}
+
 	#isDataGood(address: number, {vba, generation, label}: {vba: number; generation: number; label: Buffer}): boolean {
 		const content = this.#image.content(address);
 		if (this.#facts.cipherNumber !== authenticatedCipher) {
@@ -333,7 +393,59 @@ function factsOf(superblock: Buffer): Facts {
 		lastGeneration: number64(superblock, 3553),
 		pbaCount: number64(superblock, 3577),
 		cipherNumber: superblock.readUInt32LE(3725),
+		kept: snapshotsOf(superblock).filter(({isKept}) => isKept).map(({shape: {generation}}) => generation),
+		logAddress: number64(superblock, 3761),
+		logBlockCount: superblock.readUInt32LE(3769),
 	};
+}
+
+interface LogBlock {
+	readonly address: number;
+	readonly block: Buffer;
+}
+
+/** The log's blocks from a superblock on up to the one with the wanted hash; undefined where none has it. */
+function logFrom(image: OracleImage, superblock: Buffer, wanted: string): LogBlock[] | undefined {
+	const found: LogBlock[] = [];
+	let previous = hashOf(superblock);
+	const first = number64(superblock, 3761);
+	for (let address = first; address < first + superblock.readUInt32LE(3769); address++) {
+		const block = image.content(address);
+		if (block.toString('latin1', 0, 8) !== 'CBE log\0' || hexHash(block, 32) !== previous || number64(block, 24) !== found.length) {
+			return undefined;
+		}
+
+		found.push({address, block});
+		previous = hashOf(block);
+		if (previous === wanted) {
+			return found;
+		}
+	}
+
+	return undefined;
+}
+
+interface Anchored {
+	readonly slot: number;
+	readonly log: readonly LogBlock[];
+}
+
+/** Where the state with this hash begins: at a superblock, perhaps with a log behind it. */
+function anchoredAt(image: OracleImage, wanted: string): Anchored | undefined {
+	const slots = Array.from({length: slotCount}, (_, i) => i);
+	const slot = slots.find(i => hashOf(image.content(i)) === wanted);
+	if (slot !== undefined) {
+		return {slot, log: []};
+	}
+
+	for (const i of slots.filter(used => image.content(used)[0] !== 0)) {
+		const log = logFrom(image, image.content(i), wanted);
+		if (log) {
+			return {slot: i, log};
+		}
+	}
+
+	return undefined;
 }
 
 /** What is wrong with the superblock itself. */
@@ -353,14 +465,14 @@ function superblockProblems(superblock: Buffer, {state, rekeyingVba, previousKey
 	].filter(problem => problem !== '');
 }
 
-/** Looks at the state whose superblock has this hash; undefined where no slot holds it. */
-export function inspect(image: OracleImage, superblockHash: Uint8Array): OracleVerdict | undefined {
-	const wanted = Buffer.from(superblockHash).toString('hex');
-	const slot = Array.from({length: slotCount}, (_, i) => i).find(i => hashOf(image.content(i)) === wanted);
-	if (slot === undefined) {
+/** Looks at the state whose superblock or newest log entry has this hash; undefined where nothing has it. */
+export function inspect(image: OracleImage, anchoredHash: Uint8Array): OracleVerdict | undefined {
+	const anchored = anchoredAt(image, Buffer.from(anchoredHash).toString('hex'));
+	if (!anchored) {
 		return undefined;
 	}
 
+	const {slot, log} = anchored;
 	const superblock = image.content(slot);
 	const facts = factsOf(superblock);
 	const inspection = new Inspection(image, facts);
@@ -376,6 +488,7 @@ export function inspect(image: OracleImage, superblockHash: Uint8Array): OracleV
 		inspection.tree(shape);
 	}
 
+	inspection.log(log);
 	inspection.referenced.set(slot, 'superblock');
 	return {
 		generation: facts.lastGeneration,

@@ -126,10 +126,11 @@ export function randomPlan(random: Random, kind: HistoryKind = randomKind(random
 	const withOperations = operationKinds.includes(kind);
 	// The oracle cannot tell good data of the real authenticated cipher from bad.
 	const isQuick = random.chance(withOperations ? 0.97 : 0.85);
+	const cipher = isQuick ? random.pick(['aes-256-xts', 'aes-256-gcm', 'aes-256-cbc-essiv']) : random.pick(['aes-256-xts', 'aes-256-cbc-essiv']);
 	const mebibyte = 2 ** 20;
 	return {
 		kind,
-		create: {...create, cipher: isQuick ? random.pick(['aes-256-xts', 'aes-256-gcm', 'aes-256-cbc-essiv']) : random.pick(['aes-256-xts', 'aes-256-cbc-essiv'])},
+		create: {...create, cipher, ...cipher !== 'aes-256-cbc-essiv' && {flush_log_blocks: random.pick(['0', '1', '3', '64'])}},
 		leafCount: Number(create.vbd_leaves),
 		poolLeafCount: Number(create.ft_leaves),
 		frameCount: wide ? frameCountMin : random.pick([frameCountMin, 2 * frameCountMin]),

@@ -27,6 +27,8 @@ export interface SubjectSetup {
 /** An image as it was when a generation had just been secured. */
 export interface SecuredImage {
 	readonly generation: number;
+	/** What the anchor then kept. */
+	readonly hash: Uint8Array;
 	readonly medium: SimulatedMedium;
 }
 
@@ -80,7 +82,7 @@ export class Subject {
 			this.setup.counts.securings++;
 			if (!creating) {
 				this.#protected = this.#inspect(hash);
-				this.securedImages?.push({generation: generation ?? 0, medium: this.medium.copy(setup.random.fork())});
+				this.securedImages?.push({generation: generation ?? 0, hash, medium: this.medium.copy(setup.random.fork())});
 			}
 		};
 	}

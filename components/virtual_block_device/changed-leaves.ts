@@ -1,0 +1,84 @@
+/**
+ * Leaves that have changed since the tree was stored, for the flush log. Only what a log can say is kept: where writes put
+ * blocks. Where more than that has changed, or too much, the whole tree has to be stored.
+ *
+ * Invariant: what a log names is not overwritten before the tree is stored, so its leaves are no longer written in place.
+ */
+import type {Vba} from '../container/addresses.js';
+import type {LeafChanges} from '../container/flush-log.js';
+import type {Path} from '../container/hash-tree.js';
+import {labelLength} from '../container/label.js';
+import type {Device} from './device.js';
+
+/** Every changed leaf keeps inner blocks on its way changed in memory; replaying a log must find room for all of them. */
+const framesPerLeaf = 8;
+
+export class ChangedLeaves {
+	readonly #countMax: number;
+	/** Changed since the last log or store, with the leaf of the free tree that the place came from, or -1. */
+	readonly #pending = new Map<Vba, Vba>();
+	readonly #logged = new Set<Vba>();
+	#isWhole = true;
+
+	/** @param frameCount blocks of the cache that this component has */
+	constructor(frameCount: number) {
+		this.#countMax = Math.floor(frameCount / framesPerLeaf);
+	}
+
+	/** A log names the leaf's current place. */
+	isLogged(vba: Vba): boolean {
+		return this.#logged.has(vba);
+	}
+
+	/** A leaf was written to a place taken from `poolLeaf`, or in place (-1). */
+	note(vba: Vba, poolLeaf: Vba): void {
+		if (!this.#isWhole) {
+			return;
+		}
+
+		if (poolLeaf >= 0 || !this.#pending.has(vba)) {
+			this.#pending.set(vba, poolLeaf);
+		}
+
+		if (this.#pending.size + this.#logged.size > this.#countMax) {
+			this.noteOther();
+		}
+	}
+
+	/** Something has changed that no log can say. */
+	noteOther(): void {
+		this.#isWhole = false;
+		this.#pending.clear();
+	}
+
+	/** The tree was stored. */
+	reset(): void {
+		this.#isWhole = true;
+		this.#pending.clear();
+		this.#logged.clear();
+	}
+
+	/** What has changed since the last call; undefined where a log cannot say it or may not say so much. With no write under way. */
+	take(countMax: number, {tree, held: {nodes}}: Device): LeafChanges | undefined {
+		const count = this.#pending.size;
+		if (!this.#isWhole || count > countMax) {
+			return undefined;
+		}
+
+		const changes = {vbas: [...this.#pending.keys()], addresses: [] as number[], leaves: [...this.#pending.values()], labels: new Uint8Array(count * labelLength)};
+		const path: Path = [];
+		for (const [i, vba] of changes.vbas.entries()) {
+			if (tree.walk(vba, path)) {
+				throw new Error(`the block with leaf ${vba} is changed, but not held`);
+			}
+
+			const index = vba % tree.geometry.degree;
+			changes.addresses.push(nodes.address(path[1], index));
+			changes.labels.set(nodes.hash(path[1], index), i * labelLength);
+			this.#logged.add(vba);
+		}
+
+		this.#pending.clear();
+		return changes;
+	}
+}
