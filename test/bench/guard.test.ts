@@ -38,7 +38,7 @@ const cases: readonly Case[] = [
 	{...random, title: '4 KiB random write, depth 32', direction: 'write', depth: 32, bounds: {messagesPerRequest: 4.5, mediumExtentsPerMiB: 24, amplification: 1.05}},
 	{
 		...random, title: '4 KiB random write + flush, depth 1', direction: 'write', depth: 1, requestCount: 128, flushes: true,
-		bounds: {messagesPerRequest: 36, mediumExtentsPerMiB: 2150, amplification: 11.5},
+		bounds: {messagesPerRequest: 20.5, mediumExtentsPerMiB: 540, amplification: 2.1},
 	},
 	{...sequential, title: '1 MiB sequential read, depth 4', direction: 'read', bounds: {messagesPerRequest: 8, mediumExtentsPerMiB: 8, amplification: 1}},
 	{...sequential, title: '1 MiB sequential write, depth 4', direction: 'write', bounds: {messagesPerRequest: 14, mediumExtentsPerMiB: 8, amplification: 1.02}},
