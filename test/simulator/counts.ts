@@ -9,6 +9,8 @@ export class Counts {
 	/** Runs of cbe_check on what a crash or an orderly end left. */
 	checks = 0;
 	flushes = 0;
+	/** Openings that made the changes of a flush log again. */
+	replays = 0;
 	securings = 0;
 	snapshots = 0;
 	/** Times that the device was locked, or found locked when it was opened. */
@@ -27,7 +29,7 @@ export class Counts {
 	toString(): string {
 		return [
 			`${this.histories} histories`, `${this.crashPoints} crash points`, `${this.writes} writes`, `${this.clears} clearings`, `${this.reads} reads`,
-			`${this.flushes} flushes`, `${this.securings} securings`, `${this.blocksChecked} blocks checked`, `${this.checks} runs of cbe_check`, `${this.bitFlips} bit flips`,
+			`${this.flushes} flushes`, `${this.replays} logs taken over`, `${this.securings} securings`, `${this.blocksChecked} blocks checked`, `${this.checks} runs of cbe_check`, `${this.bitFlips} bit flips`,
 			`${this.locks} locks`, `${this.snapshots} snapshots`, `${this.reverts} reverts`, `${this.operations} operations begun`, `${this.finishedOperations} ended`,
 			`${this.starvedOperations} waits for discarded snapshots`, `${this.fullPools} refusals of a full pool`,
 			`${this.faults} medium faults`, `${this.rollbacks} images rolled back`, `${this.steps} steps`,

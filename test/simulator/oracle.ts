@@ -32,6 +32,8 @@ export interface OracleVerdict {
 	/** Blocks that the secured state and its snapshots refer to, the superblock included, and what each one is. */
 	readonly referenced: ReadonlyMap<number, string>;
 	readonly badData: readonly BadData[];
+	/** Entries of the flush log behind the superblock. */
+	readonly logLength: number;
 	/** What is wrong, in words. */
 	readonly problems: readonly string[];
 }
@@ -499,6 +501,7 @@ export function inspect(image: OracleImage, anchoredHash: Uint8Array): OracleVer
 		snapshots: snapshots.filter(({isKept}) => isKept).map(({shape: {generation}}) => generation),
 		referenced: inspection.referenced,
 		badData: inspection.badData,
+		logLength: log.length,
 		problems: [...superblockProblems(superblock, facts), ...inspection.problems],
 	};
 }

@@ -38,6 +38,11 @@ export const scripts: readonly Script[] = [
 		actions: [writeAll(4), created, {do: 'write', vba: 2, count: 4}, created, created, {do: 'clear', vba: 1, count: 2}, created, checked, {do: 'discard', snapshot: 1}, writeAll(2), {do: 'discard', snapshot: 0}, flushed, {do: 'discard', snapshot: 0}],
 	},
 	{
+		// Blocks that a log names, written again, cleared, under a snapshot, and given back from a small pool.
+		name: 'flush after flush', device: [12, 4, 2], pool: [40, 8, 2],
+		actions: [writeAll(4), flushed, {do: 'write', vba: 2, count: 3}, flushed, {do: 'write', vba: 2, count: 1}, flushed, {do: 'write', vba: 2, count: 2}, flushed, {do: 'clear', vba: 2, count: 2}, flushed, {do: 'write', vba: 2, count: 1}, flushed, created, {do: 'write', vba: 1, count: 3}, flushed, {do: 'write', vba: 1, count: 3}, flushed, checked, {do: 'revert', snapshot: 0}, {do: 'write', vba: 8, count: 2}, flushed, locked, {do: 'write', vba: 8, count: 1}, flushed, {do: 'discard', snapshot: 0}, {do: 'write', vba: 8, count: 1}, flushed, {do: 'load', count: 2}, flushed, checked],
+	},
+	{
 		name: 'reverting, back and forth', device: [10, 4, 2], pool: [48, 8, 2],
 		actions: [{do: 'write', vba: 0, count: 3}, created, {do: 'write', vba: 1, count: 6}, created, {do: 'revert', snapshot: 0}, checked, {do: 'write', vba: 4, count: 3}, {do: 'revert', snapshot: 1}, checked, {do: 'write', vba: 0, count: 1}, created, {do: 'revert', snapshot: 0}, writeAll(10), {do: 'discard', snapshot: 0}, {do: 'revert', snapshot: 1}, flushed],
 	},

@@ -103,6 +103,7 @@ export class Subject {
 			this.#protected = this.#inspect(secured.hash);
 			if (this.verdict) {
 				this.operations.settle(this.verdict);
+				this.setup.counts.replays += this.verdict.logLength > 0 ? 1 : 0;
 			}
 		}
 
