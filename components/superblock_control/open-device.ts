@@ -159,8 +159,12 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			},
 			async sync() {
 				requestCount++;
+				const {securedCount} = securing;
 				await securing.commit();
-				noteSecured();
+				if (securing.securedCount > securedCount) {
+					noteSecured();
+				}
+
 				return {};
 			},
 			grow() {
