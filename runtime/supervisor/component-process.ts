@@ -71,7 +71,9 @@ export class ComponentProcess implements GroupHost {
 	constructor(options: ProcessOptions) {
 		const {data, limits, restraint, mayMiss, files, isConfined, variables, secrets} = options;
 		this.#options = options;
-		this.#heartbeat = new Heartbeat(this);
+		this.#heartbeat = new Heartbeat(this, text => {
+			options.onMessage({type: 'log', child: data.children[0].name, level: 'warning', text});
+		});
 		this.#children = data.children.map(({name}) => name);
 		const [control, theirControl] = socketPair();
 		const [sessions, theirSessions] = socketPair();

@@ -31,7 +31,10 @@ export class WorkerThread implements GroupHost {
 	#force: NodeJS.Timeout | undefined;
 
 	constructor({name, data, limits, heartbeatMs, onMessage, onEnd}: ThreadOptions) {
-		this.#heartbeat = new Heartbeat(this);
+		const [first] = data.children;
+		this.#heartbeat = new Heartbeat(this, text => {
+			onMessage({type: 'log', child: first.name, level: 'warning', text});
+		});
 		this.#worker = new Worker(hostModule, {name, workerData: data, resourceLimits: limits});
 		this.#worker.on('message', (message: FromHost) => {
 			if (message.type === 'beat') {
