@@ -7,10 +7,17 @@ import {createCipheriv, createDecipheriv} from 'node:crypto';
 const zeroIv = Buffer.alloc(16);
 
 export function wrapKey(masterKey: Uint8Array, blockKey: Uint8Array): Uint8Array {
-	return createCipheriv('aes-256-cbc', masterKey, zeroIv).setAutoPadding(false).update(blockKey);
+	const cipher = createCipheriv('aes-256-cbc', masterKey, zeroIv).setAutoPadding(false);
+	const wrapped = cipher.update(blockKey);
+	// Wipes what it knows of the key.
+	cipher.final();
+	return wrapped;
 }
 
 /** The caller wipes the key. */
 export function unwrapKey(masterKey: Uint8Array, wrapped: Uint8Array): Buffer {
-	return createDecipheriv('aes-256-cbc', masterKey, zeroIv).setAutoPadding(false).update(wrapped);
+	const decipher = createDecipheriv('aes-256-cbc', masterKey, zeroIv).setAutoPadding(false);
+	const blockKey = decipher.update(wrapped);
+	decipher.final();
+	return blockKey;
 }

@@ -202,6 +202,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 			wipeMasterKeys(masterKeys);
 			await store.close();
 			secrets.renew();
+			env.dropGarbage();
 		}
 	}
 

@@ -166,6 +166,7 @@ export class KeyRing {
 		if (held.dropped && held.userCount === 0) {
 			held.prepared.wipe();
 			held.fingerprint.fill(0);
+			this.#env.dropGarbage();
 		}
 	}
 

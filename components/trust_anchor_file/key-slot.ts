@@ -8,6 +8,7 @@
  * HMAC-SHA-256 of everything before, under a key derived from the authority 448,32 · SHA-256 of everything before 480,32.
  */
 import {createCipheriv, createDecipheriv, createHash, createHmac, timingSafeEqual} from 'node:crypto';
+import {secretBytes} from '../../runtime/sdk/secret-memory.js';
 import {createRecipient, EnvelopeError, openEnvelope, sealEnvelope, type RandomBytes} from '../../runtime/sdk/key-envelope.js';
 import {authorityLength, decodePayload, deriveFrom, encodePayload, payloadLength, type AnchorSecrets} from './anchor-secrets.js';
 import {deriveSlotKey, isAcceptable, saltLength, type Derivation} from './slot-derivation.js';
@@ -130,7 +131,7 @@ export async function makeSlot({kind, name, derivation, secret}: SlotWish, secre
 	slot.set(salt, saltOffset);
 	salt.fill(0);
 	slot.write(name, nameOffset, slotNameLengthMax);
-	const opened = Buffer.alloc(privateKeyLength + authorityLength);
+	const opened = secretBytes(privateKeyLength + authorityLength);
 	const drawn = randomBytes(privateKeyLength);
 	opened.set(drawn);
 	opened.set(secrets.authority, privateKeyLength);

@@ -4,6 +4,7 @@ import {resolve} from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 import type {Environment, LogLevel} from '../sdk/component.js';
 import {type LeasePool} from '../transport/lease-pool.js';
+import {dropGarbage} from './garbage.js';
 import type {HostedChild} from './messages.js';
 
 export interface EnvironmentEffects {
@@ -30,6 +31,7 @@ export function makeEnvironment(child: HostedChild, stateDirectory: string, pool
 			const text = process.env[name];
 			return effects.secret?.(name) ?? (text === undefined ? undefined : Buffer.from(text));
 		},
+		dropGarbage,
 		resolvePath: path => resolve(stateDirectory, path),
 		lease(byteLength) {
 			try {

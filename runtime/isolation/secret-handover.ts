@@ -6,6 +6,7 @@
  */
 import {readSync, writeSync} from 'node:fs';
 import koffi from 'koffi';
+import {secretBytes} from '../sdk/secret-memory.js';
 import {closeDescriptor, socketPair} from './socket-pair.js';
 
 /** All secrets of one process. */
@@ -92,7 +93,7 @@ export function wipeVariable(name: string): void {
 
 /** Reads everything that was handed over, and closes the socket. The caller wipes the secrets. */
 export function receiveSecrets(fd: number): Map<string, Buffer> {
-	const all = Buffer.allocUnsafeSlow(handoverLengthMax);
+	const all = secretBytes(handoverLengthMax);
 	let length = 0;
 	for (let read = -1; read !== 0 && length < all.length; length += read) {
 		read = readSync(fd, all, length, all.length - length, null);
@@ -103,7 +104,7 @@ export function receiveSecrets(fd: number): Map<string, Buffer> {
 	for (let at = 0; at < length;) {
 		const nameEnd = at + headLength + all.readUInt32LE(at);
 		const end = nameEnd + all.readUInt32LE(at + 4);
-		const secret = Buffer.allocUnsafeSlow(end - nameEnd);
+		const secret = secretBytes(end - nameEnd);
 		all.copy(secret, 0, nameEnd, end);
 		secrets.set(all.toString('utf8', at + headLength, nameEnd), secret);
 		at = end;

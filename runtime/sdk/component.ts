@@ -34,6 +34,11 @@ export interface Environment {
 	 * a component gets each one once, since it is kept nowhere.
 	 */
 	secret(name: string): Buffer | undefined;
+	/**
+	 * Gives back what nothing refers to any more, now. After keys were wiped: what native code has copied of them is
+	 * overwritten with that.
+	 */
+	dropGarbage(): void;
 	/** Resolves a path of the configuration: relative paths lie in the state directory. */
 	resolvePath(path: string): string;
 	/** Bytes of payload memory that this component may lease at once: its share of the RAM quantum. */

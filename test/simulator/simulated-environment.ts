@@ -93,6 +93,10 @@ export class SimulatedEnvironment implements Environment {
 		return undefined;
 	}
 
+	dropGarbage(): void {
+		// Nothing here is secret.
+	}
+
 	resolvePath(path: string): string {
 		return path;
 	}

@@ -83,6 +83,10 @@ export class TestEnvironment implements Environment {
 		return text === undefined ? undefined : Buffer.from(text);
 	}
 
+	dropGarbage() {
+		// Nothing here is secret.
+	}
+
 	resolvePath(path: string) {
 		return isAbsolute(path) ? path : join(this.stateDirectory, path);
 	}

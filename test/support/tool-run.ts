@@ -46,6 +46,7 @@ function toolEnvironment(log: LogLine[], {tickMs, cpuCount}: {tickMs: number; cp
 		randomBytes: count => new Uint8Array(count).fill(0x5a),
 		variable: () => undefined,
 		secret: () => undefined,
+		dropGarbage: () => undefined,
 		resolvePath: path => path,
 		leaseLimit,
 		lease,
