@@ -3,8 +3,9 @@ import {blockSize, type block} from '../../components/sessions/block.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {rangeBlockCount} from './counted-load.js';
 import {makeOriginalDevice} from './original-load.js';
-import {table} from './report.js';
+import {GrowingTable} from './growing-table.js';
 import type {LocalDevice} from './local-device.js';
+import type {ReportProgress} from './progress.js';
 
 interface Workload {
 	readonly title: string;
@@ -75,16 +76,17 @@ async function measure(directory: string, workload: Workload): Promise<string[]>
 	}
 }
 
-export async function measureAmplification(directory: string, report: (progress: string) => void): Promise<string[]> {
-	report('write amplification');
-	const rows: string[][] = [];
-	for (const [i, workload] of workloads.entries()) {
-		rows.push(await measure(`${directory}/${i}`, workload));
-	}
+export function amplificationTable(): GrowingTable {
+	return new GrowingTable({
+		title: 'Write amplification',
+		header: ['load, over 16 MiB that were written before', 'bytes written to the medium for a byte', 'bytes read'],
+		note: 'Counted in process with all securings, on a device of 100 MiB whose inner blocks are cached.',
+	});
+}
 
-	return [
-		'### Write amplification', '',
-		...table(['load, over 16 MiB that were written before', 'bytes written to the medium for a byte', 'bytes read'], rows), '',
-		'Counted in process with all securings, on a device of 100 MiB whose inner blocks are cached.', '',
-	];
+export async function measureAmplification(directory: string, into: GrowingTable, report: ReportProgress): Promise<void> {
+	for (const [i, workload] of workloads.entries()) {
+		report(workload.title, i / workloads.length);
+		into.add(...await measure(`${directory}/${i}`, workload));
+	}
 }

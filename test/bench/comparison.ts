@@ -3,6 +3,8 @@ import {measureCell, prefill, type FioResult} from './fio.js';
 import {cpuTimeUs, memoryUse, type MemoryUse} from './process-use.js';
 import type {Calibration} from './calibration.js';
 import type {Cell} from './cell.js';
+import type {ReportProgress} from './progress.js';
+import {whole} from './report.js';
 import type {Target} from './target.js';
 
 export interface Sample extends FioResult {
@@ -17,9 +19,10 @@ export interface CellResult {
 	readonly samples: Sample[];
 }
 
+/** What is known so far; samples and memory are added while it is measured. */
 export interface Comparison {
 	readonly results: readonly CellResult[];
-	readonly memory: ReadonlyArray<{readonly target: string} & MemoryUse>;
+	readonly memory: Array<{readonly target: string} & MemoryUse>;
 }
 
 export interface ComparisonPlan {
@@ -30,7 +33,7 @@ export interface ComparisonPlan {
 	readonly rangeByteLength: number;
 	readonly directory: string;
 	readonly calibration: Calibration;
-	report(progress: string): void;
+	readonly report: ReportProgress;
 }
 
 async function sampleOf(cell: Cell, target: Target, {rangeByteLength, directory, seconds}: ComparisonPlan): Promise<Sample> {
@@ -69,21 +72,38 @@ function turned<T>(list: readonly T[], by: number): T[] {
 	return [...list.slice(first), ...list.slice(0, first)];
 }
 
+function speedText({target, cell, samples}: CellResult): string {
+	const {iops, bytesPerSecond} = samples.at(-1)!;
+	return `${target} ${whole(cell.unit === 'IOPS' ? iops : bytesPerSecond / 1e6)}`;
+}
+
 async function runRound(plan: ComparisonPlan, round: number, {targets, results}: {targets: readonly Target[]; results: readonly CellResult[]}): Promise<void> {
-	plan.report(`round ${round + 1} of ${plan.roundCount}`);
-	for (const cell of plan.cells) {
+	for (const [i, cell] of plan.cells.entries()) {
+		const measured: CellResult[] = [];
 		for (const target of turned(targets, round)) {
 			const result = results.find(candidate => candidate.cell === cell && candidate.target === target.name);
-			result?.samples.push(await sampleOf(cell, target, plan));
+			if (result) {
+				result.samples.push(await sampleOf(cell, target, plan));
+				measured.push(result);
+			}
 		}
+
+		plan.report(
+			`round ${round + 1} of ${plan.roundCount}, ${cell.name}: ${measured.map(result => speedText(result)).join(', ')} ${cell.unit}`,
+			(round + (i + 1) / plan.cells.length) / plan.roundCount,
+		);
 	}
 
 	await plan.calibration.measure();
 }
 
+/** For the targets and cells of a plan. */
+export function emptyComparison({targets, cells}: Pick<ComparisonPlan, 'targets' | 'cells'>): Comparison {
+	return {results: targets.flatMap(({name, role}) => cells.map((cell): CellResult => ({target: name, role, cell, samples: []}))), memory: []};
+}
+
 /** Starts all targets, measures, stops them. */
-export async function compare(plan: ComparisonPlan): Promise<Comparison> {
-	const results = plan.targets.flatMap(({name, role}) => plan.cells.map((cell): CellResult => ({target: name, role, cell, samples: []})));
+export async function compare(plan: ComparisonPlan, {results, memory}: Comparison): Promise<void> {
 	try {
 		const targets = await startAll(plan);
 		await plan.calibration.measure();
@@ -91,7 +111,7 @@ export async function compare(plan: ComparisonPlan): Promise<Comparison> {
 			await runRound(plan, round, {targets, results});
 		}
 
-		return {results, memory: targets.map(({name, pid}) => ({target: name, ...memoryUse(pid)}))};
+		memory.push(...targets.map(({name, pid}) => ({target: name, ...memoryUse(pid)})));
 	} finally {
 		await Promise.all(plan.targets.map(async target => target.stop()));
 	}

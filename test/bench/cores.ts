@@ -4,7 +4,9 @@ import {cells} from './cell.js';
 import {DeviceTarget} from './device-target.js';
 import {measureCell, prefill, type FioLoad} from './fio.js';
 import {missingPrograms} from './program.js';
-import {table, whole} from './report.js';
+import {GrowingTable} from './growing-table.js';
+import type {ReportProgress} from './progress.js';
+import {whole} from './report.js';
 
 const rangeByteLength = 256 * 2 ** 20;
 const assemblies = ['deploy.xml', 'throughput.xml'] as const;
@@ -16,7 +18,7 @@ const megabyte = 1e6;
 export interface CoresArguments {
 	readonly directory: string;
 	readonly seconds: number;
-	report(progress: string): void;
+	readonly report: ReportProgress;
 }
 
 /** 1, 2, 4, … as far as the machine has CPUs. */
@@ -54,29 +56,51 @@ async function withDevice(assembly: string, cpus: string | undefined, directory:
 
 const header = measured.map(({title, unit}) => `${title}, ${unit}`);
 
-export async function measureCores({directory, seconds, report}: CoresArguments): Promise<string[]> {
-	const byCpus: string[][] = [];
-	for (const count of missingPrograms(['taskset']).length > 0 ? [] : cpuCounts()) {
+/** Seconds that it takes, roughly. */
+export function coresSeconds(seconds: number): number {
+	return cpuCounts().length * assemblies.length * (4 + measured.length * seconds) + 4 + clientCounts.length * measured.length * seconds;
+}
+
+export interface CoresTables {
+	readonly byCpus: GrowingTable;
+	readonly byClients: GrowingTable;
+}
+
+export function coresTables(): CoresTables {
+	return {
+		byCpus: new GrowingTable({
+			title: 'CPUs of the serving process',
+			header: ['assembly, CPUs', ...header],
+			note: 'fio is not pinned: with as many CPUs as the machine has, it takes its part of them.',
+		}),
+		byClients: new GrowingTable({
+			title: 'Connections at once',
+			header: ['connections', ...header],
+			note: 'deploy.xml; the depth is divided among the connections, each has at least one request under way.',
+		}),
+	};
+}
+
+export async function measureCores({directory, seconds, report}: CoresArguments, {byCpus, byClients}: CoresTables): Promise<void> {
+	const counts = missingPrograms(['taskset']).length > 0 ? [] : cpuCounts();
+	const stepCount = counts.length * assemblies.length + clientCounts.length;
+	if (counts.length === 0) {
+		report('taskset is missing: no table of CPUs');
+	}
+
+	for (const count of counts) {
 		for (const assembly of assemblies) {
-			report(`cores: ${assembly} on ${count}`);
+			report(`${assembly} on ${count}`, byCpus.rows.length / stepCount);
 			await withDevice(assembly, `0-${count - 1}`, directory, async load => {
-				byCpus.push([`${assembly}, ${count}`, ...await measureRow(load, seconds)]);
+				byCpus.add(`${assembly}, ${count}`, ...await measureRow(load, seconds));
 			});
 		}
 	}
 
-	const byClients: string[][] = [];
 	await withDevice('deploy.xml', undefined, directory, async load => {
 		for (const clientCount of clientCounts) {
-			report(`cores: ${clientCount} connections`);
-			byClients.push([String(clientCount), ...await measureRow({...load, clientCount}, seconds)]);
+			report(`${clientCount} connections`, (byCpus.rows.length + byClients.rows.length) / stepCount);
+			byClients.add(String(clientCount), ...await measureRow({...load, clientCount}, seconds));
 		}
 	});
-	return [
-		'### CPUs of the serving process', '',
-		...byCpus.length > 0 ? table(['assembly, CPUs', ...header], byCpus) : ['taskset is missing.'], '',
-		'fio is not pinned: with as many CPUs as the machine has, it takes its part of them.', '',
-		'### Connections at once', '', ...table(['connections', ...header], byClients), '',
-		'deploy.xml; the depth is divided among the connections, each has at least one request under way.', '',
-	];
 }

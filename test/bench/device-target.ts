@@ -1,5 +1,5 @@
 /** This project's device, as its user runs it: `runtime start ASSEMBLY --state DIRECTORY`. */
-import {existsSync, mkdirSync} from 'node:fs';
+import {existsSync, mkdirSync, readdirSync} from 'node:fs';
 import {basename, join, resolve} from 'node:path';
 import {projectFolder} from '../support/runtime-process.js';
 import {requestControl} from '../../runtime/supervisor/control-client.js';
@@ -21,6 +21,18 @@ export function assemblyFile(name: string): string {
 	return file;
 }
 
+/** Names of all shipped assemblies, the default one first. */
+export function shippedAssemblies(): string[] {
+	return ['deploy.xml', ...readdirSync(join(projectFolder, 'config/assemblies')).filter(name => name.endsWith('.xml')).sort()];
+}
+
+export interface DeviceOptions {
+	/** The NBD server's socket in the state directory. */
+	readonly socket?: string;
+	/** Of the environment, such as a passphrase. */
+	readonly variables?: Readonly<Record<string, string>>;
+}
+
 export class DeviceTarget implements Target {
 	readonly name: string;
 	readonly role = 'device';
@@ -32,15 +44,20 @@ export class DeviceTarget implements Target {
 	readonly stateDirectory: string;
 	#process: ServerProcess | undefined;
 
+	readonly #socket: string;
+	readonly #variables: Readonly<Record<string, string>>;
+
 	/** @param directory its state lies in a folder of its own there */
-	constructor(assembly: string, directory: string) {
+	constructor(assembly: string, directory: string, {socket = 'nbd.sock', variables = {}}: DeviceOptions = {}) {
 		this.#deployFile = assemblyFile(assembly);
+		this.#socket = socket;
+		this.#variables = variables;
 		this.name = basename(this.#deployFile);
 		this.stateDirectory = join(directory, basename(this.#deployFile, '.xml'));
 	}
 
 	get uri(): string {
-		return `nbd+unix:///?socket=${join(this.stateDirectory, 'nbd.sock')}`;
+		return `nbd+unix:///?socket=${this.#socketPath}`;
 	}
 
 	get pid(): number {
@@ -54,14 +71,14 @@ export class DeviceTarget implements Target {
 			: ['--cpu-prof', `--cpu-prof-dir=${this.profileDirectory}`, `--cpu-prof-interval=${sampleIntervalUs}`];
 		const words = [...profiling, join(projectFolder, 'dist/runtime/cli.js'), 'start', this.#deployFile, '--state', this.stateDirectory];
 		const [program, ...arguments_] = [...(this.cpus === undefined ? [] : ['taskset', '-c', this.cpus]), process.execPath, ...words];
-		this.#process = new ServerProcess(program, arguments_, projectFolder);
-		await this.#process.listens(join(this.stateDirectory, 'nbd.sock'));
+		this.#process = new ServerProcess(program, arguments_, projectFolder, this.#variables);
+		await this.#process.listens(this.#socketPath);
 	}
 
 	/** Runs one tool of the assembly on the stopped device. @throws Error where it fails */
 	async runTool(name: string): Promise<string> {
 		mkdirSync(this.stateDirectory, {recursive: true});
-		return runProgram(process.execPath, [join(projectFolder, 'dist/runtime/cli.js'), 'run', name, this.#deployFile, '--state', this.stateDirectory], projectFolder);
+		return runProgram(process.execPath, [join(projectFolder, 'dist/runtime/cli.js'), 'run', name, this.#deployFile, '--state', this.stateDirectory], projectFolder, this.#variables);
 	}
 
 	/** Asks the running device for one operation of `device_control`. */
@@ -71,5 +88,9 @@ export class DeviceTarget implements Target {
 
 	async stop(): Promise<void> {
 		await this.#process?.stop();
+	}
+
+	get #socketPath(): string {
+		return join(this.stateDirectory, this.#socket);
 	}
 }

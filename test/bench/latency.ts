@@ -3,7 +3,9 @@ import {cells, type Cell} from './cell.js';
 import {DeviceTarget} from './device-target.js';
 import {editedAssembly} from './edited-assembly.js';
 import {measureCell, prefill, type FioLoad, type FioResult} from './fio.js';
-import {table, whole} from './report.js';
+import {GrowingTable} from './growing-table.js';
+import type {ReportProgress} from './progress.js';
+import {whole} from './report.js';
 
 const rangeByteLength = 256 * 2 ** 20;
 const pollMs = 100;
@@ -11,7 +13,7 @@ const pollMs = 100;
 export interface LatencyArguments {
 	readonly directory: string;
 	readonly seconds: number;
-	report(progress: string): void;
+	readonly report: ReportProgress;
 }
 
 /** What goes on beside the reads; `end` waits until it is over. */
@@ -84,7 +86,7 @@ const companions: readonly Companion[] = [
 ];
 
 async function measureOne(companion: Companion, {directory, seconds, report}: LatencyArguments): Promise<string[]> {
-	report(`latency: ${companion.title}`);
+	report(companion.title, companions.indexOf(companion) / companions.length);
 	const file = editedAssembly('deploy.xml', directory, {name: `latency-${companions.indexOf(companion)}`, dimensions: 'vbd_size="1G" ft_size="1G"'});
 	const target = new DeviceTarget(file, directory);
 	await target.start();
@@ -105,15 +107,21 @@ async function measureOne(companion: Companion, {directory, seconds, report}: La
 	}
 }
 
-export async function measureLatency(given: LatencyArguments): Promise<string[]> {
-	const rows: string[][] = [];
-	for (const companion of companions) {
-		rows.push(await measureOne(companion, given));
-	}
+/** Seconds that it takes, roughly. */
+export function latencySeconds(seconds: number): number {
+	return companions.length * (seconds + 4);
+}
 
-	return [
-		'### Latency of 4 KiB random reads, depth 1, while', '',
-		...table(['', 'IOPS', 'p50, µs', 'p99, µs', 'p99.9, µs'], rows), '',
-		'deploy.xml, images in memory, 256 MiB filled before. fio runs on the same CPUs.', '',
-	];
+export function latencyTable(): GrowingTable {
+	return new GrowingTable({
+		title: 'Latency of 4 KiB random reads, depth 1, while',
+		header: ['', 'IOPS', 'p50, µs', 'p99, µs', 'p99.9, µs'],
+		note: 'deploy.xml, images in memory, 256 MiB filled before. fio runs on the same CPUs.',
+	});
+}
+
+export async function measureLatency(given: LatencyArguments, into: GrowingTable): Promise<void> {
+	for (const companion of companions) {
+		into.add(...await measureOne(companion, given));
+	}
 }

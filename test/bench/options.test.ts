@@ -22,6 +22,20 @@ test('sizes of devices', t => {
 	t.throws(() => parseOptions(['--sizes', '1.5']), {instanceOf: OptionError});
 });
 
+test('assemblies without a list are all that are shipped, in a table of their own', t => {
+	for (const words of [['--assemblies'], ['--assemblies', '--rounds', '1'], ['--rounds', '1', '--assemblies']]) {
+		const {assemblies, parts} = parseOptions(words);
+		t.is(assemblies[0], 'deploy.xml');
+		t.true(assemblies.includes('low_latency.xml') && assemblies.includes('raw.xml'));
+		t.deepEqual([...parts], ['assemblies']);
+	}
+
+	t.deepEqual([...parseOptions(['--assemblies', '--parts', 'rekeying']).parts], ['rekeying']);
+	const {assemblies, parts} = parseOptions(['--assemblies', 'ram.xml']);
+	t.deepEqual(assemblies, ['ram.xml']);
+	t.deepEqual([...parts], ['nbd', 'process', 'limits']);
+});
+
 for (const words of [['--cells', 'fast'], ['--rounds', '0'], ['--rounds', '1.5'], ['--range', '2048'], ['--parts', 'x'], ['--colour', 'red']]) {
 	test(`refused: ${words.join(' ')}`, t => {
 		t.throws(() => parseOptions(words), {instanceOf: OptionError});

@@ -2,8 +2,9 @@
 import {resolve} from 'node:path';
 import {parseArgs} from 'node:util';
 import {cells, type Cell} from './cell.js';
+import {shippedAssemblies} from './device-target.js';
 
-export const parts = ['nbd', 'process', 'limits', 'rekeying', 'scale', 'cores', 'latency', 'amplification'] as const;
+export const parts = ['nbd', 'process', 'limits', 'rekeying', 'scale', 'cores', 'latency', 'amplification', 'assemblies'] as const;
 /** What runs unless the command line says otherwise: the comparison. */
 const defaultParts: readonly string[] = ['nbd', 'process', 'limits'];
 export type Part = (typeof parts)[number];
@@ -31,16 +32,18 @@ export interface Options {
 
 export const help = `Usage: npm run bench -- [options]
 
-  --assemblies LIST     assemblies to measure (default: deploy.xml,low_latency.xml)
+  --assemblies LIST     assemblies to measure (default: deploy.xml,low_latency.xml); without a list: all that are shipped, in
+                        the part assemblies unless --parts names others
   --cells LIST          cells to measure (default: all): ${cells.map(({name}) => name).join(' ')}
   --rounds N            rounds, of which the median counts (default: 5)
   --seconds S           time for each cell, target and round (default: 3)
   --range MIB           MiB at the device's start that are filled and measured (default: 512, at most 1024)
-  --parts LIST          what to run (default: ${defaultParts.join(',')}; others: rekeying, scale, cores, latency, amplification)
+  --parts LIST          what to run (default: ${defaultParts.join(',')}; others: rekeying, scale, cores, latency, amplification,
+                        assemblies)
   --sizes LIST          GiB of the devices of the part scale (default: 1,64)
   --directory DIR       where images lie (default: /dev/shm where it has room, else var)
   --disk-directory DIR  where images of the cells on disk lie (default: var)
-  --json FILE           writes all samples there, too
+  --json FILE           writes all samples there, too; - for standard output, instead of the tables
   --profile DIR         profiles the assemblies under the chosen cells into DIR instead of comparing them
   --help                this text`;
 
@@ -86,6 +89,13 @@ function partNamed(name: string): Part {
 	return part;
 }
 
+/** `--assemblies` may stand without a list, which parseArgs does not know. */
+function withoutBareAssemblies(words: readonly string[]): {words: readonly string[]; isBare: boolean} {
+	const at = words.indexOf('--assemblies');
+	const isBare = at !== -1 && (words.at(at + 1)?.startsWith('--') ?? true);
+	return {words: isBare ? words.toSpliced(at, 1) : words, isBare};
+}
+
 function parsed(words: readonly string[]) {
 	const text = {type: 'string'} as const;
 	try {
@@ -98,7 +108,7 @@ function parsed(words: readonly string[]) {
 				'rounds': {...text, default: '5'},
 				'seconds': {...text, default: '3'},
 				'range': {...text, default: '512'},
-				'parts': {...text, default: defaultParts.join(',')},
+				'parts': text,
 				'sizes': {...text, default: '1,64'},
 				'directory': text,
 				'disk-directory': text,
@@ -112,8 +122,10 @@ function parsed(words: readonly string[]) {
 }
 
 /** @throws OptionError */
-export function parseOptions(words: readonly string[]): Options {
+export function parseOptions(given: readonly string[]): Options {
+	const {words, isBare} = withoutBareAssemblies(given);
 	const values = parsed(words);
+	const partNames = values.parts === undefined ? isBare ? ['assemblies'] : defaultParts : listed(values.parts);
 	const rangeMiB = whole('range', values.range);
 	if (rangeMiB > rangeMaxMiB) {
 		throw new OptionError(`--range ${rangeMiB}: the devices have ${rangeMaxMiB} MiB`);
@@ -121,12 +133,12 @@ export function parseOptions(words: readonly string[]): Options {
 
 	return {
 		help: values.help,
-		assemblies: listed(values.assemblies),
+		assemblies: isBare ? shippedAssemblies() : listed(values.assemblies),
 		cells: values.cells === undefined ? cells : listed(values.cells).map(name => cellNamed(name)),
 		roundCount: whole('rounds', values.rounds),
 		seconds: whole('seconds', values.seconds),
 		rangeByteLength: rangeMiB * 2 ** 20,
-		parts: new Set(listed(values.parts).map(name => partNamed(name))),
+		parts: new Set(partNames.map(name => partNamed(name))),
 		sizes: listed(values.sizes).map(size => whole('sizes', size)),
 		directory: values.directory,
 		diskDirectory: values['disk-directory'],

@@ -7,6 +7,7 @@ import {blockSize} from '../../components/container/geometry.js';
 import {cells, type Cell} from './cell.js';
 import type {DeviceTarget} from './device-target.js';
 import {measureCell, prefill, type FioLoad, type FioResult} from './fio.js';
+import type {ReportProgress} from './progress.js';
 
 /**
  * What lies between one snapshot and the next: this much at the device's start is written anew. Clients write there, too:
@@ -97,7 +98,7 @@ export interface RekeyingArguments {
 	readonly byteLength: number;
 	readonly directory: string;
 	readonly seconds: number;
-	report(progress: string): void;
+	readonly report: ReportProgress;
 }
 
 export async function measureRekeying({target, byteLength, directory, seconds, report}: RekeyingArguments): Promise<RekeyingResult> {

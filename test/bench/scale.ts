@@ -1,12 +1,14 @@
 /** What a larger device costs: creation, opening, memory, check, and the speed of blocks that lie all over it. */
-import {statSync} from 'node:fs';
+import {rmSync, statSync} from 'node:fs';
 import {join} from 'node:path';
 import {cells} from './cell.js';
 import {DeviceTarget} from './device-target.js';
 import {editedAssembly} from './edited-assembly.js';
 import {fillSparsely, measureCell} from './fio.js';
 import {memoryUse} from './process-use.js';
-import {table, whole} from './report.js';
+import {GrowingTable} from './growing-table.js';
+import type {ReportProgress} from './progress.js';
+import {whole} from './report.js';
 
 const gibibyte = 2 ** 30;
 const mebibyte = 2 ** 20;
@@ -25,7 +27,7 @@ export interface ScaleArguments {
 	readonly seconds: number;
 	/** GiB. */
 	readonly sizes: readonly number[];
-	report(progress: string): void;
+	readonly report: ReportProgress;
 }
 
 async function timed(job: () => Promise<unknown>): Promise<number> {
@@ -34,10 +36,43 @@ async function timed(job: () => Promise<unknown>): Promise<number> {
 	return (performance.now() - startedMs) / 1000;
 }
 
+export interface ScaleTables {
+	readonly costs: GrowingTable;
+	readonly speeds: GrowingTable;
+}
+
+export function scaleTables(): ScaleTables {
+	return {
+		costs: new GrowingTable({
+			title: 'Size of the device',
+			header: ['size', 'creating, s', 'opening fresh, s', 'opening used, s', 'memory opened, MiB', 'peak in use, MiB', 'check, s', 'image takes, MiB'],
+			note: `deploy.xml with a cache of ${cacheMiB} MiB; images on disk and sparse. Opening is the time from the program's start to the first connection.`,
+		}),
+		speeds: new GrowingTable({
+			title: 'Speed by size and snapshots',
+			header: ['size', 'snapshots', ...measured.map(({title, unit}) => `${title}, ${unit}`)],
+			note: `${whole(placeCount)} blocks, evenly over the whole device and written before.`,
+		}),
+	};
+}
+
+/** Seconds that it takes, roughly: all inner blocks are written, and read by the check. */
+export function scaleSeconds(sizes: readonly number[], seconds: number): number {
+	return sizes.reduce((sum, size, i) => sum + 20 + size / 2 + seconds * measured.length * (i === 0 ? snapshotCounts.length : 1), snapshotCounts.at(-1)! * secondsBetweenSnapshots);
+}
+
+interface SnapshotLoad {
+	readonly target: DeviceTarget;
+	readonly load: Parameters<typeof fillSparsely>[0];
+	readonly counts: readonly number[];
+	readonly seconds: number;
+	/** Called with each row of texts, the number of snapshots first. */
+	onRow(row: readonly string[]): void;
+}
+
 /** Speed of every cell over all places, as the first snapshots, and then the others, are there. */
-async function measureSnapshots(target: DeviceTarget, load: Parameters<typeof fillSparsely>[0], counts: readonly number[], seconds: number): Promise<string[][]> {
+async function measureSnapshots({target, load, counts, seconds, onRow}: SnapshotLoad): Promise<void> {
 	const writing = cells.find(({name}) => name === 'randwrite-32')!;
-	const rows: string[][] = [];
 	let made = 0;
 	for (const count of counts) {
 		for (; made < count; made++) {
@@ -51,31 +86,36 @@ async function measureSnapshots(target: DeviceTarget, load: Parameters<typeof fi
 			row.push(whole((await measureCell(cell, load, seconds)).iops));
 		}
 
-		rows.push(row);
+		onRow(row);
 	}
-
-	return rows;
 }
 
-export async function measureScale({directory, seconds, sizes, report}: ScaleArguments): Promise<string[]> {
-	const costs: string[][] = [];
-	const speeds: string[][] = [];
+export async function measureScale({directory, seconds, sizes, report}: ScaleArguments, {costs, speeds}: ScaleTables): Promise<void> {
 	for (const [i, size] of sizes.entries()) {
+		const step = (text: string) => {
+			report(`${text} ${size} GiB`, i / sizes.length);
+		};
+
 		const file = editedAssembly('deploy.xml', directory, {name: `scale-${size}`, dimensions: `vbd_size="${size}G" ft_size="${size > 16 ? 4 : 1}G"`, cacheMiB});
 		const target = new DeviceTarget(file, directory);
-		report(`scale: creating ${size} GiB`);
+		step('creating');
 		const creation = await timed(async () => target.runTool('cbe_init'));
-		report(`scale: opening ${size} GiB`);
+		step('opening');
 		const opening = await timed(async () => target.start());
 		const opened = memoryUse(target.pid).byteLength;
 		let used: number;
 		try {
 			const load = {uri: target.uri, rangeByteLength: size * gibibyte, directory, alignment: size * gibibyte / placeCount};
 			await fillSparsely(load);
-			report(`scale: measuring ${size} GiB`);
-			// With the first size only: what snapshots cost does not depend on the size.
-			const rows = await measureSnapshots(target, load, i === 0 ? snapshotCounts : [0], seconds);
-			speeds.push(...rows.map(row => [`${size} GiB`, ...row]));
+			step('measuring');
+			await measureSnapshots({
+				target, load, seconds,
+				// With the first size only: what snapshots cost does not depend on the size.
+				counts: i === 0 ? snapshotCounts : [0],
+				onRow(row) {
+					speeds.add(`${size} GiB`, ...row);
+				},
+			});
 			used = memoryUse(target.pid).peakByteLength;
 		} finally {
 			await target.stop();
@@ -83,20 +123,15 @@ export async function measureScale({directory, seconds, sizes, report}: ScaleArg
 
 		const reopening = await timed(async () => target.start());
 		await target.stop();
-		report(`scale: checking ${size} GiB`);
+		step('checking');
 		const check = await timed(async () => target.runTool('cbe_check'));
-		const allocated = statSync(join(target.stateDirectory, 'cbe.img')).blocks * 512;
-		costs.push([
+		const {stateDirectory} = target;
+		const allocated = statSync(join(stateDirectory, 'cbe.img')).blocks * 512;
+		costs.add(
 			`${size} GiB`, creation.toFixed(1), opening.toFixed(2), reopening.toFixed(2), whole(opened / mebibyte), whole(used / mebibyte),
 			check.toFixed(1), whole(allocated / mebibyte),
-		]);
+		);
+		// The next one may need the room.
+		rmSync(stateDirectory, {recursive: true});
 	}
-
-	return [
-		'### Size of the device', '',
-		...table(['size', 'creating, s', 'opening fresh, s', 'opening used, s', 'memory opened, MiB', 'peak in use, MiB', 'check, s', 'image takes, MiB'], costs), '',
-		`deploy.xml with a cache of ${cacheMiB} MiB; images on disk and sparse. Opening is the time from the program's start to the first connection.`, '',
-		...table(['size', 'snapshots', ...measured.map(({title, unit}) => `${title}, ${unit}`)], speeds), '',
-		`${whole(placeCount)} blocks, evenly over the whole device and written before.`, '',
-	];
 }

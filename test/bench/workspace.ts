@@ -2,7 +2,8 @@
 import {mkdirSync, mkdtempSync, rmSync, statfsSync} from 'node:fs';
 import {join} from 'node:path';
 import {projectFolder} from '../support/runtime-process.js';
-import {killServers} from './server-process.js';
+import {killPrograms} from './program.js';
+import {killServers, stopServers} from './server-process.js';
 
 const stateDirectory = join(projectFolder, 'var');
 const memoryDirectory = '/dev/shm';
@@ -13,24 +14,47 @@ const interruptedExitCode = 130;
 
 const folders = new Set<string>();
 
+/** Servers that are asked to end may take as long, in milliseconds. */
+const stopTimeMaxMs = 10_000;
+
 function removeFolders(): void {
 	for (const folder of folders) {
-		rmSync(folder, {recursive: true, force: true});
+		try {
+			rmSync(folder, {recursive: true, force: true});
+		} catch (error) {
+			process.stderr.write(`[bench] ${folder} is left: ${(error as Error).message}\n`);
+		}
 	}
 
 	folders.clear();
 }
 
-/** From now on nothing of the bench outlives it. */
-export function cleanUpAtExit(): void {
+/**
+ * From now on nothing of the bench outlives it. A first SIGINT or SIGTERM lets it say what it knows and has servers end in
+ * order; a second one does not wait for them.
+ */
+export function cleanUpAtExit(onInterrupt: () => void): void {
+	let isInterrupted = false;
 	process.once('exit', () => {
+		killPrograms();
 		killServers();
 		removeFolders();
 	});
-	for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-		process.once(signal, () => {
+	const interrupt = () => {
+		if (isInterrupted) {
+			process.exit(interruptedExitCode);
+		}
+
+		isInterrupted = true;
+		onInterrupt();
+		killPrograms();
+		void stopServers(stopTimeMaxMs).finally(() => {
 			process.exit(interruptedExitCode);
 		});
+	};
+
+	for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+		process.on(signal, interrupt);
 	}
 }
 
