@@ -4,7 +4,7 @@ import {callDevice, type DeviceTarget} from './device-call.js';
 import {exitCode} from './exit-code.js';
 import {complain, print} from './output.js';
 import {givenPassphrase, passphrase, sealPassphrase, type PassphraseOrigin} from './passphrase.js';
-import {isInteractive} from './terminal-prompt.js';
+import {PromptCancelled, isInteractive} from './terminal-prompt.js';
 
 export interface LockOptions {
 	readonly target: DeviceTarget;
@@ -65,7 +65,17 @@ export async function unlockDevice(target: DeviceTarget, origin: PassphraseOrigi
 }
 
 export async function unlock({target, json}: LockOptions, origin: PassphraseOrigin): Promise<number> {
-	await unlockDevice(target, origin);
+	try {
+		await unlockDevice(target, origin);
+	} catch (error) {
+		if (error instanceof PromptCancelled && error.byInterrupt) {
+			// As it would have ended without a question.
+			process.kill(process.pid, 'SIGINT');
+		}
+
+		throw error;
+	}
+
 	print(json ? JSON.stringify({locked: false}) : 'the device is unlocked');
 	return exitCode.ok;
 }

@@ -21,11 +21,14 @@ function refusal({children}: Deployment, name: string): string | undefined {
 		: `there is no child "${name}" in the deployment; ${suggestName(name, tools, 'tools')}`;
 }
 
-/** A tool cannot wait for a passphrase: where its trust anchor needs one, it is asked for before, and left in the environment. */
-async function askForAnchor(deployment: Deployment, name: string, stateDirectory: string): Promise<void> {
+/**
+ * A tool cannot wait for a passphrase: where its trust anchor needs one, it is asked for before. One on a thread finds it in
+ * the environment; for one in a process of its own it is in the result, which the caller wipes.
+ */
+async function askForAnchor(deployment: Deployment, name: string, stateDirectory: string): Promise<Map<string, Buffer>> {
 	const variable = 'CBE_PASSPHRASE';
 	if (!isInteractive() || process.env[variable] !== undefined || process.env['CBE_PASSPHRASE_FILE'] !== undefined) {
-		return;
+		return new Map();
 	}
 
 	const tool = deployment.children.find(child => child.name === name)!;
@@ -37,11 +40,17 @@ async function askForAnchor(deployment: Deployment, name: string, stateDirectory
 		});
 		if (isLocked) {
 			const secret = await askSecret('Passphrase: ');
+			if (anchor.isolation) {
+				return new Map([[variable, secret]]);
+			}
+
 			process.env[variable] = secret.toString();
 			secret.fill(0);
-			return;
+			break;
 		}
 	}
+
+	return new Map();
 }
 
 export async function run(name: string, deployFile: string | undefined, stateDirectory: string): Promise<number> {
@@ -56,6 +65,12 @@ export async function run(name: string, deployFile: string | undefined, stateDir
 		return exitCode.usage;
 	}
 
-	await askForAnchor(deployment, name, stateDirectory);
-	return await runTool(deployment, name, {stateDirectory, log: print});
+	const secrets = await askForAnchor(deployment, name, stateDirectory);
+	try {
+		return await runTool(deployment, name, {stateDirectory, log: print, secrets});
+	} finally {
+		for (const secret of secrets.values()) {
+			secret.fill(0);
+		}
+	}
 }

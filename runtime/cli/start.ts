@@ -1,5 +1,6 @@
 /** `runtime start`: runs a deployment until it is told to stop. */
 import {loadDeployment} from '../deployment/deployment.js';
+import type {Deployment} from '../deployment/model.js';
 import {startDeployment} from '../supervisor/supervisor.js';
 import {requestControl, type RuntimeStatus} from '../supervisor/control-client.js';
 import {readDeployment} from './deploy-file.js';
@@ -8,11 +9,12 @@ import {exitCode} from './exit-code.js';
 import {existingOrigin} from './key-commands.js';
 import {unlockDevice} from './lock.js';
 import {complain, print, reasonOf} from './output.js';
+import {unlockSeparately} from './separate-unlock.js';
 import {onStopSignal} from './stop-signals.js';
 import {PromptCancelled, isInteractive} from './terminal-prompt.js';
 
 /** Devices that wait for a passphrase get one where there is somebody to ask. */
-async function unlockAsked(stateDirectory: string): Promise<void> {
+async function unlockAsked(stateDirectory: string, {children: deployed}: Deployment): Promise<void> {
 	if (!isInteractive()) {
 		return;
 	}
@@ -21,8 +23,16 @@ async function unlockAsked(stateDirectory: string): Promise<void> {
 	const devices = await Promise.all(children.map(async ({name}) => describeDevice(stateDirectory, name)));
 	for (const device of devices) {
 		if (device?.locked) {
-			await unlockWhileRunning({stateDirectory, child: device.child});
+			const isIsolated = deployed.some(({isolation}) => isolation !== undefined);
+			await (isIsolated ? unlockBeside : unlockWhileRunning)({stateDirectory, child: device.child});
 		}
+	}
+}
+
+/** Whoever isolates a component wants no passphrase in the runtime's process. */
+async function unlockBeside(target: DeviceTarget): Promise<void> {
+	if (await unlockSeparately(target)) {
+		process.kill(process.pid, 'SIGINT');
 	}
 }
 
@@ -50,7 +60,7 @@ export async function start(deployFile: string | undefined, stateDirectory: stri
 		onStopSignal(resolve);
 	});
 	const running = await startDeployment(deployment, {stateDirectory, log: print, follow: {watch, load: async file => loadDeployment(file)}});
-	running.ready.then(async () => unlockAsked(stateDirectory), () => undefined).catch((error: unknown) => {
+	running.ready.then(async () => unlockAsked(stateDirectory, deployment), () => undefined).catch((error: unknown) => {
 		complain(`[runtime] ${reasonOf(error)}`);
 	});
 	const stopped = stopAsked.then(async () => running.stop());

@@ -177,3 +177,45 @@ test.serial('without the tool, the default is not to start, and the configuratio
 	t.regex(going, /child "server": not isolated as it should be: bubblewrap \(bwrap\) is not installed/);
 	t.regex(going, /own process/);
 });
+
+for (const [attack, reason] of [
+	['garbage', /cut off: it sent a message of \d+ bytes/],
+	['huge', /cut off: it sent a message of 2147483647 bytes/],
+	['payload', /cut off: it sent a message to the runtime with payload/],
+	['foreign', /cut off: it sent a message to the runtime in the name of somebody else/],
+	['unknown', /cut off: it sent a message to the runtime that does not fit its form/],
+	['flood', /cut off: it sent more than 20000 messages within a second/],
+	['session', /cut off: it sent a message of \d+ bytes/],
+	['close', /cut off: it closed its socket/],
+] as const) {
+	test.serial(`a hostile process (${attack}) is cut off, named, and replaced like one that died; the runtime goes on`, async t => {
+		const subject = await start(t, [
+			{name: 'server', fixture: 'hostile-server', config: {attack}, isolation: available},
+			{name: 'relay', fixture: 'probe-relay', routes: {backend: 'server'}},
+			{name: 'other', fixture: 'probe-server'},
+		]);
+		await subject.running.ready;
+		// It is asked by the runtime itself, so that nobody asks its replacement again.
+		await subject.call('server', 'remember', {value: 1}).catch(() => undefined);
+		await until(() => subject.lines.filter(line => line === '[runtime -> server] started').length === 2);
+		t.regex(subject.lines.find(line => line.startsWith('[runtime] child "server" died: ')) ?? '', reason);
+		t.is((await subject.call('relay', 'recall') as {value: number}).value, 0);
+		await subject.call('other', 'remember', {value: 4});
+		t.is((await subject.status()).children[2].restarts, 0);
+	});
+}
+
+test.serial('a hostile process speaks for itself alone: sessions, servers and answers of others are none of its business', async t => {
+	const subject = await start(t, [
+		{name: 'other', fixture: 'probe-server'},
+		{name: 'relay', fixture: 'probe-relay', routes: {backend: 'other'}},
+		{name: 'server', fixture: 'hostile-server', config: {attack: 'meddle'}, isolation: available},
+	]);
+	await subject.running.ready;
+	// It has forged the answer to this very call.
+	await t.throwsAsync(subject.call('server', 'remember', {value: 1}), {message: /does not fit the contract/});
+	await subject.call('relay', 'remember', {value: 9});
+	t.is((await subject.call('relay', 'recall') as {value: number}).value, 9);
+	t.deepEqual((await subject.status()).children.map(({restarts}) => restarts), [0, 0, 0]);
+	t.true(subject.lines.includes('[runtime -> server] [runtime] of others ?[31m'), subject.lines.join('\n'));
+});

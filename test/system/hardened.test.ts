@@ -14,7 +14,7 @@ import {temporaryDirectory} from '../support/component-stand.js';
 import {testWith} from '../support/external-tools.js';
 import {keySecret, scanMemory, textSecret, type Secret} from '../support/memory-scan.js';
 import {NbdPeer} from '../support/nbd-peer.js';
-import {projectFolder, runRuntime, startRuntime, type RuntimeProcess} from '../support/runtime-process.js';
+import {projectFolder, runRuntime, startRuntime, RuntimeProcess} from '../support/runtime-process.js';
 
 const requirements = ['root', 'bwrap', '/dev/fuse'];
 const hardened = join(projectFolder, 'config/assemblies/hardened.xml');
@@ -275,4 +275,27 @@ testWith(requirements, 'an edit moves crypto into a process of its own under I/O
 	t.true(subject.rounds > 0);
 	t.false(/could not be applied|died/.test(subject.runtime.output), subject.runtime.output);
 	t.is(await subject.runtime.stop(), 0);
+});
+
+testWith([...requirements, 'script'], 'a passphrase that is typed at the start, or for a tool, passes by the runtime\'s process', async t => {
+	t.timeout(120_000);
+	const folder = temporaryDirectory();
+	const file = join(folder, 'deploy.xml');
+	const state = join(folder, 'state');
+	writeFileSync(file, readFileSync(hardened, 'utf8').replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1"/>'));
+	const added = await runRuntime(['key', 'add', '--new-passphrase-fd', '3', '--deploy', file, '--state', state], {descriptor3: passphrase});
+	t.is(added.code, 0, added.output);
+	const runtime = new RuntimeProcess(['start', file, '--state', state], {terminal: true});
+	t.teardown(async () => runtime.stop('SIGKILL'));
+	await runtime.answer('Passphrase of superblock_control: ', `${passphrase}\r`);
+	await runtime.printed(/\] unlocked/);
+	const {pid} = await requestControl(state, {op: 'status'}) as RuntimeStatus;
+	t.deepEqual(await foundIn(pid, textSecret('passphrase', passphrase)), []);
+	await runtime.answer('', '\u0003');
+	t.is(await runtime.ended, 0, runtime.output);
+
+	const checking = new RuntimeProcess(['run', 'cbe_check', file, '--state', state], {terminal: true});
+	await checking.answer('Passphrase: ', `${passphrase}\r`);
+	t.is(await checking.ended, 0, checking.output);
+	t.false(`${added.output}${runtime.output}${checking.output}`.includes(passphrase));
 });
