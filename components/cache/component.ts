@@ -4,16 +4,18 @@
  * Guarantee: a frame that `load` did not report as mismatched holds exactly the block whose label the client gave.
  */
 import {z} from 'zod';
-import {defineComponent} from '../../runtime/sdk/component.js';
-import {SessionError} from '../../runtime/sdk/session.js';
+import {defineComponent, optional} from '../../runtime/sdk/component.js';
+import {SessionError, isSessionError, type Client} from '../../runtime/sdk/session.js';
 import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
+import {openInner, sealInner} from '../container/inner-blocks.js';
 import {labelLength, labelOf} from '../container/label.js';
 import {byteSize} from '../container/size-config.js';
 import {Turn} from '../container/turn.js';
 import {block} from '../sessions/block.js';
 import {cache} from '../sessions/cache.js';
-import {labelInOrder, placesFit} from './frame-labels.js';
+import {crypto} from '../sessions/crypto.js';
+import {independentRuns, labelInOrder, placeLabels, placesFit} from './frame-labels.js';
 import {SharedFrames} from './shared-frames.js';
 
 /** Blocks per request to the medium: 1 MiB. */
@@ -21,7 +23,8 @@ const transferBlockCount = 256;
 
 export default defineComponent({
 	provides: {cache},
-	requires: {block},
+	// For containers whose inner blocks are encrypted on the medium.
+	requires: {block, crypto: optional(crypto)},
 	stateful: true,
 	config: z.strictObject({
 		/** Memory for all clients together, e.g. 48M. */
@@ -49,11 +52,72 @@ export default defineComponent({
 			}
 		}
 
+		/** Does what the crypto server has to do; the errors of the session are the medium's. */
+		async function onCrypto<T>(job: (server: Client<typeof crypto>) => Promise<T>): Promise<T> {
+			if (!sessions.crypto) {
+				throw new SessionError('device_failed', `the container's inner blocks are encrypted: route the service "crypto" of "${env.name}" to a crypto server`);
+			}
+
+			try {
+				return await job(sessions.crypto);
+			} catch (error) {
+				throw isSessionError(error) ? new SessionError('device_failed', error.message) : error;
+			}
+		}
+
+		/** Which of the blocks just read into the transfer buffer do not match their labels; the others are decrypted where they are. */
+		async function openedMismatches(addresses: readonly number[], labels: Uint8Array, blocks: Uint8Array): Promise<ReadonlySet<number>> {
+			return new Set(await onCrypto(async server => openInner(server, addresses, {labels, blocks})));
+		}
+
+		/** By address, so that neighbours on the medium are written together. */
+		function inOrder(first: number, end: number, addresses: readonly number[]): number[] {
+			return Array.from({length: end - first}, (_, i) => first + i).sort((a, b) => addresses[a] - addresses[b]);
+		}
+
+		/**
+		 * Writes the frames with these indexes, many at a time; `seal` encrypts what is in the transfer buffer. Without it
+		 * the labels have been made before.
+		 */
+		async function write(order: readonly number[], frameSource: {memory: Uint8Array; sources: readonly number[]; addresses: readonly number[]}, seal?: (part: readonly number[], data: Uint8Array) => Promise<void>): Promise<void> {
+			const {memory, sources, addresses} = frameSource;
+			for (let first = 0; first < order.length; first += transferBlockCount) {
+				const part = order.slice(first, first + transferBlockCount);
+				await transferTurn.take(async () => {
+					const data = transfer.bytes.subarray(0, part.length * blockSize);
+					for (const [i, index] of part.entries()) {
+						const source = sources[index] * blockSize;
+						data.set(memory.subarray(source, source + blockSize), i * blockSize);
+					}
+
+					await seal?.(part, data);
+					await onMedium(async () => sessions.block.write({extents: extentsOf(part.map(index => addresses[index])), data}));
+				});
+			}
+		}
+
+		/** Level by level: a block can be encrypted once the labels of all below it stand in it. */
+		async function writeEncrypted(frameSource: {memory: Uint8Array; sources: readonly number[]; addresses: readonly number[]}, places: readonly number[]): Promise<Uint8Array> {
+			const {memory, sources, addresses} = frameSource;
+			const labels = new Uint8Array(sources.length * labelLength);
+			for (const [first, end] of independentRuns(sources, places)) {
+				await write(inOrder(first, end, addresses), frameSource, async (part, data) => {
+					const made = await onCrypto(async server => sealInner(server, part.map(index => addresses[index]), data));
+					for (const [i, index] of part.entries()) {
+						labels.set(made.subarray(i * labelLength, (i + 1) * labelLength), index * labelLength);
+					}
+				});
+				placeLabels(memory, {first, end}, {labels, places});
+			}
+
+			return labels;
+		}
+
 		return {
 			provides: {
 				cache: {
 					attach: (_request, {session}) => ({memory: frames.of(session), frameCount}),
-					async load({frames: targets, addresses, labels}, {session}) {
+					async load({frames: targets, addresses, labels, encrypted}, {session}) {
 						const memory = frames.checked(session, targets, addresses);
 						const mismatched: number[] = [];
 						for (let first = 0; first < targets.length; first += transferBlockCount) {
@@ -61,11 +125,11 @@ export default defineComponent({
 							await transferTurn.take(async () => {
 								const data = transfer.bytes.subarray(0, part.length * blockSize);
 								await onMedium(async () => sessions.block.read({extents: extentsOf(part), data}));
+								const opened = encrypted && await openedMismatches(part, labels.subarray(first * labelLength, (first + part.length) * labelLength), data);
 								for (let i = 0; i < part.length; i++) {
 									const content = data.subarray(i * blockSize, (i + 1) * blockSize);
 									const target = targets[first + i] * blockSize;
-									const label = labelOf(content);
-									if (label.equals(labels.subarray((first + i) * label.length, (first + i + 1) * label.length))) {
+									if (opened ? !opened.has(i) : labelOf(content).equals(labels.subarray((first + i) * labelLength, (first + i + 1) * labelLength))) {
 										memory.set(content, target);
 									} else {
 										memory.fill(0, target, target + blockSize);
@@ -100,28 +164,21 @@ export default defineComponent({
 
 						return {mismatched};
 					},
-					async store({frames: sources, addresses, places}, {session}) {
+					async store({frames: sources, addresses, places, encrypted}, {session}) {
 						const memory = frames.checked(session, sources, addresses);
 						if (!placesFit(places, sources.length, frameCount)) {
 							throw new SessionError('out_of_range', 'a request names nodes beyond the client\'s memory, or places out of order');
 						}
 
-						const labels = labelInOrder(memory, sources, places);
-						// By address, so that neighbours on the medium are written together.
-						const order = [...sources.keys()].sort((a, b) => addresses[a] - addresses[b]);
-						for (let first = 0; first < order.length; first += transferBlockCount) {
-							const part = order.slice(first, first + transferBlockCount);
-							await transferTurn.take(async () => {
-								const data = transfer.bytes.subarray(0, part.length * blockSize);
-								for (const [i, index] of part.entries()) {
-									const source = sources[index] * blockSize;
-									data.set(memory.subarray(source, source + blockSize), i * blockSize);
-								}
-
-								await onMedium(async () => sessions.block.write({extents: extentsOf(part.map(index => addresses[index])), data}));
-							});
+						const frameSource = {memory, sources, addresses};
+						if (encrypted) {
+							const labels = await writeEncrypted(frameSource, places);
+							storedCount += sources.length;
+							return {labels};
 						}
 
+						const labels = labelInOrder(memory, sources, places);
+						await write(inOrder(0, sources.length, addresses), frameSource);
 						storedCount += sources.length;
 						return {labels};
 					},

@@ -20,6 +20,41 @@ export function placesFit(places: readonly number[], count: number, frameCount: 
 	return true;
 }
 
+/**
+ * Cuts frames into runs, as pairs of first index and end, within which no label goes into a later frame: all frames of a
+ * run can be encrypted and labelled at once.
+ */
+export function independentRuns(frames: readonly Frame[], places: readonly number[]): Array<readonly [first: number, end: number]> {
+	const runs: Array<readonly [number, number]> = [];
+	const waiting = new Set<Frame>();
+	let first = 0;
+	let at = 0;
+	for (const [index, frame] of frames.entries()) {
+		if (waiting.has(frame)) {
+			runs.push([first, index]);
+			first = index;
+			waiting.clear();
+		}
+
+		for (; places[at] === index; at += 2) {
+			waiting.add(Math.floor(places[at + 1] / nodesPerBlock));
+		}
+	}
+
+	return frames.length > 0 ? [...runs, [first, frames.length]] : runs;
+}
+
+/** Puts the labels of the frames from `first` up to `end` to their places. */
+export function placeLabels(memory: Uint8Array, {first, end}: {first: number; end: number}, {labels, places}: {labels: Uint8Array; places: readonly number[]}): void {
+	const nodes = new NodeBlocks(memory);
+	for (let at = 0; at < places.length; at += 2) {
+		const index = places[at];
+		if (index >= first && index < end) {
+			nodes.setHash(Math.floor(places[at + 1] / nodesPerBlock), places[at + 1] % nodesPerBlock, labels, index * labelLength);
+		}
+	}
+}
+
 /** Labels frames in their order, puts each label to its places at once, and returns all labels, 32 bytes each. */
 export function labelInOrder(memory: Uint8Array, frames: readonly Frame[], places: readonly number[]): Uint8Array {
 	const nodes = new NodeBlocks(memory);

@@ -6,11 +6,14 @@ import type {Environment} from '../../runtime/sdk/component.js';
 import {type SessionError, isSessionError, type Client} from '../../runtime/sdk/session.js';
 import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
+import {openInner} from '../container/inner-blocks.js';
 import {labelLength} from '../container/label.js';
 import type {block} from '../sessions/block.js';
+import type {crypto} from '../sessions/crypto.js';
 import type {DataOpener} from './data-opener.js';
 import type {Findings} from './findings.js';
 import type {LabelPool} from './label-pool.js';
+import type {LabelTask} from './label-task.js';
 import type {Progress} from './progress.js';
 import {referenceText, type Reference} from './reference.js';
 
@@ -23,6 +26,8 @@ export interface VerifierParts {
 	readonly pool: LabelPool;
 	/** Where data is authenticated by its cipher instead of a hash. */
 	readonly opener: DataOpener | undefined;
+	/** Where inner blocks are encrypted: a server that has their key. */
+	readonly innerServer: Client<typeof crypto> | undefined;
 	readonly findings: Findings;
 	readonly progress: Progress;
 }
@@ -40,8 +45,9 @@ export class BlockVerifier {
 	 * @returns how many blocks were bad
 	 */
 	async verify(references: readonly Reference[], keep?: (index: number, bytes: Uint8Array) => void): Promise<number> {
-		const {env, pool, opener, findings, progress} = this.#parts;
-		const isOpened = opener !== undefined && references.at(0)?.level === 0;
+		const {env, findings, progress} = this.#parts;
+		const isData = references.at(0)?.level === 0;
+		const isOpened = isData && this.#parts.opener !== undefined;
 		const byteLength = references.length * blockSize;
 		const order = references.map((_, index) => index).sort((a, b) => references[a].address - references[b].address);
 		const lease = await env.leaseWhenFree(isOpened ? 2 * byteLength : byteLength);
@@ -54,9 +60,7 @@ export class BlockVerifier {
 				labels.set(references[index].hash, i * labelLength);
 			}
 
-			const mismatched = isOpened
-				? await opener.mismatched(inOrder, {blocks, labels}, lease.bytes.subarray(byteLength))
-				: await pool.mismatched({blocks, labels});
+			const mismatched = await (isData ? this.#mismatchedData(inOrder, {blocks, labels}, lease.bytes.subarray(byteLength)) : this.#mismatchedInner(inOrder, {blocks, labels}));
 			const bad = new Set([...unreadable.keys(), ...mismatched]);
 			progress.countRead(references.length);
 			for (const i of bad) {
@@ -75,6 +79,17 @@ export class BlockVerifier {
 		} finally {
 			lease.release();
 		}
+	}
+
+	async #mismatchedData(references: readonly Reference[], task: LabelTask, plain: Uint8Array): Promise<readonly number[]> {
+		const {opener, pool} = this.#parts;
+		return opener ? opener.mismatched(references, task, plain) : pool.mismatched(task);
+	}
+
+	/** Good blocks are decrypted where they are. */
+	async #mismatchedInner(references: readonly Reference[], task: LabelTask): Promise<readonly number[]> {
+		const {innerServer, pool} = this.#parts;
+		return innerServer ? openInner(innerServer, references.map(({address}) => address), task) : pool.mismatched(task);
 	}
 
 	/** Reads the blocks; where that fails, one by one, and says why for each that is unreadable. Those become zero. */

@@ -6,9 +6,11 @@ import {superblockSlotCount} from '../container/geometry.js';
 import {labelLength} from '../container/label.js';
 import type {Superblock} from '../container/superblock.js';
 import type {block} from '../sessions/block.js';
+import {isAuthenticated} from '../sessions/cipher.js';
+import type {crypto} from '../sessions/crypto.js';
 import {BlockVerifier, pieceBlockCount} from './block-verifier.js';
 import {BoundedJobs} from './bounded-jobs.js';
-import type {DataOpener} from './data-opener.js';
+import {DataOpener} from './data-opener.js';
 import {Findings} from './findings.js';
 import {LabelPool} from './label-pool.js';
 import {Ownership} from './ownership.js';
@@ -34,8 +36,8 @@ export interface CheckArguments {
 	readonly log: readonly LogEntry[];
 	readonly medium: Client<typeof block>;
 	readonly env: Pick<Environment, 'log' | 'now' | 'leaseWhenFree' | 'cpuCount'>;
-	/** Where the cipher authenticates the data. */
-	readonly opener?: DataOpener | undefined;
+	/** A crypto server that has the container's keys, where there is something that only they can check. */
+	readonly crypto?: Client<typeof crypto>;
 }
 
 /** The valid snapshots, the current one first, then from the newest to the oldest. */
@@ -77,7 +79,7 @@ async function checkLog({vbas, addresses, labels}: LeafChanges, {verifier, findi
 	}
 }
 
-export async function checkContainer({superblock, log, medium, env, opener}: CheckArguments): Promise<CheckResult> {
+export async function checkContainer({superblock, log, medium, env, crypto}: CheckArguments): Promise<CheckResult> {
 	const findings = new Findings();
 	const trees = snapshotTrees(superblock);
 	const freeTree: RootedTree = {name: 'free tree', current: true, ...superblock.freeTree};
@@ -87,7 +89,11 @@ export async function checkContainer({superblock, log, medium, env, opener}: Che
 	const pool = new LabelPool(env.cpuCount);
 	const ownership = new Ownership(superblock, findings);
 	const parts: WalkParts = {
-		verifier: new BlockVerifier({medium, env, pool, opener, findings, progress}),
+		verifier: new BlockVerifier({
+			medium, env, pool, findings, progress,
+			opener: crypto && isAuthenticated(superblock.cipher) ? new DataOpener(crypto, superblock) : undefined,
+			innerServer: superblock.innerBlocks && crypto,
+		}),
 		// One piece for each thread to hash, one more to be read meanwhile.
 		jobs: new BoundedJobs(2 * env.cpuCount),
 		ownership,

@@ -5,13 +5,13 @@
 import {z} from 'zod';
 import {defineTool, optional, type ToolResult} from '../../runtime/sdk/component.js';
 import {openContainer} from '../container/open-container.js';
+import {addKeys, removeKeys} from '../container/shared-keys.js';
 import {reportFailure} from '../container/tool-failure.js';
 import {block} from '../sessions/block.js';
 import {isAuthenticated} from '../sessions/cipher.js';
 import {crypto} from '../sessions/crypto.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {checkContainer, type CheckResult} from './check.js';
-import {DataOpener} from './data-opener.js';
 
 function summary({snapshots, freeTree, metaTree, snapshotCount, heldCount, loggedCount, progress}: CheckResult): string {
 	return [
@@ -50,18 +50,22 @@ export default defineTool({
 	run: async ({sessions, env}) => reportFailure(async () => {
 		const {slot, superblock, log} = await openContainer({block: sessions.block, trustAnchor: sessions.trust_anchor});
 		env.log(`checking generation ${superblock.lastSecuredGeneration} (superblock slot ${slot}, state ${superblock.state}, ${superblock.pbaCount} blocks)`);
-		if (isAuthenticated(superblock.cipher) && !sessions.crypto) {
-			return {exitValue: -1, message: `the data has cipher ${superblock.cipher} and can only be checked with its keys: route the service "crypto" of "${env.name}" to a crypto server`};
+		const sealed = isAuthenticated(superblock.cipher) ? 'data' : superblock.innerBlocks && 'inner blocks';
+		if (!sealed) {
+			return resultOf(await checkContainer({superblock, log, medium: sessions.block, env}), (text, level) => env.log(text, level));
 		}
 
-		const opener = isAuthenticated(superblock.cipher) && sessions.crypto
-			? await DataOpener.open({crypto: sessions.crypto, trust_anchor: sessions.trust_anchor}, superblock)
-			: undefined;
+		const {crypto} = sessions;
+		if (!crypto) {
+			return {exitValue: -1, message: `the ${sealed === 'data' ? `data has cipher ${superblock.cipher}` : 'inner blocks are encrypted'} and can only be checked with its keys: route the service "crypto" of "${env.name}" to a crypto server`};
+		}
+
+		await addKeys({crypto, trust_anchor: sessions.trust_anchor}, superblock);
 		try {
-			const result = await checkContainer({superblock, log, medium: sessions.block, env, opener});
+			const result = await checkContainer({superblock, log, medium: sessions.block, env, crypto});
 			return resultOf(result, (text, level) => env.log(text, level));
 		} finally {
-			await opener?.close();
+			await removeKeys({crypto}, superblock);
 		}
 	}),
 });

@@ -2,26 +2,22 @@
  * Checks data of a container with an authenticated cipher: only who has the keys can tell a good block from a bad one. What
  * the crypto server opens is wiped at once.
  */
+import type {Client} from '../../runtime/sdk/session.js';
 import {blockSize} from '../container/geometry.js';
 import {labelLength} from '../container/label.js';
-import {addKeys, type KeyServers} from '../container/shared-keys.js';
 import type {Superblock} from '../container/superblock.js';
+import type {crypto} from '../sessions/crypto.js';
 import type {LabelTask} from './label-task.js';
 import type {Reference} from './reference.js';
 
 export class DataOpener {
-	readonly #servers: KeyServers;
+	readonly #server: Client<typeof crypto>;
 	readonly #superblock: Superblock;
 
-	private constructor(servers: KeyServers, superblock: Superblock) {
-		this.#servers = servers;
+	/** @param server has the container's keys */
+	constructor(server: Client<typeof crypto>, superblock: Superblock) {
+		this.#server = server;
 		this.#superblock = superblock;
-	}
-
-	/** Has the crypto server get the container's keys. */
-	static async open(servers: KeyServers, superblock: Superblock): Promise<DataOpener> {
-		await addKeys(servers, superblock);
-		return new DataOpener(servers, superblock);
 	}
 
 	/** Indexes of the blocks that do not match. `plain` is room for as many bytes as `blocks` has. */
@@ -37,7 +33,7 @@ export class DataOpener {
 			// Nearly always all of them have the same key, and then nothing has to be gathered.
 			const isWhole = indexes.length === references.length;
 			const gathered = (bytes: Uint8Array, each: number) => isWhole ? bytes : Buffer.concat(indexes.map(i => bytes.subarray(i * each, (i + 1) * each)));
-			const {mismatched} = await this.#servers.crypto.open({
+			const {mismatched} = await this.#server.open({
 				keyId,
 				addresses: indexes.map(i => references[i].address),
 				vbas: indexes.map(i => references[i].position),
@@ -51,15 +47,6 @@ export class DataOpener {
 		}
 
 		return found;
-	}
-
-	/** Has the crypto server forget the keys. */
-	async close(): Promise<void> {
-		for (const key of [this.#superblock.currentKey, this.#superblock.previousKey]) {
-			if (key) {
-				await this.#servers.crypto.remove_key({keyId: key.id});
-			}
-		}
 	}
 
 	#keyOf(vba: number): number {

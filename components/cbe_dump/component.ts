@@ -3,13 +3,16 @@
  * a wrapped one, and no data.
  */
 import {z} from 'zod';
-import {defineTool} from '../../runtime/sdk/component.js';
+import {defineTool, optional} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {readSuperblockSearch} from '../container/open-container.js';
+import {innerKeyId} from '../container/inner-blocks.js';
 import {ContainerError, openSuperblock} from '../container/open-superblock.js';
+import {addInnerKey} from '../container/shared-keys.js';
 import type {Superblock} from '../container/superblock.js';
 import {reportFailure} from '../container/tool-failure.js';
 import {block} from '../sessions/block.js';
+import {crypto} from '../sessions/crypto.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {formatRecord, type DumpRecord} from './dump-record.js';
 import {superblockRecords} from './superblock-dump.js';
@@ -73,12 +76,20 @@ function wantedLeaves({detail, first, count}: Config): LeafRange | undefined {
 	return detail === 'leaves' ? {first, end: first + count} : undefined;
 }
 
-async function dumpTrees({superblock, medium, config, print}: {superblock: Superblock; medium: Client<typeof block>; config: Config; print: (record: DumpRecord) => void}): Promise<void> {
+interface TreesDump {
+	readonly superblock: Superblock;
+	readonly medium: Client<typeof block>;
+	readonly innerServer: Client<typeof crypto> | undefined;
+	readonly config: Config;
+	readonly print: (record: DumpRecord) => void;
+}
+
+async function dumpTrees({superblock, medium, innerServer, config, print}: TreesDump): Promise<void> {
 	for (const name of config.tree ? [config.tree] : treeNames) {
 		const tree = treeOf(superblock, name, config.snapshot);
 		print({kind: 'tree', depth: 0, fields: {tree: name, leaves: tree.leafCount, max_level: tree.maxLevel, degree: tree.degree}});
 		const leaves = wantedLeaves(config);
-		for await (const record of treeRecords({medium, tree, leaves})) {
+		for await (const record of treeRecords({medium, tree, innerServer, leaves})) {
 			print(record);
 		}
 
@@ -89,7 +100,7 @@ async function dumpTrees({superblock, medium, config, print}: {superblock: Super
 }
 
 export default defineTool({
-	requires: {block, trust_anchor: trustAnchor},
+	requires: {block, trust_anchor: trustAnchor, crypto: optional(crypto)},
 	config: Config,
 	run: async ({config, sessions, env}) => reportFailure(async () => {
 		const print = (record: DumpRecord) => env.log(formatRecord(record, config.format));
@@ -100,8 +111,26 @@ export default defineTool({
 
 		// The superblocks are worth seeing where none can be opened, too.
 		const {superblock} = openSuperblock(search);
-		if (config.detail !== 'superblock') {
-			await dumpTrees({superblock, medium: sessions.block, config, print});
+		if (config.detail === 'superblock') {
+			return {exitValue: 0};
+		}
+
+		const dump = {superblock, medium: sessions.block, config, print};
+		if (!superblock.innerBlocks || !superblock.containerId) {
+			await dumpTrees({...dump, innerServer: undefined});
+			return {exitValue: 0};
+		}
+
+		const {crypto} = sessions;
+		if (!crypto) {
+			return {exitValue: -1, message: `the inner blocks are encrypted: route the service "crypto" of "${env.name}" to a crypto server`};
+		}
+
+		await addInnerKey({crypto, trust_anchor: sessions.trust_anchor}, superblock.containerId);
+		try {
+			await dumpTrees({...dump, innerServer: crypto});
+		} finally {
+			await crypto.remove_key({keyId: innerKeyId});
 		}
 
 		return {exitValue: 0};

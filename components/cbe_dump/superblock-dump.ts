@@ -15,9 +15,10 @@ function snapshotRecord(slot: number, {root, maxLevel, leafCount, keep}: Snapsho
 }
 
 function superblockFields(superblock: Superblock): DumpRecord['fields'] {
-	const {state, lastSecuredGeneration, pbaCount, degree, cipher, containerId, currentKey, previousKey, rekeyingVba, resizing, flushLog} = superblock;
+	const {state, lastSecuredGeneration, pbaCount, degree, cipher, innerBlocks, containerId, currentKey, previousKey, rekeyingVba, resizing, flushLog} = superblock;
 	return {
 		state, generation: lastSecuredGeneration, blocks: pbaCount, degree, cipher,
+		inner_blocks: innerBlocks ?? null,
 		container_id: containerId ? hex(containerId) : null,
 		current_key_id: currentKey.id,
 		previous_key_id: previousKey?.id ?? null,

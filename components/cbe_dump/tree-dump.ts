@@ -2,9 +2,11 @@
 import type {Client} from '../../runtime/sdk/session.js';
 import type {Level, NodeIndex, Pba} from '../container/addresses.js';
 import {blockSize, type Dimensions} from '../container/geometry.js';
+import {openInner} from '../container/inner-blocks.js';
 import {labelOf} from '../container/label.js';
 import {NodeBlocks} from '../container/node-blocks.js';
 import type {block} from '../sessions/block.js';
+import type {crypto} from '../sessions/crypto.js';
 import type {RootNode} from '../sessions/tree-root.js';
 import {hex, type DumpRecord} from './dump-record.js';
 
@@ -16,6 +18,8 @@ export interface DumpedTree extends Dimensions {
 export interface TreeDumpOptions {
 	readonly medium: Client<typeof block>;
 	readonly tree: DumpedTree;
+	/** Where inner blocks are encrypted: a server that has their key. */
+	readonly innerServer: Client<typeof crypto> | undefined;
 	/** Leaves that are listed, with the branches that lead to them; without it all inner blocks are, and no leaves. */
 	readonly leaves: LeafRange | undefined;
 }
@@ -45,12 +49,19 @@ export async function* treeRecords(options: TreeDumpOptions): AsyncGenerator<Dum
 	yield* branchRecords(options, {...root, level: maxLevel, position: 0});
 }
 
-async function* branchRecords(options: TreeDumpOptions, place: Place): AsyncGenerator<DumpRecord> {
-	const {tree, medium} = options;
-	const {address, hash, generation, level, position} = place;
+async function readBlock({medium, innerServer}: TreeDumpOptions, {address, hash}: Place): Promise<{nodes: NodeBlocks; matches: boolean}> {
 	const nodes = new NodeBlocks(new Uint8Array(blockSize));
 	await medium.read({extents: [address, 1], data: nodes.memory});
-	const matches = labelOf(nodes.memory).equals(hash);
+	const matches = innerServer
+		? (await openInner(innerServer, [address], {labels: hash, blocks: nodes.memory})).length === 0
+		: labelOf(nodes.memory).equals(hash);
+	return {nodes, matches};
+}
+
+async function* branchRecords(options: TreeDumpOptions, place: Place): AsyncGenerator<DumpRecord> {
+	const {tree} = options;
+	const {address, hash, generation, level, position} = place;
+	const {nodes, matches} = await readBlock(options, place);
 	const depth = 1 + tree.maxLevel - level;
 	yield {kind: 'block', depth, fields: {level, pba: address, generation, first_vba: position * (tree.degree ** level), hash: hex(hash), damaged: !matches}};
 	if (!matches) {

@@ -6,11 +6,14 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {block} from '../sessions/block.js';
+import type {crypto} from '../sessions/crypto.js';
 import type {ContainerDimensions} from './dimensions-config.js';
 import {blockSize, freshPbaCount} from './geometry.js';
-import {layOut, layoutBlockCount, type ContainerPlan} from './initialize.js';
+import {layOut, layoutBlockCount, type ContainerPlan, type InnerSealer} from './initialize.js';
+import {sealInner} from './inner-blocks.js';
 import {readSuperblockSearch, type ContainerSessions} from './open-container.js';
 import {ContainerError, anchoredSlot, readSlot, type SuperblockSearch} from './open-superblock.js';
+import {addInnerKey} from './shared-keys.js';
 import {containerIdLength, encodeUnusedSlot} from './superblock.js';
 
 const firstKeyId = 1;
@@ -24,6 +27,8 @@ const markedEndBlockCount = 64;
 export interface Creation extends ContainerSessions {
 	readonly env: Pick<Environment, 'log' | 'now' | 'randomBytes'>;
 	readonly plan: ContainerDimensions;
+	/** Needed where inner blocks are to be encrypted; it keeps their key. */
+	readonly crypto?: Client<typeof crypto> | undefined;
 }
 
 function isZero(block: Uint8Array): boolean {
@@ -124,8 +129,23 @@ function logProgress(env: Creation['env'], total: number): (writtenBlockCount: n
 	};
 }
 
+/** What encrypts the inner blocks of a new container; undefined where they are to lie there as they are. */
+async function innerSealer({crypto, trustAnchor}: Creation, {innerBlocks, containerId}: ContainerPlan): Promise<InnerSealer | undefined> {
+	if (!innerBlocks || !containerId || !crypto) {
+		return undefined;
+	}
+
+	await addInnerKey({crypto, trust_anchor: trustAnchor}, containerId);
+	return async (address, content) => sealInner(crypto, [address], content);
+}
+
 /** Creates a container on an empty medium. @throws ContainerError, SessionError */
-export async function createContainer({block, trustAnchor, env, plan: dimensions}: Creation): Promise<{readonly pbaCount: number}> {
+export async function createContainer(creation: Creation): Promise<{readonly pbaCount: number}> {
+	const {block, trustAnchor, env, plan: dimensions} = creation;
+	if (dimensions.innerBlocks && !creation.crypto) {
+		throw new ContainerError('unsuitable_medium', 'inner blocks can be encrypted by a crypto server only; route the service "crypto" to one');
+	}
+
 	const obstacle = creationObstacle(await readSuperblockSearch({block, trustAnchor}));
 	if (obstacle !== undefined) {
 		throw new ContainerError('occupied', obstacle);
@@ -151,7 +171,7 @@ export async function createContainer({block, trustAnchor, env, plan: dimensions
 		key: {wrapped, id: firstKeyId},
 	};
 	const medium = {write: async (extents: number[], data: Uint8Array) => void await block.write({extents, data})};
-	const {superblock, hash} = await layOut(plan, medium, logProgress(env, layoutBlockCount(plan)));
+	const {superblock, hash} = await layOut(plan, medium, logProgress(env, layoutBlockCount(plan)), await innerSealer(creation, plan));
 	await block.sync({});
 	await trustAnchor.secure({hash, generation: 0, creating: true});
 	await block.write({extents: [0, 1], data: superblock});

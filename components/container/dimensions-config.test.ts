@@ -24,6 +24,13 @@ test('every attribute has its effect', t => {
 	);
 });
 
+test('inner blocks are encrypted where it is asked for', t => {
+	t.is(ContainerDimensions.parse({inner_blocks: 'encrypted'}).innerBlocks, 'encrypted');
+	t.is(ContainerDimensions.parse({inner_blocks: 'encrypted'}).flushLogBlockCount, 0);
+	t.is(ContainerDimensions.parse({inner_blocks: 'encrypted', cipher: 'aes-256-gcm'}).innerBlocks, 'encrypted');
+	t.is(ContainerDimensions.parse({inner_blocks: 'clear'}).innerBlocks, undefined);
+});
+
 test('sizes in bytes count as leaves, and the levels follow', t => {
 	const {virtualBlockDevice, freeTree} = ContainerDimensions.parse({vbd_size: '128G', ft_size: '16G'});
 	t.deepEqual(virtualBlockDevice, {leafCount: 2 ** 25, maxLevel: 5, degree: 64});
@@ -52,6 +59,10 @@ const refused: ReadonlyArray<{attributes: Record<string, string>; path: string; 
 	{attributes: {flush_log_blocks: '4097'}, path: 'flush_log_blocks', message: /4096/},
 	{attributes: {flush_log_blocks: '-1'}, path: 'flush_log_blocks', message: /whole number/},
 	{attributes: {cipher: 'aes-256-cbc-essiv', flush_log_blocks: '8'}, path: 'flush_log_blocks', message: /has no flush log/},
+	{attributes: {inner_blocks: 'encrypted', flush_log_blocks: '8'}, path: 'flush_log_blocks', message: /no flush log/},
+	{attributes: {inner_blocks: 'hidden'}, path: 'inner_blocks', message: /encrypted/},
+	{attributes: {inner_blocks: 'encrypted', cipher: 'none'}, path: 'inner_blocks', message: /cipher none/},
+	{attributes: {inner_blocks: 'encrypted', cipher: 'aes-256-cbc-essiv'}, path: 'inner_blocks', message: /aes-256-cbc-essiv.*aes-256-xts/},
 	{attributes: {cipher: 'rot13'}, path: 'cipher', message: /aes-256-xts/},
 ];
 

@@ -12,6 +12,8 @@ export interface ContainerDimensions {
 	readonly cipher: CipherName;
 	/** 0 for none. */
 	readonly flushLogBlockCount: number;
+	/** Undefined where inner blocks lie on the medium as they are. */
+	readonly innerBlocks?: 'encrypted' | undefined;
 }
 
 const defaults = {
@@ -39,6 +41,7 @@ const attributes = z.strictObject({
 	cipher: z.enum(cipherNames).default('aes-256-xts'),
 	/** Blocks of the flush log; 0: every flush secures the whole state. */
 	flush_log_blocks: z.string().regex(/^\d{1,4}$/, 'a whole number is required').transform(Number).pipe(z.number().max(flushLogBlockCountMax)).optional(),
+	inner_blocks: z.enum(['clear', 'encrypted']).default('clear'),
 });
 
 type Attributes = z.output<typeof attributes>;
@@ -97,13 +100,24 @@ function poolFault(virtualBlockDevice: Dimensions, freeTree: Dimensions): Fault 
 		: {attribute: 'ft_leaves', text: `the free tree has ${freeTree.leafCount} leaves, with these dimensions it needs at least ${min}`};
 }
 
-/** The original's containers have no flush log. */
-function flushLogOf({cipher, flush_log_blocks: given}: Attributes, {leafCount}: Dimensions): number | Fault {
+/** The log says in clear what it changes, and the original's containers have none. */
+function flushLogOf({cipher, inner_blocks: form, flush_log_blocks: given}: Attributes, {leafCount}: Dimensions): number | Fault {
 	if (cipher === 'aes-256-cbc-essiv') {
 		return given ? {attribute: 'flush_log_blocks', text: 'a container with cipher aes-256-cbc-essiv is the original\'s and has no flush log; choose another cipher or leave it out'} : 0;
 	}
 
+	if (form === 'encrypted') {
+		return given ? {attribute: 'flush_log_blocks', text: 'a container with encrypted inner blocks has no flush log, which would show what they hide; leave one of the two out'} : 0;
+	}
+
 	return given ?? Math.min(flushLogBlockCountDefault, Math.floor(leafCount / leavesPerLogBlock));
+}
+
+/** The original cannot read encrypted inner blocks, and where nothing is encrypted there is no key. */
+function innerBlocksFault({cipher, inner_blocks: form}: Attributes): Fault | undefined {
+	return form === 'encrypted' && (cipher === 'none' || cipher === 'aes-256-cbc-essiv')
+		? {attribute: 'inner_blocks', text: `inner blocks cannot be encrypted with cipher ${cipher}; choose aes-256-xts or aes-256-gcm`}
+		: undefined;
 }
 
 function isFault(value: Dimensions | number | Fault): value is Fault {
@@ -120,9 +134,9 @@ export const ContainerDimensions = attributes.transform((given, context): Contai
 	const faults = [virtualBlockDevice, freeTree].filter(isFault);
 	if (!isFault(virtualBlockDevice) && !isFault(freeTree)) {
 		const flushLog = flushLogOf(given, virtualBlockDevice);
-		const fault = poolFault(virtualBlockDevice, freeTree) ?? (isFault(flushLog) ? flushLog : undefined);
+		const fault = poolFault(virtualBlockDevice, freeTree) ?? innerBlocksFault(given) ?? (isFault(flushLog) ? flushLog : undefined);
 		if (fault === undefined && !isFault(flushLog)) {
-			return {virtualBlockDevice, freeTree, cipher: given.cipher, flushLogBlockCount: flushLog};
+			return {virtualBlockDevice, freeTree, cipher: given.cipher, flushLogBlockCount: flushLog, ...given.inner_blocks === 'encrypted' && {innerBlocks: 'encrypted'}};
 		}
 
 		faults.push(...fault ? [fault] : []);

@@ -51,6 +51,8 @@ export class HeldBlocks {
 	readonly #furtherParents = new Map<Frame, ParentNode[]>();
 	#hand = 0;
 	#dirtyCount = 0;
+	/** Said with each request where the blocks are encrypted on the medium. */
+	#form: {readonly encrypted?: true} = {};
 
 	private constructor(client: Client<typeof cache>, memory: Uint8Array, frameCount: number) {
 		this.#cache = client;
@@ -81,8 +83,9 @@ export class HeldBlocks {
 		return this.#dirtyCount > this.frameCount / 2;
 	}
 
-	/** Forgets everything, dirty blocks too. No load may be under way. */
-	reset(): void {
+	/** Forgets everything, dirty blocks too. No load may be under way. From now on the blocks lie on the medium as `innerBlocks` says. */
+	reset(innerBlocks: 'encrypted' | undefined = undefined): void {
+		this.#form = innerBlocks ? {encrypted: true} : {};
 		this.#frames.clear();
 		this.#addresses.fill(unmapped);
 		this.#clean();
@@ -212,7 +215,7 @@ export class HeldBlocks {
 			}
 		}
 
-		const {labels} = await this.#cache.store({frames, addresses: frames.map(frame => this.#addresses[frame]), places});
+		const {labels} = await this.#cache.store({frames, addresses: frames.map(frame => this.#addresses[frame]), places, ...this.#form});
 		for (const {index, mark} of roots) {
 			setRootHash(mark, Uint8Array.from(labels.subarray(index * labelLength, (index + 1) * labelLength)));
 		}
@@ -239,7 +242,7 @@ export class HeldBlocks {
 				labels.set(label, i * labelLength);
 			}
 
-			const {mismatched} = await this.#cache.load({frames, addresses: fresh.map(({address}) => address), labels});
+			const {mismatched} = await this.#cache.load({frames, addresses: fresh.map(({address}) => address), labels, ...this.#form});
 			const bad = new Set(mismatched);
 			for (const [i, {address}] of fresh.entries()) {
 				// The address may have come back to this tree with other content while an old block was being read from it.

@@ -22,7 +22,12 @@ export interface ContainerPlan {
 	readonly key: Key;
 	/** Blocks of the flush log, behind everything else; 0 in the original's containers. */
 	readonly flushLogBlockCount?: number;
+	/** Undefined where inner blocks lie on the medium as they are. */
+	readonly innerBlocks?: 'encrypted' | undefined;
 }
+
+/** Encrypts an inner block for its place, where it stands, and replies with its label. */
+export type InnerSealer = (address: Pba, block: Uint8Array) => Promise<Uint8Array>;
 
 export interface Medium {
 	/** Writes `data` to pairs (first block, number of blocks). */
@@ -120,9 +125,11 @@ class TreeLayout {
 	/** The block of each level that is being filled. */
 	readonly #blocks: readonly NodeBlocks[];
 	readonly #places: Places;
+	readonly #seal: InnerSealer | undefined;
 	#leavesLeft: number;
 
-	constructor(dimensions: Dimensions, {pool, places, writer}: {pool: boolean; places: Places; writer: BatchWriter}) {
+	constructor(dimensions: Dimensions, {pool, places, writer, seal}: {pool: boolean; places: Places; writer: BatchWriter; seal: InnerSealer | undefined}) {
+		this.#seal = seal;
 		this.#dimensions = dimensions;
 		this.#pool = pool;
 		this.#writer = writer;
@@ -151,8 +158,9 @@ class TreeLayout {
 		}
 
 		const address = this.#places.inner();
+		const label = this.#seal ? await this.#seal(address, nodes.memory) : labelOf(nodes.memory);
 		await this.#writer.add(address, nodes.memory);
-		return {address, label: labelOf(nodes.memory)};
+		return {address, label};
 	}
 
 	#leaf(nodes: NodeBlocks, index: number): void {
@@ -177,12 +185,13 @@ export function layoutBlockCount(plan: ContainerPlan): number {
 
 /**
  * Writes everything but superblock slot 0 and returns that superblock, encoded. The container exists once the slot is
- * written and its hash is anchored.
+ * written and its hash is anchored. `seal` where the plan says that inner blocks are encrypted.
  */
 export async function layOut(
 	plan: ContainerPlan,
 	medium: Medium,
 	progress: (writtenBlockCount: number) => void = () => undefined,
+	seal?: InnerSealer,
 ): Promise<{superblock: Buffer; hash: Uint8Array}> {
 	const writer = new BatchWriter(medium, progress);
 	for (let slot = 1; slot < superblockSlotCount; slot++) {
@@ -191,9 +200,9 @@ export async function layOut(
 
 	const isOriginal = plan.cipher === 'aes-256-cbc-essiv';
 	const places = new Places(isOriginal ? undefined : innerBlocksOf(plan));
-	const device = await new TreeLayout(plan.virtualBlockDevice, {pool: false, places, writer}).write();
-	const free = await new TreeLayout(plan.freeTree, {pool: true, places, writer}).write();
-	const meta = await new TreeLayout(plan.freeTree, {pool: true, places, writer}).write();
+	const device = await new TreeLayout(plan.virtualBlockDevice, {pool: false, places, writer, seal}).write();
+	const free = await new TreeLayout(plan.freeTree, {pool: true, places, writer, seal}).write();
+	const meta = await new TreeLayout(plan.freeTree, {pool: true, places, writer, seal}).write();
 	await writer.finish();
 	const {maxLevel, degree, leafCount} = plan.virtualBlockDevice;
 	const logPba = freshPbaCount(plan.virtualBlockDevice, plan.freeTree);
@@ -215,6 +224,7 @@ export async function layOut(
 		cipher: plan.cipher,
 		containerId: plan.containerId,
 		...logBlockCount > 0 && {flushLog: {firstPba: logPba, blockCount: logBlockCount}},
+		...plan.innerBlocks && {innerBlocks: plan.innerBlocks},
 	};
 	const encoded = encodeSuperblock(superblock);
 	return {superblock: encoded, hash: labelOf(encoded)};

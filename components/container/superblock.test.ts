@@ -88,6 +88,18 @@ test('with an authenticated cipher it carries how much its keys were used; with 
 	t.throws(() => decodeSuperblock(encoded), {message: /extension/});
 });
 
+test('it says where inner blocks are encrypted, and not where there is no key for them', t => {
+	const superblock: Superblock = {...sample(), cipher: 'aes-256-xts', containerId: new Uint8Array(16).fill(9), innerBlocks: 'encrypted'};
+	const encoded = encodeSuperblock(superblock);
+	t.deepEqual(decodeSuperblock(encoded), superblock);
+	t.is(encoded.readUInt32LE(3773), 1);
+	t.is(encodeSuperblock({...superblock, innerBlocks: undefined}).readUInt32LE(3773), 0);
+	t.throws(() => decodeSuperblock(encodeSuperblock({...superblock, flushLog: {firstPba: 9, blockCount: 1}})), {message: /extension/});
+	encoded.writeUInt32LE(2, 3773);
+	t.throws(() => decodeSuperblock(encoded), {message: /extension/});
+	t.throws(() => decodeSuperblock(encodeSuperblock({...superblock, cipher: 'none'})), {message: /extension/});
+});
+
 const malformed: ReadonlyArray<{name: string; change: (block: Buffer) => void; message: RegExp}> = [
 	{name: 'a state of the future', change: block => void block.writeUInt8(9, 0), message: /state is 9/},
 	{name: 'no current key', change: block => void block.writeUInt32LE(0, 93), message: /no current key/},

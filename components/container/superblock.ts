@@ -12,7 +12,8 @@
  *     3753  8   the same for the previous key
  *     3761  8   first PBA of the flush log (flush-log.ts), where there is one
  *     3769  4   its number of blocks; 0 where there is none
- *     3773      zeroes
+ *     3773  4   how inner blocks lie on the medium: 0 as they are, 1 encrypted (inner-blocks.ts), and then there is no log
+ *     3777      zeroes
  */
 import {cipherOfNumber, ciphers, isAuthenticated, type CipherName} from '../sessions/cipher.js';
 import type {RootNode} from '../sessions/tree-root.js';
@@ -78,6 +79,8 @@ export interface Superblock {
 	readonly containerId: Uint8Array | undefined;
 	/** Blocks that the keys of an authenticated cipher have sealed, at most; undefined for other ciphers. */
 	readonly sealedBlockCounts?: {readonly current: number; readonly previous: number} | undefined;
+	/** Undefined where inner blocks lie on the medium as they are. */
+	readonly innerBlocks?: 'encrypted' | undefined;
 	/** Undefined where every flush secures the whole state, as in the original's containers. */
 	readonly flushLog?: FlushLogArea | undefined;
 }
@@ -99,7 +102,7 @@ const keyValueLength = 32;
 const extensionMagic = Buffer.from('CBE ext\0', 'latin1');
 const extensionVersion = 1;
 export const containerIdLength = 16;
-const extensionLength = 60;
+const extensionLength = 64;
 
 /** More blocks than this would make opening after a crash slow. */
 export const flushLogBlockCountMax = 4096;
@@ -214,6 +217,8 @@ function encodePool(view: Buffer, offset: number, {root, maxLevel, degree, leafC
 	view.writeBigUInt64LE(BigInt(leafCount), offset + 56);
 }
 
+type Extension = Pick<Superblock, 'cipher' | 'containerId' | 'sealedBlockCounts' | 'flushLog' | 'innerBlocks'>;
+
 function decodeFlushLog(area: Buffer, pbaCount: number): FlushLogArea | undefined {
 	const firstPba = readNumber(area, 48, 'the first PBA of the flush log');
 	const blockCount = area.readUInt32LE(56);
@@ -225,7 +230,7 @@ function decodeFlushLog(area: Buffer, pbaCount: number): FlushLogArea | undefine
 	return {firstPba, blockCount};
 }
 
-function decodeExtension(view: Buffer, pbaCount: number): Pick<Superblock, 'cipher' | 'containerId' | 'sealedBlockCounts' | 'flushLog'> {
+function decodeExtension(view: Buffer, pbaCount: number): Extension {
 	const area = view.subarray(offsets.extension);
 	if (area.every(byte => byte === 0)) {
 		return {cipher: 'aes-256-cbc-essiv', containerId: undefined};
@@ -241,18 +246,21 @@ function decodeExtension(view: Buffer, pbaCount: number): Pick<Superblock, 'ciph
 	const unused = [area.subarray(extensionLength), ...isAuthenticated(cipher) ? [] : [area.subarray(32, 48)]];
 	check(unused.every(part => part.every(byte => byte === 0)), 'the superblock carries an extension that this version does not know');
 	const flushLog = decodeFlushLog(area, pbaCount);
+	const innerBlocks = area.readUInt32LE(60);
+	check(innerBlocks === 0 || (innerBlocks === 1 && cipher !== 'none' && !flushLog), 'the superblock carries an extension that this version does not know');
 	return {
 		cipher,
 		containerId,
 		...isAuthenticated(cipher) && {sealedBlockCounts: {current: readNumber(area, 32, 'the number of sealed blocks'), previous: readNumber(area, 40, 'the number of blocks sealed before')}},
 		...flushLog && {flushLog},
+		...innerBlocks === 1 && {innerBlocks: 'encrypted'},
 	};
 }
 
-function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, flushLog}: Superblock): void {
+function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, flushLog, innerBlocks}: Superblock): void {
 	if (containerId === undefined) {
 		check(flushLog === undefined, 'a container with a flush log needs a container id');
-		check(cipher === 'aes-256-cbc-essiv', `a container with cipher ${cipher} needs a container id`);
+		check(cipher === 'aes-256-cbc-essiv' && !innerBlocks, `a container with cipher ${cipher} needs a container id`);
 		return;
 	}
 
@@ -270,6 +278,8 @@ function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, 
 		area.writeBigUInt64LE(BigInt(flushLog.firstPba), 48);
 		area.writeUInt32LE(flushLog.blockCount, 56);
 	}
+
+	area.writeUInt32LE(innerBlocks ? 1 : 0, 60);
 }
 
 function checkSnapshots({snapshots, currentSnapshot, degree, pbaCount}: Superblock): void {

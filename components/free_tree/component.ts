@@ -48,7 +48,7 @@ export default defineComponent({
 			provides: {
 				free_tree: {
 					open: async request => turn.take(async () => {
-						held.reset();
+						held.reset(request.innerBlocks);
 						pool = new Pool(held, {...request, horizon: new Horizon(request.horizon)});
 						return {};
 					}),

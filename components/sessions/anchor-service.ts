@@ -2,6 +2,7 @@
  * What all trust anchors that keep a master key in memory have in common: the session, the state, the keys. An anchor
  * only brings its store.
  */
+import {hkdfSync} from 'node:crypto';
 import {type z} from 'zod';
 import type {Environment, Running} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
@@ -39,6 +40,8 @@ export interface AnchorStore {
 	initialize(masterKey: Uint8Array, passphrase?: NamedSecret): Promise<void>;
 	/** Stores other master keys, durably, all or nothing; false where the anchor's format holds one for good. */
 	renew?(masterKeys: readonly MasterKey[]): Promise<boolean>;
+	/** What stays the same secret for good, once the content is loaded; the master key where it is left out. The store wipes it. */
+	lasting?(): Uint8Array;
 	/**
 	 * Replaces the newest record, durably; a crash leaves the old one or the new one.
 	 * @throws UncertainRecord where the record may have been written or not; any other SessionError where nothing was
@@ -103,6 +106,11 @@ function inUseOf({masterKeys}: OpenState, wrapped: Uint8Array): MasterKey {
 	}
 
 	return inUse;
+}
+
+/** The key of a container's inner blocks. The caller wipes it. */
+function deriveInnerKey(lasting: Uint8Array, containerId: Uint8Array): Buffer {
+	return Buffer.from(hkdfSync('sha256', lasting, containerId, 'cbe inner blocks', blockKeyLength));
 }
 
 /** The one under which keys are wrapped that no other names. */
@@ -254,6 +262,15 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 						return {envelope: envelopeFor(recipient, blockKey, env)};
 					} finally {
 						blockKey.fill(0);
+					}
+				},
+				share_inner_key({containerId, recipient}) {
+					const [{key: masterKey}] = opened().masterKeys;
+					const innerKey = deriveInnerKey(store.lasting?.() ?? masterKey, containerId);
+					try {
+						return {envelope: envelopeFor(recipient, innerKey, env)};
+					} finally {
+						innerKey.fill(0);
 					}
 				},
 				secure: async record => turn.take(async () => {

@@ -19,10 +19,11 @@ export const cache = defineSession('cache', {
 		attach: op({reply: z.strictObject({memory: region(), frameCount: z.number().int().positive()})}),
 		/**
 		 * Reads the blocks at `addresses` into `frames` and checks each against its label (32 bytes each in `labels`).
-		 * Blocks that do not match are listed by index in `mismatched` and their frames zeroed.
+		 * Blocks that do not match are listed by index in `mismatched` and their frames zeroed. `encrypted`: the blocks are
+		 * encrypted on the medium under the key of inner blocks, and their labels are of what lies there.
 		 */
 		load: op({
-			request: z.strictObject({frames: numbers(), addresses: numbers(), labels: bytes()}),
+			request: z.strictObject({frames: numbers(), addresses: numbers(), labels: bytes(), encrypted: z.literal(true).optional()}),
 			reply: z.strictObject({mismatched: numbers()}),
 		}),
 		/** Reads the blocks at `addresses` and compares each with its label (32 bytes each in `labels`); keeps nothing. */
@@ -33,11 +34,11 @@ export const cache = defineSession('cache', {
 		/**
 		 * Labels the blocks in `frames` in that order, parents after their children, and writes all of them to `addresses`.
 		 * `places`: where labels go before the next block is labelled, as pairs of an index in `frames` and a node
-		 * (frame * 64 + index), ascending by the former. Not durable before a `sync` of the medium. Where it fails, labels may
+		 * (frame * 64 + index), ascending by the former. `encrypted` as for `load`. Not durable before a `sync` of the medium. Where it fails, labels may
 		 * stand in their nodes and blocks on the medium already.
 		 */
 		store: op({
-			request: z.strictObject({frames: numbers(), addresses: numbers(), places: numbers()}),
+			request: z.strictObject({frames: numbers(), addresses: numbers(), places: numbers(), encrypted: z.literal(true).optional()}),
 			reply: z.strictObject({labels: bytes()}),
 		}),
 	},

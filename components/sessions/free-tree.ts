@@ -40,7 +40,7 @@ export const freeTree = defineSession('free_tree', {
 	],
 	ops: {
 		/** Starts over from these secured trees; everything not stored is forgotten. */
-		open: op({request: z.strictObject({freeTree: TreeRoot, metaTree: TreeRoot, horizon: Horizon})}),
+		open: op({request: z.strictObject({freeTree: TreeRoot, metaTree: TreeRoot, horizon: Horizon, innerBlocks: z.literal('encrypted').optional()})}),
 		/**
 		 * Takes `items` (PBA, generation, lowest VBA; flat) of replaced blocks in and hands out as many new PBAs, in the
 		 * same order. `leaves` names the pool entry that each exchange used. `reserved`: snapshots may need the replaced

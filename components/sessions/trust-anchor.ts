@@ -53,6 +53,14 @@ export const trustAnchor = defineSession('trust_anchor', {
 			request: z.strictObject({wrapped: bytes(32), recipient: bytes(32)}),
 			reply: z.strictObject({envelope: bytes()}),
 		}),
+		/**
+		 * Seals the key of a container's inner blocks to the crypto server whose public key `recipient` is. The key depends on
+		 * the anchor and the container alone, so that nothing of it stands anywhere and no rekeying changes it.
+		 */
+		share_inner_key: op({
+			request: z.strictObject({containerId: bytes(16), recipient: bytes(32)}),
+			reply: z.strictObject({envelope: bytes()}),
+		}),
 		/** Remembers the newest superblock, durably once it replies; a crash leaves the old record or the new one. */
 		secure: op({request: Secured}),
 	},

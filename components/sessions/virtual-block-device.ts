@@ -32,7 +32,7 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 	],
 	ops: {
 		/** Starts over from this secured tree; everything not stored is forgotten. */
-		open: op({request: z.strictObject({tree: TreeRoot, keys: Keys, currentGeneration: Generation})}),
+		open: op({request: z.strictObject({tree: TreeRoot, keys: Keys, currentGeneration: Generation, innerBlocks: z.literal('encrypted').optional()})}),
 		/** Reads `extents` (pairs of first VBA and number of blocks) of the current tree into `data`. */
 		read: op({request: z.strictObject({extents: numbers(), data: bulk('out')})}),
 		/**

@@ -40,12 +40,18 @@ export class DeviceUsage {
 	#samples: Sample[] = [];
 	#nextWatchMs: number;
 	#warned = false;
+	#last: PoolUsage = {leafCount: 0, allocatableCount: 0, heldCount: 0};
 
 	constructor(servers: {readonly free_tree: Client<typeof freeTree>}, securing: Securing, env: Environment) {
 		this.#freeTree = servers.free_tree;
 		this.#securing = securing;
 		this.#env = env;
 		this.#nextWatchMs = env.now() + watchIntervalMs;
+	}
+
+	/** The pool as it was counted last; all zero where it never was. */
+	get last(): PoolUsage {
+		return this.#last;
 	}
 
 	/** The pool as it was counted after the last securing. */
@@ -93,6 +99,7 @@ export class DeviceUsage {
 	async #count(): Promise<PoolUsage> {
 		try {
 			const usage = await this.#freeTree.usage({});
+			this.#last = usage;
 			this.#remember(usage);
 			this.#warn(usage);
 			return usage;

@@ -12,7 +12,7 @@ import type {block} from '../sessions/block.js';
 import type {deviceControl} from '../sessions/device-control.js';
 import {DeviceUsage} from './device-usage.js';
 import {DeviceWrites} from './device-writes.js';
-import {addKeys} from '../container/shared-keys.js';
+import {addKeys, removeKeys} from '../container/shared-keys.js';
 import {openOrCreate, openTrees, replayLog, type OpeningServers} from './opening.js';
 import {Operations, type OperationName} from './operations.js';
 import {Reclaiming} from './reclaiming.js';
@@ -173,7 +173,9 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		},
 		control: {
 			async status() {
-				const [pool, writtenUsage] = await Promise.all([usage.pool(), written.get()]);
+				// A count reads inner blocks, which may need a key.
+				const canCount = !isSuspended || securing.superblock.innerBlocks === undefined;
+				const [pool, writtenUsage] = canCount ? await Promise.all([usage.pool(), written.get()]) : [usage.last, written.last];
 				return {
 					locked: false,
 					state: securing.superblock.state,
@@ -249,11 +251,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			}
 
 			await reclaiming.stop();
-			for (const key of [securing.latest.currentKey, securing.latest.previousKey]) {
-				if (key) {
-					await sessions.crypto.remove_key({keyId: key.id});
-				}
-			}
+			await removeKeys(sessions, securing.latest);
 		},
 		async resume() {
 			const {secured} = await sessions.trust_anchor.status({});

@@ -34,8 +34,8 @@ export async function openOrCreate(servers: OpeningServers, env: Environment, cr
 		}
 
 		env.log('there is no container yet: creating it');
-		const {pbaCount} = await createContainer({...sessions, env, plan: create});
-		env.log(`container created: ${create.virtualBlockDevice.leafCount} blocks for data, ${create.freeTree.leafCount} spare blocks, ${pbaCount} blocks on the medium, cipher ${create.cipher}`);
+		const {pbaCount} = await createContainer({...sessions, crypto: servers.crypto, env, plan: create});
+		env.log(`container created: ${create.virtualBlockDevice.leafCount} blocks for data, ${create.freeTree.leafCount} spare blocks, ${pbaCount} blocks on the medium, cipher ${create.cipher}${create.innerBlocks ? ', inner blocks encrypted' : ''}`);
 		return openSuperblock(await readSuperblockSearch(sessions));
 	} catch (error) {
 		if (error instanceof ContainerError || isSessionError(error)) {
@@ -49,12 +49,15 @@ export async function openOrCreate(servers: OpeningServers, env: Environment, cr
 /** Has the tree servers start over from a secured superblock; replies with the generation that counts from now on. */
 export async function openTrees(servers: OpeningServers, superblock: Superblock): Promise<number> {
 	const currentGeneration = firstGenerationAfter(superblock);
+	const form = superblock.innerBlocks && {innerBlocks: superblock.innerBlocks};
 	await servers.free_tree.open({
+		...form,
 		freeTree: superblock.freeTree,
 		metaTree: superblock.metaTree,
 		horizon: {currentGeneration, ...horizonOf(superblock)},
 	});
 	await servers.virtual_block_device.open({
+		...form,
 		tree: treeOf(superblock, currentSnapshotOf(superblock)),
 		keys: {currentKeyId: superblock.currentKey.id, previousKeyId: superblock.previousKey?.id ?? 0, rekeyingVba: superblock.rekeyingVba},
 		currentGeneration,

@@ -39,6 +39,11 @@ export class WrittenUsageCount {
 		this.#env = env;
 	}
 
+	/** The last count; undefined where there is none. */
+	get last(): WrittenUsage | undefined {
+		return this.#last;
+	}
+
 	/** The count as of late; undefined while the first one is going on. */
 	async get(): Promise<WrittenUsage | undefined> {
 		if (this.#countedAt !== this.#securing.durableCount && this.#env.now() >= this.#nextMs) {

@@ -110,6 +110,14 @@ export class FileAnchorStore implements AnchorStore {
 		return true;
 	}
 
+	lasting(): Uint8Array {
+		if (!this.#authority) {
+			throw new Error('the trust anchor is not open');
+		}
+
+		return this.#authority;
+	}
+
 	async secure(secured: SecuredRecord): Promise<void> {
 		await this.#record.secure(secured);
 	}

@@ -61,8 +61,8 @@ export class Device {
 		this.changes = new ChangedLeaves(held.frameCount);
 	}
 
-	open({tree, keys, currentGeneration}: {tree: TreeRoot; keys: Keys; currentGeneration: Generation}): void {
-		this.held.reset();
+	open({tree, keys, currentGeneration, innerBlocks}: {tree: TreeRoot; keys: Keys; currentGeneration: Generation; innerBlocks?: 'encrypted' | undefined}): void {
+		this.held.reset(innerBlocks);
 		this.replaceTree(tree);
 		this.#snapshots.clear();
 		this.placedByRekeying.clear();

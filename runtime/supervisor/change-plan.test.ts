@@ -45,7 +45,7 @@ test('the same deployment changes nothing, wherever its attributes stand', async
 test('another crypto server takes the place of the first under its clients', async t => {
 	const plan = await editOf(['name="crypto_openssl"', 'name="crypto_noble"']);
 	t.deepEqual(shown(plan), ['restart crypto: binary crypto_noble (was crypto_openssl)']);
-	t.deepEqual(plan.moved, [{child: 'virtual_block_device', label: 'crypto'}, {child: 'superblock_control', label: 'crypto'}]);
+	t.deepEqual(plan.moved, ['cache', 'virtual_block_device', 'superblock_control'].map(child => ({child, label: 'crypto'})));
 	t.deepEqual(plan.reset, []);
 });
 

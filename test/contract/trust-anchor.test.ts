@@ -92,6 +92,12 @@ async function shared({client}: Started, wrapped: Uint8Array): Promise<string> {
 	return openEnvelope(envelope, recipient).toString('hex');
 }
 
+async function innerKeyOf({client}: Started, containerId: Uint8Array): Promise<string> {
+	const recipient = createRecipient(randomBytes);
+	const {envelope} = await client.share_inner_key({containerId, recipient: recipient.publicKey});
+	return openEnvelope(envelope, recipient).toString('hex');
+}
+
 /** Every file below a directory with its content. */
 async function snapshotOf(directory: string): Promise<Record<string, string>> {
 	const files: Record<string, string> = {};
@@ -145,6 +151,33 @@ for (const [label, variant] of variants) {
 		for (const file of await readdir(join(directory, 'trust_anchor'))) {
 			t.is((await stat(join(directory, 'trust_anchor', file))).mode & 0o777, 0o600, file);
 		}
+	});
+
+	test(`${label}: the key of inner blocks is one for each container, stays the same, and lies nowhere in clear`, async t => {
+		const directory = await temporaryDirectory(t);
+		const anchor = await start(t, variant, directory);
+		const id = new Uint8Array(16).fill(1);
+		await t.throwsAsync(anchor.client.share_inner_key({containerId: id, recipient: new Uint8Array(32)}), {code: 'not_initialized'});
+		await anchor.client.initialize({});
+		const key = await innerKeyOf(anchor, id);
+		t.is(key.length, 64);
+		t.is(await innerKeyOf(anchor, id), key);
+		t.not(await innerKeyOf(anchor, new Uint8Array(16).fill(2)), key);
+		const {wrapped} = await anchor.client.create_key({});
+		t.not(await shared(anchor, wrapped), key);
+		await anchor.client.create_key({current: wrapped});
+		t.is(await innerKeyOf(anchor, id), key);
+		await t.throwsAsync(anchor.client.share_inner_key({containerId: id, recipient: new Uint8Array(32)}), {code: 'bad_key'});
+		await anchor.client.lock({});
+		await t.throwsAsync(anchor.client.share_inner_key({containerId: id, recipient: new Uint8Array(32)}), {code: 'locked'});
+		await anchor.running.stop?.();
+
+		const again = await start(t, variant, directory);
+		t.is(await innerKeyOf(again, id), key);
+		t.false(JSON.stringify([await snapshotOf(directory), again.env.logged, again.running.status?.()]).includes(key));
+		const other = await start(t, variant, await temporaryDirectory(t));
+		await other.client.initialize({});
+		t.not(await innerKeyOf(other, id), key);
 	});
 
 	test(`${label}: keys are new each time, and lie nowhere in clear`, async t => {

@@ -13,6 +13,8 @@ export class Counts {
 	replays = 0;
 	securings = 0;
 	snapshots = 0;
+	/** Histories in which inner blocks are encrypted. */
+	encryptedInnerBlocks = 0;
 	/** Times that the device was locked, or found locked when it was opened. */
 	locks = 0;
 	reverts = 0;
@@ -30,7 +32,7 @@ export class Counts {
 		return [
 			`${this.histories} histories`, `${this.crashPoints} crash points`, `${this.writes} writes`, `${this.clears} clearings`, `${this.reads} reads`,
 			`${this.flushes} flushes`, `${this.replays} logs taken over`, `${this.securings} securings`, `${this.blocksChecked} blocks checked`, `${this.checks} runs of cbe_check`, `${this.bitFlips} bit flips`,
-			`${this.locks} locks`, `${this.snapshots} snapshots`, `${this.reverts} reverts`, `${this.operations} operations begun`, `${this.finishedOperations} ended`,
+			`${this.locks} locks`, `${this.encryptedInnerBlocks} with encrypted inner blocks`, `${this.snapshots} snapshots`, `${this.reverts} reverts`, `${this.operations} operations begun`, `${this.finishedOperations} ended`,
 			`${this.starvedOperations} waits for discarded snapshots`, `${this.fullPools} refusals of a full pool`,
 			`${this.faults} medium faults`, `${this.rollbacks} images rolled back`, `${this.steps} steps`,
 		].join(', ');

@@ -366,6 +366,7 @@ export async function runHistory(seed: number, {kind, script, counts = new Count
 	const random = new Random(seed);
 	const plan = randomPlan(random, kind, script);
 	counts.histories++;
+	counts.encryptedInnerBlocks += plan.create.inner_blocks === 'encrypted' ? 1 : 0;
 	const subject = new Subject({plan, random, counts});
 	try {
 		await kinds[plan.kind](subject);

@@ -1,9 +1,10 @@
 /** Locks the device and unlocks it again: meanwhile nothing is served, nothing changes, and no server has a key. */
+import {innerKeyId} from '../../components/container/inner-blocks.js';
 import {blockSize} from '../../components/sessions/block.js';
 import {isSessionError} from '../../runtime/sdk/session.js';
 import {dataOf} from './content.js';
 import {requireExcuse} from './load-judgement.js';
-import {requireNoKeys} from './key-probe.js';
+import {requireNoKeys, requireNone} from './key-probe.js';
 import type {Random} from './random.js';
 import {SimulationFailure} from './simulation-failure.js';
 import type {Subject} from './subject.js';
@@ -71,6 +72,7 @@ export async function requireClosed(subject: Subject): Promise<void> {
 	}
 
 	await requireNoKeys(crypto, operations.keyId + 1);
+	await requireNone(crypto, [innerKeyId]);
 	if (medium.changeCount + anchor.changeCount !== before) {
 		throw new SimulationFailure('the device is locked and something has changed its medium or its trust anchor');
 	}

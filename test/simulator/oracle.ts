@@ -14,6 +14,9 @@ export interface OracleImage {
 	content(address: number): Buffer;
 }
 
+/** What an encrypted inner block says. */
+export type InnerOpener = (address: number, sealed: Buffer) => Buffer;
+
 /** A data block that does not match its label; `snapshot` is undefined for the current state. */
 export interface BadData {
 	readonly vba: number;
@@ -69,6 +72,20 @@ function hashOf(block: Buffer): string {
 	return hash;
 }
 
+const openedBlocks = new WeakMap<Buffer, {readonly address: number; readonly block: Buffer}>();
+
+/** Each is decrypted once: a block of the simulated medium stays where it is. */
+function opened(address: number, content: Buffer, open: InnerOpener): Buffer {
+	const known = openedBlocks.get(content);
+	if (known?.address === address) {
+		return known.block;
+	}
+
+	const block = open(address, content);
+	openedBlocks.set(content, {address, block});
+	return block;
+}
+
 function number64(block: Buffer, offset: number): number {
 	return block.readUInt32LE(offset) + (block.readUInt32LE(offset + 4) * 2 ** 32);
 }
@@ -107,6 +124,7 @@ interface Facts {
 	readonly kept: readonly number[];
 	readonly logAddress: number;
 	readonly logBlockCount: number;
+	readonly areInnerBlocksEncrypted: boolean;
 }
 
 class Inspection {
@@ -119,8 +137,10 @@ class Inspection {
 	readonly #facts: Facts;
 	readonly #lastGeneration: number;
 	readonly #pbaCount: number;
+	readonly #openInner: InnerOpener;
 
-	constructor(image: OracleImage, facts: Facts) {
+	constructor(image: OracleImage, facts: Facts, openInner: InnerOpener) {
+		this.#openInner = openInner;
 		this.#image = image;
 		this.#facts = facts;
 		this.#lastGeneration = facts.lastGeneration;
@@ -197,11 +217,13 @@ class Inspection {
 			this.problems.push(`${what} is of generation ${generation}, newer than the secured ${this.#lastGeneration}`);
 		}
 
-		const block = this.#image.content(address);
-		if (hashOf(block) !== node.hash) {
+		const content = this.#image.content(address);
+		if (hashOf(content) !== node.hash) {
 			this.problems.push(`${what} at PBA ${address} does not match its hash`);
 			return;
 		}
+
+		const block = this.#facts.areInnerBlocksEncrypted ? opened(address, content, this.#openInner) : content;
 
 		// What lies below a block of the current state has been gone through with it.
 		if (shape.kind === 'older' && this.#isInCurrentState(address)) {
@@ -398,6 +420,7 @@ function factsOf(superblock: Buffer): Facts {
 		kept: snapshotsOf(superblock).filter(({isKept}) => isKept).map(({shape: {generation}}) => generation),
 		logAddress: number64(superblock, 3761),
 		logBlockCount: superblock.readUInt32LE(3769),
+		areInnerBlocksEncrypted: superblock.readUInt32LE(3773) === 1,
 	};
 }
 
@@ -468,7 +491,7 @@ function superblockProblems(superblock: Buffer, {state, rekeyingVba, previousKey
 }
 
 /** Looks at the state whose superblock or newest log entry has this hash; undefined where nothing has it. */
-export function inspect(image: OracleImage, anchoredHash: Uint8Array): OracleVerdict | undefined {
+export function inspect(image: OracleImage, anchoredHash: Uint8Array, openInner: InnerOpener): OracleVerdict | undefined {
 	const anchored = anchoredAt(image, Buffer.from(anchoredHash).toString('hex'));
 	if (!anchored) {
 		return undefined;
@@ -477,7 +500,7 @@ export function inspect(image: OracleImage, anchoredHash: Uint8Array): OracleVer
 	const {slot, log} = anchored;
 	const superblock = image.content(slot);
 	const facts = factsOf(superblock);
-	const inspection = new Inspection(image, facts);
+	const inspection = new Inspection(image, facts, openInner);
 	const snapshots = snapshotsOf(superblock);
 	for (const {shape} of snapshots.filter(snapshot => snapshot.shape.kind === 'data')) {
 		inspection.tree(shape);

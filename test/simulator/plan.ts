@@ -128,9 +128,10 @@ export function randomPlan(random: Random, kind: HistoryKind = randomKind(random
 	const isQuick = random.chance(withOperations ? 0.97 : 0.85);
 	const cipher = isQuick ? random.pick(['aes-256-xts', 'aes-256-gcm', 'aes-256-cbc-essiv']) : random.pick(['aes-256-xts', 'aes-256-cbc-essiv']);
 	const mebibyte = 2 ** 20;
+	const innerBlocks = cipher !== 'aes-256-cbc-essiv' && random.chance(0.4) ? 'encrypted' : 'clear';
 	return {
 		kind,
-		create: {...create, cipher, ...cipher !== 'aes-256-cbc-essiv' && {flush_log_blocks: random.pick(['0', '1', '3', '64'])}},
+		create: {...create, cipher, inner_blocks: innerBlocks, ...cipher !== 'aes-256-cbc-essiv' && innerBlocks === 'clear' && {flush_log_blocks: random.pick(['0', '1', '3', '64'])}},
 		leafCount: Number(create.vbd_leaves),
 		poolLeafCount: Number(create.ft_leaves),
 		frameCount: wide ? frameCountMin : random.pick([frameCountMin, 2 * frameCountMin]),

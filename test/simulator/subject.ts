@@ -6,6 +6,7 @@ import {stampsOf, type Stamp} from './content.js';
 import {contentOf, noteSize, readSnapshot} from './control-load.js';
 import type {Counts} from './counts.js';
 import {cryptoKinds} from './crypto-kind.js';
+import {innerOpenerOf} from './inner-opener.js';
 import {LockModel} from './lock-model.js';
 import {lock, requireClosed} from './locking.js';
 import {Model} from './model.js';
@@ -298,7 +299,7 @@ export class Subject {
 			return new Map();
 		}
 
-		const verdict = inspect(this.medium, hash);
+		const verdict = inspect(this.medium, hash, innerOpenerOf(this.setup.plan.crypto));
 		if (!verdict) {
 			throw new SimulationFailure('the superblock that the trust anchor knows is not on the medium');
 		}

@@ -122,7 +122,7 @@ export class World {
 		const onMedium = () => this.#connect(block, medium.handlers(step));
 		const onCrypto = () => this.#connect(crypto, cryptoHandlers);
 		const cacheConfig = {size: `${2 * frameCount * blockSize}`};
-		const cacheRunning = await this.#component('cache', cacheComponent, cacheConfig, {block: onMedium()}, 2 * frameCount * blockSize + mebibyte);
+		const cacheRunning = await this.#component('cache', cacheComponent, cacheConfig, {block: onMedium(), crypto: onCrypto()}, 2 * frameCount * blockSize + mebibyte);
 		const onCache = () => this.#connect(cache, cacheRunning.provides.cache as unknown as Handlers<typeof cache>);
 		const freeRunning = await this.#component('free_tree', freeTreeComponent, {}, {cache: onCache()}, mebibyte);
 		const onFreeTree = () => this.#connect(freeTree, this.#inSmallSteps(freeRunning.provides.free_tree as unknown as Handlers<typeof freeTree>));

@@ -3,6 +3,9 @@ import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
 import type {Secured} from '../../components/container/open-superblock.js';
 import type {trustAnchor} from '../../components/sessions/trust-anchor.js';
 
+/** The key of inner blocks, whatever the container. */
+export const innerKey = new Uint8Array(32).fill(0x1e);
+
 export class MemoryAnchor {
 	initialized: boolean;
 	secured: Secured | null;
@@ -40,6 +43,13 @@ export class MemoryAnchor {
 			share_key: ({wrapped}) => {
 				if (this.#share) {
 					return {envelope: this.#share(wrapped)};
+				}
+
+				throw new SessionError('bad_key', 'this anchor shares no key');
+			},
+			share_inner_key: () => {
+				if (this.#share) {
+					return {envelope: this.#share(innerKey)};
 				}
 
 				throw new SessionError('bad_key', 'this anchor shares no key');
