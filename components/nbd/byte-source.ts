@@ -1,31 +1,51 @@
 /** What a client has sent and nobody has looked at yet. Bounded: the socket is not read while enough is here. */
 import type {Socket} from 'node:net';
-import {receivedByteLengthMax} from './limits.js';
+import type {DirectSocket} from './direct-socket.js';
+import {receivedByteLengthMax, turnByteLengthMax} from './limits.js';
+
+export interface ByteSourceOptions {
+	/** Reads the socket without its stream. */
+	readonly direct?: DirectSocket | undefined;
+	/** Hears of everything that arrives. */
+	onProgress(): void;
+}
 
 export class ByteSource {
 	readonly #socket: Socket;
+	readonly #direct: DirectSocket | undefined;
 	readonly #onProgress: () => void;
 	readonly #chunks: Buffer[] = [];
 	/** Bytes of the first chunk that were taken already. */
 	#taken = 0;
 	#byteLength = 0;
+	/** Bytes read past the event loop since it last brought some. */
+	#directByteLength = 0;
 	#ended = false;
 	#stopped = false;
 	#wake: ((hasMore: boolean) => void) | undefined;
 	readonly #onData = (chunk: Buffer): void => {
-		this.#receive(chunk);
+		this.#append(chunk);
 	};
 
 	readonly #onEnd = (): void => {
 		this.#end();
 	};
 
-	constructor(socket: Socket, onProgress: () => void) {
+	constructor(socket: Socket, {direct, onProgress}: ByteSourceOptions) {
 		this.#socket = socket;
+		this.#direct = direct;
 		this.#onProgress = onProgress;
-		socket.on('data', this.#onData);
+		if (direct) {
+			direct.listen(bytes => {
+				this.#append(Buffer.from(bytes));
+			});
+		} else {
+			socket.on('data', this.#onData);
+		}
+
 		socket.once('end', this.#onEnd);
 		socket.once('close', this.#onEnd);
+		socket.resume();
 	}
 
 	/** Leaves the socket to somebody else; false where the peer has sent more than was taken. */
@@ -33,6 +53,7 @@ export class ByteSource {
 		const isEmpty = this.#byteLength === 0;
 		this.#socket.pause();
 		this.#socket.off('data', this.#onData);
+		this.#direct?.listen(() => undefined);
 		this.#socket.off('end', this.#onEnd);
 		this.#socket.off('close', this.#onEnd);
 		this.#end();
@@ -88,6 +109,30 @@ export class ByteSource {
 		return moved;
 	}
 
+	/**
+	 * Fills `target` as bytes come, where possible from the socket straight into it; false where the peer ends before.
+	 * `onWait` is called each time before it waits.
+	 */
+	async fill(target: Buffer, onWait: () => void): Promise<boolean> {
+		let filled = this.moveInto(target, 0);
+		while (filled < target.length) {
+			const count = this.#receiveInto(target, filled);
+			if (count > 0) {
+				filled += count;
+				continue;
+			}
+
+			onWait();
+			if (!await this.more()) {
+				return false;
+			}
+
+			filled += this.moveInto(target, filled);
+		}
+
+		return true;
+	}
+
 	/** Drops `length` bytes as they come; false where the peer ends before. */
 	async skip(length: number): Promise<boolean> {
 		let left = length;
@@ -106,6 +151,11 @@ export class ByteSource {
 				return false;
 			}
 		}
+	}
+
+	/** Looks whether something has arrived of which nobody has told; false where it makes no sense to look again. */
+	look(): boolean {
+		return this.#direct !== undefined && this.#wake !== undefined && !this.#direct.look();
 	}
 
 	/** Waits until more bytes are here than now; false where none will come. */
@@ -131,12 +181,28 @@ export class ByteSource {
 		this.#socket.resume();
 	}
 
-	#receive(chunk: Buffer): void {
+	/** What is there, behind everything that was received already; nothing where others on this thread have waited enough. */
+	#receiveInto(target: Buffer, offset: number): number {
+		if (!this.#direct || this.#ended || this.#directByteLength >= turnByteLengthMax) {
+			return 0;
+		}
+
+		const count = this.#direct.receive(target, offset);
+		if (count > 0) {
+			this.#directByteLength += count;
+			this.#onProgress();
+		}
+
+		return count;
+	}
+
+	#append(chunk: Buffer): void {
 		if (this.#ended) {
 			return;
 		}
 
 		this.#onProgress();
+		this.#directByteLength = 0;
 		this.#chunks.push(chunk);
 		this.#byteLength += chunk.length;
 		if (this.#byteLength >= receivedByteLengthMax) {

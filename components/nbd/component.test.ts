@@ -6,7 +6,7 @@ import test from 'ava';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {encodeRequest} from '../../test/support/nbd-peer.js';
 import {NbdStand} from '../../test/support/nbd-stand.js';
-import {handshakeMsMax, stallMsMax, stallMsMaxWhenShort} from './limits.js';
+import {handshakeMsMax, lookCountMax, stallMsMax, stallMsMaxWhenShort} from './limits.js';
 import nbd from './component.js';
 
 const MiB = 2 ** 20;
@@ -95,6 +95,7 @@ test('a configuration without a socket, and wrong values, are refused', t => {
 	t.false(nbd.config.safeParse({unix: [{}]}).success);
 	t.false(nbd.config.safeParse({tcp: [{port: '70000'}]}).success);
 	t.false(nbd.config.safeParse({unix: [{path: 's'}], readonly: 'maybe'}).success);
+	t.false(nbd.config.safeParse({unix: [{path: 's'}], poll_us: '1001'}).success);
 	t.true(nbd.config.safeParse({unix: [{path: 's'}], tcp: [{}], export: 'e', readonly: 'yes'}).success);
 });
 
@@ -105,6 +106,28 @@ test('readonly="yes" and a device that is not writable refuse writes', async t =
 		t.is((await peer.attach()).flags & 2, 2);
 		t.is(await peer.write(0, Buffer.alloc(4096, 1)), 1);
 		t.is(stand.medium.image[0], 0);
+		await stand.stop();
+	}
+});
+
+test('poll_us decides whether the thread looks for requests of a client that sends one after another', async t => {
+	for (const [pollUs, isExpected] of [['0', false], ['100', true]] as const) {
+		let clockCount = 0;
+		// It stands still, so each wait lasts as long as waits may.
+		const now = () => {
+			clockCount++;
+			return 0;
+		};
+
+		const stand = await NbdStand.start({config: {poll_us: pollUs}, environment: {now}});
+		const peer = await stand.attach();
+		for (let i = 0; i < 20; i++) {
+			t.is((await peer.read(0, 4096)).length, 4096);
+		}
+
+		// The last reply arrives before the thread begins to look.
+		await setTimeout(50);
+		t.is(clockCount > lookCountMax, isExpected);
 		await stand.stop();
 	}
 });

@@ -10,10 +10,11 @@ import {PartialBlockBuffers} from '../front_end/byte-device.js';
 import {block} from '../sessions/block.js';
 import {deviceControl} from '../sessions/device-control.js';
 import {attachHint} from './attach-hint.js';
+import {BusyWait} from './busy-wait.js';
 import {ClientAccess} from './client-access.js';
 import {ClientConnections} from './client-connections.js';
 import {ExportList} from './export-list.js';
-import {requestByteLengthMax} from './limits.js';
+import {pollMaxUs, receiveMemorySize, requestByteLengthMax} from './limits.js';
 import {ReplyPages} from './outbox.js';
 import {PayloadMemory} from './payload-memory.js';
 import {closeServerSockets, openServerSockets, type SocketAddress} from './server-socket.js';
@@ -30,6 +31,8 @@ const config = z.strictObject({
 	/** The device's export name beside the empty one. */
 	export: z.string().min(1).max(256).default('current'),
 	readonly: z.enum(['yes', 'no']).default('no'),
+	/** How long the thread waits for a client's next request before it sleeps, where the last ones came sooner; in microseconds. */
+	poll_us: z.coerce.number().int().min(0).max(pollMaxUs).default(100),
 	/** TLS with pre-shared keys, or with certificates. Relative paths lie in the state directory. */
 	tls: z.array(z.strictObject({
 		/** Lines NAME:HEX. */
@@ -79,6 +82,8 @@ export default defineComponent({
 			tls: config.tls.length > 0 ? TlsServer.read(config.tls[0], env) : undefined,
 			memory: new PayloadMemory(env),
 			pages: new ReplyPages(),
+			busyWait: new BusyWait(config.poll_us / 1000),
+			receiveMemory: Buffer.allocUnsafeSlow(receiveMemorySize),
 			requestByteLengthMax: byteLengthMax,
 			payloadByteLengthMax: Math.max(byteLengthMax, Math.floor(env.leaseLimit / 4)),
 			onFault(message) {

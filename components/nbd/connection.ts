@@ -1,10 +1,13 @@
 /** One client, from its greeting to its end. */
 import type {Socket} from 'node:net';
 import type {Environment} from '../../runtime/sdk/component.js';
+import type {BusyWait} from './busy-wait.js';
 import {ByteSource} from './byte-source.js';
 import type {ClientAccess} from './client-access.js';
+import {DirectSocket} from './direct-socket.js';
 import {Handshake, type Agreement} from './handshake.js';
 import {handshakeMsMax, stallMsMax, stallMsMaxWhenShort} from './limits.js';
+import {Lookout} from './lookout.js';
 import {Outbox, type ReplyPages} from './outbox.js';
 import type {PayloadMemory} from './payload-memory.js';
 import type {TlsServer} from './tls-server.js';
@@ -17,6 +20,9 @@ export interface ConnectionContext {
 	readonly tls: TlsServer | undefined;
 	readonly memory: PayloadMemory;
 	readonly pages: ReplyPages;
+	readonly busyWait: BusyWait;
+	/** What is read arrives here first, and is moved on at once. */
+	readonly receiveMemory: Buffer;
 	readonly requestByteLengthMax: number;
 	readonly payloadByteLengthMax: number;
 	/** Logs what a client has run into. */
@@ -29,6 +35,9 @@ export class Connection {
 	readonly #context: ConnectionContext;
 	readonly #mustUseTls: boolean;
 	#source: ByteSource;
+	/** Undefined behind TLS, whose records only the stream can read. */
+	#direct: DirectSocket | undefined;
+	#lookout: Lookout | undefined;
 	#outbox: Outbox | undefined;
 	readonly #startedMs: number;
 	#progressMs: number;
@@ -36,12 +45,13 @@ export class Connection {
 
 	/** @param mustUseTls the client has to begin TLS before it may ask for anything */
 	constructor(socket: Socket, context: ConnectionContext, mustUseTls: boolean) {
-		this.#socket = socket;
+		this.#direct = DirectSocket.adopt(socket, context.receiveMemory);
+		this.#socket = this.#direct?.stream ?? socket;
 		this.#context = context;
 		this.#startedMs = context.env.now();
 		this.#progressMs = this.#startedMs;
 		this.#mustUseTls = mustUseTls;
-		this.#source = this.#sourceOf(socket);
+		this.#source = this.#newSource();
 	}
 
 	/** Serves the client; resolves when it is gone and nothing is left of it. */
@@ -50,13 +60,19 @@ export class Connection {
 			const {env, memory, requestByteLengthMax, payloadByteLengthMax, onFault} = this.#context;
 			const agreement = await this.#agree();
 			if (agreement) {
-				const outbox = new Outbox(this.#socket, this.#context, (replyCount, replyByteLength) => {
+				const outbox = new Outbox(this.#socket, {...this.#context, direct: this.#direct}, (replyCount, replyByteLength) => {
 					this.#progress();
 					this.#transmission?.sent(replyCount, replyByteLength);
 				});
+				const source = this.#source;
+				const lookout = new Lookout({busyWait: this.#context.busyWait, look: () => source.look(), now: () => env.now()});
+				this.#lookout = lookout;
 				this.#outbox = outbox;
 				this.#transmission = new Transmission({
 					env, memory, agreement, requestByteLengthMax, payloadByteLengthMax, onFault, source: this.#source, outbox,
+					onLull(requestCount) {
+						lookout.begin(requestCount);
+					},
 				});
 				await this.#transmission.run();
 			}
@@ -90,18 +106,23 @@ export class Connection {
 			return undefined;
 		}
 
-		this.#source = this.#sourceOf(this.#socket);
+		this.#direct = undefined;
+		this.#source = this.#newSource();
 		const secured = await new Handshake({
 			source: this.#source, socket: this.#socket, exports: access.of(identity ?? ''), requestByteLengthMax, tls: 'none', greeted: {noZeroes: open.noZeroes},
 		}).run();
 		return secured === 'start_tls' ? undefined : secured;
 	}
 
-	#sourceOf(socket: Socket): ByteSource {
+	#newSource(): ByteSource {
 		// A broken connection is an end like any other; `close` follows.
-		socket.on('error', () => undefined);
-		return new ByteSource(socket, () => {
-			this.#progress();
+		this.#socket.on('error', () => undefined);
+		return new ByteSource(this.#socket, {
+			direct: this.#direct,
+			onProgress: () => {
+				this.#lookout?.end();
+				this.#progress();
+			},
 		});
 	}
 

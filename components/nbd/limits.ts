@@ -28,6 +28,18 @@ export const pieceByteLengthMax = 2 ** 20;
 /** Received bytes that wait to be looked at; beyond that the socket is not read. */
 export const receivedByteLengthMax = 256 * 1024;
 
+/** Bytes that one read of a socket brings, except where they go straight into payload memory. */
+export const receiveMemorySize = 64 * 1024;
+
+/** Payload of one connection that is read before everything else on the thread has its turn, in bytes. */
+export const turnByteLengthMax = 2 * 2 ** 20;
+
+/** Longest wait for the next request without giving the thread up, in microseconds. */
+export const pollMaxUs = 1000;
+
+/** Looks at a socket in one such wait, whatever the clock says. */
+export const lookCountMax = 4096;
+
 /** A peer that owes bytes of a request, or does not take replies, may stand still this long. */
 export const stallMsMax = 120_000;
 

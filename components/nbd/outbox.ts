@@ -4,6 +4,7 @@
  */
 import type {Socket} from 'node:net';
 import type {Environment, Lease} from '../../runtime/sdk/component.js';
+import type {DirectSocket} from './direct-socket.js';
 import {copiedReplyByteLengthMax, replyPageCountMax, replyPageSize} from './limits.js';
 import {
 	allocationContext,
@@ -56,10 +57,12 @@ class Batch {
 export interface OutboxContext {
 	readonly pages: ReplyPages;
 	readonly env: Pick<Environment, 'now'>;
+	readonly direct?: DirectSocket | undefined;
 }
 
 export class Outbox {
 	readonly #socket: Socket;
+	readonly #direct: DirectSocket | undefined;
 	readonly #pages: ReplyPages;
 	readonly #env: Pick<Environment, 'now'>;
 	readonly #onSent: (replyCount: number, replyByteLength: number) => void;
@@ -73,8 +76,9 @@ export class Outbox {
 	#sendingSinceMs = 0;
 
 	/** `onSent` hears of finished requests and their payload once their replies have left. */
-	constructor(socket: Socket, {pages, env}: OutboxContext, onSent: (replyCount: number, replyByteLength: number) => void) {
+	constructor(socket: Socket, {pages, env, direct}: OutboxContext, onSent: (replyCount: number, replyByteLength: number) => void) {
 		this.#socket = socket;
+		this.#direct = direct;
 		this.#pages = pages;
 		this.#env = env;
 		this.#onSent = onSent;
@@ -198,6 +202,9 @@ export class Outbox {
 		this.#page = undefined;
 		if (this.#unsentBatchCount++ === 0) {
 			this.#sendingSinceMs = this.#env.now();
+			if (this.#sendDirectly(batch)) {
+				return;
+			}
 		}
 
 		const last = batch.segments.length - 1;
@@ -210,6 +217,26 @@ export class Outbox {
 			this.#sent(batch);
 		});
 		this.#socket.uncork();
+	}
+
+	/**
+	 * Sends what lies in one page past the stream, which has nothing under way; true where all of it was taken. What is left
+	 * goes through the stream.
+	 */
+	#sendDirectly(batch: Batch): boolean {
+		const [segment] = batch.segments;
+		if (!this.#direct || batch.segments.length > 1 || this.#socket.writableLength > 0) {
+			return false;
+		}
+
+		const sent = this.#direct.send(segment);
+		if (sent < segment.length) {
+			batch.segments[0] = segment.subarray(sent);
+			return false;
+		}
+
+		this.#sent(batch);
+		return true;
 	}
 
 	/** Also called where the connection broke; nothing reads the memory any more either way. */

@@ -16,7 +16,7 @@ export type SocketHandler = (socket: net.Socket, address: SocketAddress) => void
 
 function newServer(onSocket: (socket: net.Socket) => void): net.Server {
 	// Half-open sockets stay usable: a client may end its side and still wait for replies.
-	return net.createServer({allowHalfOpen: true, noDelay: true}, onSocket);
+	return net.createServer({allowHalfOpen: true, noDelay: true, pauseOnConnect: true}, onSocket);
 }
 
 function reasonOf(error: unknown): string {

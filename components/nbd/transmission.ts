@@ -27,6 +27,8 @@ export interface TransmissionOptions {
 	readonly requestByteLengthMax: number;
 	/** Payload of all requests of this connection at one time, in bytes; one request alone may exceed it. */
 	readonly payloadByteLengthMax: number;
+	/** Called when everything is answered, or nothing is missing but the rest of a request. */
+	onLull(requestCount: number): void;
 	/** Hears of every request that failed at the device. */
 	onFault(message: string): void;
 }
@@ -47,11 +49,18 @@ function pieceEnd(offset: number, end: number): number {
 export class Transmission {
 	readonly #options: TransmissionOptions;
 	#requestCount = 0;
+	#acceptedCount = 0;
 	#payloadByteLength = 0;
 	#waitingForPayload = false;
 	#wakeReader: (() => void) | undefined;
 	#wakeIdle: (() => void) | undefined;
 	readonly #onBug: (error: unknown) => void;
+	/** The rest of the only request is all that is missing. */
+	readonly #onPayloadWait = (): void => {
+		if (this.#requestCount === 1) {
+			this.#options.onLull(1);
+		}
+	};
 
 	constructor(options: TransmissionOptions) {
 		this.#options = options;
@@ -88,6 +97,8 @@ export class Transmission {
 		this.#wakeReader = undefined;
 		wake?.();
 		if (this.#requestCount === 0) {
+			this.#options.onLull(this.#acceptedCount);
+			this.#acceptedCount = 0;
 			this.#wakeIdle?.();
 		}
 	}
@@ -126,6 +137,7 @@ export class Transmission {
 
 	#accept(request: Request, payloadLength: number): boolean | Promise<boolean> {
 		this.#requestCount++;
+		this.#acceptedCount++;
 		this.#payloadByteLength += payloadLength;
 		return this.#serve(request);
 	}
@@ -275,24 +287,10 @@ export class Transmission {
 	}
 
 	async #fill(memory: Buffer, length: number): Promise<boolean> {
-		const {source} = this.#options;
 		const target = memory.length === length ? memory : memory.subarray(0, length);
-		let filled = source.moveInto(target, 0);
-		while (filled < length) {
-			if (!await this.#morePayload()) {
-				return false;
-			}
-
-			filled += source.moveInto(target, filled);
-		}
-
-		return true;
-	}
-
-	async #morePayload(): Promise<boolean> {
 		this.#waitingForPayload = true;
 		try {
-			return await this.#options.source.more();
+			return await this.#options.source.fill(target, this.#onPayloadWait);
 		} finally {
 			this.#waitingForPayload = false;
 		}
