@@ -4,7 +4,7 @@ import type {Client} from '../../runtime/sdk/session.js';
 import {rangeBlockCount} from './counted-load.js';
 import {makeOriginalDevice} from './original-load.js';
 import {GrowingTable} from './growing-table.js';
-import type {LocalDevice} from './local-device.js';
+import {isMediumRoute, type LocalDevice} from './local-device.js';
 import type {ReportProgress} from './progress.js';
 
 interface Workload {
@@ -52,7 +52,7 @@ function mediumBytes({traffic}: LocalDevice): {written: number; read: number} {
 	let written = 0;
 	let read = 0;
 	for (const [route, {byteLength, writtenByteLength}] of traffic) {
-		if (route.endsWith('> block_ram')) {
+		if (isMediumRoute(route)) {
 			written += writtenByteLength;
 			read += byteLength - writtenByteLength;
 		}

@@ -1,7 +1,7 @@
 /** Loads of which messages and medium requests are counted: figures that do not depend on time. */
 import {blockSize, type block} from '../../components/sessions/block.js';
 import type {Client} from '../../runtime/sdk/session.js';
-import type {LocalDevice} from './local-device.js';
+import {isMediumRoute, type LocalDevice} from './local-device.js';
 
 export interface CountedLoad {
 	readonly direction: 'read' | 'write';
@@ -35,7 +35,8 @@ function firstBlock({order, blockCount}: CountedLoad, index: number): number {
 	return (order === 'random' ? index * stride : index) % slotCount * blockCount;
 }
 
-async function runLoad(client: Client<typeof block>, load: CountedLoad): Promise<void> {
+/** Runs a load to its end; nothing is counted or secured but what the load does. */
+export async function runLoad(client: Client<typeof block>, load: CountedLoad): Promise<void> {
 	let next = 0;
 	const lane = async () => {
 		const data = Buffer.alloc(load.blockCount * blockSize, 1);
@@ -56,7 +57,7 @@ function countsOf({traffic}: LocalDevice, {requestCount, blockCount}: CountedLoa
 	let mediumByteLength = 0;
 	for (const [route, counted] of traffic) {
 		messageCount += counted.messageCount;
-		if (route.endsWith('> block_ram')) {
+		if (isMediumRoute(route)) {
 			extentCount += counted.extentCount;
 			mediumByteLength += counted.byteLength;
 		}

@@ -2,15 +2,17 @@
 import test from 'ava';
 import {blockSize} from '../../components/sessions/block.js';
 import {temporaryDirectory} from '../support/component-stand.js';
+import {allocatedBytes} from './allocation-count.js';
 import {copiedBytes} from './copy-count.js';
-import {countLoad, fillRange, type CountedLoad, type Counts} from './counted-load.js';
+import {countLoad, fillRange, runLoad, type CountedLoad, type Counts} from './counted-load.js';
 import {cipherSpeed} from './limit.js';
-import type {LocalDevice} from './local-device.js';
+import type {LocalDevice, Medium} from './local-device.js';
 import {makeOriginalDevice} from './original-load.js';
+import {transferCalls} from './transfer-count.js';
 
-async function withFilledDevice<T>(use: (device: LocalDevice) => Promise<T>): Promise<T> {
+async function withFilledDevice<T>(use: (device: LocalDevice) => Promise<T>, medium: Medium = 'block_ram'): Promise<T> {
 	// Counts must not depend on time: no look at the pool now and then falls into them.
-	const device = await makeOriginalDevice(temporaryDirectory(), () => 0);
+	const device = await makeOriginalDevice(temporaryDirectory(), {now: () => 0, medium});
 	try {
 		await fillRange(device);
 		return await use(device);
@@ -55,6 +57,35 @@ for (const {title, bounds, ...load} of cases) {
 		t.true(counts.amplification >= 1);
 	});
 }
+
+for (const {title, bounds, ...load} of cases.filter(({flushes}) => !flushes)) {
+	test.serial(`system calls with block_file: ${title}`, async t => {
+		const perMiB = await withFilledDevice(async device => {
+			const client = device.connect();
+			const count = await transferCalls(async () => runLoad(client, load));
+			return count / (load.requestCount * load.blockCount * blockSize) * 2 ** 20;
+		}, 'block_file');
+		t.log(perMiB.toFixed(1));
+		t.true(perMiB <= bounds.mediumExtentsPerMiB, `${perMiB} system calls a MiB`);
+		// As many pieces as the load asks for at the least: else the counting is broken.
+		t.true(perMiB >= 1);
+	});
+}
+
+/**
+ * Bytes of the JavaScript heap that a request takes at the most. What the compiler makes of the code decides about some of
+ * it, so the bounds leave a quarter of room.
+ */
+const allocationBounds = [20_000, 6500, 45_000, 11_500, 67_000, 147_000, 255_000];
+
+test.serial('heap that a request takes', async t => {
+	const counted = await allocatedBytes(cases);
+	for (const [i, byteLength] of counted.entries()) {
+		const {title} = cases[i];
+		t.log(`${title}: ${byteLength.toFixed(0)}`);
+		t.true(byteLength > 0 && byteLength <= allocationBounds[i], `${title}: ${byteLength} bytes`);
+	}
+});
 
 /** Passes of a load of which the best counts: whoever else uses the machine only makes it slower. */
 const passCount = 2;

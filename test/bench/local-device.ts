@@ -4,6 +4,7 @@ import cacheComponent from '../../components/cache/component.js';
 import freeTreeComponent from '../../components/free_tree/component.js';
 import superblockControlComponent from '../../components/superblock_control/component.js';
 import virtualBlockDeviceComponent from '../../components/virtual_block_device/component.js';
+import blockFileComponent from '../../components/block_file/component.js';
 import blockRamComponent from '../../components/block_ram/component.js';
 import cryptoComponent from '../../components/crypto_openssl/component.js';
 import trustAnchorComponent from '../../components/trust_anchor_file/component.js';
@@ -32,22 +33,29 @@ export interface Geometry {
 	readonly ft_degree: string;
 }
 
+export type Medium = 'block_ram' | 'block_file';
+
+const media: Readonly<Record<Medium, Part>> = {
+	block_ram: {component: blockRamComponent},
+	block_file: {component: blockFileComponent, config: {path: 'cbe.img', create: 'yes'}},
+};
+
 /** Servers before their clients. */
-function partsOf(geometry: Geometry): Record<string, Part> {
+function partsOf(geometry: Geometry, medium: Medium): Record<string, Part> {
 	return {
-		block_ram: {component: blockRamComponent},
+		[medium]: media[medium],
 		crypto: {component: cryptoComponent},
 		trust_anchor: {component: trustAnchorComponent, config: {path: 'trust_anchor'}},
-		cache: {component: cacheComponent, config: {size: '48M'}, routes: {block: 'block_ram'}},
+		cache: {component: cacheComponent, config: {size: '48M'}, routes: {block: medium}},
 		free_tree: {component: freeTreeComponent, routes: {cache: 'cache'}},
 		virtual_block_device: {
 			component: virtualBlockDeviceComponent,
-			routes: {cache: 'cache', block: 'block_ram', crypto: 'crypto', free_tree: 'free_tree'},
+			routes: {cache: 'cache', block: medium, crypto: 'crypto', free_tree: 'free_tree'},
 		},
 		superblock_control: {
 			component: superblockControlComponent,
 			config: {create: [{...geometry, cipher: 'aes-256-xts'}]},
-			routes: {virtual_block_device: 'virtual_block_device', free_tree: 'free_tree', block: 'block_ram', trust_anchor: 'trust_anchor', crypto: 'crypto'},
+			routes: {virtual_block_device: 'virtual_block_device', free_tree: 'free_tree', block: medium, trust_anchor: 'trust_anchor', crypto: 'crypto'},
 		},
 	};
 }
@@ -66,6 +74,17 @@ function sessionOf(requirement: Requirement): Session {
 	return 'optional' in requirement ? requirement.session : requirement;
 }
 
+export interface LocalDeviceOptions {
+	/** The clock of all parts; where it stands still, nothing happens that only time brings about. */
+	readonly now?: () => number;
+	readonly medium?: Medium;
+}
+
+/** True of what passed a session to the medium. */
+export function isMediumRoute(route: string): boolean {
+	return Object.keys(media).some(medium => route.endsWith(`> ${medium}`));
+}
+
 export class LocalDevice {
 	/** By `client > server`, in order of the first connection. */
 	readonly traffic = new Map<string, Traffic>();
@@ -75,20 +94,19 @@ export class LocalDevice {
 	readonly #running = new Map<string, Running<Provisions>>();
 	#lastSession = 0;
 
-	private constructor(geometry: Geometry, stateDirectory: string, now: () => number) {
+	private constructor(geometry: Geometry, stateDirectory: string, {now, medium}: Required<LocalDeviceOptions>) {
 		this.#now = now;
-		this.#parts = partsOf(geometry);
+		this.#parts = partsOf(geometry, medium);
 		this.#stateDirectory = stateDirectory;
 	}
 
 	/**
 	 * Makes a container and opens it.
 	 *
-	 * @param stateDirectory where the trust anchor keeps its files
-	 * @param now the clock of all parts; where it stands still, nothing happens that only time brings about
+	 * @param stateDirectory where the trust anchor keeps its files, and a medium that is a file
 	 */
-	static async create(geometry: Geometry, stateDirectory: string, now: () => number): Promise<LocalDevice> {
-		const device = new LocalDevice(geometry, stateDirectory, now);
+	static async create(geometry: Geometry, stateDirectory: string, {now = () => performance.now(), medium = 'block_ram'}: LocalDeviceOptions = {}): Promise<LocalDevice> {
+		const device = new LocalDevice(geometry, stateDirectory, {now, medium});
 		for (const name of Object.keys(device.#parts)) {
 			await device.#start(name);
 		}

@@ -4,7 +4,7 @@
  */
 import {blockSize, type block} from '../../components/sessions/block.js';
 import type {Client} from '../../runtime/sdk/session.js';
-import {LocalDevice} from './local-device.js';
+import {LocalDevice, type LocalDeviceOptions} from './local-device.js';
 
 export const leafCount = 25_600;
 
@@ -53,8 +53,8 @@ export async function runOriginalLoad(device: Client<typeof block>, depth: numbe
 }
 
 /** A device as large as the load, with the spare blocks of the default assembly. */
-export async function makeOriginalDevice(stateDirectory: string, now: () => number = () => performance.now()): Promise<LocalDevice> {
+export async function makeOriginalDevice(stateDirectory: string, options: LocalDeviceOptions = {}): Promise<LocalDevice> {
 	return LocalDevice.create({
 		vbd_leaves: String(leafCount), vbd_max_level: '3', vbd_degree: '64', ft_leaves: '32768', ft_max_level: '3', ft_degree: '64',
-	}, stateDirectory, now);
+	}, stateDirectory, options);
 }
