@@ -47,6 +47,20 @@ function candidates({slots, mediumBlockCount}: SuperblockSearch, secured: Secure
 	return found.sort((a, b) => b.superblock.lastSecuredGeneration - a.superblock.lastSecuredGeneration);
 }
 
+/** The secured state without its flush log; undefined where it has none. @throws ContainerError where its trees are damaged */
+export async function candidateWithoutLog(medium: Client<typeof block>, {slots, log}: SuperblockSearch): Promise<Candidate | undefined> {
+	const read = log && readSlot(slots, log.slot);
+	if (!read || 'fault' in read) {
+		return undefined;
+	}
+
+	if (!await hasWholeRoots(medium, read.superblock)) {
+		throw new ContainerError('damaged', 'the trees do not match their superblock; put back another copy of the image');
+	}
+
+	return {...read, log: [], hash: labelOf(slots[read.slot])};
+}
+
 function requireOneContainer(found: readonly Candidate[]): void {
 	const ids = new Set(found.map(({superblock: {containerId}}) => containerId ? Buffer.from(containerId).toString('hex') : ''));
 	if (ids.size > 1) {

@@ -5,7 +5,7 @@
  * anchor opens and shares its keys, and the state is older than the one expected and whole at its roots.
  */
 import {z} from 'zod';
-import {defineTool, type Environment} from '../../runtime/sdk/component.js';
+import {defineTool, type Environment, type ToolResult} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {readSuperblockSearch} from '../container/open-container.js';
 import type {Secured} from '../container/open-superblock.js';
@@ -14,7 +14,7 @@ import {reportFailure} from '../container/tool-failure.js';
 import {block} from '../sessions/block.js';
 import {createRecipient, openEnvelope} from '../../runtime/sdk/key-envelope.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
-import {findCandidate, refusalOf, type Candidate} from './adoption.js';
+import {candidateWithoutLog, findCandidate, refusalOf, type Candidate} from './adoption.js';
 
 /** Confirms the adoption where the configuration does not. */
 const confirmationVariable = 'CBE_ADOPT';
@@ -43,20 +43,50 @@ function describe({slot, superblock}: Candidate, secured: Secured): string[] {
 	];
 }
 
+interface LogToGiveUp {
+	/** The newest superblock. */
+	readonly candidate: Candidate;
+	readonly secured: Secured;
+	readonly confirmed: string | undefined;
+	readonly anchor: Client<typeof trustAnchor>;
+	readonly env: Pick<Environment, 'log'>;
+}
+
+/** For a container whose flush log cannot be taken over, since blocks that it changes are damaged. */
+async function giveUpLog({candidate: {superblock, hash}, secured, confirmed, anchor, env}: LogToGiveUp): Promise<ToolResult> {
+	const {lastSecuredGeneration: generation} = superblock;
+	if (confirmed !== 'without_log') {
+		return {exitValue: 0, message: `the image holds the state that the trust anchor expects: generation ${generation} and its flush log; there is nothing to adopt. Where the log cannot be taken over, ${confirmationVariable}=without_log or confirm="without_log" gives up for good what was flushed into it`};
+	}
+
+	await anchor.secure({hash, generation, creating: false});
+	env.log(`the flush log behind generation ${generation} is given up, up to ${expectedText(secured)}`, 'warning');
+	return {exitValue: 0, message: `generation ${generation} is the state that counts from now on; verify it with cbe_check`};
+}
+
 export default defineTool({
 	requires: {block, trust_anchor: trustAnchor},
 	config: z.strictObject({
-		/** `yes` adopts; without it the tool says what it would do. The environment variable CBE_ADOPT does the same. */
-		confirm: z.enum(['yes', 'no']).default('no'),
+		/**
+		 * `yes` adopts an older state, `without_log` gives up the flush log of the newest one; without either the tool says what
+		 * it would do. The environment variable CBE_ADOPT does the same.
+		 */
+		confirm: z.enum(['yes', 'no', 'without_log']).default('no'),
 	}),
 	run: async ({config, sessions, env}) => reportFailure(async () => {
 		const search = await readSuperblockSearch({block: sessions.block, trustAnchor: sessions.trust_anchor});
 		const refusal = refusalOf(search);
-		if (!refusal || !search.secured) {
+		const confirmed = config.confirm === 'no' ? env.variable(confirmationVariable) : config.confirm;
+		const withoutLog = refusal ? undefined : await candidateWithoutLog(sessions.block, search);
+		if (!search.secured || (!refusal && !withoutLog)) {
 			return {exitValue: 0, message: 'the image holds the state that the trust anchor expects; there is nothing to adopt'};
 		}
 
-		env.log(`the image is refused: ${refusal.message}`, 'warning');
+		if (withoutLog) {
+			return giveUpLog({candidate: withoutLog, secured: search.secured, confirmed, anchor: sessions.trust_anchor, env});
+		}
+
+		env.log(`the image is refused: ${refusal?.message}`, 'warning');
 		const candidate = await findCandidate(sessions.block, search, search.secured);
 		for (const line of describe(candidate, search.secured)) {
 			env.log(line);
@@ -64,7 +94,7 @@ export default defineTool({
 
 		await requireOpenableKeys(sessions.trust_anchor, candidate.superblock, env);
 		const {lastSecuredGeneration: generation} = candidate.superblock;
-		if (config.confirm !== 'yes' && env.variable(confirmationVariable) !== 'yes') {
+		if (confirmed !== 'yes') {
 			return {exitValue: 1, message: `nothing was changed; everything written after generation ${generation} would be given up for good: to do so, set ${confirmationVariable}=yes or confirm="yes"`};
 		}
 

@@ -1,5 +1,5 @@
 import test from 'ava';
-import {FlushLog, changesPerBlock, decodeLogEntry, logLeadingTo, newestChanges, type LeafChanges} from './flush-log.js';
+import {FlushLog, LogWalk, changesPerBlock, decodeLogEntry, newestChanges, type LeafChanges, type LogEntry} from './flush-log.js';
 import {blockSize} from './geometry.js';
 import {labelLength, labelOf} from './label.js';
 
@@ -18,6 +18,18 @@ const countingTo = (count: number): number[] => Array.from({length: count}, (_, 
 
 function blocksOf(data: Buffer): Buffer[] {
 	return Array.from({length: data.length / blockSize}, (_, i) => data.subarray(i * blockSize, (i + 1) * blockSize));
+}
+
+/** The entries up to the anchored one, undefined where none is it. */
+function logLeadingTo(anchored: Uint8Array, from: Uint8Array, blocks: readonly Buffer[]): readonly LogEntry[] | undefined {
+	const walk = new LogWalk(from, anchored);
+	for (const block of blocks) {
+		if (!walk.take(block)) {
+			break;
+		}
+	}
+
+	return walk.hasArrived ? walk.entries : undefined;
 }
 
 function startLog(blockCount = 16): FlushLog {

@@ -143,27 +143,36 @@ export function decodeLogEntry(block: Buffer, previous: Uint8Array, position: nu
 	return {generation: Number(block.readBigUInt64LE(16)), changes, hash: labelOf(block)};
 }
 
-/**
- * The entries that lead from a superblock to the hash that the trust anchor keeps; undefined where they do not.
- * @param blocks the blocks of the log from its beginning on
- */
-export function logLeadingTo(anchored: Uint8Array, superblockHash: Uint8Array, blocks: Iterable<Buffer>): LogEntry[] | undefined {
-	const entries: LogEntry[] = [];
-	let previous = superblockHash;
-	for (const block of blocks) {
-		const entry = decodeLogEntry(block, previous, entries.length);
-		if (!entry) {
-			return undefined;
-		}
+/** The way through a log, block by block, from a superblock to the hash that the trust anchor keeps. */
+export class LogWalk {
+	readonly entries: LogEntry[] = [];
+	readonly #anchored: Buffer;
+	#previous: Uint8Array;
+	#state: 'under way' | 'arrived' | 'lost' = 'under way';
 
-		entries.push(entry);
-		previous = entry.hash;
-		if (Buffer.from(previous).equals(anchored)) {
-			return entries;
-		}
+	constructor(superblockHash: Uint8Array, anchored: Uint8Array) {
+		this.#previous = superblockHash;
+		this.#anchored = Buffer.from(anchored);
 	}
 
-	return undefined;
+	/** True where the entries lead to the anchored hash. */
+	get hasArrived(): boolean {
+		return this.#state === 'arrived';
+	}
+
+	/** Takes the next block of the log; false where no further one is of use. */
+	take(block: Buffer): boolean {
+		const entry = this.#state === 'under way' ? decodeLogEntry(block, this.#previous, this.entries.length) : undefined;
+		if (!entry) {
+			this.#state = this.hasArrived ? 'arrived' : 'lost';
+			return false;
+		}
+
+		this.entries.push(entry);
+		this.#previous = entry.hash;
+		this.#state = this.#anchored.equals(entry.hash) ? 'arrived' : 'under way';
+		return !this.hasArrived;
+	}
 }
 
 /** All changes of a log, by ascending VBA, of each VBA the newest. */

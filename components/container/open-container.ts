@@ -1,11 +1,15 @@
 /** Opens the container behind a `block` session with the record of a `trust_anchor` session. */
-import type {Client} from '../../runtime/sdk/session.js';
+import {isSessionError, type Client} from '../../runtime/sdk/session.js';
 import type {block} from '../sessions/block.js';
 import type {trustAnchor} from '../sessions/trust-anchor.js';
-import {logLeadingTo} from './flush-log.js';
+import {LogWalk} from './flush-log.js';
 import {blockSize, superblockSlotCount} from './geometry.js';
 import {labelOf} from './label.js';
 import {anchoredSlot, openSuperblock, readSlot, type AnchoredLog, type OpenedSuperblock, type Secured, type SuperblockSearch} from './open-superblock.js';
+import type {FlushLogArea} from './superblock.js';
+
+/** Blocks of the log that are read together: mostly few of them are in use. */
+const logReadCount = 64;
 
 export interface ContainerSessions {
 	readonly block: Client<typeof block>;
@@ -38,12 +42,10 @@ async function findLog(medium: Client<typeof block>, slots: readonly Uint8Array[
 		const read = readSlot(slots, slot);
 		const area = read && 'superblock' in read ? read.superblock.flushLog : undefined;
 		if (area && area.firstPba + area.blockCount <= mediumBlockCount) {
-			const data = Buffer.alloc(area.blockCount * blockSize);
-			await medium.read({extents: [area.firstPba, area.blockCount], data});
-			const blocks = Array.from({length: area.blockCount}, (_, i) => data.subarray(i * blockSize, (i + 1) * blockSize));
-			const entries = logLeadingTo(secured.hash, labelOf(slots[slot]), blocks);
-			if (entries) {
-				return {slot, entries};
+			const walk = new LogWalk(labelOf(slots[slot]), secured.hash);
+			await readLog(medium, area, walk);
+			if (walk.hasArrived) {
+				return {slot, entries: walk.entries};
 			}
 		}
 	}
@@ -54,4 +56,45 @@ async function findLog(medium: Client<typeof block>, slots: readonly Uint8Array[
 /** The last secured state of the container. @throws ContainerError, SessionError */
 export async function openContainer(sessions: ContainerSessions): Promise<OpenedSuperblock> {
 	return openSuperblock(await readSuperblockSearch(sessions));
+}
+
+/** Reads as much of the log as the walk needs. What cannot be read ends it. */
+async function readLog(medium: Client<typeof block>, {firstPba, blockCount}: FlushLogArea, walk: LogWalk): Promise<void> {
+	for (let begin = 0; begin < blockCount; begin += logReadCount) {
+		const count = Math.min(logReadCount, blockCount - begin);
+		const data = Buffer.alloc(count * blockSize);
+		try {
+			await medium.read({extents: [firstPba + begin, count], data});
+		} catch (error) {
+			if (!isSessionError(error)) {
+				throw error;
+			}
+
+			// Perhaps only a block beyond the newest entry is bad.
+			if (!await readOneByOne(medium, {firstPba: firstPba + begin, blockCount: count}, walk)) {
+				return;
+			}
+
+			continue;
+		}
+
+		for (let i = 0; i < count; i++) {
+			if (!walk.take(data.subarray(i * blockSize, (i + 1) * blockSize))) {
+				return;
+			}
+		}
+	}
+}
+
+/** False where the walk needs no further block. @throws SessionError where a block that it needs cannot be read */
+async function readOneByOne(medium: Client<typeof block>, {firstPba, blockCount}: FlushLogArea, walk: LogWalk): Promise<boolean> {
+	for (let pba = firstPba; pba < firstPba + blockCount; pba++) {
+		const data = Buffer.alloc(blockSize);
+		await medium.read({extents: [pba, 1], data});
+		if (!walk.take(data)) {
+			return false;
+		}
+	}
+
+	return true;
 }

@@ -112,10 +112,14 @@ export function openSuperblock(search: SuperblockSearch): OpenedSuperblock {
 
 	const {superblock} = read;
 	if (mediumBlockCount < superblock.pbaCount) {
-		throw new ContainerError('truncated', `the image is truncated: it has ${mediumBlockCount} blocks, the container needs ${superblock.pbaCount}; put the complete image back`);
+		throw truncated(mediumBlockCount, superblock);
 	}
 
 	return {slot, superblock, log: log?.slot === slot ? log.entries : []};
+}
+
+function truncated(mediumBlockCount: number, {pbaCount}: Superblock): ContainerError {
+	return new ContainerError('truncated', `the image is truncated: it has ${mediumBlockCount} blocks, the container needs ${pbaCount}; put the complete image back`);
 }
 
 /** Why no slot holds what the anchor expects. */
@@ -140,6 +144,12 @@ function explainMissing({slots, secured, mediumBlockCount}: SuperblockSearch): C
 
 	if (secured === null) {
 		return new ContainerError('foreign', 'the image holds a container, but this trust anchor has never secured one: it is a foreign trust anchor; put back the one that belongs to the image');
+	}
+
+	const cut = used.find(read => 'superblock' in read && read.superblock.flushLog && read.superblock.pbaCount > mediumBlockCount && read.superblock.lastSecuredGeneration + 1 === secured.generation);
+	if (cut && 'superblock' in cut) {
+		// The log that would lead from it to what the anchor secured lies beyond the end.
+		return truncated(mediumBlockCount, cut.superblock);
 	}
 
 	return explainUnanchored(secured, found, damaged);

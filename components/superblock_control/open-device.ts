@@ -62,7 +62,16 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	env.log(`opened generation ${superblock.lastSecuredGeneration} from slot ${slot}`);
 
 	const anchoredHash = log.at(-1)?.hash ?? labelOf(encodeSuperblock(superblock));
-	const securing = new Securing(sessions, {superblock, slot, anchoredHash, currentGeneration}, reason => env.fail(reason));
+	let onSecured = (): void => undefined;
+	const securing = new Securing(sessions, {superblock, slot, anchoredHash, currentGeneration}, {
+		onInterruption: reason => env.fail(reason),
+		onSecured: () => {
+			onSecured();
+		},
+		onWarning: text => {
+			env.log(text, 'warning');
+		},
+	});
 	if (log.length > 0) {
 		await replayLog(sessions, securing, log);
 		env.log(`took over ${log.length} entries of the flush log`);
@@ -74,7 +83,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	const written = new WrittenUsageCount(sessions.virtual_block_device, securing, env);
 	const reclaiming = new Reclaiming(sessions.virtual_block_device, securing, env);
 	let isSuspended = false;
-	const noteSecured = () => {
+	onSecured = () => {
 		usage.noteSecured();
 		if (!isSuspended) {
 			void operations.rekeyAfter(config.rekeyAfter);
@@ -83,10 +92,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		reclaiming.noteSecured();
 	};
 
-	const secure = async () => {
-		await securing.flush();
-		noteSecured();
-	};
+	const secure = async () => securing.flush();
 
 	const gate = new Gate();
 	const turn = new Turn();
@@ -159,12 +165,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			},
 			async sync() {
 				requestCount++;
-				const {securedCount} = securing;
 				await securing.commit();
-				if (securing.securedCount > securedCount) {
-					noteSecured();
-				}
-
 				return {};
 			},
 			grow() {

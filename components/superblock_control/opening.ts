@@ -76,6 +76,6 @@ export async function replayLog(servers: OpeningServers, securing: Securing, log
 		await servers.virtual_block_device.replay(newestChanges(log));
 		await securing.renew();
 	} catch (error) {
-		throw isSessionError(error) ? new StartError(`the flush log cannot be taken over: ${error.message}`) : error;
+		throw isSessionError(error) ? new StartError(`the flush log cannot be taken over: ${error.message}; put back an undamaged copy of the image, or give up what was flushed last (${log.length} entries of the log) with cbe_adopt`) : error;
 	}
 }

@@ -197,3 +197,20 @@ test('an edit of the superblock is secured with it, or has not happened', async 
 	await stand.securing.flush();
 	t.is(stand.securing.superblock.rekeyingVba, 5);
 });
+
+test('an edit that came while the state was being taken is secured with it, whatever becomes of the next securing', async t => {
+	const stand = await setUp();
+	let edited: Promise<void> | undefined;
+	stand.before = event => {
+		if (event === 'store' && !edited) {
+			edited = stand.securing.edit(superblock => ({...superblock, rekeyingVba: 5}));
+		} else if (event === 'store') {
+			throw new SessionError('device_failed', 'the medium failed');
+		}
+	};
+	stand.securing.noteChange();
+	await stand.securing.flush();
+	await t.notThrowsAsync(edited ?? Promise.reject(new Error('no edit')));
+	t.is(decodeSuperblock(stand.slots.get(1)!).rekeyingVba, 5);
+	t.is(stand.securing.superblock.rekeyingVba, 5);
+});

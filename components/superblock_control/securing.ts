@@ -4,7 +4,7 @@
  *
  * A crash at any point leaves the last state that the trust anchor knows, with every block of it untouched.
  */
-import type {Client} from '../../runtime/sdk/session.js';
+import {isSessionError, type Client} from '../../runtime/sdk/session.js';
 import type {Generation} from '../container/addresses.js';
 import {FlushLog, type LeafChanges} from '../container/flush-log.js';
 import {blockSize} from '../container/geometry.js';
@@ -34,14 +34,39 @@ export interface OpenState {
 	readonly currentGeneration: Generation;
 }
 
-/** A state on its way to being durable, and the changes that it covers. */
-type Taken = {readonly covered: number} & (
-	| {readonly kind: 'superblock'; readonly generation: Generation; readonly superblock: Superblock}
-	| {readonly kind: 'log'; readonly changes: LeafChanges}
-);
+/** A state on its way to being durable, and how many changes it covers. */
+interface TakenState {
+	readonly kind: 'superblock';
+	readonly covered: number;
+	readonly generation: Generation;
+	readonly superblock: Superblock;
+	readonly edits: readonly PendingEdit[];
+}
+
+/** Changes on their way into the log. */
+interface TakenChanges {
+	readonly kind: 'log';
+	readonly covered: number;
+	readonly changes: LeafChanges;
+}
 
 /** A change of the superblock beside that of its trees, applied to the superblock about to be secured. */
 export type SuperblockEdit = (superblock: Superblock) => Superblock;
+
+/** An edit that waits for the next superblock, or is part of one. */
+interface PendingEdit {
+	readonly apply: SuperblockEdit;
+	isSecured: boolean;
+}
+
+export interface SecuringEvents {
+	/** Why a securing stopped half-way; the component has to start over then. */
+	onInterruption?(reason: string): void;
+	/** A superblock has been secured. */
+	onSecured?(): void;
+	/** Something that is no failure, for the log. */
+	onWarning?(text: string): void;
+}
 
 /** A securing that failed half-way: only a reopening tells which state counts. */
 export class SecuringInterrupted extends Error {
@@ -50,13 +75,13 @@ export class SecuringInterrupted extends Error {
 
 export class Securing {
 	readonly #servers: SecuringServers;
-	readonly #onInterruption: (reason: string) => void;
+	readonly #events: SecuringEvents;
 	#superblock: Superblock;
 	#latest: Superblock;
 	#slot: number;
 	#currentGeneration: Generation;
-	/** Undefined where the container has none. */
-	readonly #log: FlushLog | undefined;
+	/** Undefined where the container has none, or has one that cannot be written. */
+	#log: FlushLog | undefined;
 	#anchoredHash: Uint8Array;
 	/** Counts changes that were acknowledged; a securing covers all that were before its trees were stored. */
 	#changeCount = 0;
@@ -67,7 +92,7 @@ export class Securing {
 	/** Held while a state is taken to be secured, and while trees and superblock change together. */
 	readonly #taking = new Turn();
 	/** Changes of the superblock itself that the next securing makes. */
-	#edits: SuperblockEdit[] = [];
+	#edits: PendingEdit[] = [];
 	#running: Promise<void> | undefined;
 	/** Changes that the running securing covers; it covers whatever comes before it has taken its state. */
 	#takenChangeCount = 0;
@@ -81,10 +106,9 @@ export class Securing {
 	#loggedCount = 0;
 	readonly keyUse: KeyUse;
 
-	/** @param onInterruption is told why a securing stopped half-way; the component has to start over then */
-	constructor(servers: SecuringServers, {superblock, slot, anchoredHash, currentGeneration}: OpenState, onInterruption: (reason: string) => void = () => undefined) {
+	constructor(servers: SecuringServers, {superblock, slot, anchoredHash, currentGeneration}: OpenState, events: SecuringEvents = {}) {
 		this.#servers = servers;
-		this.#onInterruption = onInterruption;
+		this.#events = events;
 		this.#superblock = superblock;
 		this.#latest = superblock;
 		this.#slot = slot;
@@ -151,22 +175,30 @@ export class Securing {
 
 	/** Secures the state with a change of the superblock; it is durable once this resolves, or has not happened. */
 	async edit(edit: SuperblockEdit): Promise<void> {
-		this.#edits.push(edit);
-		this.noteChange();
+		const pending = this.#push(edit);
 		try {
 			await this.flush();
 		} catch (error) {
-			this.#edits = this.#edits.filter(other => other !== edit);
-			throw error;
+			// A superblock that was on its way may have taken it, though the one after it failed.
+			if (!pending.isSecured) {
+				this.#edits = this.#edits.filter(other => other !== pending);
+				throw error;
+			}
 		}
 	}
 
 	/** Changes trees and superblock together: no securing takes its state between `job` and the change it replies with. */
 	async step(job: () => Promise<SuperblockEdit>): Promise<void> {
 		await this.#taking.take(async () => {
-			this.#edits.push(await job());
-			this.noteChange();
+			this.#push(await job());
 		});
+	}
+
+	#push(apply: SuperblockEdit): PendingEdit {
+		const pending = {apply, isSecured: false};
+		this.#edits.push(pending);
+		this.noteChange();
+		return pending;
 	}
 
 	/** Runs `job` while no securing takes its state. */
@@ -216,26 +248,46 @@ export class Securing {
 	}
 
 	async #secure(): Promise<void> {
-		const taken = await this.#taking.take(async () => await this.#takeChanges() ?? this.#takeState());
-		const generation = taken.kind === 'superblock' ? taken.generation : this.#currentGeneration;
-		try {
-			await (taken.kind === 'superblock' ? this.#anchor(taken.superblock) : this.#append(taken.changes));
-		} catch (error) {
-			this.#interruption = new SecuringInterrupted(`securing generation ${generation} failed: ${error instanceof Error ? error.message : String(error)}`);
-			this.#onInterruption(this.#interruption.message);
-			throw this.#interruption;
+		const changes = await this.#taking.take(async () => await this.#takeChanges() ?? this.#takeState());
+		const taken = changes.kind === 'superblock' || await this.#append(changes) ? changes : await this.#takeInstead();
+		if (taken.kind === 'superblock') {
+			await this.#orInterrupt(taken.generation, async () => this.#anchor(taken.superblock));
+			for (const edit of taken.edits) {
+				edit.isSecured = true;
+			}
+
+			this.#securedChangeCount = taken.covered;
+			this.#securedCount++;
 		}
 
 		this.#durableChangeCount = taken.covered;
 		if (taken.kind === 'superblock') {
-			this.#securedChangeCount = taken.covered;
-			this.#securedCount++;
 			await this.#servers.free_tree.advance(horizonOf(this.#superblock));
+			this.#events.onSecured?.();
 		}
 	}
 
+	/** After a failure of `job` only a reopening tells which state counts. */
+	async #orInterrupt(generation: Generation, job: () => Promise<void>): Promise<void> {
+		try {
+			await job();
+		} catch (error) {
+			this.#interruption = new SecuringInterrupted(`securing generation ${generation} failed: ${error instanceof Error ? error.message : String(error)}`);
+			this.#events.onInterruption?.(this.#interruption.message);
+			throw this.#interruption;
+		}
+	}
+
+	/** The log could not take the changes: a superblock does. The next `log` no longer names them, so nothing else may. */
+	async #takeInstead(): Promise<TakenState> {
+		this.#isSuperblockWanted = true;
+		this.#isLogging = false;
+		this.#takenChangeCount = Infinity;
+		return this.#taking.take(async () => this.#takeState());
+	}
+
 	/** What the log can say of the changes; undefined where a superblock has to be secured. */
-	async #takeChanges(): Promise<Taken | undefined> {
+	async #takeChanges(): Promise<TakenChanges | undefined> {
 		const log = this.#log;
 		const covered = this.#changeCount;
 		if (!log || log.room === 0 || this.#isSuperblockWanted || this.#edits.length > 0 || this.#latest.state !== 'normal') {
@@ -254,7 +306,7 @@ export class Securing {
 	}
 
 	/** Stores the trees and composes the superblock for them. A failure leaves everything to be taken again. */
-	async #takeState(): Promise<Taken> {
+	async #takeState(): Promise<TakenState> {
 		const generation = this.#currentGeneration;
 		const covered = this.#changeCount;
 		this.#takenChangeCount = covered;
@@ -263,25 +315,48 @@ export class Securing {
 		this.#currentGeneration = generation + 1;
 		const edits = this.#edits;
 		this.#edits = [];
-		const superblock = this.keyUse.reserve(edits.reduce((edited, edit) => edit(edited), securedSuperblock(this.#superblock, generation, trees)));
+		const superblock = this.keyUse.reserve(edits.reduce((edited, {apply}) => apply(edited), securedSuperblock(this.#superblock, generation, trees)));
 		this.#latest = superblock;
-		return {kind: 'superblock', generation, covered, superblock};
+		return {kind: 'superblock', generation, covered, superblock, edits};
 	}
 
-	/** Makes changes durable by the log. */
-	async #append(changes: LeafChanges): Promise<void> {
+	/** Makes changes durable by the log; false where it cannot be written, and nothing has happened. */
+	async #append({changes}: TakenChanges): Promise<boolean> {
 		if (!this.#log || changes.vbas.length === 0) {
-			return;
+			return true;
 		}
 
 		const {block, trust_anchor: anchor} = this.#servers;
-		const appended = this.#log.encode(changes, this.#currentGeneration);
-		await block.write({extents: [appended.firstPba, appended.data.length / blockSize], data: appended.data});
-		await block.sync({});
-		await anchor.secure({hash: appended.hash, generation: this.#currentGeneration, creating: false});
+		const generation = this.#currentGeneration;
+		const appended = this.#log.encode(changes, generation);
+		try {
+			await block.write({extents: [appended.firstPba, appended.data.length / blockSize], data: appended.data});
+		} catch (error) {
+			return this.#refuseLog(error);
+		}
+
+		await this.#orInterrupt(generation, async () => {
+			await block.sync({});
+			await anchor.secure({hash: appended.hash, generation, creating: false});
+		});
 		this.#log.note(appended);
 		this.#anchoredHash = appended.hash;
 		this.#loggedCount++;
+		return true;
+	}
+
+	/** A log with a bad block is of no use until the device is opened again; a full host may have room the next time. */
+	#refuseLog(error: unknown): false {
+		if (!isSessionError(error)) {
+			throw error;
+		}
+
+		if (error.code !== 'no_space') {
+			this.#log = undefined;
+			this.#events.onWarning?.(`the flush log cannot be written (${error.message}): until the device is opened again every flush secures a superblock`);
+		}
+
+		return false;
 	}
 
 	async #anchor(superblock: Superblock): Promise<void> {

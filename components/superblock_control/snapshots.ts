@@ -109,7 +109,8 @@ export class Snapshots {
 				throw new SessionError('refused', `the device had ${snapshot.leafCount} blocks when snapshot ${generation} was taken and has ${current.leafCount} now; it never shrinks, so it cannot be reverted: copy from the snapshot instead`);
 			}
 
-			await secure();
+			// Whether or not anything was changed: a write that failed may have left changed inner blocks, too.
+			await securing.renew();
 			const newestKeptGeneration = Math.max(...keptGenerations(securing.superblock));
 			await device.revert({tree: treeOf(securing.superblock, snapshot), newestKeptGeneration});
 			securing.noteChange();

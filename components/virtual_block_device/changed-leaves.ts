@@ -25,9 +25,9 @@ export class ChangedLeaves {
 		this.#countMax = Math.floor(frameCount / framesPerLeaf);
 	}
 
-	/** A log names the leaf's current place. */
+	/** A log names the leaf's current place. One that was written again since has another, which none names yet. */
 	isLogged(vba: Vba): boolean {
-		return this.#logged.has(vba);
+		return this.#logged.has(vba) && !this.#pending.has(vba);
 	}
 
 	/** A leaf was written to a place taken from `poolLeaf`, or in place (-1). */

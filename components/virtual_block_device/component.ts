@@ -119,8 +119,10 @@ export default defineComponent({
 				virtual_block_device: {
 					async open(request) {
 						await Promise.all([writes.idle(), reads.idle()]);
-						device.open(request);
-						spareRoom.forget();
+						await writer.exclusively(async () => {
+							device.open(request);
+							spareRoom.forget();
+						});
 						return {};
 					},
 					// Not `async`: a promise that is handed through one more arrives later.

@@ -6,32 +6,35 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import type {Vba} from '../container/addresses.js';
 import type {LeafChanges} from '../container/flush-log.js';
 import type {Path} from '../container/hash-tree.js';
+import {labelLength} from '../container/label.js';
 import type {Device} from './device.js';
 import type {LeafPlace} from './placement.js';
 import type {Writer} from './writer.js';
 
-interface ReplayPlan {
-	/** For the free tree: the logged blocks to take out and the tree's blocks to take in for them. */
-	readonly items: number[];
-	readonly poolLeaves: Vba[];
-	/** By leaf, where the log says it lies. */
-	readonly places: Map<Vba, LeafPlace>;
+/** Leaves that are dealt with together: even the smallest cache holds the ways to all of them. */
+const portionCount = 32;
+
+/** A part of the changes, by position. */
+interface Portion {
+	readonly begin: number;
+	readonly end: number;
 }
 
-async function plan({tree, held: {nodes}, currentGeneration}: Device, {vbas, addresses, leaves}: LeafChanges): Promise<ReplayPlan> {
+function portionsOf({vbas}: LeafChanges): Portion[] {
+	return Array.from({length: Math.ceil(vbas.length / portionCount)}, (_, i) => ({begin: i * portionCount, end: Math.min((i + 1) * portionCount, vbas.length)}));
+}
+
+/** Exchanges the tree's blocks for the logged ones in the books, as the free tree's `swap` does it. */
+async function swapPortion(device: Device, {vbas, addresses, leaves}: LeafChanges, {begin, end}: Portion): Promise<void> {
+	const {tree, servers, held: {nodes}, currentGeneration} = device;
+	const keyId = device.keyOf(0);
 	const items: number[] = [];
 	const poolLeaves: Vba[] = [];
-	const places = new Map<Vba, LeafPlace>();
 	const path: Path = [];
-	for (const [i, vba] of vbas.entries()) {
-		if (vba >= tree.geometry.leafCount) {
-			throw new SessionError('integrity', `the flush log names block ${vba}, the device has ${tree.geometry.leafCount}`);
-		}
-
-		while (tree.walk(vba, path)) {
-			await tree.load([vba]);
-		}
-
+	await tree.load(vbas.slice(begin, end));
+	for (let i = begin; i < end; i++) {
+		const vba = vbas[i];
+		tree.walk(vba, path);
 		const index = vba % tree.geometry.degree;
 		const address = nodes.address(path[1], index);
 		const generation = nodes.generation(path[1], index);
@@ -42,22 +45,46 @@ async function plan({tree, held: {nodes}, currentGeneration}: Device, {vbas, add
 		} else if (address !== addresses[i] || generation !== 0) {
 			throw new SessionError('integrity', `the flush log names PBA ${addresses[i]} as block ${vba}'s own, the tree has PBA ${address} of generation ${generation}`);
 		}
-
-		places.set(vba, {address: addresses[i], generation: currentGeneration});
 	}
 
-	return {items, poolLeaves, places};
+	if (items.length > 0) {
+		await servers.free_tree.swap({items, leaves: poolLeaves, keyId});
+	}
 }
 
-/** With no request under way, right after the device was opened. Where it fails, it has to be opened again. */
+/** Puts the logged places and labels into the tree. */
+async function placePortion(device: Device, writer: Writer, {vbas, addresses, labels}: LeafChanges, {begin, end}: Portion): Promise<void> {
+	const portion = vbas.slice(begin, end);
+	const places = new Map<Vba, LeafPlace>(portion.map((vba, i) => [vba, {address: addresses[begin + i], generation: device.currentGeneration}]));
+	const leaves = await writer.placement.allocate(portion.map(vba => ({vba, count: 1})), device.keyOf(0), places);
+	writer.setLeaves(leaves, labels.subarray(begin * labelLength, end * labelLength));
+}
+
+/**
+ * With no request under way, right after the device was opened. Where it fails, it has to be opened again. Blocks are stored
+ * in between, so that the changed ones need little room; nobody knows of them before a superblock is secured.
+ */
 export async function replay(device: Device, writer: Writer, changes: LeafChanges): Promise<void> {
-	const {items, poolLeaves, places} = await plan(device, changes);
-	const keyId = device.keyOf(0);
-	if (items.length > 0) {
-		await device.servers.free_tree.swap({items, leaves: poolLeaves, keyId});
+	const {tree, servers, held} = device;
+	const beyond = changes.vbas.find(vba => vba >= tree.geometry.leafCount);
+	if (beyond !== undefined) {
+		throw new SessionError('integrity', `the flush log names block ${beyond}, the device has ${tree.geometry.leafCount}`);
 	}
 
-	const leaves = await writer.placement.allocate(changes.vbas.map(vba => ({vba, count: 1})), keyId, places);
-	writer.setLeaves(leaves, changes.labels);
+	// All of them before the first place is handed out: none of the logged ones may be.
+	for (const portion of portionsOf(changes)) {
+		await swapPortion(device, changes, portion);
+		await servers.free_tree.store({});
+	}
+
+	for (const portion of portionsOf(changes)) {
+		await placePortion(device, writer, changes, portion);
+		if (held.dirtyCount > held.frameCount / 4) {
+			await device.storeTrees();
+		}
+
+		await servers.free_tree.store({});
+	}
+
 	device.changes.noteOther();
 }

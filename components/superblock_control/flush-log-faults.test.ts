@@ -1,0 +1,327 @@
+/** The flush log where something is in its way: bad blocks, small caches, images that are cut, writes that failed. */
+import fs from 'node:fs';
+import {join} from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
+import test from 'ava';
+import {z} from 'zod';
+import {defineComponent} from '../../runtime/sdk/component.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+import {startAssembly} from '../../test/support/assembly.js';
+import {temporaryDirectory} from '../../test/support/component-stand.js';
+import {MemoryAnchor} from '../../test/support/memory-anchor.js';
+import {MemoryMedium} from '../../test/support/memory-medium.js';
+import {runTool} from '../../test/support/tool-run.js';
+import blockFile from '../block_file/component.js';
+import cache from '../cache/component.js';
+import cbeAdopt from '../cbe_adopt/component.js';
+import {decodeSuperblock} from '../container/superblock.js';
+import cryptoOpenssl from '../crypto_openssl/component.js';
+import freeTree from '../free_tree/component.js';
+import {block, blockSize} from '../sessions/block.js';
+import {deviceControl} from '../sessions/device-control.js';
+import {trustAnchor} from '../sessions/trust-anchor.js';
+import trustAnchorFile from '../trust_anchor_file/component.js';
+import virtualBlockDevice from '../virtual_block_device/component.js';
+import superblockControl from './component.js';
+
+/** Blocks of the medium that cannot be read, or not written. */
+const bad = {reads: new Set<number>(), writes: new Set<number>()};
+
+function requireGood(extents: readonly number[], blocks: ReadonlySet<number>): void {
+	for (let i = 0; i < extents.length; i += 2) {
+		for (let pba = extents[i]; pba < extents[i] + extents[i + 1]; pba++) {
+			if (blocks.has(pba)) {
+				throw new SessionError('device_failed', 'bad sector');
+			}
+		}
+	}
+}
+
+const badSectors = defineComponent({
+	provides: {block},
+	requires: {block},
+	config: z.strictObject({}),
+	start: ({sessions}) => ({
+		provides: {
+			block: {
+				geometry: async request => sessions.block.geometry(request),
+				async read(request) {
+					requireGood(request.extents, bad.reads);
+					return sessions.block.read(request);
+				},
+				async write(request) {
+					requireGood(request.extents, bad.writes);
+					return sessions.block.write(request);
+				},
+				clear: async request => sessions.block.clear(request),
+				sync: async request => sessions.block.sync(request),
+				grow: async request => sessions.block.grow(request),
+			},
+		},
+	}),
+});
+
+interface Options {
+	readonly shape?: Readonly<Record<string, string>>;
+	/** Of the device's cache and the pool's; of one for both where only the first is given. */
+	readonly caches?: readonly string[];
+}
+
+const defaultShape = {vbd_leaves: '1024', vbd_max_level: '2', vbd_degree: '64', ft_leaves: '1000', ft_max_level: '2', ft_degree: '64', cipher: 'aes-256-xts', flush_log_blocks: '64'};
+
+async function openDevice(stateDirectory: string, {shape = {}, caches = ['8M']}: Options = {}) {
+	const poolCache = caches.length > 1 ? 'pool_cache' : 'cache';
+	const assembly = await startAssembly([
+		{name: 'file', component: blockFile, config: {path: 'image', create: 'yes'}},
+		{name: 'medium', component: badSectors, routes: {block: 'file'}},
+		{name: 'crypto', component: cryptoOpenssl},
+		{name: 'anchor', component: trustAnchorFile, config: {path: 'anchor'}},
+		{name: 'cache', component: cache, config: {size: caches[0]}, routes: {block: 'medium'}},
+		...caches.length > 1 ? [{name: 'pool_cache', component: cache, config: {size: caches[1]}, routes: {block: 'medium'}}] : [],
+		{name: 'free_tree', component: freeTree, routes: {cache: poolCache}},
+		{name: 'vbd', component: virtualBlockDevice, routes: {cache: 'cache', block: 'medium', crypto: 'crypto', free_tree: 'free_tree'}},
+		{
+			name: 'control', component: superblockControl, config: {create: [{...defaultShape, ...shape}]},
+			routes: {virtual_block_device: 'vbd', free_tree: 'free_tree', block: 'medium', trust_anchor: 'anchor', crypto: 'crypto'},
+		},
+	], {stateDirectory});
+	const control = assembly.client('control', deviceControl);
+	return {
+		device: assembly.client('control', block),
+		control,
+		anchor: assembly.client('anchor', trustAnchor),
+		texts: () => assembly.log.map(({text}) => text),
+		status: (name: string) => assembly.running(name).status?.() ?? {},
+		generation: async () => (await control.status({})).lastSecuredGeneration,
+		stop: async () => assembly.stop(),
+	};
+}
+
+/** What a kill at this moment would leave. */
+function crash(stateDirectory: string): string {
+	const copy = temporaryDirectory();
+	fs.cpSync(stateDirectory, copy, {recursive: true});
+	return copy;
+}
+
+const filled = (count: number, value: number) => Buffer.alloc(count * blockSize, value);
+
+function imageOf(stateDirectory: string): Buffer {
+	return fs.readFileSync(join(stateDirectory, 'image'));
+}
+
+function firstLogPba(image: Buffer): number {
+	return Array.from({length: image.length / blockSize}, (_, pba) => pba).find(pba => image.toString('latin1', pba * blockSize, (pba * blockSize) + 7) === 'CBE log') ?? -1;
+}
+
+test.afterEach(() => {
+	bad.reads.clear();
+	bad.writes.clear();
+});
+
+test.serial('a log opens with any cache that the components accept', async t => {
+	const shape = {vbd_leaves: String(64 * 800), vbd_max_level: '3', ft_leaves: '20000', ft_max_level: '3', flush_log_blocks: '256'};
+	const state = temporaryDirectory();
+	const first = await openDevice(state, {shape, caches: ['48M']});
+	await first.device.write({extents: [0, 1], data: filled(1, 1)});
+	await first.control.create_snapshot({});
+	for (let i = 0; i < 760; i++) {
+		await first.device.write({extents: [64 * i, 1], data: filled(1, 2)});
+		if (i % 60 === 59) {
+			await first.device.sync({});
+		}
+	}
+
+	await first.device.sync({});
+	const remains = crash(state);
+	await first.stop();
+	for (const size of ['48M', '8M', '4M']) {
+		const opened = await openDevice(crash(remains), {shape, caches: [size]});
+		t.true(opened.texts().some(text => /took over \d+ entries of the flush log/.test(text)), size);
+		for (const vba of [0, 64, 64 * 759]) {
+			const data = filled(1, 9);
+			await opened.device.read({extents: [vba, 1], data});
+			t.true(data.equals(filled(1, 2)), `${size}, VBA ${vba}`);
+		}
+
+		await opened.stop();
+	}
+});
+
+test.serial('a log opens where each change lies in another block of the pool, and the pool has a small cache of its own', async t => {
+	const blockCount = 240;
+	const options = {caches: ['16M', '2M'], shape: {vbd_leaves: String(64 * 250), vbd_max_level: '3', ft_leaves: String(64 * blockCount), ft_max_level: '3'}};
+	const state = temporaryDirectory();
+	const first = await openDevice(state, options);
+	const written = 64 * 245;
+	for (let vba = 0; vba < written; vba += 112) {
+		await first.device.write({extents: [vba, 112], data: filled(112, 1)});
+	}
+
+	// The snapshot holds the first version of each block; only one entry in each block of the pool is spare later.
+	await first.control.create_snapshot({});
+	await first.device.write({extents: [0, blockCount], data: filled(blockCount, 2)});
+	await first.control.lock({});
+	await first.control.unlock({});
+	for (let i = 0, fresh = 256; i < blockCount && fresh + 62 <= written; i++, fresh += 61) {
+		await first.device.write({extents: [fresh, 61], data: filled(61, 3)});
+		await first.device.write({extents: [i, 1], data: filled(1, 4)});
+		if (i % 20 === 19) {
+			await first.device.sync({});
+		}
+	}
+
+	await first.control.lock({});
+	await first.control.unlock({});
+	const before = await first.generation();
+	let remains = '';
+	for (let i = 4; i < blockCount && await first.generation() === before; i += 5) {
+		await first.device.write({extents: [i - 4, 5], data: filled(5, 5)});
+		await first.device.sync({});
+		remains = await first.generation() === before ? crash(state) : remains;
+	}
+
+	await first.stop();
+	const opened = await openDevice(remains, options);
+	t.true(opened.texts().some(text => text.includes('of the flush log')));
+	const data = filled(5, 9);
+	await opened.device.read({extents: [0, 5], data});
+	t.true(data.equals(filled(5, 5)));
+	await opened.stop();
+});
+
+test.serial('a bad block behind the newest entry is none of the opening\'s business', async t => {
+	const state = temporaryDirectory();
+	const first = await openDevice(state);
+	await first.device.write({extents: [0, 1], data: filled(1, 1)});
+	await first.device.sync({});
+	const remains = crash(state);
+	await first.stop();
+	const pba = firstLogPba(imageOf(remains));
+	bad.reads.add(pba + 40);
+	const opened = await openDevice(crash(remains));
+	t.true(opened.texts().includes('took over 1 entries of the flush log'));
+	await opened.stop();
+	bad.reads.add(pba);
+	await t.throwsAsync(openDevice(remains), {message: /bad sector/});
+});
+
+test.serial('a log that cannot be written is given up, and flushes secure superblocks', async t => {
+	const state = temporaryDirectory();
+	const {device, generation, texts, stop} = await openDevice(state);
+	await device.write({extents: [0, 1], data: filled(1, 1)});
+	await device.sync({});
+	bad.writes.add(firstLogPba(imageOf(state)) + 1);
+	const before = await generation();
+	for (let value = 2; value < 5; value++) {
+		await device.write({extents: [value, 1], data: filled(1, value)});
+		await device.sync({});
+	}
+
+	t.is(await generation(), before + 3);
+	t.is(texts().filter(text => text.includes('the flush log cannot be written (bad sector)')).length, 1);
+	const remains = crash(state);
+	await stop();
+	const opened = await openDevice(remains);
+	const data = filled(5, 9);
+	await opened.device.read({extents: [0, 5], data});
+	t.deepEqual([0, 1, 2, 3, 4].map(vba => data[vba * blockSize]), [1, 0, 2, 3, 4]);
+	await opened.stop();
+});
+
+test.serial('a logged block that is written again and again takes one new place', async t => {
+	const {device, status, stop} = await openDevice(temporaryDirectory());
+	await device.write({extents: [3, 1], data: filled(1, 1)});
+	await device.sync({});
+	const {exchanged_blocks: before} = status('free_tree');
+	for (let i = 0; i < 50; i++) {
+		await device.write({extents: [3, 1], data: filled(1, i)});
+	}
+
+	t.is(Number(status('free_tree').exchanged_blocks) - Number(before), 1);
+	await stop();
+});
+
+test.serial('an image that is cut within its log is truncated, not rolled back', async t => {
+	const state = temporaryDirectory();
+	const {device, stop} = await openDevice(state);
+	await device.write({extents: [0, 1], data: filled(1, 1)});
+	await device.sync({});
+	const remains = crash(state);
+	await stop();
+	fs.truncateSync(join(remains, 'image'), imageOf(remains).length - blockSize);
+	await t.throwsAsync(openDevice(remains), {message: /the image is truncated: it has \d+ blocks/});
+});
+
+test.serial('reverting works right after a write that failed', async t => {
+	const {device, control, stop} = await openDevice(temporaryDirectory());
+	await device.write({extents: [0, 10], data: filled(10, 1)});
+	const {generation} = await control.create_snapshot({});
+	await device.write({extents: [0, 10], data: filled(10, 2)});
+	await control.create_snapshot({});
+	for (let pba = 8; pba < 4000; pba++) {
+		bad.writes.add(pba);
+	}
+
+	await t.throwsAsync(device.write({extents: [5, 1], data: filled(1, 3)}), {code: 'device_failed'});
+	bad.writes.clear();
+	await control.revert_snapshot({generation});
+	const data = filled(10, 9);
+	await device.read({extents: [0, 10], data});
+	t.true(data.equals(filled(10, 1)));
+	await stop();
+});
+
+test.serial('room of cleared blocks is given back after a superblock, whatever secured it', async t => {
+	const {device, control, status, stop} = await openDevice(temporaryDirectory());
+	await device.write({extents: [0, 100], data: filled(100, 1)});
+	const {generation} = await control.create_snapshot({});
+	await control.discard_snapshot({generation});
+	const reclaimed = () => Number(status('vbd').reclaimed_blocks);
+	const before = reclaimed();
+	await device.clear({extents: [0, 50]});
+	await control.create_snapshot({});
+	const endMs = Date.now() + 10_000;
+	while (reclaimed() < before + 100 && Date.now() < endMs) {
+		await sleep(20);
+	}
+
+	// Those that were replaced by the clearing, and the places that they then got.
+	t.true(reclaimed() >= before + 100, `${reclaimed()} after ${before}`);
+	await stop();
+});
+
+test.serial('where a log cannot be taken over because of damage, it can be given up on purpose', async t => {
+	const state = temporaryDirectory();
+	const first = await openDevice(state);
+	for (let vba = 0; vba < 1024; vba += 128) {
+		await first.device.write({extents: [vba, 128], data: filled(128, 1)});
+	}
+
+	await first.control.create_snapshot({});
+	await first.device.write({extents: [70, 1], data: filled(1, 2)});
+	await first.device.sync({});
+	const {secured} = await first.anchor.status({});
+	const remains = crash(state);
+	await first.stop();
+	const image = imageOf(remains);
+	const superblocks = Array.from({length: 8}, (_, slot) => image.subarray(slot * blockSize, (slot + 1) * blockSize)).filter(bytes => bytes[0] === 1).map(bytes => decodeSuperblock(bytes));
+	const newest = superblocks.reduce((a, b) => a.lastSecuredGeneration > b.lastSecuredGeneration ? a : b);
+	const rootPba = newest.snapshots[newest.currentSnapshot]?.root.address ?? 0;
+	image[(Number(image.readBigUInt64LE((rootPba * blockSize) + 64)) * blockSize) + 5] ^= 1;
+	fs.writeFileSync(join(remains, 'image'), image);
+	await t.throwsAsync(openDevice(remains), {message: /flush log cannot be taken over: the block at PBA \d+ .* cbe_adopt/});
+
+	const anchor = new MemoryAnchor({secured, initialized: true});
+	const adopt = async (confirm: string) => runTool(cbeAdopt, {medium: new MemoryMedium(image), anchor, config: {confirm}});
+	for (const confirm of ['no', 'yes']) {
+		const {exitValue, message} = await adopt(confirm);
+		t.is(exitValue, 0);
+		t.regex(message ?? '', /nothing to adopt.*without_log/);
+	}
+
+	t.deepEqual(anchor.secured, secured);
+	t.is((await adopt('without_log')).exitValue, 0);
+	t.is(anchor.secured?.generation, newest.lastSecuredGeneration);
+	t.regex((await adopt('no')).message ?? '', /nothing to adopt$/);
+});
