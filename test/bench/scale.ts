@@ -92,22 +92,22 @@ async function measureSnapshots({target, load, counts, seconds, onRow}: Snapshot
 
 export async function measureScale({directory, seconds, sizes, report}: ScaleArguments, {costs, speeds}: ScaleTables): Promise<void> {
 	for (const [i, size] of sizes.entries()) {
-		const step = (text: string) => {
-			report(`${text} ${size} GiB`, i / sizes.length);
+		const step = (text: string, done: number) => {
+			report(`${text} ${size} GiB`, (i + done) / sizes.length);
 		};
 
 		const file = editedAssembly('deploy.xml', directory, {name: `scale-${size}`, dimensions: `vbd_size="${size}G" ft_size="${size > 16 ? 4 : 1}G"`, cacheMiB});
 		const target = new DeviceTarget(file, directory);
-		step('creating');
+		step('creating', 0);
 		const creation = await timed(async () => target.runTool('cbe_init'));
-		step('opening');
+		step('opening', 0.15);
 		const opening = await timed(async () => target.start());
 		const opened = memoryUse(target.pid).byteLength;
 		let used: number;
 		try {
 			const load = {uri: target.uri, rangeByteLength: size * gibibyte, directory, alignment: size * gibibyte / placeCount};
 			await fillSparsely(load);
-			step('measuring');
+			step('measuring', 0.25);
 			await measureSnapshots({
 				target, load, seconds,
 				// With the first size only: what snapshots cost does not depend on the size.
@@ -123,7 +123,7 @@ export async function measureScale({directory, seconds, sizes, report}: ScaleArg
 
 		const reopening = await timed(async () => target.start());
 		await target.stop();
-		step('checking');
+		step('checking', 0.85);
 		const check = await timed(async () => target.runTool('cbe_check'));
 		const {stateDirectory} = target;
 		const allocated = statSync(join(stateDirectory, 'cbe.img')).blocks * 512;
