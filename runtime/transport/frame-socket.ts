@@ -79,11 +79,6 @@ export class FrameSocket {
 		return this.#closed;
 	}
 
-	/** Lets the process end although the socket is open. */
-	unref(): void {
-		this.#socket.unref();
-	}
-
 	/** @param onSent called when the payload may be used for something else */
 	send(header: unknown, payload: readonly Uint8Array[] = noPlaces, onSent?: () => void): void {
 		if (this.#closed) {

@@ -8,6 +8,9 @@ import {block, blockSize} from '../../components/sessions/block.js';
 import type {Component} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {startComponent, temporaryDirectory} from '../support/component-stand.js';
+import {TestEnvironment} from '../support/environment.js';
+import {endProviderProcess} from '../support/provider-process.js';
+import {startInProcess} from '../support/providers.js';
 import {SeededRandom} from '../support/seeded-random.js';
 
 type Block = Client<typeof block>;
@@ -34,11 +37,24 @@ async function filtered(filter: Component, config: Record<string, string>, backe
 	return (await startComponent(filter, {config, sessions: {backend}})).client(block);
 }
 
+test.after.always(endProviderProcess);
+
+async function isolated(name: string, config: Record<string, string>): Promise<Block> {
+	const provider = await startInProcess(name, block, {env: new TestEnvironment({stateDirectory: temporaryDirectory()}), config});
+	return provider.connect();
+}
+
 const size = (blockCount: number) => ({size: String(blockCount * blockSize)});
 
 const providers: Provider[] = [
 	{name: 'block_ram', open: async blockCount => ram(size(blockCount)), openGrowable: async () => ram({})},
 	{name: 'block_file', open: async blockCount => file(size(blockCount)), openGrowable: async () => file({})},
+	{name: 'block_ram in a process of its own', open: async blockCount => isolated('block_ram', size(blockCount)), openGrowable: async () => isolated('block_ram', {})},
+	{
+		name: 'block_file in a process of its own',
+		open: async blockCount => isolated('block_file', {path: 'image', create: 'yes', ...size(blockCount)}),
+		openGrowable: async () => isolated('block_file', {path: 'image', create: 'yes'}),
+	},
 	{
 		name: 'block_trace',
 		open: async blockCount => filtered(blockTrace, {every: '0'}, await ram(size(blockCount))),

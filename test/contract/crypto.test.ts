@@ -279,7 +279,7 @@ for (const name of names) {
 		}
 
 		await t.throwsAsync(client.open({keyId: 1, ...placed([1]), labels: new Uint8Array(31), sealed: block(), plain: [block()]}), {code: 'bad_request'});
-		t.deepEqual(await client.seal({keyId: 1, ...placed([]), plain: [], sealed: Buffer.alloc(0)}), {labels: new Uint8Array()});
+		t.is((await client.seal({keyId: 1, ...placed([]), plain: [], sealed: Buffer.alloc(0)})).labels.length, 0);
 		t.deepEqual(bugs, []);
 	});
 

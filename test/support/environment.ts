@@ -28,7 +28,7 @@ export class TestEnvironment implements Environment {
 	readonly cpuCount = 1;
 	readonly logged: LoggedLine[] = [];
 	leasedByteLength = 0;
-	readonly #variables: Readonly<Record<string, string>>;
+	readonly variables: Readonly<Record<string, string>>;
 	readonly #randomBytes: (count: number) => Uint8Array;
 	#now = 0;
 	#sleepers: Sleeper[] = [];
@@ -37,7 +37,7 @@ export class TestEnvironment implements Environment {
 		this.name = options.name ?? 'component';
 		this.stateDirectory = options.stateDirectory ?? '/nonexistent';
 		this.leaseLimit = options.leaseLimit ?? 64 * 2 ** 20;
-		this.#variables = options.variables ?? {};
+		this.variables = options.variables ?? {};
 		this.#randomBytes = options.randomBytes ?? randomBytes;
 	}
 
@@ -75,11 +75,11 @@ export class TestEnvironment implements Environment {
 	}
 
 	variable(name: string) {
-		return this.#variables[name];
+		return this.variables[name];
 	}
 
 	secret(name: string) {
-		const text = this.#variables[name];
+		const text = this.variables[name];
 		return text === undefined ? undefined : Buffer.from(text);
 	}
 

@@ -4,9 +4,21 @@ import type {Component, Running} from '../../runtime/sdk/component.js';
 import type {Client, ClientContext, Handlers, Session} from '../../runtime/sdk/session.js';
 import {connectLocal} from '../../runtime/transport/local.js';
 import type {TestEnvironment} from './environment.js';
+import {ProviderProcess} from './provider-process.js';
 
 // Compiled tests run from dist/test/support.
 const componentsDirectory = new URL('../../components/', import.meta.url);
+
+let placement: 'here' | 'process' = 'here';
+
+/** From now on providers run in processes of their own, behind sockets. */
+export function placeInProcesses(): void {
+	placement = 'process';
+}
+
+export function arePlacedInProcesses(): boolean {
+	return placement === 'process';
+}
 
 export function providerNames(prefix: string): string[] {
 	return readdirSync(componentsDirectory).filter(name => name.startsWith(prefix) && existsSync(new URL(`${name}/component.js`, componentsDirectory))).sort();
@@ -25,6 +37,16 @@ export interface StartedProvider<S extends Session> {
 	readonly bugs: unknown[];
 }
 
+export async function startInProcess<S extends Session>(
+	name: string,
+	session: S,
+	{env, config = {}}: {env: TestEnvironment; config?: Readonly<Record<string, unknown>>},
+): Promise<StartedProvider<S>> {
+	const provider = new ProviderProcess(name, await loadComponent(name), env, config);
+	const running = await provider.started();
+	return {running, bugs: provider.bugs, connect: context => provider.connect(session, context)};
+}
+
 export async function startProvider<S extends Session>(
 	name: string,
 	session: S,
@@ -33,6 +55,10 @@ export async function startProvider<S extends Session>(
 	const component = await loadComponent(name);
 	if (!component.start) {
 		throw new Error(`${name} is no service`);
+	}
+
+	if (placement === 'process') {
+		return startInProcess(name, session, {env, config});
 	}
 
 	const running = await component.start({config: component.config.parse(config), sessions: {}, env});
