@@ -10,20 +10,17 @@ import type {Path} from '../container/hash-tree.js';
 import {labelLength} from '../container/label.js';
 import type {Device} from './device.js';
 
-/** Every changed leaf keeps inner blocks on its way changed in memory; replaying a log must find room for all of them. */
-const framesPerLeaf = 8;
+/** More than this would make opening after a crash slow. */
+const countMax = 8192;
+
+/** Where more of the cache than this part is changed, the tree is stored: writes need room for further ways. */
+const dirtyPartMax = 3 / 8;
 
 export class ChangedLeaves {
-	readonly #countMax: number;
 	/** Changed since the last log or store, with the leaf of the free tree that the place came from, or -1. */
 	readonly #pending = new Map<Vba, Vba>();
 	readonly #logged = new Set<Vba>();
 	#isWhole = true;
-
-	/** @param frameCount blocks of the cache that this component has */
-	constructor(frameCount: number) {
-		this.#countMax = Math.floor(frameCount / framesPerLeaf);
-	}
 
 	/** A log names the leaf's current place. One that was written again since has another, which none names yet. */
 	isLogged(vba: Vba): boolean {
@@ -40,7 +37,7 @@ export class ChangedLeaves {
 			this.#pending.set(vba, poolLeaf);
 		}
 
-		if (this.#pending.size + this.#logged.size > this.#countMax) {
+		if (this.#pending.size + this.#logged.size > countMax) {
 			this.noteOther();
 		}
 	}
@@ -59,9 +56,10 @@ export class ChangedLeaves {
 	}
 
 	/** What has changed since the last call; undefined where a log cannot say it or may not say so much. With no write under way. */
-	take(countMax: number, {tree, held: {nodes}}: Device): LeafChanges | undefined {
+	take(room: number, {tree, held}: Device): LeafChanges | undefined {
+		const {nodes} = held;
 		const count = this.#pending.size;
-		if (!this.#isWhole || count > countMax) {
+		if (!this.#isWhole || count > room || held.dirtyCount > held.frameCount * dirtyPartMax) {
 			return undefined;
 		}
 

@@ -52,13 +52,12 @@ export class Device {
 	/** Blocks that a rekeying has placed in the current generation, though their nodes keep their generation. */
 	readonly placedByRekeying = new Set<Pba>();
 	/** What has changed since the tree was stored. */
-	readonly changes: ChangedLeaves;
+	readonly changes = new ChangedLeaves();
 
 	constructor(held: HeldBlocks, servers: Servers, env: Environment) {
 		this.held = held;
 		this.servers = servers;
 		this.env = env;
-		this.changes = new ChangedLeaves(held.frameCount);
 	}
 
 	open({tree, keys, currentGeneration, innerBlocks}: {tree: TreeRoot; keys: Keys; currentGeneration: Generation; innerBlocks?: 'encrypted' | undefined}): void {
