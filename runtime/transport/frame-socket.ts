@@ -20,6 +20,9 @@ const chunkLength = 256 * 1024;
 /** A frame that has begun has to be there whole by then; the time in which it is not read does not count. */
 export const frameMsMax = 30_000;
 
+/** A timer that is later than this shows that the event loop stood still. */
+const lateMsMax = 1000;
+
 const noPlaces: readonly Uint8Array[] = [];
 
 export interface FrameSocketOptions {
@@ -157,11 +160,19 @@ export class FrameSocket {
 			return;
 		}
 
-		const ms = this.#options.frameMsMax ?? frameMsMax;
-		this.#limit ??= setTimeout(() => {
-			this.#break(`its message was not complete within ${ms / 1000} s`);
-		}, ms);
-		this.#limit.unref();
+		this.#limit ??= this.#limitFrame(this.#options.frameMsMax ?? frameMsMax);
+	}
+
+	#limitFrame(ms: number): NodeJS.Timeout {
+		const due = performance.now() + ms;
+		return setTimeout(() => {
+			if (performance.now() > due + lateMsMax) {
+				// This thread was kept from reading, not the other process from sending.
+				this.#limit = this.#limitFrame(ms);
+			} else {
+				this.#break(`its message was not complete within ${ms / 1000} s`);
+			}
+		}, ms).unref();
 	}
 
 	/** Takes bytes for the part that is being read; how many. */

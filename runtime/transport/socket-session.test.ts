@@ -220,6 +220,24 @@ test('a frame that never ends is given up, and so is one that stays half', async
 	}
 });
 
+test('a thread that stood still itself gives a frame its time anew', async t => {
+	const [one, other] = socketPair();
+	const broken: string[] = [];
+	const numbers: number[] = [];
+	const port = new SocketPort(one, {end: 'server', onTriple: number => void numbers.push(number), onBroken: reason => void broken.push(reason)}, {frameMsMax: 100});
+	const bytes = frame([5, 0, [1, 1, 0, 4096], 0], new Uint8Array(4096));
+	const socket = raw(t, other);
+	socket.write(bytes.subarray(0, -1));
+	await new Promise(resolve => {
+		setTimeout(resolve, 20);
+	});
+	socket.write(bytes.subarray(-1));
+	Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500);
+	await until(() => numbers.length + broken.length > 0);
+	t.deepEqual([numbers, broken], [[5], []]);
+	port.close();
+});
+
 const hostileServers: ReadonlyArray<readonly [string, Buffer, RegExp]> = [
 	['garbage', Buffer.alloc(100, 0x41), /a message of/],
 	['an answer to nobody', frame([7, 0, [], 0]), /a reply to 7/],
