@@ -57,6 +57,13 @@ export async function readAssembly(name: string): Promise<AssemblyProfile> {
 	};
 }
 
+/** The cipher of the container that the assembly creates; empty where it creates none. */
+export async function cipherOf(name: string): Promise<string> {
+	const {children} = await loadDeployment(assemblyFile(name));
+	const configs = children.filter(({binary}) => binary === 'superblock_control').map(({config}) => config as {create?: ReadonlyArray<{cipher: string}>});
+	return configs.find(({create}) => create)?.create?.at(0)?.cipher ?? '';
+}
+
 /** The assembly with the TPM at `socket` in place of the machine's own. @returns the path of the new file */
 export function withTpmAt(assembly: string, socket: string, directory: string): string {
 	const text = readFileSync(assemblyFile(assembly), 'utf8');

@@ -4,35 +4,57 @@ import {parentPort, workerData} from 'node:worker_threads';
 import {openSuite} from '../../components/libcrypto/suite.js';
 import {blockSize} from '../../components/sessions/block.js';
 import {labelLength} from '../../components/sessions/cipher.js';
-import type {BlockRun} from '../../components/sessions/cipher-suite.js';
+import {isAuthenticatedKey, type BlockRun} from '../../components/sessions/cipher-suite.js';
 import {runBlockCountMax} from '../../components/sessions/batch-work.js';
-
-export interface CipherWork {
-	/** `seal` encrypts, then labels; `open` labels, then decrypts. */
-	readonly direction: 'seal' | 'open';
-	readonly milliseconds: number;
-}
+import type {CipherWork} from './measured-cipher.js';
 
 /** More than the processor's caches hold, so that bytes come from memory as they do in the device. */
 const byteLength = 64 * 2 ** 20;
 
-const {direction, milliseconds} = workerData as CipherWork;
+const {direction, cipher, milliseconds} = workerData as CipherWork;
 const suite = await openSuite(() => undefined);
-const key = suite.xts(randomBytes(64));
+const key = suite.prepare(cipher, randomBytes(32), 1);
+if (!key) {
+	throw new Error(`there is no ${cipher}`);
+}
+
 const plain = Buffer.alloc(byteLength, 1);
 const sealed = Buffer.alloc(byteLength, 2);
-const labels = new Uint8Array(runBlockCountMax * labelLength);
 const addresses = Array.from({length: byteLength / blockSize}, (_, i) => i);
+const labels = new Uint8Array(addresses.length * labelLength);
 
-function workOn(run: BlockRun): void {
-	if (direction === 'seal') {
+function workOn(run: BlockRun, way: CipherWork['direction']): void {
+	if (!key) {
+		return;
+	}
+
+	if (isAuthenticatedKey(key)) {
+		if (way === 'seal') {
+			key.seal(run, labels);
+		} else if (key.open(run, labels).length > 0) {
+			throw new Error('a block does not match its label');
+		}
+
+		return;
+	}
+
+	if (way === 'seal') {
 		key.encrypt(run);
 	}
 
-	suite.label(sealed, run.sealedOffset, run.count, labels, 0);
-	if (direction === 'open') {
+	suite.label(sealed, run.sealedOffset, run.count, labels, run.first * labelLength);
+	if (way === 'open') {
 		key.decrypt(run);
 	}
+}
+
+function runAt(offset: number): BlockRun {
+	return {addresses, vbas: addresses, generations: addresses, first: offset / blockSize, count: runBlockCountMax, plain, plainOffset: offset, sealed, sealedOffset: offset};
+}
+
+// What is opened has to be what was sealed.
+for (let offset = 0; offset < byteLength; offset += runBlockCountMax * blockSize) {
+	workOn(runAt(offset), 'seal');
 }
 
 /** Bytes done until the time is over. */
@@ -40,8 +62,7 @@ function work(): number {
 	const end = performance.now() + milliseconds;
 	let done = 0;
 	while (performance.now() < end) {
-		const offset = done % byteLength;
-		workOn({addresses, vbas: addresses, generations: addresses, first: offset / blockSize, count: runBlockCountMax, plain, plainOffset: offset, sealed, sealedOffset: offset});
+		workOn(runAt(done % byteLength), direction);
 		done += runBlockCountMax * blockSize;
 	}
 
@@ -51,7 +72,7 @@ function work(): number {
 parentPort?.once('message', () => {
 	const startedMs = performance.now();
 	const bytes = work();
-	key.wipe();
+	key?.wipe();
 	parentPort?.postMessage(bytes / (performance.now() - startedMs) * 1000);
 });
 parentPort?.postMessage('ready');

@@ -4,12 +4,13 @@ import fs from 'node:fs';
 import {availableParallelism} from 'node:os';
 import {join} from 'node:path';
 import {Worker} from 'node:worker_threads';
-import type {CipherWork} from './cipher-work.js';
+import {measuredCiphers, type CipherWork, type MeasuredCipher} from './measured-cipher.js';
 
 const workModule = new URL('cipher-work.js', import.meta.url);
 const mebibyte = 2 ** 20;
 
 export interface CipherLimit {
+	readonly cipher: MeasuredCipher;
 	readonly coreCount: number;
 	/** Bytes per second. */
 	readonly seal: number;
@@ -36,13 +37,15 @@ export async function cipherSpeed(coreCount: number, work: CipherWork): Promise<
 	return speeds.reduce((sum, speed) => sum + speed, 0);
 }
 
-/** On one core, two, four, and so on, up to all. */
+/** Each cipher on one core, two, four, and so on, up to all. */
 export async function cipherLimits(milliseconds: number): Promise<CipherLimit[]> {
 	const limits: CipherLimit[] = [];
-	for (let coreCount = 1; coreCount <= availableParallelism(); coreCount *= 2) {
-		const seal = await cipherSpeed(coreCount, {direction: 'seal', milliseconds});
-		const open = await cipherSpeed(coreCount, {direction: 'open', milliseconds});
-		limits.push({coreCount, seal, open});
+	for (const cipher of measuredCiphers) {
+		for (let coreCount = 1; coreCount <= availableParallelism(); coreCount *= 2) {
+			const seal = await cipherSpeed(coreCount, {direction: 'seal', cipher, milliseconds});
+			const open = await cipherSpeed(coreCount, {direction: 'open', cipher, milliseconds});
+			limits.push({cipher, coreCount, seal, open});
+		}
 	}
 
 	return limits;

@@ -31,6 +31,7 @@ export interface Geometry {
 	readonly ft_leaves: string;
 	readonly ft_max_level: string;
 	readonly ft_degree: string;
+	readonly cipher: string;
 }
 
 export type Medium = 'block_ram' | 'block_file';
@@ -54,7 +55,7 @@ function partsOf(geometry: Geometry, medium: Medium): Record<string, Part> {
 		},
 		superblock_control: {
 			component: superblockControlComponent,
-			config: {create: [{...geometry, cipher: 'aes-256-xts'}]},
+			config: {create: [geometry]},
 			routes: {virtual_block_device: 'virtual_block_device', free_tree: 'free_tree', block: medium, trust_anchor: 'trust_anchor', crypto: 'crypto'},
 		},
 	};

@@ -1,5 +1,7 @@
 /** `npm run bench`: the device beside its peers and its limits, as Markdown tables. */
+import {join} from 'node:path';
 import {amplificationTable, measureAmplification} from './amplification.js';
+import {cipherOf} from './assembly-profile.js';
 import {assembliesSeconds, assembliesTables, measureAssemblies} from './assembly-table.js';
 import {Calibration} from './calibration.js';
 import type {Cell} from './cell.js';
@@ -9,6 +11,8 @@ import {DeviceTarget} from './device-target.js';
 import type {GrowingTable} from './growing-table.js';
 import {latencySeconds, latencyTable, measureLatency} from './latency.js';
 import {cipherLimits, mediumSpeed, type CipherLimit, type MediumSpeed} from './limit.js';
+import type {LocalDevice} from './local-device.js';
+import {measuredCiphers, type MeasuredCipher} from './measured-cipher.js';
 import {OptionError, help, parseOptions, parts as partNames, type Options, type Part} from './options.js';
 import {depths, makeOriginalDevice, runOriginalLoad, type OriginalLoadResult} from './original-load.js';
 import {PartResults} from './part-results.js';
@@ -108,25 +112,37 @@ async function measureInProcess({options: {roundCount}, results, report}: Stand)
 	const passes: OriginalLoadResult[] = [];
 	results.add({lines: () => passes.length > 0 ? originalLoadLines(passes) : [], data: () => passes});
 	await inFolder(defaultDirectory('memory', imageOverhead), async directory => {
-		const device = await makeOriginalDevice(directory);
-		const client = device.connect();
+		const devices: Array<{readonly cipher: MeasuredCipher; readonly device: LocalDevice}> = [];
 		try {
+			for (const cipher of measuredCiphers) {
+				devices.push({cipher, device: await makeOriginalDevice(join(directory, cipher), {cipher})});
+			}
+
 			for (let round = 0; round < roundCount; round++) {
-				for (const depth of depths) {
-					report(`round ${round + 1} of ${roundCount}, depth ${depth}`, round / roundCount);
-					passes.push(await runOriginalLoad(client, depth));
+				for (const {cipher, device} of devices) {
+					for (const depth of depths) {
+						report(`round ${round + 1} of ${roundCount}, ${cipher}, depth ${depth}`, round / roundCount);
+						passes.push({cipher, ...await runOriginalLoad(device.connect(), depth)});
+					}
 				}
 			}
 		} finally {
-			await device.stop();
+			for (const {device} of devices) {
+				await device.stop();
+			}
 		}
 	});
 }
 
 async function measureLimits({options, results, compared}: Stand): Promise<void> {
+	const ciphers = new Map<string, string>();
+	for (const name of options.assemblies) {
+		ciphers.set(name, await cipherOf(name));
+	}
+
 	const limits: {ciphers: readonly CipherLimit[]; medium?: MediumSpeed} = {ciphers: await cipherLimits(limitMs)};
 	results.add({
-		lines: () => limits.medium ? [...limitLines(limits.ciphers, limits.medium), ...shareLines(compared, limits.ciphers, limits.medium)] : [],
+		lines: () => limits.medium ? [...limitLines(limits.ciphers, limits.medium), ...shareLines(compared, limits.ciphers, limits.medium, ciphers)] : [],
 		data: () => limits,
 	});
 	await inFolder(directoryFor('memory', options), async directory => {
@@ -152,12 +168,12 @@ interface PartKind {
 }
 
 const kinds: Readonly<Record<Part, PartKind>> = {
-	process: {expect: ({roundCount}) => 2 + roundCount * 2, measure: measureInProcess},
+	process: {expect: ({roundCount}) => 4 + roundCount * 3, measure: measureInProcess},
 	nbd: {
 		expect: ({assemblies, cells, roundCount, seconds}) => (assemblies.length + peerCount) * (5 + roundCount * cells.length * (seconds + 0.3)),
 		measure: measureNbd,
 	},
-	limits: {expect: () => 8, measure: measureLimits},
+	limits: {expect: () => 12, measure: measureLimits},
 	rekeying: {expect: ({assemblies, seconds}) => assemblies.length * (30 + 8 * seconds), measure: measureRekeyings},
 	amplification: {
 		expect: () => 15,

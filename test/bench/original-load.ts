@@ -5,6 +5,7 @@
 import {blockSize, type block} from '../../components/sessions/block.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {LocalDevice, type LocalDeviceOptions} from './local-device.js';
+import type {MeasuredCipher} from './measured-cipher.js';
 
 export const leafCount = 25_600;
 
@@ -17,6 +18,7 @@ export const depths = [1, 32] as const;
 const mebibyte = 2 ** 20;
 
 export interface OriginalLoadResult {
+	readonly cipher: MeasuredCipher;
 	readonly depth: number;
 	/** MiB per second. */
 	readonly write: number;
@@ -42,7 +44,7 @@ async function mebibytesPerSecond(load: () => Promise<unknown>): Promise<number>
 }
 
 /** One pass over the device. Flushed at the end, in the time of the writes. */
-export async function runOriginalLoad(device: Client<typeof block>, depth: number): Promise<OriginalLoadResult> {
+export async function runOriginalLoad(device: Client<typeof block>, depth: number): Promise<Omit<OriginalLoadResult, 'cipher'>> {
 	const buffers = Array.from({length: depth}, (_, lane) => Buffer.alloc(blockSize, lane + 1));
 	const write = await mebibytesPerSecond(async () => {
 		await eachAtDepth(leafCount, depth, async (vba, lane) => device.write({extents: [vba, 1], data: buffers[lane]}));
@@ -53,8 +55,8 @@ export async function runOriginalLoad(device: Client<typeof block>, depth: numbe
 }
 
 /** A device as large as the load, with the spare blocks of the default assembly. */
-export async function makeOriginalDevice(stateDirectory: string, options: LocalDeviceOptions = {}): Promise<LocalDevice> {
+export async function makeOriginalDevice(stateDirectory: string, {cipher = 'aes-256-xts', ...options}: LocalDeviceOptions & {readonly cipher?: MeasuredCipher} = {}): Promise<LocalDevice> {
 	return LocalDevice.create({
-		vbd_leaves: String(leafCount), vbd_max_level: '3', vbd_degree: '64', ft_leaves: '32768', ft_max_level: '3', ft_degree: '64',
+		vbd_leaves: String(leafCount), vbd_max_level: '3', vbd_degree: '64', ft_leaves: '32768', ft_max_level: '3', ft_degree: '64', cipher,
 	}, stateDirectory, options);
 }

@@ -68,12 +68,12 @@ export function memoryLines(memory: Comparison['memory'], storage: Cell['storage
 
 /** @param results of several passes; the medians are shown */
 export function originalLoadLines(results: readonly OriginalLoadResult[]): string[] {
-	const depths = [...new Set(results.map(({depth}) => depth))];
-	const rows = depths.flatMap(depth => (['write', 'read'] as const).map(direction => {
-		const speed = summarize(results.filter(result => result.depth === depth).map(result => result[direction]));
+	const kinds = new Map(results.map(({cipher, depth}) => [`${cipher}, depth ${depth}`, {cipher, depth}]));
+	const rows = [...kinds].flatMap(([kind, {cipher, depth}]) => (['write', 'read'] as const).map(direction => {
+		const speed = summarize(results.filter(result => result.cipher === cipher && result.depth === depth).map(result => result[direction]));
 		const {min, max} = originalSpeeds[direction];
 		const text = `${whole(speed.median)} (${whole(speed.min)}–${whole(speed.max)})`;
-		return [`${direction}, depth ${depth}`, text, `${min}–${max}`, `${(speed.median / max).toFixed(1)}–${(speed.median / min).toFixed(1)}`, '≥ 4'];
+		return [`${direction}, ${kind}`, text, `${min}–${max}`, `${(speed.median / max).toFixed(1)}–${(speed.median / min).toFixed(1)}`, '≥ 4'];
 	}));
 	return [
 		'### In process: 25,600 leaves in order, one block a request, from memory, one thread', '',
@@ -101,24 +101,29 @@ export function rekeyingLines({target, byteLength, write, rekeying, foreground}:
 export function limitLines(limits: readonly CipherLimit[], medium: MediumSpeed): string[] {
 	const speed = (value: number) => `${whole(value / megabyte)} MB/s`;
 	const rows = [
-		...limits.map(({coreCount, seal, open}) => [`cipher + label, ${coreCount} ${coreCount === 1 ? 'core' : 'cores'}`, speed(seal), speed(open)]),
+		...limits.map(({cipher, coreCount, seal, open}) => [`${cipher} + label, ${coreCount} ${coreCount === 1 ? 'core' : 'cores'}`, speed(seal), speed(open)]),
 		['the medium alone, 1 thread', speed(medium.write), speed(medium.read)],
 	];
 	return ['### Limits', '', ...table(['what', 'write', 'read'], rows), ''];
 }
 
-/** The device's sequential speed as a part of what cipher, label and medium allow. */
-export function shareLines(results: readonly CellResult[], limits: readonly CipherLimit[], medium: MediumSpeed): string[] {
+/**
+ * The device's sequential speed as a part of what its cipher, with the label, and the medium allow.
+ * @param ciphers by target
+ */
+export function shareLines(results: readonly CellResult[], all: readonly CipherLimit[], medium: MediumSpeed, ciphers: ReadonlyMap<string, string>): string[] {
+	const coreCounts = [...new Set(all.map(({coreCount}) => coreCount))];
 	const rows = results.filter(({role, cell, samples}) => role === 'device' && cell.unit === 'MB/s' && samples.length > 0).map(result => {
 		const bytesPerSecond = median(result.samples.map(sample => sample.bytesPerSecond));
 		const [cipher, transfer] = result.cell.pattern === 'read' ? ['open', 'read'] as const : ['seal', 'write'] as const;
+		const limits = all.filter(limit => limit.cipher === ciphers.get(result.target));
 		return [
-			`${result.target}: ${result.cell.title}`,
+			`${result.target} (${ciphers.get(result.target) ?? 'unknown'}): ${result.cell.title}`,
 			...limits.map(limit => (bytesPerSecond / limit[cipher]).toFixed(2)),
 			(bytesPerSecond / medium[transfer]).toFixed(2),
 		];
 	});
-	const header = ['the device\'s share', ...limits.map(({coreCount}) => `of the cipher on ${coreCount}`), 'of the medium'];
+	const header = ['the device\'s share', ...coreCounts.map(coreCount => `of the cipher on ${coreCount}`), 'of the medium'];
 	return rows.length > 0 ? [...table(header, rows), '', 'Goal: at least 0.60 of the cipher on as many cores as the assembly uses for it.', ''] : [];
 }
 
