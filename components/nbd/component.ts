@@ -32,7 +32,7 @@ const config = z.strictObject({
 	export: z.string().min(1).max(256).default('current'),
 	readonly: z.enum(['yes', 'no']).default('no'),
 	/** How long the thread waits for a client's next request before it sleeps, where the last ones came sooner; in microseconds. */
-	poll_us: z.coerce.number().int().min(0).max(pollMaxUs).default(100),
+	poll_us: z.coerce.number().int().min(0).max(pollMaxUs).default(0),
 	/** TLS with pre-shared keys, or with certificates. Relative paths lie in the state directory. */
 	tls: z.array(z.strictObject({
 		/** Lines NAME:HEX. */
