@@ -83,12 +83,15 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	const written = new WrittenUsageCount(sessions.virtual_block_device, securing, env);
 	const reclaiming = new Reclaiming(sessions.virtual_block_device, securing, env);
 	let isSuspended = false;
-	onSecured = () => {
-		usage.noteSecured();
+	const renewKeyInTime = () => {
 		if (!isSuspended) {
 			void operations.rekeyAfter(config.rekeyAfter);
 		}
+	};
 
+	onSecured = () => {
+		usage.noteSecured();
+		renewKeyInTime();
 		reclaiming.noteSecured();
 	};
 
@@ -166,6 +169,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			async sync() {
 				requestCount++;
 				await securing.commit();
+				renewKeyInTime();
 				return {};
 			},
 			grow() {
