@@ -6,23 +6,14 @@ import test from 'ava';
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {startAssembly} from '../../test/support/assembly.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
+import {crash, filled, imageOf, openDevice as openStand, type DeviceStandOptions} from '../../test/support/device-stand.js';
 import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {runTool} from '../../test/support/tool-run.js';
-import blockFile from '../block_file/component.js';
-import cache from '../cache/component.js';
 import cbeAdopt from '../cbe_adopt/component.js';
 import {decodeSuperblock} from '../container/superblock.js';
-import cryptoOpenssl from '../crypto_openssl/component.js';
-import freeTree from '../free_tree/component.js';
 import {block, blockSize} from '../sessions/block.js';
-import {deviceControl} from '../sessions/device-control.js';
-import {trustAnchor} from '../sessions/trust-anchor.js';
-import trustAnchorFile from '../trust_anchor_file/component.js';
-import virtualBlockDevice from '../virtual_block_device/component.js';
-import superblockControl from './component.js';
 
 /** Blocks of the medium that cannot be read, or not written. */
 const bad = {reads: new Set<number>(), writes: new Set<number>()};
@@ -61,53 +52,9 @@ const badSectors = defineComponent({
 	}),
 });
 
-interface Options {
-	readonly shape?: Readonly<Record<string, string>>;
-	/** Of the device's cache and the pool's; of one for both where only the first is given. */
-	readonly caches?: readonly string[];
-}
-
-const defaultShape = {vbd_leaves: '1024', vbd_max_level: '2', vbd_degree: '64', ft_leaves: '1000', ft_max_level: '2', ft_degree: '64', cipher: 'aes-256-xts', flush_log_blocks: '64'};
-
-async function openDevice(stateDirectory: string, {shape = {}, caches = ['8M']}: Options = {}) {
-	const poolCache = caches.length > 1 ? 'pool_cache' : 'cache';
-	const assembly = await startAssembly([
-		{name: 'file', component: blockFile, config: {path: 'image', create: 'yes'}},
-		{name: 'medium', component: badSectors, routes: {block: 'file'}},
-		{name: 'crypto', component: cryptoOpenssl},
-		{name: 'anchor', component: trustAnchorFile, config: {path: 'anchor'}},
-		{name: 'cache', component: cache, config: {size: caches[0]}, routes: {block: 'medium'}},
-		...caches.length > 1 ? [{name: 'pool_cache', component: cache, config: {size: caches[1]}, routes: {block: 'medium'}}] : [],
-		{name: 'free_tree', component: freeTree, routes: {cache: poolCache}},
-		{name: 'vbd', component: virtualBlockDevice, routes: {cache: 'cache', block: 'medium', crypto: 'crypto', free_tree: 'free_tree'}},
-		{
-			name: 'control', component: superblockControl, config: {create: [{...defaultShape, ...shape}]},
-			routes: {virtual_block_device: 'vbd', free_tree: 'free_tree', block: 'medium', trust_anchor: 'anchor', crypto: 'crypto'},
-		},
-	], {stateDirectory});
-	const control = assembly.client('control', deviceControl);
-	return {
-		device: assembly.client('control', block),
-		control,
-		anchor: assembly.client('anchor', trustAnchor),
-		texts: () => assembly.log.map(({text}) => text),
-		status: (name: string) => assembly.running(name).status?.() ?? {},
-		generation: async () => (await control.status({})).lastSecuredGeneration,
-		stop: async () => assembly.stop(),
-	};
-}
-
-/** What a kill at this moment would leave. */
-function crash(stateDirectory: string): string {
-	const copy = temporaryDirectory();
-	fs.cpSync(stateDirectory, copy, {recursive: true});
-	return copy;
-}
-
-const filled = (count: number, value: number) => Buffer.alloc(count * blockSize, value);
-
-function imageOf(stateDirectory: string): Buffer {
-	return fs.readFileSync(join(stateDirectory, 'image'));
+/** A log of some length, on a medium with bad blocks. */
+async function openDevice(stateDirectory: string, {shape, ...options}: DeviceStandOptions = {}) {
+	return openStand(stateDirectory, {filter: badSectors, shape: {flush_log_blocks: '64', ...shape}, ...options});
 }
 
 function firstLogPba(image: Buffer): number {

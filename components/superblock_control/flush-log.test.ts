@@ -2,61 +2,15 @@
 import fs from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
-import {startAssembly} from '../../test/support/assembly.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
+import {crash, filled, openDevice} from '../../test/support/device-stand.js';
 import {runTool} from '../../test/support/tool-run.js';
 import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
-import blockFile from '../block_file/component.js';
-import cache from '../cache/component.js';
 import cbeCheck from '../cbe_check/component.js';
 import cbeDump from '../cbe_dump/component.js';
 import {decodeSuperblock} from '../container/superblock.js';
-import cryptoOpenssl from '../crypto_openssl/component.js';
-import freeTree from '../free_tree/component.js';
-import {block, blockSize} from '../sessions/block.js';
-import {deviceControl} from '../sessions/device-control.js';
-import {trustAnchor} from '../sessions/trust-anchor.js';
-import trustAnchorFile from '../trust_anchor_file/component.js';
-import virtualBlockDevice from '../virtual_block_device/component.js';
-import superblockControl from './component.js';
-
-const logBlockCount = 8;
-const shape = {vbd_leaves: '1024', vbd_max_level: '2', vbd_degree: '64', ft_leaves: '1000', ft_max_level: '2', ft_degree: '64'};
-
-async function openDevice(stateDirectory: string, {cipher = 'aes-256-xts', blocks = logBlockCount} = {}) {
-	const create = [{...shape, cipher, flush_log_blocks: String(blocks)}];
-	const assembly = await startAssembly([
-		{name: 'medium', component: blockFile, config: {path: 'image', create: 'yes'}},
-		{name: 'crypto', component: cryptoOpenssl},
-		{name: 'anchor', component: trustAnchorFile, config: {path: 'anchor'}},
-		{name: 'cache', component: cache, config: {size: '8M'}, routes: {block: 'medium'}},
-		{name: 'free_tree', component: freeTree, routes: {cache: 'cache'}},
-		{name: 'vbd', component: virtualBlockDevice, routes: {cache: 'cache', block: 'medium', crypto: 'crypto', free_tree: 'free_tree'}},
-		{
-			name: 'control', component: superblockControl, config: {create},
-			routes: {virtual_block_device: 'vbd', free_tree: 'free_tree', block: 'medium', trust_anchor: 'anchor', crypto: 'crypto'},
-		},
-	], {stateDirectory});
-	const control = assembly.client('control', deviceControl);
-	return {
-		device: assembly.client('control', block),
-		control,
-		anchor: assembly.client('anchor', trustAnchor),
-		log: assembly.log,
-		generation: async () => (await control.status({})).lastSecuredGeneration,
-		stop: async () => assembly.stop(),
-	};
-}
-
-/** What a kill at this moment would leave. */
-function crash(stateDirectory: string): string {
-	const copy = temporaryDirectory();
-	fs.cpSync(stateDirectory, copy, {recursive: true});
-	return copy;
-}
-
-const filled = (count: number, value: number) => Buffer.alloc(count * blockSize, value);
+import {blockSize} from '../sessions/block.js';
 
 async function valueAt(device: {read(request: {extents: number[]; data: Uint8Array}): Promise<unknown>}, vba: number): Promise<number> {
 	const data = filled(1, 0xee);
@@ -67,7 +21,7 @@ async function valueAt(device: {read(request: {extents: number[]; data: Uint8Arr
 for (const cipher of ['aes-256-xts', 'aes-256-gcm']) {
 	test(`${cipher}: flushed writes survive a crash without a superblock of their own`, async t => {
 		const state = temporaryDirectory();
-		const first = await openDevice(state, {cipher});
+		const first = await openDevice(state, {shape: {cipher}});
 		await first.device.write({extents: [0, 100], data: filled(100, 1)});
 		await first.control.create_snapshot({});
 		const generation = await first.generation();
@@ -82,8 +36,8 @@ for (const cipher of ['aes-256-xts', 'aes-256-gcm']) {
 		const remains = crash(state);
 		await first.stop();
 
-		const second = await openDevice(remains, {cipher});
-		t.true(second.log.some(({text}) => /took over 5 entries of the flush log/.test(text)));
+		const second = await openDevice(remains, {shape: {cipher}});
+		t.true(second.texts().some(text => /took over 5 entries of the flush log/.test(text)));
 		t.deepEqual(await Promise.all([1, 2, 5, 6, 7, 8, 60, 503, 506, 507].map(async vba => valueAt(second.device, vba))), [1, 2, 5, 6, 6, 1, 1, 3, 6, 0]);
 		const {snapshots} = await second.control.list_snapshots({});
 		const old = filled(1, 0xee);
@@ -92,8 +46,8 @@ for (const cipher of ['aes-256-xts', 'aes-256-gcm']) {
 		await second.stop();
 
 		// What was taken over is part of the trees now, and there is nothing left to take over.
-		const third = await openDevice(remains, {cipher});
-		t.false(third.log.some(({text}) => /flush log/.test(text)));
+		const third = await openDevice(remains, {shape: {cipher}});
+		t.false(third.texts().some(text => /flush log/.test(text)));
 		t.is(await valueAt(third.device, 6), 6);
 		await third.stop();
 	});
@@ -119,7 +73,7 @@ test('a block that was flushed is never overwritten before the next superblock',
 });
 
 test('a log that is full ends in a superblock, and begins anew', async t => {
-	const {device, generation, stop} = await openDevice(temporaryDirectory(), {blocks: 2});
+	const {device, generation, stop} = await openDevice(temporaryDirectory(), {shape: {flush_log_blocks: '2'}});
 	await device.write({extents: [0, 1], data: filled(1, 9)});
 	await device.sync({});
 	const begin = await generation();
@@ -149,7 +103,7 @@ test('what no log can say is secured by a superblock: clearings, snapshots, and 
 	t.is(snapshot.generation, await generation());
 	await stop();
 
-	const without = await openDevice(temporaryDirectory(), {blocks: 0});
+	const without = await openDevice(temporaryDirectory(), {shape: {flush_log_blocks: '0'}});
 	const before = await without.generation();
 	await without.device.write({extents: [0, 1], data: filled(1, 8)});
 	await without.device.sync({});
