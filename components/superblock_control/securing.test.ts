@@ -20,8 +20,11 @@ async function freshSuperblock(): Promise<Superblock> {
 	return (await layOutPool({leafCount: 20, maxLevel: 2, degree: 8})).superblock;
 }
 
-async function setUp(): Promise<Stand> {
-	const superblock = await freshSuperblock();
+async function setUp({hasLog = false} = {}): Promise<Stand> {
+	const fresh = await freshSuperblock();
+	const superblock = hasLog ? {...fresh, cipher: 'aes-256-xts' as const, containerId: new Uint8Array(16), pbaCount: fresh.pbaCount + 4, flushLog: {firstPba: fresh.pbaCount, blockCount: 4}} : fresh;
+	/** What the device has not named in a log yet. */
+	let pending = [3];
 	const stand: Stand = {events: [], slots: new Map(), before: () => undefined, anchored: undefined} as unknown as Stand;
 	const note = async (event: string): Promise<void> => {
 		stand.events.push(event);
@@ -31,6 +34,12 @@ async function setUp(): Promise<Stand> {
 	const {root, leafCount, maxLevel} = superblock.snapshots[0]!;
 	const servers = {
 		virtual_block_device: {
+			async log() {
+				await note('log');
+				const vbas = pending;
+				pending = [];
+				return {changes: {vbas, addresses: vbas, leaves: vbas, labels: new Uint8Array(32 * vbas.length)}};
+			},
 			async store() {
 				await note('store');
 				return {tree: {root, leafCount, maxLevel, degree: superblock.degree}, freeTree: superblock.freeTree, metaTree: superblock.metaTree, snapshots: [], storedBlockCount: 0};
@@ -214,3 +223,28 @@ test('an edit that came while the state was being taken is secured with it, what
 	t.is(decodeSuperblock(stand.slots.get(1)!).rekeyingVba, 5);
 	t.is(stand.securing.superblock.rekeyingVba, 5);
 });
+
+for (const [kind, error] of [['of the session', new SessionError('no_space', 'full')], ['of another kind', new Error('broken')]] as const) {
+	test(`changes that a failed write (${kind}) kept out of the log are not taken for durable: a superblock covers them`, async t => {
+		const stand = await setUp({hasLog: true});
+		let storeFails = true;
+		stand.before = event => {
+			if (event.startsWith('write') && !stand.events.includes('store')) {
+				throw error;
+			}
+
+			if (event === 'store' && storeFails) {
+				storeFails = false;
+				throw new SessionError('device_failed', 'the medium failed');
+			}
+		};
+		stand.securing.noteChange();
+		await t.throwsAsync(stand.securing.commit());
+		t.true(stand.securing.isDue);
+		storeFails = false;
+		await stand.securing.commit();
+		t.false(stand.securing.isDue);
+		t.false(stand.securing.isBehind);
+		t.is(stand.events.filter(event => event === 'log').length, 1);
+	});
+}

@@ -278,9 +278,8 @@ export class Securing {
 		}
 	}
 
-	/** The log could not take the changes: a superblock does. The next `log` no longer names them, so nothing else may. */
+	/** The log could not take the changes: a superblock does. */
 	async #takeInstead(): Promise<TakenState> {
-		this.#isSuperblockWanted = true;
 		this.#isLogging = false;
 		this.#takenChangeCount = Infinity;
 		return this.#taking.take(async () => this.#takeState());
@@ -332,6 +331,8 @@ export class Securing {
 		try {
 			await block.write({extents: [appended.firstPba, appended.data.length / blockSize], data: appended.data});
 		} catch (error) {
+			// The device's next `log` does not name these changes any more, so only a superblock may follow, whatever happens now.
+			this.#isSuperblockWanted = true;
 			return this.#refuseLog(error);
 		}
 
