@@ -58,40 +58,36 @@ export async function openContainer(sessions: ContainerSessions): Promise<Opened
 	return openSuperblock(await readSuperblockSearch(sessions));
 }
 
-/** Reads as much of the log as the walk needs. What cannot be read ends it. */
+/** Reads as much of the log as the walk needs. @throws SessionError where a block that it needs cannot be read */
 async function readLog(medium: Client<typeof block>, {firstPba, blockCount}: FlushLogArea, walk: LogWalk): Promise<void> {
 	for (let begin = 0; begin < blockCount; begin += logReadCount) {
-		const count = Math.min(logReadCount, blockCount - begin);
-		const data = Buffer.alloc(count * blockSize);
-		try {
-			await medium.read({extents: [firstPba + begin, count], data});
-		} catch (error) {
-			if (!isSessionError(error)) {
-				throw error;
-			}
-
-			// Perhaps only a block beyond the newest entry is bad.
-			if (!await readOneByOne(medium, {firstPba: firstPba + begin, blockCount: count}, walk)) {
-				return;
-			}
-
-			continue;
-		}
-
-		for (let i = 0; i < count; i++) {
-			if (!walk.take(data.subarray(i * blockSize, (i + 1) * blockSize))) {
-				return;
-			}
+		if (!await takeBlocks(medium, {firstPba: firstPba + begin, blockCount: Math.min(logReadCount, blockCount - begin)}, walk)) {
+			return;
 		}
 	}
 }
 
-/** False where the walk needs no further block. @throws SessionError where a block that it needs cannot be read */
-async function readOneByOne(medium: Client<typeof block>, {firstPba, blockCount}: FlushLogArea, walk: LogWalk): Promise<boolean> {
-	for (let pba = firstPba; pba < firstPba + blockCount; pba++) {
-		const data = Buffer.alloc(blockSize);
-		await medium.read({extents: [pba, 1], data});
-		if (!walk.take(data)) {
+/** Reads blocks together or, where that fails, one by one: perhaps only one beyond the newest entry is bad. False where the walk needs no further block. */
+async function takeBlocks(medium: Client<typeof block>, {firstPba, blockCount}: FlushLogArea, walk: LogWalk): Promise<boolean> {
+	const data = Buffer.alloc(blockCount * blockSize);
+	try {
+		await medium.read({extents: [firstPba, blockCount], data});
+	} catch (error) {
+		if (!isSessionError(error) || blockCount === 1) {
+			throw error;
+		}
+
+		for (let i = 0; i < blockCount; i++) {
+			if (!await takeBlocks(medium, {firstPba: firstPba + i, blockCount: 1}, walk)) {
+				return false;
+			}
+		}
+
+		return true;
+	}
+
+	for (let i = 0; i < blockCount; i++) {
+		if (!walk.take(data.subarray(i * blockSize, (i + 1) * blockSize))) {
 			return false;
 		}
 	}
