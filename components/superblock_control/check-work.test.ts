@@ -1,43 +1,23 @@
 import fs from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
-import {startAssembly} from '../../test/support/assembly.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
-import blockFile from '../block_file/component.js';
-import cache from '../cache/component.js';
+import {filled, openDevice as openStand} from '../../test/support/device-stand.js';
 import {NodeBlocks} from '../container/node-blocks.js';
 import {decodeSuperblock, type Superblock} from '../container/superblock.js';
-import cryptoOpenssl from '../crypto_openssl/component.js';
-import freeTree from '../free_tree/component.js';
-import {block, blockSize} from '../sessions/block.js';
-import {deviceControl} from '../sessions/device-control.js';
-import trustAnchorFile from '../trust_anchor_file/component.js';
-import virtualBlockDevice from '../virtual_block_device/component.js';
-import superblockControl from './component.js';
+import {blockSize} from '../sessions/block.js';
 
-const blockCount = 1024;
-const create = [{vbd_leaves: String(blockCount), vbd_max_level: '2', vbd_degree: '64', ft_leaves: '400', ft_max_level: '2', ft_degree: '64', cipher: 'aes-256-xts', flush_log_blocks: '0'}];
+/** Without a flush log: what is damaged here has to lie on the medium. */
+const shape = {ft_leaves: '400', flush_log_blocks: '0'};
 
 async function openDevice() {
 	const stateDirectory = temporaryDirectory();
-	const assembly = await startAssembly([
-		{name: 'medium', component: blockFile, config: {path: 'image', create: 'yes'}},
-		{name: 'crypto', component: cryptoOpenssl},
-		{name: 'anchor', component: trustAnchorFile, config: {path: 'anchor'}},
-		{name: 'cache', component: cache, config: {size: '8M'}, routes: {block: 'medium'}},
-		{name: 'free_tree', component: freeTree, routes: {cache: 'cache'}},
-		{name: 'vbd', component: virtualBlockDevice, routes: {cache: 'cache', block: 'medium', crypto: 'crypto', free_tree: 'free_tree'}},
-		{
-			name: 'control', component: superblockControl, config: {create},
-			routes: {virtual_block_device: 'vbd', free_tree: 'free_tree', block: 'medium', trust_anchor: 'anchor', crypto: 'crypto'},
-		},
-	], {stateDirectory});
-	const control = assembly.client('control', deviceControl);
+	const {device, control, errors, stop, bugs} = await openStand(stateDirectory, {shape});
 	return {
-		device: assembly.client('control', block),
+		device,
 		control,
+		errors,
 		image: join(stateDirectory, 'image'),
-		errors: () => assembly.log.filter(({level}) => level === 'error').map(({text}) => text),
 		async check(meanwhile: () => Promise<unknown> = async () => undefined) {
 			await control.check({});
 			while ((await control.operations({})).check.phase !== 'idle') {
@@ -50,13 +30,12 @@ async function openDevice() {
 			return (await control.operations({})).check.lastResult;
 		},
 		async stop() {
-			await assembly.stop();
-			return assembly.bugs;
+			await stop();
+			return bugs;
 		},
 	};
 }
 
-const filled = (count: number, value: number) => Buffer.alloc(count * blockSize, value);
 
 function flipBit(image: string, pba: number): void {
 	const file = fs.openSync(image, 'r+');

@@ -1,40 +1,16 @@
 import fs from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
-import {startAssembly} from '../../test/support/assembly.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
-import blockFile from '../block_file/component.js';
-import cache from '../cache/component.js';
-import cryptoOpenssl from '../crypto_openssl/component.js';
-import freeTree from '../free_tree/component.js';
-import {block, blockSize} from '../sessions/block.js';
-import {deviceControl} from '../sessions/device-control.js';
-import trustAnchorFile from '../trust_anchor_file/component.js';
-import virtualBlockDevice from '../virtual_block_device/component.js';
-import superblockControl from './component.js';
+import {filled, openDevice as openStand} from '../../test/support/device-stand.js';
+import {blockSize} from '../sessions/block.js';
 
 const blockCount = 1024;
 
 /** A device of 4 MiB with a pool for about a third of it. */
-const create = [{vbd_leaves: String(blockCount), vbd_max_level: '2', vbd_degree: '64', ft_leaves: '400', ft_max_level: '2', ft_degree: '64', cipher: 'aes-256-xts'}];
-
-async function openDevice(stateDirectory: string, discard = 'yes') {
-	const assembly = await startAssembly([
-		{name: 'medium', component: blockFile, config: {path: 'image', create: 'yes'}},
-		{name: 'crypto', component: cryptoOpenssl},
-		{name: 'anchor', component: trustAnchorFile, config: {path: 'anchor'}},
-		{name: 'cache', component: cache, config: {size: '8M'}, routes: {block: 'medium'}},
-		{name: 'free_tree', component: freeTree, routes: {cache: 'cache'}},
-		{name: 'vbd', component: virtualBlockDevice, config: {discard}, routes: {cache: 'cache', block: 'medium', crypto: 'crypto', free_tree: 'free_tree'}},
-		{
-			name: 'control', component: superblockControl, config: {create},
-			routes: {virtual_block_device: 'vbd', free_tree: 'free_tree', block: 'medium', trust_anchor: 'anchor', crypto: 'crypto'},
-		},
-	], {stateDirectory});
-	return {device: assembly.client('control', block), control: assembly.client('control', deviceControl), stop: async () => assembly.stop(), bugs: assembly.bugs};
+async function openDevice(stateDirectory: string, discard: 'yes' | 'no' = 'yes') {
+	return openStand(stateDirectory, {discard, shape: {ft_leaves: '400', flush_log_blocks: '16'}});
 }
-
-const filled = (count: number, value: number) => Buffer.alloc(count * blockSize, value);
 
 test('cleared blocks read as zeroes, now and after opening again; a snapshot keeps them', async t => {
 	const stateDirectory = temporaryDirectory();

@@ -61,6 +61,15 @@ async function start({tpm, stateDirectory, lives}: {tpm: {readonly socketPath: s
 	return {...provider, env, client: provider.connect()};
 }
 
+/** A world whose anchor is in use: initialized, with one record. */
+async function makeUsedWorld(t: ExecutionContext) {
+	const world = await makeWorld(t);
+	const anchor = await start(world);
+	await anchor.client.initialize({});
+	await anchor.client.secure(record(1));
+	return {world, anchor};
+}
+
 type Started = Awaited<ReturnType<typeof start>>;
 
 function writesOf({running}: Started): unknown {
@@ -172,10 +181,7 @@ testWith(['swtpm'], 'a crash at any point between file and TPM is no rollback', 
 });
 
 testWith(['swtpm'], 'a crash after the TPM was written but before it answered is no rollback', async t => {
-	const world = await makeWorld(t);
-	const anchor = await start(world);
-	await anchor.client.initialize({});
-	await anchor.client.secure(record(1));
+	const {world, anchor} = await makeUsedWorld(t);
 	await anchor.client.secure(record(2));
 	cpSync(world.anchorDirectory, join(world.stateDirectory, 'in_between'), {recursive: true});
 	await anchor.running.stop?.();
@@ -186,10 +192,7 @@ testWith(['swtpm'], 'a crash after the TPM was written but before it answered is
 });
 
 testWith(['swtpm'], 'the first record after a crash is in the TPM at once: windows do not add up', async t => {
-	const world = await makeWorld(t);
-	const first = await start(world);
-	await first.client.initialize({});
-	await first.client.secure(record(1));
+	const {world} = await makeUsedWorld(t);
 	const second = await start(world);
 	await second.client.secure(record(2));
 	t.is(writesOf(second), 1);
@@ -202,10 +205,7 @@ testWith(['swtpm'], 'the first record after a crash is in the TPM at once: windo
 });
 
 testWith(['swtpm'], 'a torn record leaves the one before, and the log tells', async t => {
-	const world = await makeWorld(t);
-	const anchor = await start(world);
-	await anchor.client.initialize({});
-	await anchor.client.secure(record(1));
+	const {world, anchor} = await makeUsedWorld(t);
 	await anchor.client.secure(record(2));
 	const before = readFileSync(world.recordPath);
 	await anchor.client.secure(record(3));
@@ -220,10 +220,7 @@ testWith(['swtpm'], 'a torn record leaves the one before, and the log tells', as
 });
 
 testWith(['swtpm'], 'older files are refused once the TPM has been written, and taken within the window', async t => {
-	const world = await makeWorld(t);
-	const anchor = await start(world);
-	await anchor.client.initialize({});
-	await anchor.client.secure(record(1));
+	const {world, anchor} = await makeUsedWorld(t);
 	const old = readFileSync(world.recordPath);
 	await anchor.client.secure(record(2));
 	const newest = readFileSync(world.recordPath);
@@ -244,10 +241,7 @@ testWith(['swtpm'], 'older files are refused once the TPM has been written, and 
 });
 
 testWith(['swtpm'], 'a state from before a crash is refused after the next start has gone on, even though it was the newest then', async t => {
-	const world = await makeWorld(t);
-	const anchor = await start(world);
-	await anchor.client.initialize({});
-	await anchor.client.secure(record(1));
+	const {world, anchor} = await makeUsedWorld(t);
 	const old = readFileSync(world.recordPath);
 	await anchor.client.secure(record(2));
 	const lost = readFileSync(world.recordPath);
@@ -261,10 +255,7 @@ testWith(['swtpm'], 'a state from before a crash is refused after the next start
 });
 
 testWith(['swtpm'], 'a TPM whose state was put back is refused', async t => {
-	const world = await makeWorld(t);
-	const first = await start(world);
-	await first.client.initialize({});
-	await first.client.secure(record(1));
+	const {world, anchor: first} = await makeUsedWorld(t);
 	await first.running.stop?.();
 	await world.tpm.saveState('old');
 	for (let number = 2; number <= 5; number++) {
@@ -298,10 +289,7 @@ testWith(['swtpm'], 'a cleared TPM, and another TPM, do not open the anchor', as
 });
 
 testWith(['swtpm'], 'wrong passphrases open nothing, are never shown, and lock nobody out', async t => {
-	const world = await makeWorld(t);
-	const anchor = await start(world);
-	await anchor.client.initialize({});
-	await anchor.client.secure(record(1));
+	const {world, anchor} = await makeUsedWorld(t);
 	await anchor.running.stop?.();
 	// The TPM itself would be locked after three (its default).
 	for (let attempt = 0; attempt < 6; attempt++) {
@@ -477,10 +465,7 @@ testWith(['swtpm'], 'mistyped and foreign recovery keys open nothing and say so'
 });
 
 testWith(['swtpm'], 'locking wipes the keys and closes the window; unlocking goes on', async t => {
-	const world = await makeWorld(t);
-	const anchor = await start(world);
-	await anchor.client.initialize({});
-	await anchor.client.secure(record(1));
+	const {world, anchor} = await makeUsedWorld(t);
 	await anchor.client.lock({});
 	t.is(writesOf(anchor), 2);
 	await t.throwsAsync(anchor.client.secure(record(2)), {code: 'locked'});
@@ -527,10 +512,7 @@ async function nvIndexCount(world: World): Promise<number> {
 }
 
 testWith(['swtpm'], 'an index that was removed, or that somebody else made, is noticed', async t => {
-	const world = await makeWorld(t);
-	const anchor = await start(world);
-	await anchor.client.initialize({});
-	await anchor.client.secure(record(1));
+	const {world, anchor} = await makeUsedWorld(t);
 	await anchor.running.stop?.();
 	const handle = await raw(world, async tpm => {
 		const {parameters} = await tpm.execute({name: 'GetCapability', code: 0x17a, parameters: new TpmWriter().u32(1).u32(0x0180_0000).u32(1).bytes()});
@@ -558,10 +540,7 @@ testWith(['swtpm'], 'an index that was removed, or that somebody else made, is n
 });
 
 testWith(['swtpm'], 'a TPM that is away: nothing more is secured than a window allows, and then it goes on', async t => {
-	const world = await makeWorld(t);
-	const anchor = await start(world);
-	await anchor.client.initialize({});
-	await anchor.client.secure(record(1));
+	const {world, anchor} = await makeUsedWorld(t);
 	await world.tpm.stop();
 	await anchor.client.secure(record(2));
 	anchor.env.advance(600_000);
@@ -580,10 +559,7 @@ testWith(['swtpm'], 'a TPM that is away: nothing more is secured than a window a
 });
 
 testWith(['swtpm'], 'two programs on one anchor: the one that is behind writes nothing', async t => {
-	const world = await makeWorld(t);
-	const one = await start(world);
-	await one.client.initialize({});
-	await one.client.secure(record(1));
+	const {world, anchor: one} = await makeUsedWorld(t);
 	const other = await start(world);
 	await other.client.secure(record(2));
 	await other.running.stop?.();

@@ -22,11 +22,13 @@ export interface DeviceStandOptions {
 	readonly shape?: Readonly<Record<string, string>>;
 	/** Size of the device's cache and the pool's; of one for both where only the first is given. */
 	readonly caches?: readonly string[];
+	/** Of the virtual block device. */
+	readonly discard?: 'yes' | 'no';
 	/** A filter between the image and everything else. */
 	readonly filter?: AssemblyChild['component'];
 }
 
-export async function openDevice(stateDirectory: string, {shape = {}, caches = ['8M'], filter}: DeviceStandOptions = {}) {
+export async function openDevice(stateDirectory: string, {shape = {}, caches = ['8M'], discard = 'yes', filter}: DeviceStandOptions = {}) {
 	const poolCache = caches.length > 1 ? 'pool_cache' : 'cache';
 	const medium = filter ? 'filter' : 'file';
 	const assembly = await startAssembly([
@@ -37,7 +39,7 @@ export async function openDevice(stateDirectory: string, {shape = {}, caches = [
 		{name: 'cache', component: cache, config: {size: caches[0]}, routes: {block: medium}},
 		...caches.length > 1 ? [{name: 'pool_cache', component: cache, config: {size: caches[1]}, routes: {block: medium}}] : [],
 		{name: 'free_tree', component: freeTree, routes: {cache: poolCache}},
-		{name: 'vbd', component: virtualBlockDevice, routes: {cache: 'cache', block: medium, crypto: 'crypto', free_tree: 'free_tree'}},
+		{name: 'vbd', component: virtualBlockDevice, config: {discard}, routes: {cache: 'cache', block: medium, crypto: 'crypto', free_tree: 'free_tree'}},
 		{
 			name: 'control', component: superblockControl, config: {create: [{...defaultShape, ...shape}]},
 			routes: {virtual_block_device: 'vbd', free_tree: 'free_tree', block: medium, trust_anchor: 'anchor', crypto: 'crypto'},
@@ -49,6 +51,8 @@ export async function openDevice(stateDirectory: string, {shape = {}, caches = [
 		control,
 		anchor: assembly.client('anchor', trustAnchor),
 		texts: () => assembly.log.map(({text}) => text),
+		errors: () => assembly.log.filter(({level}) => level === 'error').map(({text}) => text),
+		bugs: assembly.bugs,
 		status: (name: string) => assembly.running(name).status?.() ?? {},
 		generation: async () => (await control.status({})).lastSecuredGeneration,
 		stop: async () => assembly.stop(),
