@@ -49,6 +49,34 @@ test('where the host makes no holes, cleared blocks are written as zeroes, and t
 	t.true(fs.readFileSync(path).equals(expected));
 });
 
+test.serial('a large write reaches the file whole, in pieces that the page cache can keep apart', async t => {
+	const path = join(temporaryDirectory(), 'image');
+	const byteLength = 2 ** 20;
+	fs.writeFileSync(path, Buffer.alloc(byteLength, 4));
+	const image = new Image({fd: fs.openSync(path, 'r+'), kind: 'file', byteLength}, {path, writable: true, growable: false, now});
+	const data = Buffer.alloc(byteLength - 8192);
+	for (let i = 0; i < data.length; i += 4096) {
+		data.writeUInt32LE(i + 1, i);
+	}
+
+	const lengths: number[] = [];
+	const {writeSync} = fs;
+	const recording = (...words: [fd: number, data: Uint8Array, offset: number, length: number, position: number]) => {
+		lengths.push(words[3]);
+		return writeSync(...words);
+	};
+	Object.assign(fs, {writeSync: recording});
+	try {
+		image.write([1, 254], data);
+	} finally {
+		Object.assign(fs, {writeSync});
+	}
+
+	await image.close();
+	t.deepEqual(lengths, [...new Array<number>(7).fill(131_072), 131_072 - 8192]);
+	t.true(fs.readFileSync(path).equals(Buffer.concat([Buffer.alloc(4096, 4), data, Buffer.alloc(4096, 4)])));
+});
+
 test('system errors become the session\'s errors, with reason and path', t => {
 	const systemError = (code: string) => Object.assign(new Error(`${code}: reason, write`), {code, syscall: 'write'});
 	for (const [code, expected] of [['ENOSPC', 'no_space'], ['EDQUOT', 'no_space'], ['EFBIG', 'no_space'], ['EIO', 'device_failed'], ['EBADF', 'device_failed']]) {

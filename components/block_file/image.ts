@@ -12,7 +12,18 @@ import {createImageFile, type ImageFile} from './image-file.js';
 /** Zeroes for one write where no hole can be punched: 1 MiB. */
 const zeroPiece = new Uint8Array(2 ** 20);
 
+/**
+ * Bytes in one write. The page cache keeps what one write brings in one piece of up to 2 MiB, and whatever later changes or
+ * stores a block of it goes through all blocks of it: after writes of 1 MiB, a write of 4 KiB was measured to take 8 µs
+ * and storing 64 of them 810 µs; after writes of 128 KiB 4.5 and 560 (Linux 6.18, ext4). Writing in order takes 2 to 5 % longer.
+ */
+const writeByteLengthMax = 2 ** 17;
+
 type Transfer = (fd: number, data: Uint8Array, offset: number, length: number, position: number) => number;
+
+function writePiece(fd: number, data: Uint8Array, offset: number, length: number, position: number): number {
+	return fs.writeSync(fd, data, offset, Math.min(length, writeByteLengthMax), position);
+}
 
 export interface ImageOptions {
 	readonly path: string;
@@ -64,7 +75,7 @@ export class Image {
 
 	write(extents: readonly number[], data: Uint8Array): void {
 		this.#requireWritable();
-		this.#transfer(extents, data, fs.writeSync, 'writing');
+		this.#transfer(extents, data, writePiece, 'writing');
 	}
 
 	/** The blocks become a hole, or zeroes where the host cannot make holes. */
@@ -160,7 +171,7 @@ export class Image {
 
 		for (let done = 0; !this.#mayPunch && done < byteLength; done += zeroPiece.length) {
 			const end = Math.min(zeroPiece.length, byteLength - done);
-			this.#transferExtent(fs.writeSync, zeroPiece, {offset: 0, end, position: position + done, action: 'clearing'});
+			this.#transferExtent(writePiece, zeroPiece, {offset: 0, end, position: position + done, action: 'clearing'});
 		}
 	}
 

@@ -25,6 +25,8 @@ interface Case extends CountedLoad {
 	readonly title: string;
 	/** Most that is allowed. A change that needs more is slower on every machine. */
 	readonly bounds: Counts;
+	/** Most system calls of block_file a MiB, where one extent takes several; else as many as extents. */
+	readonly callsPerMiB?: number;
 }
 
 const random = {order: 'random', blockCount: 1, requestCount: 1024} as const;
@@ -43,7 +45,7 @@ const cases: readonly Case[] = [
 		bounds: {messagesPerRequest: 20.5, mediumExtentsPerMiB: 540, amplification: 2.1},
 	},
 	{...sequential, title: '1 MiB sequential read, depth 4', direction: 'read', bounds: {messagesPerRequest: 8, mediumExtentsPerMiB: 8, amplification: 1}},
-	{...sequential, title: '1 MiB sequential write, depth 4', direction: 'write', bounds: {messagesPerRequest: 14, mediumExtentsPerMiB: 8, amplification: 1.02}},
+	{...sequential, title: '1 MiB sequential write, depth 4', direction: 'write', bounds: {messagesPerRequest: 14, mediumExtentsPerMiB: 8, amplification: 1.02}, callsPerMiB: 16},
 ];
 
 for (const {title, bounds, ...load} of cases) {
@@ -58,7 +60,7 @@ for (const {title, bounds, ...load} of cases) {
 	});
 }
 
-for (const {title, bounds, ...load} of cases.filter(({flushes}) => !flushes)) {
+for (const {title, bounds, callsPerMiB = bounds.mediumExtentsPerMiB, ...load} of cases.filter(({flushes}) => !flushes)) {
 	test.serial(`system calls with block_file: ${title}`, async t => {
 		const perMiB = await withFilledDevice(async device => {
 			const client = device.connect();
@@ -66,7 +68,7 @@ for (const {title, bounds, ...load} of cases.filter(({flushes}) => !flushes)) {
 			return count / (load.requestCount * load.blockCount * blockSize) * 2 ** 20;
 		}, 'block_file');
 		t.log(perMiB.toFixed(1));
-		t.true(perMiB <= bounds.mediumExtentsPerMiB, `${perMiB} system calls a MiB`);
+		t.true(perMiB <= callsPerMiB, `${perMiB} system calls a MiB`);
 		// As many pieces as the load asks for at the least: else the counting is broken.
 		t.true(perMiB >= 1);
 	});
