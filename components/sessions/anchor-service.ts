@@ -4,7 +4,7 @@
  */
 import {hkdfSync} from 'node:crypto';
 import {type z} from 'zod';
-import type {Environment, Running} from '../../runtime/sdk/component.js';
+import {StartError, type Environment, type Running} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
 import {Turn} from '../container/turn.js';
 import {unwrapKey, wrapKey} from '../container/wrapped-key.js';
@@ -34,6 +34,7 @@ export interface AnchorStore {
 	/**
 	 * Reads and checks everything and changes nothing; undefined where `initialize` has never succeeded. Without a secret
 	 * it takes what the configuration names, and throws `locked` where that opens nothing. The secret stays the caller's.
+	 * @throws StartError where another anchor uses the same files, too
 	 */
 	load(secret?: Uint8Array): Promise<AnchorContent | undefined>;
 	/** Stores the master key, durably, all or nothing. Key and passphrase stay the caller's. */
@@ -214,12 +215,20 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 		}
 	}
 
+	async function loadAgain(secret: Uint8Array | undefined): Promise<AnchorContent | undefined> {
+		try {
+			return await store.load(secret);
+		} catch (error) {
+			throw error instanceof StartError ? new SessionError('storage_failed', error.message) : error;
+		}
+	}
+
 	async function unlock(secret: Uint8Array | undefined): Promise<void> {
 		if (state.kind === 'open') {
 			return;
 		}
 
-		const content = await store.load(secret);
+		const content = await loadAgain(secret);
 		state = content ? {kind: 'open', ...content} : {kind: 'empty'};
 	}
 

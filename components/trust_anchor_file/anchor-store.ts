@@ -2,11 +2,12 @@
  * The anchor's directory: what opens it (`master_key`, `key_slots`, or both) and the record of the newest superblock. What
  * opens it appears last: with it the anchor exists.
  */
-import {chmod, mkdir, stat} from 'node:fs/promises';
-import {dirname, join} from 'node:path';
+import {chmod, stat} from 'node:fs/promises';
+import {join} from 'node:path';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
-import {readSmallFile, replaceFile, syncDirectory} from '../container/durable-file.js';
+import {readSmallFile, replaceFile} from '../container/durable-file.js';
+import {AnchorDirectory} from '../sessions/anchor-directory.js';
 import type {AnchorContent, AnchorStore, NamedSecret, SecuredRecord} from '../sessions/anchor-service.js';
 import type {MasterKey} from '../sessions/master-keys.js';
 import {copySecrets, deriveFrom, wipeSecrets, type AnchorSecrets} from './anchor-secrets.js';
@@ -43,7 +44,7 @@ export interface OpenedAnchor extends OpenedBy {
 }
 
 export class FileAnchorStore implements AnchorStore {
-	readonly directory: string;
+	readonly directory: AnchorDirectory;
 	readonly keyFile: KeyFilePair;
 	readonly slots: SlotStore;
 	readonly unlockMs: number;
@@ -55,7 +56,7 @@ export class FileAnchorStore implements AnchorStore {
 	#authority: Buffer | undefined;
 
 	constructor({directory, passphrase, unlockMs}: AnchorStoreOptions, env: Environment) {
-		this.directory = directory;
+		this.directory = new AnchorDirectory(directory, env);
 		this.keyFile = new KeyFilePair(join(directory, 'master_key'));
 		this.slots = new SlotStore(join(directory, 'key_slots'));
 		this.unlockMs = unlockMs;
@@ -66,6 +67,7 @@ export class FileAnchorStore implements AnchorStore {
 	}
 
 	async load(secret?: Uint8Array): Promise<AnchorContent | undefined> {
+		await this.directory.claim();
 		const record = await this.#readRecord();
 		if (!await this.#exists(record)) {
 			return undefined;
@@ -89,10 +91,10 @@ export class FileAnchorStore implements AnchorStore {
 		let source: SourcedPassphrase | undefined;
 		try {
 			source = passphrase ? undefined : await readPassphrase(this.#passphrase, this.#env);
-			await this.#makeDirectory();
+			await this.directory.make();
 			await this.#make(masterKey, passphrase ?? (source && {secret: source.secret, name: ''}));
 		} catch (error) {
-			throw new SessionError('storage_failed', `the trust anchor cannot be made in ${this.directory}: ${reasonOf(error)}`);
+			throw new SessionError('storage_failed', `the trust anchor cannot be made in ${this.directory.path}: ${reasonOf(error)}`);
 		} finally {
 			source?.secret.fill(0);
 		}
@@ -155,7 +157,7 @@ export class FileAnchorStore implements AnchorStore {
 		try {
 			await job();
 		} catch (error) {
-			throw isSessionError(error) ? error : new SessionError('storage_failed', `the trust anchor in ${this.directory} cannot be written: ${reasonOf(error)}`);
+			throw isSessionError(error) ? error : new SessionError('storage_failed', `the trust anchor in ${this.directory.path} cannot be written: ${reasonOf(error)}`);
 		}
 	}
 
@@ -330,15 +332,6 @@ export class FileAnchorStore implements AnchorStore {
 			this.#authority = Buffer.from(authority);
 		} finally {
 			wipeSecrets(secrets);
-		}
-	}
-
-	async #makeDirectory(): Promise<void> {
-		const made = await mkdir(this.directory, {recursive: true, mode: 0o700});
-		if (made) {
-			await chmod(this.directory, 0o700);
-			await syncDirectory(dirname(made));
-			await syncDirectory(dirname(this.directory));
 		}
 	}
 

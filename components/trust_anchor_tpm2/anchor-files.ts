@@ -1,8 +1,7 @@
-/** The anchor's directory and the two files in it, as bytes. */
-import {mkdir, chmod} from 'node:fs/promises';
-import {dirname, join} from 'node:path';
+/** The two files in the anchor's directory, as bytes. */
+import {join} from 'node:path';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {readSmallFile, replaceFile, syncDirectory} from '../container/durable-file.js';
+import {readSmallFile, replaceFile} from '../container/durable-file.js';
 import {decodeKeyFile, encodeKeyFile, keyFileLengthMax, type KeyFile} from './key-file.js';
 import {encodeFirstRecordFile, readRecordFile, recordFileLength, type ChainedRecord} from './record-file.js';
 
@@ -77,15 +76,6 @@ export class AnchorFiles {
 		}
 
 		return records;
-	}
-
-	async makeDirectory(): Promise<void> {
-		const made = await mkdir(this.directory, {recursive: true, mode: 0o700});
-		if (made) {
-			await chmod(this.directory, 0o700);
-			await syncDirectory(dirname(made));
-			await syncDirectory(dirname(this.directory));
-		}
 	}
 
 	damagedKey(fault: string): SessionError {

@@ -6,6 +6,7 @@ import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {readSmallFile, replaceFile} from '../container/durable-file.js';
 import {Turn} from '../container/turn.js';
+import {AnchorDirectory} from '../sessions/anchor-directory.js';
 import type {AnchorContent, AnchorStore, NamedSecret, SecuredRecord} from '../sessions/anchor-service.js';
 import {readPassphrase, type SourceConfig} from '../sessions/passphrase-source.js';
 import {formatRecoveryKey, parseRecoveryKey, recoveryKeyLength} from '../sessions/recovery-key.js';
@@ -74,6 +75,7 @@ interface Opening {
 }
 
 export class Tpm2Store implements AnchorStore {
+	readonly #directory: AnchorDirectory;
 	readonly #files: AnchorFiles;
 	readonly #options: Tpm2StoreOptions;
 	readonly #env: Environment;
@@ -89,6 +91,7 @@ export class Tpm2Store implements AnchorStore {
 	constructor(options: Tpm2StoreOptions, env: Environment) {
 		this.#options = options;
 		this.#env = env;
+		this.#directory = new AnchorDirectory(options.directory, env);
 		this.#files = new AnchorFiles(options.directory);
 	}
 
@@ -103,6 +106,7 @@ export class Tpm2Store implements AnchorStore {
 	}
 
 	async load(secret?: Uint8Array): Promise<AnchorContent | undefined> {
+		await this.#directory.claim();
 		const file = await this.#files.readKey();
 		if (!file) {
 			return undefined;
@@ -298,7 +302,7 @@ export class Tpm2Store implements AnchorStore {
 		const parent = await openStorageKey(tpm, ownerAuth);
 		const sealed = await sealMaster(tpm, parent, this.#options.policy, {masterKey, passphrase});
 		const area = nvAreaOf(await freeNvHandle(tpm), deriveFrom(masterKey, 'nv'));
-		await this.#files.makeDirectory();
+		await this.#directory.make();
 		if (this.#unfinished) {
 			await removeUnwritten(tpm, ownerAuth, this.#unfinished);
 			this.#unfinished = undefined;

@@ -3,11 +3,12 @@
  * being created its first hash lies in a file of our own, `superblock_hash.creating` (all zero before the first
  * superblock), so that a crash in between can be told from a lost hash. `encrypted_private_key` appears last.
  */
-import {mkdir, rm} from 'node:fs/promises';
-import {dirname, join} from 'node:path';
+import {rm} from 'node:fs/promises';
+import {join} from 'node:path';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {readSmallFile, replaceFile, syncDirectory} from '../container/durable-file.js';
+import {readSmallFile, replaceFile} from '../container/durable-file.js';
+import {AnchorDirectory} from '../sessions/anchor-directory.js';
 import {UncertainRecord, type AnchorContent, type AnchorStore, type SecuredRecord} from '../sessions/anchor-service.js';
 import {unwrapMasterKey, wrapMasterKey, wrappedMasterKeyLength} from './passphrase-wrap.js';
 
@@ -42,7 +43,7 @@ export interface TresorStoreOptions {
 }
 
 export class TresorStore implements AnchorStore {
-	readonly #directory: string;
+	readonly #directory: AnchorDirectory;
 	readonly #keyPath: string;
 	readonly #hashPath: string;
 	readonly #creatingPath: string;
@@ -50,7 +51,7 @@ export class TresorStore implements AnchorStore {
 	readonly #env: Environment;
 
 	constructor({directory, passphraseVariable}: TresorStoreOptions, env: Environment) {
-		this.#directory = directory;
+		this.#directory = new AnchorDirectory(directory, env);
 		this.#keyPath = join(directory, 'encrypted_private_key');
 		this.#hashPath = join(directory, 'superblock_hash');
 		this.#creatingPath = join(directory, 'superblock_hash.creating');
@@ -59,6 +60,7 @@ export class TresorStore implements AnchorStore {
 	}
 
 	async load(secret?: Uint8Array): Promise<AnchorContent | undefined> {
+		await this.#directory.claim();
 		const wrapped = await readExactly(this.#keyPath, wrappedMasterKeyLength);
 		const hash = await readExactly(this.#hashPath, hashLength);
 		if (!wrapped) {
@@ -77,16 +79,11 @@ export class TresorStore implements AnchorStore {
 	async initialize(masterKey: Uint8Array): Promise<void> {
 		const passphrase = this.#passphrase();
 		try {
-			const made = await mkdir(this.#directory, {recursive: true, mode: 0o700});
-			if (made) {
-				await syncDirectory(dirname(made));
-				await syncDirectory(dirname(this.#directory));
-			}
-
+			await this.#directory.make();
 			await replaceFile(this.#creatingPath, new Uint8Array(hashLength));
 			await replaceFile(this.#keyPath, wrapMasterKey(passphrase, masterKey));
 		} catch (error) {
-			throw new SessionError('storage_failed', `the trust anchor cannot be made in ${this.#directory}: ${reasonOf(error)}`);
+			throw new SessionError('storage_failed', `the trust anchor cannot be made in ${this.#directory.path}: ${reasonOf(error)}`);
 		}
 
 		this.#env.log('the original\'s form protects the master key with one unsalted hash of the passphrase; use it for exchange only', 'warning');
@@ -134,7 +131,7 @@ export class TresorStore implements AnchorStore {
 	#passphrase(): string {
 		const passphrase = this.#env.variable(this.#passphraseVariable);
 		if (!passphrase) {
-			throw new SessionError('wrong_passphrase', `no passphrase for ${this.#directory}: set the environment variable ${this.#passphraseVariable}`);
+			throw new SessionError('wrong_passphrase', `no passphrase for ${this.#directory.path}: set the environment variable ${this.#passphraseVariable}`);
 		}
 
 		return passphrase;

@@ -2,7 +2,7 @@
 import {randomBytes} from 'node:crypto';
 import {resolve} from 'node:path';
 import {setTimeout} from 'node:timers/promises';
-import type {Environment, LogLevel} from '../sdk/component.js';
+import type {Claim, Environment, LogLevel} from '../sdk/component.js';
 import {type LeasePool} from '../transport/lease-pool.js';
 import {dropGarbage} from './garbage.js';
 import type {HostedChild} from './messages.js';
@@ -10,6 +10,8 @@ import type {HostedChild} from './messages.js';
 export interface EnvironmentEffects {
 	log(text: string, level: LogLevel): void;
 	fail(reason: string): never;
+	/** Until the component has ended. */
+	claimDirectory(path: string): Promise<Claim>;
 	/** Where secrets do not lie in the environment of this process. */
 	secret?(name: string): Buffer | undefined;
 }
@@ -33,6 +35,7 @@ export function makeEnvironment(child: HostedChild, stateDirectory: string, pool
 		},
 		dropGarbage,
 		resolvePath: path => resolve(stateDirectory, path),
+		claimDirectory: async path => effects.claimDirectory(path),
 		lease(byteLength) {
 			try {
 				return pool.lease(byteLength);

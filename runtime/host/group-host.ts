@@ -1,10 +1,11 @@
 /** The components of one group, under the orders of the supervisor, in a worker thread or a process of its own. */
 import {readlinkSync} from 'node:fs';
 import {pathToFileURL} from 'node:url';
-import {StartError, type Component} from '../sdk/component.js';
+import {StartError, type Component, type LogLevel} from '../sdk/component.js';
 import {isSessionError} from '../sdk/session.js';
 import {LeasePool} from '../transport/lease-pool.js';
 import {describeError} from './describe-error.js';
+import {DirectoryClaims} from './directory-claims.js';
 import {makeEnvironment} from './environment.js';
 import {HostedComponent} from './hosted-component.js';
 import {watchMemory} from './memory-watch.js';
@@ -50,15 +51,18 @@ async function importComponent(child: HostedChild): Promise<Component> {
 async function host(child: HostedChild): Promise<void> {
 	const component = await importComponent(child);
 	const pool = new LeasePool(child.leaseLimit);
+	const log = (text: string, level: LogLevel) => {
+		tell({type: 'log', child: child.name, level, text});
+	};
+	const claims = new DirectoryClaims({log});
 	const env = makeEnvironment(child, stateDirectory, pool, {
-		log(text, level) {
-			tell({type: 'log', child: child.name, level, text});
-		},
+		log,
+		claimDirectory: async path => claims.claim(path),
 		fail: reason => die(child.name, reason),
 		secret: name => supervisor.secret?.(name),
 	});
 	hosted.set(child.name, new HostedComponent({
-		child, component, env, pool,
+		child, component, env, claims, pool,
 		neighbour: hostedChild,
 		die: reason => die(child.name, reason),
 		reportBadReply(server, reason) {

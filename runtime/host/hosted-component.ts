@@ -7,6 +7,7 @@ import {connectLocal} from '../transport/local.js';
 import type {SessionHandle} from '../transport/session-port.js';
 import {ServerEnd} from '../transport/server-end.js';
 import {describeError} from './describe-error.js';
+import type {DirectoryClaims} from './directory-claims.js';
 import type {ChildFigures, Connection, HostedChild, Interruption} from './messages.js';
 
 type Sessions = Record<string, Client<Session> | undefined>;
@@ -15,6 +16,7 @@ export interface HostedComponentOptions {
 	readonly child: HostedChild;
 	readonly component: Component;
 	readonly env: Environment;
+	readonly claims: DirectoryClaims;
 	readonly pool: LeasePool;
 	/** Another component of the same thread. */
 	neighbour(name: string): HostedComponent;
@@ -46,12 +48,19 @@ export class HostedComponent {
 
 	/** @throws StartError or whatever the component throws */
 	async start(connections: readonly Connection[]): Promise<readonly string[]> {
-		const {component, env} = this.#options;
+		const {component, env, claims} = this.#options;
 		if (!component.start) {
 			throw new StartError('it is a tool: start it with "runtime run"');
 		}
 
-		const running = await component.start({config: this.#config(), sessions: this.#connect(connections), env});
+		let running;
+		try {
+			running = await component.start({config: this.#config(), sessions: this.#connect(connections), env});
+		} catch (error) {
+			claims.releaseAll();
+			throw error;
+		}
+
 		this.#running = running;
 		for (const {label, how} of this.#earlyInterruptions.splice(0)) {
 			this.interrupt(label, how).catch((error: unknown) => this.dieOf(error));
@@ -141,7 +150,11 @@ export class HostedComponent {
 	}
 
 	async stop(): Promise<void> {
-		await this.#running?.stop?.();
+		try {
+			await this.#running?.stop?.();
+		} finally {
+			this.#options.claims.releaseAll();
+		}
 	}
 
 	figures(): ChildFigures {

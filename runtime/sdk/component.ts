@@ -14,6 +14,9 @@ export interface Lease {
 	release(): void;
 }
 
+/** What became of a claim: the directory is the component's now, is not there, or is another one's. */
+export type Claim = 'held' | 'missing' | 'in_use';
+
 /** The world as a component sees it. Nothing in a component reads a clock, draws randomness or sleeps but through this. */
 export interface Environment {
 	/** The child's name in deploy.xml. */
@@ -41,6 +44,11 @@ export interface Environment {
 	dropGarbage(): void;
 	/** Resolves a path of the configuration: relative paths lie in the state directory. */
 	resolvePath(path: string): string;
+	/**
+	 * Takes a directory of the host for this component alone, until it has stopped or died, however that came about. Waits a
+	 * moment for one that has just died. Claiming again is free, and sees where another directory took its place.
+	 */
+	claimDirectory(path: string): Promise<Claim>;
 	/** Bytes of payload memory that this component may lease at once: its share of the RAM quantum. */
 	readonly leaseLimit: number;
 	/** Leases payload memory; a component that exceeds its limit has a bug and dies of it. */

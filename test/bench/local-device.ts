@@ -142,6 +142,7 @@ export class LocalDevice {
 		const child = {name, leaseLimit, clientCounts, modulePath: '', config: {}, cpuCount: availableParallelism()};
 		const env = {...makeEnvironment(child, this.#stateDirectory, new LeasePool(leaseLimit), {
 			log: () => undefined,
+			claimDirectory: async () => 'held',
 			fail(reason) {
 				throw new Error(reason);
 			},

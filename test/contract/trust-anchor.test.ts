@@ -4,6 +4,7 @@ import {chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, wri
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
+import {DirectoryClaims} from '../../runtime/host/directory-claims.js';
 import {createRecipient, openEnvelope} from '../../runtime/sdk/key-envelope.js';
 import {trustAnchor} from '../../components/sessions/trust-anchor.js';
 import {TestEnvironment} from '../support/environment.js';
@@ -308,6 +309,42 @@ for (const [label, variant] of variants) {
 			await writeFile(path, await readFile(join(foreignDirectory, 'trust_anchor', 'newest_superblock')));
 			await expectDamage(path, 'the record of another anchor');
 		}
+	});
+}
+
+for (const [label, {name, variables}] of variants) {
+	test(`${label}: its directory is used by one anchor at a time`, async t => {
+		const stateDirectory = await temporaryDirectory(t);
+		const config = await configOf(name, stateDirectory);
+		const begin = async () => {
+			const env = new TestEnvironment({stateDirectory, variables, claims: new DirectoryClaims({log: () => undefined, patienceMs: 200})});
+			const provider = await startProvider(name, trustAnchor, {env, config});
+			t.teardown(async () => provider.running.stop?.());
+			return {...provider, client: provider.connect()};
+		};
+
+		// As long as there is none, both may look; who makes it has it.
+		const first = await begin();
+		const other = await begin();
+		await first.client.initialize({});
+		await first.client.secure(record(1));
+		const before = await snapshotOf(stateDirectory);
+		const inUse = new RegExp(`the trust anchor's directory ${join(stateDirectory, 'trust_anchor')} is in use by another runtime or component; .*: stop the other one`);
+		await t.throwsAsync(other.client.initialize({}), {code: 'storage_failed', message: inUse});
+		await t.throwsAsync(begin(), {message: inUse});
+		t.deepEqual(await snapshotOf(stateDirectory), before);
+
+		// It knew of none, but there is one that it cannot know.
+		await first.running.stop?.();
+		await t.throwsAsync(other.client.initialize({}), {code: 'storage_failed', message: /another runtime has made its trust anchor there meanwhile/});
+		t.deepEqual(await snapshotOf(stateDirectory), before);
+		await other.running.stop?.();
+
+		const next = await begin();
+		t.deepEqual((await next.client.status({})).secured, remembered(name, 1));
+		await next.client.lock({});
+		await t.throwsAsync(begin(), {message: inUse}, 'locked, it is still in use');
+		t.deepEqual([...first.bugs, ...other.bugs, ...next.bugs], []);
 	});
 }
 

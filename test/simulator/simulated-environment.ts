@@ -101,6 +101,10 @@ export class SimulatedEnvironment implements Environment {
 		return path;
 	}
 
+	async claimDirectory(): Promise<'held'> {
+		return 'held';
+	}
+
 	clientCount(service: string): number {
 		return this.#setup.clientCounts[service] ?? 0;
 	}

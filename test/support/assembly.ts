@@ -3,6 +3,7 @@
  * and the order of steps can be taken over; single components can be made to die and come back.
  */
 import {availableParallelism, tmpdir} from 'node:os';
+import {DirectoryClaims} from '../../runtime/host/directory-claims.js';
 import {makeEnvironment} from '../../runtime/host/environment.js';
 import type {Component, Environment, LogLevel, Provisions, Requirement, Running} from '../../runtime/sdk/component.js';
 import {SessionError, type Client, type Handlers, type Session} from '../../runtime/sdk/session.js';
@@ -43,6 +44,8 @@ const silence = new Promise<never>(() => undefined);
 class Instance {
 	running: Running<Provisions> | undefined;
 	isAlive = true;
+	/** What it has taken of the host. */
+	readonly claims = new DirectoryClaims({log: () => undefined});
 	/** Rejects when this life ends. */
 	readonly death: Promise<never>;
 	#die!: (error: Error) => void;
@@ -56,6 +59,7 @@ class Instance {
 
 	kill(): void {
 		this.isAlive = false;
+		this.claims.releaseAll();
 		this.#die(new Error('the component died'));
 	}
 }
@@ -153,6 +157,7 @@ export class Assembly {
 		for (const {instance} of [...this.#members.values()].reverse()) {
 			if (instance.isAlive) {
 				await instance.running?.stop?.();
+				instance.claims.releaseAll();
 			}
 		}
 	}
@@ -185,7 +190,7 @@ export class Assembly {
 		member.back = undefined;
 	}
 
-	#environment({sketch: {name}, pool}: Member): Environment {
+	#environment({sketch: {name}, pool, instance}: Member): Environment {
 		const leaseLimit = pool.limit;
 		const clientCounts: Record<string, number> = {};
 		for (const {sketch: {component, routes = {}}} of this.#members.values()) {
@@ -202,6 +207,7 @@ export class Assembly {
 			log: (text, level) => {
 				this.log.push({child: name, level, text});
 			},
+			claimDirectory: async path => instance.claims.claim(path),
 			fail(reason) {
 				throw new Error(reason);
 			},

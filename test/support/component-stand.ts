@@ -55,6 +55,7 @@ export async function startComponent(component: Component, options: StandOptions
 	const child = {name: 'stand', leaseLimit, cpuCount: 2, clientCounts: {}} as unknown as Parameters<typeof makeEnvironment>[0];
 	const env = makeEnvironment(child, stateDirectory, pool, {
 		log: (text, level) => void log.push({text, level}),
+		claimDirectory: async () => 'held',
 		fail: reason => rethrow(new Error(reason)),
 	});
 	const running = await component.start!({

@@ -1,7 +1,8 @@
 /** The world of one component under test: a clock that moves when told, a log to read, randomness as chosen. */
 import {randomBytes} from 'node:crypto';
+import {existsSync} from 'node:fs';
 import {isAbsolute, join} from 'node:path';
-import type {Environment, LogLevel} from '../../runtime/sdk/component.js';
+import type {Claim, Environment, LogLevel} from '../../runtime/sdk/component.js';
 
 export interface LoggedLine {
 	readonly text: string;
@@ -19,6 +20,8 @@ export interface EnvironmentOptions {
 	readonly variables?: Readonly<Record<string, string>>;
 	readonly randomBytes?: (count: number) => Uint8Array;
 	readonly leaseLimit?: number;
+	/** Without it the component is alone in the world, and those before it have ended. */
+	readonly claims?: {claim(path: string): Promise<Claim>; releaseAll(): void};
 }
 
 export class TestEnvironment implements Environment {
@@ -28,6 +31,7 @@ export class TestEnvironment implements Environment {
 	readonly cpuCount = 1;
 	readonly logged: LoggedLine[] = [];
 	leasedByteLength = 0;
+	readonly claims: EnvironmentOptions['claims'];
 	readonly variables: Readonly<Record<string, string>>;
 	readonly #randomBytes: (count: number) => Uint8Array;
 	#now = 0;
@@ -38,6 +42,7 @@ export class TestEnvironment implements Environment {
 		this.stateDirectory = options.stateDirectory ?? '/nonexistent';
 		this.leaseLimit = options.leaseLimit ?? 64 * 2 ** 20;
 		this.variables = options.variables ?? {};
+		this.claims = options.claims;
 		this.#randomBytes = options.randomBytes ?? randomBytes;
 	}
 
@@ -89,6 +94,10 @@ export class TestEnvironment implements Environment {
 
 	resolvePath(path: string) {
 		return isAbsolute(path) ? path : join(this.stateDirectory, path);
+	}
+
+	async claimDirectory(path: string): Promise<Claim> {
+		return this.claims?.claim(path) ?? (existsSync(path) ? 'held' : 'missing');
 	}
 
 	lease(byteLength: number) {

@@ -18,6 +18,8 @@ export interface ProviderSketch {
 	readonly stateDirectory: string;
 	readonly variables: Readonly<Record<string, string>>;
 	readonly leaseLimit: number;
+	/** Others can have what it takes; else it is alone in the world. */
+	readonly isClaiming: boolean;
 	/** Random bytes of a multiple of this length are always the same ones. */
 	readonly fixedNonceLength: number | undefined;
 }
@@ -146,9 +148,9 @@ export class ProviderProcess {
 		host ??= new ProviderHost();
 		this.#host = host;
 		this.#host.add(this.#number, this);
-		const {stateDirectory, variables, leaseLimit} = env;
+		const {stateDirectory, variables, leaseLimit, claims} = env;
 		const nonce = env.randomBytes(12);
-		this.#tell({type: 'begin', sketch: {name, config, stateDirectory, variables, leaseLimit, fixedNonceLength: nonce.every(byte => byte === 0x5a) ? nonce.length : undefined}});
+		this.#tell({type: 'begin', sketch: {name, config, stateDirectory, variables, leaseLimit, isClaiming: claims !== undefined, fixedNonceLength: nonce.every(byte => byte === 0x5a) ? nonce.length : undefined}});
 	}
 
 	async started(): Promise<Running<Record<string, Session>>> {

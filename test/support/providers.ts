@@ -65,7 +65,13 @@ export async function startProvider<S extends Session>(
 	const bugs: unknown[] = [];
 	let sessionCount = 0;
 	return {
-		running,
+		running: {
+			...running,
+			async stop() {
+				await running.stop?.();
+				env.claims?.releaseAll();
+			},
+		},
 		bugs,
 		connect: context => connectLocal(session, running.provides[session.name] as unknown as Handlers<S>, {
 			context: {session: ++sessionCount, client: 'client', ...context},

@@ -48,6 +48,7 @@ function toolEnvironment(log: LogLine[], {tickMs, cpuCount}: {tickMs: number; cp
 		secret: () => undefined,
 		dropGarbage: () => undefined,
 		resolvePath: path => path,
+		claimDirectory: async () => 'held',
 		leaseLimit,
 		lease,
 		leaseWhenFree: async byteLength => lease(byteLength),
