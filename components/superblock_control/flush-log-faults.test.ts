@@ -147,7 +147,7 @@ test.serial('a bad block behind the newest entry is none of the opening\'s busin
 	const pba = firstLogPba(imageOf(remains));
 	bad.reads.add(pba + 40);
 	const opened = await openDevice(crash(remains));
-	t.true(opened.texts().includes('took over 1 entries of the flush log'));
+	t.true(opened.texts().includes('took over 1 entry of the flush log'));
 	await opened.stop();
 	bad.reads.add(pba);
 	await t.throwsAsync(openDevice(remains), {message: /bad sector/});

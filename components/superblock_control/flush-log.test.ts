@@ -53,6 +53,26 @@ for (const cipher of ['aes-256-xts', 'aes-256-gcm']) {
 	});
 }
 
+test('a flush takes along the writes that came with it, so that the next one has nothing to do', async t => {
+	const state = temporaryDirectory();
+	const {device, stop} = await openDevice(state);
+	await device.write({extents: [1, 1], data: filled(1, 1)});
+	const flushed = device.sync({});
+	const written = [2, 3, 4].map(async vba => device.write({extents: [vba, 1], data: filled(1, vba)}));
+	await flushed;
+	const remains = crash(state);
+	await Promise.all(written);
+	await device.sync({});
+	const later = crash(state);
+	await stop();
+	for (const crashed of [remains, later]) {
+		const opened = await openDevice(crashed);
+		t.true(opened.texts().some(text => /took over 1 entry of the flush log/.test(text)));
+		t.deepEqual(await Promise.all([1, 2, 3, 4].map(async vba => valueAt(opened.device, vba))), [1, 2, 3, 4]);
+		await opened.stop();
+	}
+});
+
 test('a block that was flushed is never overwritten before the next superblock', async t => {
 	const state = temporaryDirectory();
 	const {device, stop} = await openDevice(state);

@@ -74,7 +74,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	});
 	if (log.length > 0) {
 		await replayLog(sessions, securing, log);
-		env.log(`took over ${log.length} entries of the flush log`);
+		env.log(`took over ${log.length} ${log.length === 1 ? 'entry' : 'entries'} of the flush log`);
 	}
 
 	const blockCount = () => currentSnapshotOf(securing.superblock).leafCount;

@@ -176,7 +176,11 @@ export default defineComponent({
 						device.changes.noteOther();
 						return extend(device, request);
 					}),
-					log: async ({countMax}) => writer.log(countMax),
+					async log({countMax}) {
+						// Writes that came together with the flush are worth waiting for: their own flush often follows at once.
+						await writes.started();
+						return writer.log(countMax);
+					},
 					replay: async changes => {
 						await writer.exclusively(async () => replay(device, writer, changes));
 						return {};

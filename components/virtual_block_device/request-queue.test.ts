@@ -144,3 +144,17 @@ test('whoever waits for idleness at once waits for what was just asked for', asy
 	await Promise.all([added, idle]);
 	t.true(isIdle);
 });
+
+test('whoever waits for the start of what this turn brings finds it started, as far as batches may run', async t => {
+	const {queue, batches} = scripted();
+	const started = queue.started();
+	const added = [queue.add(range(1)), queue.add(range(3, 8)), queue.add(range(20, 8))];
+	await started;
+	t.deepEqual(vbasOf(batches), [[1], [3]]);
+	batches[0].end();
+	batches[1].end();
+	await settle();
+	batches[2].end();
+	await Promise.all(added);
+	t.deepEqual(vbasOf(batches), [[1], [3], [20]]);
+});

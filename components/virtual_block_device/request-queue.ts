@@ -89,6 +89,14 @@ export class RequestQueue<P extends Range> {
 		return undefined;
 	}
 
+	/** Resolves when this turn of the event loop has ended and what it brought has started, as far as there is room for it. */
+	async started(): Promise<void> {
+		await new Promise<void>(resolve => {
+			process.nextTick(resolve);
+		});
+		this.#startBatches();
+	}
+
 	/** Resolves when nothing waits and nothing runs. */
 	async idle(): Promise<void> {
 		while (this.#running.size > 0 || this.#waiting.length > 0) {

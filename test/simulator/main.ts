@@ -1,32 +1,43 @@
-/** Runs the simulator from the command line: `node dist/test/simulator/main.js --seconds N --seed S`. */
-import {parseArgs} from 'node:util';
+/** Runs the simulator from the command line: `npm run soak`, or `node dist/test/simulator/main.js --seconds N --seed S`. */
+import {Command, InvalidArgumentError, Option} from 'commander';
 import {Campaign} from './campaign.js';
-import type {HistoryKind} from './plan.js';
+import {historyKinds, type HistoryKind} from './plan.js';
 
-const {values} = parseArgs({
-	options: {
-		/** How long to go on with new histories. */
-		seconds: {type: 'string', default: '60'},
-		/** The seed of the first history; the next ones follow. */
-		seed: {type: 'string', default: String(Date.now())},
-		/** Stops after so many histories. */
-		histories: {type: 'string'},
-		/** Only histories of this kind. */
-		kind: {type: 'string'},
-		/** With `--kind scripted`: only the script of this name. */
-		script: {type: 'string'},
-		/** Goes on after a failure, to see how many seeds fail. */
-		'keep-going': {type: 'boolean', default: false},
-	},
-});
+interface Values {
+	readonly seconds: number;
+	readonly seed: number;
+	readonly histories?: number;
+	readonly kind?: HistoryKind;
+	readonly script?: string;
+	readonly keepGoing: boolean;
+}
 
+function wholeNumber(text: string): number {
+	const value = Number(text);
+	if (!Number.isSafeInteger(value) || value < 0) {
+		throw new InvalidArgumentError('write a whole number in decimal digits.');
+	}
+
+	return value;
+}
+
+const program = new Command('simulator')
+	.description('Runs devices in memory through random histories with power failures and damage, and compares each with a trivial model.')
+	.option('--seconds <count>', 'how long to go on with new histories', wholeNumber, 60)
+	.option('--seed <number>', 'the seed of the first history, the next ones follow; by default the time', wholeNumber)
+	.option('--histories <count>', 'stop after so many histories instead', wholeNumber)
+	.addOption(new Option('--kind <kind>', 'only histories of this kind').choices(historyKinds))
+	.option('--script <name>', 'with --kind scripted: only the script of this name')
+	.option('--keep-going', 'go on after a failure, to see how many seeds fail', false)
+	.parse();
+const {seconds, seed = Date.now(), histories, kind, script, keepGoing} = program.opts<Values>();
 const campaign = new Campaign({
-	seed: Number(values.seed),
-	seconds: values.histories === undefined ? Number(values.seconds) : Infinity,
-	historyCountMax: Number(values.histories ?? Infinity),
-	kind: values.kind as HistoryKind | undefined,
-	script: values.script,
-	keepGoing: values['keep-going'],
+	seed,
+	seconds: histories === undefined ? seconds : Infinity,
+	historyCountMax: histories ?? Infinity,
+	kind,
+	script,
+	keepGoing,
 	report: text => {
 		console.log(text);
 	},

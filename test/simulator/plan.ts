@@ -4,23 +4,26 @@ import type {CryptoName} from './crypto-kind.js';
 import type {Random} from './random.js';
 import {scripts, type Script} from './script.js';
 
-export type HistoryKind =
+export const historyKinds = [
 	/** The power fails at every change of medium or anchor, one future after the other. */
-	| 'crash_points'
+	'crash_points',
 	/** The same while the container is being created. */
-	| 'creation'
+	'creation',
 	/** A long history with crashes at random points, one after the other. */
-	| 'long'
+	'long',
 	/** The medium and the anchor fail now and then. */
-	| 'faults'
+	'faults',
 	/** Bits of a secured image are flipped. */
-	| 'flips'
+	'flips',
 	/** A script, with the power failing at every change. */
-	| 'scripted'
+	'scripted',
 	/** The same with snapshots, rekeying and extension at random. */
-	| 'operations'
+	'operations',
 	/** Long histories with all of it, and crashes at random points. */
-	| 'long_operations';
+	'long_operations',
+] as const;
+
+export type HistoryKind = (typeof historyKinds)[number];
 
 export interface Plan {
 	readonly kind: HistoryKind;
