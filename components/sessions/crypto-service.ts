@@ -8,10 +8,11 @@ import type {Environment, Running} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {blockSize} from '../container/geometry.js';
 import {OwnThreadWork, type BatchWork} from './batch-work.js';
-import {labelLength, nonceLength, tagLength} from './cipher.js';
+import {labelLength} from './cipher.js';
 import {isAuthenticatedKey, type CipherSuite} from './cipher-suite.js';
 import {type crypto} from './crypto.js';
 import {KeyRing} from './key-ring.js';
+import {Nonces} from './nonces.js';
 
 interface CheckedBatch {
 	readonly addresses: readonly number[];
@@ -48,21 +49,10 @@ function checkBatch({addresses, vbas, generations, plain, sealed}: CheckedBatch)
 	}
 }
 
-/**
- * Puts a random nonce into each label. Random ones need no memory, so they stay apart after a crash, in a restored
- * backup and in a second copy of the image, too; how many blocks one key may seal is the device's to watch.
- */
-function addNonces(labels: Uint8Array, env: Environment): void {
-	const count = labels.length / labelLength;
-	const nonces = env.randomBytes(count * nonceLength);
-	for (let i = 0; i < count; i++) {
-		labels.set(nonces.subarray(i * nonceLength, (i + 1) * nonceLength), i * labelLength + tagLength);
-	}
-}
-
 /** The `crypto` session on top of `suite`; `work` does what there is to do on batches. */
 export function serveCrypto(suite: CipherSuite, env: Environment, work: BatchWork = new OwnThreadWork(suite)): Running<{crypto: typeof crypto}> {
 	const keys = new KeyRing(suite, env);
+	const nonces = new Nonces(length => env.randomBytes(length));
 	let sealedCount = 0;
 	let openedCount = 0;
 	let mismatchedCount = 0;
@@ -84,7 +74,7 @@ export function serveCrypto(suite: CipherSuite, env: Environment, work: BatchWor
 					const labels = new Uint8Array(batch.addresses.length * labelLength);
 					await keys.use(keyId, async key => {
 						if (isAuthenticatedKey(key)) {
-							addNonces(labels, env);
+							nonces.add(labels);
 						}
 
 						await work.seal(key, batch, labels);
