@@ -127,3 +127,29 @@ test('contradictions in the configuration are refused', t => {
 	t.false(blockFile.config.safeParse({path: 'x', size: '1M'}).success);
 	t.false(blockFile.config.safeParse({path: 'x', create: 'yes', size: 'many'}).success);
 });
+
+test('a failure that comes again and again, wherever, is logged once a minute', async t => {
+	let nowMs = 0;
+	const stand = await startComponent(blockFile, {config: {path: 'image', create: 'yes', size: String(8 * blockSize)}, environment: {now: () => nowMs}, stateDirectory: temporaryDirectory()});
+	const device = stand.client(block);
+	fs.truncateSync(String(stand.running.status?.().path), blockSize);
+	for (const address of [1, 2, 3]) {
+		await t.throwsAsync(device.read({extents: [address, 1], data: one(0)}), {code: 'device_failed'});
+	}
+
+	t.deepEqual(stand.log.map(({text}) => text.replace(/reading .*ended/, 'reading ended')), ['reading ended at byte 4096: the file was truncated from outside']);
+	nowMs = 60_000;
+	await t.throwsAsync(device.read({extents: [4, 1], data: one(0)}), {code: 'device_failed'});
+	t.is(stand.log.length, 2);
+	await stand.running.stop?.();
+});
+
+test('an image that was removed while it is in use is told of at a sync', async t => {
+	let nowMs = 0;
+	const stand = await startComponent(blockFile, {config: {path: 'image', create: 'yes', size: '4096'}, environment: {now: () => nowMs}, stateDirectory: temporaryDirectory()});
+	fs.rmSync(String(stand.running.status?.().path));
+	nowMs = 5000;
+	await stand.client(block).sync({});
+	t.regex(stand.log.map(({text, level}) => `${level}: ${text}`).join('\n'), /^error: .*\/image was removed, or another file was put in its place; .*: copy the device while it runs$/);
+	await stand.running.stop?.();
+});

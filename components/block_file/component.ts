@@ -7,6 +7,7 @@
 import {z} from 'zod';
 import {StartError, defineComponent, type Environment} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
+import {PathWatch} from '../container/path-watch.js';
 import {byteSize} from '../container/size-config.js';
 import {block, blockSize} from '../sessions/block.js';
 import {isHostError} from './host-fault.js';
@@ -23,6 +24,9 @@ const config = z.strictObject({
 	readonly: z.enum(['yes', 'no']).default('no'),
 }).refine(({create, readonly}) => create === 'no' || readonly === 'no', 'create="yes" and readonly="yes" contradict each other; drop one')
 	.refine(({create, size}) => size === undefined || create === 'yes', 'size is the size of an image to make; it needs create="yes"');
+
+/** As long the same failure is not logged again. */
+const faultIntervalMs = 60_000;
 
 type Config = z.output<typeof config>;
 
@@ -56,13 +60,18 @@ export default defineComponent({
 	reach: ({path, create, readonly}) => ({files: [{path, writable: readonly === 'no', made: create === 'yes' ? 'file' : undefined}]}),
 	start({config, env}) {
 		const image = openImage(config, env);
-		let lastFault = '';
+		const watch = new PathWatch({path: image.path, advice: 'copy the device while it runs'}, env);
+		/** When each kind of failure was logged last. */
+		const faults = new Map<string, number>();
 
-		/** Every kind of failure is logged once in a row; a client that keeps asking must not fill the log. */
+		/** Every kind of failure is logged once in a while, wherever it happens; a client that keeps asking must not fill the log. */
 		function logged(error: unknown): unknown {
-			if (error instanceof SessionError && error.code !== 'out_of_range' && error.message !== lastFault) {
-				lastFault = error.message;
-				env.log(error.message, 'error');
+			if (error instanceof SessionError && error.code !== 'out_of_range') {
+				const kind = error.message.replaceAll(/\d+/g, '');
+				if (env.now() - (faults.get(kind) ?? -Infinity) >= faultIntervalMs) {
+					faults.set(kind, env.now());
+					env.log(error.message, 'error');
+				}
 			}
 
 			return error;
@@ -93,6 +102,9 @@ export default defineComponent({
 					async sync() {
 						try {
 							await image.sync();
+							if (image.fd !== undefined) {
+								watch.look(image.fd);
+							}
 						} catch (error) {
 							throw logged(error);
 						}

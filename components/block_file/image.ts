@@ -69,6 +69,11 @@ export class Image {
 		return this.#blockCount;
 	}
 
+	/** Of the open file, where there is one. */
+	get fd(): number | undefined {
+		return this.#file?.fd;
+	}
+
 	read(extents: readonly number[], data: Uint8Array): void {
 		this.#transfer(extents, data, fs.readSync, 'reading');
 	}

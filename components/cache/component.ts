@@ -4,7 +4,7 @@
  * Guarantee: a frame that `load` did not report as mismatched holds exactly the block whose label the client gave.
  */
 import {z} from 'zod';
-import {defineComponent, optional} from '../../runtime/sdk/component.js';
+import {StartError, defineComponent, optional} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError, type Client} from '../../runtime/sdk/session.js';
 import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
@@ -33,6 +33,11 @@ export default defineComponent({
 	start({config, sessions, env}) {
 		const clientCount = Math.max(1, env.clientCount('cache'));
 		const frameCount = Math.floor(config.size / blockSize / clientCount);
+		const roomLength = env.leaseLimit - (transferBlockCount * blockSize);
+		if (frameCount * blockSize * clientCount > roomLength) {
+			throw new StartError(`size="${Math.ceil(config.size / 2 ** 20)}M" does not fit its RAM quantum, which leaves ${Math.max(0, Math.floor(roomLength / 2 ** 20))} MiB for it; make the size smaller or the quantum larger`);
+		}
+
 		const frames = new SharedFrames(frameCount, env);
 		const transfer = env.lease(transferBlockCount * blockSize);
 		// The transfer buffer serves one request at a time.

@@ -76,7 +76,7 @@ test('a restored copy is refused, adopted on demand alone, and holds the old con
 
 		const refused = new RuntimeProcess(['start', disk.deployFile, '--state', disk.state]);
 		t.not(await refused.ended, 0);
-		t.regex(refused.output, /rolled back: the image holds generation \d+, the trust anchor expects generation \d+.*runtime run cbe_adopt/);
+		t.regex(refused.output, /rolled back: the image holds generation \d+, the trust anchor expects generation \d+.*the id of this one is [0-9a-f]{32}\).*runtime run cbe_adopt/);
 
 		const trial = await adopt(disk);
 		t.is(trial.code, 1);

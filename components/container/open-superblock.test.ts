@@ -65,7 +65,7 @@ const refusals: Refusal[] = [
 	{name: 'an image of unused slots', slots: empty.map(() => encodeUnusedSlot()), secured: null, kind: 'no_container', message: /no container/},
 	{name: 'an empty image and an anchor in use', slots: empty, secured: expecting(6), kind: 'no_container', message: /expects generation 6/},
 	{name: 'a medium of no blocks and an anchor in use', slots: empty, secured: expecting(null), mediumBlockCount: 0, kind: 'no_container', message: /expects one/},
-	{name: 'an older copy', slots: goldenSlots, secured: expecting(9), kind: 'rolled_back', message: /holds generation 6, the trust anchor expects generation 9: an older copy/},
+	{name: 'an older copy', slots: goldenSlots, secured: expecting(9), kind: 'rolled_back', message: /holds generation 6, the trust anchor expects generation 9: an older copy of the image or the image of another container was put back; put the newest one back/},
 	{name: 'another superblock of the same generation', slots: goldenSlots, secured: expecting(6), kind: 'damaged', message: /altered or damaged superblock of generation 6 in slot 5/},
 	{name: 'an older anchor', slots: goldenSlots, secured: expecting(3), kind: 'foreign', message: /foreign image or foreign trust anchor/},
 	{name: 'a fresh anchor and a container', slots: goldenSlots, secured: null, kind: 'foreign', message: /never secured/},

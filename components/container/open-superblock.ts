@@ -126,7 +126,9 @@ function truncated(mediumBlockCount: number, {pbaCount}: Superblock): ContainerE
 function explainMissing({slots, secured, mediumBlockCount}: SuperblockSearch): ContainerError {
 	const used = slots.map((_, slot) => readSlot(slots, slot)).filter(read => read !== undefined);
 	const damaged = used.filter(read => 'fault' in read);
-	const found = used.flatMap(read => 'superblock' in read ? [{slot: read.slot, generation: read.superblock.lastSecuredGeneration, hasLog: read.superblock.flushLog !== undefined}] : []);
+	const found = used.flatMap(read => 'superblock' in read ? [{
+		slot: read.slot, generation: read.superblock.lastSecuredGeneration, hasLog: read.superblock.flushLog !== undefined, containerId: read.superblock.containerId,
+	}] : []);
 	const generations = found.map(({generation}) => generation);
 	if (secured && !secured.creating && mediumBlockCount > 0 && mediumBlockCount < superblockSlotCount) {
 		return new ContainerError('truncated', `the image is truncated: it has ${mediumBlockCount} blocks, its superblocks alone take ${superblockSlotCount}; put the complete image back`);
@@ -155,7 +157,21 @@ function explainMissing({slots, secured, mediumBlockCount}: SuperblockSearch): C
 	return explainUnanchored(secured, found, damaged);
 }
 
-function explainUnanchored(secured: Secured, superblocks: ReadonlyArray<{slot: number; generation: number; hasLog: boolean}>, damaged: ReadonlyArray<{slot: number; fault: string}>): ContainerError {
+/** A superblock that the anchor does not vouch for. */
+interface UnanchoredSuperblock {
+	readonly slot: number;
+	readonly generation: number;
+	readonly hasLog: boolean;
+	readonly containerId: Uint8Array | undefined;
+}
+
+/** The anchor knows one hash alone, so an older state and another container look the same to it; the user can compare ids. */
+function orForeign(superblocks: readonly UnanchoredSuperblock[]): string {
+	const ids = new Set(superblocks.flatMap(({containerId}) => containerId ? [Buffer.from(containerId).toString('hex')] : []));
+	return ids.size === 0 ? ' or the image of another container' : ` or the image of another container (the id of this one is ${[...ids].join(' or ')})`;
+}
+
+function explainUnanchored(secured: Secured, superblocks: readonly UnanchoredSuperblock[], damaged: ReadonlyArray<{slot: number; fault: string}>): ContainerError {
 	const faults = damaged.map(({slot, fault}) => `slot ${slot}: ${fault}`).join('; ');
 	if (superblocks.length === 0) {
 		return new ContainerError('damaged', `no superblock of the image can be used (${faults}); put back an undamaged copy of the image's newest state`);
@@ -182,7 +198,7 @@ function explainUnanchored(secured: Secured, superblocks: ReadonlyArray<{slot: n
 
 	// The log of the newest superblock leads to the generation after it.
 	const orLog = superblocks.some(({generation, hasLog}) => hasLog && generation + 1 === secured.generation) ? ', or its flush log was altered' : '';
-	return new ContainerError('rolled_back', `rolled back: the image holds generation ${found}, the trust anchor expects generation ${secured.generation}: an older copy of the image was put back${orLog}; put the newest one back, or accept this one for good with cbe_adopt (runtime run cbe_adopt)`);
+	return new ContainerError('rolled_back', `rolled back: the image holds generation ${found}, the trust anchor expects generation ${secured.generation}: an older copy of the image${orForeign(superblocks)} was put back${orLog}; put the newest one back, or accept this one for good with cbe_adopt (runtime run cbe_adopt)`);
 }
 
 function expected({generation}: Secured): string {

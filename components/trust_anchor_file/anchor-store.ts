@@ -61,7 +61,7 @@ export class FileAnchorStore implements AnchorStore {
 		this.slots = new SlotStore(join(directory, 'key_slots'));
 		this.unlockMs = unlockMs;
 		this.#recordPath = join(directory, 'newest_superblock');
-		this.#record = new RecordStore(this.#recordPath, () => env.now());
+		this.#record = new RecordStore(this.#recordPath, env);
 		this.#passphrase = passphrase;
 		this.#env = env;
 	}

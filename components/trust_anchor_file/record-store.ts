@@ -1,6 +1,8 @@
 /** The file `newest_superblock` in use: the newest record is read once and replaced in place. */
 import fs from 'node:fs';
+import type {Environment} from '../../runtime/sdk/component.js';
 import {DataSync} from '../container/data-sync.js';
+import {PathWatch} from '../container/path-watch.js';
 import {UncertainRecord, type SecuredRecord} from '../sessions/anchor-service.js';
 import {encodeSlot, readRecordFile, slotLength, slotOffset} from './record-file.js';
 
@@ -13,15 +15,16 @@ export class RecordStore {
 	#recordKey: Buffer | undefined;
 	#file: number | undefined;
 	readonly #dataSync: DataSync;
+	readonly #watch: PathWatch;
 	/** Sequence number of the newest record on the medium. */
 	#sequence = 1;
 	/** There are key slots: said in each record from now on. */
 	hasSlots = false;
 
-	/** @param now milliseconds, with fractions */
-	constructor(path: string, now: () => number) {
+	constructor(path: string, env: Pick<Environment, 'now' | 'log'>) {
 		this.#path = path;
-		this.#dataSync = new DataSync(now);
+		this.#dataSync = new DataSync(() => env.now());
+		this.#watch = new PathWatch({path, advice: 'copy the device while it runs'}, env);
 	}
 
 	/** Takes a file that holds no record yet. The key is wiped by `close`. */
@@ -59,6 +62,7 @@ export class RecordStore {
 			}
 
 			await this.#dataSync.run(this.#file);
+			this.#watch.look(this.#file);
 		} catch (error) {
 			throw new UncertainRecord(`${this.#path} cannot be written (${reasonOf(error)}); restart once its file system works again`);
 		}

@@ -8,6 +8,7 @@
 import {z} from 'zod';
 import {defineComponent, optional} from '../../runtime/sdk/component.js';
 import {PartialBlockBuffers} from '../front_end/byte-device.js';
+import {shellWord} from '../front_end/shell-word.js';
 import {block} from '../sessions/block.js';
 import {deviceControl} from '../sessions/device-control.js';
 import {fileSystem} from '../sessions/file-system.js';
@@ -66,7 +67,7 @@ export default defineComponent({
 				},
 			},
 			status: () => ({mounted: mounted ? 'yes' : 'no', open_files: mounted?.openCount ?? 0}),
-			hints: () => mounted ? [`ls -l ${mounted.path}/current/data`] : [],
+			hints: () => mounted ? [`ls -l ${shellWord(`${mounted.path}/current/data`)}`] : [],
 		};
 	},
 });
