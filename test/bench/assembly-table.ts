@@ -11,7 +11,7 @@ import {GrowingTable} from './growing-table.js';
 import {memoryUse} from './process-use.js';
 import {missingPrograms} from './program.js';
 import type {ReportProgress} from './progress.js';
-import {whole} from './report.js';
+import {megabyte, whole} from './report.js';
 import {ServerProcess} from './server-process.js';
 import {median} from './statistics.js';
 import {makeFolder, removeFolder} from './workspace.js';
@@ -19,7 +19,6 @@ import {makeFolder, removeFolder} from './workspace.js';
 const cellNames = ['randread-1', 'randwrite-1', 'randread-32', 'randwrite-32', 'seqread-4', 'seqwrite-4'];
 const measured = cells.filter(({name}) => cellNames.includes(name));
 const mebibyte = 2 ** 20;
-const megabyte = 1e6;
 /** For assemblies whose anchor takes one. */
 const variables = {CBE_PASSPHRASE: 'bench'};
 /** Seconds to create, open and fill a device. */

@@ -6,14 +6,13 @@ import {measureCell, prefill, type FioLoad} from './fio.js';
 import {missingPrograms} from './program.js';
 import {GrowingTable} from './growing-table.js';
 import type {ReportProgress} from './progress.js';
-import {whole} from './report.js';
+import {megabyte, whole} from './report.js';
 
 const rangeByteLength = 256 * 2 ** 20;
 const assemblies = ['deploy.xml', 'throughput.xml'] as const;
 const cellNames = ['seqread-4', 'seqwrite-4', 'randread-32', 'randwrite-32'];
 const clientCounts = [1, 4, 8];
 const measured = cells.filter(({name}) => cellNames.includes(name));
-const megabyte = 1e6;
 
 export interface CoresArguments {
 	readonly directory: string;

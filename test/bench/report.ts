@@ -10,7 +10,7 @@ import type {RekeyingResult} from './rekeying.js';
 import {median, ratios, summarize, type Summary} from './statistics.js';
 
 const mebibyte = 2 ** 20;
-const megabyte = 1e6;
+export const megabyte = 1e6;
 
 export function table(header: readonly string[], rows: ReadonlyArray<readonly string[]>): string[] {
 	const line = (row: readonly string[]) => `| ${row.join(' | ')} |`;

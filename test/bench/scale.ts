@@ -4,11 +4,11 @@ import {join} from 'node:path';
 import {cells} from './cell.js';
 import {DeviceTarget} from './device-target.js';
 import {editedAssembly} from './edited-assembly.js';
-import {fillSparsely, measureCell} from './fio.js';
+import {fillSparsely, measureCell, prefill, type FioLoad} from './fio.js';
 import {memoryUse} from './process-use.js';
 import {GrowingTable} from './growing-table.js';
 import type {ReportProgress} from './progress.js';
-import {whole} from './report.js';
+import {megabyte, whole} from './report.js';
 
 const gibibyte = 2 ** 30;
 const mebibyte = 2 ** 20;
@@ -16,8 +16,9 @@ const mebibyte = 2 ** 20;
 const cacheMiB = 256;
 /** Blocks that are written and then accessed, evenly over the whole device. */
 const placeCount = 32_768;
-const cellNames = ['randread-1', 'randread-32', 'randwrite-32'];
-const measured = cells.filter(({name}) => cellNames.includes(name));
+const measured = cells.filter(({name}) => name !== 'disk-flush-32');
+/** Requests in order go to this many bytes at the device's start, which are written in full first: spare blocks for all snapshots are there. */
+const sequentialByteLength = 128 * mebibyte;
 const snapshotCounts = [0, 4, 40];
 /** Blocks are written anew between two snapshots for this long. */
 const secondsBetweenSnapshots = 1;
@@ -51,39 +52,43 @@ export function scaleTables(): ScaleTables {
 		speeds: new GrowingTable({
 			title: 'Speed by size and snapshots',
 			header: ['size', 'snapshots', ...measured.map(({title, unit}) => `${title}, ${unit}`)],
-			note: `${whole(placeCount)} blocks, evenly over the whole device and written before.`,
+			note: `Small requests go to ${whole(placeCount)} blocks, evenly over the whole device and written before; large ones to its first ${sequentialByteLength / mebibyte} MiB.`,
 		}),
 	};
 }
 
 /** Seconds that it takes, roughly: all inner blocks are written, and read by the check. */
 export function scaleSeconds(sizes: readonly number[], seconds: number): number {
-	return sizes.reduce((sum, size, i) => sum + 20 + size / 2 + seconds * measured.length * (i === 0 ? snapshotCounts.length : 1), snapshotCounts.at(-1)! * secondsBetweenSnapshots);
+	return sizes.reduce((sum, size) => sum + 20 + size / 2 + (seconds + 1) * measured.length * snapshotCounts.length + snapshotCounts.at(-1)! * (secondsBetweenSnapshots + 1), 0);
 }
 
 interface SnapshotLoad {
 	readonly target: DeviceTarget;
-	readonly load: Parameters<typeof fillSparsely>[0];
-	readonly counts: readonly number[];
+	readonly load: FioLoad & {readonly alignment: number};
 	readonly seconds: number;
 	/** Called with each row of texts, the number of snapshots first. */
 	onRow(row: readonly string[]): void;
 }
 
 /** Speed of every cell over all places, as the first snapshots, and then the others, are there. */
-async function measureSnapshots({target, load, counts, seconds, onRow}: SnapshotLoad): Promise<void> {
+async function measureSnapshots({target, load, seconds, onRow}: SnapshotLoad): Promise<void> {
+	const {alignment, ...everywhere} = load;
+	const inOrder: FioLoad = {...everywhere, rangeByteLength: sequentialByteLength};
+	await fillSparsely(load);
+	await prefill(inOrder);
 	const writing = cells.find(({name}) => name === 'randwrite-32')!;
 	let made = 0;
-	for (const count of counts) {
+	for (const count of snapshotCounts) {
 		for (; made < count; made++) {
 			await target.control('create_snapshot');
 			// Few blocks, so that the pool has room for what all snapshots hold.
-			await measureCell(writing, {...load, rangeByteLength: Math.min(load.rangeByteLength, 64 * load.alignment)}, secondsBetweenSnapshots);
+			await measureCell(writing, {...load, rangeByteLength: 64 * alignment}, secondsBetweenSnapshots);
 		}
 
 		const row = [String(count)];
 		for (const cell of measured) {
-			row.push(whole((await measureCell(cell, load, seconds)).iops));
+			const {iops, bytesPerSecond} = await measureCell(cell, cell.unit === 'IOPS' ? load : inOrder, seconds);
+			row.push(whole(cell.unit === 'IOPS' ? iops : bytesPerSecond / megabyte));
 		}
 
 		onRow(row);
@@ -100,20 +105,19 @@ export async function measureScale({directory, seconds, sizes, report}: ScaleArg
 		const target = new DeviceTarget(file, directory);
 		step('creating', 0);
 		const creation = await timed(async () => target.runTool('cbe_init'));
-		step('opening', 0.15);
+		step('opening', 0.1);
 		const opening = await timed(async () => target.start());
 		const opened = memoryUse(target.pid).byteLength;
 		let used: number;
 		try {
 			const load = {uri: target.uri, rangeByteLength: size * gibibyte, directory, alignment: size * gibibyte / placeCount};
-			await fillSparsely(load);
-			step('measuring', 0.25);
+			let rowCount = 0;
+			step('measuring', 0.15);
 			await measureSnapshots({
 				target, load, seconds,
-				// With the first size only: what snapshots cost does not depend on the size.
-				counts: i === 0 ? snapshotCounts : [0],
 				onRow(row) {
 					speeds.add(`${size} GiB`, ...row);
+					step('measuring', 0.15 + (0.65 * ++rowCount / snapshotCounts.length));
 				},
 			});
 			used = memoryUse(target.pid).peakByteLength;
@@ -123,7 +127,7 @@ export async function measureScale({directory, seconds, sizes, report}: ScaleArg
 
 		const reopening = await timed(async () => target.start());
 		await target.stop();
-		step('checking', 0.85);
+		step('checking', 0.8);
 		const check = await timed(async () => target.runTool('cbe_check'));
 		const {stateDirectory} = target;
 		const allocated = statSync(join(stateDirectory, 'cbe.img')).blocks * 512;
