@@ -1,27 +1,29 @@
-/** What a pool thread is asked to do, and what it answers. Payload lies in shared memory, so only its place travels. */
+/** What a pool thread is asked to help with, and what it answers. All that is large lies in shared memory. */
 import type {KeyContexts} from '../libcrypto/evp-suite.js';
 
 export type Direction = 'seal' | 'open';
 
-/** Some blocks of one batch. */
-export interface CipherPiece {
+/** One batch. The thread does of it what nobody else has taken, until nothing is left. */
+export interface CipherTask {
 	readonly direction: Direction;
-	/** For this thread alone, until it answers. */
+	/** For this thread alone. Used for blocks that it has taken only: without any, they may be wiped already. */
 	readonly key: KeyContexts;
-	readonly addresses: Float64Array;
-	readonly vbas: Float64Array;
-	readonly generations: Float64Array;
 	readonly plain: readonly Uint8Array[];
 	readonly sealed: Uint8Array;
-	/** 32 bytes a block; where they are sealed, the nonces of an authenticated key are there. */
-	readonly labels: Uint8Array;
+	/** Memory of the sheet, for how many blocks it is, and how many there are in it. */
+	readonly sheet: Uint8Array;
+	readonly capacity: number;
+	readonly blockCount: number;
+	/** By which number this thread takes blocks, and how many threads do. */
+	readonly taker: number;
+	readonly threadCount: number;
 }
 
-export interface PieceResult {
-	/** Of what was sealed. */
-	readonly labels: Uint8Array | undefined;
-	/** Indexes in the piece. */
-	readonly mismatched: readonly number[];
+export interface TaskReport {
+	/** When the thread began and ended, by the clock that all threads share. */
+	readonly startUs: number;
+	readonly endUs: number;
+	readonly blockCount: number;
 }
 
 /** What all threads of a pool are given when they start. */

@@ -1,10 +1,12 @@
-/** A thread of the pool: its own scratch memory, keys that are lent to it with each piece. */
+/** A thread of the pool: its own scratch memory, keys that are lent to it with each task. */
 import {workerData} from 'node:worker_threads';
-import {cpusOfOwnThread, pinOwnThread} from '../../runtime/sdk/own-thread.js';
+import {cpusOfOwnThread, pinOwnThread, sharedMicroseconds} from '../../runtime/sdk/own-thread.js';
 import {EvpSuite} from '../libcrypto/evp-suite.js';
 import {loadLibcrypto} from '../libcrypto/libcrypto.js';
 import {RunWork, runsOf} from '../sessions/batch-work.js';
-import type {CipherPiece, PieceResult, ThreadPlace} from './cipher-task.js';
+import type {PreparedKey} from '../sessions/cipher-suite.js';
+import type {CipherTask, TaskReport, ThreadPlace} from './cipher-task.js';
+import {WorkSheet} from './work-sheet.js';
 
 interface Tools {
 	readonly suite: EvpSuite;
@@ -35,22 +37,37 @@ export async function prepare(): Promise<number[]> {
 	return cpusOfOwnThread();
 }
 
-function doPiece({suite, work}: Tools, {direction, key: contexts, labels, ...batch}: CipherPiece): PieceResult {
-	const key = suite.borrow(contexts);
-	const mismatched: number[] = [];
-	for (const run of runsOf(batch)) {
-		if (direction === 'seal') {
-			work.seal(key, run, labels);
-		} else {
-			work.open(key, run, labels, mismatched);
+function help({suite, work}: Tools, {direction, key: contexts, plain, sealed, ...task}: CipherTask, startUs: number): TaskReport {
+	const sheet = new WorkSheet(task.sheet, task.capacity, task.blockCount);
+	const {addresses, vbas, generations, labels, claims} = sheet;
+	const batch = {addresses, vbas, generations, plain, sealed};
+	let doneBlockCount = 0;
+	let key: PreparedKey | undefined;
+	for (;;) {
+		const claim = claims.takeFirst(task.taker, sheet.unitsAtOnce(task.threadCount));
+		if (!claim) {
+			return {startUs, endUs: sharedMicroseconds(), blockCount: doneBlockCount};
 		}
-	}
 
-	return {labels: direction === 'seal' ? labels : undefined, mismatched};
+		key ??= suite.borrow(contexts);
+		const [first, end] = sheet.blocksOf(claim);
+		const mismatched: number[] = [];
+		for (const run of runsOf(batch, first, end)) {
+			if (direction === 'seal') {
+				work.seal(key, run, labels);
+			} else {
+				work.open(key, run, labels, mismatched);
+			}
+		}
+
+		sheet.noteMismatches(mismatched);
+		claims.finish(claim);
+		doneBlockCount += end - first;
+	}
 }
 
-export default async function work(pieces: readonly CipherPiece[]): Promise<PieceResult[]> {
+export default async function work(task: CipherTask): Promise<TaskReport> {
+	const startUs = sharedMicroseconds();
 	tools ??= makeTools();
-	const ready = await tools;
-	return pieces.map(piece => doPiece(ready, piece));
+	return help(await tools, task, startUs);
 }

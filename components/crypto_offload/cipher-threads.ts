@@ -1,17 +1,17 @@
 /** The pool's threads: started and placed together, replaced when one dies. */
 import {Piscina} from 'piscina';
-import type {CipherPiece, PieceResult, ThreadPlace} from './cipher-task.js';
+import type {CipherTask, TaskReport, ThreadPlace} from './cipher-task.js';
 
 const threadModule = new URL('cipher-thread.js', import.meta.url).href;
 
-/** Attempts at one task: where a thread died of something else, another one can do it. */
-const attemptMax = 3;
+/** What a thread is given that only has to get ready. */
+const nothing = {} as CipherTask;
 
 export class CipherThreads {
 	readonly count: number;
-	readonly #pool: Piscina<readonly CipherPiece[], PieceResult[]>;
+	readonly #pool: Piscina<CipherTask, TaskReport>;
 	readonly #warn: (text: string) => void;
-	#busyCount = 0;
+	#unansweredCount = 0;
 	#taskCount = 0;
 	#deathCount = 0;
 
@@ -26,9 +26,9 @@ export class CipherThreads {
 		});
 	}
 
-	/** Threads that wait for work. */
-	get idleCount(): number {
-		return Math.max(0, this.count - this.#busyCount);
+	/** Tasks that no thread has answered yet. */
+	get unansweredCount(): number {
+		return this.#unansweredCount;
 	}
 
 	get taskCount(): number {
@@ -44,7 +44,7 @@ export class CipherThreads {
 	async prepare(): Promise<number[][]> {
 		// The pool gives each task to a thread that has none, and so every thread gets one.
 		const placed = await Promise.allSettled(Array.from({length: this.count}, async () =>
-			this.#pool.run([], {filename: threadModule, name: 'prepare'}) as unknown as Promise<number[]>));
+			this.#pool.run(nothing, {filename: threadModule, name: 'prepare'}) as unknown as Promise<number[]>));
 		return placed.map(outcome => {
 			if (outcome.status === 'rejected') {
 				throw outcome.reason;
@@ -55,28 +55,20 @@ export class CipherThreads {
 	}
 
 	/**
-	 * Has one thread work on pieces. Their payload must be shared, and nothing may use their contexts until the result is
-	 * there. A task can be done twice, since what it reads it does not write.
+	 * Has one thread help with a batch, whose payload must be shared. @throws Error where the thread died or failed; what it
+	 * has taken and not done is somebody else's then
 	 */
-	async run(pieces: readonly CipherPiece[]): Promise<PieceResult[]> {
-		this.#busyCount++;
+	async run(task: CipherTask): Promise<TaskReport> {
+		this.#unansweredCount++;
 		this.#taskCount++;
 		try {
-			for (let attempt = 1; ; attempt++) {
-				try {
-					return await this.#pool.run(pieces, {filename: threadModule});
-				} catch (error) {
-					this.#deathCount++;
-					const reason = error instanceof Error ? error.message : String(error);
-					if (attempt === attemptMax) {
-						throw new Error(`a task failed on ${attemptMax} pool threads: ${reason}`, {cause: error});
-					}
-
-					this.#warn(`a pool thread did not finish its task (${reason}); another one does it`);
-				}
-			}
+			return await this.#pool.run(task, {filename: threadModule});
+		} catch (error) {
+			this.#deathCount++;
+			this.#warn(`a pool thread did not finish its task (${error instanceof Error ? error.message : String(error)}); it is done by others`);
+			throw error;
 		} finally {
-			this.#busyCount--;
+			this.#unansweredCount--;
 		}
 	}
 

@@ -6,13 +6,14 @@
  */
 import {z} from 'zod';
 import {defineComponent, StartError, type Environment} from '../../runtime/sdk/component.js';
-import {parseCpuList} from '../../runtime/sdk/own-thread.js';
+import {parseCpuList, sharedMicroseconds} from '../../runtime/sdk/own-thread.js';
 import {EvpSuite} from '../libcrypto/evp-suite.js';
 import {loadLibcrypto} from '../libcrypto/libcrypto.js';
 import {NodeSuite} from '../libcrypto/node-suite.js';
 import {crypto} from '../sessions/crypto.js';
 import {serveCrypto} from '../sessions/crypto-service.js';
 import {CipherThreads} from './cipher-threads.js';
+import {CostModel} from './cost-model.js';
 import {SharingSuite} from './shared-key.js';
 import {SpreadWork} from './spread-work.js';
 
@@ -62,7 +63,8 @@ export default defineComponent({
 		const count = config.threads ?? Math.max(1, env.cpuCount - 1);
 		const {threads, places} = await startThreads(count, config.cpus ?? [], env);
 		const suite = new SharingSuite(new EvpSuite(libcrypto));
-		const work = new SpreadWork(suite, threads);
+		const model = new CostModel();
+		const work = new SpreadWork(suite, {threads, model, clock: sharedMicroseconds});
 		const service = serveCrypto(suite, env, work);
 		return {
 			...service,
@@ -79,6 +81,7 @@ export default defineComponent({
 				pool_tasks_failed: threads.deathCount,
 				own_blocks: work.counts.own,
 				pool_blocks: work.counts.spread,
+				...model.status,
 			}),
 		};
 	},

@@ -2,20 +2,29 @@
  * A key that several threads use at the same time. Each gets contexts of its own, which are memory of the process: a pool
  * thread is told where they lie and never holds the key. So all of them are wiped here, whatever became of the threads.
  */
+import type {CipherName} from '../sessions/cipher.js';
 import {AesSuite, type AuthenticatedKey, type BlockRun, type CipherKey} from '../sessions/cipher-suite.js';
 import type {EvpGcmKey, EvpKey, EvpSuite} from '../libcrypto/evp-suite.js';
+import type {Direction} from './cipher-task.js';
 
 /** What can be lent. */
 export type LentKey = EvpKey | EvpGcmKey;
 
 export abstract class SharedKey {
 	readonly #own: LentKey;
+	readonly #kinds: Readonly<Record<Direction, string>>;
 	/** Made for other threads, and not with one of them now. */
 	readonly #spare: LentKey[] = [];
 	#lentCount = 0;
 
-	constructor(own: LentKey) {
+	constructor(own: LentKey, cipher: CipherName) {
 		this.#own = own;
+		this.#kinds = {seal: `${cipher}_seal`, open: `${cipher}_open`};
+	}
+
+	/** Cipher and direction: what costs the same. */
+	kindOf(direction: Direction): string {
+		return this.#kinds[direction];
 	}
 
 	/** Contexts for another thread, until they are given back. */
@@ -24,7 +33,7 @@ export abstract class SharedKey {
 		return this.#spare.pop() ?? this.#own.copy();
 	}
 
-	/** The other thread does not use them any more: it has answered, or it is gone. */
+	/** The other thread does not use them any more. */
 	giveBack(lent: LentKey): void {
 		this.#lentCount--;
 		this.#spare.push(lent);
@@ -45,8 +54,8 @@ export abstract class SharedKey {
 class SharedCipherKey extends SharedKey implements CipherKey {
 	readonly #cipher: EvpKey;
 
-	constructor(own: EvpKey) {
-		super(own);
+	constructor(own: EvpKey, cipher: CipherName) {
+		super(own, cipher);
 		this.#cipher = own;
 	}
 
@@ -62,8 +71,8 @@ class SharedCipherKey extends SharedKey implements CipherKey {
 class SharedAuthenticatedKey extends SharedKey implements AuthenticatedKey {
 	readonly #cipher: EvpGcmKey;
 
-	constructor(own: EvpGcmKey) {
-		super(own);
+	constructor(own: EvpGcmKey, cipher: CipherName) {
+		super(own, cipher);
 		this.#cipher = own;
 	}
 
@@ -88,15 +97,15 @@ export class SharingSuite extends AesSuite {
 	}
 
 	xts(key: Uint8Array): SharedCipherKey {
-		return new SharedCipherKey(this.#suite.xts(key));
+		return new SharedCipherKey(this.#suite.xts(key), 'aes-256-xts');
 	}
 
 	cbcEssiv(key: Uint8Array): SharedCipherKey {
-		return new SharedCipherKey(this.#suite.cbcEssiv(key));
+		return new SharedCipherKey(this.#suite.cbcEssiv(key), 'aes-256-cbc-essiv');
 	}
 
 	gcm(key: Uint8Array, keyId: number): SharedAuthenticatedKey {
-		return new SharedAuthenticatedKey(this.#suite.gcm(key, keyId));
+		return new SharedAuthenticatedKey(this.#suite.gcm(key, keyId), 'aes-256-gcm');
 	}
 
 	label(sealed: Uint8Array, sealedOffset: number, count: number, labels: Uint8Array, labelsOffset: number): void {

@@ -1,65 +1,25 @@
 /**
- * Divides the work among the component's own thread and those of a pool. What arrives in one turn of the event loop is
- * divided together: few blocks are done here at once, many are spread, and so are many small batches.
+ * Divides the work among the component's own thread and those of a pool. What this thread alone does as soon is done at once;
+ * of a larger batch every thread takes some blocks after another, this one from the end and the others from the beginning, until
+ * none are left. So nobody waits for a thread that wakes up late, and all end together.
  */
-import {setImmediate as eventLoopTurn} from 'node:timers/promises';
-import {blockSize} from '../container/geometry.js';
-import {OwnThreadWork, RunWork, runsOf, type Batch, type BatchWork} from '../sessions/batch-work.js';
-import {labelLength} from '../sessions/cipher.js';
+import {OwnThreadWork, RunWork, type Batch, type BatchWork} from '../sessions/batch-work.js';
 import type {CipherSuite, PreparedKey} from '../sessions/cipher-suite.js';
-import type {CipherPiece, Direction, PieceResult} from './cipher-task.js';
+import type {Direction} from './cipher-task.js';
 import type {CipherThreads} from './cipher-threads.js';
-import {SharedKey, type LentKey} from './shared-key.js';
-import {sharesOf} from './shares.js';
+import type {CostModel} from './cost-model.js';
+import {SharedKey} from './shared-key.js';
+import {SheetStore} from './sheet-store.js';
+import {SpreadJob} from './spread-job.js';
 
-/** A batch on its way. */
-interface Job {
-	readonly direction: Direction;
-	readonly key: SharedKey & PreparedKey;
-	readonly batch: Batch;
-	readonly labels: Uint8Array;
-	readonly mismatched: number[];
-	/** The first block that nobody works on yet. */
-	next: number;
-	/** Parts that are not done. */
-	openPartCount: number;
-	failure: Error | undefined;
-	readonly resolve: () => void;
-	readonly reject: (error: Error) => void;
-}
-
-/** Blocks of a job that one thread works on. */
-interface Part {
-	readonly job: Job;
-	readonly first: number;
-	readonly count: number;
-}
-
-/** The blocks of a batch from `first` on. */
-function sliceOf({addresses, vbas, generations, plain, sealed}: Batch, first: number, count: number): Pick<CipherPiece, 'addresses' | 'vbas' | 'generations' | 'plain' | 'sealed'> {
-	const segments: Uint8Array[] = [];
-	let skip = first * blockSize;
-	let missing = count * blockSize;
-	for (const segment of plain) {
-		if (skip >= segment.length) {
-			skip -= segment.length;
-		} else if (missing > 0) {
-			const part = segment.subarray(skip, skip + missing);
-			segments.push(part);
-			missing -= part.length;
-			skip = 0;
-		}
-	}
-
-	const numbersOf = (values: ArrayLike<number>) => Float64Array.from({length: count}, (_, i) => values[first + i]);
-	return {
-		addresses: numbersOf(addresses),
-		vbas: numbersOf(vbas),
-		generations: numbersOf(generations),
-		plain: segments,
-		sealed: sealed.subarray(first * blockSize, (first + count) * blockSize),
-	};
-}
+/** What this thread does of large batches before others get their turn: requests that wait, heartbeats. */
+const turnUs = 100;
+/** How long it looks for the end of a batch, in turns of the event loop, before it waits for a message: that takes long to come. */
+const lookoutUs = 100;
+/** A batch that nobody helps with is divided into turns from here: 1 MiB. */
+const aloneBlockCountMax = 256;
+/** Smaller batches are not timed. */
+const timedBlockCountMin = 8;
 
 function overlap(one: Uint8Array, other: Uint8Array): boolean {
 	return one.buffer === other.buffer && one.byteOffset < other.byteOffset + other.length && other.byteOffset < one.byteOffset + one.length;
@@ -70,22 +30,34 @@ function canBeSpread({plain, sealed}: Batch): boolean {
 	return !(sealed.buffer instanceof ArrayBuffer) && plain.every(segment => !(segment.buffer instanceof ArrayBuffer) && !overlap(segment, sealed));
 }
 
+export interface SpreadOptions {
+	readonly threads: CipherThreads;
+	readonly model: CostModel;
+	/** Microseconds, by the clock that the pool's threads have. */
+	readonly clock: () => number;
+}
+
 export class SpreadWork implements BatchWork {
 	readonly #threads: CipherThreads;
-	readonly #here: RunWork;
-	/** For payload that is not shared: a caller on the same thread with memory of its own. */
-	readonly #unshared: OwnThreadWork;
-	#waiting: Job[] = [];
-	#isDividing = false;
-	#openJobCount = 0;
-	#onIdle: (() => void) | undefined;
+	readonly #model: CostModel;
+	readonly #clock: () => number;
+	readonly #runs: RunWork;
+	/** For batches that nobody else helps with. */
+	readonly #alone: OwnThreadWork;
+	readonly #sheets = new SheetStore();
+	/** Of which not all is done, the oldest one first. */
+	readonly #jobs: SpreadJob[] = [];
+	readonly #tasks = new Set<Promise<void>>();
+	#isTurnDue = false;
 	#ownBlockCount = 0;
 	#spreadBlockCount = 0;
 
-	constructor(suite: CipherSuite, threads: CipherThreads) {
+	constructor(suite: CipherSuite, {threads, model, clock}: SpreadOptions) {
 		this.#threads = threads;
-		this.#here = new RunWork(suite);
-		this.#unshared = new OwnThreadWork(suite);
+		this.#model = model;
+		this.#clock = clock;
+		this.#runs = new RunWork(suite);
+		this.#alone = new OwnThreadWork(suite);
 	}
 
 	/** Blocks done on the component's own thread, and by the pool. */
@@ -93,188 +65,162 @@ export class SpreadWork implements BatchWork {
 		return {own: this.#ownBlockCount, spread: this.#spreadBlockCount};
 	}
 
-	async seal(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<void> {
-		if (key instanceof SharedKey && canBeSpread(batch)) {
-			await this.#add('seal', key, batch, labels);
-		} else {
-			this.#ownBlockCount += batch.addresses.length;
-			await this.#unshared.seal(key, batch, labels);
-		}
+	seal(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<void> | undefined {
+		const spread = this.#spread('seal', key, batch, labels);
+		return spread ? spread.then(() => undefined) : this.#timed('seal', key, batch, () => this.#alone.seal(key, batch, labels));
 	}
 
-	async open(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<number[]> {
-		if (key instanceof SharedKey && canBeSpread(batch)) {
-			// Parts end in any order.
-			return (await this.#add('open', key, batch, labels)).sort((a, b) => a - b);
-		}
-
-		this.#ownBlockCount += batch.addresses.length;
-		return this.#unshared.open(key, batch, labels);
+	open(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<number[]> | number[] {
+		return this.#spread('open', key, batch, labels) ?? this.#timed('open', key, batch, () => this.#alone.open(key, batch, labels));
 	}
 
-	/** Waits for everything that was begun. */
+	/** Waits for everything that was begun, and until no thread looks at any of it. */
 	async settle(): Promise<void> {
-		if (this.#openJobCount > 0) {
-			await new Promise<void>(resolve => {
-				this.#onIdle = resolve;
-			});
+		await Promise.allSettled(this.#jobs.map(async job => job.finished));
+		await Promise.all(this.#tasks);
+	}
+
+	/** Does a batch on this thread, and learns what it costs. */
+	#timed<T>(direction: Direction, key: PreparedKey, batch: Batch, work: () => T): T {
+		const blockCount = batch.addresses.length;
+		this.#ownBlockCount += blockCount;
+		if (blockCount < timedBlockCountMin || blockCount > aloneBlockCountMax || !(key instanceof SharedKey)) {
+			return work();
+		}
+
+		const startUs = this.#clock();
+		const result = work();
+		this.#model.noteAlone(key.kindOf(direction), blockCount, this.#clock() - startUs);
+		return result;
+	}
+
+	/** Begins with a batch that others help with; undefined for one that this thread does alone. */
+	#spread(direction: Direction, key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<number[]> | undefined {
+		if (!(key instanceof SharedKey)) {
+			return undefined;
+		}
+
+		const blockCount = batch.addresses.length;
+		const helperCount = this.#model.helpersFor(key.kindOf(direction), blockCount, this.#freeThreadCount);
+		if ((helperCount === 0 && blockCount <= aloneBlockCountMax) || !canBeSpread(batch)) {
+			return undefined;
+		}
+
+		const job = new SpreadJob({direction, key, batch, labels}, this.#sheets);
+		this.#jobs.push(job);
+		this.#callHelpers(job, helperCount);
+		this.#work();
+		return job.finished;
+	}
+
+	/**
+	 * Threads that help with nothing. One whose batch is over is free, though its answer may not have come yet: it gets its
+	 * next task when it has. So that tasks do not pile up before a thread that gets no CPU, none waits behind another one.
+	 */
+	get #freeThreadCount(): number {
+		const {count, unansweredCount} = this.#threads;
+		let helperCount = 0;
+		for (const job of this.#jobs) {
+			helperCount += job.helperCount;
+		}
+
+		return Math.min(count - helperCount, 2 * count - unansweredCount);
+	}
+
+	#callHelpers(job: SpreadJob, count: number): void {
+		for (let i = 0; i < count; i++) {
+			const task = this.#help(job);
+			this.#tasks.add(task);
+			void task.then(() => this.#tasks.delete(task));
 		}
 	}
 
-	async #add(direction: Direction, key: SharedKey & PreparedKey, batch: Batch, labels: Uint8Array): Promise<number[]> {
-		const mismatched: number[] = [];
-		if (batch.addresses.length > 0) {
-			this.#openJobCount++;
-			await new Promise<void>((resolve, reject) => {
-				this.#waiting.push({direction, key, batch, labels, mismatched, next: 0, openPartCount: 0, failure: undefined, resolve, reject});
-				this.#divideSoon();
-			});
+	/** Has a thread help, which does not fail: what it leaves behind is done by others. */
+	async #help(job: SpreadJob): Promise<void> {
+		const wasIdle = this.#threads.unansweredCount < this.#threads.count;
+		const beganUs = this.#clock();
+		const task = job.join();
+		const answer = this.#threads.run(task);
+		const postedUs = this.#clock();
+		job.ownUs += postedUs - beganUs;
+		let isDone = true;
+		try {
+			const {startUs, endUs, blockCount} = await answer;
+			this.#spreadBlockCount += blockCount;
+			if (blockCount > 0) {
+				job.lastEndUs = Math.max(job.lastEndUs, endUs);
+			}
+
+			if (wasIdle) {
+				this.#model.noteHandOff({postUs: postedUs - beganUs, reactionUs: startUs - postedUs});
+			}
+		} catch {
+			isDone = false;
 		}
 
-		return mismatched;
+		if (job.leave(task.taker, isDone)) {
+			job.ownEndUs = undefined;
+		}
+
+		if (job.isOver && job.helperCount === 0 && isDone) {
+			this.#model.noteHelped(job.kind, {blockCount: job.blockCount, helperCount: job.threadCount - 1, us: job.ownUs + job.waitUs});
+		}
+
+		this.#callOne();
+		this.#work();
 	}
 
-	#divideSoon(): void {
-		if (!this.#isDividing) {
-			this.#isDividing = true;
+	/** A thread that has become idle helps with the oldest batch of which enough is left. */
+	#callOne(): void {
+		for (const job of this.#jobs) {
+			if (this.#freeThreadCount > 0 && job.ownEndUs === undefined && this.#model.helpersFor(job.kind, job.freeBlockCount / job.threadCount, 1) > 0) {
+				this.#callHelpers(job, 1);
+				return;
+			}
+		}
+	}
+
+	/** One turn: blocks of the oldest batch that has some left, then whatever has come to its end. */
+	#work(): void {
+		const startUs = this.#clock();
+		let nowUs = startUs;
+		for (const job of this.#jobs) {
+			while (job.ownEndUs === undefined && nowUs - startUs < turnUs) {
+				const blockCount = job.work(this.#runs);
+				const endUs = this.#clock();
+				if (blockCount === 0) {
+					job.ownEndUs = endUs;
+				} else {
+					this.#ownBlockCount += blockCount;
+					job.ownUs += endUs - nowUs;
+					this.#model.noteBlocks(job.kind, blockCount, endUs - nowUs);
+				}
+
+				nowUs = endUs;
+			}
+		}
+
+		this.#endJobs();
+		if (this.#jobs.some(({ownEndUs}) => ownEndUs === undefined || nowUs - ownEndUs < lookoutUs)) {
+			this.#turnSoon();
+		}
+	}
+
+	#endJobs(): void {
+		for (let i = this.#jobs.length - 1; i >= 0; i--) {
+			if (this.#jobs[i].endIfDone()) {
+				this.#jobs.splice(i, 1);
+			}
+		}
+	}
+
+	#turnSoon(): void {
+		if (!this.#isTurnDue) {
+			this.#isTurnDue = true;
 			setImmediate(() => {
-				void this.#divideAll();
+				this.#isTurnDue = false;
+				this.#work();
 			});
-		}
-	}
-
-	async #divideAll(): Promise<void> {
-		for (;;) {
-			this.#divide();
-			if (this.#waiting.length === 0) {
-				break;
-			}
-
-			await eventLoopTurn();
-		}
-
-		this.#isDividing = false;
-	}
-
-	/** One round: the pool gets its shares first, so that it works while this thread does. */
-	#divide(): void {
-		let waitingBlockCount = 0;
-		for (const {batch, next} of this.#waiting) {
-			waitingBlockCount += batch.addresses.length - next;
-		}
-
-		const {own, helperCount, each} = sharesOf(waitingBlockCount, this.#threads.idleCount);
-		for (let helper = 0; helper < helperCount; helper++) {
-			void this.#workThere(this.#take(each));
-		}
-
-		for (const part of this.#take(own)) {
-			this.#workHere(part);
-		}
-	}
-
-	/** Takes the oldest blocks that wait. */
-	#take(blockCount: number): Part[] {
-		const parts: Part[] = [];
-		let missing = blockCount;
-		for (let job = this.#waiting.at(0); job && missing > 0; job = this.#waiting.at(0)) {
-			const left = job.batch.addresses.length - job.next;
-			const count = Math.min(left, missing);
-			parts.push({job, first: job.next, count});
-			job.next += count;
-			job.openPartCount++;
-			missing -= count;
-			if (count === left) {
-				this.#waiting.shift();
-			}
-		}
-
-		return parts;
-	}
-
-	#workHere({job, first, count}: Part): void {
-		this.#ownBlockCount += count;
-		try {
-			this.#doPart(job, first, count);
-		} catch (error) {
-			job.failure = error as Error;
-		}
-
-		this.#partDone(job);
-	}
-
-	#doPart({direction, key, batch, labels, mismatched}: Job, first: number, count: number): void {
-		const slice = sliceOf(batch, first, count);
-		const partLabels = labels.subarray(first * labelLength, (first + count) * labelLength);
-		const found: number[] = [];
-		for (const run of runsOf(slice)) {
-			if (direction === 'seal') {
-				this.#here.seal(key, run, partLabels);
-			} else {
-				this.#here.open(key, run, partLabels, found);
-			}
-		}
-
-		mismatched.push(...found.map(index => first + index));
-	}
-
-	async #workThere(parts: readonly Part[]): Promise<void> {
-		const lent = new Map<SharedKey, LentKey>();
-		try {
-			const results = await this.#threads.run(parts.map(part => this.#pieceOf(part, lent)));
-			for (const [i, part] of parts.entries()) {
-				this.#spreadBlockCount += part.count;
-				this.#takeOver(part, results[i]);
-			}
-		} catch (error) {
-			for (const {job} of parts) {
-				job.failure = error as Error;
-			}
-		}
-
-		for (const [key, contexts] of lent) {
-			key.giveBack(contexts);
-		}
-
-		for (const {job} of parts) {
-			this.#partDone(job);
-		}
-	}
-
-	#pieceOf({job, first, count}: Part, lent: Map<SharedKey, LentKey>): CipherPiece {
-		const {direction, key, batch, labels} = job;
-		const contexts = lent.get(key) ?? key.lend();
-		lent.set(key, contexts);
-		return {
-			direction,
-			key: contexts.contexts,
-			...sliceOf(batch, first, count),
-			labels: labels.slice(first * labelLength, (first + count) * labelLength),
-		};
-	}
-
-	#takeOver({job, first}: Part, {labels, mismatched}: PieceResult): void {
-		if (labels) {
-			job.labels.set(labels, first * labelLength);
-		}
-
-		job.mismatched.push(...mismatched.map(index => first + index));
-	}
-
-	/** A job ends with its last part, also where another one failed: until then its key is in use. */
-	#partDone(job: Job): void {
-		job.openPartCount--;
-		if (job.openPartCount === 0 && job.next === job.batch.addresses.length) {
-			if (job.failure) {
-				job.reject(job.failure);
-			} else {
-				job.resolve();
-			}
-
-			this.#openJobCount--;
-			if (this.#openJobCount === 0) {
-				this.#onIdle?.();
-			}
 		}
 	}
 }

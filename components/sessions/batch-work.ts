@@ -24,21 +24,25 @@ export interface Batch {
 	readonly sealed: Uint8Array;
 }
 
-/** Whoever does the work on batches of one server. */
+/** Whoever does the work on batches of one server. What can be done at once is, without a promise. */
 export interface BatchWork {
 	/** Fills `labels`, 32 bytes a block, in which there are the nonces for an authenticated key. */
-	seal(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<void>;
+	seal(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<void> | undefined;
 	/** Indexes of the blocks that do not match their labels, ascending; their part of `plain` is zeroed. */
-	open(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<number[]>;
+	open(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<number[]> | number[];
 }
 
-/** Cuts a batch into runs: a run lies in one segment and has at most `runBlockCountMax` blocks. */
-export function * runsOf({addresses, vbas, generations, plain, sealed}: Batch): Generator<BlockRun> {
+/**
+ * Cuts a batch, or its blocks from `from` up to `to`, into runs: a run lies in one segment and has at most
+ * `runBlockCountMax` blocks.
+ */
+export function * runsOf({addresses, vbas, generations, plain, sealed}: Batch, from = 0, to = addresses.length): Generator<BlockRun> {
 	let first = 0;
 	for (const segment of plain) {
 		const end = first + segment.length / blockSize;
-		for (let at = first; at < end; at += runBlockCountMax) {
-			const count = Math.min(runBlockCountMax, end - at);
+		const last = Math.min(end, to);
+		for (let at = Math.max(first, from); at < last; at += runBlockCountMax) {
+			const count = Math.min(runBlockCountMax, last - at);
 			yield {addresses, vbas, generations, first: at, count, plain: segment, plainOffset: (at - first) * blockSize, sealed, sealedOffset: at * blockSize};
 		}
 
@@ -131,7 +135,43 @@ export class RunWork {
 	}
 }
 
-async function eachRun(batch: Batch, job: (run: BlockRun) => void): Promise<void> {
+/** All work on the thread of the component. */
+export class OwnThreadWork implements BatchWork {
+	readonly #work: RunWork;
+
+	constructor(suite: CipherSuite) {
+		this.#work = new RunWork(suite);
+	}
+
+	seal(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<void> | undefined {
+		return this.#eachRun(batch, run => {
+			this.#work.seal(key, run, labels);
+		});
+	}
+
+	open(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<number[]> | number[] {
+		const mismatched: number[] = [];
+		const rest = this.#eachRun(batch, run => {
+			this.#work.open(key, run, labels, mismatched);
+		});
+		return rest ? rest.then(() => mismatched) : mismatched;
+	}
+
+	/** Does all of a batch at once that is not too large for that. */
+	#eachRun(batch: Batch, job: (run: BlockRun) => void): Promise<void> | undefined {
+		if (batch.addresses.length > turnBlockCount) {
+			return eachRunInTurns(batch, job);
+		}
+
+		for (const run of runsOf(batch)) {
+			job(run);
+		}
+
+		return undefined;
+	}
+}
+
+async function eachRunInTurns(batch: Batch, job: (run: BlockRun) => void): Promise<void> {
 	let sinceTurn = 0;
 	for (const run of runsOf(batch)) {
 		if (sinceTurn + run.count > turnBlockCount) {
@@ -141,28 +181,5 @@ async function eachRun(batch: Batch, job: (run: BlockRun) => void): Promise<void
 
 		job(run);
 		sinceTurn += run.count;
-	}
-}
-
-/** All work on the thread of the component. */
-export class OwnThreadWork implements BatchWork {
-	readonly #work: RunWork;
-
-	constructor(suite: CipherSuite) {
-		this.#work = new RunWork(suite);
-	}
-
-	async seal(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<void> {
-		await eachRun(batch, run => {
-			this.#work.seal(key, run, labels);
-		});
-	}
-
-	async open(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<number[]> {
-		const mismatched: number[] = [];
-		await eachRun(batch, run => {
-			this.#work.open(key, run, labels, mismatched);
-		});
-		return mismatched;
 	}
 }

@@ -95,22 +95,44 @@ export class KeyRing {
 		}
 	}
 
-	/** Runs `job` with the key, which stays usable for its whole duration. Waits for the key where it is not there yet. */
-	async use<T>(keyId: number, job: (key: PreparedKey) => Promise<T>): Promise<T> {
-		const held = this.#keys.get(keyId) ?? await this.#arrival(keyId);
-		held.userCount++;
-		try {
-			return await job(held.prepared);
-		} finally {
-			held.userCount--;
-			this.#wipeWhenUnused(held);
-		}
+	/**
+	 * Runs `job` with the key, which stays usable until what it returns is there. Waits for the key where it is not there
+	 * yet; else what need not wait is done without a promise.
+	 */
+	use<T>(keyId: number, job: (key: PreparedKey) => Promise<T> | T): Promise<T> | T {
+		const held = this.#keys.get(keyId);
+		return held ? this.#useHeld(held, job) : this.#arrival(keyId).then(arrived => this.#useHeld(arrived, job));
 	}
 
 	wipe(): void {
 		for (const [keyId, held] of this.#keys) {
 			this.#drop(keyId, held);
 		}
+	}
+
+	#useHeld<T>(held: HeldKey, job: (key: PreparedKey) => Promise<T> | T): Promise<T> | T {
+		held.userCount++;
+		let result: Promise<T> | T;
+		try {
+			result = job(held.prepared);
+		} catch (error) {
+			this.#release(held);
+			throw error;
+		}
+
+		if (result instanceof Promise) {
+			return result.finally(() => {
+				this.#release(held);
+			});
+		}
+
+		this.#release(held);
+		return result;
+	}
+
+	#release(held: HeldKey): void {
+		held.userCount--;
+		this.#wipeWhenUnused(held);
 	}
 
 	#open(envelope: Uint8Array): Buffer {

@@ -35,3 +35,9 @@ export function parseCpuList(list: string): number[] | undefined {
 
 	return [...cpus].sort((a, b) => a - b);
 }
+
+/** Microseconds by a clock that all threads of the process share; they only ever grow. */
+export function sharedMicroseconds(): number {
+	const [seconds, nanoseconds] = process.hrtime();
+	return seconds * 1e6 + nanoseconds / 1e3;
+}

@@ -97,7 +97,7 @@ test.serial('crypto_offload reads what crypto_openssl wrote, after one word was 
 
 test.serial('large requests are spread over the pool of crypto_offload', async t => {
 	await withFolder(async folder => {
-		const content = Buffer.from(Array.from({length: 2 ** 20}, (_, index) => index * 7 % 251));
+		const content = Buffer.from(Array.from({length: 16 * 2 ** 20}, (_, index) => index * 7 % 251));
 		await during(assembly('throughput'), folder, async socket => {
 			const peer = await NbdPeer.connect(socket);
 			await peer.attach();
