@@ -11,6 +11,19 @@ import nbd from './component.js';
 
 const MiB = 2 ** 20;
 
+async function isAccepted(socketPath: string): Promise<boolean> {
+	return new Promise(resolve => {
+		const socket = net.connect(socketPath);
+		socket.on('connect', () => {
+			socket.destroy();
+			resolve(true);
+		});
+		socket.on('error', () => {
+			resolve(false);
+		});
+	});
+}
+
 /** A clock that a test sets; each sleep ends when the test says so. */
 function handClock() {
 	let nowMs = 0;
@@ -69,6 +82,11 @@ test('a socket file left behind is replaced; anything else at its place is not',
 		});
 	});
 	t.true(fs.existsSync(socketPath));
+	// A program that another test of this process starts at this moment holds the listener, too, until it runs.
+	while (await isAccepted(socketPath)) {
+		await setTimeout(10);
+	}
+
 	const stand = await NbdStand.start({config});
 	await stand.stop();
 	fs.writeFileSync(socketPath, 'precious');

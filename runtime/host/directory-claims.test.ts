@@ -5,7 +5,8 @@ import test from 'ava';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {DirectoryClaims} from './directory-claims.js';
 
-function makeClaims(patienceMs = 0) {
+/** Patient enough for a program that another test of this process starts: until it runs it holds what this process held. */
+function makeClaims(patienceMs = 300) {
 	const log: string[] = [];
 	return {claims: new DirectoryClaims({log: text => void log.push(text), patienceMs}), log};
 }

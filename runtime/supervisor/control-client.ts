@@ -6,6 +6,9 @@ export type {ControlRequest} from './control-request.js';
 export type {DeploymentDifference, DeploymentStatus, EditOutcome} from './deployment-follower.js';
 export type {ChildStatus, RuntimeStatus} from './status.js';
 
+/** A runtime that lives says in this time how it is, even where it waits for a child that does not. Other requests take as long as they do. */
+const statusTimeLimitMs = 40_000;
+
 /** The runtime refused a request, or there is none. */
 export class ControlError extends Error {
 	override readonly name = 'ControlError';
@@ -22,9 +25,12 @@ function connectionError(error: NodeJS.ErrnoException, stateDirectory: string): 
 		: new ControlError('unreachable', `the runtime cannot be reached: ${error.message}`);
 }
 
-async function exchangeLine(path: string, line: string): Promise<string> {
+async function exchangeLine(path: string, line: string, timeLimitMs: number): Promise<string> {
 	return new Promise((resolve, reject) => {
 		const socket = createConnection(path);
+		socket.setTimeout(timeLimitMs, () => {
+			socket.destroy(new Error(`it did not answer within ${timeLimitMs / 1000} s; it may have been stopped (SIGSTOP) or be overloaded`));
+		});
 		let received = '';
 		socket.setEncoding('utf8');
 		socket.on('connect', () => {
@@ -45,10 +51,10 @@ async function exchangeLine(path: string, line: string): Promise<string> {
 }
 
 /** @throws ControlError */
-export async function requestControl(stateDirectory: string, request: ControlRequest): Promise<unknown> {
+export async function requestControl(stateDirectory: string, request: ControlRequest, limitMs = statusTimeLimitMs): Promise<unknown> {
 	let answer;
 	try {
-		answer = await exchangeLine(controlSocketPath(stateDirectory), JSON.stringify(request));
+		answer = await exchangeLine(controlSocketPath(stateDirectory), JSON.stringify(request), request.op === 'status' ? limitMs : 0);
 	} catch (error) {
 		throw connectionError(error as NodeJS.ErrnoException, stateDirectory);
 	}
