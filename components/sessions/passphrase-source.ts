@@ -1,4 +1,5 @@
 /** Where a passphrase comes from when nobody is there to type it: a file, or an environment variable. Never the configuration itself. */
+import {stat} from 'node:fs/promises';
 import type {Environment, Reach} from '../../runtime/sdk/component.js';
 import {readSmallFile} from '../container/durable-file.js';
 
@@ -30,6 +31,14 @@ function withoutLineEnd(content: Buffer): Buffer {
 	return content.subarray(0, end);
 }
 
+/** A pipe is nobody else's, whatever its mode. */
+async function warnOfOthers(path: string, env: Environment): Promise<void> {
+	const found = await stat(path);
+	if (found.isFile() && (found.mode & 0o077) !== 0) {
+		env.log(`other users can read the passphrase file ${path} (mode ${(found.mode & 0o777).toString(8).padStart(4, '0')}); take their rights away (chmod 600)`, 'warning');
+	}
+}
+
 /** @throws Error where a file is named that cannot be read, or what is there cannot be a passphrase */
 export async function readPassphrase({file, variable}: SourceConfig, env: Environment): Promise<SourcedPassphrase | undefined> {
 	const named = file ?? env.variable(fileVariable);
@@ -39,7 +48,9 @@ export async function readPassphrase({file, variable}: SourceConfig, env: Enviro
 	}
 
 	const path = env.resolvePath(named);
-	const content = await readSmallFile(path, passphraseLengthMax + 3);
+	const content = await readSmallFile(path, passphraseLengthMax + 3).catch((error: unknown) => {
+		throw new Error(`the passphrase file ${path} cannot be read (${error instanceof Error ? error.message : String(error)})`);
+	});
 	if (!content) {
 		throw new Error(`the passphrase file ${path} is not there`);
 	}
@@ -50,5 +61,6 @@ export async function readPassphrase({file, variable}: SourceConfig, env: Enviro
 		throw new Error(`the passphrase file ${path} must hold 1 to ${passphraseLengthMax} bytes`);
 	}
 
+	await warnOfOthers(path, env);
 	return {secret, origin: path};
 }

@@ -29,6 +29,8 @@ const misuses: ReadonlyArray<readonly [readonly string[], RegExp]> = [
 	[['start', '--state', ''], /'' is invalid\. it is empty; name a directory/],
 	[['snapshot', 'list', '--state', ''], /it is empty; name a directory/],
 	[['check', '/dev/zero'], /^\/dev\/zero:1:1: error: the file has more than 1048576 bytes/],
+	[['key', 'remove', '8'], /'8' is invalid for argument 'slot'\. slots have the numbers 0 to 7/],
+	[['key', 'change', '--slot', '-1'], /'-1' is invalid\. slots have the numbers 0 to 7/],
 	[['start', 'nowhere.xml'], /^nowhere\.xml:1:1: error: the file cannot be read/],
 	[['check', 'nowhere.xml'], /^nowhere\.xml:1:1: error: the file cannot be read/],
 ];

@@ -22,7 +22,7 @@ interface OperationFlags extends DeviceOptions {
 	readonly resume?: true;
 }
 
-const sizeHelp = 'how much to add: a number of blocks of 4096 bytes, or bytes with K, M, G or T behind them, such as 256M';
+const sizeHelp = 'how much to add: a number of blocks of 4096 bytes, or bytes with K, M, G or T behind them, such as 256M; the tree\'s own blocks come out of it, 1 of 64 at the default degree';
 
 function snapshotName(text: string): number {
 	if (!/^\d{1,15}$/.test(text)) {

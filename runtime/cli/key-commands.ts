@@ -36,6 +36,14 @@ function wholeNumber(text: string): number {
 	return Number(text);
 }
 
+function slotNumber(text: string): number {
+	if (!/^[0-7]$/.test(text)) {
+		throw new InvalidArgumentError('slots have the numbers 0 to 7; "runtime key list" shows those in use.');
+	}
+
+	return Number(text);
+}
+
 /** Where the passphrase of a command is looked for. */
 export function existingOrigin({passphraseFile, passphraseFd}: PassphraseFlags): PassphraseOrigin {
 	return {file: passphraseFile, descriptor: passphraseFd, variable: 'CBE_PASSPHRASE'};
@@ -92,13 +100,13 @@ function addKey(runtime: Command, end: End): void {
 			end(await addRecoveryKey(keyOptions(flags), flags.name));
 		});
 	withNewPassphraseOptions(withPassphraseOptions(withAnchorOptions(key.command('change').description('put a new passphrase, or a new key file, in the place of an old one; no data is written anew'))))
-		.option('--slot <number>', 'the slot to change; unless given, the one that the passphrase opens', wholeNumber)
+		.option('--slot <number>', 'the slot to change; unless given, the one that the passphrase opens', slotNumber)
 		.action(async (flags: KeyFlags & {slot?: number}) => {
 			const {changeKey} = await import('./key.js');
 			end(await changeKey(keyOptions(flags), flags.slot));
 		});
 	withPassphraseOptions(withAnchorOptions(key.command('remove').description('give a slot up; the last one stays')))
-		.argument('<slot>', 'its number, as "runtime key list" shows it', wholeNumber)
+		.argument('<slot>', 'its number, as "runtime key list" shows it', slotNumber)
 		.option('--yes', 'do not ask before the key file is removed')
 		.action(async (slot: number, flags: KeyFlags & {yes?: true}) => {
 			const {removeKey} = await import('./key.js');

@@ -37,17 +37,30 @@ function withoutLineEnd(content: Buffer): Buffer {
 	return content.subarray(0, end);
 }
 
+function readFile(file: string): Buffer {
+	const opened = openSync(file, 'r');
+	try {
+		return readAll(opened);
+	} finally {
+		closeSync(opened);
+	}
+}
+
+/** @throws Error that names what cannot be read */
+function readable(name: string, read: () => Buffer): Buffer {
+	try {
+		return withoutLineEnd(read());
+	} catch (error) {
+		throw error instanceof Error && 'code' in error ? new Error(`${name} cannot be read (${error.message})`) : error;
+	}
+}
+
 function readFrom({file, descriptor}: PassphraseOrigin): Buffer | undefined {
 	if (file !== undefined) {
-		const opened = openSync(file, 'r');
-		try {
-			return withoutLineEnd(readAll(opened));
-		} finally {
-			closeSync(opened);
-		}
+		return readable(`the passphrase file ${file}`, () => readFile(file));
 	}
 
-	return descriptor === undefined ? undefined : withoutLineEnd(readAll(descriptor));
+	return descriptor === undefined ? undefined : readable(`the passphrase in file descriptor ${descriptor}`, () => readAll(descriptor));
 }
 
 function requireSome(passphrase: Buffer): Buffer {

@@ -1,6 +1,6 @@
 /** The `anchor_keys` contract, on every component that provides it, and what an anchor with key slots promises. */
 import {randomBytes} from 'node:crypto';
-import {mkdtemp, readdir, readFile, rm, stat, writeFile} from 'node:fs/promises';
+import {chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
@@ -276,12 +276,21 @@ test('damage of a slot is told from a wrong passphrase, and the other slots stil
 test('a passphrase file counts without its line end; one that is missing leaves the anchor locked', async t => {
 	const directory = await temporaryDirectory(t);
 	const path = join(directory, 'secret');
-	await writeFile(path, 'open sesame\n');
+	await writeFile(path, 'open sesame\n', {mode: 0o600});
 	const first = await start(t, directory, {CBE_PASSPHRASE_FILE: path});
 	await first.anchor.initialize({});
 	t.deepEqual(await (await start(t, directory, {CBE_PASSPHRASE: 'open sesame'})).anchor.access({}), {state: 'open'});
 	t.deepEqual(await (await start(t, directory, {CBE_PASSPHRASE_FILE: path})).anchor.access({}), {state: 'open'});
+	t.false(first.env.logged.some(({text}) => text.includes('other users')));
+	await chmod(path, 0o640);
+	const shared = await start(t, directory, {CBE_PASSPHRASE_FILE: path});
+	t.deepEqual(shared.env.logged.filter(({text}) => text.includes('other users')), [{
+		level: 'warning', text: `other users can read the passphrase file ${path} (mode 0640); take their rights away (chmod 600)`,
+	}]);
 	await rm(path);
 	const locked = await start(t, directory, {CBE_PASSPHRASE_FILE: path});
 	await t.throwsAsync(locked.anchor.status({}), {code: 'locked', message: /secret is not there/});
+	await mkdir(path);
+	const puzzled = await start(t, directory, {CBE_PASSPHRASE_FILE: path});
+	await t.throwsAsync(puzzled.anchor.status({}), {code: 'locked', message: /the passphrase file .*secret cannot be read \(EISDIR/});
 });

@@ -153,10 +153,15 @@ testWith(['script'], 'what is no passphrase is shown while it is typed', async t
 	});
 });
 
-test('a descriptor that is not open is said', async t => {
+test('a descriptor that is not open, and a file that cannot be read, are named', async t => {
 	await withFolder(async folder => {
 		const refused = await runRuntime(['key', 'add', '--new-passphrase-fd', '77', '--state', join(folder, 'state')]);
 		t.is(refused.code, 1);
-		t.regex(refused.output, /EBADF|not open/);
+		t.regex(refused.output, /the passphrase in file descriptor 77 cannot be read \(EBADF/);
+		for (const [file, reason] of [[join(folder, 'nowhere'), 'ENOENT'], [folder, 'EISDIR']]) {
+			const {code, output} = await runRuntime(['key', 'add', '--new-passphrase-file', file, '--state', join(folder, 'state')]);
+			t.is(code, 1);
+			t.regex(output, new RegExp(`the passphrase file ${file} cannot be read \\(${reason}`));
+		}
 	});
 });
