@@ -11,6 +11,8 @@ const initialBlockUs = 2;
 const initialPostUs = 15;
 const initialReactionUs = 40;
 
+/** Nobody is called for less than takes this long alone: little is saved at best. */
+const helpedUsMin = 150;
 /** Of the time of a batch, that others have to help with: what is saved must be worth their being woken. */
 const savedPartMin = 0.1;
 /** A value counts for at most so many times what is known, and that: one that is far off says only that it takes longer. */
@@ -24,12 +26,10 @@ const probeInterval = 192;
 const probeCount = 8;
 /** … and the first ones of these tell nothing: what has not been done for long takes longer than it would. */
 const probeWarmUpCount = 4;
-/** Batches that take less time alone are no probes, and tell nothing about how things come out. */
-const probeUsMin = 100;
 /** Fewer blocks tell more about the call than about the blocks. */
 const measuredBlockCountMin = 8;
-/** The first tasks run code that the compiler has not got to yet: they tell nothing. */
-const firstTaskCount = 200;
+/** The first batches with help, of each kind, run code that the compiler has not got to yet on all threads: they tell nothing. */
+const firstHelpedCount = 100;
 /** What the status speaks of: 1 MiB. */
 const statedBlockCount = 256;
 
@@ -72,6 +72,7 @@ interface Kind {
 	readonly block: Duration;
 	readonly alone: Outcome;
 	readonly helped: Outcome;
+	helpedCount: number;
 }
 
 /** How one task went. */
@@ -94,7 +95,6 @@ export class CostModel {
 	readonly #kinds = new Map<string, Kind>();
 	readonly #post = new Duration(initialPostUs);
 	readonly #reaction = new Duration(initialReactionUs);
-	#taskCount = 0;
 	/** Batches since the first one of the last probe. */
 	#sinceProbe = probeCount;
 	#probeCount = 0;
@@ -109,7 +109,7 @@ export class CostModel {
 	/** Learns from a batch that this thread has done alone. */
 	noteAlone(kind: string, blockCount: number, us: number): void {
 		this.noteBlocks(kind, blockCount, us);
-		if (us >= probeUsMin && !this.#isWarmingUp) {
+		if (us >= helpedUsMin && !this.#isProbeBeginning) {
 			const {block, alone} = this.#kindOf(kind);
 			alone.add(us, blockCount * block.us);
 		}
@@ -117,17 +117,17 @@ export class CostModel {
 
 	/** Learns from a task that was given to a thread which was idle. */
 	noteHandOff({postUs, reactionUs}: HandOff): void {
-		this.#taskCount++;
-		if (!this.#isWarmingUp) {
+		if (!this.#isProbeBeginning) {
 			this.#post.add(postUs);
 			this.#reaction.add(reactionUs);
 		}
 	}
 
-	noteHelped(kind: string, {blockCount, helperCount, us}: HelpedBatch): void {
-		if (!this.#isWarmingUp) {
-			const {block, helped} = this.#kindOf(kind);
-			helped.add(us, this.#usHelped(blockCount * block.us, helperCount));
+	noteHelped(name: string, {blockCount, helperCount, us}: HelpedBatch): void {
+		const kind = this.#kindOf(name);
+		kind.helpedCount++;
+		if (kind.helpedCount > firstHelpedCount && !this.#isProbeBeginning) {
+			kind.helped.add(us, this.#usHelped(blockCount * kind.block.us, helperCount));
 		}
 	}
 
@@ -135,7 +135,7 @@ export class CostModel {
 	helpersFor(kind: string, blockCount: number, freeCount: number): number {
 		const known = this.#kinds.get(kind);
 		const aloneUs = blockCount * (known?.block.us ?? initialBlockUs);
-		if (freeCount <= 0 || aloneUs <= 2 * this.#post.us) {
+		if (freeCount <= 0 || aloneUs < helpedUsMin) {
 			return 0;
 		}
 
@@ -151,7 +151,7 @@ export class CostModel {
 			bestUs = us;
 		}
 
-		if (aloneUs >= probeUsMin && this.#isProbe()) {
+		if (this.#isProbe()) {
 			return best === 0 ? 1 : 0;
 		}
 
@@ -170,8 +170,8 @@ export class CostModel {
 		return {...status, hand_off_us: Math.round(this.#post.us + this.#reaction.us), probes: this.#probeCount};
 	}
 
-	get #isWarmingUp(): boolean {
-		return this.#taskCount <= firstTaskCount || this.#sinceProbe < probeWarmUpCount;
+	get #isProbeBeginning(): boolean {
+		return this.#sinceProbe < probeWarmUpCount;
 	}
 
 	#kindOf(name: string, blockUs = initialBlockUs): Kind {
@@ -180,7 +180,7 @@ export class CostModel {
 			return known;
 		}
 
-		const kind = {block: new Duration(blockUs), alone: new Outcome(), helped: new Outcome()};
+		const kind = {block: new Duration(blockUs), alone: new Outcome(), helped: new Outcome(), helpedCount: 0};
 		this.#kinds.set(name, kind);
 		return kind;
 	}

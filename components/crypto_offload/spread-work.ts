@@ -12,8 +12,10 @@ import {SharedKey} from './shared-key.js';
 import {SheetStore} from './sheet-store.js';
 import {SpreadJob} from './spread-job.js';
 
-/** What this thread does of large batches before others get their turn: requests that wait, heartbeats. */
+/** What this thread does of a large batch before others get their turn, requests that wait and heartbeats: while somebody helps … */
 const turnUs = 100;
+/** … and alone, where each turn only costs. */
+const aloneTurnUs = 1000;
 /** How long it looks for the end of a batch, in turns of the event loop, before it waits for a message: that takes long to come. */
 const lookoutUs = 100;
 /** A batch that nobody helps with is divided into turns from here: 1 MiB. */
@@ -185,7 +187,7 @@ export class SpreadWork implements BatchWork {
 		const startUs = this.#clock();
 		let nowUs = startUs;
 		for (const job of this.#jobs) {
-			while (job.ownEndUs === undefined && nowUs - startUs < turnUs) {
+			while (job.ownEndUs === undefined && nowUs - startUs < (job.threadCount === 1 ? aloneTurnUs : turnUs)) {
 				const blockCount = job.work(this.#runs);
 				const endUs = this.#clock();
 				if (blockCount === 0) {
@@ -208,8 +210,12 @@ export class SpreadWork implements BatchWork {
 
 	#endJobs(): void {
 		for (let i = this.#jobs.length - 1; i >= 0; i--) {
-			if (this.#jobs[i].endIfDone()) {
+			const job = this.#jobs[i];
+			if (job.endIfDone()) {
 				this.#jobs.splice(i, 1);
+				if (job.threadCount === 1) {
+					this.#model.noteAlone(job.kind, job.blockCount, job.ownUs);
+				}
 			}
 		}
 	}

@@ -70,9 +70,9 @@ export class WorkSheet {
 		this.claims.open();
 	}
 
-	/** How many units to take at once: many while there are many, so that taking costs little, few towards the end. */
+	/** How many units to take at once: many while there are many, so that taking costs little, few towards the end of what is shared. */
 	unitsAtOnce(threadCount: number): number {
-		return Math.max(1, Math.min(unitCountMax, Math.floor(this.claims.freeCount / (2 * threadCount))));
+		return threadCount === 1 ? unitCountMax : Math.max(1, Math.min(unitCountMax, Math.floor(this.claims.freeCount / (2 * threadCount))));
 	}
 
 	/** The first of the blocks that belong to what was taken, and the one behind the last. */
