@@ -95,7 +95,7 @@ export default defineTool({
 		await requireOpenableKeys(sessions.trust_anchor, candidate.superblock, env);
 		const {lastSecuredGeneration: generation} = candidate.superblock;
 		if (confirmed !== 'yes') {
-			return {exitValue: 1, message: `nothing was changed; everything written after generation ${generation} would be given up for good: to do so, set ${confirmationVariable}=yes or confirm="yes"`};
+			return {exitValue: 1, message: `nothing was changed; everything written after generation ${generation} would be given up for good. The anchor cannot tell an older copy from the image of another container: compare the container's id first. To adopt it, set ${confirmationVariable}=yes or confirm="yes"`};
 		}
 
 		await sessions.trust_anchor.secure({hash: candidate.hash, generation, creating: false});
