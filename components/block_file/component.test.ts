@@ -153,3 +153,21 @@ test('an image that was removed while it is in use is told of at a sync', async 
 	t.regex(stand.log.map(({text, level}) => `${level}: ${text}`).join('\n'), /^error: .*\/image was removed, or another file was put in its place; .*: copy the device while it runs$/);
 	await stand.running.stop?.();
 });
+
+test('bytes behind the last whole block are never grown over, unless they are zero', async t => {
+	for (const content of [Buffer.from('root:x:0:0\n'), Buffer.concat([one(0), Buffer.alloc(99), Buffer.from('x')])]) {
+		const directory = temporaryDirectory();
+		fs.writeFileSync(join(directory, 'image'), content);
+		const {device, stop, file} = await open(directory, {create: 'yes'});
+		await t.throwsAsync(device.grow({blockCount: 8}), {code: 'no_space', message: /bytes of .*\/image are no whole block, and are not empty; .*: give the path of another image/});
+		await stop();
+		t.deepEqual(fs.readFileSync(file), content);
+	}
+
+	const directory = temporaryDirectory();
+	fs.writeFileSync(join(directory, 'image'), Buffer.alloc(100));
+	const {device, stop, file} = await open(directory, {});
+	await device.grow({blockCount: 8});
+	await stop();
+	t.deepEqual(fs.readFileSync(file), Buffer.alloc(8 * blockSize));
+});

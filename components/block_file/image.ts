@@ -116,6 +116,7 @@ export class Image {
 			throw new SessionError('no_space', `${this.path} has ${this.#blockCount} blocks and cannot grow to ${blockCount}: only files that may be written can`);
 		}
 
+		this.#requireNothingBehind();
 		try {
 			this.#extend(blockCount * blockSize);
 		} catch (error) {
@@ -142,6 +143,25 @@ export class Image {
 
 		fs.ftruncateSync(this.#file.fd, byteLength);
 		fs.fsyncSync(this.#file.fd);
+	}
+
+	/** What lies behind the last whole block is no block that anybody could have looked at before: it may be somebody's data. */
+	#requireNothingBehind(): void {
+		if (!this.#file) {
+			return;
+		}
+
+		const behind = new Uint8Array(blockSize);
+		let length: number;
+		try {
+			length = fs.readSync(this.#file.fd, behind, 0, blockSize, this.#blockCount * blockSize);
+		} catch (error) {
+			throw hostFault(error, 'growing', this.path);
+		}
+
+		if (behind.some(byte => byte !== 0)) {
+			throw new SessionError('no_space', `the last ${length} bytes of ${this.path} are no whole block, and are not empty; they may be somebody's data, so the file does not grow over them: give the path of another image, or cut them off if they are nobody's`);
+		}
 	}
 
 	#requireWritable(): void {
