@@ -39,7 +39,7 @@ test('few blocks are not worth a hand-off, many are, and how many depends on wha
 		t.is(model.helpersFor(kind, blockCount, 7), 0);
 	}
 
-	t.true(model.helpersFor(kind, 64, 1) === 1);
+	t.true(model.helpersFor(kind, 128, 1) === 1);
 	const quick = new CostModel();
 	run(quick, {...calm, blockUs: 0.5}, {count: 1000, blockCount: 1024});
 	t.is(quick.helpersFor(kind, 64, 1), 0);

@@ -12,7 +12,7 @@ const initialPostUs = 15;
 const initialReactionUs = 40;
 
 /** Nobody is called for less than takes this long alone: little is saved at best. */
-const helpedUsMin = 150;
+const helpedUsMin = 250;
 /** Of the time of a batch, that others have to help with: what is saved must be worth their being woken. */
 const savedPartMin = 0.1;
 /** A value counts for at most so many times what is known, and that: one that is far off says only that it takes longer. */
