@@ -27,7 +27,7 @@ class SteppedWork implements Work {
 	stepCount = 0;
 	isFinished = false;
 
-	constructor(readonly total: number, readonly env: TestEnvironment, readonly onStep: () => void = () => undefined) {}
+	constructor(readonly total: number, readonly env: TestEnvironment, public onStep: () => void = () => undefined) {}
 
 	async step() {
 		this.stepCount++;
@@ -42,7 +42,7 @@ class SteppedWork implements Work {
 	}
 }
 
-function stand({rateLimit}: {rateLimit?: number} = {}) {
+function stand({rateLimit, onSecure}: {rateLimit?: number; onSecure?: () => void} = {}) {
 	const env = new SleeplessEnvironment();
 	let activity = 0;
 	let securedCount = 0;
@@ -50,6 +50,7 @@ function stand({rateLimit}: {rateLimit?: number} = {}) {
 		name: 'the work', env, rateLimit, isResumed: true,
 		activity: () => activity,
 		async secure() {
+			onSecure?.();
 			securedCount++;
 		},
 	});
@@ -171,4 +172,48 @@ test('where the device stops it ends after the running step and counts as neithe
 	t.false(work.isFinished);
 	t.is(operation.status.lastResult, 'none');
 	t.false(operation.isRunning);
+});
+
+test('a securing that finds the medium full is repeated until there is room, also the last one', async t => {
+	let isFull = false;
+	const {env, operation} = stand({
+		onSecure() {
+			if (isFull) {
+				throw new SessionError('no_space', 'the host is full');
+			}
+		},
+	});
+	const work = new SteppedWork(256 * 200, env, () => {
+		isFull = true;
+	});
+	operation.start(work);
+	await until(() => env.now() > 60_000);
+	t.is(operation.status.phase, 'in-progress');
+	t.is(work.stepCount, 100, 'no step before the state is secured');
+	t.deepEqual(env.logged.map(({text}) => text), ['the work waits for room: the host is full']);
+	work.onStep = () => undefined;
+	isFull = false;
+	await until(() => work.stepCount === 199);
+	isFull = true;
+	await until(() => work.stepCount === 200 && env.logged.length === 2);
+	t.false(work.isFinished);
+	isFull = false;
+	await until(() => !operation.isRunning);
+	t.true(work.isFinished);
+	t.is(operation.status.lastResult, 'success');
+});
+
+test('an operation that waits for room can be stopped', async t => {
+	const {env, operation} = stand({
+		onSecure() {
+			throw new SessionError('no_space', 'the host is full');
+		},
+	});
+	const work = new SteppedWork(256, env);
+	operation.start(work);
+	await until(() => env.logged.length === 1);
+	await operation.stop();
+	t.false(operation.isRunning);
+	t.false(work.isFinished);
+	t.is(operation.status.lastResult, 'none');
 });

@@ -49,10 +49,14 @@ const yieldFactor = 4;
 const yieldMaxMs = 200;
 /** Steps that find no room, each followed by a securing, before spare blocks are waited for. */
 const attemptMax = 10;
-/** Wait for spare blocks, or for `resume`. */
+/** Wait for `resume`, and five times as long for spare blocks or room. */
 const waitMs = 200;
 
 const idle: OperationStatus = {phase: 'idle', lastResult: 'none', done: 0, total: 0, bytesPerSecond: 0};
+
+function isNoSpace(error: unknown): error is SessionError {
+	return error instanceof SessionError && error.code === 'no_space';
+}
 
 export class BackgroundOperation {
 	readonly #parts: OperationParts;
@@ -61,7 +65,7 @@ export class BackgroundOperation {
 	#lastResult: OperationStatus['lastResult'] = 'none';
 	#stopping = false;
 	#paused = false;
-	/** Waits for spare blocks; said once in the log. */
+	/** Waits for spare blocks, or for room on the medium; said once in the log. */
 	#isWaiting = false;
 	#startedAt = 0;
 	#doneAtStart = 0;
@@ -154,16 +158,48 @@ export class BackgroundOperation {
 			}
 
 			more = await this.#stepWithRoom(work);
-			if (env.now() - this.#securedAt >= work.secureIntervalMs) {
-				await secure();
+			if (env.now() - this.#securedAt >= work.secureIntervalMs && await this.#whenThereIsRoom(secure)) {
 				this.#securedAt = env.now();
 			}
 		}
 
-		await secure();
-		await work.finish();
+		if (!await this.#whenThereIsRoom(secure) || !await this.#whenThereIsRoom(async () => work.finish())) {
+			return false;
+		}
+
 		env.log(`${name} finished`);
 		return true;
+	}
+
+	/** Does what a full medium refuses as soon as it has room again; false where the operation was stopped before. */
+	async #whenThereIsRoom(job: () => Promise<void>): Promise<boolean> {
+		for (let waited = false; ; waited = true) {
+			try {
+				await job();
+				this.#isWaiting &&= !waited;
+				return true;
+			} catch (error) {
+				if (!isNoSpace(error)) {
+					throw error;
+				}
+
+				await this.#wait(`room: ${error.message}`);
+			}
+
+			if (this.#stopping) {
+				return false;
+			}
+		}
+	}
+
+	async #wait(reason: string): Promise<void> {
+		const {env, name} = this.#parts;
+		if (!this.#isWaiting) {
+			this.#isWaiting = true;
+			env.log(`${name} waits for ${reason}`, 'warning');
+		}
+
+		await env.sleep(5 * waitMs);
 	}
 
 	/** One step, and then a pause for the clients and the rate limit. */
@@ -179,7 +215,7 @@ export class BackgroundOperation {
 
 	/** A securing frees what was replaced before it, and a work that failed asks for less the next time. */
 	async #stepOrWait(work: Work): Promise<boolean> {
-		const {env, name, secure} = this.#parts;
+		const {secure} = this.#parts;
 		let reason = '';
 		for (let attempt = 0; attempt < attemptMax; attempt++) {
 			try {
@@ -187,21 +223,18 @@ export class BackgroundOperation {
 				this.#isWaiting = false;
 				return more;
 			} catch (error) {
-				if (!(error instanceof SessionError && error.code === 'no_space')) {
+				if (!isNoSpace(error)) {
 					throw error;
 				}
 
 				reason = error.message;
-				await secure();
+				if (!await this.#whenThereIsRoom(secure)) {
+					return true;
+				}
 			}
 		}
 
-		if (!this.#isWaiting) {
-			this.#isWaiting = true;
-			env.log(`${name} waits for spare blocks: ${reason}`, 'warning');
-		}
-
-		await env.sleep(5 * waitMs);
+		await this.#wait(`spare blocks: ${reason}`);
 		return true;
 	}
 
