@@ -224,7 +224,13 @@ test('where libcrypto fails the batch does, once nobody works on it, and the nex
 	const plain = memory(600 * blockSize);
 	const batch = {...placed(Array.from({length: 600}, (_, i) => i)), plain: [plain], sealed: memory(plain.length)};
 	isBroken = true;
-	await t.throwsAsync(async () => work(bench), {message: /EVP_CipherUpdate failed/});
+	// libcrypto is only broken for this thread, which on a busy machine may find that the other one has done everything.
+	let failure: unknown;
+	for (let attempt = 0; attempt < 20 && failure === undefined; attempt++) {
+		failure = await work(bench).then(() => undefined, (error: unknown) => error);
+	}
+
+	t.regex(String(failure), /EVP_CipherUpdate failed/);
 	isBroken = false;
 	await work(bench);
 	await bench.work.settle();
