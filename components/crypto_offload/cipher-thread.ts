@@ -3,7 +3,7 @@ import {workerData} from 'node:worker_threads';
 import {cpusOfOwnThread, pinOwnThread, sharedMicroseconds} from '../../runtime/sdk/own-thread.js';
 import {EvpSuite} from '../libcrypto/evp-suite.js';
 import {loadLibcrypto} from '../libcrypto/libcrypto.js';
-import {RunWork, runsOf} from '../sessions/batch-work.js';
+import {RunWork} from '../sessions/batch-work.js';
 import type {PreparedKey} from '../sessions/cipher-suite.js';
 import type {CipherTask, TaskReport, ThreadPlace} from './cipher-task.js';
 import {WorkSheet} from './work-sheet.js';
@@ -39,7 +39,7 @@ export async function prepare(): Promise<number[]> {
 
 function help({suite, work}: Tools, {direction, key: contexts, plain, sealed, ...task}: CipherTask, startUs: number): TaskReport {
 	const sheet = new WorkSheet(task.sheet, task.capacity, task.blockCount);
-	const {addresses, vbas, generations, labels, claims} = sheet;
+	const {addresses, vbas, generations, claims} = sheet;
 	const batch = {addresses, vbas, generations, plain, sealed};
 	let doneBlockCount = 0;
 	let key: PreparedKey | undefined;
@@ -50,19 +50,9 @@ function help({suite, work}: Tools, {direction, key: contexts, plain, sealed, ..
 		}
 
 		key ??= suite.borrow(contexts);
-		const [first, end] = sheet.blocksOf(claim);
-		const mismatched: number[] = [];
-		for (const run of runsOf(batch, first, end)) {
-			if (direction === 'seal') {
-				work.seal(key, run, labels);
-			} else {
-				work.open(key, run, labels, mismatched);
-			}
-		}
-
-		sheet.noteMismatches(mismatched);
+		sheet.work(work, {direction, key, batch}, claim);
 		claims.finish(claim);
-		doneBlockCount += end - first;
+		doneBlockCount += sheet.blockCountOf(claim);
 	}
 }
 

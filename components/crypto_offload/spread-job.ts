@@ -1,5 +1,5 @@
 /** A batch that several threads work on. It is over when all of its blocks are done, whoever has done them. */
-import {runsOf, type Batch, type RunWork} from '../sessions/batch-work.js';
+import type {Batch, RunWork} from '../sessions/batch-work.js';
 import type {PreparedKey} from '../sessions/cipher-suite.js';
 import type {CipherTask, Direction} from './cipher-task.js';
 import type {LentKey, SharedKey} from './shared-key.js';
@@ -109,10 +109,9 @@ export class SpreadJob {
 			return 0;
 		}
 
-		const [first, end] = this.#sheet.blocksOf(claim);
 		if (!this.#failure) {
 			try {
-				this.#workOn(here, first, end);
+				this.#sheet.work(here, this.#options, claim);
 			} catch (error) {
 				// The rest is taken and not done, so that no other thread begins with it.
 				this.#failure = error as Error;
@@ -120,7 +119,7 @@ export class SpreadJob {
 		}
 
 		this.#sheet.claims.finish(claim);
-		return end - first;
+		return this.#sheet.blockCountOf(claim);
 	}
 
 	/** Ends the job where all is done; until then its key and its payload are in use. True where it has ended. */
@@ -149,20 +148,5 @@ export class SpreadJob {
 		}
 
 		return true;
-	}
-
-	#workOn(here: RunWork, first: number, end: number): void {
-		const {direction, key, batch} = this.#options;
-		const {labels} = this.#sheet;
-		const mismatched: number[] = [];
-		for (const run of runsOf(batch, first, end)) {
-			if (direction === 'seal') {
-				here.seal(key, run, labels);
-			} else {
-				here.open(key, run, labels, mismatched);
-			}
-		}
-
-		this.#sheet.noteMismatches(mismatched);
 	}
 }

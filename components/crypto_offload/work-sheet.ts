@@ -3,8 +3,10 @@
  * labels, and which of them do not match. A sheet is shared memory that is used for one batch after another.
  */
 import {sharedMemory, WorkClaims, type Claim} from '../../runtime/sdk/work-claims.js';
-import {runBlockCountMax, type Batch} from '../sessions/batch-work.js';
+import {runBlockCountMax, runsOf, type Batch, type RunWork} from '../sessions/batch-work.js';
 import {labelLength} from '../sessions/cipher.js';
+import type {PreparedKey} from '../sessions/cipher-suite.js';
+import type {Direction} from './cipher-task.js';
 
 /** Blocks of one unit: as little as one thread may take, so that the last ones to be done are waited for shortly. */
 export const unitBlockCount = 8;
@@ -33,6 +35,13 @@ function layoutOf(capacity: number) {
 
 export function makeSheetMemory(capacity: number): Uint8Array {
 	return sharedMemory(layoutOf(capacity).end);
+}
+
+/** What is to be done with the blocks of a batch. */
+export interface SheetWork {
+	readonly direction: Direction;
+	readonly key: PreparedKey;
+	readonly batch: Batch;
 }
 
 /** One thread's view of a sheet, for one batch. */
@@ -75,13 +84,24 @@ export class WorkSheet {
 		return threadCount === 1 ? unitCountMax : Math.max(1, Math.min(unitCountMax, Math.floor(this.claims.freeCount / (2 * threadCount))));
 	}
 
-	/** The first of the blocks that belong to what was taken, and the one behind the last. */
-	blocksOf({first, count}: Claim): [number, number] {
-		return [first * unitBlockCount, Math.min(this.blockCount, (first + count) * unitBlockCount)];
+	/** How many blocks belong to what was taken. */
+	blockCountOf(claim: Claim): number {
+		const [first, end] = this.#blocksOf(claim);
+		return end - first;
 	}
 
-	noteMismatches(indexes: readonly number[]): void {
-		for (const index of indexes) {
+	/** Does the blocks that belong to what was taken: their labels, or which of them do not match, are in the sheet then. */
+	work(runs: RunWork, {direction, key, batch}: SheetWork, claim: Claim): void {
+		const mismatched: number[] = [];
+		for (const run of runsOf(batch, ...this.#blocksOf(claim))) {
+			if (direction === 'seal') {
+				runs.seal(key, run, this.labels);
+			} else {
+				runs.open(key, run, this.labels, mismatched);
+			}
+		}
+
+		for (const index of mismatched) {
 			this.#mismatches[index] = 1;
 		}
 	}
@@ -94,5 +114,10 @@ export class WorkSheet {
 		}
 
 		return indexes;
+	}
+
+	/** The first of the blocks that belong to what was taken, and the one behind the last. */
+	#blocksOf({first, count}: Claim): [number, number] {
+		return [first * unitBlockCount, Math.min(this.blockCount, (first + count) * unitBlockCount)];
 	}
 }
