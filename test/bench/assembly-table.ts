@@ -11,7 +11,7 @@ import {GrowingTable} from './growing-table.js';
 import {memoryUse} from './process-use.js';
 import {missingPrograms} from './program.js';
 import type {ReportProgress} from './progress.js';
-import {megabyte, whole} from './report.js';
+import {speedOf, whole} from './report.js';
 import {ServerProcess} from './server-process.js';
 import {median} from './statistics.js';
 import {makeFolder, removeFolder} from './workspace.js';
@@ -57,8 +57,8 @@ export function assembliesTables(): AssembliesTables {
 	};
 }
 
-function speedOf({unit}: Cell, samples: readonly FioResult[]): string {
-	return whole(median(samples.map(({iops, bytesPerSecond}) => unit === 'IOPS' ? iops : bytesPerSecond / megabyte)));
+function speedText(cell: Cell, samples: readonly FioResult[]): string {
+	return whole(median(samples.map(sample => speedOf(cell, sample))));
 }
 
 function latencyOf(samples: readonly FioResult[]): string {
@@ -105,7 +105,7 @@ async function measureDevice(target: DeviceTarget, {device, placement, name, nee
 		}
 	}
 
-	const texts = measured.map(cell => cell.depth === 1 ? latencyOf(samples.get(cell.name)!) : speedOf(cell, samples.get(cell.name)!));
+	const texts = measured.map(cell => cell.depth === 1 ? latencyOf(samples.get(cell.name)!) : speedText(cell, samples.get(cell.name)!));
 	const cipher = await cipherOf(target, device!);
 	return [name, placement, cipher, ...texts, openingSeconds.toFixed(2), whole(memoryUse(target.pid).peakByteLength / mebibyte)];
 }

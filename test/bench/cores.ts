@@ -6,7 +6,7 @@ import {measureCell, prefill, type FioLoad} from './fio.js';
 import {missingPrograms} from './program.js';
 import {GrowingTable} from './growing-table.js';
 import type {ReportProgress} from './progress.js';
-import {megabyte, whole} from './report.js';
+import {speedOf, whole} from './report.js';
 
 const rangeByteLength = 256 * 2 ** 20;
 const assemblies = ['deploy.xml', 'throughput.xml'] as const;
@@ -33,8 +33,7 @@ function cpuCounts(): number[] {
 async function measureRow(load: FioLoad, seconds: number): Promise<string[]> {
 	const texts: string[] = [];
 	for (const cell of measured) {
-		const {iops, bytesPerSecond} = await measureCell(cell, load, seconds);
-		texts.push(cell.unit === 'IOPS' ? whole(iops) : whole(bytesPerSecond / megabyte));
+		texts.push(whole(speedOf(cell, await measureCell(cell, load, seconds))));
 	}
 
 	return texts;

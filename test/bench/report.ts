@@ -3,6 +3,7 @@ import {availableParallelism, cpus, release} from 'node:os';
 import type {Calibration} from './calibration.js';
 import type {Cell} from './cell.js';
 import type {CellResult, Comparison} from './comparison.js';
+import type {FioResult} from './fio.js';
 import type {CipherLimit, MediumSpeed} from './limit.js';
 import {originalSpeeds, type OriginalLoadResult} from './original-load.js';
 import type {CellProfile} from './profiling.js';
@@ -10,15 +11,20 @@ import type {RekeyingResult} from './rekeying.js';
 import {median, ratios, summarize, type Summary} from './statistics.js';
 
 const mebibyte = 2 ** 20;
-export const megabyte = 1e6;
+const megabyte = 1e6;
 
 export function table(header: readonly string[], rows: ReadonlyArray<readonly string[]>): string[] {
 	const line = (row: readonly string[]) => `| ${row.join(' | ')} |`;
 	return [line(header), line(header.map((_, column) => column === 0 ? '---' : '---:')), ...rows.map(row => line(row))];
 }
 
+/** In the cell's unit. */
+export function speedOf({unit}: Cell, {iops, bytesPerSecond}: Pick<FioResult, 'iops' | 'bytesPerSecond'>): number {
+	return unit === 'IOPS' ? iops : bytesPerSecond / megabyte;
+}
+
 function speedsOf({cell, samples}: CellResult): number[] {
-	return samples.map(({iops, bytesPerSecond}) => cell.unit === 'IOPS' ? iops : bytesPerSecond / megabyte);
+	return samples.map(sample => speedOf(cell, sample));
 }
 
 export function whole(value: number): string {
@@ -84,7 +90,7 @@ export function originalLoadLines(results: readonly OriginalLoadResult[]): strin
 export function rekeyingLines({target, byteLength, write, rekeying, foreground}: RekeyingResult): string[] {
 	const megabytes = (bytesPerSecond: number) => `${whole(bytesPerSecond / megabyte)} MB/s`;
 	const rows = foreground.map(({cell, alone, beside, rekeying: meanwhile}) => {
-		const speed = ({iops, bytesPerSecond}: typeof alone) => cell.unit === 'IOPS' ? `${whole(iops)} IOPS` : megabytes(bytesPerSecond);
+		const speed = (result: typeof alone) => `${whole(speedOf(cell, result))} ${cell.unit}`;
 		return [cell.title, speed(alone), speed(beside), (beside.iops / alone.iops).toFixed(2), megabytes(meanwhile)];
 	});
 	return [

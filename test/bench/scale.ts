@@ -8,7 +8,7 @@ import {fillSparsely, measureCell, prefill, type FioLoad} from './fio.js';
 import {memoryUse} from './process-use.js';
 import {GrowingTable} from './growing-table.js';
 import type {ReportProgress} from './progress.js';
-import {megabyte, whole} from './report.js';
+import {speedOf, whole} from './report.js';
 
 const gibibyte = 2 ** 30;
 const mebibyte = 2 ** 20;
@@ -87,8 +87,7 @@ async function measureSnapshots({target, load, seconds, onRow}: SnapshotLoad): P
 
 		const row = [String(count)];
 		for (const cell of measured) {
-			const {iops, bytesPerSecond} = await measureCell(cell, cell.unit === 'IOPS' ? load : inOrder, seconds);
-			row.push(whole(cell.unit === 'IOPS' ? iops : bytesPerSecond / megabyte));
+			row.push(whole(speedOf(cell, await measureCell(cell, cell.unit === 'IOPS' ? load : inOrder, seconds))));
 		}
 
 		onRow(row);
