@@ -60,7 +60,7 @@ export default defineComponent({
 	reach: ({path, create, readonly}) => ({files: [{path, writable: readonly === 'no', made: create === 'yes' ? 'file' : undefined}]}),
 	start({config, env}) {
 		const image = openImage(config, env);
-		const watch = new PathWatch({path: image.path, advice: 'copy the device while it runs'}, env);
+		const watch = new PathWatch(image.path, env);
 		/** When each kind of failure was logged last. */
 		const faults = new Map<string, number>();
 

@@ -5,20 +5,14 @@ import type {Environment} from '../../runtime/sdk/component.js';
 /** How often it looks, at most. */
 const intervalMs = 5000;
 
-export interface WatchedPath {
-	readonly path: string;
-	/** What somebody should do who reads it in the log. */
-	readonly advice: string;
-}
-
 export class PathWatch {
-	readonly #watched: WatchedPath;
+	readonly #path: string;
 	readonly #env: Pick<Environment, 'now' | 'log'>;
 	#nextMs: number;
 	#isGone = false;
 
-	constructor(watched: WatchedPath, env: Pick<Environment, 'now' | 'log'>) {
-		this.#watched = watched;
+	constructor(path: string, env: Pick<Environment, 'now' | 'log'>) {
+		this.#path = path;
 		this.#env = env;
 		this.#nextMs = env.now() + intervalMs;
 	}
@@ -33,8 +27,7 @@ export class PathWatch {
 		this.#nextMs = now + intervalMs;
 		const isGone = !this.#isInPlace(fd);
 		if (isGone && !this.#isGone) {
-			const {path, advice} = this.#watched;
-			this.#env.log(`${path} was removed, or another file was put in its place; what is written goes to the old one, and is lost when that is closed: ${advice}`, 'error');
+			this.#env.log(`${this.#path} was removed, or another file was put in its place; what is written goes to the old one, and is lost when that is closed: copy the device while it runs`, 'error');
 		}
 
 		this.#isGone = isGone;
@@ -42,7 +35,7 @@ export class PathWatch {
 
 	#isInPlace(fd: number): boolean {
 		try {
-			const {ino, dev} = fs.statSync(this.#watched.path, {bigint: true});
+			const {ino, dev} = fs.statSync(this.#path, {bigint: true});
 			const open = fs.fstatSync(fd, {bigint: true});
 			return ino === open.ino && dev === open.dev;
 		} catch (error) {

@@ -24,7 +24,7 @@ export class RecordStore {
 	constructor(path: string, env: Pick<Environment, 'now' | 'log'>) {
 		this.#path = path;
 		this.#dataSync = new DataSync(() => env.now());
-		this.#watch = new PathWatch({path, advice: 'copy the device while it runs'}, env);
+		this.#watch = new PathWatch(path, env);
 	}
 
 	/** Takes a file that holds no record yet. The key is wiped by `close`. */

@@ -21,12 +21,10 @@ async function read(path: string, lengthMax: number): Promise<Buffer | undefined
 }
 
 export class AnchorFiles {
-	readonly directory: string;
 	readonly keyPath: string;
 	readonly recordPath: string;
 
 	constructor(directory: string) {
-		this.directory = directory;
 		this.keyPath = join(directory, 'sealed_key');
 		this.recordPath = join(directory, 'newest_superblock');
 	}

@@ -127,7 +127,7 @@ export class Tpm2Store implements AnchorStore {
 		try {
 			await this.#withTpm(async tpm => this.#create(tpm, masterKey, passphrase?.secret));
 		} catch (error) {
-			throw error instanceof SessionError ? error : new SessionError('storage_failed', `the trust anchor cannot be made in ${this.#files.directory}: ${reasonOf(error)}`);
+			throw error instanceof SessionError ? error : new SessionError('storage_failed', `the trust anchor cannot be made in ${this.#directory.path}: ${reasonOf(error)}`);
 		} finally {
 			passphrase?.secret.fill(0);
 		}
@@ -338,7 +338,7 @@ export class Tpm2Store implements AnchorStore {
 		const text = Buffer.from(`${formatRecoveryKey(key)}\n`);
 		try {
 			await replaceFile(recoveryPath, text);
-			this.#env.log(`the recovery key of ${this.#files.directory} is in ${recoveryPath}: print it, keep it elsewhere, and remove the file; whoever has it needs neither TPM nor passphrase`, 'warning');
+			this.#env.log(`the recovery key of ${this.#directory.path} is in ${recoveryPath}: print it, keep it elsewhere, and remove the file; whoever has it needs neither TPM nor passphrase`, 'warning');
 			return wrapForRecovery(key, masterKey, this.#env);
 		} finally {
 			key.fill(0);
@@ -457,7 +457,7 @@ export class Tpm2Store implements AnchorStore {
 
 	#requirePassphrase(given: GivenSecret | undefined): GivenSecret {
 		if (!given) {
-			throw new SessionError('locked', `no passphrase for ${this.#files.directory}: set the environment variable ${this.#options.passphrase.variable}, or use "runtime unlock"`);
+			throw new SessionError('locked', `no passphrase for ${this.#directory.path}: set the environment variable ${this.#options.passphrase.variable}, or use "runtime unlock"`);
 		}
 
 		return given;
