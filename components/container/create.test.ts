@@ -4,6 +4,7 @@ import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {connectMemory} from '../../test/support/tool-run.js';
 import {createContainer} from './create.js';
 import {ContainerDimensions} from './dimensions-config.js';
+import {FlushLog} from './flush-log.js';
 import {blockSize, freshPbaCount} from './geometry.js';
 import {labelOf} from './label.js';
 import {openContainer} from './open-container.js';
@@ -82,6 +83,52 @@ for (const occupied of [0, 1, 7, 8, 16, 1023, pbaCount - 1]) {
 		t.false(anchor.initialized);
 	});
 }
+
+for (const secured of [null, {hash: new Uint8Array(32), generation: 0, creating: true}]) {
+	test(`an anchor that exists already (${secured ? 'in creation' : 'made before'}) licenses nothing: somebody's data stays`, async t => {
+		for (const [occupied, offset] of [[0, 1080], [8, 0], [16, 0], [1023, 0], [pbaCount - 1, 0]]) {
+			const image = Buffer.alloc(pbaCount * blockSize);
+			image[(occupied * blockSize) + offset] = 0x53;
+			const before = Buffer.from(image);
+			const anchor = new MemoryAnchor({secured});
+			anchor.initialized = true;
+			const {medium, create} = world({image, anchor});
+			await t.throwsAsync(create(), {instanceOf: ContainerError, message: new RegExp(`block ${occupied} of the image is not empty`)});
+			t.true(medium.image.equals(before));
+		}
+	});
+}
+
+test('what a creation marked is its own, though it was cut short; a block that is no part of a first superblock is not', async t => {
+	const {medium, anchor, create, open} = world();
+	let writes = 0;
+	medium.before = operation => {
+		if (operation === 'write' && writes++ === 2) {
+			throw new Crash();
+		}
+	};
+	await t.throwsAsync(create(), {instanceOf: Crash});
+	medium.before = () => undefined;
+	anchor.secured = {hash: new Uint8Array(32), generation: 0, creating: true};
+	medium.image[1080] = 0x53;
+	await t.throwsAsync(create(), {instanceOf: ContainerError, message: /block 0 of the image is not empty/});
+	medium.image[1080] = 0;
+	await create();
+	await open();
+});
+
+test('a container in its first generation, with all that was flushed in its log, is never overwritten', async t => {
+	const first = world();
+	await first.create();
+	const {superblock: {flushLog}} = await first.open();
+	const log = new FlushLog(flushLog!, labelOf(first.medium.image.subarray(0, blockSize)));
+	const {firstPba, data} = log.encode({vbas: [3], addresses: [100], leaves: [-1], labels: new Uint8Array(32)}, 1);
+	first.medium.image.set(data, firstPba * blockSize);
+	const before = Buffer.from(first.medium.image);
+	const {medium, create} = world({image: first.medium.image, anchor: new MemoryAnchor({secured: {hash: new Uint8Array(32), generation: 0, creating: true}})});
+	await t.throwsAsync(create(), {instanceOf: ContainerError, message: /block 0 of the image is not empty/});
+	t.true(medium.image.equals(before));
+});
 
 test('neither an anchor in use nor a container is ever replaced', async t => {
 	const first = world();

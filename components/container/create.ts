@@ -8,9 +8,11 @@ import type {Client} from '../../runtime/sdk/session.js';
 import type {block} from '../sessions/block.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {ContainerDimensions} from './dimensions-config.js';
-import {blockSize, freshPbaCount} from './geometry.js';
+import {decodeLogEntry} from './flush-log.js';
+import {blockSize, freshPbaCount, superblockSlotCount} from './geometry.js';
 import {layOut, layoutBlockCount, type ContainerPlan, type InnerSealer} from './initialize.js';
 import {sealInner} from './inner-blocks.js';
+import {labelOf} from './label.js';
 import {readSuperblockSearch, type ContainerSessions} from './open-container.js';
 import {ContainerError, anchoredSlot, readSlot, type SuperblockSearch} from './open-superblock.js';
 import {addInnerKey} from './shared-keys.js';
@@ -73,17 +75,49 @@ export function creationObstacle({slots, secured}: Pick<SuperblockSearch, 'slots
 		return occupiedBy(occupied + 1);
 	}
 
-	if (isZero(first) || (secured?.creating && others.every(slot => isPrepared(slot)) && !holdsSecuredState(slots))) {
+	if (isZero(first) || (secured?.creating && isBegun(slots) && mayBeTornSuperblock(slots))) {
 		return undefined;
 	}
 
 	return occupiedBy(0);
 }
 
-/** True where slot 0 is more than the torn first superblock of an interrupted creation. */
-function holdsSecuredState(slots: readonly Uint8Array[]): boolean {
-	const first = readSlot(slots, 0);
-	return first !== undefined && 'superblock' in first && first.superblock.lastSecuredGeneration > 0;
+/**
+ * True where a creation has marked the image: it found it empty, and prepared all slots but the first one durably before it
+ * wrote anything else. So all that lies there, it has written itself.
+ */
+function isBegun([, ...others]: readonly Uint8Array[]): boolean {
+	return others.every(slot => isPrepared(slot));
+}
+
+/** Sectors of a first superblock that differ from those of a prepared slot: keys, the one snapshot, and what follows the snapshots. */
+const ownSectors = new Set([0, 6, 7]);
+
+/** False where slot 0 is more than the torn first superblock of an interrupted creation, or something else. */
+function mayBeTornSuperblock(slots: readonly Uint8Array[]): boolean {
+	const read = readSlot(slots, 0);
+	const prepared = encodeUnusedSlot();
+	for (let sector = 0; sector < blockSize / sectorSize; sector++) {
+		const content = slots[0].subarray(sector * sectorSize, (sector + 1) * sectorSize);
+		if (!ownSectors.has(sector) && !isZero(content) && !prepared.subarray(sector * sectorSize, (sector + 1) * sectorSize).equals(content)) {
+			return false;
+		}
+	}
+
+	return read === undefined || 'fault' in read || read.superblock.lastSecuredGeneration === 0;
+}
+
+/** A container of somebody else may still be in its first generation, and all that was flushed be in its log. */
+async function isInUse(medium: Client<typeof block>, {slots, secured, mediumBlockCount}: SuperblockSearch): Promise<boolean> {
+	const read = readSlot(slots, 0);
+	const log = read && 'superblock' in read ? read.superblock.flushLog : undefined;
+	if (!log || log.firstPba >= mediumBlockCount || secured?.hash.every((byte, i) => byte === labelOf(slots[0])[i])) {
+		return false;
+	}
+
+	const entry = Buffer.alloc(blockSize);
+	await medium.read({extents: [log.firstPba, 1], data: entry});
+	return decodeLogEntry(entry, labelOf(slots[0]), 0) !== undefined;
 }
 
 /** The first block of the range that is not zero. */
@@ -94,13 +128,23 @@ async function firstUsedBlock(medium: Client<typeof block>, first: number, count
 	return used === -1 ? undefined : first + Math.floor(used / blockSize);
 }
 
-/** A medium that no creation has touched must be empty where somebody else's data would show, beyond the superblocks, too. */
+/**
+ * A medium that no creation has marked must be empty where somebody else's data would show, beyond the superblocks, too; those
+ * have been looked at, and some may have been prepared.
+ */
 async function foreignBlock(medium: Client<typeof block>): Promise<number | undefined> {
 	const {blockCount} = await medium.geometry({});
 	const startCount = Math.min(markedStartBlockCount, blockCount);
 	const endCount = Math.min(markedEndBlockCount, blockCount - startCount);
-	const atStart = startCount > 0 ? await firstUsedBlock(medium, 0, startCount) : undefined;
+	const atStart = startCount > superblockSlotCount ? await firstUsedBlock(medium, superblockSlotCount, startCount - superblockSlotCount) : undefined;
 	return atStart ?? (endCount > 0 ? firstUsedBlock(medium, blockCount - endCount, endCount) : undefined);
+}
+
+/** Durable before anything else is written: a creation that is cut short is known by it. */
+async function markBegun(medium: Client<typeof block>): Promise<void> {
+	const slots = Buffer.concat(Array.from({length: superblockSlotCount - 1}, () => encodeUnusedSlot()));
+	await medium.write({extents: [1, superblockSlotCount - 1], data: slots});
+	await medium.sync({});
 }
 
 /** Makes the medium large enough. @throws ContainerError where it cannot be */
@@ -146,19 +190,23 @@ export async function createContainer(creation: Creation): Promise<{readonly pba
 		throw new ContainerError('unsuitable_medium', 'inner blocks can be encrypted by a crypto server only; route the service "crypto" to one');
 	}
 
-	const obstacle = creationObstacle(await readSuperblockSearch({block, trustAnchor}));
+	const search = await readSuperblockSearch({block, trustAnchor});
+	const obstacle = creationObstacle(search) ?? (await isInUse(block, search) ? occupiedBy(0) : undefined);
 	if (obstacle !== undefined) {
 		throw new ContainerError('occupied', obstacle);
 	}
 
-	const {initialized} = await trustAnchor.status({});
-	const foreign = initialized ? undefined : await foreignBlock(block);
+	// An anchor says nothing about the image: it may have been made first, or with another one.
+	const foreign = isBegun(search.slots) ? undefined : await foreignBlock(block);
 	if (foreign !== undefined) {
 		throw new ContainerError('occupied', occupiedBy(foreign));
 	}
 
+	const {initialized} = await trustAnchor.status({});
+
 	const pbaCount = freshPbaCount(dimensions.virtualBlockDevice, dimensions.freeTree) + dimensions.flushLogBlockCount;
 	await makeRoom(block, pbaCount);
+	await markBegun(block);
 	if (!initialized) {
 		await trustAnchor.initialize({});
 	}
