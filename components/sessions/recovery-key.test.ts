@@ -13,6 +13,36 @@ test('what is printed can be typed in again, in any case, with or without groups
 	}
 });
 
+test('what programs make of typed hyphens and spaces counts for nothing, and so does a byte order mark', t => {
+	const key = randomBytes(recoveryKeyLength);
+	const text = formatRecoveryKey(key);
+	const inPlaceOfHyphens: string[] = [];
+	for (let code = 0; code <= 0xff_ff; code++) {
+		const character = String.fromCharCode(code);
+		if (/\p{Pd}|\p{Z}|[\u2212\u2043\u200B-\u200F\u2060\u00AD\uFEFF]/u.test(character)) {
+			inPlaceOfHyphens.push(character);
+		}
+	}
+
+	t.true(inPlaceOfHyphens.length > 40);
+	for (const character of inPlaceOfHyphens) {
+		t.deepEqual(parseRecoveryKey(Buffer.from(text.replaceAll('-', character))), key, character.charCodeAt(0).toString(16));
+	}
+
+	const fullWidth = text.replaceAll(/[^-]/g, character => String.fromCharCode(character.charCodeAt(0) + 0xfe_e0));
+	for (const typed of [`\uFEFF${text}\r\n`, text.toLowerCase().replaceAll('-', ' \u2013 '), text.replaceAll('-', '\u00A0'), fullWidth, fullWidth.toLowerCase()]) {
+		t.deepEqual(parseRecoveryKey(Buffer.from(typed)), key, typed);
+	}
+
+	for (const byte of [0x96, 0x97, 0xa0]) {
+		t.deepEqual(parseRecoveryKey(Buffer.from(text.replaceAll('-', String.fromCharCode(byte)), 'latin1')), key, `the byte ${byte} of Windows-1252`);
+	}
+
+	for (const other of [text.replace('-', '\u00E9'), text.replace('-', '\u{1F600}'), text.replace('-', '\u0660')]) {
+		t.is(parseRecoveryKey(Buffer.from(other)), 'other', other);
+	}
+});
+
 test('a slip is told from a wrong key', t => {
 	const text = formatRecoveryKey(randomBytes(recoveryKeyLength));
 	let slipped = 0;
