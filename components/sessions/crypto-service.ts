@@ -57,7 +57,9 @@ function whenThere<T, U>(value: Promise<T> | T, next: (value: T) => U): Promise<
 /** The `crypto` session on top of `suite`; `work` does what there is to do on batches. */
 export function serveCrypto(suite: CipherSuite, env: Environment, work: BatchWork = new OwnThreadWork(suite)): Running<{crypto: typeof crypto}> {
 	const keys = new KeyRing(suite, env);
-	const nonces = new Nonces(length => env.randomBytes(length));
+	const nonces = new Nonces(bytes => {
+		env.fillRandom(bytes);
+	});
 	let sealedCount = 0;
 	let openedCount = 0;
 	let mismatchedCount = 0;

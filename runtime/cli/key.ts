@@ -1,7 +1,7 @@
 /** `runtime key`: what opens the trust anchor. */
-import {randomBytes} from 'node:crypto';
 import {z} from 'zod';
 import {createRecipient, openEnvelope} from '../sdk/key-envelope.js';
+import {kernelRandomBytes} from '../sdk/kernel-random.js';
 import {withAnchor, type AnchorCall, type AnchorTarget} from './anchor-call.js';
 import {exitCode} from './exit-code.js';
 import {complain, print} from './output.js';
@@ -95,7 +95,7 @@ export async function addKey(options: KeyOptions, name: string): Promise<number>
 export async function addRecoveryKey(options: KeyOptions, name: string): Promise<number> {
 	return run(options, async (call, list) => {
 		const existing = await existingSecret(call, options, !list.hasKeyFile);
-		const recipient = createRecipient(count => randomBytes(count));
+		const recipient = createRecipient(kernelRandomBytes);
 		const reply = await call('add_recovery', {existing, recipient: Buffer.from(recipient.publicKey).toString('hex'), name}) as {slot: number; sealed: string};
 		const text = openEnvelope(Buffer.from(reply.sealed, 'hex'), recipient);
 		try {

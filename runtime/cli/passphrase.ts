@@ -2,9 +2,9 @@
  * Passphrases for the command line: from a file, a file descriptor, an environment variable, or typed; never an argument,
  * which every user of the machine can see. They leave this process only sealed to the trust anchor.
  */
-import {randomBytes} from 'node:crypto';
 import {closeSync, openSync, readSync} from 'node:fs';
 import {sealEnvelope} from '../sdk/key-envelope.js';
+import {kernelRandomBytes} from '../sdk/kernel-random.js';
 import {askSecret, isInteractive} from './terminal-prompt.js';
 
 /** One byte more than any passphrase, and a line end. */
@@ -124,7 +124,7 @@ export async function newPassphrase(origin: PassphraseOrigin): Promise<Buffer> {
 /** The passphrase as only the holder of `publicKey` (in hexadecimal) can read it. It is wiped. */
 export function sealPassphrase(secret: Buffer, publicKey: string): string {
 	try {
-		return Buffer.from(sealEnvelope(secret, Buffer.from(publicKey, 'hex'), count => randomBytes(count))).toString('hex');
+		return Buffer.from(sealEnvelope(secret, Buffer.from(publicKey, 'hex'), kernelRandomBytes)).toString('hex');
 	} finally {
 		secret.fill(0);
 	}

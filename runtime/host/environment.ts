@@ -1,8 +1,8 @@
 /** The environment of a component in a host: the real clock, the real entropy, its share of memory. */
-import {randomBytes} from 'node:crypto';
 import {resolve} from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 import type {Claim, Environment, LogLevel} from '../sdk/component.js';
+import {fillFromKernel, kernelRandomBytes} from '../sdk/kernel-random.js';
 import {type LeasePool} from '../transport/lease-pool.js';
 import {dropGarbage} from './garbage.js';
 import type {HostedChild} from './messages.js';
@@ -27,7 +27,8 @@ export function makeEnvironment(child: HostedChild, stateDirectory: string, pool
 		},
 		now: () => performance.now(),
 		sleep: async milliseconds => setTimeout(milliseconds),
-		randomBytes: count => randomBytes(count),
+		randomBytes: kernelRandomBytes,
+		fillRandom: fillFromKernel,
 		variable: name => process.env[name],
 		secret(name) {
 			const text = process.env[name];

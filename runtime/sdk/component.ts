@@ -28,8 +28,10 @@ export interface Environment {
 	/** Milliseconds that only ever grow; not the time of day. */
 	now(): number;
 	sleep(milliseconds: number): Promise<void>;
-	/** Cryptographically strong bytes. */
+	/** Cryptographically strong bytes, drawn from the kernel at this call: a copy of the process draws others. */
 	randomBytes(count: number): Uint8Array;
+	/** The same, into all of `bytes`, for what is drawn often. */
+	fillRandom(bytes: Uint8Array): void;
 	/** A process environment variable, undefined where it is not set. */
 	variable(name: string): string | undefined;
 	/**

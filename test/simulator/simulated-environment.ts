@@ -85,6 +85,10 @@ export class SimulatedEnvironment implements Environment {
 		return this.#setup.random.bytes(count);
 	}
 
+	fillRandom(bytes: Uint8Array): void {
+		bytes.set(this.#setup.random.bytes(bytes.length));
+	}
+
 	variable(): undefined {
 		return undefined;
 	}

@@ -79,6 +79,10 @@ export class TestEnvironment implements Environment {
 		return this.#randomBytes(count);
 	}
 
+	fillRandom(bytes: Uint8Array) {
+		bytes.set(this.#randomBytes(bytes.length));
+	}
+
 	variable(name: string) {
 		return this.variables[name];
 	}

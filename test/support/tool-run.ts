@@ -44,6 +44,7 @@ function toolEnvironment(log: LogLine[], {tickMs, cpuCount}: {tickMs: number; cp
 		now: () => now += tickMs,
 		sleep: async () => undefined,
 		randomBytes: count => new Uint8Array(count).fill(0x5a),
+		fillRandom: bytes => void bytes.fill(0x5a),
 		variable: () => undefined,
 		secret: () => undefined,
 		dropGarbage: () => undefined,
