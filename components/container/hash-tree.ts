@@ -6,6 +6,7 @@ import type {TreeRoot} from '../sessions/tree-root.js';
 import type {Frame, Generation, Level, Pba, Vba} from './addresses.js';
 import {Geometry, nodesPerBlock} from './geometry.js';
 import type {HeldBlocks, RootMark, WantedBlock} from './held-blocks.js';
+import {labelWordsOf} from './node-blocks.js';
 
 /** Frames on the way to a leaf by level: `path[1]` holds the leaf's node, `path[maxLevel]` is the root block. */
 export type Path = Frame[];
@@ -21,6 +22,8 @@ export class HashTree {
 	#address: Pba;
 	#generation: Generation;
 	#hash: Uint8Array;
+	/** The same for comparisons. */
+	#hashWords: Uint32Array;
 
 	constructor(held: HeldBlocks, tree: TreeRoot, mark: RootMark) {
 		this.#geometry = new Geometry(tree);
@@ -29,6 +32,7 @@ export class HashTree {
 		this.#address = tree.root.address;
 		this.#generation = tree.root.generation;
 		this.#hash = tree.root.hash;
+		this.#hashWords = labelWordsOf(tree.root.hash);
 	}
 
 	get geometry(): Geometry {
@@ -43,13 +47,14 @@ export class HashTree {
 
 	setRootHash(hash: Uint8Array): void {
 		this.#hash = hash;
+		this.#hashWords = labelWordsOf(hash);
 	}
 
 	/** Fills `path` down to level 1 and returns undefined, or returns the first block on the way that is not held. */
 	walk(vba: Vba, path: Path): WantedBlock | undefined {
 		const {nodes} = this.#held;
 		const {geometry} = this;
-		let frame = this.#held.find(this.#address);
+		let frame = this.#findRoot();
 		if (frame === undefined) {
 			return {address: this.#address, label: this.#hash, level: geometry.maxLevel};
 		}
@@ -58,7 +63,7 @@ export class HashTree {
 		for (let level = geometry.maxLevel; level > 1; level--) {
 			const index = geometry.childIndex(vba, level);
 			const address = nodes.address(frame, index);
-			const child = this.#held.find(address);
+			const child = this.#held.findChild(address, (frame * nodesPerBlock) + index);
 			if (child === undefined) {
 				return {address, label: nodes.hash(frame, index), level: level - 1};
 			}
@@ -70,11 +75,26 @@ export class HashTree {
 		return undefined;
 	}
 
+	#findRoot(): Frame | undefined {
+		return this.#held.findRoot(this.#address, this.mark, this.#hashWords);
+	}
+
+	/** The block at `level` on the way to `vba`, where it is held; the one above it is in `path`. */
+	#findAt(path: Path, vba: Vba, level: Level): Frame | undefined {
+		const {maxLevel} = this.geometry;
+		if (level === maxLevel) {
+			return this.#findRoot();
+		}
+
+		const index = this.geometry.childIndex(vba, level + 1);
+		return this.#held.findChild(this.#held.nodes.address(path[level + 1], index), (path[level + 1] * nodesPerBlock) + index);
+	}
+
 	/** Fills `path` from the root block down to `lowest`; false where a block on the way is not held. */
 	walkDown(vba: Vba, lowest: Level, path: Path): boolean {
 		const {maxLevel} = this.geometry;
 		for (let level = maxLevel; level >= lowest; level--) {
-			const frame = this.#held.find(this.addressAt(path, vba, level));
+			const frame = this.#findAt(path, vba, level);
 			if (frame === undefined) {
 				return false;
 			}
@@ -92,7 +112,7 @@ export class HashTree {
 	walkExisting(vba: Vba, path: Path): Level | WantedBlock {
 		const {nodes} = this.#held;
 		const {maxLevel} = this.geometry;
-		const root = this.#held.find(this.#address);
+		const root = this.#findRoot();
 		if (root === undefined) {
 			return {address: this.#address, label: this.#hash, level: maxLevel};
 		}
@@ -105,7 +125,7 @@ export class HashTree {
 				return level;
 			}
 
-			const child = this.#held.find(address);
+			const child = this.#held.findChild(address, (path[level] * nodesPerBlock) + index);
 			if (child === undefined) {
 				return {address, label: nodes.hash(path[level], index), level: level - 1};
 			}
@@ -136,7 +156,7 @@ export class HashTree {
 		const frame = this.#held.create(place.address);
 		this.#held.nodes.setPlace(frame, 0, this.#address, this.#generation);
 		this.#held.nodes.setHash(frame, 0, this.#hash, 0);
-		const child = this.#held.find(this.#address);
+		const child = this.#findRoot();
 		if (child !== undefined && this.#held.isDirty(child)) {
 			this.#held.reparent(child, frame * nodesPerBlock);
 		}

@@ -4,6 +4,7 @@ import {MemoryCache} from '../../test/support/memory-cache.js';
 import {blockSize} from './geometry.js';
 import {HeldBlocks, frameCountMin, type WantedBlock} from './held-blocks.js';
 import {labelOf} from './label.js';
+import {labelWordsOf} from './node-blocks.js';
 
 function blockOf(value: number): Buffer {
 	const block = Buffer.alloc(blockSize);
@@ -179,4 +180,58 @@ test('a reset forgets changes too', async t => {
 	t.is(held.find(10), undefined);
 	t.is(await held.store(() => undefined), 0);
 	t.deepEqual(server.stores, []);
+});
+
+/** A held parent block whose node `index` names a child. */
+function parentOf(held: HeldBlocks, {address, label}: WantedBlock, index: number): number {
+	const frame = held.find(20) ?? held.create(20);
+	held.markDirty(frame, 2, -1);
+	held.nodes.setPlace(frame, index, address, 1);
+	held.nodes.setHash(frame, index, label, 0);
+	return (frame * 64) + index;
+}
+
+test('a node whose label is another than that of the block held at its address does not get that block', async t => {
+	const {server, held} = await setUp();
+	const good = put(server, 40);
+	const stranger = {...good, label: labelOf(blockOf(7))};
+	const [meant, other] = [parentOf(held, good, 0), parentOf(held, stranger, 1)];
+	await held.load([good]);
+	t.is(held.findChild(40, meant), held.find(40));
+	t.is(held.findChild(40, other), undefined);
+	const error = await t.throwsAsync(held.load([stranger]), {instanceOf: SessionError});
+	t.is(error.code, 'integrity');
+	t.is(held.findChild(40, meant), held.find(40), 'the good block is still held');
+	// The medium has changed: now it is the other one's.
+	server.put(40, blockOf(7));
+	await held.load([stranger]);
+	t.is(contentOf(held, 40), 7);
+	t.is(held.findChild(40, other), held.find(40));
+	t.is(held.findChild(40, meant), undefined);
+});
+
+test('a changed block belongs to the nodes that get its label alone', async t => {
+	const {server, held} = await setUp();
+	const old = put(server, 10);
+	const {parent, child} = changeFamily(held);
+	const [meant, shared, other] = [(parent * 64) + 3, (parent * 64) + 4, parentOf(held, old, 5)];
+	held.addParent(child, shared);
+	t.is(held.findChild(10, meant), child);
+	t.is(held.findChild(10, shared), child);
+	t.is(held.findChild(10, other), undefined);
+	const error = await t.throwsAsync(held.load([old]), {instanceOf: SessionError});
+	t.is(error.code, 'integrity');
+	await held.store(() => undefined);
+	t.is(held.findChild(10, meant), child, 'stored, it is known by its new label');
+});
+
+test('a root block is held for the root node with its label alone', async t => {
+	const {server, held} = await setUp();
+	const root = put(server, 40);
+	await held.load([root]);
+	t.is(held.findRoot(40, -1, labelWordsOf(root.label)), held.find(40));
+	t.is(held.findRoot(40, -1, labelWordsOf(labelOf(blockOf(7)))), undefined);
+	held.markDirty(held.find(40)!, 1, -1);
+	t.is(held.findRoot(40, -2, labelWordsOf(root.label)), undefined);
+	t.is(held.findRoot(40, -1, labelWordsOf(root.label)), held.find(40));
 });

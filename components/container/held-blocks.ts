@@ -1,16 +1,20 @@
 /**
  * The client's side of the `cache` session: inner blocks of trees that this component holds in the shared frames.
  *
- * Invariants: a mapped frame holds either exactly what lies at its address and matched its label, or a changed block
- * (*dirty*) whose new content is newer than the medium. Dirty frames stay until they are stored, so a block that is not
- * held always matches the label in its parent. Clean frames are evicted by second chance (CLOCK).
+ * Invariants: a mapped frame holds either what matched the label kept with it, or a changed block (*dirty*) whose new
+ * content is newer than the medium. Dirty frames stay until they are stored, so a block that is not held always matches
+ * the label in its parent. Clean frames are evicted by second chance (CLOCK).
+ *
+ * An address alone names no block: in a container that another implementation has damaged, two nodes may name one address
+ * and mean different blocks. So a node gets a frame only where its own label is the one that the frame's content matched,
+ * or, of a changed block, where the node is one of those that will get its new label.
  */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import type {cache} from '../sessions/cache.js';
 import type {Frame, Level, Pba} from './addresses.js';
 import {maxLevelLimit} from './geometry.js';
 import {labelLength} from './label.js';
-import {NodeBlocks} from './node-blocks.js';
+import {NodeBlocks, labelWordsOf, wordsPerLabel} from './node-blocks.js';
 
 /** A block to load, named by its parent's node. */
 export interface WantedBlock {
@@ -31,6 +35,10 @@ export type ParentNode = number;
 
 const unmapped = -1;
 
+function mismatchOf({address, level}: WantedBlock): SessionError {
+	return new SessionError('integrity', `the block at PBA ${address} (level ${level}) does not match the hash in its parent`, {address, level});
+}
+
 export class HeldBlocks {
 	readonly nodes: NodeBlocks;
 	readonly frameCount: number;
@@ -44,6 +52,8 @@ export class HeldBlocks {
 	readonly #dirtyFrames: Frame[][] = Array.from({length: maxLevelLimit + 1}, () => []);
 	/** Where the label of a dirty block belongs: parent frame * 64 + node index, or the mark of a root. */
 	readonly #parents: Int32Array;
+	/** The label that the content of each clean frame matched, 8 words each. */
+	readonly #labels: Uint32Array;
 	/** Frames being filled: neither mapped nor evictable. */
 	readonly #loading: Uint8Array;
 	readonly #loads = new Map<Pba, Promise<void>>();
@@ -62,6 +72,7 @@ export class HeldBlocks {
 		this.#referenced = new Uint8Array(frameCount);
 		this.#dirty = new Uint8Array(frameCount);
 		this.#parents = new Int32Array(frameCount);
+		this.#labels = new Uint32Array(frameCount * wordsPerLabel);
 		this.#loading = new Uint8Array(frameCount);
 	}
 
@@ -91,7 +102,7 @@ export class HeldBlocks {
 		this.#clean();
 	}
 
-	/** The frame that holds the block at `address`, or undefined. */
+	/** The frame that holds the block at `address`, or undefined, whoever refers to it. */
 	find(address: Pba): Frame | undefined {
 		const frame = this.#frames.get(address);
 		if (frame !== undefined) {
@@ -101,8 +112,44 @@ export class HeldBlocks {
 		return frame;
 	}
 
+	/** The frame that holds the block at `address` which the node `parent` means, or undefined. */
+	findChild(address: Pba, parent: ParentNode): Frame | undefined {
+		const frame = this.find(address);
+		if (frame === undefined) {
+			return undefined;
+		}
+
+		const isMeant = this.#dirty[frame] === 1 ? this.#isParent(frame, parent) : this.nodes.hasLabel(parent, this.#labels, frame * wordsPerLabel);
+		return isMeant ? frame : undefined;
+	}
+
+	/** The same for a root block, whose label is not in a node; `label` as 8 words. */
+	findRoot(address: Pba, mark: RootMark, label: Uint32Array): Frame | undefined {
+		const frame = this.find(address);
+		if (frame === undefined) {
+			return undefined;
+		}
+
+		return (this.#dirty[frame] === 1 ? this.#isParent(frame, mark) : this.#hasLabel(frame, label)) ? frame : undefined;
+	}
+
+	#isParent(frame: Frame, parent: ParentNode): boolean {
+		return this.#parents[frame] === parent || this.#furtherParents.get(frame)?.includes(parent) === true;
+	}
+
+	#hasLabel(frame: Frame, label: Uint32Array): boolean {
+		for (let i = 0; i < wordsPerLabel; i++) {
+			if (this.#labels[(frame * wordsPerLabel) + i] !== label[i]) {
+				return false;
+			}
+		}
+
+		return true;
+	}
+
 	/**
-	 * Loads what is not held yet. Another load may evict what this one brought, so callers look again and repeat.
+	 * Loads what is not held yet. Another load may evict what this one brought, so callers look again and repeat. Where a
+	 * frame holds another block that was found at the same address, it gives way to one that matches its label now.
 	 * @throws SessionError `integrity` with `address` and `level` where a block does not match its label
 	 */
 	async load(wanted: readonly WantedBlock[]): Promise<void> {
@@ -113,7 +160,7 @@ export class HeldBlocks {
 			if (running) {
 				// That load may fail for another block than this one; the caller looks again and finds out.
 				waits.push(running.catch(() => undefined));
-			} else if (!this.#frames.has(block.address) && !fresh.some(other => other.address === block.address)) {
+			} else if (!this.#isHeld(block) && !fresh.some(other => other.address === block.address)) {
 				fresh.push(block);
 			}
 		}
@@ -133,6 +180,20 @@ export class HeldBlocks {
 		}
 
 		await Promise.all(waits);
+	}
+
+	/** @throws SessionError `integrity` where a changed block will be stored there, which is never the one that is wanted */
+	#isHeld(block: WantedBlock): boolean {
+		const frame = this.#frames.get(block.address);
+		if (frame === undefined) {
+			return false;
+		}
+
+		if (this.#dirty[frame] === 1) {
+			throw mismatchOf(block);
+		}
+
+		return this.#hasLabel(frame, labelWordsOf(block.label));
 	}
 
 	/** Which of the blocks on the medium, by index, do not match their labels; what is held does not count. */
@@ -220,6 +281,11 @@ export class HeldBlocks {
 			setRootHash(mark, Uint8Array.from(labels.subarray(index * labelLength, (index + 1) * labelLength)));
 		}
 
+		const words = labelWordsOf(labels);
+		for (const [index, frame] of frames.entries()) {
+			this.#labels.set(words.subarray(index * wordsPerLabel, (index + 1) * wordsPerLabel), frame * wordsPerLabel);
+		}
+
 		this.#clean();
 		return frames.length;
 	}
@@ -244,16 +310,18 @@ export class HeldBlocks {
 
 			const {mismatched} = await this.#cache.load({frames, addresses: fresh.map(({address}) => address), labels, ...this.#form});
 			const bad = new Set(mismatched);
+			const words = labelWordsOf(labels);
 			for (const [i, {address}] of fresh.entries()) {
 				// The address may have come back to this tree with other content while an old block was being read from it.
-				if (!bad.has(i) && !this.#frames.has(address)) {
+				const other = this.#frames.get(address);
+				if (!bad.has(i) && (other === undefined || this.#dirty[other] === 0)) {
+					this.#labels.set(words.subarray(i * wordsPerLabel, (i + 1) * wordsPerLabel), frames[i] * wordsPerLabel);
 					this.#map(address, frames[i]);
 				}
 			}
 
 			if (mismatched.length > 0) {
-				const {address, level} = fresh[mismatched[0]];
-				throw new SessionError('integrity', `the block at PBA ${address} (level ${level}) does not match the hash in its parent`, {address, level});
+				throw mismatchOf(fresh[mismatched[0]]);
 			}
 		} finally {
 			for (const frame of frames) {

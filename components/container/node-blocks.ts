@@ -15,6 +15,15 @@ const wordsPerBlock = blockSize / 4;
 const wordsPerNode = nodeSize / 4;
 const twoTo32 = 2 ** 32;
 
+/** Labels are compared as words of 32 bits. */
+export const wordsPerLabel = labelLength / 4;
+
+/** Labels as words; a copy where the bytes are not aligned. */
+export function labelWordsOf(labels: Uint8Array): Uint32Array {
+	const aligned = labels.byteOffset % 4 === 0 ? labels : Uint8Array.from(labels);
+	return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
+}
+
 /** Word offsets in a type 1 node (inner blocks, and level 1 of a snapshot tree); the hash is at byte 16. */
 const hashOffset = 16;
 /** Word offsets in a type 2 node (level 1 of free tree and meta tree). */
@@ -62,6 +71,18 @@ export class NodeBlocks {
 	hash(frame: Frame, index: NodeIndex): Uint8Array {
 		const offset = (frame * blockSize) + (index * nodeSize) + hashOffset;
 		return this.memory.subarray(offset, offset + labelLength);
+	}
+
+	/** True where the node, named by its frame * 64 + its index, has the label that begins at `offset` in `words`. */
+	hasLabel(node: number, words: Uint32Array, offset: number): boolean {
+		const word = (node * wordsPerNode) + (hashOffset / 4);
+		for (let i = 0; i < wordsPerLabel; i++) {
+			if (this.#words[word + i] !== words[offset + i]) {
+				return false;
+			}
+		}
+
+		return true;
 	}
 
 	copyHash(frame: Frame, index: NodeIndex, target: Uint8Array, targetOffset: number): void {
