@@ -1,8 +1,10 @@
 /** `runtime check`: says what is wrong with a deployment file, or how it would be started. */
 import type {Child, Deployment} from '../deployment/model.js';
+import {formatProblem} from '../deployment/problem.js';
+import {narrowHeaps, type NarrowHeap} from '../supervisor/heap-floor.js';
 import {readDeployment} from './deploy-file.js';
 import {exitCode} from './exit-code.js';
-import {print} from './output.js';
+import {complain, print} from './output.js';
 import {formatTable} from './table.js';
 
 function routesOf({routes}: Child): string {
@@ -20,9 +22,33 @@ function describe({children}: Deployment): string[] {
 	);
 }
 
+const mebibyte = 2 ** 20;
+
+export function describeNarrowHeap({children: [first, ...others], limit, need, quantum}: NarrowHeap): string {
+	const [who, whose] = others.length === 0
+		? [`child "${first.name}"`, 'its RAM quantum']
+		: [`the thread of ${[first, ...others].map(({name}) => `"${name}"`).join(', ')}`, 'the RAM quanta of its children'];
+	return formatProblem({
+		position: first.position,
+		what: `${who} has too little memory: empty, it needs ${Math.ceil(need / mebibyte)} MiB of heap with Node.js ${process.version}, `
+			+ `and ${whose} gives ${Math.floor(limit / mebibyte)} MiB`,
+		remedy: quantum === undefined ? 'use another version of Node.js' : `give "${first.name}" <resource name="RAM" quantum="${quantum / mebibyte}M"/>`,
+		mayBeUnfinished: false,
+	});
+}
+
 export async function check(deployFile: string | undefined): Promise<number> {
 	const deployment = await readDeployment(deployFile);
 	if (!deployment) {
+		return exitCode.usage;
+	}
+
+	const narrow = await narrowHeaps(deployment.children);
+	for (const heap of narrow) {
+		complain(describeNarrowHeap(heap));
+	}
+
+	if (narrow.length > 0) {
 		return exitCode.usage;
 	}
 

@@ -12,6 +12,7 @@ import type {ReachedFile} from '../sdk/component.js';
 import {FrameSocket} from '../transport/frame-socket.js';
 import {isSocket, type SessionHandle} from '../transport/session-port.js';
 import {Heartbeat} from './heartbeat.js';
+import {quantumRemedy} from './ram-share.js';
 import type {GroupHost, HostEnd, HostOptions} from './group-host.js';
 
 const hostModule = fileURLToPath(new URL('../host/process-main.js', import.meta.url));
@@ -253,7 +254,7 @@ export class ComponentProcess implements GroupHost {
 	#describeEnd(exitCode: number, signal: NodeJS.Signals | null): string {
 		if (/heap out of memory/.test(this.#lastWords)) {
 			const {maxOldGenerationSizeMb = 0, maxYoungGenerationSizeMb = 0} = this.#options.limits;
-			return `exceeded its RAM quantum: the heap's share of it is ${maxOldGenerationSizeMb + maxYoungGenerationSizeMb} MiB`;
+			return `exceeded its RAM quantum: the heap's share of it is ${maxOldGenerationSizeMb + maxYoungGenerationSizeMb} MiB; ${quantumRemedy}`;
 		}
 
 		const words = this.#lastWords.trim().split('\n').at(-1)?.replaceAll(/\p{Cc}/gu, '?') ?? '';

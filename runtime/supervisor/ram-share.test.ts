@@ -8,10 +8,11 @@ test('a quantum is heap and payload memory, nothing else', t => {
 		t.is(heapShare(quantum) + bufferShare(quantum), quantum);
 	}
 
-	t.is(heapShare(40 * mebibyte), 20 * mebibyte);
+	t.is(heapShare(32 * mebibyte), 24 * mebibyte);
+	t.is(heapShare(60 * mebibyte), 30 * mebibyte);
 	t.is(heapShare(1024 * mebibyte), 64 * mebibyte);
 });
 
 test('children on one thread share their heaps', t => {
-	t.deepEqual(heapLimits([64 * mebibyte, 32 * mebibyte]), {maxYoungGenerationSizeMb: 12, maxOldGenerationSizeMb: 36});
+	t.deepEqual(heapLimits([64 * mebibyte, 32 * mebibyte]), {maxYoungGenerationSizeMb: 14, maxOldGenerationSizeMb: 42});
 });

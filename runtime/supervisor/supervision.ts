@@ -115,9 +115,12 @@ export class Supervision {
 			this.#spawn(group);
 		}
 
-		for (const managed of this.#roster.children) {
+		// Whatever cannot even be loaded is known before the first component makes a file.
+		const loaded = [...this.#roster.children].map(managed => ({managed, step: async () => managed.group.ready.promise}));
+		const up = [...this.#roster.children].map(managed => ({managed, step: async () => this.#bringUp(managed)}));
+		for (const {managed, step} of [...loaded, ...up]) {
 			try {
-				await this.#bringUp(managed);
+				await step();
 			} catch (error) {
 				if (!this.#isEnding) {
 					this.#log(`[runtime] child "${managed.child.name}" failed to start: ${(error as Error).message}`);

@@ -3,6 +3,7 @@ import {Worker, type ResourceLimits} from 'node:worker_threads';
 import type {FromHost, ToHost} from '../host/messages.js';
 import {isSocket, type SessionHandle} from '../transport/session-port.js';
 import {Heartbeat} from './heartbeat.js';
+import {quantumRemedy} from './ram-share.js';
 import type {GroupHost, HostEnd, HostOptions} from './group-host.js';
 
 /** How long a thread may take to end itself. */
@@ -12,7 +13,7 @@ const hostModule = new URL('../host/main.js', import.meta.url);
 
 function describeFault(error: unknown, limits: ResourceLimits): string {
 	if (error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY') {
-		return `exceeded its RAM quantum: the heap's share of it is ${(limits.maxOldGenerationSizeMb ?? 0) + (limits.maxYoungGenerationSizeMb ?? 0)} MiB`;
+		return `exceeded its RAM quantum: the heap's share of it is ${(limits.maxOldGenerationSizeMb ?? 0) + (limits.maxYoungGenerationSizeMb ?? 0)} MiB; ${quantumRemedy}`;
 	}
 
 	return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
