@@ -66,8 +66,11 @@ export const deviceControl = defineSession('device_control', {
 		}),
 		/** Kept snapshots, oldest first. */
 		list_snapshots: op({reply: z.strictObject({snapshots: z.array(SnapshotDescription)})}),
-		/** Keeps the current content as a snapshot and replies with its name. Light: no data is copied. */
-		create_snapshot: op({reply: z.strictObject({generation: Generation})}),
+		/**
+		 * Keeps the current content as a snapshot and replies with its name. Light: no data is copied. Where nothing was written
+		 * since the newest snapshot, that one has the content already: `isNew` is false then, and there is no second one.
+		 */
+		create_snapshot: op({reply: z.strictObject({generation: Generation, isNew: z.boolean()})}),
 		/** Gives a snapshot up; blocks that only it held become spare. */
 		discard_snapshot: op({request: z.strictObject({generation: Generation})}),
 		/** Makes the content of a snapshot the current content, in one step. The snapshot stays. */

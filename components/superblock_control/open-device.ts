@@ -198,7 +198,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			list_snapshots: () => ({
 				snapshots: keptSnapshots(securing.superblock).map(({root: {generation}, leafCount, keep}) => ({generation, blockCount: leafCount, keep})),
 			}),
-			create_snapshot: async () => ({generation: await snapshots.create()}),
+			create_snapshot: async () => snapshots.create(),
 			async discard_snapshot({generation}) {
 				await snapshots.discard(generation);
 				reclaiming.noteSnapshotsGone();

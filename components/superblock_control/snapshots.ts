@@ -43,15 +43,15 @@ export class Snapshots {
 	}
 
 	/** Keeps the current content; where it is kept already, under the name it has. */
-	async create(): Promise<Generation> {
+	async create(): Promise<{generation: Generation; isNew: boolean}> {
 		return this.#parts.turn.take(async () => this.#create());
 	}
 
-	async #create(): Promise<Generation> {
+	async #create(): Promise<{generation: Generation; isNew: boolean}> {
 		const {securing, edit} = this.#parts;
 		const current = currentSnapshotOf(securing.superblock);
 		if (current.keep && !securing.isBehind) {
-			return current.root.generation;
+			return {generation: current.root.generation, isNew: false};
 		}
 
 		let generation: Generation | undefined;
@@ -67,7 +67,7 @@ export class Snapshots {
 			throw new SessionError('refused', `there are ${keptSnapshotCountMax} snapshots already, the most that a container holds; discard one first`);
 		}
 
-		return generation;
+		return {generation, isNew: true};
 	}
 
 	async discard(generation: Generation): Promise<void> {

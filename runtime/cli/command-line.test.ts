@@ -8,7 +8,7 @@ const raw = join(projectFolder, 'config/assemblies/raw.xml');
 test('--help and --version succeed, and every command explains itself with an example', async t => {
 	const {code, output} = await runRuntime(['--help']);
 	t.is(code, 0);
-	const commands = ['start', 'run', 'status', 'restart', 'diff', 'apply', 'swap', 'check', 'snapshot', 'extend', 'rekey'];
+	const commands = ['start', 'run', 'status', 'restart', 'diff', 'apply', 'swap', 'check', 'snapshot', 'extend', 'rekey', 'verify'];
 	t.deepEqual(commands.filter(command => !new RegExp(`^  ${command} `, 'm').test(output)), []);
 	t.regex((await runRuntime(['--version'])).output, /^\d+\.\d+\.\d+\n$/);
 	for (const command of commands) {
@@ -20,7 +20,9 @@ test('--help and --version succeed, and every command explains itself with an ex
 
 const misuses: ReadonlyArray<readonly [readonly string[], RegExp]> = [
 	[[], /Usage: runtime/],
-	[['strat'], /unknown command 'strat'\n\(Did you mean start\?\)/],
+	[['strat'], /unknown command 'strat'; did you mean "start"\?\n/],
+	[['stat'], /unknown command 'stat'; did you mean "status"\?\n/],
+	[['mount'], /unknown command 'mount'\n/],
 	[['start', '--stat', 'x'], /unknown option '--stat'/],
 	[['start', 'a.xml', 'b.xml'], /too many arguments/],
 	[['run'], /missing required argument 'name'/],
@@ -87,7 +89,7 @@ test('a running runtime can be watched, restarted in part, and stopped', async t
 
 		const restarted = await runRuntime(['restart', 'block_file', '--state', directory]);
 		t.deepEqual(restarted, {code: 0, output: '[runtime] child "block_file" was restarted\n'});
-		t.regex((await runRuntime(['restart', 'blok', '--state', directory])).output, /there is no child "blok"/);
+		t.regex((await runRuntime(['restart', 'blok_file', '--state', directory])).output, /there is no child "blok_file"; did you mean "block_file"\? \(children: /);
 
 		const json = await runRuntime(['status', '--json', '--state', directory]);
 		const {children} = JSON.parse(json.output) as {children: Array<{name: string; restarts: number}>};

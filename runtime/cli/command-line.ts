@@ -2,6 +2,7 @@
 import {readFileSync} from 'node:fs';
 import {resolve} from 'node:path';
 import {Command, CommanderError} from 'commander';
+import {nearestName} from '../deployment/suggestion.js';
 import {addDeviceCommands} from './device-commands.js';
 import {exitCode} from './exit-code.js';
 import {addKeyCommands, withPassphraseOptions, type PassphraseFlags} from './key-commands.js';
@@ -65,13 +66,29 @@ function addEditCommands(runtime: Command, end: (code: number) => void): void {
 		});
 }
 
+/** Instead of commander's suggestion, which takes far words for near ones: that of the words of deployment files. */
+function withSuggestion(text: string, commands: readonly string[]): string {
+	const [, word] = /^error: unknown command '(.*)'/.exec(text) ?? [];
+	if (word === undefined) {
+		return text;
+	}
+
+	const nearest = nearestName(word, commands);
+	return `error: unknown command '${word}'${nearest === undefined ? '' : `; did you mean "${nearest}"?`}\n`;
+}
+
 /** Every command hands its exit code to `end`. The modules behind a command are loaded when it is used. */
 function program(end: (code: number) => void): Command {
-	const runtime = new Command('runtime')
+	const runtime: Command = new Command('runtime')
 		.description('Starts components and routes their sessions as a deployment file says.')
 		.version(version())
 		.showHelpAfterError('(runtime --help shows what is possible)')
 		.exitOverride()
+		.configureOutput({
+			outputError(text, write) {
+				write(withSuggestion(text, runtime.commands.map(command => command.name())));
+			},
+		})
 		.addHelpText('after', '\nExamples:\n  runtime start                       an encrypted disk, its NBD socket is var/nbd.sock\n  runtime start other.xml --state d   another assembly with its state in d\n  runtime run cbe_check               verify every block of the container\n\nExit codes: 0 ok, 1 failed, 2 wrong command line or deployment file; of "run": the tool\'s exit value, 255 for -1.');
 
 	withPassphraseOptions(runtime.command('start'))

@@ -51,6 +51,10 @@ export async function readOperations(target: DeviceTarget) {
 	return Operations.parse(await callDevice(target, 'operations'));
 }
 
+export async function readDeviceStatus(target: DeviceTarget) {
+	return DeviceStatus.parse(await callDevice(target, 'status'));
+}
+
 /** Everything that `runtime status` shows of a device. */
 export interface DeviceDescription extends z.output<typeof DeviceStatus> {
 	readonly child: string;
@@ -62,7 +66,7 @@ export interface DeviceDescription extends z.output<typeof DeviceStatus> {
 export async function describeDevice(stateDirectory: string, child: string): Promise<DeviceDescription | undefined> {
 	const target = {stateDirectory, child};
 	try {
-		const status = DeviceStatus.parse(await callDevice(target, 'status'));
+		const status = await readDeviceStatus(target);
 		// A device that has been locked since its start knows of none.
 		const snapshots = status.state === 'unknown' ? [] : await listSnapshots(target);
 		return {child, ...status, snapshotCount: snapshots.length, operations: await readOperations(target)};

@@ -1,4 +1,4 @@
-/** The commands that are about a device of a running runtime: snapshots, extension, rekeying. */
+/** The commands that are about a device of a running runtime: snapshots, extension, rekeying, verification. */
 import {resolve} from 'node:path';
 import {Argument, InvalidArgumentError, Option, type Command} from 'commander';
 import type {DeviceTarget} from './device-call.js';
@@ -126,8 +126,20 @@ function addRekey(runtime: Command, end: End): void {
 		});
 }
 
+function addVerify(runtime: Command, end: End): void {
+	withOperationFlags(runtime.command('verify'), 'a verification')
+		.description('compare everything that is in use of a running device, as it lies on the medium, with its labels')
+		.addHelpText('after', '\nCtrl-C leaves the verification to itself; --attach shows it again. Damage is named in the runtime\'s log, and the exit code is 1 then.\nThe tool cbe_check says more, of a device that does not run.\n\nExamples:\n  runtime verify\n  runtime verify --detach\n  runtime verify --attach --json')
+		.action(async (options: OperationFlags) => {
+			const {longOperation} = await import('./long-operation.js');
+			const begin: Wish = {kind: 'begin', request: {}, detach: options.detach ?? false};
+			end(await longOperation({target: targetOf(options), name: 'check', json: options.json ?? false}, wishOf(options) ?? begin));
+		});
+}
+
 export function addDeviceCommands(runtime: Command, end: End): void {
 	addSnapshot(runtime, end);
 	addExtend(runtime, end);
 	addRekey(runtime, end);
+	addVerify(runtime, end);
 }

@@ -61,6 +61,7 @@ function openTerminal(tree: ShellTree, historyFile: string): Interface {
 	const terminal = createInterface({
 		input: process.stdin,
 		output: process.stdout,
+		terminal: process.stdin.isTTY && process.stdout.isTTY,
 		history: loadHistory(historyFile),
 		historySize: historyLineCountMax,
 		removeHistoryDuplicates: true,
@@ -81,21 +82,35 @@ function openTerminal(tree: ShellTree, historyFile: string): Interface {
 	return terminal;
 }
 
+/** Leaves what was typed on the screen, marked as given up. */
+function clearTypedLine(terminal: Interface): void {
+	terminal.write(null, {ctrl: true, name: 'e'});
+	process.stdout.write('^C\n');
+	// Both halves: readline cuts what stands before the cursor, which is all of the line now.
+	terminal.write(null, {ctrl: true, name: 'u'});
+}
+
 async function interact(tree: ShellTree, historyFile: string): Promise<number> {
 	const terminal = openTerminal(tree, historyFile);
 	let running: AbortController | undefined;
 	let code: number = exitCode.ok;
+	const prompt = () => {
+		// Nobody reads a prompt in a pipe, and what reads the output would find it there.
+		if (process.stdin.isTTY) {
+			terminal.setPrompt(`cbe:${tree.directory}> `);
+			terminal.prompt();
+		}
+	};
+
 	terminal.on('SIGINT', () => {
 		if (running) {
 			running.abort();
 		} else {
-			terminal.close();
+			// As in other shells: what was typed is given up, and the shell stays. Ctrl-D or "exit" leaves it.
+			clearTypedLine(terminal);
+			prompt();
 		}
 	});
-	const prompt = () => {
-		terminal.setPrompt(`cbe:${tree.directory}> `);
-		terminal.prompt();
-	};
 
 	prompt();
 	for await (const line of terminal) {

@@ -1,9 +1,12 @@
 /** `runtime snapshot`: what a device keeps of its past. */
+import {z} from 'zod';
 import {callDevice, listSnapshots, type DeviceTarget} from './device-call.js';
 import {exitCode} from './exit-code.js';
 import {print} from './output.js';
 import {blockSize, formatBytes} from './quantity.js';
 import {formatTable} from './table.js';
+
+const Created = z.object({generation: z.number(), isNew: z.boolean()});
 
 interface SnapshotOptions {
 	readonly target: DeviceTarget;
@@ -11,8 +14,10 @@ interface SnapshotOptions {
 }
 
 export async function createSnapshot({target, json}: SnapshotOptions): Promise<number> {
-	const {generation} = await callDevice(target, 'create_snapshot') as {generation: number};
-	print(json ? JSON.stringify({generation}) : `snapshot ${generation} was created`);
+	const {generation, isNew} = Created.parse(await callDevice(target, 'create_snapshot'));
+	print(json ? JSON.stringify({generation, isNew}) : isNew
+		? `snapshot ${generation} was created`
+		: `nothing was written since snapshot ${generation}, which has the present content already; no other one was created`);
 	return exitCode.ok;
 }
 

@@ -22,8 +22,24 @@ function editDistance(a: string, b: string): number {
 /** Longer names are compared by their beginning only, which bounds the work for a hostile file. */
 const comparedLengthMax = 64;
 
-/** The nearest of `known`, where one is near enough to be meant. */
-export function nearestName(name: string, known: Iterable<string>): string | undefined {
+/** Fewer letters begin too many words to mean one of them. */
+const beginningLengthMin = 3;
+
+/** The shortest of the names that go on where `name` ends: who writes "stat" wants "status", though "start" is nearer. */
+function continuedName(name: string, known: readonly string[]): string | undefined {
+	return name.length < beginningLengthMin
+		? undefined
+		: known.filter(candidate => candidate.toLowerCase().startsWith(name.toLowerCase())).sort((a, b) => a.length - b.length).at(0);
+}
+
+/** The one of `known` that was begun, else the nearest, where one is near enough to be meant. */
+export function nearestName(name: string, names: Iterable<string>): string | undefined {
+	const known = [...names];
+	const continued = continuedName(name, known);
+	if (continued !== undefined) {
+		return continued;
+	}
+
 	let nearest: string | undefined;
 	let nearestDistance = Math.max(1, Math.floor(Math.min(name.length, comparedLengthMax) / 3)) + 1;
 	for (const candidate of known) {

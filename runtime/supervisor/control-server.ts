@@ -3,6 +3,7 @@ import {chmodSync, mkdtempSync, renameSync, rmSync} from 'node:fs';
 import {createServer, type Server, type Socket} from 'node:net';
 import {join} from 'node:path';
 import {DeploymentError} from '../deployment/problem.js';
+import {suggestName} from '../deployment/suggestion.js';
 import type {CallFailure} from '../host/messages.js';
 import {ControlRequest, controlLineMax, controlSocketPath, type ControlReply} from './control-request.js';
 import type {DeploymentFollower} from './deployment-follower.js';
@@ -20,6 +21,24 @@ export function toJson(_key: string, value: unknown): unknown {
 	return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
 }
 
+/** What a service that nobody provides is missed for, and what would bring it. */
+const providers: Readonly<Record<string, string>> = {
+	file_system: 'the binary "vfs" provides it: add a <start> with it to the deployment file, as deploy.xml has it',
+	device_control: 'the binary "superblock_control" provides it; without that there are no snapshots, no extension, no rekeying',
+};
+
+function missingProvider(supervision: Supervision, service: string, name: string | undefined): string {
+	const children = [...supervision.children];
+	const provides = children.filter(({child}) => Object.values(child.component.provides).some(session => session.name === service)).map(({child}) => child.name);
+	if (name === undefined) {
+		return `no child provides the service ${service}${Object.hasOwn(providers, service) ? `; ${providers[service]}` : ''}`;
+	}
+
+	return children.some(({child}) => child.name === name)
+		? `child "${name}" does not provide the service ${service}; ${provides.length > 0 ? `these do: ${provides.join(', ')}` : 'none does'}`
+		: `there is no child "${name}"; ${suggestName(name, provides, `children with the service ${service}`)}`;
+}
+
 function provider(supervision: Supervision, service: string, name: string | undefined): ManagedChild {
 	for (const managed of supervision.children) {
 		const provides = Object.values(managed.child.component.provides).some(session => session.name === service);
@@ -28,7 +47,7 @@ function provider(supervision: Supervision, service: string, name: string | unde
 		}
 	}
 
-	throw new Error(name === undefined ? `no child provides the service ${service}` : `child "${name}" does not provide the service ${service}`);
+	throw new Error(missingProvider(supervision, service, name));
 }
 
 interface CallDone {

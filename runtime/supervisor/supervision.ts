@@ -11,6 +11,7 @@ import {setTimeout} from 'node:timers/promises';
 import type {Child} from '../deployment/model.js';
 import type {FromHost, ToHost} from '../host/messages.js';
 import {machineCpus} from '../deployment/affinity.js';
+import {suggestName} from '../deployment/suggestion.js';
 import {pinThread, setNice} from '../placement.js';
 import type {LogLevel} from '../sdk/component.js';
 import {planChange, type ChangePlan} from './change-plan.js';
@@ -179,7 +180,7 @@ export class Supervision {
 		await this.#changed;
 		const managed = this.#roster.named(name);
 		if (!managed) {
-			throw new Error(`there is no child "${name}"; the children are ${this.#roster.names.join(', ')}`);
+			throw new Error(`there is no child "${name}"; ${suggestName(name, this.#roster.names, 'children')}`);
 		}
 
 		if (!managed.group.thread || !managed.alive) {
