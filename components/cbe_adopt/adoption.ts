@@ -11,9 +11,7 @@ import type {RootNode} from '../sessions/tree-root.js';
 const adoptableKinds: ReadonlySet<string> = new Set(['rolled_back', 'rolled_back_or_foreign', 'damaged']);
 
 /** A state that could become the one that counts. */
-export interface Candidate extends OpenedSuperblock {
-	readonly hash: Uint8Array;
-}
+export type Candidate = OpenedSuperblock;
 
 /** Why the image is refused; undefined where it is what the anchor expects. @throws ContainerError where nothing can be adopted */
 export function refusalOf(search: SuperblockSearch): ContainerError | undefined {

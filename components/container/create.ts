@@ -15,6 +15,7 @@ import {sealInner} from './inner-blocks.js';
 import {labelOf} from './label.js';
 import {readSuperblockSearch, type ContainerSessions} from './open-container.js';
 import {ContainerError, anchoredSlot, readSlot, type SuperblockSearch} from './open-superblock.js';
+import {sealSuperblock} from './superblock-authenticator.js';
 import {addInnerKey} from './shared-keys.js';
 import {containerIdLength, encodeUnusedSlot} from './superblock.js';
 
@@ -219,10 +220,12 @@ export async function createContainer(creation: Creation): Promise<{readonly pba
 		key: {wrapped, id: firstKeyId},
 	};
 	const medium = {write: async (extents: number[], data: Uint8Array) => void await block.write({extents, data})};
-	const {superblock, hash} = await layOut(plan, medium, logProgress(env, layoutBlockCount(plan)), await innerSealer(creation, plan));
+	const superblock = await layOut(plan, medium, logProgress(env, layoutBlockCount(plan)), await innerSealer(creation, plan));
+	const encoded = await sealSuperblock(trustAnchor, superblock);
+	const hash = labelOf(encoded);
 	await block.sync({});
 	await trustAnchor.secure({hash, generation: 0, creating: true});
-	await block.write({extents: [0, 1], data: superblock});
+	await block.write({extents: [0, 1], data: encoded});
 	await block.sync({});
 	await trustAnchor.secure({hash, generation: 0, creating: false});
 	return {pbaCount};

@@ -6,14 +6,13 @@ import {blockSize} from './geometry.js';
 import {HashTree, type Path} from './hash-tree.js';
 import {HeldBlocks, frameCountMin} from './held-blocks.js';
 import {layOut} from './initialize.js';
-import {decodeSuperblock} from './superblock.js';
 
 const dimensions = {leafCount: 50, maxLevel: 4, degree: 4};
 
 /** A fresh tree on a medium in memory. */
 async function freshTree(): Promise<{server: MemoryCache; root: TreeRoot}> {
 	const server = new MemoryCache(frameCountMin);
-	const {superblock} = await layOut(
+	const superblock = await layOut(
 		{virtualBlockDevice: dimensions, freeTree: {leafCount: 20, maxLevel: 2, degree: 8}, cipher: 'aes-256-cbc-essiv', containerId: undefined, key: {wrapped: new Uint8Array(32), id: 1}},
 		{
 			async write(extents, data) {
@@ -26,7 +25,7 @@ async function freshTree(): Promise<{server: MemoryCache; root: TreeRoot}> {
 			},
 		},
 	);
-	return {server, root: {root: decodeSuperblock(superblock).snapshots[0]!.root, ...dimensions}};
+	return {server, root: {root: superblock.snapshots[0]!.root, ...dimensions}};
 }
 
 async function openTree(server: MemoryCache, root: TreeRoot): Promise<{held: HeldBlocks; tree: HashTree}> {

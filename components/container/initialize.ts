@@ -12,7 +12,7 @@ import type {Level, Pba} from './addresses.js';
 import {blockSize, freshPbaCount, innerBlockCount, superblockSlotCount, type Dimensions} from './geometry.js';
 import {labelOf} from './label.js';
 import {NodeBlocks} from './node-blocks.js';
-import {encodeSuperblock, encodeUnusedSlot, snapshotSlotCount, type Key, type Superblock} from './superblock.js';
+import {encodeUnusedSlot, snapshotSlotCount, type Key, type Superblock} from './superblock.js';
 
 export interface ContainerPlan {
 	readonly virtualBlockDevice: Dimensions;
@@ -184,15 +184,15 @@ export function layoutBlockCount(plan: ContainerPlan): number {
 }
 
 /**
- * Writes everything but superblock slot 0 and returns that superblock, encoded. The container exists once the slot is
- * written and its hash is anchored. `seal` where the plan says that inner blocks are encrypted.
+ * Writes everything but superblock slot 0 and returns that superblock. The container exists once the slot is written and
+ * its hash is anchored. `seal` where the plan says that inner blocks are encrypted.
  */
 export async function layOut(
 	plan: ContainerPlan,
 	medium: Medium,
 	progress: (writtenBlockCount: number) => void = () => undefined,
 	seal?: InnerSealer,
-): Promise<{superblock: Buffer; hash: Uint8Array}> {
+): Promise<Superblock> {
 	const writer = new BatchWriter(medium, progress);
 	for (let slot = 1; slot < superblockSlotCount; slot++) {
 		await writer.add(slot, encodeUnusedSlot());
@@ -207,7 +207,7 @@ export async function layOut(
 	const {maxLevel, degree, leafCount} = plan.virtualBlockDevice;
 	const logPba = freshPbaCount(plan.virtualBlockDevice, plan.freeTree);
 	const logBlockCount = plan.flushLogBlockCount ?? 0;
-	const superblock: Superblock = {
+	return {
 		state: 'normal',
 		rekeyingVba: 0,
 		resizing: {pbaCount: 0, leafCount: 0},
@@ -225,7 +225,6 @@ export async function layOut(
 		containerId: plan.containerId,
 		...logBlockCount > 0 && {flushLog: {firstPba: logPba, blockCount: logBlockCount}},
 		...plan.innerBlocks && {innerBlocks: plan.innerBlocks},
+		...plan.containerId && {features: []},
 	};
-	const encoded = encodeSuperblock(superblock);
-	return {superblock: encoded, hash: labelOf(encoded)};
 }

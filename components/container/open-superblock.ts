@@ -49,6 +49,8 @@ export class ContainerError extends Error {
 
 export interface OpenedSuperblock {
 	readonly slot: number;
+	/** SHA-256 of the slot as it lies on the medium, which is what the trust anchor and the flush log refer to. */
+	readonly hash: Uint8Array;
 	readonly superblock: Superblock;
 	/** What was flushed after it, oldest first. */
 	readonly log: readonly LogEntry[];
@@ -115,7 +117,7 @@ export function openSuperblock(search: SuperblockSearch): OpenedSuperblock {
 		throw truncated(mediumBlockCount, superblock);
 	}
 
-	return {slot, superblock, log: log?.slot === slot ? log.entries : []};
+	return {slot, hash: labelOf(slots[slot]), superblock, log: log?.slot === slot ? log.entries : []};
 }
 
 function truncated(mediumBlockCount: number, {pbaCount}: Superblock): ContainerError {

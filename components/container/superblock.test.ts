@@ -88,6 +88,24 @@ test('with an authenticated cipher it carries how much its keys were used; with 
 	t.throws(() => decodeSuperblock(encoded), {message: /extension/});
 });
 
+test('version 2 has features and room for an authenticator, version 1 neither', t => {
+	const first: Superblock = {...sample(), cipher: 'aes-256-xts', containerId: new Uint8Array(16).fill(9)};
+	const second: Superblock = {...first, features: []};
+	t.is(encodeSuperblock(first).readUInt32LE(3721), 1);
+	const encoded = encodeSuperblock(second);
+	t.is(encoded.readUInt32LE(3721), 2);
+	encoded.fill(0xa5, 4064);
+	t.deepEqual(decodeSuperblock(encoded), second);
+	encoded.writeUInt8(1, 4063);
+	t.throws(() => decodeSuperblock(encoded), {message: /extension/});
+	const later = encodeSuperblock(second);
+	later.writeUInt32LE(0x8000_0000, 3777);
+	t.throws(() => decodeSuperblock(later), {message: /features \(0x80000000\) that this version does not know; use a newer version/});
+	const stray = encodeSuperblock(first);
+	stray.writeUInt8(1, 4064);
+	t.throws(() => decodeSuperblock(stray), {message: /extension/});
+});
+
 test('it says where inner blocks are encrypted, and not where there is no key for them', t => {
 	const superblock: Superblock = {...sample(), cipher: 'aes-256-xts', containerId: new Uint8Array(16).fill(9), innerBlocks: 'encrypted'};
 	const encoded = encodeSuperblock(superblock);
@@ -115,7 +133,7 @@ const malformed: ReadonlyArray<{name: string; change: (block: Buffer) => void; m
 	{name: 'a free tree root behind the end', change: block => void block.writeBigUInt64LE(5000n, 3585 + 8), message: /free tree points to PBA 5000/},
 	{name: 'a meta tree root among the superblocks', change: block => void block.writeBigUInt64LE(7n, 3649 + 8), message: /meta tree points to PBA 7/},
 	{name: 'an unknown extension', change: block => void block.writeUInt8(1, 4095), message: /extension/},
-	{name: 'an unknown format version', change: block => void Buffer.from('CBE ext\0\x02\0\0\0\x01\0\0\0', 'latin1').copy(block, 3713), message: /format version 2/},
+	{name: 'an unknown format version', change: block => void Buffer.from('CBE ext\0\x03\0\0\0\x01\0\0\0', 'latin1').copy(block, 3713), message: /format version 3, this version reads up to 2; use a newer one/},
 	{name: 'an unknown cipher', change: block => void Buffer.from('CBE ext\0\x01\0\0\0\x63\0\0\0', 'latin1').copy(block, 3713), message: /cipher number 99/},
 ];
 

@@ -5,7 +5,7 @@
  * there, so that each reader refuses what it does not understand:
  *
  *     3713  8   magic "CBE ext\0"
- *     3721  4   version of this extension, 1
+ *     3721  4   version of this extension, 1 or 2
  *     3725  4   number of the cipher (components/sessions/cipher.ts)
  *     3729 16   container id, random
  *     3745  8   blocks that the current key has sealed at most, where the cipher is an authenticated one; else 0
@@ -13,7 +13,11 @@
  *     3761  8   first PBA of the flush log (flush-log.ts), where there is one
  *     3769  4   its number of blocks; 0 where there is none
  *     3773  4   how inner blocks lie on the medium: 0 as they are, 1 encrypted (inner-blocks.ts), and then there is no log
- *     3777      zeroes
+ *     3777  4   version 2: features that a reader has to know (`featureBits`)
+ *     3781      zeroes
+ *     4064 32   version 2: authenticator of everything before (superblock-authenticator.ts)
+ *
+ * A container keeps the version that it was created with: version 1 has neither features nor an authenticator.
  */
 import {cipherOfNumber, ciphers, isAuthenticated, type CipherName} from '../sessions/cipher.js';
 import type {RootNode} from '../sessions/tree-root.js';
@@ -38,6 +42,11 @@ export const states = {
 } as const;
 
 export type State = keyof typeof states;
+
+/** What a reader has to know before it may use the container, by the bit in the extension's features. */
+export const featureBits = {} as const satisfies Readonly<Record<string, number>>;
+
+export type Feature = keyof typeof featureBits;
 
 export interface Key {
 	/** The block key, encrypted by the trust anchor. */
@@ -81,6 +90,8 @@ export interface Superblock {
 	readonly sealedBlockCounts?: {readonly current: number; readonly previous: number} | undefined;
 	/** Undefined where inner blocks lie on the medium as they are. */
 	readonly innerBlocks?: 'encrypted' | undefined;
+	/** Undefined where the superblock carries no authenticator: with version 1 of the extension, and in the original's containers. */
+	readonly features?: readonly Feature[] | undefined;
 	/** Undefined where every flush secures the whole state, as in the original's containers. */
 	readonly flushLog?: FlushLogArea | undefined;
 }
@@ -100,9 +111,14 @@ const offsets = {
 const snapshotSize = 72;
 const keyValueLength = 32;
 const extensionMagic = Buffer.from('CBE ext\0', 'latin1');
-const extensionVersion = 1;
+/** The version of new containers; those of version 1 stay as they are. */
+const extensionVersion = 2;
 export const containerIdLength = 16;
-const extensionLength = 64;
+/** Bytes of the extension that its versions give a meaning, but for the authenticator. */
+const extensionLengths: Readonly<Record<number, number>> = {1: 64, 2: 68};
+export const authenticatorLength = 32;
+/** Everything before it is authenticated. */
+export const authenticatorOffset = blockSize - authenticatorLength;
 
 /** More blocks than this would make opening after a crash slow. */
 export const flushLogBlockCountMax = 4096;
@@ -217,7 +233,18 @@ function encodePool(view: Buffer, offset: number, {root, maxLevel, degree, leafC
 	view.writeBigUInt64LE(BigInt(leafCount), offset + 56);
 }
 
-type Extension = Pick<Superblock, 'cipher' | 'containerId' | 'sealedBlockCounts' | 'flushLog' | 'innerBlocks'>;
+type Extension = Pick<Superblock, 'cipher' | 'containerId' | 'sealedBlockCounts' | 'flushLog' | 'innerBlocks' | 'features'>;
+
+function decodeFeatures(bits: number): Feature[] {
+	const names = (Object.keys(featureBits) as Feature[]).filter(name => (bits & featureBits[name]) !== 0);
+	const unknown = (bits & ~encodeFeatures(names)) >>> 0;
+	check(unknown === 0, `the container uses features (0x${unknown.toString(16)}) that this version does not know; use a newer version`);
+	return names;
+}
+
+function encodeFeatures(features: readonly Feature[]): number {
+	return features.reduce((bits, name) => bits | featureBits[name], 0);
+}
 
 function decodeFlushLog(area: Buffer, pbaCount: number): FlushLogArea | undefined {
 	const firstPba = readNumber(area, 48, 'the first PBA of the flush log');
@@ -238,12 +265,14 @@ function decodeExtension(view: Buffer, pbaCount: number): Extension {
 
 	check(area.subarray(0, 8).equals(extensionMagic), 'the superblock carries an extension that this version does not know');
 	const version = area.readUInt32LE(8);
-	check(version === extensionVersion, `the container has format version ${version}, this version reads up to ${extensionVersion}; use a newer one`);
+	const extensionLength = extensionLengths[version];
+	check(extensionLength !== undefined, `the container has format version ${version}, this version reads up to ${extensionVersion}; use a newer one`);
 	const number = area.readUInt32LE(12);
 	const cipher = cipherOfNumber(number);
 	check(cipher !== undefined && number !== 0, `the container uses cipher number ${number}, which this version does not know; use a newer one`);
 	const containerId = copy(area, 16, containerIdLength);
-	const unused = [area.subarray(extensionLength), ...isAuthenticated(cipher) ? [] : [area.subarray(32, 48)]];
+	const end = version === 1 ? area.length : area.length - authenticatorLength;
+	const unused = [area.subarray(extensionLength, end), ...isAuthenticated(cipher) ? [] : [area.subarray(32, 48)]];
 	check(unused.every(part => part.every(byte => byte === 0)), 'the superblock carries an extension that this version does not know');
 	const flushLog = decodeFlushLog(area, pbaCount);
 	const innerBlocks = area.readUInt32LE(60);
@@ -254,11 +283,13 @@ function decodeExtension(view: Buffer, pbaCount: number): Extension {
 		...isAuthenticated(cipher) && {sealedBlockCounts: {current: readNumber(area, 32, 'the number of sealed blocks'), previous: readNumber(area, 40, 'the number of blocks sealed before')}},
 		...flushLog && {flushLog},
 		...innerBlocks === 1 && {innerBlocks: 'encrypted'},
+		...version !== 1 && {features: decodeFeatures(area.readUInt32LE(64))},
 	};
 }
 
-function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, flushLog, innerBlocks}: Superblock): void {
+function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, flushLog, innerBlocks, features}: Superblock): void {
 	if (containerId === undefined) {
+		check(features === undefined, 'a container with features needs a container id');
 		check(flushLog === undefined, 'a container with a flush log needs a container id');
 		check(cipher === 'aes-256-cbc-essiv' && !innerBlocks, `a container with cipher ${cipher} needs a container id`);
 		return;
@@ -266,7 +297,7 @@ function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, 
 
 	const area = view.subarray(offsets.extension);
 	area.set(extensionMagic);
-	area.writeUInt32LE(extensionVersion, 8);
+	area.writeUInt32LE(features ? extensionVersion : 1, 8);
 	area.writeUInt32LE(ciphers[cipher].number, 12);
 	area.set(containerId, 16);
 	if (isAuthenticated(cipher) && sealedBlockCounts) {
@@ -280,6 +311,7 @@ function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, 
 	}
 
 	area.writeUInt32LE(innerBlocks ? 1 : 0, 60);
+	area.writeUInt32LE(encodeFeatures(features ?? []), 64);
 }
 
 function checkSnapshots({snapshots, currentSnapshot, degree, pbaCount}: Superblock): void {
@@ -345,7 +377,7 @@ function encodeUnusedSnapshots(): Buffer {
 
 const unusedSnapshots = encodeUnusedSnapshots();
 
-/** Encodes a superblock into a block of its own. */
+/** Encodes a superblock into a block of its own. Where it carries an authenticator, that is still zero. */
 export function encodeSuperblock(superblock: Superblock): Buffer {
 	const view = Buffer.from(unusedSnapshots);
 	view[offsets.state] = states[superblock.state];

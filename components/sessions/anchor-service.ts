@@ -2,7 +2,7 @@
  * What all trust anchors that keep a master key in memory have in common: the session, the state, the keys. An anchor
  * only brings its store.
  */
-import {hkdfSync} from 'node:crypto';
+import {createHmac, hkdfSync} from 'node:crypto';
 import {type z} from 'zod';
 import {StartError, type Environment, type Running} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
@@ -13,6 +13,8 @@ import {EnvelopeError, sealEnvelope} from '../../runtime/sdk/key-envelope.js';
 import {hashOfWrapped, masterKeyLength, masterKeyOf, renewed, wipeMasterKeys, type MasterKey} from './master-keys.js';
 import {SealedSecrets} from './sealed-secrets.js';
 import {type trustAnchor} from './trust-anchor.js';
+
+const superblockKeyLength = 32;
 
 /** What the anchor remembers about the newest superblock. */
 export type SecuredRecord = z.output<typeof trustAnchor.ops.secure.request>;
@@ -112,6 +114,16 @@ function inUseOf({masterKeys}: OpenState, wrapped: Uint8Array): MasterKey {
 /** The key of a container's inner blocks. The caller wipes it. */
 function deriveInnerKey(lasting: Uint8Array, containerId: Uint8Array): Buffer {
 	return Buffer.from(hkdfSync('sha256', lasting, containerId, 'cbe inner blocks', blockKeyLength));
+}
+
+/** Of a superblock of the container. */
+function authenticatorOf(lasting: Uint8Array, containerId: Uint8Array, digest: Uint8Array): Buffer {
+	const key = Buffer.from(hkdfSync('sha256', lasting, containerId, 'cbe superblock authenticator', superblockKeyLength));
+	try {
+		return createHmac('sha256', key).update(digest).digest();
+	} finally {
+		key.fill(0);
+	}
 }
 
 /** The one under which keys are wrapped that no other names. */
@@ -281,6 +293,10 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 					} finally {
 						innerKey.fill(0);
 					}
+				},
+				authenticate({containerId, digest}) {
+					const [{key: masterKey}] = opened().masterKeys;
+					return {authenticator: authenticatorOf(store.lasting?.() ?? masterKey, containerId, digest)};
 				},
 				secure: async record => turn.take(async () => {
 					const open = opened();

@@ -61,6 +61,14 @@ export const trustAnchor = defineSession('trust_anchor', {
 			request: z.strictObject({containerId: bytes(16), recipient: bytes(32)}),
 			reply: z.strictObject({envelope: bytes()}),
 		}),
+		/**
+		 * Authenticates a superblock of a container, by the digest (SHA-256) of what is authenticated. The key depends on the
+		 * anchor and the container alone, and never leaves the anchor.
+		 */
+		authenticate: op({
+			request: z.strictObject({containerId: bytes(16), digest: bytes(32)}),
+			reply: z.strictObject({authenticator: bytes(32)}),
+		}),
 		/** Remembers the newest superblock, durably once it replies; a crash leaves the old record or the new one. */
 		secure: op({request: Secured}),
 	},

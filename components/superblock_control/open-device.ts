@@ -5,8 +5,6 @@ import type {ContainerDimensions} from '../container/dimensions-config.js';
 import {extentsBlockCount} from '../container/extents.js';
 import {Gate} from '../container/gate.js';
 import {blockSize} from '../container/geometry.js';
-import {labelOf} from '../container/label.js';
-import {encodeSuperblock} from '../container/superblock.js';
 import {Turn} from '../container/turn.js';
 import type {block} from '../sessions/block.js';
 import type {deviceControl} from '../sessions/device-control.js';
@@ -56,12 +54,12 @@ export interface OpenDevice {
 
 /** Opens the container, or creates it where there is none and the configuration says so. @throws StartError */
 export async function openDevice(sessions: OpeningServers, env: Environment, config: DeviceConfig): Promise<OpenDevice> {
-	const {superblock, slot, log} = await openOrCreate(sessions, env, config.create);
+	const {superblock, slot, hash, log} = await openOrCreate(sessions, env, config.create);
 	await addKeys(sessions, superblock);
 	const currentGeneration = await openTrees(sessions, superblock);
 	env.log(`opened generation ${superblock.lastSecuredGeneration} from slot ${slot}`);
 
-	const anchoredHash = log.at(-1)?.hash ?? labelOf(encodeSuperblock(superblock));
+	const anchoredHash = log.at(-1)?.hash ?? hash;
 	let onSecured = (): void => undefined;
 	const securing = new Securing(sessions, {superblock, slot, anchoredHash, currentGeneration}, {
 		onInterruption: reason => env.fail(reason),

@@ -10,7 +10,8 @@ import {FlushLog, type LeafChanges} from '../container/flush-log.js';
 import {blockSize} from '../container/geometry.js';
 import {labelOf} from '../container/label.js';
 import {Turn} from '../container/turn.js';
-import {encodeSuperblock, nextSlot, type Superblock} from '../container/superblock.js';
+import {nextSlot, type Superblock} from '../container/superblock.js';
+import {sealSuperblock} from '../container/superblock-authenticator.js';
 import type {block} from '../sessions/block.js';
 import type {freeTree} from '../sessions/free-tree.js';
 import type {trustAnchor} from '../sessions/trust-anchor.js';
@@ -363,7 +364,7 @@ export class Securing {
 	async #anchor(superblock: Superblock): Promise<void> {
 		const {block, trust_anchor: anchor} = this.#servers;
 		const slot = nextSlot(this.#slot);
-		const encoded = encodeSuperblock(superblock);
+		const encoded = await sealSuperblock(anchor, superblock);
 		await block.sync({});
 		await block.write({extents: [slot, 1], data: encoded});
 		await block.sync({});

@@ -181,6 +181,31 @@ for (const [label, variant] of variants) {
 		t.not(await innerKeyOf(other, id), key);
 	});
 
+	test(`${label}: what authenticates superblocks depends on anchor and container alone`, async t => {
+		const directory = await temporaryDirectory(t);
+		const anchor = await start(t, variant, directory);
+		const of = async ({client}: Started, id: number, content: number) => {
+			const {authenticator} = await client.authenticate({containerId: new Uint8Array(16).fill(id), digest: new Uint8Array(32).fill(content)});
+			return Buffer.from(authenticator).toString('hex');
+		};
+
+		await t.throwsAsync(of(anchor, 1, 1), {code: 'not_initialized'});
+		await anchor.client.initialize({});
+		const one = await of(anchor, 1, 1);
+		t.is(new Set([one, await of(anchor, 1, 2), await of(anchor, 2, 1)]).size, 3);
+		const {wrapped} = await anchor.client.create_key({});
+		await anchor.client.create_key({current: wrapped});
+		t.is(await of(anchor, 1, 1), one);
+		await anchor.client.lock({});
+		await t.throwsAsync(of(anchor, 1, 1), {code: 'locked'});
+		await anchor.running.stop?.();
+
+		t.is(await of(await start(t, variant, directory), 1, 1), one);
+		const other = await start(t, variant, await temporaryDirectory(t));
+		await other.client.initialize({});
+		t.not(await of(other, 1, 1), one);
+	});
+
 	test(`${label}: keys are new each time, and lie nowhere in clear`, async t => {
 		const directory = await temporaryDirectory(t);
 		const anchor = await start(t, variant, directory);

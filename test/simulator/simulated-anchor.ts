@@ -2,7 +2,7 @@
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
 import type {Secured} from '../../components/container/open-superblock.js';
 import type {trustAnchor} from '../../components/sessions/trust-anchor.js';
-import {innerKey} from '../support/memory-anchor.js';
+import {authenticatorOf, innerKey} from '../support/memory-anchor.js';
 import type {Random} from './random.js';
 
 /** Makes the envelope that carries a block key to a crypto server. */
@@ -90,6 +90,10 @@ export class SimulatedAnchor {
 			share_inner_key: ({recipient}) => {
 				opened();
 				return {envelope: seal(innerKey, recipient)};
+			},
+			authenticate: ({containerId, digest}) => {
+				opened();
+				return {authenticator: authenticatorOf(containerId, digest)};
 			},
 			secure: async record => {
 				opened();

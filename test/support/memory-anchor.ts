@@ -1,10 +1,16 @@
 /** A trust anchor in memory that wraps nothing: its block keys are what the test says. */
+import {createHmac} from 'node:crypto';
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
 import type {Secured} from '../../components/container/open-superblock.js';
 import type {trustAnchor} from '../../components/sessions/trust-anchor.js';
 
 /** The key of inner blocks, whatever the container. */
 export const innerKey = new Uint8Array(32).fill(0x1e);
+
+/** The authenticator of a superblock, as simple anchors make it. */
+export function authenticatorOf(containerId: Uint8Array, digest: Uint8Array): Buffer {
+	return createHmac('sha256', containerId).update(digest).digest();
+}
 
 export class MemoryAnchor {
 	initialized: boolean;
@@ -54,6 +60,7 @@ export class MemoryAnchor {
 
 				throw new SessionError('bad_key', 'this anchor shares no key');
 			},
+			authenticate: ({containerId, digest}) => ({authenticator: authenticatorOf(containerId, digest)}),
 			secure: record => {
 				this.secured = record;
 				this.history.push(record);

@@ -2,7 +2,7 @@
 import {frameCountMin, HeldBlocks} from '../../components/container/held-blocks.js';
 import {blockSize, type Dimensions} from '../../components/container/geometry.js';
 import {layOut} from '../../components/container/initialize.js';
-import {decodeSuperblock, type Superblock} from '../../components/container/superblock.js';
+import type {Superblock} from '../../components/container/superblock.js';
 import {MemoryCache} from './memory-cache.js';
 
 export interface PoolLayout {
@@ -18,7 +18,7 @@ export async function layOutPool(freeTree: Dimensions): Promise<PoolLayout> {
 		virtualBlockDevice: {leafCount: 4, maxLevel: 1, degree: 4}, freeTree,
 		cipher: 'aes-256-cbc-essiv', containerId: undefined, key: {wrapped: new Uint8Array(32), id: 1},
 	} as const;
-	const {superblock} = await layOut(plan, {
+	const superblock = await layOut(plan, {
 		async write(extents, data) {
 			let offset = 0;
 			for (let i = 0; i < extents.length; i += 2) {
@@ -28,5 +28,5 @@ export async function layOutPool(freeTree: Dimensions): Promise<PoolLayout> {
 			}
 		},
 	});
-	return {server, held: await HeldBlocks.attach(server.client), superblock: decodeSuperblock(superblock)};
+	return {server, held: await HeldBlocks.attach(server.client), superblock};
 }
