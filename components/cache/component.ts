@@ -15,7 +15,7 @@ import {Turn} from '../container/turn.js';
 import {block} from '../sessions/block.js';
 import {cache} from '../sessions/cache.js';
 import {crypto} from '../sessions/crypto.js';
-import {independentRuns, labelInOrder, placeLabels, placesFit} from './frame-labels.js';
+import {independentRuns, labelInOrder, nodesFit, placeLabels} from './frame-labels.js';
 import {SharedFrames} from './shared-frames.js';
 
 /** Blocks per request to the medium: 1 MiB. */
@@ -123,7 +123,7 @@ export default defineComponent({
 				cache: {
 					attach: (_request, {session}) => ({memory: frames.of(session), frameCount}),
 					async load({frames: targets, addresses, labels, encrypted}, {session}) {
-						const memory = frames.checked(session, targets, addresses);
+						const memory = frames.checked(session, targets);
 						const mismatched: number[] = [];
 						for (let first = 0; first < targets.length; first += transferBlockCount) {
 							const part = addresses.slice(first, first + transferBlockCount);
@@ -148,10 +148,6 @@ export default defineComponent({
 						return {mismatched};
 					},
 					async verify({addresses, labels}) {
-						if (labels.length !== addresses.length * labelLength) {
-							throw new SessionError('out_of_range', `${addresses.length} blocks do not have ${labels.length} bytes of labels`);
-						}
-
 						const mismatched: number[] = [];
 						for (let first = 0; first < addresses.length; first += transferBlockCount) {
 							const part = addresses.slice(first, first + transferBlockCount);
@@ -170,9 +166,9 @@ export default defineComponent({
 						return {mismatched};
 					},
 					async store({frames: sources, addresses, places, encrypted}, {session}) {
-						const memory = frames.checked(session, sources, addresses);
-						if (!placesFit(places, sources.length, frameCount)) {
-							throw new SessionError('out_of_range', 'a request names nodes beyond the client\'s memory, or places out of order');
+						const memory = frames.checked(session, sources);
+						if (!nodesFit(places, frameCount)) {
+							throw new SessionError('out_of_range', 'a request names nodes beyond the client\'s memory');
 						}
 
 						const frameSource = {memory, sources, addresses};

@@ -4,17 +4,12 @@ import {blockSize, nodesPerBlock} from '../container/geometry.js';
 import {labelLength, labelOf} from '../container/label.js';
 import {NodeBlocks} from '../container/node-blocks.js';
 
-/** True where `places` are pairs of an index below `count`, ascending, and a node in one of `frameCount` frames. */
-export function placesFit(places: readonly number[], count: number, frameCount: number): boolean {
-	let least = 0;
-	for (let i = 0; i < places.length; i += 2) {
-		const index = places[i];
-		const node = places[i + 1];
-		if (!(Number.isInteger(index) && index >= least && index < count && Number.isInteger(node) && node >= 0 && node < frameCount * nodesPerBlock)) {
+/** True where the nodes of `places` (pairs of an index and a node) lie in one of `frameCount` frames. */
+export function nodesFit(places: readonly number[], frameCount: number): boolean {
+	for (let i = 1; i < places.length; i += 2) {
+		if (places[i] >= frameCount * nodesPerBlock) {
 			return false;
 		}
-
-		least = index;
 	}
 
 	return true;

@@ -25,9 +25,9 @@ export class SharedFrames {
 	}
 
 	/** The memory of a client whose request names these frames. @throws SessionError `out_of_range` */
-	checked(session: number, frames: readonly number[], addresses: readonly number[]): Uint8Array {
-		if (frames.length !== addresses.length || frames.some(frame => !(frame >= 0 && frame < this.#frameCount))) {
-			throw new SessionError('out_of_range', `a request names frames beyond the client's ${this.#frameCount} or not one address for each`);
+	checked(session: number, frames: readonly number[]): Uint8Array {
+		if (frames.some(frame => frame >= this.#frameCount)) {
+			throw new SessionError('out_of_range', `a request names frames beyond the client's ${this.#frameCount}`);
 		}
 
 		return this.of(session);

@@ -3,17 +3,19 @@
  * contract, so front ends can be wired to any of them and devices can be stacked.
  */
 import {z} from 'zod';
-import {bulk, defineSession, numbers, op} from '../../runtime/sdk/session.js';
+import {bulk, defineSession, op} from '../../runtime/sdk/session.js';
+import {BlockCount, extents, extentsFault, payloadFault} from './vocabulary.js';
 
-export const blockSize = 4096;
+export {blockSize} from './vocabulary.js';
 
 /** Most blocks that one request may carry or clear: 32 MiB. */
 export const requestBlockCountMax = 8192;
 
-/** Pairs (first block, number of blocks), flat. The payload holds the blocks of all extents in this order. */
-const Extents = numbers();
+/** The payload holds the blocks of all extents in their order. */
+const transferFault = (request: {readonly extents: readonly number[]; readonly data: Uint8Array}) => payloadFault(request.extents, request.data);
 
 export const block = defineSession('block', {
+	misfit: 'out_of_range',
 	errors: [
 		/** An extent reaches beyond the last block, or extents and payload do not fit each other. */
 		'out_of_range',
@@ -29,16 +31,16 @@ export const block = defineSession('block', {
 		'locked',
 	],
 	ops: {
-		geometry: op({reply: z.strictObject({blockCount: z.number().int().nonnegative(), writable: z.boolean(), growable: z.boolean()})}),
+		geometry: op({reply: z.strictObject({blockCount: BlockCount, writable: z.boolean(), growable: z.boolean()})}),
 		/** Reads the blocks of `extents`, in that order, into `data`. */
-		read: op({request: z.strictObject({extents: Extents, data: bulk('out')})}),
+		read: op({request: z.strictObject({extents: extents(), data: bulk('out')}), requestFault: transferFault}),
 		/** Writes `data` to the blocks of `extents`. Not durable before a `sync` that starts after the reply. */
-		write: op({request: z.strictObject({extents: Extents, data: bulk('in')})}),
+		write: op({request: z.strictObject({extents: extents(), data: bulk('in')}), requestFault: transferFault}),
 		/**
 		 * Makes the blocks of `extents` read as zeroes; their room may be given back to whoever stores them. Not durable
 		 * before a `sync` that starts after the reply. Where it fails, a part of the blocks may have been cleared.
 		 */
-		clear: op({request: z.strictObject({extents: Extents})}),
+		clear: op({request: z.strictObject({extents: extents()}), requestFault: request => extentsFault(request.extents)}),
 		/** Once it replies, every write and clearing that replied before it was sent is durable. */
 		sync: op({}),
 		/** Makes a growable device at least `blockCount` blocks large; the new blocks read as zeroes. Never shrinks. */

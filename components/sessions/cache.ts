@@ -3,9 +3,26 @@
  * what, so a hit costs it no message; the cache loads, verifies, labels and stores.
  */
 import {z} from 'zod';
-import {bytes, defineSession, numbers, op, region} from '../../runtime/sdk/session.js';
+import {bytes, defineSession, op, region} from '../../runtime/sdk/session.js';
+import {firstFault, frames, indexes, indexesFault, labelsFault, lengthFault, pbas} from './vocabulary.js';
+
+/** Pairs of a block's index and a node (frame * 64 + index), ascending by the former. */
+function placesFault(places: readonly number[], blockCount: number): string | undefined {
+	if (places.length % 2 !== 0) {
+		return 'places are pairs of an index and a node';
+	}
+
+	for (let i = 0; i < places.length; i += 2) {
+		if (places[i] >= blockCount || (i > 0 && places[i] < places[i - 2])) {
+			return `places do not name some of ${blockCount} blocks in their order`;
+		}
+	}
+
+	return undefined;
+}
 
 export const cache = defineSession('cache', {
+	misfit: 'out_of_range',
 	errors: [
 		/** The medium failed. */
 		'device_failed',
@@ -23,13 +40,17 @@ export const cache = defineSession('cache', {
 		 * encrypted on the medium under the key of inner blocks, and their labels are of what lies there.
 		 */
 		load: op({
-			request: z.strictObject({frames: numbers(), addresses: numbers(), labels: bytes(), encrypted: z.literal(true).optional()}),
-			reply: z.strictObject({mismatched: numbers()}),
+			request: z.strictObject({frames: frames(), addresses: pbas(), labels: bytes(), encrypted: z.literal(true).optional()}),
+			reply: z.strictObject({mismatched: indexes()}),
+			requestFault: ({frames, addresses, labels}) => firstFault(lengthFault(frames.length, {addresses}), labelsFault(labels, frames.length)),
+			replyFault: ({mismatched}, {frames}) => indexesFault('mismatched', mismatched, frames.length),
 		}),
 		/** Reads the blocks at `addresses` and compares each with its label (32 bytes each in `labels`); keeps nothing. */
 		verify: op({
-			request: z.strictObject({addresses: numbers(), labels: bytes()}),
-			reply: z.strictObject({mismatched: numbers()}),
+			request: z.strictObject({addresses: pbas(), labels: bytes()}),
+			reply: z.strictObject({mismatched: indexes()}),
+			requestFault: ({addresses, labels}) => labelsFault(labels, addresses.length),
+			replyFault: ({mismatched}, {addresses}) => indexesFault('mismatched', mismatched, addresses.length),
 		}),
 		/**
 		 * Labels the blocks in `frames` in that order, parents after their children, and writes all of them to `addresses`.
@@ -38,8 +59,10 @@ export const cache = defineSession('cache', {
 		 * stand in their nodes and blocks on the medium already.
 		 */
 		store: op({
-			request: z.strictObject({frames: numbers(), addresses: numbers(), places: numbers(), encrypted: z.literal(true).optional()}),
+			request: z.strictObject({frames: frames(), addresses: pbas(), places: indexes(), encrypted: z.literal(true).optional()}),
 			reply: z.strictObject({labels: bytes()}),
+			requestFault: ({frames, addresses, places}) => firstFault(lengthFault(frames.length, {addresses}), placesFault(places, frames.length)),
+			replyFault: ({labels}, {frames}) => labelsFault(labels, frames.length),
 		}),
 	},
 });

@@ -1,53 +1,16 @@
 /**
- * What all crypto servers have in common: the keys, the checks of requests, the order of work in a batch. A server only
+ * What all crypto servers have in common: the keys, the order of work in a batch. A server only
  * brings its cipher suite.
  *
  * Guarantee: of a block that does not match its label nothing is given out, and no nonce is used twice with one key.
  */
 import type {Environment, Running} from '../../runtime/sdk/component.js';
-import {SessionError} from '../../runtime/sdk/session.js';
-import {blockSize} from '../container/geometry.js';
 import {OwnThreadWork, type BatchWork} from './batch-work.js';
 import {labelLength} from './cipher.js';
 import {isAuthenticatedKey, type CipherSuite} from './cipher-suite.js';
 import {type crypto} from './crypto.js';
 import {KeyRing} from './key-ring.js';
 import {Nonces} from './nonces.js';
-
-interface CheckedBatch {
-	readonly addresses: readonly number[];
-	readonly vbas: readonly number[];
-	readonly generations: readonly number[];
-	readonly plain: readonly Uint8Array[];
-	readonly sealed: Uint8Array;
-}
-
-function checkBatch({addresses, vbas, generations, plain, sealed}: CheckedBatch): void {
-	let plainLength = 0;
-	for (const segment of plain) {
-		if (segment.length % blockSize !== 0) {
-			throw new SessionError('bad_request', `a segment of ${segment.length} bytes is no whole number of blocks`);
-		}
-
-		plainLength += segment.length;
-	}
-
-	if (sealed.length !== addresses.length * blockSize || plainLength !== sealed.length) {
-		throw new SessionError('bad_request', `${addresses.length} addresses with ${plainLength} plain and ${sealed.length} sealed bytes`);
-	}
-
-	if (vbas.length !== addresses.length || generations.length !== addresses.length) {
-		throw new SessionError('bad_request', `${addresses.length} addresses with ${vbas.length} VBAs and ${generations.length} generations`);
-	}
-
-	for (const values of [addresses, vbas, generations]) {
-		for (const value of values) {
-			if (!Number.isSafeInteger(value) || value < 0) {
-				throw new SessionError('bad_request', `${value} is no block address and no generation`);
-			}
-		}
-	}
-}
 
 /** Without a promise where nothing has to be waited for: small batches come often. */
 function whenThere<T, U>(value: Promise<T> | T, next: (value: T) => U): Promise<U> | U {
@@ -77,7 +40,6 @@ export function serveCrypto(suite: CipherSuite, env: Environment, work: BatchWor
 					return {};
 				},
 				seal({keyId, ...batch}) {
-					checkBatch(batch);
 					const labels = new Uint8Array(batch.addresses.length * labelLength);
 					const sealing = keys.use(keyId, key => {
 						if (isAuthenticatedKey(key)) {
@@ -92,11 +54,6 @@ export function serveCrypto(suite: CipherSuite, env: Environment, work: BatchWor
 					});
 				},
 				open({keyId, labels, ...batch}) {
-					checkBatch(batch);
-					if (labels.length !== batch.addresses.length * labelLength) {
-						throw new SessionError('bad_request', `${batch.addresses.length} addresses with ${labels.length} bytes of labels`);
-					}
-
 					return whenThere(keys.use(keyId, key => work.open(key, batch, labels)), mismatched => {
 						openedCount += batch.addresses.length;
 						mismatchedCount += mismatched.length;

@@ -1,8 +1,8 @@
 /** Control and observation of a finished device, beside its `block` session. */
 import {z} from 'zod';
-import {bulk, bytes, defineSession, numbers, op} from '../../runtime/sdk/session.js';
+import {bulk, bytes, defineSession, op} from '../../runtime/sdk/session.js';
 import {SealedSecret} from './sealed-secret.js';
-import {Generation} from './tree-root.js';
+import {Generation, extents, payloadFault} from './vocabulary.js';
 
 export const SnapshotDescription = z.strictObject({
 	/** The snapshot's name. */
@@ -29,6 +29,7 @@ export type OperationStatus = z.output<typeof OperationStatus>;
 const OperationName = z.enum(['extend', 'rekey', 'check']);
 
 export const deviceControl = defineSession('device_control', {
+	misfit: 'out_of_range',
 	errors: [
 		/** There is no snapshot of that name. */
 		'unknown_snapshot',
@@ -96,6 +97,9 @@ export const deviceControl = defineSession('device_control', {
 		pause: op({request: z.strictObject({operation: OperationName})}),
 		resume: op({request: z.strictObject({operation: OperationName})}),
 		/** Reads `extents` of the kept snapshot named `generation` into `data`. */
-		read_snapshot: op({request: z.strictObject({generation: Generation, extents: numbers(), data: bulk('out')})}),
+		read_snapshot: op({
+			request: z.strictObject({generation: Generation, extents: extents(), data: bulk('out')}),
+			requestFault: request => payloadFault(request.extents, request.data),
+		}),
 	},
 });

@@ -3,11 +3,12 @@
  * that a writer replaces, and keeps the replaced one until no secured state and no snapshot needs it.
  */
 import {z} from 'zod';
-import {defineSession, numbers, op} from '../../runtime/sdk/session.js';
-import {Generation, TreeRoot} from './tree-root.js';
+import {defineSession, op, vector} from '../../runtime/sdk/session.js';
+import {TreeRoot} from './tree-root.js';
+import {Generation, Vba, extents, extentsFault, firstFault, itemsFault, lengthFault, pbas, vbas} from './vocabulary.js';
 
 /** While rekeying: blocks sealed with the previous key below the rekeying VBA have been replaced for every snapshot. */
-const Rekeying = z.strictObject({previousKeyId: z.number().int().positive(), rekeyingVba: z.number().int().nonnegative()});
+const Rekeying = z.strictObject({previousKeyId: z.number().int().positive(), rekeyingVba: Vba});
 
 /** What decides whether a pool block may be handed out. */
 const Horizon = z.strictObject({
@@ -29,6 +30,11 @@ export const swapItemLength = 4;
 /** Values for each block in `reserve`: generation of its node, free generation, last VBA, last key id (format section 5). */
 export const reserveItemLength = 4;
 
+/** A place, and the pool entry that it came from, for each item. */
+function placesFault({addresses, leaves}: {readonly addresses: readonly number[]; readonly leaves: readonly number[]}, itemCount: number): string | undefined {
+	return lengthFault(itemCount, {addresses, leaves});
+}
+
 export const freeTree = defineSession('free_tree', {
 	errors: [
 		/** Fewer pool blocks can be handed out than were asked for; nothing was changed. */
@@ -47,13 +53,20 @@ export const freeTree = defineSession('free_tree', {
 		 * blocks. All or nothing.
 		 */
 		exchange: op({
-			request: z.strictObject({items: numbers(), keyId: z.number().int().nonnegative(), reserved: z.boolean()}),
-			reply: z.strictObject({addresses: numbers(), leaves: numbers()}),
+			request: z.strictObject({items: vector(), keyId: z.number().int().nonnegative(), reserved: z.boolean()}),
+			reply: z.strictObject({addresses: pbas(), leaves: vbas()}),
+			requestFault: ({items}) => itemsFault('items', items, exchangeItemLength),
+			replyFault: (reply, {items}) => placesFault(reply, items.length / exchangeItemLength),
 		}),
 		/**
 		 * Hands out blocks for older snapshots: they stay listed in their entries, reserved as `items` say. All or nothing.
 		 */
-		reserve: op({request: z.strictObject({items: numbers()}), reply: z.strictObject({addresses: numbers(), leaves: numbers()})}),
+		reserve: op({
+			request: z.strictObject({items: vector()}),
+			reply: z.strictObject({addresses: pbas(), leaves: vbas()}),
+			requestFault: ({items}) => itemsFault('items', items, reserveItemLength),
+			replyFault: (reply, {items}) => placesFault(reply, items.length / reserveItemLength),
+		}),
 		/**
 		 * After a rekeying, frees entries from `firstLeaf` on that only held content under the previous key. Replies with
 		 * the next leaf to sweep from, null at the end; the state should be secured in between.
@@ -63,13 +76,22 @@ export const freeTree = defineSession('free_tree', {
 			reply: z.strictObject({nextLeaf: z.number().int().nonnegative().nullable()}),
 		}),
 		/** Undoes exchanges of the current generation whose new blocks were never used: `leaves` get `addresses` back. */
-		restore: op({request: z.strictObject({leaves: numbers(), addresses: numbers()})}),
+		restore: op({
+			request: z.strictObject({leaves: vbas(), addresses: pbas()}),
+			requestFault: ({leaves, addresses}) => lengthFault(leaves.length, {addresses}),
+		}),
 		/**
 		 * Takes blocks out of the pool that older snapshots held, and others in for them: `items` are (PBA to take out, PBA,
 		 * generation and lowest VBA of the block to take in; flat). `leaves`: the entry of each; where it is empty all entries
 		 * are searched. All or nothing.
 		 */
-		swap: op({request: z.strictObject({items: numbers(), leaves: numbers(), keyId: z.number().int().nonnegative()})}),
+		swap: op({
+			request: z.strictObject({items: vector(), leaves: vbas(), keyId: z.number().int().nonnegative()}),
+			requestFault: ({items, leaves}) => firstFault(
+				itemsFault('items', items, swapItemLength),
+				leaves.length === 0 ? undefined : lengthFault(items.length / swapItemLength, {leaves}),
+			),
+		}),
 		/**
 		 * Adds leaves from up to `pbaCount` PBAs from `firstPba` on, in up to `stepCount` steps of one lowest block each.
 		 * Replies with what was used; nothing used means that the format's limit is reached. `no_space`: not before the
@@ -92,8 +114,9 @@ export const freeTree = defineSession('free_tree', {
 		 * beyond the last entry). Until the next exchange nobody needs what they hold. Replies with the pool's size, too.
 		 */
 		spare: op({
-			request: z.strictObject({ranges: numbers()}),
-			reply: z.strictObject({addresses: numbers(), leafCount: z.number().int().nonnegative()}),
+			request: z.strictObject({ranges: extents()}),
+			reply: z.strictObject({addresses: pbas(), leafCount: z.number().int().nonnegative()}),
+			requestFault: ({ranges}) => extentsFault(ranges),
 		}),
 		/**
 		 * Compares inner blocks of both trees, as they lie on the medium, with the labels in their parents: a bounded part, from

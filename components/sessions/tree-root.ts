@@ -1,12 +1,11 @@
 /** Roots of the container's trees, as they travel between components. */
 import {z} from 'zod';
 import {bytes} from '../../runtime/sdk/session.js';
-
-export const Generation = z.number().int().nonnegative();
+import {Generation, Pba} from './vocabulary.js';
 
 /** The node that points to a tree's root block (format section 2). */
 export const RootNode = z.strictObject({
-	address: z.number().int().nonnegative(),
+	address: Pba,
 	generation: Generation,
 	hash: bytes(32),
 });

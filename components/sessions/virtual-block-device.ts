@@ -1,13 +1,14 @@
 /** Reads and writes of the hash trees whose leaves are the user's data (format sections 3 and 4). */
 import {z} from 'zod';
-import {bulk, bytes, defineSession, numbers, op} from '../../runtime/sdk/session.js';
-import {Generation, TreeRoot} from './tree-root.js';
+import {bulk, bytes, defineSession, op, vector} from '../../runtime/sdk/session.js';
+import {TreeRoot} from './tree-root.js';
+import {Generation, Vba, blockSize, extents, extentsFault, firstFault, labelsFault, lengthFault, payloadFault, pbas, vbas} from './vocabulary.js';
 
 /** Keys by VBA: below `rekeyingVba` the current key, from there on the previous one; previous is 0 when not rekeying. */
 const Keys = z.strictObject({
 	currentKeyId: z.number().int().positive(),
 	previousKeyId: z.number().int().nonnegative(),
-	rekeyingVba: z.number().int().nonnegative(),
+	rekeyingVba: Vba,
 });
 
 /** Most blocks of one write: 1 MiB, so that one request never needs more of the pool than a small pool can give. */
@@ -20,11 +21,29 @@ const KeptSnapshot = z.strictObject({generation: Generation, tree: TreeRoot});
  * Where leaves of the current tree now lie, as vectors: VBA, PBA, the leaf of the free tree that held the PBA in the last
  * stored state (-1 where it was the leaf's own place), label (32 bytes each).
  */
-const LeafChanges = z.strictObject({vbas: numbers(), addresses: numbers(), leaves: numbers(), labels: bytes()});
+const LeafChanges = z.strictObject({vbas: vbas(), addresses: pbas(), leaves: vector<Vba>(-1), labels: bytes()});
+
+export type LeafChanges = z.output<typeof LeafChanges>;
+
+function changesFault({vbas, addresses, leaves, labels}: LeafChanges): string | undefined {
+	return firstFault(lengthFault(vbas.length, {addresses, leaves}), labelsFault(labels, vbas.length));
+}
+
+interface Transfer {
+	readonly extents: readonly number[];
+	readonly data: Uint8Array;
+}
+
+const transferFault = ({extents, data}: Transfer) => payloadFault(extents, data);
+
+function writeFault({extents, data}: Transfer): string | undefined {
+	return payloadFault(extents, data) ?? (data.length > writeBlockCountMax * blockSize ? `a write of ${data.length} bytes is larger than ${writeBlockCountMax} blocks` : undefined);
+}
 
 const blockErrors = ['out_of_range', 'device_failed', 'no_space', 'integrity'] as const;
 
 export const virtualBlockDevice = defineSession('virtual_block_device', {
+	misfit: 'out_of_range',
 	errors: [
 		...blockErrors,
 		/** The operation cannot be done; the message says why. Nothing was changed. */
@@ -34,17 +53,17 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		/** Starts over from this secured tree; everything not stored is forgotten. */
 		open: op({request: z.strictObject({tree: TreeRoot, keys: Keys, currentGeneration: Generation, innerBlocks: z.literal('encrypted').optional()})}),
 		/** Reads `extents` (pairs of first VBA and number of blocks) of the current tree into `data`. */
-		read: op({request: z.strictObject({extents: numbers(), data: bulk('out')})}),
+		read: op({request: z.strictObject({extents: extents(), data: bulk('out')}), requestFault: transferFault}),
 		/**
 		 * Writes `data` to `extents` of the current tree, at most `writeBlockCountMax` blocks. `no_space` means: not before
 		 * the state is secured, perhaps not even then; a part of the blocks may have been written.
 		 */
-		write: op({request: z.strictObject({extents: numbers(), data: bulk('in')})}),
+		write: op({request: z.strictObject({extents: extents(), data: bulk('in')}), requestFault: writeFault}),
 		/**
 		 * Makes `extents` of the current tree read as zeroes, as if never written; errors as for `write`. What older
 		 * snapshots hold stays.
 		 */
-		clear: op({request: z.strictObject({extents: numbers()})}),
+		clear: op({request: z.strictObject({extents: extents()}), requestFault: request => extentsFault(request.extents)}),
 		/**
 		 * Counts blocks of the current tree from `firstVba` on that were ever written, and how many of them belong to
 		 * `newestKeptGeneration` or are older: a bounded part, and where to go on; null at the end. Begins at 0.
@@ -58,7 +77,7 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 			}),
 		}),
 		/** Reads from a snapshot. */
-		read_snapshot: op({request: z.strictObject({snapshot: KeptSnapshot, extents: numbers(), data: bulk('out')})}),
+		read_snapshot: op({request: z.strictObject({snapshot: KeptSnapshot, extents: extents(), data: bulk('out')}), requestFault: transferFault}),
 		/**
 		 * Makes the content of the snapshot with this tree the current content; the snapshot keeps its blocks. Everything
 		 * changed must have been stored, and the snapshot must have the current tree's dimensions. All or nothing.
@@ -110,9 +129,13 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		 * they are more than `countMax` or something else has changed too, so that only `store` helps. From then on nothing
 		 * overwrites what they name, until the next `store`.
 		 */
-		log: op({request: z.strictObject({countMax: z.number().int().nonnegative()}), reply: z.strictObject({changes: LeafChanges.nullable()})}),
+		log: op({
+			request: z.strictObject({countMax: z.number().int().nonnegative()}),
+			reply: z.strictObject({changes: LeafChanges.nullable()}),
+			replyFault: ({changes}, {countMax}) => changes ? changesFault(changes) ?? (changes.vbas.length > countMax ? `${changes.vbas.length} changes where ${countMax} fit` : undefined) : undefined,
+		}),
 		/** Right after `open`: makes changes again that `log` replied with, each VBA once and in ascending order. All or nothing. */
-		replay: op({request: LeafChanges}),
+		replay: op({request: LeafChanges, requestFault: changesFault}),
 		/**
 		 * Waits for running writes, then labels and stores every changed inner block of the current tree and of the pool
 		 * trees, lowest level first, and replies with the trees as they now stand, and with the snapshots that a rekeying has

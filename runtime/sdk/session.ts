@@ -51,9 +51,24 @@ export function bytes(length?: number) {
 	);
 }
 
-/** A vector of numbers, checked in constant time: its elements are range-checked by whoever uses them as addresses. */
-export function numbers() {
-	return z.custom<number[]>(value => Array.isArray(value) && (value.length === 0 || typeof value[0] === 'number'), 'a list of numbers is required');
+function isVector(value: unknown, min: number): value is number[] {
+	if (!Array.isArray(value)) {
+		return false;
+	}
+
+	// Not `every`, which passes over holes.
+	for (let i = 0; i < value.length; i++) {
+		if (!(Number.isSafeInteger(value[i]) && value[i] >= min)) {
+			return false;
+		}
+	}
+
+	return true;
+}
+
+/** A vector of integers from `min` to 2^53 - 1, each of which is checked. `Item` keeps vectors of different things apart. */
+export function vector<Item extends number = number>(min = 0) {
+	return z.custom<Item[]>(value => isVector(value, min), `a list of integers from ${min} on is required`);
 }
 
 export interface BulkField {
@@ -61,9 +76,16 @@ export interface BulkField {
 	readonly mark: BulkMark;
 }
 
+/** What is wrong with how the fields of a message fit each other; undefined where they do. */
+type Fault = string | undefined;
+
 export interface Operation<Request extends z.ZodType = z.ZodType, Reply extends z.ZodType = z.ZodType> {
 	readonly request: Request;
 	readonly reply: Reply;
+	/** How the fields of a request that the schema has accepted do not fit each other. */
+	requestFault(request: z.output<Request>): Fault;
+	/** How a reply that the schema has accepted does not fit itself or its request. */
+	replyFault(reply: z.output<Reply>, request: z.output<Request>): Fault;
 	readonly requestBulk: readonly BulkField[];
 	readonly replyBulk: readonly BulkField[];
 }
@@ -87,15 +109,28 @@ function bulkFieldsOf(schema: z.ZodType): BulkField[] {
 	return fields;
 }
 
+const fitting = (): Fault => undefined;
+
+export interface OperationDeclaration<Request extends z.ZodType, Reply extends z.ZodType> {
+	readonly request?: Request;
+	readonly reply?: Reply;
+	/** Relations between the fields of a request, beyond what a schema says of each: same lengths, payload that fits. */
+	readonly requestFault?: (request: z.output<Request>) => Fault;
+	/** The same of a reply, and of a reply and its request. */
+	readonly replyFault?: (reply: z.output<Reply>, request: z.output<Request>) => Fault;
+}
+
 /** Declares an operation. Bulk fields must stand at the top level of the request or reply object. */
 export function op<Request extends z.ZodType = Nothing, Reply extends z.ZodType = Nothing>(
-	{request, reply}: {request?: Request; reply?: Reply},
+	{request, reply, requestFault, replyFault}: OperationDeclaration<Request, Reply>,
 ): Operation<Request, Reply> {
 	const requestSchema = request ?? nothing;
 	const replySchema = reply ?? nothing;
 	return {
 		request: requestSchema as Request,
 		reply: replySchema as Reply,
+		requestFault: requestFault ?? fitting,
+		replyFault: replyFault ?? fitting,
 		requestBulk: bulkFieldsOf(requestSchema),
 		replyBulk: bulkFieldsOf(replySchema),
 	};
@@ -114,17 +149,20 @@ export interface Session<Name extends string = string, ErrorCode extends string 
 	readonly sharesMemory: boolean;
 	/** True where every server answers alike, so that one can take the place of another under running clients. */
 	readonly interchangeable: boolean;
+	/** The code with which a request is refused whose fields do not fit each other. */
+	readonly misfit: ErrorCode | 'bad_request';
 }
 
 export function defineSession<const Name extends string, const ErrorCode extends string, const Ops extends Operations>(
 	name: Name,
-	{errors, ops, interchangeable = false}: {errors: readonly ErrorCode[]; ops: Ops; interchangeable?: boolean},
+	{errors, ops, interchangeable = false, misfit = 'bad_request'}: {errors: readonly ErrorCode[]; ops: Ops; interchangeable?: boolean; misfit?: NoInfer<ErrorCode> | 'bad_request'},
 ): Session<Name, ErrorCode, Ops> {
 	return {
 		name,
 		errors,
 		ops,
 		interchangeable,
+		misfit,
 		opNames: Object.keys(ops),
 		sharesMemory: Object.values(ops).some(operation => operation.replyBulk.length > 0),
 	};

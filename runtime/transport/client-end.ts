@@ -8,7 +8,7 @@ import {SessionError, type Client, type Session} from '../sdk/session.js';
 import {isShared} from './arena.js';
 import {CallTable} from './call-table.js';
 import {LeasePool} from './lease-pool.js';
-import {mayAnswer} from './local.js';
+import {mayAnswer, parseReply} from './local.js';
 import {openPort, type SessionHandle, type SessionPort} from './session-port.js';
 import {fromWire, payloadLength, refused, toWire, wireOperations, type WireOperation} from './wire.js';
 
@@ -302,20 +302,13 @@ export class ClientEnd {
 		reject(this.#lostError());
 	}
 
-	#resolve({operation, resolve, reject}: Call, content: unknown[]): void {
+	#resolve({operation, request, resolve, reject}: Call, content: unknown[]): void {
 		const reply = fromWire(operation.replyFields, content, this.#port!.link);
-		if (operation.isReply(reply)) {
-			resolve(reply);
-			return;
+		try {
+			resolve(parseReply(operation, reply, request));
+		} catch (error) {
+			this.#onBadReply(error instanceof Error ? error.message : String(error), this.#server);
+			reject(this.#lostError());
 		}
-
-		const parsed = operation.reply.safeParse(reply);
-		if (parsed.success) {
-			resolve(parsed.data);
-			return;
-		}
-
-		this.#onBadReply(`its reply to ${operation.title} does not fit the contract: ${parsed.error.issues.map(issue => `${issue.path.join('.')} ${issue.message}`).join('; ')}`, this.#server);
-		reject(this.#lostError());
 	}
 }

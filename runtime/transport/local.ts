@@ -35,8 +35,7 @@ export function badRequest(title: string, issues: ReadonlyArray<{path: PropertyK
 	return new SessionError('bad_request', `${title}: ${issues.map(({path, message}) => `${path.join('.')} ${message}`).join('; ')}`);
 }
 
-/** Checks one end's message against the contract. @throws SessionError `bad_request` */
-export function parseRequest({title, isRequest, request: schema}: WireOperation, request: unknown): Message {
+function shapedRequest({title, isRequest, request: schema}: WireOperation, request: unknown): Message {
 	if (isRequest(request)) {
 		return request as Message;
 	}
@@ -47,6 +46,37 @@ export function parseRequest({title, isRequest, request: schema}: WireOperation,
 	}
 
 	return parsed.data as Message;
+}
+
+/** Checks a request against the contract. @throws SessionError `bad_request`, or the contract's code for fields that do not fit each other */
+export function parseRequest(operation: WireOperation, request: unknown): Message {
+	const shaped = shapedRequest(operation, request);
+	const fault = operation.requestFault(shaped);
+	if (fault !== undefined) {
+		throw new SessionError(operation.misfit, `${operation.title}: ${fault}`);
+	}
+
+	return shaped;
+}
+
+/** Checks a reply against the contract. @throws Error that says what does not fit */
+export function parseReply({isReply, reply: schema, replyFault, title}: WireOperation, reply: unknown, request: Message): Message {
+	const shaped = isReply(reply) ? reply : shapedReply(schema, reply, title);
+	const fault = replyFault(shaped, request);
+	if (fault !== undefined) {
+		throw new Error(`its reply to ${title} does not fit the contract: ${fault}`);
+	}
+
+	return shaped as Message;
+}
+
+function shapedReply(schema: WireOperation['reply'], reply: unknown, title: string): unknown {
+	const parsed = schema.safeParse(reply);
+	if (!parsed.success) {
+		throw new Error(`its reply to ${title} does not fit the contract: ${parsed.error.issues.map(({path, message}) => `${path.join('.')} ${message}`).join('; ')}`);
+	}
+
+	return parsed.data;
 }
 
 class LocalSession {
@@ -73,9 +103,7 @@ class LocalSession {
 				reply = await reply;
 			}
 
-			if (!operation.isReply(reply)) {
-				reply = operation.reply.parse(reply);
-			}
+			reply = parseReply(operation, reply, parsed);
 		} catch (error) {
 			throw this.#failure(error);
 		} finally {

@@ -19,6 +19,7 @@ interface Definition {
 	readonly element?: z.ZodType;
 	readonly innerType?: z.ZodType;
 	readonly entries?: Readonly<Record<string, string | number>>;
+	readonly values?: readonly unknown[];
 	readonly coerce?: boolean;
 	readonly format?: string;
 }
@@ -81,7 +82,8 @@ function numberCheck({checks, format}: Definition): ShapeCheck | undefined {
 
 function objectCheck({shape, catchall}: Definition): ShapeCheck | undefined {
 	const names = Object.keys(shape!);
-	const checks = names.map(name => shapeCheck(shape![name]));
+	const optional = names.map(name => definitionOf(shape![name]).type === 'optional');
+	const checks = names.map((name, i) => shapeCheck(optional[i] ? definitionOf(shape![name]).innerType! : shape![name]));
 	// Only strict objects: others drop what they do not know, which changes the value.
 	if (!catchall || definitionOf(catchall).type !== 'never' || !checks.every(check => check !== undefined)) {
 		return undefined;
@@ -93,20 +95,28 @@ function objectCheck({shape, catchall}: Definition): ShapeCheck | undefined {
 		}
 
 		const fields = value as Record<string, unknown>;
+		let presentCount = 0;
 		for (let i = 0; i < names.length; i++) {
 			const field = fields[names[i]];
-			if (field === undefined || !checks[i](field)) {
+			if (field === undefined) {
+				// One that is there and undefined is left to the schema.
+				if (!optional[i]) {
+					return false;
+				}
+			} else if (checks[i](field)) {
+				presentCount++;
+			} else {
 				return false;
 			}
 		}
 
-		// All names are there, so a field more is one that the schema does not know.
+		// A field more is one that the schema does not know.
 		let count = 0;
 		for (const _name in fields) {
 			count++;
 		}
 
-		return count === names.length;
+		return count === presentCount;
 	};
 }
 
@@ -151,6 +161,11 @@ export function shapeCheck(schema: z.ZodType): ShapeCheck | undefined {
 		case 'custom': {
 			const {fn} = definition;
 			return fn && (value => fn(value) === true);
+		}
+
+		case 'literal': {
+			const {values} = definition;
+			return values?.length === 1 && typeof values[0] !== 'object' ? value => value === values[0] : undefined;
 		}
 
 		case 'enum': {

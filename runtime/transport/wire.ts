@@ -1,6 +1,6 @@
 /** How the fields of requests and replies stand in a message: by position, payload as (arena, offset, length). */
 import {z} from 'zod';
-import type {BulkField, BulkMark, Session} from '../sdk/session.js';
+import type {BulkField, BulkMark, Operation, Session} from '../sdk/session.js';
 import type {PayloadLink} from './session-port.js';
 import {shapeCheck, type ShapeCheck} from './shape-check.js';
 
@@ -18,6 +18,11 @@ export interface WireOperation {
 	/** Accept what the schemas accept unchanged, where they accept it at once; see `shapeCheck`. */
 	readonly isRequest: ShapeCheck;
 	readonly isReply: ShapeCheck;
+	/** How the fields of an accepted message do not fit each other; undefined where they do. */
+	readonly requestFault: Operation['requestFault'];
+	readonly replyFault: Operation['replyFault'];
+	/** The code for a request with such a fault. */
+	readonly misfit: string;
 	readonly requestFields: readonly WireField[];
 	readonly replyFields: readonly WireField[];
 	/** The payload among `requestFields`. */
@@ -47,10 +52,11 @@ export function wireOperations(session: Session): readonly WireOperation[] {
 	let operations = layouts.get(session);
 	if (!operations) {
 		operations = session.opNames.map((name, index) => {
-			const {request, reply, requestBulk, replyBulk} = session.ops[name];
+			const {request, reply, requestBulk, replyBulk, requestFault, replyFault} = session.ops[name];
 			const title = `${session.name}.${name}`;
 			return {
-				index, title, request, reply, requestBulk,
+				index, title, request, reply, requestBulk, requestFault, replyFault,
+				misfit: session.misfit,
 				isRequest: shapeCheck(request) ?? neverAtOnce,
 				isReply: shapeCheck(reply) ?? neverAtOnce,
 				requestFields: fieldsOf(request, requestBulk, title),

@@ -1,0 +1,122 @@
+/** A request and a reply of each operation of each session that fit its contract, with something in every field. */
+const block = (count: number) => new Uint8Array(count * 4096);
+const labels = (count: number) => new Uint8Array(count * 32);
+const hash = new Uint8Array(32);
+const root = {address: 9, generation: 2, hash};
+const tree = {root, maxLevel: 2, degree: 4, leafCount: 16};
+const snapshot = {generation: 2, tree};
+const horizon = {currentGeneration: 3, lastSecuredGeneration: 2, snapshotGenerations: [1, 2], rekeying: {previousKeyId: 1, rekeyingVba: 4}};
+const changes = {vbas: [1, 5], addresses: [10, 11], leaves: [-1, 3], labels: labels(2)};
+const keys = {currentKeyId: 2, previousKeyId: 1, rekeyingVba: 3};
+const transfer = {extents: [3, 2, 9, 1], data: block(3)};
+const file = {name: 'data', kind: 'file', mode: 0o600, byteLength: 4096};
+const operation = {phase: 'in-progress', lastResult: 'none', done: 1, total: 2, bytesPerSecond: 3, secondsLeft: 4};
+const growth = {request: {firstPba: 100, pbaCount: 20, stepCount: 2}, reply: {usedPbaCount: 20, addedLeafCount: 16}};
+
+type Message = Record<string, unknown>;
+
+export const validMessages: Readonly<Record<string, Readonly<Record<string, {readonly request: Message; readonly reply: Message}>>>> = {
+	anchor_keys: {
+		list: {request: {}, reply: {state: 'present', hasKeyFile: true, keys: [{slot: 1, kind: 'passphrase', name: 'n', derivation: 'scrypt'}], slotCount: 8}},
+		recipient: {request: {}, reply: {publicKey: hash}},
+		add: {request: {existing: 'ab', secret: 'cd', name: 'n'}, reply: {slot: 1}},
+		add_recovery: {request: {existing: 'ab', recipient: '0f'.repeat(32), name: 'n'}, reply: {slot: 1, sealed: 'cd'}},
+		change: {request: {existing: 'ab', slot: 1, secret: 'cd'}, reply: {slot: 1}},
+		remove: {request: {existing: 'ab', slot: 1}, reply: {}},
+	},
+	block: {
+		geometry: {request: {}, reply: {blockCount: 10, writable: true, growable: false}},
+		read: {request: transfer, reply: {}},
+		write: {request: transfer, reply: {}},
+		clear: {request: {extents: [0, 5]}, reply: {}},
+		sync: {request: {}, reply: {}},
+		grow: {request: {blockCount: 12}, reply: {}},
+	},
+	cache: {
+		attach: {request: {}, reply: {memory: block(4), frameCount: 4}},
+		load: {request: {frames: [0, 3], addresses: [20, 21], labels: labels(2), encrypted: true}, reply: {mismatched: [1]}},
+		verify: {request: {addresses: [20, 21], labels: labels(2)}, reply: {mismatched: [0, 1]}},
+		store: {request: {frames: [0, 3], addresses: [20, 21], places: [0, 65, 1, 2], encrypted: true}, reply: {labels: labels(2)}},
+	},
+	crypto: {
+		recipient: {request: {}, reply: {publicKey: hash}},
+		add_key: {request: {keyId: 1, cipher: 'aes-256-xts', envelope: new Uint8Array(100)}, reply: {}},
+		remove_key: {request: {keyId: 1}, reply: {}},
+		seal: {request: {keyId: 1, addresses: [7, 8], vbas: [1, 2], generations: [3, 3], plain: [block(1), block(1)], sealed: block(2)}, reply: {labels: labels(2)}},
+		open: {request: {keyId: 1, addresses: [7, 8], vbas: [1, 2], generations: [3, 3], labels: labels(2), sealed: block(2), plain: [block(2)]}, reply: {mismatched: [1]}},
+	},
+	device_control: {
+		status: {
+			request: {},
+			reply: {
+				locked: false, state: 'normal', blockCount: 10, currentGeneration: 3, lastSecuredGeneration: 2, cipher: 'aes-256-xts', usedBlockCount: 4,
+				sharedBlockCount: 1, poolLeafCount: 8, poolAllocatableCount: 4, poolHeldCount: 1, poolSecondsLeft: 5,
+			},
+		},
+		list_snapshots: {request: {}, reply: {snapshots: [{generation: 2, blockCount: 10, keep: true}]}},
+		create_snapshot: {request: {}, reply: {generation: 2}},
+		discard_snapshot: {request: {generation: 2}, reply: {}},
+		revert_snapshot: {request: {generation: 2}, reply: {}},
+		extend: {request: {tree: 'vbd', blockCount: 100}, reply: {}},
+		rekey: {request: {}, reply: {}},
+		check: {request: {}, reply: {}},
+		operations: {request: {}, reply: {extend: operation, rekey: operation, check: operation}},
+		lock: {request: {}, reply: {}},
+		recipient: {request: {}, reply: {publicKey: hash}},
+		unlock: {request: {sealed: 'abcd'}, reply: {}},
+		pause: {request: {operation: 'rekey'}, reply: {}},
+		resume: {request: {operation: 'rekey'}, reply: {}},
+		read_snapshot: {request: {generation: 2, ...transfer}, reply: {}},
+	},
+	file_system: {
+		describe: {request: {path: '/data'}, reply: file},
+		list: {request: {path: '/'}, reply: {entries: [file]}},
+		read: {request: {path: '/data', offset: 0, length: 3}, reply: {base64: 'AAAA'}},
+		write: {request: {path: '/data', offset: 0, base64: 'AAAA'}, reply: {}},
+		sync: {request: {path: '/data'}, reply: {}},
+	},
+	free_tree: {
+		open: {request: {freeTree: tree, metaTree: tree, horizon, innerBlocks: 'encrypted'}, reply: {}},
+		exchange: {request: {items: [9, 1, 0, 10, 1, 4], keyId: 1, reserved: true}, reply: {addresses: [30, 31], leaves: [2, 3]}},
+		reserve: {request: {items: [1, 2, 3, 4]}, reply: {addresses: [30], leaves: [2]}},
+		sweep: {request: {firstLeaf: 0}, reply: {nextLeaf: 8}},
+		restore: {request: {leaves: [2, 3], addresses: [30, 31]}, reply: {}},
+		swap: {request: {items: [9, 10, 1, 0], leaves: [2], keyId: 1}, reply: {}},
+		extend: growth,
+		store: {request: {}, reply: {freeTree: tree, metaTree: tree, storedBlockCount: 3}},
+		begin: {request: {currentGeneration: 3}, reply: {}},
+		advance: {request: {lastSecuredGeneration: 2, snapshotGenerations: [1], rekeying: null}, reply: {}},
+		spare: {request: {ranges: [0, 4, 8, 4]}, reply: {addresses: [30], leafCount: 16}},
+		verify: {request: {firstLeaf: 0}, reply: {nextLeaf: 4, checkedBlockCount: 3, damages: ['text']}},
+		usage: {request: {}, reply: {leafCount: 8, allocatableCount: 4, heldCount: 1}},
+	},
+	trust_anchor: {
+		access: {request: {}, reply: {state: 'open'}},
+		recipient: {request: {}, reply: {publicKey: hash}},
+		lock: {request: {}, reply: {}},
+		unlock: {request: {sealed: 'abcd'}, reply: {}},
+		status: {request: {}, reply: {initialized: true, secured: {hash, generation: 2, creating: false}}},
+		initialize: {request: {}, reply: {}},
+		create_key: {request: {current: hash}, reply: {wrapped: hash}},
+		share_key: {request: {wrapped: hash, recipient: hash}, reply: {envelope: new Uint8Array(100)}},
+		share_inner_key: {request: {containerId: new Uint8Array(16), recipient: hash}, reply: {envelope: new Uint8Array(100)}},
+		secure: {request: {hash, generation: 2, creating: false}, reply: {}},
+	},
+	virtual_block_device: {
+		open: {request: {tree, keys, currentGeneration: 3, innerBlocks: 'encrypted'}, reply: {}},
+		read: {request: transfer, reply: {}},
+		write: {request: transfer, reply: {}},
+		clear: {request: {extents: [0, 5]}, reply: {}},
+		count_written: {request: {firstVba: 0, newestKeptGeneration: 2}, reply: {usedCount: 4, sharedCount: 1, nextVba: 9}},
+		read_snapshot: {request: {snapshot, ...transfer}, reply: {}},
+		revert: {request: {tree, newestKeptGeneration: 2}, reply: {}},
+		set_keys: {request: keys, reply: {}},
+		rekey: {request: {snapshots: [snapshot], blockCount: 4}, reply: {rekeyingVba: 4, sealedBlockCount: 4}},
+		verify: {request: {snapshots: [snapshot], firstVba: 0}, reply: {nextVba: 8, checkedBlockCount: 3, damages: ['text']}},
+		reclaim: {request: {lastSecuredGeneration: 2, snapshotsGone: true}, reply: {remainder: 'more'}},
+		extend: growth,
+		log: {request: {countMax: 10}, reply: {changes}},
+		replay: {request: changes, reply: {}},
+		store: {request: {nextGeneration: 4}, reply: {tree, freeTree: tree, metaTree: tree, snapshots: [snapshot], storedBlockCount: 5}},
+	},
+};
