@@ -54,7 +54,7 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 			},
 		},
 		list_snapshots: {request: {}, reply: {snapshots: [{generation: 2, blockCount: 10, keep: true}]}},
-		create_snapshot: {request: {}, reply: {generation: 2}},
+		create_snapshot: {request: {}, reply: {generation: 2, isNew: true}},
 		discard_snapshot: {request: {generation: 2}, reply: {}},
 		revert_snapshot: {request: {generation: 2}, reply: {}},
 		extend: {request: {tree: 'vbd', blockCount: 100}, reply: {}},
@@ -101,6 +101,7 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 		share_key: {request: {wrapped: hash, recipient: hash}, reply: {envelope: new Uint8Array(100)}},
 		share_inner_key: {request: {containerId: new Uint8Array(16), recipient: hash}, reply: {envelope: new Uint8Array(100)}},
 		secure: {request: {hash, generation: 2, creating: false}, reply: {}},
+		authenticate: {request: {containerId: new Uint8Array(16), digest: hash}, reply: {authenticator: hash}},
 	},
 	virtual_block_device: {
 		open: {request: {tree, keys, currentGeneration: 3, innerBlocks: 'encrypted'}, reply: {}},
