@@ -13,6 +13,8 @@ export const FileDescription = z.strictObject({
 	/** Permission bits. */
 	mode: z.number().int(),
 	byteLength: z.number().int().nonnegative(),
+	/** What is written to it is a secret: whoever shows or keeps what is written elsewhere must not here. */
+	takesSecret: z.boolean(),
 });
 
 export type FileDescription = z.output<typeof FileDescription>;

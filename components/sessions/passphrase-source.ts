@@ -25,8 +25,8 @@ export function passphraseReach({file, variable: secret}: SourceConfig, variable
 	return {files: named === undefined || named === '' ? [] : [{path: named, writable: false}], variables: [fileVariable], secrets: [secret]};
 }
 
-/** One line end at the end of a file is not part of the passphrase. */
-function withoutLineEnd(content: Buffer): Buffer {
+/** One line end at the end of a file is not part of the passphrase. The same memory. */
+export function withoutLineEnd(content: Buffer): Buffer {
 	const end = content.at(-1) === 0x0a ? content.length - (content.at(-2) === 0x0d ? 2 : 1) : content.length;
 	return content.subarray(0, end);
 }

@@ -61,8 +61,8 @@ async function text(files: Awaited<ReturnType<typeof start>>['files'], path: str
 test('the tree, with sizes and modes', async t => {
 	const {files} = await start();
 	t.deepEqual((await files.list({path: '/'})).entries.map(({name, kind}) => `${kind} ${name}`), ['directory control', 'directory current', 'directory snapshots']);
-	t.deepEqual((await files.list({path: 'current'})).entries, [{name: 'data', kind: 'file', mode: 0o600, byteLength: 16 * blockSize}]);
-	t.deepEqual((await files.list({path: '/snapshots/7'})).entries, [{name: 'data', kind: 'file', mode: 0o400, byteLength: 4 * blockSize}]);
+	t.deepEqual((await files.list({path: 'current'})).entries, [{name: 'data', kind: 'file', mode: 0o600, byteLength: 16 * blockSize, takesSecret: false}]);
+	t.deepEqual((await files.list({path: '/snapshots/7'})).entries, [{name: 'data', kind: 'file', mode: 0o400, byteLength: 4 * blockSize, takesSecret: false}]);
 	t.is((await files.describe({path: 'control/rekey_progress'})).mode, 0o400);
 	await t.throwsAsync(files.describe({path: 'snapshots/8'}), {code: 'not_found'});
 	await t.throwsAsync(files.list({path: 'current/data'}), {code: 'not_a_directory'});

@@ -3,6 +3,7 @@ import type {Environment} from '../../runtime/sdk/component.js';
 import {sealEnvelope} from '../../runtime/sdk/key-envelope.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {deviceControl, OperationStatus} from '../sessions/device-control.js';
+import {withoutLineEnd} from '../sessions/passphrase-source.js';
 import {parseExtension, parseGeneration, parseTrigger} from './command.js';
 import {FileError, errnoNameOf} from './errno.js';
 import {commandByteLengthMax, commandWaitMs} from './limits.js';
@@ -12,10 +13,10 @@ export interface ControlFile {
 	readonly name: string;
 	/** The text as it is now. */
 	read(): Promise<string>;
-	/** True where a command is a secret: it is taken as it is, but for one line end, and shown nowhere. */
-	readonly isSecret?: boolean;
+	/** What is written is a secret: bytes that are taken as they are, but for one line end, wiped, and shown nowhere. */
+	readonly takesSecret: boolean;
 	/** Carries out a command. Absent where there is nothing to command. @throws FileError or SessionError */
-	write?(command: string): Promise<void>;
+	write?(content: Buffer): Promise<void>;
 }
 
 /** An operation that ends soon, and is remembered by its file alone. */
@@ -23,16 +24,16 @@ class ShortOperation implements ControlFile {
 	#running = 0;
 	#lastResult: OperationStatus['lastResult'] = 'none';
 
-	constructor(readonly name: string, readonly work: (command: string) => Promise<void>, readonly isSecret = false) {}
+	constructor(readonly name: string, readonly work: (content: Buffer) => Promise<void>, readonly takesSecret = false) {}
 
 	async read(): Promise<string> {
 		return stateLine({phase: this.#running > 0 ? 'in-progress' : 'idle', lastResult: this.#lastResult});
 	}
 
-	async write(command: string): Promise<void> {
+	async write(content: Buffer): Promise<void> {
 		this.#running++;
 		try {
-			await this.work(command);
+			await this.work(content);
 			this.#lastResult = 'success';
 		} catch (error) {
 			this.#lastResult = 'failed';
@@ -52,44 +53,49 @@ export interface ControlFileEffects {
 
 type Control = Client<typeof deviceControl>;
 
+/** What is no secret is text, and white space around it does not count. */
+function commanded(work: (command: string) => Promise<void>): (content: Buffer) => Promise<void> {
+	return async content => work(content.toString().trim());
+}
+
 function longOperation(control: Control, name: 'extend' | 'rekey' | 'check', begin: (command: string) => Promise<void>): ControlFile[] {
 	const status = async () => (await control.operations({}))[name];
 	return [
-		{name, read: async () => stateLine(await status()), write: begin},
-		{name: `${name}_progress`, read: async () => progressLine(await status())},
+		{name, takesSecret: false, read: async () => stateLine(await status()), write: commanded(begin)},
+		{name: `${name}_progress`, takesSecret: false, read: async () => progressLine(await status())},
 	];
 }
 
 /** A passphrase leaves this component only sealed to the trust anchor; nothing at all asks the anchor to open by itself. */
-async function unlock(control: Control, passphrase: string, env: Environment): Promise<void> {
-	if (passphrase === '') {
-		await control.unlock({});
-		return;
-	}
-
-	const {publicKey} = await control.recipient({});
-	const secret = Buffer.from(passphrase);
+async function unlock(control: Control, written: Buffer, env: Environment): Promise<void> {
+	const secret = withoutLineEnd(written);
 	try {
+		if (secret.length === 0) {
+			await control.unlock({});
+			return;
+		}
+
+		const {publicKey} = await control.recipient({});
 		const sealed = sealEnvelope(secret, publicKey, count => env.randomBytes(count));
 		await control.unlock({sealed: Buffer.from(sealed).toString('hex')});
 	} finally {
-		secret.fill(0);
+		written.fill(0);
 	}
 }
 
 function makeFiles(control: Control, {contentChanged, deinitialize}: ControlFileEffects, env: Environment): ControlFile[] {
 	return [
-		new ShortOperation('create_snapshot', async command => {
+		new ShortOperation('create_snapshot', commanded(async command => {
 			parseTrigger(command);
 			await control.create_snapshot({});
-		}),
-		new ShortOperation('discard_snapshot', async command => {
+		})),
+		new ShortOperation('discard_snapshot', commanded(async command => {
 			await control.discard_snapshot({generation: parseGeneration(command)});
-		}),
-		new ShortOperation('revert_snapshot', async command => {
+		})),
+		new ShortOperation('revert_snapshot', commanded(async command => {
 			await control.revert_snapshot({generation: parseGeneration(command)});
 			await contentChanged();
-		}),
+		})),
 		...longOperation(control, 'extend', async command => {
 			await control.extend(parseExtension(command));
 		}),
@@ -101,16 +107,16 @@ function makeFiles(control: Control, {contentChanged, deinitialize}: ControlFile
 			parseTrigger(command);
 			await control.check({});
 		}),
-		new ShortOperation('lock', async command => {
+		new ShortOperation('lock', commanded(async command => {
 			parseTrigger(command);
 			await control.lock({});
 			await contentChanged();
-		}),
-		new ShortOperation('unlock', async passphrase => unlock(control, passphrase, env), true),
-		new ShortOperation('deinitialize', async command => {
+		})),
+		new ShortOperation('unlock', async written => unlock(control, written, env), true),
+		new ShortOperation('deinitialize', commanded(async command => {
 			parseTrigger(command);
 			await deinitialize();
-		}),
+		})),
 	];
 }
 
@@ -129,15 +135,15 @@ function reporting(file: ControlFile, env: Environment): ControlFile {
 
 	return {
 		name: file.name,
+		takesSecret: file.takesSecret,
 		read: async () => file.read(),
-		async write(command) {
-			const text = file.isSecret ? command.replace(/\r?\n$/, '') : command.trim();
+		async write(content) {
 			try {
-				if (Buffer.byteLength(command) > commandByteLengthMax) {
+				if (content.length > commandByteLengthMax) {
 					throw new FileError('EINVAL', `a command of more than ${commandByteLengthMax} bytes is none`);
 				}
 
-				await write.call(file, text);
+				await write.call(file, content);
 			} catch (error) {
 				const failure = asCommandFailure(error);
 				if (failure) {
@@ -150,13 +156,13 @@ function reporting(file: ControlFile, env: Environment): ControlFile {
 	};
 }
 
-/** Waits for a command for a while only; it goes on, and its failure is in the log and in the file. */
-export async function writeWithPatience(file: ControlFile, command: string, env: Environment): Promise<void> {
+/** Waits for a command for a while only; `content` is the file's from now on. The command goes on, and its failure is in the log and in the file. */
+export async function writeWithPatience(file: ControlFile, content: Buffer, env: Environment): Promise<void> {
 	if (!file.write) {
 		throw new FileError('EACCES', `${file.name} can be read only`);
 	}
 
-	const work = file.write(command);
+	const work = file.write(content);
 	await Promise.race([work, env.sleep(commandWaitMs)]);
 	work.catch((error: unknown) => {
 		if (errnoNameOf(error) === undefined) {

@@ -26,6 +26,7 @@ async function describe(node: TreeNode): Promise<FileDescription> {
 		kind: node.kind === 'directory' ? 'directory' : 'file',
 		mode: permissionsOf(node, false),
 		byteLength: await sizeOf(node),
+		takesSecret: node.kind === 'control' && node.file.takesSecret,
 	};
 }
 
@@ -103,7 +104,7 @@ export class FileService {
 	async #write(path: string, offset: number, data: Buffer): Promise<void> {
 		const node = await this.#file(path);
 		if (node.kind === 'control') {
-			await writeWithPatience(node.file, data.toString(), this.#env);
+			await writeWithPatience(node.file, data, this.#env);
 			return;
 		}
 

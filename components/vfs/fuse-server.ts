@@ -1,6 +1,7 @@
 /** Serves the tree to the kernel: every request is answered once. */
 import fs from 'node:fs';
 import type {Environment} from '../../runtime/sdk/component.js';
+import {secretBytes} from '../../runtime/sdk/secret-memory.js';
 import {blockSize} from '../sessions/block.js';
 import {writeWithPatience} from './control-file.js';
 import {FileError, errno, errnoNameOf} from './errno.js';
@@ -384,16 +385,20 @@ export class FuseServer {
 		const {handle, offset, length} = decodeWrite(request.body);
 		const file = this.#open.get(handle);
 		if (file.kind === 'control') {
-			return this.#writeControl(file.node, request.body.toString('utf8', lengths.writeIn, lengths.writeIn + length), length);
+			return this.#writeControl(file.node, request.body.subarray(lengths.writeIn, lengths.writeIn + length));
 		}
 
 		const {node} = this.#open.data(handle);
 		return this.#writeData(node.file.write.bind(node.file), offset, request.hold(lengths.writeIn, length));
 	}
 
-	async #writeControl(node: ControlNode, command: string, length: number): Promise<Buffer> {
-		await writeWithPatience(node.file, command, this.#options.env);
-		return encodeWritten(length);
+	/** The request's memory is used again, before a slow command has ended: so the command gets its own, and leaves nothing there. */
+	async #writeControl(node: ControlNode, received: Buffer): Promise<Buffer> {
+		const content = secretBytes(received.length);
+		received.copy(content);
+		received.fill(0);
+		await writeWithPatience(node.file, content, this.#options.env);
+		return encodeWritten(content.length);
 	}
 
 	async #writeData(write: (offset: number, data: Buffer) => Promise<void>, offset: number, held: HeldData): Promise<Buffer> {

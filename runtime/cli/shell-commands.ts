@@ -9,11 +9,19 @@ export interface ShellContext {
 	write(text: string | Buffer): void;
 	/** Ends what repeats itself. */
 	readonly signal: AbortSignal;
+	/** Asks for a line without showing it, where there is somebody to ask. The caller wipes it. */
+	readonly ask: ((question: string) => Promise<Buffer>) | undefined;
+	/** The line is an argument of this program, which every user of the machine can read. */
+	readonly isArgument: boolean;
+	/** For who typed the line. */
+	notice(text: string): void;
 }
 
 interface ShellCommand {
 	readonly usage: string;
 	readonly purpose: string;
+	/** The file that it writes to, where no word of the line says so. */
+	readonly file?: string;
 	run(words: readonly string[], context: ShellContext): Promise<void>;
 }
 
@@ -61,6 +69,41 @@ async function repeat(words: readonly string[], context: ShellContext): Promise<
 	}
 }
 
+/** @returns what is to be written into a file that takes a secret; undefined where the line itself says it. The caller wipes it */
+async function askedSecret(target: string, isSaid: boolean, {tree, ask, isArgument, notice}: ShellContext): Promise<Buffer | undefined> {
+	const {takesSecret} = await tree.describe(target);
+	if (!takesSecret) {
+		return undefined;
+	}
+
+	if (!isSaid) {
+		return ask?.(`${target}: `);
+	}
+
+	if (isArgument) {
+		throw new ShellUsageError(`${target} takes a secret, and every user of this machine can read a command line; leave the words out, and "echo > ${target}" asks for it on a terminal`);
+	}
+
+	notice(`this line is not kept in the history; "echo > ${target}" asks without showing what is typed`);
+	return undefined;
+}
+
+const unlockFile = '/control/unlock';
+
+/** Without a terminal the anchor opens by itself, as after writing an empty line. */
+async function unlock(words: readonly string[], context: ShellContext): Promise<void> {
+	if (words.length > 0) {
+		throw new ShellUsageError('unlock takes no words; it asks for the passphrase without showing it');
+	}
+
+	const secret = await askedSecret(unlockFile, false, context) ?? Buffer.alloc(0);
+	try {
+		await context.tree.write(unlockFile, 0, secret);
+	} finally {
+		secret.fill(0);
+	}
+}
+
 export const shellCommands: Readonly<Record<string, ShellCommand>> = {
 	ls: {usage: 'ls [-l] [PATH...]', purpose: 'list directories and files', run: list},
 	cat: {usage: 'cat PATH...', purpose: 'show what files contain', run: show},
@@ -78,6 +121,7 @@ export const shellCommands: Readonly<Record<string, ShellCommand>> = {
 			write(`${await copy(tree, words)}\n`);
 		},
 	},
+	unlock: {usage: 'unlock', purpose: 'ask for the passphrase without showing it, and unlock the device', file: unlockFile, run: unlock},
 	watch: {usage: 'watch COMMAND...', purpose: 'run a command each second until Ctrl-C', run: repeat},
 	cd: {
 		usage: 'cd [PATH]',
@@ -99,6 +143,17 @@ export const shellCommands: Readonly<Record<string, ShellCommand>> = {
 	exit: {usage: 'exit', purpose: 'leave the shell (or Ctrl-D)', run: async () => undefined},
 };
 
+async function outputOf({name, words}: {name: string; words: readonly string[]}, context: ShellContext): Promise<Buffer> {
+	const parts: Buffer[] = [];
+	await shellCommands[name].run(words, {...context, write: text => void parts.push(Buffer.from(text))});
+	const content = Buffer.concat(parts);
+	for (const part of parts) {
+		part.fill(0);
+	}
+
+	return content;
+}
+
 async function run({words: [name, ...words], target}: {words: readonly string[]; target: string | undefined}, context: ShellContext): Promise<void> {
 	if (!Object.hasOwn(shellCommands, name)) {
 		throw new ShellUsageError(`there is no command "${name}"; "help" shows what there is`);
@@ -109,14 +164,16 @@ async function run({words: [name, ...words], target}: {words: readonly string[];
 		return;
 	}
 
-	const parts: Buffer[] = [];
-	await shellCommands[name].run(words, {...context, write: text => void parts.push(Buffer.from(text))});
-	const content = Buffer.concat(parts);
-	if (content.length > transferByteLengthMax) {
-		throw new ShellUsageError(`more than ${transferByteLengthMax} bytes are copied with dd`);
-	}
+	const content = await askedSecret(target, words.length > 0, context) ?? await outputOf({name, words}, context);
+	try {
+		if (content.length > transferByteLengthMax) {
+			throw new ShellUsageError(`more than ${transferByteLengthMax} bytes are copied with dd`);
+		}
 
-	await context.tree.write(target, 0, content);
+		await context.tree.write(target, 0, content);
+	} finally {
+		content.fill(0);
+	}
 }
 
 /** Runs one line; an empty one does nothing. @throws ShellUsageError, ControlError and errors of the host's files */

@@ -6,7 +6,7 @@ import {requestControl} from '../supervisor/control-client.js';
 /** Most bytes that one request carries. */
 export const transferByteLengthMax = 32 * 1024;
 
-const Description = z.object({name: z.string(), kind: z.enum(['directory', 'file']), mode: z.number(), byteLength: z.number()});
+const Description = z.object({name: z.string(), kind: z.enum(['directory', 'file']), mode: z.number(), byteLength: z.number(), takesSecret: z.boolean()});
 const Listing = z.object({entries: z.array(Description)});
 const Content = z.object({base64: z.string()});
 

@@ -1,23 +1,22 @@
 /** `runtime shell`: the file system of a running device, without mounting it. */
-import {readFileSync, writeFileSync} from 'node:fs';
 import {join, posix} from 'node:path';
 import {createInterface, type Interface} from 'node:readline';
 import {exitCode} from './exit-code.js';
 import {complain, reasonOf} from './output.js';
-import {runShellLine, shellCommands} from './shell-commands.js';
+import {runShellLine, shellCommands, type ShellContext} from './shell-commands.js';
+import {ShellHistory, historyLineCountMax, mayBeKept} from './shell-history.js';
 import {ShellUsageError} from './shell-line.js';
 import {ShellTree} from './shell-tree.js';
-
-const historyLineCountMax = 500;
+import {askSecret, isInteractive} from './terminal-prompt.js';
 
 function write(text: string | Buffer): void {
 	process.stdout.write(text);
 }
 
 /** Runs lines until one fails; resolves with the exit code. */
-async function runLine(text: string, tree: ShellTree, signal: AbortSignal): Promise<number> {
+async function runLine(text: string, context: Pick<ShellContext, 'tree' | 'signal' | 'ask' | 'isArgument'>): Promise<number> {
 	try {
-		await runShellLine(text, {tree, write, signal});
+		await runShellLine(text, {...context, write, notice: complain});
 		return exitCode.ok;
 	} catch (error) {
 		complain(reasonOf(error));
@@ -41,30 +40,14 @@ async function completionsOf(line: string, tree: ShellTree): Promise<[string[], 
 	return [candidates.filter(candidate => candidate.startsWith(word)), word];
 }
 
-function loadHistory(file: string): string[] {
-	try {
-		return readFileSync(file, 'utf8').split('\n').filter(Boolean).slice(0, historyLineCountMax);
-	} catch {
-		return [];
-	}
-}
-
-function saveHistory(file: string, lines: readonly string[]): void {
-	try {
-		writeFileSync(file, `${lines.join('\n')}\n`, {mode: 0o600});
-	} catch {
-		// A history that cannot be kept is no reason to trouble anybody.
-	}
-}
-
-function openTerminal(tree: ShellTree, historyFile: string): Interface {
+/** Reads lines, on a terminal with those before to choose from. */
+function openTerminal(tree: ShellTree, history: ShellHistory): Interface {
 	const terminal = createInterface({
 		input: process.stdin,
 		output: process.stdout,
 		terminal: process.stdin.isTTY && process.stdout.isTTY,
-		history: loadHistory(historyFile),
+		history: [...history.lines],
 		historySize: historyLineCountMax,
-		removeHistoryDuplicates: true,
 		completer(line: string, done: (error: Error | null, result: [string[], string]) => void) {
 			completionsOf(line, tree).then(result => {
 				done(null, result);
@@ -73,12 +56,10 @@ function openTerminal(tree: ShellTree, historyFile: string): Interface {
 			});
 		},
 	});
-	if (process.stdin.isTTY) {
-		terminal.on('history', (lines: string[]) => {
-			saveHistory(historyFile, lines);
-		});
-	}
-
+	// What was typed is remembered when it is known that it may be.
+	terminal.on('history', (shown: string[]) => {
+		history.showIn(shown);
+	});
 	return terminal;
 }
 
@@ -90,10 +71,12 @@ function clearTypedLine(terminal: Interface): void {
 	terminal.write(null, {ctrl: true, name: 'u'});
 }
 
-async function interact(tree: ShellTree, historyFile: string): Promise<number> {
-	const terminal = openTerminal(tree, historyFile);
+/** Runs what is typed until the end, or until a secret was asked for, which takes the terminal. */
+async function interactOnce(tree: ShellTree, history: ShellHistory): Promise<{code: number; isOver: boolean}> {
+	const terminal = openTerminal(tree, history);
 	let running: AbortController | undefined;
 	let code: number = exitCode.ok;
+	let isOver = true;
 	const prompt = () => {
 		// Nobody reads a prompt in a pipe, and what reads the output would find it there.
 		if (process.stdin.isTTY) {
@@ -112,6 +95,12 @@ async function interact(tree: ShellTree, historyFile: string): Promise<number> {
 		}
 	});
 
+	const ask = async (question: string) => {
+		isOver = false;
+		terminal.close();
+		return askSecret(question);
+	};
+
 	prompt();
 	for await (const line of terminal) {
 		if (line.trim() === 'exit') {
@@ -119,21 +108,40 @@ async function interact(tree: ShellTree, historyFile: string): Promise<number> {
 		}
 
 		running = new AbortController();
-		code = await runLine(line, tree, running.signal);
+		if (process.stdin.isTTY && line.trim() !== '' && await mayBeKept(line, tree)) {
+			history.add(line);
+		}
+
+		code = await runLine(line, {tree, signal: running.signal, ask: isInteractive() ? ask : undefined, isArgument: false});
 		running = undefined;
+		if (!isOver) {
+			break;
+		}
+
 		prompt();
 	}
 
 	terminal.close();
-	// Somebody at a terminal has seen what failed.
-	return process.stdin.isTTY ? exitCode.ok : code;
+	return {code, isOver};
+}
+
+async function interact(tree: ShellTree, historyFile: string): Promise<number> {
+	const history = await ShellHistory.load(historyFile, tree);
+	for (;;) {
+		const {code, isOver} = await interactOnce(tree, history);
+		if (isOver) {
+			// Somebody at a terminal has seen what failed.
+			return process.stdin.isTTY ? exitCode.ok : code;
+		}
+	}
 }
 
 /** @param command one line to run; undefined for a shell that reads lines */
 export async function shell(command: string | undefined, stateDirectory: string): Promise<number> {
 	const tree = new ShellTree(stateDirectory);
 	if (command === undefined) {
-		await tree.list('/');
+		// Says what is wrong, before anything is asked.
+		await tree.describe('/');
 		return interact(tree, join(stateDirectory, 'shell_history'));
 	}
 
@@ -141,5 +149,5 @@ export async function shell(command: string | undefined, stateDirectory: string)
 	process.once('SIGINT', () => {
 		interruption.abort();
 	});
-	return runLine(command, tree, interruption.signal);
+	return runLine(command, {tree, signal: interruption.signal, ask: isInteractive() ? askSecret : undefined, isArgument: true});
 }
