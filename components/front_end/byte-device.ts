@@ -24,6 +24,8 @@ const partialRequestCountMax = 32;
  * must not wait for memory that another such request holds.
  */
 export class PartialBlockBuffers {
+	/** What one of these takes of the component's memory, in bytes. */
+	static readonly byteLength = partialRequestCountMax * partialBlockCountMax * blockSize;
 	readonly #free: Buffer[] = [];
 	readonly #waiting: Array<(buffer: Buffer) => void> = [];
 

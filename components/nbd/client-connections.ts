@@ -1,7 +1,7 @@
 /** All clients that are connected now. */
 import type {Socket} from 'node:net';
 import {Connection, type ConnectionContext} from './connection.js';
-import {connectionCountMax, finishMsMax, watchIntervalMs} from './limits.js';
+import {connectionCountMax, finishMsMax, localConnectionCountMin, unknownCountMax, unknownMsMin, watchIntervalMs} from './limits.js';
 
 export class ClientConnections {
 	readonly #context: ConnectionContext;
@@ -25,8 +25,10 @@ export class ClientConnections {
 		return this.#refusedCount;
 	}
 
-	accept(socket: Socket, mustUseTls: boolean): void {
-		if (this.#connections.size >= connectionCountMax) {
+	/** @param isLocal the client has reached a unix socket */
+	accept(socket: Socket, {isLocal, mustUseTls}: {readonly isLocal: boolean; readonly mustUseTls: boolean}): void {
+		const hasRoom = this.#connections.size < (isLocal ? connectionCountMax : connectionCountMax - localConnectionCountMin);
+		if (!hasRoom || (mustUseTls && !this.#hasRoomForUnknown())) {
 			this.#refusedCount++;
 			socket.destroy();
 			return;
@@ -35,6 +37,23 @@ export class ClientConnections {
 		const connection = new Connection(socket, this.#context, mustUseTls);
 		this.#connections.set(connection, this.#serve(connection));
 		this.#startWatching();
+	}
+
+	/** Who does not say who it is makes room for who may: the oldest one goes, unless it has just come. */
+	#hasRoomForUnknown(): boolean {
+		const unknown = [...this.#connections.keys()].filter(({isKnown}) => !isKnown);
+		if (unknown.length < unknownCountMax) {
+			return true;
+		}
+
+		const [oldest] = unknown;
+		if (oldest.ageMs(this.#context.env.now()) < unknownMsMin) {
+			return false;
+		}
+
+		oldest.abort();
+		this.#connections.delete(oldest);
+		return true;
 	}
 
 	/** Ends all connections without waiting: each answers what it has accepted, and takes no more. */

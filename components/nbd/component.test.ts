@@ -1,12 +1,14 @@
+import {once} from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import {setImmediate, setTimeout} from 'node:timers/promises';
+import {setTimeout} from 'node:timers/promises';
 import test from 'ava';
+import {SessionError} from '../../runtime/sdk/session.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
-import {encodeRequest} from '../../test/support/nbd-peer.js';
+import {encodeRequest, type NbdPeer} from '../../test/support/nbd-peer.js';
 import {NbdStand} from '../../test/support/nbd-stand.js';
-import {handshakeMsMax, lookCountMax, stallMsMax, stallMsMaxWhenShort} from './limits.js';
+import {handshakeMsMax, lookCountMax, stallMsMax} from './limits.js';
 import nbd from './component.js';
 
 const MiB = 2 ** 20;
@@ -207,41 +209,112 @@ test('a client that stops in the middle of a payload is cut off, one that is onl
 	await stand.stop();
 });
 
-test('clients that take no replies are cut off earlier where another one waits for the memory they hold', async t => {
-	const clock = handClock();
-	const stand = await NbdStand.start({environment: clock.environment, blockCount: 2048, leaseLimit: 8 * MiB});
-	const idle = await stand.attach();
-	const stalled = await Promise.all([stand.attach(), stand.attach(), stand.attach()]);
+/** Clients that ask for 64 MiB each and take nothing. */
+async function standStill(stand: NbdStand, count: number, structured: boolean): Promise<NbdPeer[]> {
+	const peers: NbdPeer[] = [];
+	for (let i = 0; i < count; i++) {
+		const peer = await stand.attach({structured});
+		peer.socket.pause();
+		peer.send(...Array.from({length: 64}, (_, cookie) => encodeRequest({command: 0, cookie, length: MiB})));
+		peers.push(peer);
+	}
+
+	return peers;
+}
+
+for (const [count, structured] of [[4, true], [24, true], [100, true], [40, false]] as const) {
+	test(`${count} clients that take no replies hold nobody up, with ${structured ? 'structured' : 'simple'} replies`, async t => {
+		// Time stands still: nobody can be cut off, so whoever is served has not waited for that.
+		const stand = await NbdStand.start({environment: handClock().environment, blockCount: 1024, leaseLimit: 64 * MiB});
+		const {pool} = stand.component;
+		stand.medium.image.fill(3);
+		const standing = await standStill(stand, count, structured);
+		await setTimeout(100);
+		const heldByteLength = pool.usedBytes;
+		t.true(heldByteLength <= 64 * MiB);
+		const polite = await stand.attach();
+		for (const byteLength of [4096, 100_000, MiB, 2 * MiB]) {
+			t.is(await polite.write(5, Buffer.alloc(byteLength, 9)), 0);
+			t.true((await polite.read(5, byteLength)).equals(Buffer.alloc(byteLength, 9)));
+			t.true((await polite.read(5, byteLength, 4)).equals(Buffer.alloc(byteLength, 9)), 'unfragmented');
+		}
+
+		const simple = await stand.attach({structured: false});
+		for (const length of [4096, MiB, 2 * MiB]) {
+			simple.request({command: 0, cookie: 7, length, offset: 5});
+			t.deepEqual(await simple.simpleReply(), {error: 0, cookie: 7});
+			t.true((await simple.take(length)).subarray(0, MiB).equals(Buffer.alloc(Math.min(length, MiB), 9)));
+			simple.request({command: 3, cookie: 8});
+			t.deepEqual(await simple.simpleReply(), {error: 0, cookie: 8});
+		}
+
+		// Waiting longer brings them no more memory.
+		t.true(pool.usedBytes <= heldByteLength + MiB);
+		for (const {socket} of standing) {
+			socket.destroy();
+		}
+
+		await stand.stop();
+	});
+}
+
+test('a failure in the middle of a reply that is sent in pieces ends the connection, one at its beginning is answered', async t => {
+	const stand = await NbdStand.start({environment: handClock().environment, blockCount: 1024, leaseLimit: 64 * MiB});
+	const standing = await standStill(stand, 100, true);
+	await setTimeout(100);
+	const simple = await stand.attach({structured: false});
 	let readCount = 0;
-	const held = new Promise<void>(resolve => {
-		stand.gate = async () => {
-			readCount++;
-			if (readCount === 7) {
-				resolve();
+	const failFrom = (number: number) => {
+		readCount = 0;
+		stand.gate = async operation => {
+			readCount += operation === 'read' ? 1 : 0;
+			if (readCount >= number) {
+				throw new SessionError('device_failed', 'on purpose');
 			}
 		};
-	});
-	for (const peer of stalled) {
-		peer.socket.pause();
-		peer.send(...Array.from({length: 8}, (_, cookie) => encodeRequest({command: 0, cookie, length: MiB})));
-	}
-
-	await held;
-	const answer = idle.read(0, MiB);
-	clock.advance(stallMsMaxWhenShort - 1);
-	await setImmediate();
-	t.false(stand.component.log.some(({text}) => text.includes('no reply taken')));
-	// The last ones get memory, and so begin to stand still, when the first ones lose theirs.
-	for (let round = 0; round < 3; round++) {
-		clock.advance(stallMsMaxWhenShort + 1);
-		await setTimeout(50);
-	}
-
-	t.is((await answer).length, MiB);
-	t.true(stand.component.log.some(({text}) => text.includes('no reply taken for 20 s')));
-	for (const {socket} of stalled) {
+	};
+	failFrom(1);
+	simple.request({command: 0, cookie: 7, length: MiB});
+	t.deepEqual(await simple.simpleReply(), {error: 5, cookie: 7});
+	failFrom(3);
+	simple.request({command: 0, cookie: 8, length: MiB});
+	t.true((await simple.closed()).length < MiB);
+	stand.gate = async () => undefined;
+	for (const {socket} of standing) {
 		socket.destroy();
 	}
 
 	await stand.stop();
 });
+
+for (const structured of [true, false]) {
+	test(`a client that takes its replies slowly is never cut off, one that takes nothing is; ${structured ? 'structured' : 'simple'} replies`, async t => {
+		const clock = handClock();
+		const stand = await NbdStand.start({environment: clock.environment, blockCount: 8192});
+		const peer = await stand.attach({structured});
+		const {socket} = peer;
+		socket.pause();
+		peer.request({command: 0, length: 32 * MiB});
+		const wasCut = () => stand.component.log.some(({text}) => text.includes('no byte of its replies taken'));
+		// Some KiB every two minutes, hours long: much less than any part of the reply.
+		for (let round = 0; round < 40; round++) {
+			socket.resume();
+			await once(socket, 'data');
+			socket.pause();
+			await setTimeout(5);
+			clock.advance(stallMsMax - 1);
+			await setTimeout(1);
+			t.false(wasCut(), `round ${round}`);
+		}
+
+		for (let round = 0; round < 2; round++) {
+			await setTimeout(5);
+			clock.advance(stallMsMax + 1);
+		}
+
+		await setTimeout(5);
+		t.true(wasCut());
+		socket.destroy();
+		await stand.stop();
+	});
+}

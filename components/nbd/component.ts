@@ -5,7 +5,7 @@
  * made durable what was replied before, on any connection. Whatever clients send, memory stays bounded.
  */
 import {z} from 'zod';
-import {defineComponent, optional, type Environment} from '../../runtime/sdk/component.js';
+import {defineComponent, optional} from '../../runtime/sdk/component.js';
 import {PartialBlockBuffers} from '../front_end/byte-device.js';
 import {block} from '../sessions/block.js';
 import {deviceControl} from '../sessions/device-control.js';
@@ -56,16 +56,6 @@ const config = z.strictObject({
 	})).default([]),
 }).refine(({tls, client}) => client.length === 0 || tls.some(({psk, client_ca: clientCa}) => psk !== undefined || clientCa !== undefined), '<client> needs a <tls> by which clients are known: with psk or client_ca').refine(({unix, tcp}) => unix.length + tcp.length > 0, 'there is nowhere to listen; add <unix path="nbd.sock"/> or <tcp host="127.0.0.1" port="10809"/>');
 
-/** The largest request for which there is memory, a power of two. */
-function largestRequest(env: Environment): number {
-	let byteLength = requestByteLengthMax;
-	while (byteLength > env.leaseLimit / 2) {
-		byteLength /= 2;
-	}
-
-	return byteLength;
-}
-
 export default defineComponent({
 	requires: {device: block, control: optional(deviceControl)},
 	config,
@@ -75,17 +65,16 @@ export default defineComponent({
 		const exports = new ExportList({
 			device, control, deviceName: config.export, readOnly: config.readonly === 'yes', buffers: new PartialBlockBuffers(env),
 		});
-		const byteLengthMax = largestRequest(env);
+		const memory = new PayloadMemory(env, PartialBlockBuffers.byteLength);
 		const connections = new ClientConnections({
 			env,
 			access: new ClientAccess(exports, config.client.map(({name, exports, readonly}) => ({name, exports: exports.split(/\s+/), readOnly: readonly === 'yes'}))),
 			tls: config.tls.length > 0 ? TlsServer.read(config.tls[0], env) : undefined,
-			memory: new PayloadMemory(env),
+			memory,
 			pages: new ReplyPages(),
 			busyWait: new BusyWait(config.poll_us / 1000),
 			receiveMemory: Buffer.allocUnsafeSlow(receiveMemorySize),
-			requestByteLengthMax: byteLengthMax,
-			payloadByteLengthMax: Math.max(byteLengthMax, Math.floor(env.leaseLimit / 4)),
+			requestByteLengthMax: Math.min(requestByteLengthMax, memory.requestByteLengthMax),
 			onFault(message) {
 				// A client that keeps asking must not fill the log.
 				if (message !== lastFault) {
@@ -97,7 +86,8 @@ export default defineComponent({
 
 		const addresses: SocketAddress[] = [...config.unix.map(({path}) => ({path: env.resolvePath(path)})), ...config.tcp];
 		const servers = await openServerSockets(addresses, (socket, address) => {
-			connections.accept(socket, !('path' in address) || config.tls.some(({required_on: place}) => place === 'all'));
+			const isLocal = 'path' in address;
+			connections.accept(socket, {isLocal, mustUseTls: config.tls.some(({required_on: place}) => !isLocal || place === 'all')});
 		});
 
 		return {
@@ -118,7 +108,7 @@ export default defineComponent({
 				},
 			},
 			status: () => ({connections: connections.count, refused_connections: connections.refusedCount}),
-			hints: () => servers.map(server => attachHint(server.address(), config.tls.length > 0)),
+			hints: () => servers.map(({address}) => attachHint(address, config.tls.length > 0)),
 		};
 	},
 });

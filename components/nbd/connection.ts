@@ -6,7 +6,7 @@ import {ByteSource} from './byte-source.js';
 import type {ClientAccess} from './client-access.js';
 import {DirectSocket} from './direct-socket.js';
 import {Handshake, type Agreement} from './handshake.js';
-import {handshakeMsMax, stallMsMax, stallMsMaxWhenShort} from './limits.js';
+import {handshakeMsMax, stallMsMax, tlsMsMax} from './limits.js';
 import {Lookout} from './lookout.js';
 import {Outbox, type ReplyPages} from './outbox.js';
 import type {PayloadMemory} from './payload-memory.js';
@@ -24,7 +24,6 @@ export interface ConnectionContext {
 	/** What is read arrives here first, and is moved on at once. */
 	readonly receiveMemory: Buffer;
 	readonly requestByteLengthMax: number;
-	readonly payloadByteLengthMax: number;
 	/** Logs what a client has run into. */
 	onFault(message: string): void;
 }
@@ -34,6 +33,8 @@ export class Connection {
 	#socket: Socket;
 	readonly #context: ConnectionContext;
 	readonly #mustUseTls: boolean;
+	/** The socket below TLS too. */
+	readonly #wire: DirectSocket | undefined;
 	#source: ByteSource;
 	/** Undefined behind TLS, whose records only the stream can read. */
 	#direct: DirectSocket | undefined;
@@ -41,35 +42,57 @@ export class Connection {
 	#outbox: Outbox | undefined;
 	readonly #startedMs: number;
 	#progressMs: number;
+	/** What there was to take when somebody last looked. */
+	#lastUnsent = '';
+	/** It has said who it is, or need not. */
+	#isKnown: boolean;
 	#transmission: Transmission | undefined;
 
 	/** @param mustUseTls the client has to begin TLS before it may ask for anything */
 	constructor(socket: Socket, context: ConnectionContext, mustUseTls: boolean) {
 		this.#direct = DirectSocket.adopt(socket, context.receiveMemory);
+		this.#wire = this.#direct;
 		this.#socket = this.#direct?.stream ?? socket;
 		this.#context = context;
 		this.#startedMs = context.env.now();
 		this.#progressMs = this.#startedMs;
 		this.#mustUseTls = mustUseTls;
+		this.#isKnown = !mustUseTls;
 		this.#source = this.#newSource();
+	}
+
+	/** False while it has to begin TLS and has not proved who it is. */
+	get isKnown(): boolean {
+		return this.#isKnown;
+	}
+
+	ageMs(nowMs: number): number {
+		return nowMs - this.#startedMs;
+	}
+
+	/** Breaks off at once. */
+	abort(): void {
+		this.#source.stop();
+		this.#socket.destroy();
 	}
 
 	/** Serves the client; resolves when it is gone and nothing is left of it. */
 	async serve(): Promise<void> {
 		try {
-			const {env, memory, requestByteLengthMax, payloadByteLengthMax, onFault} = this.#context;
+			const {env, memory, requestByteLengthMax, onFault} = this.#context;
 			const agreement = await this.#agree();
 			if (agreement) {
-				const outbox = new Outbox(this.#socket, {...this.#context, direct: this.#direct}, (replyCount, replyByteLength) => {
+				const account = memory.account();
+				const outbox = new Outbox(this.#socket, {...this.#context, direct: this.#direct, account}, replyCount => {
 					this.#progress();
-					this.#transmission?.sent(replyCount, replyByteLength);
+					this.#transmission?.sent(replyCount);
 				});
 				const source = this.#source;
 				const lookout = new Lookout({busyWait: this.#context.busyWait, look: () => source.look(), now: () => env.now()});
 				this.#lookout = lookout;
 				this.#outbox = outbox;
 				this.#transmission = new Transmission({
-					env, memory, agreement, requestByteLengthMax, payloadByteLengthMax, onFault, source: this.#source, outbox,
+					env, account, agreement, requestByteLengthMax, onFault, source: this.#source, outbox,
 					onLull(requestCount) {
 						lookout.begin(requestCount);
 					},
@@ -106,6 +129,7 @@ export class Connection {
 			return undefined;
 		}
 
+		this.#isKnown = true;
 		this.#direct = undefined;
 		this.#source = this.#newSource();
 		const secured = await new Handshake({
@@ -135,33 +159,44 @@ export class Connection {
 	watch(nowMs: number, finishedByMs: number): string | undefined {
 		const reason = nowMs > finishedByMs ? 'its requests did not end in time' : this.#overdue(nowMs);
 		if (reason !== undefined) {
-			this.#abort();
+			this.abort();
 		}
 
 		return reason;
 	}
 
-	#abort(): void {
-		this.#source.stop();
-		this.#socket.destroy();
-	}
-
 	#overdue(nowMs: number): string | undefined {
-		if (!this.#transmission || !this.#outbox) {
-			return nowMs - this.#startedMs > handshakeMsMax ? `no export chosen within ${handshakeMsMax / 1000} s` : undefined;
+		if (!this.#isKnown && this.ageMs(nowMs) > tlsMsMax) {
+			return `TLS did not begin within ${tlsMsMax / 1000} s`;
 		}
 
-		const limitMs = this.#context.memory.short ? stallMsMaxWhenShort : stallMsMax;
-		const {sendingSinceMs} = this.#outbox;
-		if (nowMs - Math.max(this.#progressMs, sendingSinceMs ?? 0) <= limitMs) {
+		if (!this.#transmission || !this.#outbox) {
+			return this.ageMs(nowMs) > handshakeMsMax ? `no export chosen within ${handshakeMsMax / 1000} s` : undefined;
+		}
+
+		const {sendingSinceMs, sentBatchCount} = this.#outbox;
+		if (sendingSinceMs !== undefined) {
+			this.#noteTaken(sentBatchCount);
+		}
+
+		if (nowMs - Math.max(this.#progressMs, sendingSinceMs ?? 0) <= stallMsMax) {
 			return undefined;
 		}
 
 		if (sendingSinceMs !== undefined) {
-			return `no reply taken for ${limitMs / 1000} s`;
+			return `no byte of its replies taken for ${stallMsMax / 1000} s`;
 		}
 
-		return this.#transmission.waitingForPayload ? `the payload of a write stopped for ${limitMs / 1000} s` : undefined;
+		return this.#transmission.waitingForPayload ? `the payload of a write stopped for ${stallMsMax / 1000} s` : undefined;
+	}
+
+	/** However slowly a client takes its replies, it is served as long as it does. */
+	#noteTaken(sentBatchCount: number): void {
+		const unsent = [sentBatchCount, this.#socket.writableLength, ...this.#wire?.unsentByteLengths ?? []].join();
+		if (unsent !== this.#lastUnsent) {
+			this.#lastUnsent = unsent;
+			this.#progress();
+		}
 	}
 
 	#progress(): void {

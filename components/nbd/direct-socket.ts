@@ -10,6 +10,8 @@ import koffi from 'koffi';
 /** Flags of recv(2) and send(2): do not wait; a peer that is gone is an error and no signal. */
 const doNotWait = 0x40;
 const noSignal = 0x4000;
+/** ioctl(2), SIOCOUTQ: the bytes of a socket that the peer has not taken. */
+const unsentCommand = 0x5411;
 /** fcntl(2): another descriptor of the same socket, which no program that is started inherits. */
 const duplicateCloseOnExec = 1030;
 
@@ -17,6 +19,7 @@ interface Libc {
 	receive(fd: number, target: number, byteLength: number, flags: number): number;
 	send(fd: number, source: number, byteLength: number, flags: number): number;
 	yieldCpu(): number;
+	unsent(fd: number, command: number, byteLength: [number]): number;
 	duplicate(fd: number): number;
 }
 
@@ -29,6 +32,7 @@ function loadLibc(): Libc {
 		receive: library.func('intptr_t recv(int fd, void *target, size_t length, int flags)'),
 		send: library.func('intptr_t send(int fd, const void *source, size_t length, int flags)'),
 		yieldCpu: library.func('int sched_yield()'),
+		unsent: library.func('int ioctl(int fd, unsigned long command, _Out_ int *byteLength)'),
 		duplicate: fd => fcntl(fd, duplicateCloseOnExec, 'int', 0),
 	};
 }
@@ -131,6 +135,21 @@ export class DirectSocket {
 
 		this.#listener(this.#memory.subarray(0, count));
 		return true;
+	}
+
+	/**
+	 * Bytes on their way that the peer has not taken: those that the kernel keeps, and those that the event loop still has to
+	 * give it. Each byte that is taken makes one of the two smaller, until more is sent.
+	 */
+	get unsentByteLengths(): readonly [number, number] {
+		const {_handle: handle} = this.stream as {_handle?: {writeQueueSize?: unknown} | null};
+		const queued = typeof handle?.writeQueueSize === 'number' ? handle.writeQueueSize : 0;
+		const kept: [number] = [0];
+		if (!this.stream.destroyed) {
+			this.#libc.unsent(this.#fd, unsentCommand, kept);
+		}
+
+		return [kept[0], queued];
 	}
 
 	/** Sends what the socket takes at once, and says how many bytes that was. Why it took no more, the stream finds out. */

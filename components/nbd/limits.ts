@@ -4,8 +4,23 @@ import {requestBlockCountMax, blockSize} from '../sessions/block.js';
 /** Open connections on all sockets together. */
 export const connectionCountMax = 256;
 
+/** Of these, connections that only clients of unix sockets get: what comes over the network cannot keep the owner out. */
+export const localConnectionCountMin = 32;
+
+/** Connections that have to use TLS and have not said yet who they are. */
+export const unknownCountMax = 64;
+
+/** One of these that is older makes room for a new one; a client that means it is through by then. */
+export const unknownMsMin = 2000;
+
 /** From accepting a connection until it serves an export. */
 export const handshakeMsMax = 30_000;
+
+/** From accepting a connection that has to use TLS until it has said who it is. */
+export const tlsMsMax = 10_000;
+
+/** A connection over TCP that says nothing is probed after this long, so that a peer that is gone is noticed. */
+export const keepAliveMs = 60_000;
 
 /** Options of one handshake. */
 export const optionCountMax = 1024;
@@ -40,11 +55,27 @@ export const pollMaxUs = 1000;
 /** Looks at a socket in one such wait, whatever the clock says. */
 export const lookCountMax = 4096;
 
-/** A peer that owes bytes of a request, or does not take replies, may stand still this long. */
+/** A peer that owes bytes of a request, or replies to take, may stand still this long; one byte is progress. */
 export const stallMsMax = 120_000;
 
-/** The same where requests of other connections wait for memory: what it holds is needed. */
-export const stallMsMaxWhenShort = 20_000;
+/** Payload memory that is each connection's own: this much, where all connections together get a part of one in this many. */
+export const reserveByteLengthMax = 128 * 1024;
+export const reservePart = 4;
+
+/** Requests up to this size are small; one part in this many of the common memory is for them alone. */
+export const smallByteLengthMax = 64 * 1024;
+export const smallRoomPart = 8;
+
+/** What one connection may hold at first and at last, as parts of all payload memory. */
+export const firstWindowPart = 40;
+export const firstWindowMin = 2 * 2 ** 20;
+export const lastWindowPart = 4;
+
+/** A connection with this many bytes of replies that were not taken gets no more common memory. */
+export const unsentByteLengthMax = 8 * 2 ** 20;
+
+/** Replies leave in batches of at least this many bytes of payload where more waits; the memory of each is free once it has left. */
+export const batchByteLengthMax = 2 ** 20;
 
 /** How often timeouts are looked at. */
 export const watchIntervalMs = 1000;

@@ -5,7 +5,8 @@
 import type {Socket} from 'node:net';
 import type {Environment, Lease} from '../../runtime/sdk/component.js';
 import type {DirectSocket} from './direct-socket.js';
-import {copiedReplyByteLengthMax, replyPageCountMax, replyPageSize} from './limits.js';
+import {batchByteLengthMax, copiedReplyByteLengthMax, replyPageCountMax, replyPageSize} from './limits.js';
+import type {PayloadAccount} from './payload-memory.js';
 import {
 	allocationContext,
 	chunkTypes,
@@ -50,14 +51,22 @@ class Batch {
 	readonly pages: ReplyPage[] = [];
 	readonly leases: Lease[] = [];
 	replyCount = 0;
-	replyByteLength = 0;
+	payloadByteLength = 0;
+	/** What copied payload counts for. */
+	copiedSize = 0;
+
+	get isEmpty(): boolean {
+		return this.pages.length === 0 && this.segments.length === 0;
+	}
 }
 
-/** What the replies of all connections share. */
 export interface OutboxContext {
+	/** Shared by all connections. */
 	readonly pages: ReplyPages;
 	readonly env: Pick<Environment, 'now'>;
 	readonly direct?: DirectSocket | undefined;
+	/** Where the payload's leases come from, and go back to. */
+	readonly account: PayloadAccount;
 }
 
 export class Outbox {
@@ -65,28 +74,38 @@ export class Outbox {
 	readonly #direct: DirectSocket | undefined;
 	readonly #pages: ReplyPages;
 	readonly #env: Pick<Environment, 'now'>;
-	readonly #onSent: (replyCount: number, replyByteLength: number) => void;
+	readonly #account: PayloadAccount;
+	readonly #onSent: (replyCount: number) => void;
+	/** Full ones that wait for the one under way. */
+	readonly #batches: Batch[] = [];
 	#batch = new Batch();
 	#page: ReplyPage | undefined;
 	/** The part of the page that belongs to no segment yet. */
 	#start = 0;
 	#end = 0;
 	#scheduled = false;
-	#unsentBatchCount = 0;
+	#sending = false;
 	#sendingSinceMs = 0;
+	#sentBatchCount = 0;
 
-	/** `onSent` hears of finished requests and their payload once their replies have left. */
-	constructor(socket: Socket, {pages, env, direct}: OutboxContext, onSent: (replyCount: number, replyByteLength: number) => void) {
+	/** `onSent` hears of finished requests once their replies have left. */
+	constructor(socket: Socket, {pages, env, direct, account}: OutboxContext, onSent: (replyCount: number) => void) {
 		this.#socket = socket;
 		this.#direct = direct;
 		this.#pages = pages;
 		this.#env = env;
+		this.#account = account;
 		this.#onSent = onSent;
 	}
 
 	/** Since when there are replies that wait for the client to take them. */
 	get sendingSinceMs(): number | undefined {
-		return this.#unsentBatchCount > 0 ? this.#sendingSinceMs : undefined;
+		return this.#sending ? this.#sendingSinceMs : undefined;
+	}
+
+	/** Batches that have left. */
+	get sentBatchCount(): number {
+		return this.#sentBatchCount;
 	}
 
 	/** A simple reply's header; data may follow. */
@@ -130,10 +149,18 @@ export class Outbox {
 
 	/** Payload behind the header just written. Takes the lease over. */
 	payload(data: Buffer, lease: Lease): void {
+		if (this.#batch.payloadByteLength >= batchByteLengthMax) {
+			this.#endBatch();
+		}
+
+		this.#batch.payloadByteLength += data.length;
+		this.#account.queued(data.length);
+		this.#schedule();
 		if (data.length <= copiedReplyByteLengthMax) {
 			data.copy(this.#room(data.length).bytes, this.#end);
 			this.#end += data.length;
-			lease.release();
+			// The copy takes room as well, until it has left.
+			this.#batch.copiedSize += this.#account.exchange(lease);
 			return;
 		}
 
@@ -142,10 +169,14 @@ export class Outbox {
 		this.#batch.leases.push(lease);
 	}
 
-	/** Marks the end of a request that carried `byteLength` bytes of payload. */
-	finished(byteLength: number): void {
+	/** Ends the connection in the middle of a reply that cannot be finished. */
+	breakOff(): void {
+		this.#socket.destroy();
+	}
+
+	/** Marks the end of a request. */
+	finished(): void {
 		this.#batch.replyCount++;
-		this.#batch.replyByteLength += byteLength;
 		this.#schedule();
 	}
 
@@ -194,17 +225,33 @@ export class Outbox {
 		}
 	}
 
-	#flush(): void {
-		this.#scheduled = false;
+	#endBatch(): void {
 		this.#seal();
-		const batch = this.#batch;
+		this.#batches.push(this.#batch);
 		this.#batch = new Batch();
 		this.#page = undefined;
-		if (this.#unsentBatchCount++ === 0) {
-			this.#sendingSinceMs = this.#env.now();
-			if (this.#sendDirectly(batch)) {
-				return;
-			}
+	}
+
+	/** One batch is under way at a time: what comes meanwhile leaves together, and takes no more room than it needs. */
+	#flush(): void {
+		this.#scheduled = false;
+		if (this.#sending) {
+			return;
+		}
+
+		if (!this.#batch.isEmpty && this.#batches.length === 0) {
+			this.#endBatch();
+		}
+
+		const batch = this.#batches.shift();
+		if (!batch) {
+			return;
+		}
+
+		this.#sending = true;
+		this.#sendingSinceMs = this.#env.now();
+		if (this.#sendDirectly(batch)) {
+			return;
 		}
 
 		const last = batch.segments.length - 1;
@@ -241,15 +288,21 @@ export class Outbox {
 
 	/** Also called where the connection broke; nothing reads the memory any more either way. */
 	#sent(batch: Batch): void {
-		this.#unsentBatchCount--;
+		this.#sending = false;
 		for (const page of batch.pages) {
 			this.#pages.give(page);
 		}
 
 		for (const lease of batch.leases) {
-			lease.release();
+			this.#account.release(lease);
 		}
 
-		this.#onSent(batch.replyCount, batch.replyByteLength);
+		this.#sentBatchCount++;
+		this.#account.discharge(batch.copiedSize);
+		this.#account.taken(batch.payloadByteLength);
+		this.#onSent(batch.replyCount);
+		if (this.#batches.length > 0 || !this.#batch.isEmpty) {
+			this.#schedule();
+		}
 	}
 }

@@ -3,20 +3,27 @@ import {once} from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import {StartError} from '../../runtime/sdk/component.js';
+import {keepAliveMs} from './limits.js';
+import {bindPrivately} from './private-socket.js';
 
 /** Longest path of a unix socket that the kernel takes, in bytes (sun_path without its final zero). */
 const unixPathLengthMax = 107;
 
-/** Only the owner may connect. */
-const unixSocketMode = 0o600;
-
 export type SocketAddress = {readonly path: string} | {readonly host: string; readonly port: number};
+
+/** A socket that is listened on. */
+export interface ServerSocket {
+	/** A path, or what the kernel made of host and port. */
+	readonly address: string | net.AddressInfo;
+	/** Accepts nobody any more. A unix socket's file goes with it, unless somebody else's has taken its place. */
+	close(): void;
+}
 
 export type SocketHandler = (socket: net.Socket, address: SocketAddress) => void;
 
 function newServer(onSocket: (socket: net.Socket) => void): net.Server {
 	// Half-open sockets stay usable: a client may end its side and still wait for replies.
-	return net.createServer({allowHalfOpen: true, noDelay: true, pauseOnConnect: true}, onSocket);
+	return net.createServer({allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs, pauseOnConnect: true}, onSocket);
 }
 
 function reasonOf(error: unknown): string {
@@ -54,60 +61,70 @@ async function removeStale(path: string): Promise<void> {
 	fs.rmSync(path, {force: true});
 }
 
-async function listenUnix(server: net.Server, path: string): Promise<void> {
+async function listenUnix(server: net.Server, path: string): Promise<ServerSocket> {
 	if (Buffer.byteLength(path) > unixPathLengthMax) {
 		throw new StartError(`the path of the socket ${path} is longer than ${unixPathLengthMax} bytes; choose a shorter state directory or path`);
 	}
 
 	await removeStale(path);
+	const fd = bindPrivately(path);
+	const {ino, dev} = fs.lstatSync(path);
 	const listening = once(server, 'listening');
-	server.listen(path);
-	// Listening has begun when `listen` returns, or never will; nobody was accepted yet.
-	if (server.listening) {
-		fs.chmodSync(path, unixSocketMode);
-	}
-
+	server.listen({fd});
 	await listening;
+	return {
+		address: path,
+		close() {
+			server.close();
+			const found = fs.lstatSync(path, {throwIfNoEntry: false});
+			if (found?.ino === ino && found.dev === dev) {
+				fs.rmSync(path, {force: true});
+			}
+		},
+	};
 }
 
-async function openServerSocket(address: SocketAddress, onSocket: SocketHandler): Promise<net.Server> {
+async function listenTcp(server: net.Server, address: {readonly host: string; readonly port: number}): Promise<ServerSocket> {
+	server.listen(address);
+	await once(server, 'listening');
+	return {
+		address: server.address()!,
+		close() {
+			server.close();
+		},
+	};
+}
+
+async function openServerSocket(address: SocketAddress, onSocket: SocketHandler): Promise<ServerSocket> {
 	const server = newServer(socket => {
 		onSocket(socket, address);
 	});
 	try {
-		if ('path' in address) {
-			await listenUnix(server, address.path);
-		} else {
-			server.listen({host: address.host, port: address.port});
-			await once(server, 'listening');
-		}
+		return await ('path' in address ? listenUnix(server, address.path) : listenTcp(server, address));
 	} catch (error) {
 		server.close();
 		const place = 'path' in address ? address.path : `${address.host}:${address.port}`;
 		throw error instanceof StartError ? error : new StartError(`cannot listen on ${place}: ${reasonOf(error)}`);
 	}
-
-	return server;
 }
 
 /** Listens everywhere or nowhere, and hands each client's socket on. */
-export async function openServerSockets(addresses: readonly SocketAddress[], onSocket: SocketHandler): Promise<net.Server[]> {
-	const servers: net.Server[] = [];
+export async function openServerSockets(addresses: readonly SocketAddress[], onSocket: SocketHandler): Promise<ServerSocket[]> {
+	const sockets: ServerSocket[] = [];
 	try {
 		for (const address of addresses) {
-			servers.push(await openServerSocket(address, onSocket));
+			sockets.push(await openServerSocket(address, onSocket));
 		}
 	} catch (error) {
-		closeServerSockets(servers);
+		closeServerSockets(sockets);
 		throw error;
 	}
 
-	return servers;
+	return sockets;
 }
 
-/** Accepts nobody any more. A unix socket's file goes with it. */
-export function closeServerSockets(servers: readonly net.Server[]): void {
-	for (const server of servers) {
-		server.close();
+export function closeServerSockets(sockets: readonly ServerSocket[]): void {
+	for (const socket of sockets) {
+		socket.close();
 	}
 }

@@ -13,20 +13,18 @@ import {errorNumberOf} from './device-fault.js';
 import type {Agreement} from './handshake.js';
 import {pieceByteLengthMax, requestCountMax} from './limits.js';
 import type {Outbox} from './outbox.js';
-import type {PayloadMemory} from './payload-memory.js';
+import type {PayloadAccount} from './payload-memory.js';
 import {commandFlags, commands, errorNumbers, requestHeaderLength, type ErrorNumber} from './protocol.js';
 import {checkRequest} from './request-check.js';
 import {readRequest, type Request} from './request.js';
 
 export interface TransmissionOptions {
 	readonly env: Environment;
-	readonly memory: PayloadMemory;
+	readonly account: PayloadAccount;
 	readonly source: ByteSource;
 	readonly outbox: Outbox;
 	readonly agreement: Agreement;
 	readonly requestByteLengthMax: number;
-	/** Payload of all requests of this connection at one time, in bytes; one request alone may exceed it. */
-	readonly payloadByteLengthMax: number;
 	/** Called when everything is answered, or nothing is missing but the rest of a request. */
 	onLull(requestCount: number): void;
 	/** Hears of every request that failed at the device. */
@@ -41,8 +39,8 @@ interface Job {
 }
 
 /** Where the part of a request that starts at `offset` ends: behind whole blocks, so that only the ends are partial. */
-function pieceEnd(offset: number, end: number): number {
-	const limit = offset + pieceByteLengthMax;
+function pieceEnd(offset: number, end: number, byteLengthMax = pieceByteLengthMax): number {
+	const limit = offset + byteLengthMax;
 	return limit >= end ? end : limit - limit % blockSize;
 }
 
@@ -50,7 +48,6 @@ export class Transmission {
 	readonly #options: TransmissionOptions;
 	#requestCount = 0;
 	#acceptedCount = 0;
-	#payloadByteLength = 0;
 	#waitingForPayload = false;
 	#wakeReader: (() => void) | undefined;
 	#wakeIdle: (() => void) | undefined;
@@ -90,9 +87,8 @@ export class Transmission {
 	}
 
 	/** Replies have left; the bounds they counted against are free again. */
-	sent(replyCount: number, replyByteLength: number): void {
+	sent(replyCount: number): void {
 		this.#requestCount -= replyCount;
-		this.#payloadByteLength -= replyByteLength;
 		const wake = this.#wakeReader;
 		this.#wakeReader = undefined;
 		wake?.();
@@ -126,51 +122,52 @@ export class Transmission {
 			return this.#refuse(request, error);
 		}
 
-		const payloadLength = request.command === commands.read || request.command === commands.write ? request.length : 0;
-		return this.#hasRoom(payloadLength) ? this.#accept(request, payloadLength) : this.#acceptLater(request, payloadLength);
+		return this.#hasRoom() ? this.#accept(request) : this.#acceptLater(request);
 	}
 
-	async #acceptLater(request: Request, payloadLength: number): Promise<boolean> {
-		await this.#room(payloadLength);
-		return !this.#options.source.stopped && this.#accept(request, payloadLength);
+	async #acceptLater(request: Request): Promise<boolean> {
+		await this.#room();
+		return !this.#options.source.stopped && this.#accept(request);
 	}
 
-	#accept(request: Request, payloadLength: number): boolean | Promise<boolean> {
+	#accept(request: Request): boolean | Promise<boolean> {
 		this.#requestCount++;
 		this.#acceptedCount++;
-		this.#payloadByteLength += payloadLength;
 		return this.#serve(request);
 	}
 
 	async #refuse(request: Request, error: ErrorNumber): Promise<boolean> {
-		if (!this.#hasRoom(0)) {
-			await this.#room(0);
+		if (!this.#hasRoom()) {
+			await this.#room();
 		}
 
 		this.#requestCount++;
 		const inStep = request.command !== commands.write || await this.#options.source.skip(request.length);
-		this.#answer(request, error, 0);
+		this.#answer(request, error);
 		return inStep;
 	}
 
-	#hasRoom(payloadLength: number): boolean {
-		return this.#requestCount < requestCountMax
-			&& (this.#payloadByteLength === 0 || this.#payloadByteLength + payloadLength <= this.#options.payloadByteLengthMax);
+	#hasRoom(): boolean {
+		return this.#requestCount < requestCountMax;
 	}
 
-	async #room(payloadLength: number): Promise<void> {
+	async #room(): Promise<void> {
 		do {
-			await new Promise<void>(resolve => {
-				this.#wakeReader = resolve;
-			});
-		} while (!this.#hasRoom(payloadLength));
+			await this.#departure();
+		} while (!this.#hasRoom());
+	}
+
+	/** Resolves when replies have left. */
+	async #departure(): Promise<void> {
+		await new Promise<void>(resolve => {
+			this.#wakeReader = resolve;
+		});
 	}
 
 	#serve(request: Request): boolean | Promise<boolean> {
 		switch (request.command) {
 			case commands.read: {
-				this.#read(request);
-				return true;
+				return this.#read(request);
 			}
 
 			case commands.write: {
@@ -194,7 +191,7 @@ export class Transmission {
 
 			default: {
 				this.#options.outbox.allocatedChunk(request, request.length);
-				this.#options.outbox.finished(0);
+				this.#options.outbox.finished();
 				return true;
 			}
 		}
@@ -205,31 +202,116 @@ export class Transmission {
 		work.catch(this.#onBug);
 	}
 
-	#read(request: Request): void {
-		const {agreement} = this.#options;
-		const {offset, length} = request;
+	#read(request: Request): true | Promise<true> {
+		const {agreement, account} = this.#options;
+		const {length} = request;
 		if (length === 0) {
-			this.#answer(request, errorNumbers.none, 0);
-			return;
+			this.#answer(request, errorNumbers.none);
+			return true;
 		}
 
-		// A simple reply says first whether all of it was read, so it is read in one piece.
+		// A simple reply says first whether all of it was read, so it is read in one piece where there is memory for it.
 		const fragmented = agreement.structuredReplies && (request.flags & commandFlags.dontFragment) === 0;
-		const job: Job = {request, partCount: 0, error: errorNumbers.none};
+		if (fragmented && length > pieceByteLengthMax) {
+			return this.#readPieces(request);
+		}
+
+		const lease = account.tryLease(length);
+		if (!lease) {
+			return fragmented ? this.#readPieces(request) : this.#readWhole(request);
+		}
+
+		this.#settle(this.#readPart({request, partCount: 1, error: errorNumbers.none}, request.offset, lease));
+		return true;
+	}
+
+	async #readPieces(request: Request): Promise<true> {
+		const {offset, length} = request;
+		// One more part for the reader itself, so that the job cannot end before all of it has begun.
+		const job: Job = {request, partCount: 1, error: errorNumbers.none};
 		for (let start = offset; start < offset + length;) {
-			const end = fragmented ? pieceEnd(start, offset + length) : offset + length;
-			job.partCount++;
-			this.#settle(this.#readPart(job, start, end - start));
-			start = end;
+			const lease = await this.#pieceLease(start, offset + length);
+			start += lease.bytes.length;
+			job.partCount += start < offset + length ? 1 : 0;
+			this.#settle(this.#readPart(job, start - lease.bytes.length, lease));
+		}
+
+		return true;
+	}
+
+	/** Memory for the next part of a request: as much as a part may be, or what the connection has of its own. */
+	async #pieceLease(start: number, end: number): Promise<Lease> {
+		const {account} = this.#options;
+		const byteLength = pieceEnd(start, end) - start;
+		for (;;) {
+			const lease = account.tryLease(byteLength) ?? (account.isEmpty ? account.tryLease(pieceEnd(start, end, account.reserve) - start) : undefined);
+			if (lease) {
+				return lease;
+			}
+
+			await account.free(byteLength);
 		}
 	}
 
-	async #readPart(job: Job, offset: number, length: number): Promise<void> {
-		const {memory, agreement} = this.#options;
-		const lease = await memory.lease(length);
-		const data = lease.bytes.length === length ? lease.bytes : lease.bytes.subarray(0, length);
+	/** Reads in one piece, as soon as there is memory; where others keep that, in pieces on the way to the client. */
+	async #readWhole(request: Request): Promise<true> {
+		const {account} = this.#options;
+		for (;;) {
+			const lease = account.tryLease(request.length);
+			if (lease) {
+				this.#settle(this.#readPart({request, partCount: 1, error: errorNumbers.none}, request.offset, lease));
+				return true;
+			}
+
+			if (this.#requestCount === 1) {
+				await this.#stream(request);
+				return true;
+			}
+
+			await (account.isEmpty ? this.#departure() : account.free(request.length));
+		}
+	}
+
+	/**
+	 * Sends what was read while the rest is still to be read; no other reply may come between, so it is the only request. A
+	 * failure in the middle has no place in such a reply: the connection ends there, as the protocol demands.
+	 */
+	async #stream(request: Request): Promise<void> {
+		const {account, outbox, agreement, source} = this.#options;
+		const {offset, length} = request;
+		const end = offset + length;
+		for (let start = offset; start < end;) {
+			const lease = await this.#pieceLease(start, end);
+			const byteLength = lease.bytes.length;
+			const error = await this.#attempt(agreement.export.device.read(start, lease.bytes));
+			if (error !== errorNumbers.none) {
+				account.release(lease);
+				if (start === offset) {
+					this.#answer(request, error);
+				} else {
+					outbox.breakOff();
+					source.stop();
+					this.sent(1);
+				}
+
+				return;
+			}
+
+			if (start === offset) {
+				this.#beginData(request, offset, length, true);
+			}
+
+			outbox.payload(lease.bytes, lease);
+			start += byteLength;
+		}
+
+		outbox.finished();
+	}
+
+	async #readPart(job: Job, offset: number, lease: Lease): Promise<void> {
+		const data = lease.bytes;
 		try {
-			await agreement.export.device.read(offset, data);
+			await this.#options.agreement.export.device.read(offset, data);
 		} catch (error) {
 			job.error = this.#numberOf(error);
 		}
@@ -239,55 +321,58 @@ export class Transmission {
 		if (job.error === errorNumbers.none) {
 			this.#sendData(job, offset, data, lease);
 		} else {
-			lease.release();
+			this.#options.account.release(lease);
 			if (job.partCount === 0) {
-				this.#answer(job.request, job.error, job.request.length);
+				this.#answer(job.request, job.error);
 			}
 		}
 	}
 
 	#sendData({request, partCount}: Job, offset: number, data: Buffer, lease: Lease): void {
-		const {outbox, agreement} = this.#options;
-		if (agreement.structuredReplies) {
-			outbox.dataChunk(request, offset, data.length, partCount === 0);
-		} else {
-			outbox.simple(request, errorNumbers.none);
-		}
-
+		const {outbox} = this.#options;
+		this.#beginData(request, offset, data.length, partCount === 0);
 		outbox.payload(data, lease);
 		if (partCount === 0) {
-			outbox.finished(request.length);
+			outbox.finished();
+		}
+	}
+
+	/** Data has to follow. */
+	#beginData(request: Request, offset: number, byteLength: number, done: boolean): void {
+		const {outbox, agreement} = this.#options;
+		if (agreement.structuredReplies) {
+			outbox.dataChunk(request, offset, byteLength, done);
+		} else {
+			outbox.simple(request, errorNumbers.none);
 		}
 	}
 
 	/** False where the client left in the middle of the payload. */
 	async #write(request: Request): Promise<boolean> {
-		const {memory} = this.#options;
+		const {account} = this.#options;
 		const {offset, length} = request;
 		// One more part for the reader itself, so that the job cannot end before all of it was read.
 		const job: Job = {request, partCount: 1, error: errorNumbers.none};
 		let complete = true;
 		for (let start = offset; complete && start < offset + length;) {
-			const end = pieceEnd(start, offset + length);
-			const lease = await memory.lease(end - start);
-			complete = await this.#fill(lease.bytes, end - start);
+			const lease = account.tryLease(pieceEnd(start, offset + length) - start) ?? await this.#pieceLease(start, offset + length);
+			complete = await this.#fill(lease.bytes);
+			const begun = start;
+			start += lease.bytes.length;
 			if (complete) {
 				job.partCount++;
-				this.#settle(this.#writePart(job, start, end - start, lease));
+				this.#settle(this.#writePart(job, begun, lease));
 			} else {
-				lease.release();
+				account.release(lease);
 				job.error = errorNumbers.invalid;
 			}
-
-			start = end;
 		}
 
 		this.#endWritePart(job);
 		return complete;
 	}
 
-	async #fill(memory: Buffer, length: number): Promise<boolean> {
-		const target = memory.length === length ? memory : memory.subarray(0, length);
+	async #fill(target: Buffer): Promise<boolean> {
 		this.#waitingForPayload = true;
 		try {
 			return await this.#options.source.fill(target, this.#onPayloadWait);
@@ -296,14 +381,13 @@ export class Transmission {
 		}
 	}
 
-	async #writePart(job: Job, offset: number, length: number, lease: Lease): Promise<void> {
-		const data = lease.bytes.length === length ? lease.bytes : lease.bytes.subarray(0, length);
+	async #writePart(job: Job, offset: number, lease: Lease): Promise<void> {
 		try {
-			await this.#options.agreement.export.device.write(offset, data);
+			await this.#options.agreement.export.device.write(offset, lease.bytes);
 		} catch (error) {
 			job.error = this.#numberOf(error);
 		} finally {
-			lease.release();
+			this.#options.account.release(lease);
 		}
 
 		this.#endWritePart(job);
@@ -318,13 +402,13 @@ export class Transmission {
 		if (job.error === errorNumbers.none && (job.request.flags & commandFlags.fua) !== 0) {
 			this.#settle(this.#secureWrite(job.request));
 		} else {
-			this.#answer(job.request, job.error, job.request.length);
+			this.#answer(job.request, job.error);
 		}
 	}
 
 	/** Answers a write with FUA once it is durable. */
 	async #secureWrite(request: Request): Promise<void> {
-		this.#answer(request, await this.#attempt(this.#options.agreement.export.device.sync()), request.length);
+		this.#answer(request, await this.#attempt(this.#options.agreement.export.device.sync()));
 	}
 
 	/** Answers a change without payload once it is done, and with FUA once it is durable. */
@@ -334,7 +418,7 @@ export class Transmission {
 			error = await this.#attempt(this.#options.agreement.export.device.sync());
 		}
 
-		this.#answer(request, error, 0);
+		this.#answer(request, error);
 	}
 
 	/** Gives up the blocks that lie whole in the range: the client does not care what it reads there. */
@@ -360,22 +444,21 @@ export class Transmission {
 
 	/** The zeroes take room like any data. One piece after another: a single request may be larger than all memory. */
 	async #fillWithZeroes(offset: number, end: number): Promise<void> {
-		const {memory, agreement} = this.#options;
-		const lease = await memory.lease(Math.min(end - offset, pieceByteLengthMax));
-		lease.bytes.fill(0);
-		try {
-			for (let start = offset; start < end;) {
-				const next = pieceEnd(start, end);
-				await agreement.export.device.write(start, lease.bytes.subarray(0, next - start));
-				start = next;
+		const {account, agreement} = this.#options;
+		for (let start = offset; start < end;) {
+			const lease = await this.#pieceLease(start, end);
+			lease.bytes.fill(0);
+			try {
+				await agreement.export.device.write(start, lease.bytes);
+				start += lease.bytes.length;
+			} finally {
+				account.release(lease);
 			}
-		} finally {
-			lease.release();
 		}
 	}
 
 	async #flush(request: Request): Promise<void> {
-		this.#answer(request, await this.#attempt(this.#options.agreement.export.device.sync()), 0);
+		this.#answer(request, await this.#attempt(this.#options.agreement.export.device.sync()));
 	}
 
 	/** The number of the error with which the work failed, or of none. */
@@ -406,7 +489,7 @@ export class Transmission {
 	}
 
 	/** Ends a request without data. */
-	#answer(request: Request, error: ErrorNumber, payloadLength: number): void {
+	#answer(request: Request, error: ErrorNumber): void {
 		const {outbox, agreement} = this.#options;
 		const chunked = agreement.structuredReplies && (request.command === commands.read || request.command === commands.blockStatus);
 		if (!chunked) {
@@ -417,6 +500,6 @@ export class Transmission {
 			outbox.errorChunk(request, error);
 		}
 
-		outbox.finished(payloadLength);
+		outbox.finished();
 	}
 }
