@@ -32,6 +32,14 @@ test('a failed request does not reach the backend', async t => {
 	t.is(medium.image[0], 0);
 });
 
+test('a write may fail after a part of it was written, and for want of room', async t => {
+	const {medium, device} = await faulty({action: 'error', operation: 'write', code: 'no_space', written: '6K'});
+	await t.throwsAsync(device.write({extents: [5, 1, 2, 3], data: Buffer.alloc(4 * blockSize, 7)}), {code: 'no_space'});
+	const expected = Buffer.alloc(8 * blockSize).fill(7, 5 * blockSize, 6 * blockSize).fill(7, 2 * blockSize, (2 * blockSize) + 2048);
+	t.true(medium.image.equals(expected));
+	await t.throwsAsync(faulty({action: 'corrupt', written: '1K'}), {message: /needs action=/});
+});
+
 test('corrupt changes what is read, and what gets written but not the client\'s buffer', async t => {
 	const reading = await faulty({action: 'corrupt', operation: 'read'});
 	await reading.device.write(request());

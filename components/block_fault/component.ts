@@ -7,6 +7,7 @@
 import {z} from 'zod';
 import {defineComponent, type Environment} from '../../runtime/sdk/component.js';
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
+import {byteSize} from '../container/size-config.js';
 import {block, blockSize} from '../sessions/block.js';
 import {FaultSchedule} from './fault-schedule.js';
 
@@ -14,7 +15,7 @@ type Backend = Client<typeof block>;
 type OperationName = 'read' | 'write' | 'clear' | 'sync';
 
 const actions = [
-	/** The request fails with device_failed and does not reach the backend. */
+	/** The request fails and does not reach the backend, but for the part of a write that `written` names. */
 	'error',
 	/** One bit of every block is flipped: of what was read, or of what gets written. */
 	'corrupt',
@@ -44,7 +45,28 @@ const config = z.strictObject({
 	after: count(0, 0),
 	times: count(Number.MAX_SAFE_INTEGER, 0),
 	delay_ms: count(1000, 0),
-});
+	/** With `error`: what the request fails with. */
+	code: z.enum(['device_failed', 'no_space']).default('device_failed'),
+	/** With `error`: so many bytes of a write have been written before it fails. */
+	written: byteSize().optional(),
+}).refine(({action, written}) => action === 'error' || written === undefined, 'written says how much of a write arrives that fails; it needs action="error"');
+
+/** Writes the first bytes of a request: whole blocks, and a part of the next one. */
+async function writePart(backend: Backend, {extents, data}: Parameters<Backend['write']>[0], byteLength: number): Promise<void> {
+	let offset = 0;
+	for (let i = 0; i < extents.length; i += 2) {
+		for (let address = extents[i]; address < extents[i] + extents[i + 1] && offset < byteLength; address++, offset += blockSize) {
+			const content = Buffer.from(data.subarray(offset, offset + blockSize));
+			if (byteLength - offset < blockSize) {
+				const before = Buffer.alloc(blockSize);
+				await backend.read({extents: [address, 1], data: before});
+				before.copy(content, byteLength - offset, byteLength - offset);
+			}
+
+			await backend.write({extents: [address, 1], data: content});
+		}
+	}
+}
 
 /** Flips one bit per block, never the same bit of two blocks in a row. */
 export function flipBits(data: Uint8Array): void {
@@ -99,14 +121,18 @@ export default defineComponent({
 		const schedule = new FaultSchedule({after: config.after, failEvery: config.fail_every, times: config.times});
 
 		/** What strikes this request, if anything. Faults that end the component never return. */
-		async function struckBy(operation: OperationName): Promise<Action | undefined> {
+		async function struckBy(operation: OperationName, request?: Parameters<Backend['write']>[0]): Promise<Action | undefined> {
 			if ((config.operation !== 'any' && config.operation !== operation) || !schedule.strikes()) {
 				return undefined;
 			}
 
 			perish(config.action, env);
 			if (config.action === 'error') {
-				throw new SessionError('device_failed', `${operation} failed on purpose`);
+				if (request) {
+					await writePart(backend, request, config.written ?? 0);
+				}
+
+				throw new SessionError(config.code, `${operation} failed on purpose`);
 			}
 
 			if (config.action === 'delay') {
@@ -128,7 +154,7 @@ export default defineComponent({
 
 		async function write(request: Parameters<Backend['write']>[0]): Promise<Record<string, never>> {
 			let {data} = request;
-			if (await struckBy('write') === 'corrupt') {
+			if (await struckBy('write', request) === 'corrupt') {
 				// The client's own buffer stays as it is.
 				data = Buffer.from(data);
 				flipBits(data);

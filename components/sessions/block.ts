@@ -19,9 +19,9 @@ export const block = defineSession('block', {
 	errors: [
 		/** An extent reaches beyond the last block, or extents and payload do not fit each other. */
 		'out_of_range',
-		/** The medium failed; the requested blocks were not transferred. */
+		/** The medium failed; of a write, a part may have happened. */
 		'device_failed',
-		/** No room for new data; nothing was changed by this request that its caller could read. */
+		/** No room for new data; a part of the write may have happened. */
 		'no_space',
 		/** What the medium returned is not what was stored there. */
 		'integrity',
@@ -34,7 +34,10 @@ export const block = defineSession('block', {
 		geometry: op({reply: z.strictObject({blockCount: BlockCount, writable: z.boolean(), growable: z.boolean()})}),
 		/** Reads the blocks of `extents`, in that order, into `data`. */
 		read: op({request: z.strictObject({extents: extents(), data: bulk('out')}), requestFault: transferFault}),
-		/** Writes `data` to the blocks of `extents`. Not durable before a `sync` that starts after the reply. */
+		/**
+		 * Writes `data` to the blocks of `extents`. Not durable before a `sync` that starts after the reply. Where it fails, each
+		 * block of a finished device has its old or its new content; one of a medium may also have a mixture of both.
+		 */
 		write: op({request: z.strictObject({extents: extents(), data: bulk('in')}), requestFault: transferFault}),
 		/**
 		 * Makes the blocks of `extents` read as zeroes; their room may be given back to whoever stores them. Not durable

@@ -20,15 +20,27 @@ export class ChangedLeaves {
 	/** Changed since the last log or store, with the leaf of the free tree that the place came from, or -1. */
 	readonly #pending = new Map<Vba, Vba>();
 	readonly #logged = new Set<Vba>();
+	/** Leaves in places that the medium does not write any more. */
+	readonly #misplaced = new Set<Vba>();
 	#isWhole = true;
 
-	/** A log names the leaf's current place. One that was written again since has another, which none names yet. */
-	isLogged(vba: Vba): boolean {
-		return this.#logged.has(vba) && !this.#pending.has(vba);
+	/** The leaf has to be written to another place: a log names its current one, or the medium refuses to write there. */
+	mustMove(vba: Vba): boolean {
+		// One that was written again after it was logged has another place, which no log names yet.
+		return (this.#logged.has(vba) && !this.#pending.has(vba)) || (this.#misplaced.size > 0 && this.#misplaced.has(vba));
+	}
+
+	/** The medium does not write the leaf's place. */
+	noteMisplaced(vba: Vba): void {
+		this.#misplaced.add(vba);
 	}
 
 	/** A leaf was written to a place taken from `poolLeaf`, or in place (-1). */
 	note(vba: Vba, poolLeaf: Vba): void {
+		if (poolLeaf >= 0) {
+			this.#misplaced.delete(vba);
+		}
+
 		if (!this.#isWhole) {
 			return;
 		}
@@ -53,6 +65,7 @@ export class ChangedLeaves {
 		this.#isWhole = true;
 		this.#pending.clear();
 		this.#logged.clear();
+		this.#misplaced.clear();
 	}
 
 	/** What has changed since the last call; undefined where a log cannot say it or may not say so much. With no write under way. */

@@ -119,7 +119,7 @@ export default defineComponent({
 				virtual_block_device: {
 					async open(request) {
 						await Promise.all([writes.idle(), reads.idle()]);
-						await writer.exclusively(async () => {
+						await writer.exclusivelyAnyhow(async () => {
 							device.open(request);
 							spareRoom.forget();
 						});
@@ -170,7 +170,7 @@ export default defineComponent({
 							spareRoom.noteSnapshots();
 						}
 
-						return {remainder: await writer.exclusively(async () => spareRoom.step(lastSecuredGeneration))};
+						return {remainder: await writer.exclusivelyAnyhow(async () => spareRoom.step(lastSecuredGeneration))};
 					},
 					extend: async request => writer.exclusively(async () => {
 						device.changes.noteOther();

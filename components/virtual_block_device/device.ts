@@ -10,6 +10,7 @@ import type {crypto} from '../sessions/crypto.js';
 import type {freeTree} from '../sessions/free-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 import {ChangedLeaves} from './changed-leaves.js';
+import {UnsettledBlocks} from './unsettled-blocks.js';
 
 /** Keys by VBA (format section 3): below `rekeyingVba` the current key, from there on the previous one. */
 export interface Keys {
@@ -53,6 +54,10 @@ export class Device {
 	readonly placedByRekeying = new Set<Pba>();
 	/** What has changed since the tree was stored. */
 	readonly changes = new ChangedLeaves();
+	/** What failed writes have left behind. */
+	readonly unsettled = new UnsettledBlocks();
+	/** A rekeying step has changed trees and could not store them: nothing else may change before they are. */
+	#isStoringDue = false;
 
 	constructor(held: HeldBlocks, servers: Servers, env: Environment) {
 		this.held = held;
@@ -66,6 +71,8 @@ export class Device {
 		this.#snapshots.clear();
 		this.placedByRekeying.clear();
 		this.changes.reset();
+		this.unsettled.reset();
+		this.#isStoringDue = false;
 		this.#keys = keys;
 		this.currentGeneration = currentGeneration;
 	}
@@ -121,9 +128,27 @@ export class Device {
 
 	/** Labels and stores every changed block. With no write under way. */
 	async storeTrees(): Promise<number> {
-		return this.held.store((mark, hash) => {
+		const count = await this.held.store((mark, hash) => {
 			this.#setRootHash(mark, hash);
 		});
+		this.#isStoringDue = false;
+		return count;
+	}
+
+	/** Stores every changed block now or, where the medium refuses, before anything else is changed. */
+	async storeTreesFirst(): Promise<void> {
+		this.#isStoringDue = true;
+		try {
+			await this.storeTrees();
+		} catch (error) {
+			if (!(error instanceof SessionError)) {
+				throw error;
+			}
+		}
+	}
+
+	get isStoringDue(): boolean {
+		return this.#isStoringDue;
 	}
 
 	#setRootHash(mark: RootMark, hash: Uint8Array): void {

@@ -170,7 +170,7 @@ export class Placement {
 				// A leaf of generation 0 was never written: no state refers to the content of its place.
 				const place = places.get(leaf);
 				const generation = place ? place.generation : nodes.generation(path[1], leaf - first);
-				if (generation === currentGeneration ? changes.isLogged(leaf) : generation !== 0) {
+				if (generation === currentGeneration ? changes.mustMove(leaf) : generation !== 0) {
 					items.push(place ? place.address : nodes.address(path[1], leaf - first), generation, leaf);
 					leafPositions.push(position);
 				}

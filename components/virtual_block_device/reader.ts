@@ -222,6 +222,7 @@ export class Reader {
 		try {
 			const sealed = lease.bytes;
 			await servers.block.read({extents: extentsOf(addresses), data: sealed});
+			this.#device.unsettled.correct(addresses, sealed);
 			const {mismatched} = await servers.crypto.open({keyId, addresses, vbas, generations, labels: labels.subarray(0, addresses.length * labelLength), sealed, plain});
 			return mismatched;
 		} finally {

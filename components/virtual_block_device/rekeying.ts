@@ -13,6 +13,7 @@ import type {Device, KeptSnapshot} from './device.js';
 import type {Placement} from './placement.js';
 import {RekeyPlanner, type InnerMove, type LeafMove, type RekeyedTree, type RekeyPlan} from './rekey-plan.js';
 import type {Range} from './request-queue.js';
+import type {UnsettledBlock} from './unsettled-blocks.js';
 
 /** Blocks that are opened and sealed at once: 1 MiB. */
 const transferBlockCount = 256;
@@ -71,7 +72,7 @@ export class Rekeying {
 				this.#device.setKeys({...this.#device.keys, rekeyingVba: range.vba + range.count});
 			}
 
-			await this.#device.storeTrees();
+			await this.#device.storeTreesFirst();
 		} catch (error) {
 			throw new RekeyingInterrupted(`a rekeying step stopped half-way: ${error instanceof Error ? error.message : String(error)}`);
 		}
@@ -235,14 +236,25 @@ export class Rekeying {
 	/** Opens, seals and writes the leaves; replies with the new label of each that was what its label says. */
 	async #transfer(leaves: readonly LeafMove[], places: Places): Promise<Map<LeafMove, Uint8Array>> {
 		const sealed = new Map<LeafMove, Uint8Array>();
-		for (let first = 0; first < leaves.length; first += transferBlockCount) {
-			await this.#transferSome(leaves.slice(first, first + transferBlockCount), places, sealed);
+		const overwritten: UnsettledBlock[] = [];
+		try {
+			for (let first = 0; first < leaves.length; first += transferBlockCount) {
+				await this.#transferSome(leaves.slice(first, first + transferBlockCount), places, {sealed, overwritten});
+			}
+		} catch (error) {
+			// Nothing of the step has happened: what stays in its place has to be again what it was.
+			for (const block of overwritten) {
+				this.#device.unsettled.keep(block);
+			}
+
+			throw error;
 		}
 
 		return sealed;
 	}
 
-	async #transferSome(leaves: readonly LeafMove[], places: Places, sealed: Map<LeafMove, Uint8Array>): Promise<void> {
+	/** @param result `overwritten`: what lay in the places that are written in place */
+	async #transferSome(leaves: readonly LeafMove[], places: Places, {sealed, overwritten}: {sealed: Map<LeafMove, Uint8Array>; overwritten: UnsettledBlock[]}): Promise<void> {
 		const {env, servers: {block, crypto}, keys} = this.#device;
 		const byteLength = leaves.length * blockSize;
 		const lease = await env.leaseWhenFree(2 * byteLength);
@@ -261,6 +273,12 @@ export class Rekeying {
 			await block.read({extents: extentsOf(from), data: content});
 			const {mismatched} = await crypto.open({keyId: keys.previousKeyId, addresses: from, vbas, generations, labels, sealed: content, plain: [plain]});
 			const damaged = new Set(mismatched);
+			for (const [i, move] of leaves.entries()) {
+				if (!places.leaves.has(move) && !damaged.has(i)) {
+					overwritten.push({vba: move.vba, address: move.from, sealed: Uint8Array.from(content.subarray(i * blockSize, (i + 1) * blockSize))});
+				}
+			}
+
 			const addresses = leaves.map(move => places.leaves.get(move)?.address ?? move.from);
 			const {labels: newLabels} = await crypto.seal({keyId: keys.currentKeyId, addresses, vbas, generations, plain: [plain], sealed: content});
 			plain.fill(0);

@@ -3,9 +3,10 @@
  * medium for all the pieces of a batch together. Labels of inner blocks are computed when the tree is stored.
  *
  * What a secured state refers to is never overwritten: only a block of the current generation that no flush log names is
- * written in place.
+ * written in place. Where the medium fails then, the block's content is kept and the block settled later.
  */
-import type {KeyId, Vba} from '../container/addresses.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+import type {KeyId, Pba, Vba} from '../container/addresses.js';
 import {extentsOf} from '../container/extents.js';
 import type {LeafChanges} from '../container/flush-log.js';
 import {Gate} from '../container/gate.js';
@@ -16,6 +17,7 @@ import type {Device} from './device.js';
 import {Placement, type LeafPlaces, type Leaf} from './placement.js';
 import type {Outcomes, Range, WritePiece} from './request-queue.js';
 import type {SpareRoom} from './spare-room.js';
+import type {UnsettledBlock} from './unsettled-blocks.js';
 
 const noLabel = new Uint8Array(labelLength);
 
@@ -76,6 +78,7 @@ export class Writer {
 		const {held: {nodes}} = this.#device;
 		const leaves = await this.placement.allocate(ranges, keyId, places);
 		this.#device.changes.noteOther();
+		this.#device.unsettled.forget(leaves.map(({address}) => address));
 		for (const {frame, index, address} of leaves) {
 			nodes.setPlace(frame, index, address, 0);
 			nodes.setHash(frame, index, noLabel, 0);
@@ -86,7 +89,7 @@ export class Writer {
 
 	/** Stores the tree and the pool as one state, with no write under way. */
 	async store(nextGeneration: number) {
-		return this.#gate.exclusively(async () => {
+		return this.exclusively(async () => {
 			const {tree, servers} = this.#device;
 			const storing = this.#device.storeTrees();
 			// The gate must not open before both have ended, whatever becomes of either.
@@ -102,12 +105,92 @@ export class Writer {
 
 	/** The leaves that a flush log has to name, with no write under way. */
 	async log(countMax: number): Promise<{changes: LeafChanges | null}> {
-		return this.#gate.exclusively(async () => ({changes: this.#device.changes.take(countMax, this.#device) ?? null}));
+		return this.exclusively(async () => ({changes: this.#device.changes.take(countMax, this.#device) ?? null}));
 	}
 
-	/** Runs `job` with no write under way. */
+	/** Runs `job` with no write under way, and all that was written where the tree says. @throws SessionError of the medium */
 	async exclusively<T>(job: () => Promise<T>): Promise<T> {
+		return this.#gate.exclusively(async () => {
+			await this.#settle();
+			return job();
+		});
+	}
+
+	/** Runs `job` with no write under way, whatever failed writes have left behind. */
+	async exclusivelyAnyhow<T>(job: () => Promise<T>): Promise<T> {
 		return this.#gate.exclusively(job);
+	}
+
+	/** Has the medium take what it refused before. With no write under way. */
+	async #settle(): Promise<void> {
+		const {unsettled} = this.#device;
+		if (this.#device.isStoringDue) {
+			await this.#device.storeTrees();
+		}
+
+		const {blocks} = unsettled;
+		if (blocks.length === 0) {
+			return;
+		}
+
+		try {
+			await this.#write(blocks.map(({address}) => address), Buffer.concat(blocks.map(({sealed}) => sealed)));
+		} catch (error) {
+			// A medium that fails may do so in one place only.
+			if (!(error instanceof SessionError) || error.code === 'no_space') {
+				throw error;
+			}
+
+			for (const block of blocks) {
+				await this.#settleAlone(block);
+			}
+		}
+	}
+
+	/** Writes an unsettled block once more or, where the medium does not write its place any more, in another one. */
+	async #settleAlone(block: UnsettledBlock): Promise<void> {
+		try {
+			await this.#write([block.address], block.sealed);
+		} catch (error) {
+			if (!(error instanceof SessionError) || error.code === 'no_space') {
+				throw error;
+			}
+
+			await this.#moveAway(block);
+		}
+	}
+
+	async #moveAway({vba, address, sealed}: UnsettledBlock): Promise<void> {
+		const {env, servers, tree, unsettled, changes, held: {nodes}} = this.#device;
+		const path: Path = [];
+		while (tree.walk(vba, path)) {
+			await tree.load([vba]);
+		}
+
+		const index = vba % tree.geometry.degree;
+		const keyId = this.#device.keyOf(vba);
+		const labels = Uint8Array.from(nodes.hash(path[1], index));
+		const generations = [nodes.generation(path[1], index)];
+		const plain = await env.leaseWhenFree(blockSize);
+		try {
+			const {mismatched} = await servers.crypto.open({keyId, addresses: [address], vbas: [vba], generations, labels, sealed, plain: [plain.bytes]});
+			if (mismatched.length > 0) {
+				throw new Error(`what is kept for VBA ${vba} does not match its label`);
+			}
+
+			changes.noteMisplaced(vba);
+			await this.#place([{vba, count: 1, change: {kind: 'write', data: plain.bytes}}], [plain.bytes], keyId);
+			unsettled.forget([address]);
+		} finally {
+			plain.bytes.fill(0);
+			plain.release();
+		}
+	}
+
+	/** Writes sealed blocks to their places. */
+	async #write(addresses: readonly Pba[], sealed: Uint8Array): Promise<void> {
+		await this.#device.servers.block.write({extents: extentsOf(addresses), data: sealed});
+		this.#device.unsettled.forget(addresses);
 	}
 
 	/** Writes pieces together; where that fails, each alone, so that none suffers from another. */
@@ -128,6 +211,11 @@ export class Writer {
 
 	/** Does pieces with the same kind of change. */
 	async #writeTogether(whole: readonly WritePiece[]): Promise<void> {
+		// What waits for the medium has to stay little, and trees of a rekeying may not be changed before they are stored.
+		if (this.#device.isStoringDue || (this.#device.unsettled.count > 0 && whole[0].change.kind === 'write')) {
+			await this.exclusively(async () => undefined);
+		}
+
 		if (!this.#gate.tryEnter()) {
 			await this.#gate.enter();
 		}
@@ -205,10 +293,44 @@ export class Writer {
 			const {labels} = await servers.crypto.seal({
 				keyId, addresses, vbas: leaves.map(({vba}) => vba), generations: leaves.map(() => currentGeneration), plain, sealed: lease.bytes,
 			});
-			await servers.block.write({extents: extentsOf(addresses), data: lease.bytes});
+			try {
+				await this.#write(addresses, lease.bytes);
+			} catch (error) {
+				await this.#keepOverwritten(leaves, labels, lease.bytes);
+				throw error;
+			}
+
 			return labels;
 		} finally {
 			lease.release();
+		}
+	}
+
+	/**
+	 * A write has failed, and a part of it may have happened. Leaves that were written in place may have lost what they held:
+	 * they have the new content from now on, which the medium gets at once or later. All others keep their old places.
+	 */
+	async #keepOverwritten(leaves: readonly Leaf[], labels: Uint8Array, sealed: Uint8Array): Promise<void> {
+		const {unsettled, currentGeneration, held: {nodes}} = this.#device;
+		const overwritten: Pba[] = [];
+		for (const [i, leaf] of leaves.entries()) {
+			const {frame, index, vba, address, poolLeaf} = leaf;
+			if (poolLeaf < 0 && nodes.generation(frame, index) === currentGeneration) {
+				unsettled.keep({vba, address, sealed: sealed.subarray(i * blockSize, (i + 1) * blockSize)});
+				this.setLeaves([leaf], labels.subarray(i * labelLength, (i + 1) * labelLength));
+				overwritten.push(address);
+			}
+		}
+
+		if (overwritten.length > 0) {
+			const content = Buffer.alloc(overwritten.length * blockSize);
+			unsettled.correct(overwritten, content);
+			// The reason is told already; what fails again waits.
+			await this.#write(overwritten, content).catch((error: unknown) => {
+				if (!(error instanceof SessionError)) {
+					throw error;
+				}
+			});
 		}
 	}
 

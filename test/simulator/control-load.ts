@@ -131,7 +131,7 @@ export async function revert(subject: Subject, generation: number): Promise<bool
 	}
 
 	counts.reverts++;
-	model.endWrite(note, {succeeded: true, spoiled: false});
+	model.endWrite(note, {succeeded: true});
 	model.endFlush(flushed);
 	return true;
 }

@@ -53,10 +53,9 @@ function failAfter(subject: Subject, changeCount: number): void {
 
 /** After a crash: opens with the right state. */
 async function reopen(remains: Subject): Promise<Subject> {
-	const {counts, plan, random} = remains.setup;
+	const {counts, random} = remains.setup;
 	counts.crashPoints++;
-	// A failing medium may have spoiled data that nobody was told is stored.
-	if (plan.kind !== 'faults' && random.chance(checkRate)) {
+	if (random.chance(checkRate)) {
 		await checkMedium(remains);
 	}
 
@@ -338,7 +337,7 @@ async function writeDamaged({model, world, setup: {random}}: Subject): Promise<v
 		const stamp = model.nextStamp();
 		const note = model.beginWrite(vba, [stamp]);
 		const refused = await meetsDamage(world.device.write({extents: [vba, 1], data: dataOf([stamp])}));
-		model.endWrite(note, {succeeded: !refused, spoiled: false});
+		model.endWrite(note, {succeeded: !refused});
 		await meetsDamage(world.device.sync({}));
 	}
 }

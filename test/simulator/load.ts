@@ -4,7 +4,6 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {controlAtRandom, noteSize} from './control-load.js';
 import {dataOf, stampsOf, type Stamp} from './content.js';
 import {requireExcuse, wasLockedOut} from './load-judgement.js';
-import type {LockNote} from './lock-model.js';
 import {lockForAWhile} from './locking.js';
 import type {Random} from './random.js';
 import type {Subject} from './subject.js';
@@ -93,7 +92,7 @@ async function change(subject: Subject, {extents, stamps, send}: Change): Promis
 	const lackedSpace = mayLackSpace(subject);
 	const lockNote = subject.lock.note();
 	const notes = cut(extents, stamps).map((part, i) => subject.model.beginWrite(extents[i].vba, part));
-	let outcome = {succeeded: true, spoiled: false};
+	let succeeded = true;
 	try {
 		await send({extents: flat(extents)});
 	} catch (error) {
@@ -112,11 +111,11 @@ async function change(subject: Subject, {extents, stamps, send}: Change): Promis
 			requireExcuse(subject, error, {what: `a change of ${flat(extents).join('+')}`, note: lockNote});
 		}
 
-		outcome = {succeeded: false, spoiled: !isFull};
+		succeeded = false;
 	}
 
 	for (const note of notes) {
-		subject.model.endWrite(note, outcome);
+		subject.model.endWrite(note, {succeeded});
 	}
 }
 
@@ -130,7 +129,11 @@ export async function readAtRandom(subject: Subject, random: Random): Promise<vo
 	try {
 		await subject.world.device.read({extents: flat(extents), data});
 	} catch (error) {
-		judgeFailedRead(subject, error, {extents, begins, note});
+		for (const begin of begins) {
+			subject.model.dropRead(begin);
+		}
+
+		requireExcuse(subject, error, {what: `a read of ${flat(extents).join('+')}`, note});
 		return;
 	}
 
@@ -138,19 +141,6 @@ export async function readAtRandom(subject: Subject, random: Random): Promise<vo
 	counts.blocksChecked += blockCount;
 	for (const [i, part] of cut(extents, stampsOf(data)).entries()) {
 		subject.model.endRead(begins[i], extents[i].vba, part);
-	}
-}
-
-function judgeFailedRead(subject: Subject, error: unknown, {extents, begins, note}: {extents: readonly Extent[]; begins: readonly number[]; note: LockNote}): void {
-	const {model} = subject;
-	const unreadable = extents.some(({vba, count}, i) => Array.from({length: count}, (_, k) => vba + k).some(block => model.mayBeUnreadable(block, {from: begins[i], faulty: subject.isFaulty})));
-	for (const begin of begins) {
-		model.dropRead(begin);
-	}
-
-	const spoiled = error instanceof SessionError && error.code === 'integrity' && unreadable;
-	if (!spoiled) {
-		requireExcuse(subject, error, {what: `a read of ${flat(extents).join('+')}`, note});
 	}
 }
 

@@ -19,8 +19,6 @@ interface Version {
 	end: Moment;
 	/** False where it failed: it may show or not. */
 	succeeded: boolean;
-	/** True where it failed in the middle of replacing the block, which may be unreadable until it is written again. */
-	spoiled: boolean;
 	/** Set where it is a part of a change that happens whole or not at all. */
 	readonly whole: Moment | undefined;
 }
@@ -107,7 +105,7 @@ export class Model {
 
 	#begin(vba: number, stamps: readonly Stamp[], isWhole: boolean): WriteNote {
 		const begin = ++this.#now;
-		const versions = stamps.map(stamp => ({stamp, begin, end: Infinity, succeeded: false, spoiled: false, whole: isWhole ? begin : undefined}));
+		const versions = stamps.map(stamp => ({stamp, begin, end: Infinity, succeeded: false, whole: isWhole ? begin : undefined}));
 		for (const [i, version] of versions.entries()) {
 			this.#prune(vba + i);
 			this.#versions.set(vba + i, [...this.#of(vba + i), version]);
@@ -116,13 +114,12 @@ export class Model {
 		return {vba, versions};
 	}
 
-	/** @param spoiled the medium failed, so a block that is being replaced may be lost */
-	endWrite({versions}: WriteNote, {succeeded, spoiled}: {succeeded: boolean; spoiled: boolean}): void {
+	/** One that failed may show in each of its blocks or not. */
+	endWrite({versions}: WriteNote, {succeeded}: {succeeded: boolean}): void {
 		const end = ++this.#now;
 		for (const version of versions) {
 			version.end = end;
 			version.succeeded = succeeded;
-			version.spoiled = spoiled;
 		}
 	}
 
@@ -154,11 +151,11 @@ export class Model {
 	/** Judges a read of the whole device with no write under way, undefined where a block cannot be read. @throws SimulationFailure */
 	endQuietRead(begin: Moment, stamps: ReadonlyArray<Stamp | undefined>): void {
 		for (const [vba, stamp] of stamps.entries()) {
-			if (stamp !== undefined) {
-				this.endRead(begin, vba, [stamp]);
-			} else if (!this.mayBeUnreadable(vba, {from: begin, faulty: false})) {
+			if (stamp === undefined) {
 				throw new SimulationFailure(`VBA ${vba} cannot be read; ${this.#describe(vba)}`);
 			}
+
+			this.endRead(begin, vba, [stamp]);
 		}
 
 		this.dropRead(begin);
@@ -167,14 +164,6 @@ export class Model {
 	/** A read failed: it is of no use any more. */
 	dropRead(begin: Moment): void {
 		this.#readBegins.delete(begin);
-	}
-
-	/**
-	 * True where a block may be unreadable since a write of it failed on the medium; on a `faulty` one, a write under way
-	 * may just have failed.
-	 */
-	mayBeUnreadable(vba: number, {from, faulty}: {from: Moment; faulty: boolean}): boolean {
-		return this.#of(vba).some(version => (version.spoiled || (faulty && version.end === Infinity)) && this.#endOf(vba, version) > from);
 	}
 
 	/** Judges the whole content of a snapshot that was taken between two moments. @throws SimulationFailure */
@@ -201,15 +190,14 @@ export class Model {
 		this.#flushed = Math.max(this.#flushed, begin);
 	}
 
-	/** The device has crashed: nobody will ever answer what was under way. `spoiled`: the medium was failing. */
-	crash(spoiled: boolean): void {
+	/** The device has crashed: nobody will ever answer what was under way. */
+	crash(): void {
 		const end = ++this.#now;
 		this.#readBegins.clear();
 		for (const versions of this.#versions.values()) {
 			for (const version of versions) {
 				if (version.end === Infinity) {
 					version.end = end;
-					version.spoiled = spoiled;
 				}
 			}
 		}
@@ -240,9 +228,8 @@ export class Model {
 		this.#flushed = ++this.#now;
 		this.#versions.clear();
 		for (const [vba, stamp] of stamps.entries()) {
-			if (stamp !== 0) {
-				const spoiled = stamp === undefined;
-				this.#versions.set(vba, [{stamp: stamp ?? 0, begin: 0, end: 0, succeeded: !spoiled, spoiled, whole: undefined}]);
+			if (stamp !== 0 && stamp !== undefined) {
+				this.#versions.set(vba, [{stamp, begin: 0, end: 0, succeeded: true, whole: undefined}]);
 			}
 		}
 	}
@@ -293,11 +280,7 @@ export class Model {
 	}
 
 	#foundSpans(vba: number, stamp: Stamp | undefined): Span[] {
-		return stamp === undefined ? this.#unreadableSpans(vba) : this.#spansOf(vba, stamp);
-	}
-
-	#unreadableSpans(vba: number): Span[] {
-		return this.#of(vba).filter(({spoiled}) => spoiled).map(version => ({begin: version.begin, end: this.#endOf(vba, version)}));
+		return stamp === undefined ? [] : this.#spansOf(vba, stamp);
 	}
 
 	/** Forgets versions that can show neither in a read nor after a crash. */
@@ -310,9 +293,9 @@ export class Model {
 	}
 
 	#describe(vba: number): string {
-		const versions = this.#of(vba).map(({stamp, begin, end, succeeded, spoiled}) => `${stamp} (${begin} to ${end}${succeeded ? '' : ', failed'}${spoiled ? ', spoiled' : ''})`);
+		const versions = this.#of(vba).map(({stamp, begin, end, succeeded}) => `${stamp} (${begin} to ${end}${succeeded ? '' : ', failed'})`);
 		return `VBA ${vba} was written: ${versions.join(', ')}`;
 	}
 }
 
-const neverWritten: Version = {stamp: 0, begin: 0, end: 0, succeeded: true, spoiled: false, whole: undefined};
+const neverWritten: Version = {stamp: 0, begin: 0, end: 0, succeeded: true, whole: undefined};

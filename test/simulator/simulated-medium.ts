@@ -1,6 +1,7 @@
 /**
  * A medium as unkind as a real one may be. Writes are visible at once but durable only after a sync; at a crash each
- * unsynced block is lost, kept or torn on its own. A block that is being written reads as old, new or torn.
+ * unsynced block is lost, kept or torn on its own. A block that is being written reads as old, new or torn. A write that fails
+ * may have happened in part, whatever the reason.
  */
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
 import {blockSize, type block} from '../../components/sessions/block.js';
@@ -23,6 +24,7 @@ interface UnsyncedWrite {
 export interface MediumFaults {
 	readonly read: number;
 	readonly write: number;
+	/** That the host has no room for a write. */
 	readonly noSpace: number;
 	readonly sync: number;
 }
@@ -105,7 +107,7 @@ export class SimulatedMedium {
 		return {
 			geometry: () => ({blockCount: this.blockCount, writable: true, growable: true}),
 			read: async ({extents, data}) => {
-				this.#failAtRandom('read', 'device_failed');
+				this.#failReadAtRandom();
 				this.#each(extents, data, (address, part) => {
 					part.set(this.#glimpse(address));
 				});
@@ -133,7 +135,11 @@ export class SimulatedMedium {
 	}
 
 	async #write(extents: readonly number[], data: Uint8Array, step: () => Promise<void>): Promise<void> {
-		this.#failAtRandom('noSpace', 'no_space');
+		const fault = this.#writeFault();
+		if (fault && this.#random.chance(0.3)) {
+			throw fault;
+		}
+
 		const writes: Array<{readonly address: number; readonly write: UnsyncedWrite}> = [];
 		this.#each(extents, data, (address, part) => {
 			const owner = this.ownerOf(address);
@@ -153,18 +159,23 @@ export class SimulatedMedium {
 		this.changeCount++;
 		await step();
 		this.changeCount++;
-		const fails = this.#random.chance(this.faults.write);
 		for (const {address, write} of writes) {
 			write.complete = true;
-			if (fails) {
+			if (fault) {
 				this.#spoil(address, write);
 			}
 		}
 
-		if (fails) {
-			this.faultCount++;
-			throw new SessionError('device_failed', 'simulated write error');
+		if (fault) {
+			throw fault;
 		}
+	}
+
+	/** Why a write is about to fail, if it is. */
+	#writeFault(): SessionError | undefined {
+		const code = this.#random.chance(this.faults.noSpace) ? 'no_space' : this.#random.chance(this.faults.write) ? 'device_failed' : undefined;
+		this.faultCount += code ? 1 : 0;
+		return code && new SessionError(code, `simulated write error ${code}`);
 	}
 
 	/** A failed write leaves each of its blocks old, new or torn. */
@@ -217,10 +228,10 @@ export class SimulatedMedium {
 		return settled(writes?.at(-2)?.content ?? this.#durable.get(address) ?? zeroBlock, last.content, this.#random);
 	}
 
-	#failAtRandom(kind: 'read' | 'noSpace', code: 'device_failed' | 'no_space'): void {
-		if (this.#random.chance(this.faults[kind])) {
+	#failReadAtRandom(): void {
+		if (this.#random.chance(this.faults.read)) {
 			this.faultCount++;
-			throw new SessionError(code, `simulated ${kind} error`);
+			throw new SessionError('device_failed', 'simulated read error');
 		}
 	}
 

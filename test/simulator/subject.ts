@@ -147,7 +147,7 @@ export class Subject {
 	afterPowerLoss(): Subject {
 		const random = this.setup.random.fork();
 		const model = this.model.copy();
-		model.crash(this.medium.faultCount > 0);
+		model.crash();
 		return new Subject({...this.setup, random}, {medium: this.medium.afterPowerLoss(random.fork()), anchor: this.anchor.afterCrash(random.fork()), model, operations: this.operations.copy()});
 	}
 
@@ -155,7 +155,7 @@ export class Subject {
 	afterKill(): Subject {
 		const random = this.setup.random.fork();
 		const model = this.model.copy();
-		model.crash(this.medium.faultCount > 0);
+		model.crash();
 		return new Subject({...this.setup, random}, {medium: this.medium.afterKill(random.fork()), anchor: this.anchor.afterCrash(random.fork()), model, operations: this.operations.copy()});
 	}
 
@@ -308,9 +308,7 @@ export class Subject {
 			throw new SimulationFailure(`generation ${verdict.generation}: ${verdict.problems.slice(0, 4).join('; ')}`);
 		}
 
-		const bad = verdict.badData.find(({vba, snapshot}) => snapshot === undefined
-			? !this.model.mayBeUnreadable(vba, {from: this.model.flushed, faulty: this.isFaulty})
-			: this.medium.faultCount === 0);
+		const bad = verdict.badData.at(0);
 		if (bad !== undefined) {
 			throw new SimulationFailure(`generation ${verdict.generation}: the data of VBA ${bad.vba} of ${bad.snapshot === undefined ? 'the current state' : `snapshot ${bad.snapshot}`} does not match its label`);
 		}
