@@ -39,12 +39,30 @@ async function warnOfOthers(path: string, env: Environment): Promise<void> {
 	}
 }
 
+/** Nobody wants to be protected by nothing: such a variable comes from a script whose command for the passphrase failed. */
+export function emptyVariable(variable: string, content: string): Error {
+	return new Error(`the environment variable ${variable} is set, but empty; unset it, or set it to ${content}`);
+}
+
 /** @throws Error where a file is named that cannot be read, or what is there cannot be a passphrase */
 export async function readPassphrase({file, variable}: SourceConfig, env: Environment): Promise<SourcedPassphrase | undefined> {
 	const named = file ?? env.variable(fileVariable);
-	if (named === undefined || named === '') {
+	if (named === '') {
+		throw emptyVariable(fileVariable, 'the name of a file');
+	}
+
+	if (named === undefined) {
 		const secret = env.secret(variable);
-		return secret === undefined || secret.length === 0 ? undefined : {secret, origin: `the environment variable ${variable}`};
+		if (secret?.length === 0) {
+			throw emptyVariable(variable, 'the passphrase');
+		}
+
+		if (secret && secret.length > passphraseLengthMax) {
+			secret.fill(0);
+			throw new Error(`the environment variable ${variable} must hold 1 to ${passphraseLengthMax} bytes`);
+		}
+
+		return secret && {secret, origin: `the environment variable ${variable}`};
 	}
 
 	const path = env.resolvePath(named);

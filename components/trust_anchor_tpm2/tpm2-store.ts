@@ -8,7 +8,7 @@ import {readSmallFile, replaceFile} from '../container/durable-file.js';
 import {Turn} from '../container/turn.js';
 import {AnchorDirectory} from '../sessions/anchor-directory.js';
 import type {AnchorContent, AnchorStore, NamedSecret, SecuredRecord} from '../sessions/anchor-service.js';
-import {readPassphrase, type SourceConfig} from '../sessions/passphrase-source.js';
+import {emptyVariable, readPassphrase, type SourceConfig} from '../sessions/passphrase-source.js';
 import {formatRecoveryKey, parseRecoveryKey, recoveryKeyLength} from '../sessions/recovery-key.js';
 import {AnchorFiles, reasonOf} from './anchor-files.js';
 import {faultOf, inspectNv, isUnfinished, makeNv, noLink, nvAreaOf, removeUnwritten, requireFresh, startOver, writeFirst} from './anchor-memory.js';
@@ -452,7 +452,11 @@ export class Tpm2Store implements AnchorStore {
 
 	#fromVariable(variable: string): GivenSecret | undefined {
 		const secret = this.#env.secret(variable);
-		return secret === undefined || secret.length === 0 ? undefined : {secret, name: `the environment variable ${variable}`};
+		if (secret?.length === 0) {
+			throw new SessionError('wrong_passphrase', emptyVariable(variable, 'the recovery key').message);
+		}
+
+		return secret && {secret, name: `the environment variable ${variable}`};
 	}
 
 	#requirePassphrase(given: GivenSecret | undefined): GivenSecret {

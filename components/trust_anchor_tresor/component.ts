@@ -7,6 +7,7 @@
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {serveTrustAnchor} from '../sessions/anchor-service.js';
+import {passphraseReach} from '../sessions/passphrase-source.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {TresorStore} from './tresor-store.js';
 
@@ -18,9 +19,12 @@ export default defineComponent({
 		/** The environment variable that holds the passphrase. */
 		passphrase_variable: z.string().min(1).default('CBE_PASSPHRASE'),
 	}),
-	reach: ({path, passphrase_variable}) => ({files: [{path, writable: true, made: 'directory'}], variables: [passphrase_variable]}),
+	reach({path, passphrase_variable}, variable) {
+		const {files, ...rest} = passphraseReach({file: undefined, variable: passphrase_variable}, variable);
+		return {...rest, files: [{path, writable: true, made: 'directory'}, ...files]};
+	},
 	async start({config, env}) {
-		const store = new TresorStore({directory: env.resolvePath(config.path), passphraseVariable: config.passphrase_variable}, env);
+		const store = new TresorStore({directory: env.resolvePath(config.path), passphrase: {file: undefined, variable: config.passphrase_variable}}, env);
 		const {running} = await serveTrustAnchor(store, env);
 		return running;
 	},

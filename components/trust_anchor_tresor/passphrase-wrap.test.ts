@@ -30,14 +30,18 @@ test('every altered bit of a wrapped key is noticed', t => {
 test('the original\'s files open to the original\'s master keys', t => {
 	for (const name of goldenNames) {
 		const {trust_anchor: anchor} = loadGolden(name).description;
+		const passphrase = Buffer.from(anchor.passphrase);
 		const wrapped = Buffer.from(anchor.encrypted_private_key_file, 'hex');
-		t.is(unwrapMasterKey(anchor.passphrase, wrapped)?.toString('hex'), anchor.master_key);
-		t.is(unwrapMasterKey(`${anchor.passphrase}x`, wrapped), undefined);
-		t.deepEqual(wrapMasterKey(anchor.passphrase, Buffer.from(anchor.master_key, 'hex')), wrapped);
+		t.is(unwrapMasterKey(passphrase, wrapped)?.toString('hex'), anchor.master_key);
+		t.is(unwrapMasterKey(Buffer.concat([passphrase, Buffer.from('x')]), wrapped), undefined);
+		t.deepEqual(wrapMasterKey(passphrase, Buffer.from(anchor.master_key, 'hex')), wrapped);
 	}
 });
 
 test('a passphrase that was hashed with its terminating NUL opens too', t => {
 	const masterKey = Buffer.alloc(32, 3);
-	t.deepEqual(unwrapMasterKey('pässwort', wrapMasterKey('pässwort\0', masterKey)), masterKey);
+	const [latin1, other] = ['grün', 'grön'].map(text => Buffer.from(text, 'latin1'));
+	t.deepEqual(unwrapMasterKey(latin1, wrapMasterKey(latin1, masterKey)), masterKey);
+	t.is(unwrapMasterKey(other, wrapMasterKey(latin1, masterKey)), undefined, 'bytes that are no UTF-8 are not all one');
+	t.deepEqual(unwrapMasterKey(Buffer.from('pässwort'), wrapMasterKey(Buffer.from('pässwort\0'), masterKey)), masterKey);
 });

@@ -27,22 +27,22 @@ export function unwrapUnder(encryptionKey: Uint8Array, wrapped: Uint8Array): Buf
 	}
 }
 
-function withPassphraseHash<T>(bytes: Buffer, job: (encryptionKey: Buffer) => T): T {
-	const encryptionKey = createHash('sha256').update(bytes).digest();
+function withPassphraseHash<T>(passphrase: Uint8Array, end: string, job: (encryptionKey: Buffer) => T): T {
+	const encryptionKey = createHash('sha256').update(passphrase).update(end).digest();
 	try {
 		return job(encryptionKey);
 	} finally {
 		encryptionKey.fill(0);
-		bytes.fill(0);
 	}
 }
 
-export function wrapMasterKey(passphrase: string, masterKey: Uint8Array): Buffer {
-	return withPassphraseHash(Buffer.from(passphrase), encryptionKey => wrapUnder(encryptionKey, masterKey));
+/** The passphrase stays the caller's. */
+export function wrapMasterKey(passphrase: Uint8Array, masterKey: Uint8Array): Buffer {
+	return withPassphraseHash(passphrase, '', encryptionKey => wrapUnder(encryptionKey, masterKey));
 }
 
 /** Undefined where the passphrase is wrong. One of the original's tools hashes the terminating NUL too, so both are tried. */
-export function unwrapMasterKey(passphrase: string, wrapped: Uint8Array): Buffer | undefined {
-	return withPassphraseHash(Buffer.from(passphrase), encryptionKey => unwrapUnder(encryptionKey, wrapped))
-		?? withPassphraseHash(Buffer.from(`${passphrase}\0`), encryptionKey => unwrapUnder(encryptionKey, wrapped));
+export function unwrapMasterKey(passphrase: Uint8Array, wrapped: Uint8Array): Buffer | undefined {
+	return withPassphraseHash(passphrase, '', encryptionKey => unwrapUnder(encryptionKey, wrapped))
+		?? withPassphraseHash(passphrase, '\0', encryptionKey => unwrapUnder(encryptionKey, wrapped));
 }

@@ -10,6 +10,7 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {readSmallFile, replaceFile} from '../container/durable-file.js';
 import {AnchorDirectory} from '../sessions/anchor-directory.js';
 import {UncertainRecord, type AnchorContent, type AnchorStore, type SecuredRecord} from '../sessions/anchor-service.js';
+import {readPassphrase, type SourceConfig, type SourcedPassphrase} from '../sessions/passphrase-source.js';
 import {unwrapMasterKey, wrapMasterKey, wrappedMasterKeyLength} from './passphrase-wrap.js';
 
 const hashLength = 32;
@@ -38,8 +39,7 @@ async function readExactly(path: string, length: number): Promise<Buffer | undef
 
 export interface TresorStoreOptions {
 	readonly directory: string;
-	/** Name of the environment variable that holds the passphrase. */
-	readonly passphraseVariable: string;
+	readonly passphrase: SourceConfig;
 }
 
 export class TresorStore implements AnchorStore {
@@ -47,15 +47,15 @@ export class TresorStore implements AnchorStore {
 	readonly #keyPath: string;
 	readonly #hashPath: string;
 	readonly #creatingPath: string;
-	readonly #passphraseVariable: string;
+	readonly #passphrase: SourceConfig;
 	readonly #env: Environment;
 
-	constructor({directory, passphraseVariable}: TresorStoreOptions, env: Environment) {
+	constructor({directory, passphrase}: TresorStoreOptions, env: Environment) {
 		this.#directory = new AnchorDirectory(directory, env);
 		this.#keyPath = join(directory, 'encrypted_private_key');
 		this.#hashPath = join(directory, 'superblock_hash');
 		this.#creatingPath = join(directory, 'superblock_hash.creating');
-		this.#passphraseVariable = passphraseVariable;
+		this.#passphrase = passphrase;
 		this.#env = env;
 	}
 
@@ -72,18 +72,20 @@ export class TresorStore implements AnchorStore {
 		}
 
 		const secured = hash ? {hash: Uint8Array.from(hash), generation: null, creating: false} : await this.#creating();
-		const masterKey = secret ? this.#unlockWith(Buffer.from(secret).toString(), wrapped, 'the passphrase') : this.#unlock(wrapped);
+		const masterKey = secret ? this.#unlockWith(secret, wrapped, 'the passphrase') : await this.#unlock(wrapped);
 		return {masterKeys: [{key: masterKey, wrappedHash: undefined}], secured};
 	}
 
 	async initialize(masterKey: Uint8Array): Promise<void> {
-		const passphrase = this.#passphrase();
+		const passphrase = await this.#readPassphrase();
 		try {
 			await this.#directory.make();
 			await replaceFile(this.#creatingPath, new Uint8Array(hashLength));
-			await replaceFile(this.#keyPath, wrapMasterKey(passphrase, masterKey));
+			await replaceFile(this.#keyPath, wrapMasterKey(passphrase.secret, masterKey));
 		} catch (error) {
 			throw new SessionError('storage_failed', `the trust anchor cannot be made in ${this.#directory.path}: ${reasonOf(error)}`);
+		} finally {
+			passphrase.secret.fill(0);
 		}
 
 		this.#env.log('the original\'s form protects the master key with one unsalted hash of the passphrase; use it for exchange only', 'warning');
@@ -115,11 +117,16 @@ export class TresorStore implements AnchorStore {
 		return hash.every(byte => byte === 0) ? null : {hash: Uint8Array.from(hash), generation: null, creating: true};
 	}
 
-	#unlock(wrapped: Buffer): Buffer {
-		return this.#unlockWith(this.#passphrase(), wrapped, `the passphrase in the environment variable ${this.#passphraseVariable}`);
+	async #unlock(wrapped: Buffer): Promise<Buffer> {
+		const {secret, origin} = await this.#readPassphrase();
+		try {
+			return this.#unlockWith(secret, wrapped, `the passphrase in ${origin}`);
+		} finally {
+			secret.fill(0);
+		}
 	}
 
-	#unlockWith(passphrase: string, wrapped: Buffer, name: string): Buffer {
+	#unlockWith(passphrase: Uint8Array, wrapped: Buffer, name: string): Buffer {
 		const masterKey = unwrapMasterKey(passphrase, wrapped);
 		if (!masterKey) {
 			throw new SessionError('wrong_passphrase', `${name} does not open ${this.#keyPath}; give the right one, or restore the file if it was altered`);
@@ -128,12 +135,19 @@ export class TresorStore implements AnchorStore {
 		return masterKey;
 	}
 
-	#passphrase(): string {
-		const passphrase = this.#env.variable(this.#passphraseVariable);
-		if (!passphrase) {
-			throw new SessionError('wrong_passphrase', `no passphrase for ${this.#directory.path}: set the environment variable ${this.#passphraseVariable}`);
+	/** The caller wipes it. */
+	async #readPassphrase(): Promise<SourcedPassphrase> {
+		let found;
+		try {
+			found = await readPassphrase(this.#passphrase, this.#env);
+		} catch (error) {
+			throw new SessionError('wrong_passphrase', reasonOf(error));
 		}
 
-		return passphrase;
+		if (!found) {
+			throw new SessionError('wrong_passphrase', `no passphrase for ${this.#directory.path}: set the environment variable ${this.#passphrase.variable}, or name a file with --passphrase-file`);
+		}
+
+		return found;
 	}
 }

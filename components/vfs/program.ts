@@ -8,6 +8,11 @@ export interface ProgramEnd {
 	readonly message: string;
 }
 
+/** What a helper gets of the environment: nothing that is somebody's secret. */
+export function helperEnvironment(): Record<string, string> {
+	return {PATH: process.env['PATH'] ?? '/usr/bin:/bin:/usr/sbin:/sbin', LC_ALL: 'C'};
+}
+
 const messageLengthMax = 500;
 
 /** @param stdio what the program gets as descriptors 3 and so on */
@@ -15,7 +20,7 @@ export async function runProgram(name: string, words: readonly string[], {descri
 	descriptors?: readonly number[]; variables?: Readonly<Record<string, string>>;
 } = {}): Promise<ProgramEnd> {
 	const stdio: StdioOptions = ['ignore', 'ignore', 'pipe', ...descriptors];
-	const child = spawn(name, [...words], {stdio, env: {...process.env, ...variables}, cwd: '/'});
+	const child = spawn(name, [...words], {stdio, env: {...helperEnvironment(), ...variables}, cwd: '/'});
 	let message = '';
 	child.stderr?.setEncoding('utf8').on('data', (text: string) => {
 		message = (message + text).slice(0, messageLengthMax);

@@ -3,6 +3,7 @@
  * between them breaks. Without it, whoever looks at the mount point would find a dead file system.
  */
 import {spawn, type ChildProcess} from 'node:child_process';
+import {helperEnvironment} from './program.js';
 
 /** Arguments: the mount's source, its path, and whether root mounted it. A later mount has another source. */
 const script = `
@@ -20,7 +21,7 @@ export interface Watchdog {
 
 export function startWatchdog(source: string, path: string, isRoot: boolean): Watchdog {
 	const child: ChildProcess = spawn('/bin/sh', ['-c', script, 'cbe-watchdog', source, path, isRoot ? 'root' : 'user'], {
-		stdio: ['pipe', 'ignore', 'ignore'], detached: true, cwd: '/',
+		stdio: ['pipe', 'ignore', 'ignore'], detached: true, cwd: '/', env: helperEnvironment(),
 	});
 	child.on('error', () => undefined);
 	child.stdin?.on('error', () => undefined);

@@ -9,7 +9,9 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const main = new URL('../../dist/runtime/cli.js', import.meta.url);
 if (!existsSync(fileURLToPath(main))) {
 	process.stderr.write('[runtime] not built yet, building once\n');
-	const built = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '--build', 'tsconfig.product.json'], {cwd: root, stdio: 'inherit'});
+	const built = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '--build', 'tsconfig.product.json'], {
+		cwd: root, stdio: 'inherit', env: {PATH: process.env['PATH'] ?? '/usr/bin:/bin'},
+	});
 	if (built.status !== 0) {
 		process.stderr.write('[runtime] the build failed: run "npm ci" in the project\'s folder, then try again\n');
 		process.exit(1);

@@ -4,6 +4,7 @@ import {resolve} from 'node:path';
 import {Command, CommanderError} from 'commander';
 import {nearestName} from '../deployment/suggestion.js';
 import {addDeviceCommands} from './device-commands.js';
+import {inexactName} from './exact-names.js';
 import {exitCode} from './exit-code.js';
 import {addKeyCommands, withPassphraseOptions, type PassphraseFlags} from './key-commands.js';
 import {complain, reasonOf} from './output.js';
@@ -161,6 +162,12 @@ function program(end: (code: number) => void): Command {
 
 /** Runs the command line; resolves with the exit code. */
 export async function commandLine(words: readonly string[]): Promise<number> {
+	const inexact = inexactName();
+	if (inexact !== undefined) {
+		complain(`[runtime] ${inexact}`);
+		return exitCode.usage;
+	}
+
 	let code: number = exitCode.ok;
 	const runtime = program(value => {
 		code = value;

@@ -1,5 +1,6 @@
 /** `runtime key`: what opens the trust anchor. */
 import {z} from 'zod';
+import {sharedSecret} from '../process-secrets.js';
 import {createRecipient, openEnvelope} from '../sdk/key-envelope.js';
 import {kernelRandomBytes} from '../sdk/kernel-random.js';
 import {withAnchor, type AnchorCall, type AnchorTarget} from './anchor-call.js';
@@ -48,6 +49,8 @@ async function existingSecret(call: AnchorCall, {existing}: KeyOptions, isNeeded
 }
 
 async function run(options: KeyOptions, job: (call: AnchorCall, list: KeyList) => Promise<number>): Promise<number> {
+	// Before a trust anchor is started, which takes it out of the environment and may run where it does not come back from.
+	sharedSecret(options.existing.variable);
 	return await withAnchor(options.target, async call => job(call, await readList(call))) ?? exitCode.usage;
 }
 

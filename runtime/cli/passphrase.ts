@@ -3,8 +3,11 @@
  * which every user of the machine can see. They leave this process only sealed to the trust anchor.
  */
 import {closeSync, openSync, readSync} from 'node:fs';
+import {sharedSecret} from '../process-secrets.js';
 import {sealEnvelope} from '../sdk/key-envelope.js';
 import {kernelRandomBytes} from '../sdk/kernel-random.js';
+import {copyOfShared} from '../sdk/secret-memory.js';
+import {complain} from './output.js';
 import {askSecret, isInteractive} from './terminal-prompt.js';
 
 /** One byte more than any passphrase, and a line end. */
@@ -78,8 +81,12 @@ export function givenPassphrase(origin: PassphraseOrigin): Buffer | undefined {
 		return requireSome(read);
 	}
 
-	const text = process.env[origin.variable];
-	return text === undefined || text === '' ? undefined : Buffer.from(text);
+	const secret = sharedSecret(origin.variable);
+	if (secret?.byteLength === 0) {
+		throw new Error(`the environment variable ${origin.variable} is set, but empty; unset it, or set it to the passphrase`);
+	}
+
+	return secret && copyOfShared(secret);
 }
 
 function requireTerminal(origin: PassphraseOrigin, what: string): void {
@@ -101,6 +108,15 @@ export async function passphrase(origin: PassphraseOrigin, question = 'Passphras
 
 /** A passphrase that is new, so that it is typed twice. The caller wipes it. */
 export async function newPassphrase(origin: PassphraseOrigin): Promise<Buffer> {
+	const fresh = await unseenPassphrase(origin);
+	if (fresh.some(byte => byte > 0x7f)) {
+		complain('[runtime] the passphrase has characters beyond ASCII. It is taken byte by byte: another system or keyboard may send the same characters as other bytes, which do not open it. A recovery key is the way back in: "runtime key recovery"');
+	}
+
+	return fresh;
+}
+
+async function unseenPassphrase(origin: PassphraseOrigin): Promise<Buffer> {
 	const given = givenPassphrase(origin);
 	if (given) {
 		return given;

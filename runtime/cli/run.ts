@@ -1,12 +1,16 @@
 /** `runtime run`: runs one tool of a deployment, with the servers it needs, until it exits. */
 import type {Child, Deployment} from '../deployment/model.js';
 import {suggestName} from '../deployment/suggestion.js';
+import {variableLength} from '../process-environment.js';
+import {dropSecret, giveSecret} from '../process-secrets.js';
 import {childrenNeededBy} from '../supervisor/child-graph.js';
 import {runTool, withService} from '../supervisor/supervisor.js';
 import {readDeployment} from './deploy-file.js';
 import {exitCode} from './exit-code.js';
 import {complain, print} from './output.js';
 import {askSecret, isInteractive} from './terminal-prompt.js';
+
+const passphraseVariable = 'CBE_PASSPHRASE';
 
 /** What keeps the child from being run, if anything. */
 function refusal({children}: Deployment, name: string): string | undefined {
@@ -21,14 +25,10 @@ function refusal({children}: Deployment, name: string): string | undefined {
 		: `there is no child "${name}" in the deployment; ${suggestName(name, tools, 'tools')}`;
 }
 
-/**
- * A tool cannot wait for a passphrase: where its trust anchor needs one, it is asked for before. One on a thread finds it in
- * the environment; for one in a process of its own it is in the result, which the caller wipes.
- */
-async function askForAnchor(deployment: Deployment, name: string, stateDirectory: string): Promise<Map<string, Buffer>> {
-	const variable = 'CBE_PASSPHRASE';
-	if (!isInteractive() || process.env[variable] !== undefined || process.env['CBE_PASSPHRASE_FILE'] !== undefined) {
-		return new Map();
+/** A tool cannot wait for a passphrase: where its trust anchor needs one, it is asked for before, and found as if the environment had it. */
+async function askForAnchor(deployment: Deployment, name: string, stateDirectory: string): Promise<void> {
+	if (!isInteractive() || variableLength(passphraseVariable) !== undefined || process.env['CBE_PASSPHRASE_FILE'] !== undefined) {
+		return;
 	}
 
 	const tool = deployment.children.find(child => child.name === name)!;
@@ -40,17 +40,11 @@ async function askForAnchor(deployment: Deployment, name: string, stateDirectory
 		});
 		if (isLocked) {
 			const secret = await askSecret('Passphrase: ');
-			if (anchor.isolation) {
-				return new Map([[variable, secret]]);
-			}
-
-			process.env[variable] = secret.toString();
+			giveSecret(passphraseVariable, secret);
 			secret.fill(0);
-			break;
+			return;
 		}
 	}
-
-	return new Map();
 }
 
 export async function run(name: string, deployFile: string | undefined, stateDirectory: string): Promise<number> {
@@ -65,12 +59,10 @@ export async function run(name: string, deployFile: string | undefined, stateDir
 		return exitCode.usage;
 	}
 
-	const secrets = await askForAnchor(deployment, name, stateDirectory);
+	await askForAnchor(deployment, name, stateDirectory);
 	try {
-		return await runTool(deployment, name, {stateDirectory, log: print, secrets});
+		return await runTool(deployment, name, {stateDirectory, log: print});
 	} finally {
-		for (const secret of secrets.values()) {
-			secret.fill(0);
-		}
+		dropSecret(passphraseVariable);
 	}
 }

@@ -12,8 +12,8 @@ export interface EnvironmentEffects {
 	fail(reason: string): never;
 	/** Until the component has ended. */
 	claimDirectory(path: string): Promise<Claim>;
-	/** Where secrets do not lie in the environment of this process. */
-	secret?(name: string): Buffer | undefined;
+	/** Secrets do not lie in the environment of this process. The caller wipes it. */
+	secret(name: string): Buffer | undefined;
 }
 
 export function makeEnvironment(child: HostedChild, stateDirectory: string, pool: LeasePool, effects: EnvironmentEffects): Environment {
@@ -30,10 +30,7 @@ export function makeEnvironment(child: HostedChild, stateDirectory: string, pool
 		randomBytes: kernelRandomBytes,
 		fillRandom: fillFromKernel,
 		variable: name => process.env[name],
-		secret(name) {
-			const text = process.env[name];
-			return effects.secret?.(name) ?? (text === undefined ? undefined : Buffer.from(text));
-		},
+		secret: name => effects.secret(name),
 		dropGarbage,
 		resolvePath: path => resolve(stateDirectory, path),
 		claimDirectory: async path => effects.claimDirectory(path),

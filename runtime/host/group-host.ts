@@ -16,8 +16,8 @@ export interface HostLink {
 	post(message: FromHost): void;
 	/** From now on the host hears the supervisor. */
 	listen(onMessage: (message: ToHost) => void): void;
-	/** A secret that did not come with the environment of this process. */
-	secret?(name: string): Buffer | undefined;
+	/** A secret that the runtime took out of its environment. The caller wipes it. */
+	secret(name: string): Buffer | undefined;
 }
 
 let supervisor: HostLink;
@@ -59,7 +59,7 @@ async function host(child: HostedChild): Promise<void> {
 		log,
 		claimDirectory: async path => claims.claim(path),
 		fail: reason => die(child.name, reason),
-		secret: name => supervisor.secret?.(name),
+		secret: name => supervisor.secret(name),
 	});
 	hosted.set(child.name, new HostedComponent({
 		child, component, env, claims, pool,

@@ -1,7 +1,8 @@
 /** What runs in a worker thread. */
 import {parentPort, workerData} from 'node:worker_threads';
+import {copyOfShared} from '../sdk/secret-memory.js';
 import {runHost} from './group-host.js';
-import type {HostData, ToHost} from './messages.js';
+import type {ThreadData, ToHost} from './messages.js';
 
 if (!parentPort) {
 	throw new Error('this module runs in a worker thread only');
@@ -9,7 +10,9 @@ if (!parentPort) {
 
 const port = parentPort;
 
-await runHost(workerData as HostData, {
+const {secrets, ...data} = workerData as ThreadData;
+
+await runHost(data, {
 	post(message) {
 		port.postMessage(message);
 	},
@@ -17,5 +20,9 @@ await runHost(workerData as HostData, {
 		port.on('message', (message: ToHost) => {
 			onMessage(message);
 		});
+	},
+	secret(name) {
+		const secret = secrets.get(name);
+		return secret && copyOfShared(secret);
 	},
 });

@@ -1,4 +1,5 @@
 /** What the supervisor and a host, in a worker thread or a process of its own, tell each other. Ends of sessions travel in these messages. */
+import type {SharedSecrets} from '../process-secrets.js';
 import type {LogLevel} from '../sdk/component.js';
 import type {SessionErrorDetail} from '../sdk/session.js';
 import type {SessionHandle} from '../transport/session-port.js';
@@ -20,6 +21,11 @@ export interface HostData {
 	/** Bytes: the quanta of all children together. */
 	readonly ramQuantum: number;
 	readonly children: readonly HostedChild[];
+}
+
+/** What a worker thread starts with. */
+export interface ThreadData extends HostData {
+	readonly secrets: SharedSecrets;
 }
 
 export type Interruption = 'restarted' | 'reset';

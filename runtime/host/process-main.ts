@@ -4,6 +4,7 @@
 import {restrain} from '../isolation/restraint.js';
 import {receiveSecrets} from '../isolation/secret-handover.js';
 import {takeDescriptor} from '../isolation/socket-pair.js';
+import {ignoreDebuggerSignal} from '../process-closure.js';
 import {FrameSocket} from '../transport/frame-socket.js';
 import type {FromHost, ToHost} from './messages.js';
 import {descriptors, type ProcessStart} from './process-start.js';
@@ -36,6 +37,7 @@ function post(message: FromHost): void {
 }
 
 async function begin({data, restraint, mayMiss}: ProcessStart): Promise<void> {
+	ignoreDebuggerSignal();
 	const missing = restrain(restraint);
 	if (missing.length > 0 && !mayMiss) {
 		throw new Error(`isolation was asked for and cannot be given: missing are ${missing.join(', ')}; the attribute if_missing="continue" of <isolation> goes on without`);

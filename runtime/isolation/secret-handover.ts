@@ -5,7 +5,7 @@
  * On the way they lie in a socket's buffer, each as length of name (4 bytes), length of value (4), name, value.
  */
 import {readSync, writeSync} from 'node:fs';
-import koffi from 'koffi';
+import {variableLength, writeVariable} from '../process-environment.js';
 import {secretBytes} from '../sdk/secret-memory.js';
 import {closeDescriptor, socketPair} from './socket-pair.js';
 
@@ -13,44 +13,12 @@ import {closeDescriptor, socketPair} from './socket-pair.js';
 const handoverLengthMax = 64 * 1024;
 const headLength = 8;
 
-interface ProcessEnvironment {
-	getenv(name: string): bigint | number;
-	strlen(text: bigint | number): bigint | number;
-	write(fd: number, from: bigint | number, length: bigint | number): bigint | number;
-	memset(at: bigint | number, byte: number, length: bigint | number): void;
-	unsetenv(name: string): number;
-}
-
-let loaded: ProcessEnvironment | undefined;
-
-function environment(): ProcessEnvironment {
-	if (!loaded) {
-		const library = koffi.load(null);
-		const declare = <T>(declaration: string) => library.func(declaration) as unknown as T;
-		loaded = {
-			getenv: declare('uintptr_t getenv(const char *name)'),
-			strlen: declare('size_t strlen(uintptr_t text)'),
-			write: declare('int64_t write(int fd, uintptr_t from, size_t length)'),
-			memset: declare('void memset(uintptr_t at, int byte, size_t length)'),
-			unsetenv: declare('int unsetenv(const char *name)'),
-		};
-	}
-
-	return loaded;
-}
-
 /** Writes a secret; nothing where the variable is not set. */
 function sendVariable(fd: number, name: string): void {
-	const {getenv, strlen, write} = environment();
-	const value = getenv(name);
-	if (Number(value) === 0) {
-		return;
-	}
-
-	const length = Number(strlen(value));
-	sendHead(fd, name, length);
-	if (length > 0 && Number(write(fd, value, length)) !== length) {
-		throw new Error(`the environment variable ${name} is too long`);
+	const length = variableLength(name);
+	if (length !== undefined) {
+		sendHead(fd, name, length);
+		writeVariable(fd, name);
 	}
 }
 
@@ -69,7 +37,9 @@ export function handOver(names: readonly string[], given: ReadonlyMap<string, Ui
 			const secret = given.get(name);
 			if (secret) {
 				sendHead(into, name, secret.length);
-				writeSync(into, secret);
+				if (secret.length > 0) {
+					writeSync(into, secret);
+				}
 			} else {
 				sendVariable(into, name);
 			}
@@ -79,16 +49,6 @@ export function handOver(names: readonly string[], given: ReadonlyMap<string, Ui
 	}
 
 	return from;
-}
-
-/** Overwrites a variable where it lies, and takes it out of the environment. */
-export function wipeVariable(name: string): void {
-	const {getenv, strlen, memset, unsetenv} = environment();
-	const value = getenv(name);
-	if (Number(value) !== 0) {
-		memset(value, 0, strlen(value));
-		unsetenv(name);
-	}
 }
 
 /** Reads everything that was handed over, and closes the socket. The caller wipes the secrets. */

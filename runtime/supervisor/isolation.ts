@@ -2,7 +2,9 @@
 import type {Child, Isolation} from '../deployment/model.js';
 import {confinementProblem} from '../isolation/confinement.js';
 import {makeReady} from '../isolation/reached-files.js';
-import {handOver, wipeVariable} from '../isolation/secret-handover.js';
+import {handOver} from '../isolation/secret-handover.js';
+import {wipeVariable} from '../process-environment.js';
+import {heldSecrets, sharedSecrets, type SharedSecrets} from '../process-secrets.js';
 import type {Reach} from '../sdk/component.js';
 import {ComponentProcess, type ProcessOptions} from './component-process.js';
 import type {GroupHost, HostOptions} from './group-host.js';
@@ -28,13 +30,16 @@ function problemOf({user}: Isolation): string | undefined {
 	return user !== undefined && !isRoot() ? 'a user of its own needs a runtime that was started as root' : confinementProblem();
 }
 
-/** Wipes secrets that isolated components have been handed from the environment, but for those that a component on a thread reads, too. */
-export function wipeHandedOver(children: readonly Child[]): void {
-	const onThreads = new Set(secretsOf(children.filter(({isolation}) => !isolation)));
-	for (const name of secretsOf(children.filter(({isolation}) => isolation))) {
-		if (!onThreads.has(name)) {
-			wipeVariable(name);
-		}
+/** What components on threads take of the secrets that came with the environment; it is gone from there then. */
+export function secretsForThreads(children: readonly Child[]): SharedSecrets {
+	return sharedSecrets(secretsOf(children.filter(({isolation}) => !isolation)));
+}
+
+/** Takes all secrets out of the environment, when isolated components have been handed theirs: nothing keeps those here. */
+export function clearEnvironment(children: readonly Child[]): void {
+	secretsForThreads(children);
+	for (const name of secretsOf(children)) {
+		wipeVariable(name);
 	}
 }
 
@@ -66,12 +71,10 @@ export interface IsolatedStart extends HostOptions {
 	readonly limits: ProcessOptions['limits'];
 	readonly children: readonly Child[];
 	readonly isolation: Isolation;
-	/** Secrets that are not in the environment, by the variable in whose place they are. */
-	readonly secrets: ReadonlyMap<string, Uint8Array>;
 	warn(text: string): void;
 }
 
-export function startIsolated({children, isolation, secrets, warn, ...options}: IsolatedStart): GroupHost {
+export function startIsolated({children, isolation, warn, ...options}: IsolatedStart): GroupHost {
 	const mayMiss = isolation.ifMissing === 'continue';
 	const problem = problemOf(isolation);
 	if (problem !== undefined && !mayMiss) {
@@ -91,7 +94,7 @@ export function startIsolated({children, isolation, secrets, warn, ...options}: 
 			isConfined: confinementProblem() === undefined,
 			restraint: {user, writesNothing: !files.some(({writable}) => writable), sockets: reaches.some(({sockets}) => sockets)},
 			variables: reaches.flatMap(({variables}) => variables ?? []),
-			secrets: handOver(secretsOf(children), secrets),
+			secrets: handOver(secretsOf(children), heldSecrets()),
 		});
 	} catch (error) {
 		return new RefusedHost(`its process cannot be started: ${(error as Error).message}`, options);

@@ -19,7 +19,7 @@ import type {ChildGraph} from './child-graph.js';
 import {Deferred} from './deferred.js';
 import type {GroupHost, HostEnd, HostOptions} from './group-host.js';
 import {Inquiries} from './inquiries.js';
-import {startIsolated, wipeHandedOver} from './isolation.js';
+import {clearEnvironment, secretsForThreads, startIsolated} from './isolation.js';
 import {BrokenChangeError, ChangeError, LiveChange} from './live-change.js';
 import type {ManagedChild, ManagedGroup} from './managed-child.js';
 import {bufferShare, heapLimits} from './ram-share.js';
@@ -41,8 +41,6 @@ export interface SupervisionOptions {
 	readonly stateDirectory: string;
 	/** Writes one line. */
 	log(line: string): void;
-	/** Secrets for isolated components, by the environment variable in whose place they are. They stay the caller's. */
-	readonly secrets?: ReadonlyMap<string, Uint8Array>;
 }
 
 /** The shortest wish of the children on a thread counts; none where nobody has one. */
@@ -71,7 +69,6 @@ export class Supervision {
 	readonly ready = new Deferred<void>();
 	readonly #stateDirectory: string;
 	readonly #log: (line: string) => void;
-	readonly #secrets: ReadonlyMap<string, Uint8Array>;
 	#roster: Roster;
 	readonly #wiring: SessionWiring;
 	readonly #inquiries = new Inquiries();
@@ -87,12 +84,11 @@ export class Supervision {
 	#isEnding = false;
 	#ending: Promise<void> | undefined;
 
-	constructor({children, stateDirectory, log, secrets = new Map()}: SupervisionOptions) {
+	constructor({children, stateDirectory, log}: SupervisionOptions) {
 		this.#roster = new Roster(children);
 		this.#wiring = new SessionWiring(this.#roster.graph, child => this.#of(child));
 		this.#stateDirectory = stateDirectory;
 		this.#log = log;
-		this.#secrets = secrets;
 	}
 
 	get children(): Iterable<ManagedChild> {
@@ -105,13 +101,13 @@ export class Supervision {
 
 	/** Starts everything; a child that cannot start ends the runtime. */
 	async start(): Promise<void> {
-		// Processes first: a thread gets a copy of the environment, and what is secret in it is gone from there by then.
+		// Processes first, which get their secrets from the environment: each thread gets a copy of it, where they are no more then.
 		const groups = [...this.#roster.groups];
 		for (const group of groups.filter(({isolation}) => isolation)) {
 			this.#spawn(group);
 		}
 
-		wipeHandedOver(this.#roster.graph.children);
+		clearEnvironment(this.#roster.graph.children);
 		for (const group of groups.filter(({isolation}) => !isolation)) {
 			this.#spawn(group);
 		}
@@ -256,7 +252,7 @@ export class Supervision {
 
 		try {
 			await change.run();
-			wipeHandedOver(this.#roster.graph.children);
+			clearEnvironment(this.#roster.graph.children);
 			this.#placeAnew(plan);
 			return change.pauseMs;
 		} catch (error) {
@@ -340,12 +336,11 @@ export class Supervision {
 			? startIsolated({
 				...options, limits, children,
 				isolation: group.isolation,
-				secrets: this.#secrets,
 				warn: text => {
 					this.#log(`[runtime] child "${group.name}": ${text}`);
 				},
 			})
-			: new WorkerThread({...options, limits});
+			: new WorkerThread({...options, limits, secrets: secretsForThreads(children)});
 		group.thread = thread;
 		group.ready = new Deferred();
 		group.ended = new Deferred();

@@ -14,8 +14,6 @@ export interface RuntimeOptions {
 	readonly stateDirectory: string;
 	/** Writes one line of the log. */
 	log(line: string): void;
-	/** Secrets for isolated components, by the environment variable in whose place they are. They stay the caller's. */
-	readonly secrets?: ReadonlyMap<string, Uint8Array>;
 	/** How to follow the file of a deployment; without it, what was started runs until the end. */
 	readonly follow?: {
 		/** False: edits are applied only when `runtime apply` or `runtime swap` asks for it. */
@@ -136,7 +134,7 @@ export async function runTool(deployment: Deployment, toolName: string, options:
 	const children = childrenNeededBy(deployment, tool).map(child => child === tool ? {...tool, exitPropagate: true} : child);
 	const directory = resolve(options.stateDirectory);
 	const lock = lockStateDirectory(directory);
-	const supervision = new Supervision({children, stateDirectory: directory, log: options.log, secrets: options.secrets});
+	const supervision = new Supervision({children, stateDirectory: directory, log: options.log});
 	void supervision.start();
 	return supervision.ended.promise.finally(() => {
 		lock.release();

@@ -1,6 +1,7 @@
 /** One worker thread with a host in it, from its creation to the reason of its end. */
 import {Worker, type ResourceLimits} from 'node:worker_threads';
-import type {FromHost, ToHost} from '../host/messages.js';
+import type {FromHost, ThreadData, ToHost} from '../host/messages.js';
+import type {SharedSecrets} from '../process-secrets.js';
 import {isSocket, type SessionHandle} from '../transport/session-port.js';
 import {Heartbeat} from './heartbeat.js';
 import {quantumRemedy} from './ram-share.js';
@@ -21,6 +22,8 @@ function describeFault(error: unknown, limits: ResourceLimits): string {
 
 export interface ThreadOptions extends HostOptions {
 	readonly limits: ResourceLimits;
+	/** What its components take, in memory that is shared with it. */
+	readonly secrets: SharedSecrets;
 }
 
 export class WorkerThread implements GroupHost {
@@ -31,12 +34,12 @@ export class WorkerThread implements GroupHost {
 	readonly #heartbeat: Heartbeat;
 	#force: NodeJS.Timeout | undefined;
 
-	constructor({name, data, limits, heartbeatMs, onMessage, onEnd}: ThreadOptions) {
+	constructor({name, data, limits, secrets, heartbeatMs, onMessage, onEnd}: ThreadOptions) {
 		const [first] = data.children;
 		this.#heartbeat = new Heartbeat(this, text => {
 			onMessage({type: 'log', child: first.name, level: 'warning', text});
 		});
-		this.#worker = new Worker(hostModule, {name, workerData: data, resourceLimits: limits});
+		this.#worker = new Worker(hostModule, {name, workerData: {...data, secrets} satisfies ThreadData, resourceLimits: limits});
 		this.#worker.on('message', (message: FromHost) => {
 			if (message.type === 'beat') {
 				this.#heartbeat.hear();

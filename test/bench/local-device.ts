@@ -143,6 +143,7 @@ export class LocalDevice {
 		const env = {...makeEnvironment(child, this.#stateDirectory, new LeasePool(leaseLimit), {
 			log: () => undefined,
 			claimDirectory: async () => 'held',
+			secret: () => undefined,
 			fail(reason) {
 				throw new Error(reason);
 			},

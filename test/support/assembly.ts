@@ -208,6 +208,7 @@ export class Assembly {
 				this.log.push({child: name, level, text});
 			},
 			claimDirectory: async path => instance.claims.claim(path),
+			secret: () => undefined,
 			fail(reason) {
 				throw new Error(reason);
 			},

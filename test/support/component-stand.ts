@@ -56,6 +56,7 @@ export async function startComponent(component: Component, options: StandOptions
 	const env = makeEnvironment(child, stateDirectory, pool, {
 		log: (text, level) => void log.push({text, level}),
 		claimDirectory: async () => 'held',
+		secret: () => undefined,
 		fail: reason => rethrow(new Error(reason)),
 	});
 	const running = await component.start!({
