@@ -9,7 +9,7 @@ const horizon = {currentGeneration: 3, lastSecuredGeneration: 2, snapshotGenerat
 const changes = {vbas: [1, 5], addresses: [10, 11], leaves: [-1, 3], labels: labels(2)};
 const keys = {currentKeyId: 2, previousKeyId: 1, rekeyingVba: 3};
 const transfer = {extents: [3, 2, 9, 1], data: block(3)};
-const file = {name: 'data', kind: 'file', mode: 0o600, byteLength: 4096};
+const file = {name: 'data', kind: 'file', mode: 0o600, byteLength: 4096, takesSecret: false};
 const operation = {phase: 'in-progress', lastResult: 'none', done: 1, total: 2, bytesPerSecond: 3, secondsLeft: 4};
 const growth = {request: {firstPba: 100, pbaCount: 20, stepCount: 2}, reply: {usedPbaCount: 20, addedLeafCount: 16}};
 
