@@ -4,7 +4,7 @@ import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {connectMemory, runTool} from '../../test/support/tool-run.js';
 import {readSuperblockSearch} from '../container/open-container.js';
-import type {Secured} from '../container/open-superblock.js';
+import {ContainerError, type Secured} from '../container/open-superblock.js';
 import {findCandidate, refusalOf} from './adoption.js';
 import adoptTool from './component.js';
 
@@ -21,7 +21,7 @@ function world(secured: Secured | null) {
 	const anchor = new MemoryAnchor({secured, initialized: true});
 	const clients = connectMemory({medium, anchor});
 	const search = async () => readSuperblockSearch(clients);
-	const candidate = async () => findCandidate(clients.block, await search(), secured!);
+	const candidate = async () => findCandidate(clients, await search(), {secured: secured!, refusal: new ContainerError('rolled_back', '')});
 	return {medium, anchor, description, search, candidate};
 }
 
@@ -42,7 +42,7 @@ test('a state with a damaged root is passed over', async t => {
 	medium.image[(description.superblock.free_tree.pba * 4096) + 7] ^= 1;
 	t.is((await candidate()).superblock.lastSecuredGeneration, newestGeneration - 1);
 	medium.image.fill(1, 8 * 4096);
-	await t.throwsAsync(candidate(), {message: /no older state whose trees match/});
+	await t.throwsAsync(candidate(), {message: /no other state that was written with this trust anchor and whose trees match/});
 });
 
 test('a newer image, an anchor that never secured anything and an empty image are refused', async t => {

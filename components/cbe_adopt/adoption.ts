@@ -1,17 +1,28 @@
-/** Which older state of a container can be adopted: the newest one that is whole at its roots. */
-import type {Client} from '../../runtime/sdk/session.js';
+/** Which state of a container can be adopted: the newest one that was written with the anchor and is whole at its roots. */
+import {decodeLogEntry, authenticFlushes, type LogEntry} from '../container/flush-log.js';
 import {blockSize} from '../container/geometry.js';
 import {labelOf} from '../container/label.js';
-import {ContainerError, openSuperblock, readSlot, type OpenedSuperblock, type Secured, type SuperblockSearch} from '../container/open-superblock.js';
-import type {Superblock} from '../container/superblock.js';
-import type {block} from '../sessions/block.js';
+import {walkLog, type ContainerSessions} from '../container/open-container.js';
+import {ContainerError, openSuperblock, readSlot, type ContainerErrorKind, type OpenedSuperblock, type Secured, type SuperblockSearch} from '../container/open-superblock.js';
+import {judgeAuthenticity} from '../container/superblock-authenticator.js';
+import {encodeUnusedSlot, type Superblock} from '../container/superblock.js';
 import type {RootNode} from '../sessions/tree-root.js';
 
-/** Refusals after which the image may hold an older state of the anchor's container. */
-const adoptableKinds: ReadonlySet<string> = new Set(['rolled_back', 'rolled_back_or_foreign', 'damaged']);
+/** Refusals after which the image may hold another state of the anchor's container. */
+const adoptableKinds: ReadonlySet<ContainerErrorKind> = new Set(['rolled_back', 'rolled_back_or_foreign', 'damaged', 'anchor_older']);
 
 /** A state that could become the one that counts. */
-export type Candidate = OpenedSuperblock;
+export interface Candidate extends Pick<OpenedSuperblock, 'slot' | 'superblock' | 'hash'> {
+	/** What was flushed after it and is authentic. */
+	readonly log: readonly LogEntry[];
+	/** The superblock carries this anchor's authenticator; false where superblocks of its version carry none. */
+	readonly isAuthentic: boolean;
+}
+
+/** What the trust anchor has to keep for it. */
+export function recordOf({log, hash, superblock: {lastSecuredGeneration}}: Candidate): Secured {
+	return {hash: log.at(-1)?.hash ?? hash, generation: lastSecuredGeneration + (log.length > 0 ? 1 : 0), creating: false};
+}
 
 /** Why the image is refused; undefined where it is what the anchor expects. @throws ContainerError where nothing can be adopted */
 export function refusalOf(search: SuperblockSearch): ContainerError | undefined {
@@ -27,9 +38,20 @@ export function refusalOf(search: SuperblockSearch): ContainerError | undefined 
 	}
 }
 
-/** Superblocks of older states, the newest first. What claims the expected generation was altered and is none of them. */
-function candidates({slots, mediumBlockCount}: SuperblockSearch, secured: Secured): Candidate[] {
-	const found: Candidate[] = [];
+interface Found {
+	readonly candidates: readonly Candidate[];
+	/** Slots with superblocks that were not made with this anchor. */
+	readonly forged: readonly number[];
+}
+
+/**
+ * Superblocks of other states, the newest first. Of an image that is older than the anchor none that claims the expected
+ * generation: it was altered.
+ */
+async function findCandidates({trustAnchor}: ContainerSessions, {slots, mediumBlockCount}: SuperblockSearch, {secured, refusal}: {secured: Secured; refusal: ContainerError}): Promise<Found> {
+	const {authenticated} = await trustAnchor.marks({});
+	const candidates: Candidate[] = [];
+	const forged: number[] = [];
 	for (const [slot, bytes] of slots.entries()) {
 		const read = readSlot(slots, slot);
 		if (!read || 'fault' in read || read.superblock.pbaCount > mediumBlockCount) {
@@ -37,16 +59,20 @@ function candidates({slots, mediumBlockCount}: SuperblockSearch, secured: Secure
 		}
 
 		const {superblock} = read;
-		if (secured.generation === null || superblock.lastSecuredGeneration < secured.generation) {
-			found.push({slot, superblock, log: [], hash: labelOf(bytes)});
+		const authenticity = await judgeAuthenticity(trustAnchor, bytes, superblock);
+		if (authenticity === 'forged' || (authenticated && authenticity === 'unauthenticated')) {
+			forged.push(slot);
+		} else if (secured.generation === null || refusal.kind === 'anchor_older' || superblock.lastSecuredGeneration < secured.generation) {
+			candidates.push({slot, superblock, log: [], hash: labelOf(bytes), isAuthentic: authenticity === 'authentic'});
 		}
 	}
 
-	return found.sort((a, b) => b.superblock.lastSecuredGeneration - a.superblock.lastSecuredGeneration);
+	candidates.sort((a, b) => b.superblock.lastSecuredGeneration - a.superblock.lastSecuredGeneration);
+	return {candidates, forged};
 }
 
 /** The secured state without its flush log; undefined where it has none. @throws ContainerError where its trees are damaged */
-export async function candidateWithoutLog(medium: Client<typeof block>, {slots, log}: SuperblockSearch): Promise<Candidate | undefined> {
+export async function candidateWithoutLog(medium: ContainerSessions['block'], {slots, log}: SuperblockSearch): Promise<Candidate | undefined> {
 	const read = log && readSlot(slots, log.slot);
 	if (!read || 'fault' in read) {
 		return undefined;
@@ -56,7 +82,7 @@ export async function candidateWithoutLog(medium: Client<typeof block>, {slots, 
 		throw new ContainerError('damaged', 'the trees do not match their superblock; put back another copy of the image');
 	}
 
-	return {...read, log: [], hash: labelOf(slots[read.slot])};
+	return {...read, log: [], hash: labelOf(slots[read.slot]), isAuthentic: true};
 }
 
 function requireOneContainer(found: readonly Candidate[]): void {
@@ -70,7 +96,7 @@ function rootsOf({snapshots, freeTree, metaTree}: Superblock): RootNode[] {
 	return [...snapshots.flatMap(snapshot => snapshot ? [snapshot.root] : []), freeTree.root, metaTree.root];
 }
 
-async function hasWholeRoots(medium: Client<typeof block>, superblock: Superblock): Promise<boolean> {
+async function hasWholeRoots(medium: ContainerSessions['block'], superblock: Superblock): Promise<boolean> {
 	const data = Buffer.alloc(blockSize);
 	for (const {address, hash} of rootsOf(superblock)) {
 		await medium.read({extents: [address, 1], data});
@@ -82,15 +108,45 @@ async function hasWholeRoots(medium: Client<typeof block>, superblock: Superbloc
 	return true;
 }
 
-/** The newest older state whose root blocks are all what its superblock expects. @throws ContainerError where there is none */
-export async function findCandidate(medium: Client<typeof block>, search: SuperblockSearch, secured: Secured): Promise<Candidate> {
-	const found = candidates(search, secured);
-	requireOneContainer(found);
-	for (const candidate of found) {
-		if (await hasWholeRoots(medium, candidate.superblock)) {
-			return candidate;
+/** What was flushed after the candidate, as far as it is authentic. */
+async function withLog({block, trustAnchor}: ContainerSessions, {slots, mediumBlockCount}: SuperblockSearch, candidate: Candidate): Promise<Candidate> {
+	const found = candidate.isAuthentic ? await walkLog(block, slots, candidate.slot, candidate.hash, mediumBlockCount) : undefined;
+	const {whole} = await authenticFlushes(candidate.hash, found?.walk.ahead ?? [], async hash => (await trustAnchor.flush_key({hash})).key);
+	return {...candidate, log: whole.flat()};
+}
+
+/** The newest other state whose root blocks are all what its superblock expects. @throws ContainerError where there is none */
+export async function findCandidate(sessions: ContainerSessions, search: SuperblockSearch, expectation: {secured: Secured; refusal: ContainerError}): Promise<Candidate> {
+	const {candidates, forged} = await findCandidates(sessions, search, expectation);
+	requireOneContainer(candidates);
+	for (const candidate of candidates) {
+		if (await hasWholeRoots(sessions.block, candidate.superblock)) {
+			return withLog(sessions, search, candidate);
 		}
 	}
 
-	throw new ContainerError('damaged', 'the image holds no older state whose trees match its superblock; put back another copy of the image');
+	const foreign = forged.length > 0 ? ` (the superblock in slot ${forged.join(', ')} was not made with this trust anchor)` : '';
+	throw new ContainerError('damaged', `the image holds no other state that was written with this trust anchor and whose trees match its superblock${foreign}; put back another copy of the image`);
+}
+
+/**
+ * Takes away what would make the trust anchor look older than the image once it keeps the candidate: newer superblocks, and a
+ * flush log that is given up.
+ */
+export async function clearBeyond({block}: Pick<ContainerSessions, 'block'>, {slots}: SuperblockSearch, {superblock, hash, log}: Candidate): Promise<void> {
+	const newer = slots.map((_, slot) => readSlot(slots, slot)).filter(read => read && 'superblock' in read && read.superblock.lastSecuredGeneration > superblock.lastSecuredGeneration);
+	for (const read of newer) {
+		await block.write({extents: [read!.slot, 1], data: encodeUnusedSlot()});
+	}
+
+	const {flushLog} = superblock;
+	if (flushLog && log.length === 0) {
+		const first = Buffer.alloc(blockSize);
+		await block.read({extents: [flushLog.firstPba, 1], data: first});
+		if (decodeLogEntry(first, hash, 0)) {
+			await block.write({extents: [flushLog.firstPba, 1], data: new Uint8Array(blockSize)});
+		}
+	}
+
+	await block.sync({});
 }

@@ -121,7 +121,7 @@ test('a container in its first generation, with all that was flushed in its log,
 	const first = world();
 	await first.create();
 	const {superblock: {flushLog}} = await first.open();
-	const log = new FlushLog(flushLog!, labelOf(first.medium.image.subarray(0, blockSize)));
+	const log = new FlushLog(flushLog!, labelOf(first.medium.image.subarray(0, blockSize)), 'plain');
 	const {firstPba, data} = log.encode({vbas: [3], addresses: [100], leaves: [-1], labels: new Uint8Array(32)}, 1);
 	first.medium.image.set(data, firstPba * blockSize);
 	const before = Buffer.from(first.medium.image);

@@ -57,3 +57,42 @@ export async function readSmallFile(path: string, lengthMax: number): Promise<Bu
 		await file.close();
 	}
 }
+
+/** Writes over the first bytes of a file that is there; durable once it resolves, and torn where it is cut off. */
+export async function overwriteFile(path: string, content: Uint8Array): Promise<void> {
+	const file = await open(path, 'r+');
+	try {
+		await file.write(content, 0, content.length, 0);
+		await file.datasync();
+	} finally {
+		await file.close();
+	}
+}
+
+/**
+ * Makes what a file holds durable: writes it in place once more, part by part, and syncs it and its directory. A run that was
+ * cut off, or whose sync failed, may have left it in memory alone, where a sync by itself would not know of it any more.
+ * A read-only file system holds nothing that is not durable.
+ */
+export async function rewriteFile(path: string, parts: ReadonlyArray<{readonly offset: number; readonly length: number}>): Promise<void> {
+	try {
+		const file = await open(path, 'r+');
+		try {
+			for (const {offset, length} of parts) {
+				const content = Buffer.alloc(length);
+				const {bytesRead} = await file.read(content, 0, length, offset);
+				await file.write(content, 0, bytesRead, offset);
+				content.fill(0);
+				await file.datasync();
+			}
+		} finally {
+			await file.close();
+		}
+
+		await syncDirectory(dirname(path));
+	} catch (error) {
+		if (!(error instanceof Error && 'code' in error && error.code === 'EROFS')) {
+			throw error;
+		}
+	}
+}

@@ -1,8 +1,10 @@
+import {createHash} from 'node:crypto';
 import test from 'ava';
-import {FlushLog, LogWalk, changesPerBlock, decodeLogEntry, newestChanges, type LeafChanges, type LogEntry} from './flush-log.js';
+import {FlushLog, LogWalk, authenticFlushes, changesPerBlock, plainFlushes, decodeLogEntry, newestChanges, type LeafChanges, type LogEntry} from './flush-log.js';
 import {blockSize} from './geometry.js';
 import {labelLength, labelOf} from './label.js';
 
+const perBlock = changesPerBlock('plain');
 const superblockHash = new Uint8Array(32).fill(7);
 
 function changesOf(vbas: number[], mark = 0): LeafChanges {
@@ -33,7 +35,7 @@ function logLeadingTo(anchored: Uint8Array, from: Uint8Array, blocks: readonly B
 }
 
 function startLog(blockCount = 16): FlushLog {
-	return new FlushLog({firstPba: 500, blockCount}, superblockHash);
+	return new FlushLog({firstPba: 500, blockCount}, superblockHash, 'plain');
 }
 
 test('an entry comes back as it was, with large numbers, too', t => {
@@ -48,14 +50,14 @@ test('an entry comes back as it was, with large numbers, too', t => {
 
 test('many changes fill blocks that follow each other, and further ones go behind them', t => {
 	const log = startLog();
-	const first = log.encode(changesOf(countingTo(changesPerBlock + 1)), 4);
+	const first = log.encode(changesOf(countingTo(perBlock + 1)), 4);
 	t.is(first.data.length, 2 * blockSize);
 	log.note(first);
-	t.is(log.room, 14 * changesPerBlock);
+	t.is(log.room, 14 * perBlock);
 	const second = log.encode(changesOf([9], 1), 4);
 	t.is(second.firstPba, 502);
 	const entries = logLeadingTo(second.hash, superblockHash, blocksOf(Buffer.concat([first.data, second.data])));
-	t.deepEqual(entries?.map(({changes}) => changes.vbas.length), [changesPerBlock, 1, 1]);
+	t.deepEqual(entries?.map(({changes}) => changes.vbas.length), [perBlock, 1, 1]);
 });
 
 test('what was not noted is written again, and a new superblock begins the log anew', t => {
@@ -103,9 +105,9 @@ test('blocks that are no entries are none: zeroes, another version, too many cha
 	};
 	for (const block of [
 		Buffer.alloc(blockSize),
-		altered(copy => copy.writeUInt32LE(2, 8)),
+		altered(copy => copy.writeUInt32LE(3, 8)),
 		altered(copy => copy.writeUInt32LE(0, 12)),
-		altered(copy => copy.writeUInt32LE(changesPerBlock + 1, 12)),
+		altered(copy => copy.writeUInt32LE(perBlock + 1, 12)),
 		altered(copy => copy.writeUInt32LE(0xffff_ffff, 12)),
 		altered(copy => copy.writeUInt32LE(1, 24)),
 	]) {
@@ -128,4 +130,74 @@ test('of each block the newest change counts', t => {
 		leaves: [3, 5, -1],
 		labels: Uint8Array.from([...three.labels, ...five.labels, ...eight.labels]),
 	});
+});
+
+const keyAfter = async (hash: Uint8Array): Promise<Uint8Array> => createHash('sha256').update('key').update(hash).digest();
+
+/** Three flushes, the second of two blocks, as a log whose entries carry authenticators. */
+async function authenticatedBlocks(): Promise<Array<{hash: Uint8Array; blocks: Buffer[]}>> {
+	const log = new FlushLog({firstPba: 500, blockCount: 16}, superblockHash, 'authenticated');
+	log.useKey(await keyAfter(superblockHash));
+	const flushes = [];
+	for (const vbas of [[1, 2], countingTo(changesPerBlock('authenticated') + 1), [3]]) {
+		const appended = log.encode(changesOf(vbas), 4);
+		log.note(appended, await keyAfter(appended.hash));
+		flushes.push({hash: appended.hash, blocks: blocksOf(appended.data)});
+	}
+
+	return flushes;
+}
+
+function aheadOf(anchored: Uint8Array, blocks: readonly Buffer[]): LogWalk['ahead'] {
+	const walk = new LogWalk(superblockHash, anchored);
+	for (const block of blocks) {
+		walk.take(block);
+	}
+
+	return walk.ahead;
+}
+
+test('flushes behind the anchored one are told apart, and only who had the key can have added them', async t => {
+	const flushes = await authenticatedBlocks();
+	const blocks = flushes.flatMap(flush => flush.blocks);
+	const lengths = async (anchored: Uint8Array, all: readonly Buffer[]) => {
+		const {whole, isBegun} = await authenticFlushes(anchored, aheadOf(anchored, all), keyAfter);
+		return [whole.map(({length}) => length), isBegun];
+	};
+
+	t.deepEqual(await lengths(superblockHash, blocks), [[1, 2, 1], false]);
+	t.deepEqual(await lengths(flushes[0].hash, blocks), [[2, 1], false]);
+	t.deepEqual(await lengths(flushes[2].hash, blocks), [[], false]);
+	t.deepEqual(await lengths(superblockHash, blocks.slice(0, 2)), [[1], true]);
+	for (const byte of [4, 30, 64, 68, 72, 103, 120, 200]) {
+		const forged = Buffer.from(blocks[3]);
+		forged[byte] ^= 1;
+		t.deepEqual(await lengths(flushes[1].hash, [...blocks.slice(0, 3), forged]), [[], false], `byte ${byte}`);
+	}
+
+	const {whole} = await authenticFlushes(superblockHash, aheadOf(superblockHash, blocks), async () => new Uint8Array(32));
+	t.deepEqual(whole, []);
+});
+
+test('without its key a log that needs one has no room', async t => {
+	const log = new FlushLog({firstPba: 500, blockCount: 2}, superblockHash, 'authenticated');
+	t.is(log.room, 0);
+	log.useKey(await keyAfter(superblockHash));
+	t.is(log.room, 2 * 71);
+	log.useKey(undefined);
+	t.is(log.room, 0);
+});
+
+test('where entries carry no authenticators, one that is not full ends its flush', t => {
+	const log = startLog();
+	const blocks: Buffer[] = [];
+	for (const vbas of [[1], countingTo(perBlock + 1), [3]]) {
+		const appended = log.encode(changesOf(vbas), 4);
+		log.note(appended);
+		blocks.push(...blocksOf(appended.data));
+	}
+
+	const {whole, isBegun} = plainFlushes(aheadOf(superblockHash, blocks));
+	t.deepEqual([whole.map(({length}) => length), isBegun], [[1, 2, 1], false]);
+	t.true(plainFlushes(aheadOf(superblockHash, blocks.slice(0, 2))).isBegun);
 });

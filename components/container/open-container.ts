@@ -2,11 +2,12 @@
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
 import type {block} from '../sessions/block.js';
 import type {trustAnchor} from '../sessions/trust-anchor.js';
-import {LogWalk} from './flush-log.js';
+import {LogWalk, authenticFlushes, plainFlushes} from './flush-log.js';
 import {blockSize, superblockSlotCount} from './geometry.js';
 import {labelOf} from './label.js';
-import {anchoredSlot, openSuperblock, readSlot, type AnchoredLog, type OpenedSuperblock, type Secured, type SuperblockSearch} from './open-superblock.js';
-import type {FlushLogArea} from './superblock.js';
+import {anchoredSlot, openSuperblock, readSlot, type Beyond, type NewerSuperblock, type OpenedSuperblock, type Secured, type SuperblockSearch} from './open-superblock.js';
+import {judgeAuthenticity} from './superblock-authenticator.js';
+import type {FlushLogArea, Superblock} from './superblock.js';
 
 /** Blocks of the log that are read together: mostly few of them are in use. */
 const logReadCount = 64;
@@ -32,25 +33,94 @@ export async function readSuperblockSearch({block, trustAnchor}: ContainerSessio
 	const {blockCount} = await block.geometry({});
 	const {secured} = await trustAnchor.status({});
 	const slots = await readSuperblockSlots(block, blockCount);
-	const log = secured && anchoredSlot(slots, secured) === undefined ? await findLog(block, slots, secured, blockCount) : undefined;
-	return {slots, secured, log, mediumBlockCount: blockCount};
+	if (!secured) {
+		return {slots, secured, log: undefined, mediumBlockCount: blockCount};
+	}
+
+	const anchored = anchoredSlot(slots, secured);
+	const found = anchored === undefined ? await findLog(block, slots, secured, blockCount) : await walkLog(block, slots, anchored, secured.hash, blockCount);
+	const base = anchored ?? found?.slot;
+	const beyond = await lookBeyond({block, trustAnchor}, {slots, secured, base, ahead: found?.walk.ahead ?? [], mediumBlockCount: blockCount});
+	return {slots, secured, log: anchored === undefined && found ? {slot: found.slot, entries: found.walk.entries} : undefined, mediumBlockCount: blockCount, beyond};
+}
+
+interface FoundLog {
+	readonly slot: number;
+	readonly walk: LogWalk;
+}
+
+/** The way through the log behind a superblock; undefined where there is none. */
+export async function walkLog(medium: Client<typeof block>, slots: readonly Uint8Array[], slot: number, anchored: Uint8Array, mediumBlockCount: number): Promise<FoundLog | undefined> {
+	const read = readSlot(slots, slot);
+	const area = read && 'superblock' in read ? read.superblock.flushLog : undefined;
+	if (!area || area.firstPba + area.blockCount > mediumBlockCount) {
+		return undefined;
+	}
+
+	const walk = new LogWalk(labelOf(slots[slot]), anchored);
+	await readLog(medium, area, walk);
+	return {slot, walk};
 }
 
 /** The log that leads from one of the superblocks to what the anchor keeps. */
-async function findLog(medium: Client<typeof block>, slots: readonly Uint8Array[], secured: Secured, mediumBlockCount: number): Promise<AnchoredLog | undefined> {
+async function findLog(medium: Client<typeof block>, slots: readonly Uint8Array[], secured: Secured, mediumBlockCount: number): Promise<FoundLog | undefined> {
 	for (let slot = 0; slot < superblockSlotCount; slot++) {
-		const read = readSlot(slots, slot);
-		const area = read && 'superblock' in read ? read.superblock.flushLog : undefined;
-		if (area && area.firstPba + area.blockCount <= mediumBlockCount) {
-			const walk = new LogWalk(labelOf(slots[slot]), secured.hash);
-			await readLog(medium, area, walk);
-			if (walk.hasArrived) {
-				return {slot, entries: walk.entries};
-			}
+		const found = await walkLog(medium, slots, slot, secured.hash, mediumBlockCount);
+		if (found?.walk.hasArrived) {
+			return found;
 		}
 	}
 
 	return undefined;
+}
+
+/**
+ * What was written after the state that the anchor keeps, by who had this anchor. Where superblocks carry authenticators
+ * nothing else counts: nobody who writes to the medium alone can lock the owner out.
+ */
+async function lookBeyond(
+	{block, trustAnchor: anchor}: ContainerSessions,
+	{slots, secured, base, ahead, mediumBlockCount}: Pick<SuperblockSearch, 'slots' | 'mediumBlockCount'> & {secured: Secured; base: number | undefined; ahead: LogWalk['ahead']},
+): Promise<Beyond> {
+	const {intended, announces, authenticated} = await anchor.marks({});
+	const read = base === undefined ? undefined : readSlot(slots, base);
+	const from = read && 'superblock' in read ? read.superblock : undefined;
+	const isAuthenticated = from?.features !== undefined;
+	const flushesOf = async (anchored: Uint8Array, entries: LogWalk['ahead']) => isAuthenticated
+		? authenticFlushes(anchored, entries, async hash => (await anchor.flush_key({hash})).key)
+		: plainFlushes(entries);
+	let flushes = await flushesOf(secured.hash, ahead);
+	const superblocks: NewerSuperblock[] = [];
+	for (const [slot, bytes] of slots.entries()) {
+		const other = readSlot(slots, slot);
+		if (slot !== base && other && 'superblock' in other && isNewer(other.superblock, from, secured)) {
+			const authenticity = await judgeAuthenticity(anchor, bytes, other.superblock);
+			if (authenticity !== 'forged' && (authenticity === 'authentic' || !authenticated)) {
+				const isAnnounced = intended !== null && labelOf(bytes).equals(intended);
+				superblocks.push({slot, generation: other.superblock.lastSecuredGeneration, isAuthentic: authenticity === 'authentic', isAnnounced});
+			}
+		}
+	}
+
+	const announced = superblocks.find(({isAnnounced}) => isAnnounced);
+	if (announced) {
+		// What it covers does not matter any more; what was flushed after it was flushed with a newer anchor.
+		const hash = labelOf(slots[announced.slot]);
+		const behind = await walkLog(block, slots, announced.slot, hash, mediumBlockCount);
+		flushes = await flushesOf(hash, behind?.walk.ahead ?? []);
+	}
+
+	return {superblocks, flushes, announces, areFlushesAuthentic: isAuthenticated};
+}
+
+/** True where the superblock may be one that was written after what the anchor keeps. */
+function isNewer({lastSecuredGeneration, containerId}: Superblock, from: Superblock | undefined, secured: Secured): boolean {
+	if (!from) {
+		return secured.generation !== null && lastSecuredGeneration >= secured.generation;
+	}
+
+	const ofSameContainer = Buffer.from(containerId ?? []).equals(Buffer.from(from.containerId ?? []));
+	return ofSameContainer && lastSecuredGeneration > from.lastSecuredGeneration;
 }
 
 /** The last secured state of the container. @throws ContainerError, SessionError */
@@ -73,6 +143,11 @@ async function takeBlocks(medium: Client<typeof block>, {firstPba, blockCount}: 
 	try {
 		await medium.read({extents: [firstPba, blockCount], data});
 	} catch (error) {
+		if (isSessionError(error) && blockCount === 1 && walk.hasArrived) {
+			// What lies behind the anchored entry is none that the opening needs.
+			return false;
+		}
+
 		if (!isSessionError(error) || blockCount === 1) {
 			throw error;
 		}

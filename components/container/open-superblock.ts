@@ -2,7 +2,7 @@
  * Finds the one superblock that counts: the one whose hash the trust anchor keeps. Every other superblock in the image
  * is an older state, however valid it looks, and opening it would undo what was flushed.
  */
-import type {LogEntry} from './flush-log.js';
+import type {FlushesAhead, LogEntry} from './flush-log.js';
 import {superblockSlotCount} from './geometry.js';
 import {labelOf} from './label.js';
 import {SuperblockError, decodeSuperblock, isUnusedSlot, type Superblock} from './superblock.js';
@@ -23,6 +23,8 @@ export type ContainerErrorKind =
 	| 'creation_interrupted'
 	/** The image is an older state than the anchor's. */
 	| 'rolled_back'
+	/** The anchor is an older state than the image's. */
+	| 'anchor_older'
 	/** Image and anchor do not belong together. */
 	| 'foreign'
 	/** One of the two; the anchor does not record generations. */
@@ -54,6 +56,35 @@ export interface OpenedSuperblock {
 	readonly superblock: Superblock;
 	/** What was flushed after it, oldest first. */
 	readonly log: readonly LogEntry[];
+	/** One flush behind that, which the trust anchor does not know; nobody has been told that it is durable. */
+	readonly ahead: readonly LogEntry[];
+	/** The trust anchor does not keep this superblock yet, but announced it: its securing was cut off at the last step. */
+	readonly isAnnounced: boolean;
+	/** A slot with a superblock that a crash has left; it must be gone before the trust anchor remembers anything else. */
+	readonly strayedSlot: number | undefined;
+	/** False where the log goes on unknown to the trust anchor: what comes next has to be a superblock. */
+	readonly isLogSettled: boolean;
+}
+
+/** A superblock that is newer than what the trust anchor keeps. */
+export interface NewerSuperblock {
+	readonly slot: number;
+	readonly generation: number;
+	/** It carries this anchor's authenticator. */
+	readonly isAuthentic: boolean;
+	/** The trust anchor said that it was about to be written. */
+	readonly isAnnounced: boolean;
+}
+
+/** What lies on the medium beyond the state that the trust anchor keeps. */
+export interface Beyond {
+	/** Without the base that the anchor keeps: all that are not older than it. */
+	readonly superblocks: readonly NewerSuperblock[];
+	/** Behind the anchored state, or behind the superblock that was announced. */
+	readonly flushes: FlushesAhead;
+	readonly areFlushesAuthentic: boolean;
+	/** Whoever wrote the record announces superblocks. */
+	readonly announces: boolean;
 }
 
 /** The flush log whose newest entry is the one that the anchor keeps. */
@@ -74,6 +105,8 @@ export interface SuperblockSearch {
 	/** Undefined where the anchor keeps no entry of a log. */
 	readonly log: AnchoredLog | undefined;
 	readonly mediumBlockCount: number;
+	/** Undefined where the anchor has secured nothing. */
+	readonly beyond?: Beyond;
 }
 
 /** Decodes one slot; undefined where it holds no superblock. */
@@ -101,11 +134,14 @@ export function anchoredSlot(slots: readonly Uint8Array[], secured: Secured | nu
 
 /** The last secured state of the container. @throws ContainerError */
 export function openSuperblock(search: SuperblockSearch): OpenedSuperblock {
-	const {slots, secured, log, mediumBlockCount} = search;
-	const slot = anchoredSlot(slots, secured) ?? log?.slot;
-	if (slot === undefined) {
+	const {slots, secured, log, mediumBlockCount, beyond} = search;
+	const base = anchoredSlot(slots, secured) ?? log?.slot;
+	if (base === undefined) {
 		throw explainMissing(search);
 	}
+
+	const ahead = judgeBeyond(secured, beyond);
+	const slot = ahead.announced?.slot ?? base;
 
 	const read = readSlot(slots, slot);
 	if (read === undefined || 'fault' in read) {
@@ -117,7 +153,54 @@ export function openSuperblock(search: SuperblockSearch): OpenedSuperblock {
 		throw truncated(mediumBlockCount, superblock);
 	}
 
-	return {slot, hash: labelOf(slots[slot]), superblock, log: log?.slot === slot ? log.entries : []};
+	return {
+		slot,
+		hash: labelOf(slots[slot]),
+		superblock,
+		log: log?.slot === slot ? log.entries : [],
+		ahead: ahead.announced ? [] : ahead.flush,
+		isAnnounced: ahead.announced !== undefined,
+		strayedSlot: ahead.strayed?.slot,
+		isLogSettled: ahead.announced !== undefined || ahead.isLogSettled,
+	};
+}
+
+interface Ahead {
+	readonly announced: NewerSuperblock | undefined;
+	readonly strayed: NewerSuperblock | undefined;
+	readonly flush: readonly LogEntry[];
+	readonly isLogSettled: boolean;
+}
+
+/**
+ * What a crash can have left beyond the state that the anchor keeps: one superblock that it announced, or one flush. Anything
+ * more was written with a newer anchor. @throws ContainerError
+ */
+function judgeBeyond(secured: Secured | null, beyond: Beyond | undefined): Ahead {
+	const {superblocks = [], flushes: {whole, isBegun} = {whole: [], isBegun: false}, announces = true, areFlushesAuthentic = false} = beyond ?? {};
+	const flushCount = whole.length + (isBegun ? 1 : 0);
+	const newest = Math.max(...superblocks.map(({generation}) => generation));
+	const [only, ...others] = superblocks;
+	// A program that announces nothing can still have left one.
+	if (only && !(others.length === 0 && (only.isAnnounced || !announces))) {
+		throw anchorOlder(secured, `the image holds generation ${newest}`);
+	}
+
+	if (flushCount > (only?.isAnnounced ? 0 : 1) && !(only && !only.isAnnounced)) {
+		throw anchorOlder(secured, `the flush log holds ${flushCount === 1 ? 'a flush' : `${flushCount} flushes`} that the anchor does not know`);
+	}
+
+	return {
+		announced: only?.isAnnounced ? only : undefined,
+		strayed: only?.isAnnounced ? undefined : only,
+		flush: areFlushesAuthentic && whole.length === 1 ? whole[0] : [],
+		isLogSettled: flushCount === 0,
+	};
+}
+
+function anchorOlder(secured: Secured | null, found: string): ContainerError {
+	const known = secured && secured.generation !== null ? `generation ${secured.generation}` : 'an older state, whose generation it does not record';
+	return new ContainerError('anchor_older', `the trust anchor is an older copy than the image: ${found}, the trust anchor knows ${known}; nothing was changed: put the newest trust anchor back (its directory as it was when the image was last used)`);
 }
 
 function truncated(mediumBlockCount: number, {pbaCount}: Superblock): ContainerError {
@@ -125,7 +208,7 @@ function truncated(mediumBlockCount: number, {pbaCount}: Superblock): ContainerE
 }
 
 /** Why no slot holds what the anchor expects. */
-function explainMissing({slots, secured, mediumBlockCount}: SuperblockSearch): ContainerError {
+function explainMissing({slots, secured, mediumBlockCount, beyond}: SuperblockSearch): ContainerError {
 	const used = slots.map((_, slot) => readSlot(slots, slot)).filter(read => read !== undefined);
 	const damaged = used.filter(read => 'fault' in read);
 	const found = used.flatMap(read => 'superblock' in read ? [{
@@ -156,7 +239,7 @@ function explainMissing({slots, secured, mediumBlockCount}: SuperblockSearch): C
 		return truncated(mediumBlockCount, cut.superblock);
 	}
 
-	return explainUnanchored(secured, found, damaged);
+	return explainUnanchored({secured, beyond}, found, damaged);
 }
 
 /** A superblock that the anchor does not vouch for. */
@@ -173,13 +256,18 @@ function orForeign(superblocks: readonly UnanchoredSuperblock[]): string {
 	return ids.size === 0 ? ' or the image of another container' : ` or the image of another container (the id of this one is ${[...ids].join(' or ')})`;
 }
 
-function explainUnanchored(secured: Secured, superblocks: readonly UnanchoredSuperblock[], damaged: ReadonlyArray<{slot: number; fault: string}>): ContainerError {
+function explainUnanchored({secured, beyond}: {secured: Secured; beyond: Beyond | undefined}, superblocks: readonly UnanchoredSuperblock[], damaged: ReadonlyArray<{slot: number; fault: string}>): ContainerError {
 	const faults = damaged.map(({slot, fault}) => `slot ${slot}: ${fault}`).join('; ');
 	if (superblocks.length === 0) {
 		return new ContainerError('damaged', `no superblock of the image can be used (${faults}); put back an undamaged copy of the image's newest state`);
 	}
 
 	const found = Math.max(...superblocks.map(({generation}) => generation));
+	const newest = Math.max(...(beyond?.superblocks ?? []).filter(({isAuthentic}) => isAuthentic).map(({generation}) => generation));
+	if (newest > 0) {
+		return anchorOlder(secured, `the image holds generation ${newest}`);
+	}
+
 	if (secured.generation === null) {
 		return new ContainerError('rolled_back_or_foreign', `the image (newest generation ${found}) is not the state that the trust anchor last secured: an older copy of the image was put back, or image and trust anchor do not belong together; put the newest image back, or accept the older one for good with cbe_adopt`);
 	}
@@ -191,7 +279,7 @@ function explainUnanchored(secured: Secured, superblocks: readonly UnanchoredSup
 	}
 
 	if (found >= secured.generation) {
-		return new ContainerError('foreign', `foreign image or foreign trust anchor: the image holds generation ${found}, the trust anchor secured another superblock of generation ${secured.generation}; put back image and trust anchor that belong together`);
+		return new ContainerError('foreign', `foreign image or foreign trust anchor: the image holds generation ${found}, the trust anchor secured another superblock of generation ${secured.generation}, or it is an older copy of itself; put back image and trust anchor that belong together, both as they were last used`);
 	}
 
 	if (damaged.length > 0) {

@@ -27,6 +27,19 @@ export class AnchorDirectory {
 		this.#isClaimed = claim === 'held';
 	}
 
+	/** Makes the names durable that a run which was cut off has left in it, and its own, as far as the rights go. */
+	async settle(): Promise<void> {
+		await syncDirectory(this.path);
+		try {
+			await syncDirectory(dirname(this.path));
+		} catch (error) {
+			// Who may not even read the folder above has not made this one in it.
+			if (!(error instanceof Error && 'code' in error && (error.code === 'EACCES' || error.code === 'EPERM'))) {
+				throw error;
+			}
+		}
+	}
+
 	/** Makes it durably, before the first file is written. @throws StartError where another anchor uses it or has done so meanwhile */
 	async make(): Promise<void> {
 		const made = await mkdir(this.path, {recursive: true, mode: 0o700});

@@ -2,7 +2,7 @@
  * What all trust anchors that keep a master key in memory have in common: the session, the state, the keys. An anchor
  * only brings its store.
  */
-import {createHmac, hkdfSync} from 'node:crypto';
+import {createHmac, hkdfSync, timingSafeEqual} from 'node:crypto';
 import {type z} from 'zod';
 import {StartError, type Environment, type Running} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
@@ -19,10 +19,17 @@ const superblockKeyLength = 32;
 /** What the anchor remembers about the newest superblock. */
 export type SecuredRecord = z.output<typeof trustAnchor.ops.secure.request>;
 
+/** What the anchor remembers beside that. */
+export type RecordMarks = z.output<typeof trustAnchor.ops.marks.reply>;
+
+/** Of an anchor that has secured nothing yet. */
+export const freshMarks: RecordMarks = {intended: null, announces: true, authenticated: false};
+
 /** What a store found: the master keys, newest first, which from now on are the service's to wipe, and the newest record. */
 export interface AnchorContent {
 	readonly masterKeys: readonly MasterKey[];
 	readonly secured: SecuredRecord | null;
+	readonly marks: RecordMarks;
 }
 
 /** A passphrase with a name for people, which is no secret. */
@@ -34,7 +41,8 @@ export interface NamedSecret {
 /** Where an anchor keeps its content. Calls never overlap; all throw SessionErrors that name the file and the remedy. */
 export interface AnchorStore {
 	/**
-	 * Reads and checks everything and changes nothing; undefined where `initialize` has never succeeded. Without a secret
+	 * Reads and checks everything and changes nothing, but makes durable what it found: a run that was cut off may have left it
+	 * in memory alone. Undefined where `initialize` has never succeeded. Without a secret
 	 * it takes what the configuration names, and throws `locked` where that opens nothing. The secret stays the caller's.
 	 * @throws StartError where another anchor uses the same files, too
 	 */
@@ -49,7 +57,9 @@ export interface AnchorStore {
 	 * Replaces the newest record, durably; a crash leaves the old one or the new one.
 	 * @throws UncertainRecord where the record may have been written or not; any other SessionError where nothing was
 	 */
-	secure(record: SecuredRecord): Promise<void>;
+	secure(record: SecuredRecord, marks: RecordMarks): Promise<void>;
+	/** Replaces the marks in the same way; the record stays. */
+	intend(record: SecuredRecord | null, marks: RecordMarks): Promise<void>;
 	/** Forgets what it derived from the master key and closes its files. */
 	close(): Promise<void>;
 }
@@ -59,7 +69,7 @@ type AnchorState =
 	/** There is no master key yet. */
 	| {readonly kind: 'empty'}
 	/** The master keys are there and usable. */
-	| {readonly kind: 'open'; masterKeys: readonly MasterKey[]; secured: SecuredRecord | null}
+	| {readonly kind: 'open'; masterKeys: readonly MasterKey[]; secured: SecuredRecord | null; marks: RecordMarks}
 	/** The keys are not here; every operation says what to do. */
 	| {readonly kind: 'locked'; readonly error: SessionError}
 	/** What is there cannot be used; every operation says why. */
@@ -126,6 +136,11 @@ function authenticatorOf(lasting: Uint8Array, containerId: Uint8Array, digest: U
 	}
 }
 
+/** Of all flush keys. The caller wipes it. */
+function deriveFlushMaster(lasting: Uint8Array): Buffer {
+	return Buffer.from(hkdfSync('sha256', lasting, '', 'cbe flush authenticators', superblockKeyLength));
+}
+
 /** The one under which keys are wrapped that no other names. */
 function firstKeyOf({masterKeys}: OpenState): MasterKey {
 	const first = masterKeys.find(({wrappedHash}) => wrappedHash === undefined);
@@ -156,6 +171,8 @@ export class UncertainRecord extends SessionError {
 /** The `trust_anchor` session on top of `store`. A store that cannot be used shows in the replies, not in the start. */
 export async function serveTrustAnchor(store: AnchorStore, env: Environment): Promise<ServedAnchor> {
 	let state = await loadState(store, env);
+	/** Made once, as each flush needs it; wiped with the other keys. */
+	let flushMaster: Buffer | undefined;
 	const turn = new Turn();
 	const secrets = new SealedSecrets(env);
 
@@ -190,7 +207,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 			throw error;
 		}
 
-		state = {kind: 'open', masterKeys: [{key: masterKey, wrappedHash: undefined}], secured: null};
+		state = {kind: 'open', masterKeys: [{key: masterKey, wrappedHash: undefined}], secured: null, marks: freshMarks};
 	}
 
 	/** A block key wrapped under a master key that did not exist before; undefined where the store renews none. */
@@ -215,12 +232,44 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 		return wrapped;
 	}
 
+	function lastingOf({masterKeys: [{key}]}: OpenState): Uint8Array {
+		return store.lasting?.() ?? key;
+	}
+
+	function flushKeyOf(open: OpenState, hash: Uint8Array): Buffer {
+		flushMaster ??= deriveFlushMaster(lastingOf(open));
+		return createHmac('sha256', flushMaster).update(hash).digest();
+	}
+
+	function wipeKeys(masterKeys: readonly MasterKey[]): void {
+		wipeMasterKeys(masterKeys);
+		flushMaster?.fill(0);
+		flushMaster = undefined;
+	}
+
+	/** Has the store remember something. Where nobody knows then what it remembers, the anchor has failed. */
+	async function remember(open: OpenState, write: (marks: RecordMarks) => Promise<void>, marks: RecordMarks): Promise<void> {
+		try {
+			await write(marks);
+		} catch (error) {
+			if (error instanceof UncertainRecord) {
+				wipeKeys(open.masterKeys);
+				state = {kind: 'failed', error};
+				await store.close();
+			}
+
+			throw error;
+		}
+
+		open.marks = marks;
+	}
+
 	/** Wipes the keys; an anchor that holds none stays as it is. */
 	async function lock(): Promise<void> {
 		if (state.kind === 'open') {
 			const {masterKeys} = state;
 			state = lockedState();
-			wipeMasterKeys(masterKeys);
+			wipeKeys(masterKeys);
 			await store.close();
 			secrets.renew();
 			env.dropGarbage();
@@ -286,8 +335,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 					}
 				},
 				share_inner_key({containerId, recipient}) {
-					const [{key: masterKey}] = opened().masterKeys;
-					const innerKey = deriveInnerKey(store.lasting?.() ?? masterKey, containerId);
+					const innerKey = deriveInnerKey(lastingOf(opened()), containerId);
 					try {
 						return {envelope: envelopeFor(recipient, innerKey, env)};
 					} finally {
@@ -295,25 +343,23 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 					}
 				},
 				authenticate({containerId, digest}) {
-					const [{key: masterKey}] = opened().masterKeys;
-					return {authenticator: authenticatorOf(store.lasting?.() ?? masterKey, containerId, digest)};
+					const open = opened();
+					open.marks = {...open.marks, authenticated: true};
+					return {authenticator: authenticatorOf(lastingOf(open), containerId, digest)};
 				},
+				verify: ({containerId, digest, authenticator}) => ({isAuthentic: timingSafeEqual(authenticatorOf(lastingOf(opened()), containerId, digest), authenticator)}),
+				marks: () => opened().marks,
+				intend: async ({hash}) => turn.take(async () => {
+					const open = opened();
+					await remember(open, async marks => store.intend(open.secured, marks), {...open.marks, intended: hash, announces: true});
+					return {};
+				}),
+				flush_key: ({hash}) => ({key: flushKeyOf(opened(), hash)}),
 				secure: async record => turn.take(async () => {
 					const open = opened();
-					try {
-						await store.secure(record);
-					} catch (error) {
-						if (error instanceof UncertainRecord) {
-							wipeMasterKeys(open.masterKeys);
-							state = {kind: 'failed', error};
-							await store.close();
-						}
-
-						throw error;
-					}
-
+					await remember(open, async marks => store.secure(record, marks), {...open.marks, intended: null, announces: true});
 					open.secured = record;
-					return {};
+					return {flushKey: flushKeyOf(open, record.hash)};
 				}),
 			},
 		},
@@ -321,7 +367,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 			await turn.idle();
 			await store.close();
 			if (state.kind === 'open') {
-				wipeMasterKeys(state.masterKeys);
+				wipeKeys(state.masterKeys);
 			}
 
 			state = {kind: 'failed', error: new SessionError('storage_failed', 'the trust anchor has been stopped')};

@@ -16,6 +16,16 @@ const Secured = z.strictObject({
 	creating: z.boolean(),
 });
 
+/** What the anchor remembers beside that. */
+const Marks = z.strictObject({
+	/** The hash of a superblock that may have been written since; null where none was announced. */
+	intended: bytes(32).nullable(),
+	/** False where a program that announces nothing may have written superblocks since the record. */
+	announces: z.boolean(),
+	/** True where all superblocks of the container carry authenticators of this anchor. */
+	authenticated: z.boolean(),
+});
+
 export const trustAnchor = defineSession('trust_anchor', {
 	errors: [
 		/** There is no master key yet: `initialize` has never been called. */
@@ -63,13 +73,27 @@ export const trustAnchor = defineSession('trust_anchor', {
 		}),
 		/**
 		 * Authenticates a superblock of a container, by the digest (SHA-256) of what is authenticated. The key depends on the
-		 * anchor and the container alone, and never leaves the anchor.
+		 * anchor and the container alone, and never leaves the anchor. What is secured from now on is marked as authenticated.
 		 */
 		authenticate: op({
 			request: z.strictObject({containerId: bytes(16), digest: bytes(32)}),
 			reply: z.strictObject({authenticator: bytes(32)}),
 		}),
-		/** Remembers the newest superblock, durably once it replies; a crash leaves the old record or the new one. */
-		secure: op({request: Secured}),
+		/** Whether `authenticate` would have made this authenticator. */
+		verify: op({
+			request: z.strictObject({containerId: bytes(16), digest: bytes(32), authenticator: bytes(32)}),
+			reply: z.strictObject({isAuthentic: z.boolean()}),
+		}),
+		/** What the record says beside the newest superblock. */
+		marks: op({reply: Marks}),
+		/** Remembers, durably once it replies, which superblock is about to be written; the newest one stays the newest. */
+		intend: op({request: z.strictObject({hash: bytes(32)})}),
+		/** The key that authenticates the one flush that follows what has this hash. */
+		flush_key: op({request: z.strictObject({hash: bytes(32)}), reply: z.strictObject({key: bytes(32)})}),
+		/**
+		 * Remembers the newest superblock, durably once it replies; a crash leaves the old record or the new one. Replies with the
+		 * `flush_key` of what was secured, so that a flush takes no further request.
+		 */
+		secure: op({request: Secured, reply: z.strictObject({flushKey: bytes(32)})}),
 	},
 });

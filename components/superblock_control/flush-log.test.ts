@@ -227,7 +227,7 @@ test('cbe_check checks what the log names, and cbe_dump shows it', async t => {
 	t.is(lines.filter(line => line.trim().startsWith('log_entry')).length, 4);
 
 	const logged = Array.from({length: image.length / blockSize}, (_, pba) => pba).filter(pba => image.toString('latin1', pba * blockSize, (pba * blockSize) + 7) === 'CBE log');
-	const address = Number(image.readBigUInt64LE((logged.at(-1)! * blockSize) + 64 + 8));
+	const address = Number(image.readBigUInt64LE((logged.at(-1)! * blockSize) + 120 + 8));
 	image[(address * blockSize) + 1] ^= 1;
 	const bad = await run(cbeCheck, image);
 	t.is(bad.exitValue, -1);

@@ -54,14 +54,16 @@ export interface OpenDevice {
 
 /** Opens the container, or creates it where there is none and the configuration says so. @throws StartError */
 export async function openDevice(sessions: OpeningServers, env: Environment, config: DeviceConfig): Promise<OpenDevice> {
-	const {superblock, slot, hash, log} = await openOrCreate(sessions, env, config.create);
+	const opened = await openOrCreate(sessions, env, config.create);
+	const {superblock, slot, hash, log} = opened;
 	await addKeys(sessions, superblock);
 	const currentGeneration = await openTrees(sessions, superblock);
 	env.log(`opened generation ${superblock.lastSecuredGeneration} from slot ${slot}`);
 
 	const anchoredHash = log.at(-1)?.hash ?? hash;
 	let onSecured = (): void => undefined;
-	const securing = new Securing(sessions, {superblock, slot, anchoredHash, currentGeneration}, {
+	const {key: flushKey} = await sessions.trust_anchor.flush_key({hash: anchoredHash});
+	const securing = new Securing(sessions, {superblock, slot, anchoredHash, currentGeneration, flushKey, strayedSlot: opened.strayedSlot, isLogSettled: opened.isLogSettled}, {
 		onInterruption: reason => env.fail(reason),
 		onSecured: () => {
 			onSecured();
@@ -70,9 +72,9 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			env.log(text, 'warning');
 		},
 	});
-	if (log.length > 0) {
-		await replayLog(sessions, securing, log);
-		env.log(`took over ${log.length} ${log.length === 1 ? 'entry' : 'entries'} of the flush log`);
+	const replayed = await replayLog(sessions, securing, opened);
+	if (replayed > 0) {
+		env.log(`took over ${replayed} ${replayed === 1 ? 'entry' : 'entries'} of the flush log`);
 	}
 
 	const blockCount = () => currentSnapshotOf(securing.superblock).leafCount;
@@ -255,6 +257,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 
 			await reclaiming.stop();
 			await removeKeys(sessions, securing.latest);
+			securing.useFlushKey(undefined);
 		},
 		async resume() {
 			const {secured} = await sessions.trust_anchor.status({});
@@ -262,6 +265,8 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 				env.fail('the trust anchor remembers another state than the one that was locked; the container is opened anew');
 			}
 
+			const {key} = await sessions.trust_anchor.flush_key({hash: securing.anchoredHash});
+			securing.useFlushKey(key);
 			await addKeys(sessions, securing.latest);
 			isSuspended = false;
 			await operations.resumePending();

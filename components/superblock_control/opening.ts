@@ -2,9 +2,11 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import {StartError} from '../../runtime/sdk/component.js';
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
+import type {Pba, Vba} from '../container/addresses.js';
 import {createContainer} from '../container/create.js';
 import type {ContainerDimensions} from '../container/dimensions-config.js';
-import {newestChanges, type LogEntry} from '../container/flush-log.js';
+import {newestChanges, type LeafChanges, type LogEntry} from '../container/flush-log.js';
+import {blockSize} from '../container/geometry.js';
 import {readSuperblockSearch} from '../container/open-container.js';
 import {ContainerError, openSuperblock, type OpenedSuperblock} from '../container/open-superblock.js';
 import type {Superblock} from '../container/superblock.js';
@@ -25,7 +27,7 @@ export async function openOrCreate(servers: OpeningServers, env: Environment, cr
 	try {
 		const search = await readSuperblockSearch(sessions);
 		try {
-			return openSuperblock(search);
+			return await finishSecuring(servers, env, openSuperblock(search), search.slots);
 		} catch (error) {
 			const fresh = search.secured === null || search.secured.creating;
 			if (!(error instanceof ContainerError && create && fresh && creatableKinds.has(error.kind))) {
@@ -44,6 +46,24 @@ export async function openOrCreate(servers: OpeningServers, env: Environment, cr
 
 		throw error;
 	}
+}
+
+/**
+ * Ends a securing that was cut off at its last step. The superblock is written once more: it may lie in the host's memory alone,
+ * and a sync that failed before says no more of it. What it refers to was synced before it was written.
+ */
+async function finishSecuring({block, trust_anchor: anchor}: OpeningServers, env: Environment, opened: OpenedSuperblock, slots: readonly Uint8Array[]): Promise<OpenedSuperblock> {
+	const {writable} = await block.geometry({});
+	if (!opened.isAnnounced || !writable) {
+		return opened;
+	}
+
+	const {slot, hash, superblock: {lastSecuredGeneration: generation}} = opened;
+	await block.write({extents: [slot, 1], data: slots[slot]});
+	await block.sync({});
+	await anchor.secure({hash, generation, creating: false});
+	env.log(`ended the securing of generation ${generation}, which was cut off`);
+	return {...opened, isAnnounced: false};
 }
 
 /** Has the tree servers start over from a secured superblock; replies with the generation that counts from now on. */
@@ -65,8 +85,73 @@ export async function openTrees(servers: OpeningServers, superblock: Superblock)
 	return currentGeneration;
 }
 
-/** Makes what the flush log says part of the trees, and secures them. @throws StartError */
-export async function replayLog(servers: OpeningServers, securing: Securing, log: readonly LogEntry[]): Promise<void> {
+/** Blocks that are read or written together. */
+const batchBlockCount = 256;
+
+function* batchesOf({vbas, addresses}: LeafChanges): Generator<{vbas: Vba[]; addresses: Pba[]}> {
+	for (let begin = 0; begin < vbas.length; begin += batchBlockCount) {
+		yield {vbas: vbas.slice(begin, begin + batchBlockCount), addresses: addresses.slice(begin, begin + batchBlockCount)};
+	}
+}
+
+const singles = (addresses: readonly number[]): number[] => addresses.flatMap(address => [address, 1]);
+
+/**
+ * Takes over a flush that was cut off before the trust anchor knew of it, or that an older anchor does not know: makes it part of
+ * the trees after the log before it. Its data are written once more, as they may lie in the host's memory alone. False where
+ * not all of them are there; the trees have to be opened anew then.
+ */
+async function takeFlush(servers: OpeningServers, log: readonly LogEntry[], flush: readonly LogEntry[]): Promise<boolean> {
+	const {block, virtual_block_device: device} = servers;
+	const data = Buffer.alloc(batchBlockCount * blockSize);
+	try {
+		for (const {addresses} of batchesOf(newestChanges(flush))) {
+			const part = data.subarray(0, addresses.length * blockSize);
+			await block.read({extents: singles(addresses), data: part});
+			await block.write({extents: singles(addresses), data: part});
+		}
+
+		await device.replay(newestChanges([...log, ...flush]));
+		for (const {vbas} of batchesOf(newestChanges(flush))) {
+			await device.read({extents: singles(vbas), data: data.subarray(0, vbas.length * blockSize)});
+		}
+
+		return true;
+	} catch (error) {
+		// Data that were on their way when it was cut off are no damage.
+		if (isSessionError(error) && error.code === 'integrity') {
+			return false;
+		}
+
+		throw error;
+	} finally {
+		data.fill(0);
+	}
+}
+
+/** Makes what the flush log says part of the trees, and secures them. Replies with the number of entries. @throws StartError */
+export async function replayLog(servers: OpeningServers, securing: Securing, {superblock, log, ahead}: OpenedSuperblock): Promise<number> {
+	if (ahead.length > 0 && ahead.every(({generation}) => generation === securing.currentGeneration)) {
+		try {
+			if (await takeFlush(servers, log, ahead)) {
+				await securing.renew();
+				return log.length + ahead.length;
+			}
+		} catch (error) {
+			throw isSessionError(error) ? new StartError(`a flush that was cut off cannot be taken over: ${error.message}`) : error;
+		}
+
+		await openTrees(servers, superblock);
+	}
+
+	if (log.length > 0) {
+		await replayAnchored(servers, securing, log);
+	}
+
+	return log.length;
+}
+
+async function replayAnchored(servers: OpeningServers, securing: Securing, log: readonly LogEntry[]): Promise<void> {
 	const stray = log.find(({generation}) => generation !== securing.currentGeneration);
 	if (stray) {
 		throw new StartError(`the flush log holds changes of generation ${stray.generation} where ${securing.currentGeneration} has to follow; put back an undamaged copy of the image's newest state`);

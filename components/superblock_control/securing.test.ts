@@ -14,6 +14,7 @@ interface Stand {
 	/** Called before a request is answered. */
 	before: (event: string) => Promise<void> | void;
 	anchored: Uint8Array | undefined;
+	intended?: Uint8Array;
 }
 
 async function freshSuperblock(): Promise<Superblock> {
@@ -60,6 +61,11 @@ async function setUp({hasLog = false} = {}): Promise<Stand> {
 			async secure({hash}: {hash: Uint8Array}) {
 				await note('secure');
 				stand.anchored = hash;
+				return {flushKey: new Uint8Array(32)};
+			},
+			async intend({hash}: {hash: Uint8Array}) {
+				await note('intend');
+				stand.intended = hash;
 				return {};
 			},
 		},
@@ -73,9 +79,9 @@ async function setUp({hasLog = false} = {}): Promise<Stand> {
 	return Object.assign(stand, {securing: new Securing(servers, {superblock, slot: 0, anchoredHash: labelOf(encodeSuperblock(superblock)), currentGeneration: 1})});
 }
 
-const sequence = (slot: number): string[] => ['store', 'sync', `write ${slot}`, 'sync', 'secure', 'advance'];
+const sequence = (slot: number): string[] => ['store', 'sync', 'intend', `write ${slot}`, 'sync', 'secure', 'advance'];
 
-test('a securing goes through blocks, sync, superblock, sync, trust anchor', async t => {
+test('a securing goes through blocks, sync and announcement, superblock, sync, trust anchor', async t => {
 	const stand = await setUp();
 	stand.securing.noteChange();
 	await stand.securing.flush();
@@ -171,7 +177,7 @@ test('a failure to store leaves everything as it was: the flush fails, the next 
 	t.deepEqual(stand.events, ['store', ...sequence(1)]);
 });
 
-for (const failing of ['sync', 'write 1', 'secure']) {
+for (const failing of ['sync', 'intend', 'write 1', 'secure']) {
 	test(`after a failure at "${failing}" only a reopening tells which state counts`, async t => {
 		const stand = await setUp();
 		stand.before = event => {

@@ -1,16 +1,18 @@
 /**
- * The one commit sequence: blocks, sync, superblock, sync, trust anchor; then the next generation counts. What a flush log
- * can say need not wait for it: data and log, sync, trust anchor; the generation goes on.
+ * The one commit sequence: blocks, sync and the superblock's announcement in the trust anchor, superblock, sync, trust anchor;
+ * then the next generation counts. What a flush log can say need not wait for it: data and log, sync, trust anchor; the
+ * generation goes on.
  *
  * A crash at any point leaves the last state that the trust anchor knows, with every block of it untouched.
  */
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
 import type {Generation} from '../container/addresses.js';
+import {allEnded} from '../container/all-ended.js';
 import {FlushLog, type LeafChanges} from '../container/flush-log.js';
 import {blockSize} from '../container/geometry.js';
 import {labelOf} from '../container/label.js';
 import {Turn} from '../container/turn.js';
-import {nextSlot, type Superblock} from '../container/superblock.js';
+import {encodeUnusedSlot, nextSlot, type Superblock} from '../container/superblock.js';
 import {sealSuperblock} from '../container/superblock-authenticator.js';
 import type {block} from '../sessions/block.js';
 import type {freeTree} from '../sessions/free-tree.js';
@@ -33,6 +35,12 @@ export interface OpenState {
 	/** What the trust anchor keeps: the superblock's hash, or that of the flush log's newest entry. */
 	readonly anchoredHash: Uint8Array;
 	readonly currentGeneration: Generation;
+	/** The key of the trust anchor for the next flush; without it every flush secures a superblock. */
+	readonly flushKey?: Uint8Array | undefined;
+	/** A slot that has to be emptied before the trust anchor remembers anything else. */
+	readonly strayedSlot?: number | undefined;
+	/** False where the log must not be written before a superblock was secured. */
+	readonly isLogSettled?: boolean;
 }
 
 /** A state on its way to being durable, and how many changes it covers. */
@@ -84,6 +92,8 @@ export class Securing {
 	/** Undefined where the container has none, or has one that cannot be written. */
 	#log: FlushLog | undefined;
 	#anchoredHash: Uint8Array;
+	#strayedSlot: number | undefined;
+	#isLogSettled: boolean;
 	/** Counts changes that were acknowledged; a securing covers all that were before its trees were stored. */
 	#changeCount = 0;
 	/** Changes that a superblock covers … */
@@ -107,14 +117,17 @@ export class Securing {
 	#loggedCount = 0;
 	readonly keyUse: KeyUse;
 
-	constructor(servers: SecuringServers, {superblock, slot, anchoredHash, currentGeneration}: OpenState, events: SecuringEvents = {}) {
+	constructor(servers: SecuringServers, {superblock, slot, anchoredHash, currentGeneration, flushKey, strayedSlot, isLogSettled = true}: OpenState, events: SecuringEvents = {}) {
 		this.#servers = servers;
 		this.#events = events;
 		this.#superblock = superblock;
 		this.#latest = superblock;
 		this.#slot = slot;
 		this.#anchoredHash = anchoredHash;
-		this.#log = superblock.flushLog && new FlushLog(superblock.flushLog, anchoredHash);
+		this.#log = superblock.flushLog && new FlushLog(superblock.flushLog, anchoredHash, superblock.features ? 'authenticated' : 'plain');
+		this.#log?.useKey(flushKey);
+		this.#strayedSlot = strayedSlot;
+		this.#isLogSettled = isLogSettled && strayedSlot === undefined;
 		this.#currentGeneration = currentGeneration;
 		this.keyUse = new KeyUse(superblock);
 	}
@@ -161,6 +174,11 @@ export class Securing {
 	/** True where the last secured superblock is not the current state, even if all is durable. */
 	get isBehind(): boolean {
 		return this.#changeCount > this.#securedChangeCount;
+	}
+
+	/** The trust anchor's key for the next flush, or none from now on: then every flush secures a superblock. */
+	useFlushKey(flushKey: Uint8Array | undefined): void {
+		this.#log?.useKey(flushKey);
 	}
 
 	/** The state was changed and somebody was told so. */
@@ -269,9 +287,9 @@ export class Securing {
 	}
 
 	/** After a failure of `job` only a reopening tells which state counts. */
-	async #orInterrupt(generation: Generation, job: () => Promise<void>): Promise<void> {
+	async #orInterrupt<T>(generation: Generation, job: () => Promise<T>): Promise<T> {
 		try {
-			await job();
+			return await job();
 		} catch (error) {
 			this.#interruption = new SecuringInterrupted(`securing generation ${generation} failed: ${error instanceof Error ? error.message : String(error)}`);
 			this.#events.onInterruption?.(this.#interruption.message);
@@ -290,7 +308,7 @@ export class Securing {
 	async #takeChanges(): Promise<TakenChanges | undefined> {
 		const log = this.#log;
 		const covered = this.#changeCount;
-		if (!log || log.room === 0 || this.#isSuperblockWanted || this.#edits.length > 0 || this.#latest.state !== 'normal') {
+		if (!log || log.room === 0 || !this.#isLogSettled || this.#isSuperblockWanted || this.#edits.length > 0 || this.#latest.state !== 'normal') {
 			return undefined;
 		}
 
@@ -337,11 +355,12 @@ export class Securing {
 			return this.#refuseLog(error);
 		}
 
-		await this.#orInterrupt(generation, async () => {
+		const flushKey = await this.#orInterrupt(generation, async () => {
 			await block.sync({});
-			await anchor.secure({hash: appended.hash, generation, creating: false});
+			const reply = await anchor.secure({hash: appended.hash, generation, creating: false});
+			return reply.flushKey;
 		});
-		this.#log.note(appended);
+		this.#log.note(appended, flushKey);
 		this.#anchoredHash = appended.hash;
 		this.#loggedCount++;
 		return true;
@@ -361,17 +380,29 @@ export class Securing {
 		return false;
 	}
 
+	/** The superblock of a program that announces none would look like one of a newer anchor from the first announcement on. */
+	async #clearStrayed(): Promise<void> {
+		if (this.#strayedSlot !== undefined) {
+			await this.#servers.block.write({extents: [this.#strayedSlot, 1], data: encodeUnusedSlot()});
+			await this.#servers.block.sync({});
+			this.#strayedSlot = undefined;
+		}
+	}
+
 	async #anchor(superblock: Superblock): Promise<void> {
 		const {block, trust_anchor: anchor} = this.#servers;
 		const slot = nextSlot(this.#slot);
 		const encoded = await sealSuperblock(anchor, superblock);
-		await block.sync({});
+		const hash = labelOf(encoded);
+		await this.#clearStrayed();
+		// Both come before the superblock: whoever finds it there can tell a crash from an anchor that is older than the medium.
+		await allEnded([block.sync({}), anchor.intend({hash})]);
 		await block.write({extents: [slot, 1], data: encoded});
 		await block.sync({});
-		const hash = labelOf(encoded);
-		await anchor.secure({hash, generation: superblock.lastSecuredGeneration, creating: false});
+		const {flushKey} = await anchor.secure({hash, generation: superblock.lastSecuredGeneration, creating: false});
 		this.#anchoredHash = hash;
-		this.#log?.restart(hash);
+		this.#isLogSettled = true;
+		this.#log?.restart(hash, flushKey);
 		this.#superblock = superblock;
 		this.#slot = slot;
 		this.keyUse.noteSecured(superblock);

@@ -6,19 +6,19 @@ import {chmod, stat} from 'node:fs/promises';
 import {join} from 'node:path';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
-import {readSmallFile, replaceFile} from '../container/durable-file.js';
+import {readSmallFile, replaceFile, rewriteFile} from '../container/durable-file.js';
 import {AnchorDirectory} from '../sessions/anchor-directory.js';
-import type {AnchorContent, AnchorStore, NamedSecret, SecuredRecord} from '../sessions/anchor-service.js';
+import type {AnchorContent, AnchorStore, NamedSecret, RecordMarks, SecuredRecord} from '../sessions/anchor-service.js';
 import type {MasterKey} from '../sessions/master-keys.js';
 import {copySecrets, deriveFrom, wipeSecrets, type AnchorSecrets} from './anchor-secrets.js';
 import {KeyFileFault, KeyFilePair} from './key-file-pair.js';
 import {isEmpty, makeSlot, resealSlot} from './key-slot.js';
 import {readPassphrase, type SourceConfig, type SourcedPassphrase} from '../sessions/passphrase-source.js';
-import {encodeEmptyRecordFile, looksEmpty, recordFileLength} from './record-file.js';
+import {encodeEmptyRecordFile, looksEmpty, recordFileLength, recordParts} from './record-file.js';
 import {RecordStore} from './record-store.js';
 import {calibrate} from './slot-derivation.js';
 import {SlotStore, listSlots, type OpenedBy} from './slot-store.js';
-import {freshTable, type ReadSlots} from './slots-file.js';
+import {copyParts, freshTable, type ReadSlots} from './slots-file.js';
 
 const restoreAdvice = 'restore the trust anchor\'s directory from a backup, or remove it together with the image to start anew, which loses all data';
 
@@ -79,9 +79,10 @@ export class FileAnchorStore implements AnchorStore {
 				throw damaged(this.#recordPath, `the record of the newest superblock is missing, though ${opened.table ? this.slots.path : this.keyFile.path} is there`);
 			}
 
-			const secured = this.#openRecord(opened, record);
+			const {secured, marks} = this.#openRecord(opened, record);
+			await this.write(async () => this.#settle(opened));
 			await this.#tidy(opened);
-			return this.#keep(opened, secured);
+			return {masterKeys: this.#keep(opened), secured, marks};
 		} finally {
 			wipeSecrets(opened.secrets);
 		}
@@ -120,8 +121,12 @@ export class FileAnchorStore implements AnchorStore {
 		return this.#authority;
 	}
 
-	async secure(secured: SecuredRecord): Promise<void> {
-		await this.#record.secure(secured);
+	async secure(secured: SecuredRecord, marks: RecordMarks): Promise<void> {
+		await this.#record.write(secured, marks);
+	}
+
+	async intend(secured: SecuredRecord | null, marks: RecordMarks): Promise<void> {
+		await this.#record.write(secured, marks);
 	}
 
 	async close(): Promise<void> {
@@ -249,7 +254,7 @@ export class FileAnchorStore implements AnchorStore {
 		}
 	}
 
-	#openRecord({secrets, table}: OpenedAnchor, content: Buffer): SecuredRecord | null {
+	#openRecord({secrets, table}: OpenedAnchor, content: Buffer): {secured: SecuredRecord | null; marks: RecordMarks} {
 		const record = this.#record.open(content, deriveFrom(secrets.authority, 'record'));
 		if (!record) {
 			throw damaged(this.#recordPath, `it was not written with the key in ${table ? this.slots.path : this.keyFile.path}, or was altered or cut off`);
@@ -264,7 +269,17 @@ export class FileAnchorStore implements AnchorStore {
 		}
 
 		this.#record.hasSlots = table !== undefined;
-		return record.secured;
+		return record;
+	}
+
+	/** What a run that was cut off has written is durable before anybody relies on it, and so are the names of the files. */
+	async #settle({table}: OpenedAnchor): Promise<void> {
+		await rewriteFile(this.#recordPath, recordParts);
+		if (table) {
+			await rewriteFile(this.slots.path, copyParts);
+		}
+
+		await this.directory.settle();
 	}
 
 	/** Ends what an interruption has left half done. */
@@ -305,10 +320,10 @@ export class FileAnchorStore implements AnchorStore {
 		}
 	}
 
-	#keep({secrets}: OpenedAnchor, secured: SecuredRecord | null): AnchorContent {
+	#keep({secrets}: OpenedAnchor): readonly MasterKey[] {
 		const {authority, masterKeys} = copySecrets(secrets);
 		this.#authority = authority;
-		return {masterKeys, secured};
+		return masterKeys;
 	}
 
 	async #make(masterKey: Uint8Array, passphrase: NamedSecret | undefined): Promise<void> {

@@ -5,19 +5,25 @@
  * last, so a slot without an intact copy is damage, and nobody knows whether the newest record was in it.
  *
  * Copy, offset and size: magic 0,8 · version 8,4 · flags 12,4 · sequence number 16,8 · generation 24,8 · hash 32,32 ·
- * HMAC-SHA-256 of everything before 64,32 · zero up to 512. Flags: 1 = no superblock yet, 2 = creating, 4 = no generation,
- * 8 = written with key slots: without their file the key file alone must not be believed, since master keys may be newer.
+ * announced hash 64,32 · HMAC-SHA-256 of everything before 96,32 · zero up to 512. Flags: 1 = no superblock yet, 2 = creating,
+ * 4 = no generation, 8 = written with key slots: without their file the key file alone must not be believed, since master keys
+ * may be newer, 16 = a superblock was announced, 32 = superblocks carry authenticators. Version 1 announces nothing: its HMAC
+ * stands at 64.
  */
 import {createHmac, timingSafeEqual} from 'node:crypto';
-import type {SecuredRecord} from '../sessions/anchor-service.js';
+import {freshMarks, type RecordMarks, type SecuredRecord} from '../sessions/anchor-service.js';
 
 const magic = Buffer.from('CBE TA R');
-const version = 1;
+const version = 2;
 const emptyFlag = 1;
 const creatingFlag = 2;
 const noGenerationFlag = 4;
 const slotsFlag = 8;
-const macOffset = 64;
+const announcedFlag = 16;
+const authenticatedFlag = 32;
+const announcedOffset = 64;
+/** By version. */
+const macOffsets: Readonly<Record<number, number>> = {1: 64, [version]: 96};
 const macLength = 32;
 
 /** One sector, which media write as a whole or not at all. */
@@ -38,13 +44,14 @@ export interface NumberedRecord {
 	readonly secured: SecuredRecord | null;
 	/** There were key slots when it was written. */
 	readonly hasSlots: boolean;
+	readonly marks: RecordMarks;
 }
 
 export function slotOffset(sequence: number): number {
 	return (sequence % slotCount) * slotDistance;
 }
 
-function macOf(slot: Buffer, recordKey: Uint8Array): Buffer {
+function macOf(slot: Buffer, macOffset: number, recordKey: Uint8Array): Buffer {
 	return createHmac('sha256', recordKey).update(slot.subarray(0, macOffset)).digest();
 }
 
@@ -56,23 +63,27 @@ function flagsOf(secured: SecuredRecord | null): number {
 	return (secured.creating ? creatingFlag : 0) | (secured.generation === null ? noGenerationFlag : 0);
 }
 
-export function encodeSlot({sequence, secured, hasSlots}: NumberedRecord, recordKey: Uint8Array): Buffer {
+function markFlagsOf({intended, authenticated}: RecordMarks): number {
+	return (intended ? announcedFlag : 0) | (authenticated ? authenticatedFlag : 0);
+}
+
+export function encodeSlot({sequence, secured, hasSlots, marks}: NumberedRecord, recordKey: Uint8Array): Buffer {
 	const slot = Buffer.alloc(slotLength);
 	magic.copy(slot);
 	slot.writeUInt32LE(version, 8);
-	slot.writeUInt32LE(flagsOf(secured) | (hasSlots ? slotsFlag : 0), 12);
+	slot.writeUInt32LE(flagsOf(secured) | markFlagsOf(marks) | (hasSlots ? slotsFlag : 0), 12);
 	slot.writeBigUInt64LE(BigInt(sequence), 16);
 	slot.writeBigUInt64LE(BigInt(secured?.generation ?? 0), 24);
 	slot.set(secured?.hash ?? [], 32);
-	macOf(slot, recordKey).copy(slot, macOffset);
+	slot.set(marks.intended ?? [], announcedOffset);
+	macOf(slot, macOffsets[version], recordKey).copy(slot, macOffsets[version]);
 	slot.copy(slot, copyLength, 0, copyLength);
 	return slot;
 }
 
 function decodeCopy(slot: Buffer, recordKey: Uint8Array): NumberedRecord | undefined {
-	const intact = slot.length === copyLength && slot.subarray(0, magic.length).equals(magic) && slot.readUInt32LE(8) === version
-		&& timingSafeEqual(macOf(slot, recordKey), slot.subarray(macOffset, macOffset + macLength));
-	if (!intact) {
+	const macOffset = slot.length === copyLength && slot.subarray(0, magic.length).equals(magic) ? macOffsets[slot.readUInt32LE(8)] : undefined;
+	if (macOffset === undefined || !timingSafeEqual(macOf(slot, macOffset, recordKey), slot.subarray(macOffset, macOffset + macLength))) {
 		return undefined;
 	}
 
@@ -80,11 +91,17 @@ function decodeCopy(slot: Buffer, recordKey: Uint8Array): NumberedRecord | undef
 	const sequence = Number(slot.readBigUInt64LE(16));
 	const hasSlots = (flags & slotsFlag) !== 0;
 	if (flags & emptyFlag) {
-		return {sequence, secured: null, hasSlots};
+		return {sequence, secured: null, hasSlots, marks: freshMarks};
 	}
 
+	const marks = {
+		intended: flags & announcedFlag ? Uint8Array.from(slot.subarray(announcedOffset, announcedOffset + 32)) : null,
+		announces: slot.readUInt32LE(8) === version,
+		authenticated: (flags & authenticatedFlag) !== 0,
+	};
+
 	const generation = flags & noGenerationFlag ? null : Number(slot.readBigUInt64LE(24));
-	return {sequence, secured: {hash: Uint8Array.from(slot.subarray(32, macOffset)), generation, creating: (flags & creatingFlag) !== 0}, hasSlots};
+	return {sequence, secured: {hash: Uint8Array.from(slot.subarray(32, 64)), generation, creating: (flags & creatingFlag) !== 0}, hasSlots, marks};
 }
 
 function slotAt(content: Buffer, index: number): Buffer {
@@ -95,11 +112,14 @@ function slotAt(content: Buffer, index: number): Buffer {
 export function encodeEmptyRecordFile(recordKey: Uint8Array): Buffer {
 	const content = Buffer.alloc(recordFileLength);
 	for (let sequence = 0; sequence < slotCount; sequence++) {
-		encodeSlot({sequence, secured: null, hasSlots: false}, recordKey).copy(content, slotOffset(sequence));
+		encodeSlot({sequence, secured: null, hasSlots: false, marks: freshMarks}, recordKey).copy(content, slotOffset(sequence));
 	}
 
 	return content;
 }
+
+/** The parts of the file that are written alone. */
+export const recordParts = Array.from({length: slotCount}, (_, index) => ({offset: index * slotDistance, length: slotLength}));
 
 /** A write never makes the file shorter: a shorter file has lost records that may be the newest. */
 function hasWholeLength({length}: Buffer): boolean {

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {DataSync} from '../container/data-sync.js';
 import {PathWatch} from '../container/path-watch.js';
-import {UncertainRecord, type SecuredRecord} from '../sessions/anchor-service.js';
+import {UncertainRecord, type RecordMarks, type SecuredRecord} from '../sessions/anchor-service.js';
 import {encodeSlot, readRecordFile, slotLength, slotOffset} from './record-file.js';
 
 function reasonOf(error: unknown): string {
@@ -34,7 +34,7 @@ export class RecordStore {
 	}
 
 	/** The newest record, or undefined where nobody can know it. The key is wiped by `close`. */
-	open(content: Buffer, recordKey: Buffer): {secured: SecuredRecord | null; copyLost: boolean; hadSlots: boolean} | undefined {
+	open(content: Buffer, recordKey: Buffer): {secured: SecuredRecord | null; marks: RecordMarks; copyLost: boolean; hadSlots: boolean} | undefined {
 		const record = readRecordFile(content, recordKey);
 		if (!record) {
 			recordKey.fill(0);
@@ -43,17 +43,17 @@ export class RecordStore {
 
 		this.#recordKey = recordKey;
 		this.#sequence = record.newest.sequence;
-		return {secured: record.newest.secured, copyLost: record.copyLost, hadSlots: record.newest.hasSlots};
+		return {secured: record.newest.secured, marks: record.newest.marks, copyLost: record.copyLost, hadSlots: record.newest.hasSlots};
 	}
 
 	/** Where it fails, nobody knows what the medium holds: nothing may be secured before it is read again. */
-	async secure(secured: SecuredRecord): Promise<void> {
+	async write(secured: SecuredRecord | null, marks: RecordMarks): Promise<void> {
 		if (!this.#recordKey) {
-			throw new Error('secure before load or initialize');
+			throw new Error('a record before load or initialize');
 		}
 
 		const sequence = this.#sequence + 1;
-		const slot = encodeSlot({sequence, secured, hasSlots: this.hasSlots}, this.#recordKey);
+		const slot = encodeSlot({sequence, secured, hasSlots: this.hasSlots, marks}, this.#recordKey);
 		try {
 			this.#file ??= fs.openSync(this.#path, 'r+');
 			const bytesWritten = fs.writeSync(this.#file, slot, 0, slotLength, slotOffset(sequence));

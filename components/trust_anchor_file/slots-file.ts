@@ -46,6 +46,9 @@ function copyOffset(index: number): number {
 	return index * copyDistance;
 }
 
+/** The parts of the file that are written alone. */
+export const copyParts = Array.from({length: copyCount}, (_, index) => ({offset: copyOffset(index), length: copyLength}));
+
 /** A file that holds the same table twice. */
 export function encodeSlotsFile(table: SlotTable): Buffer {
 	const content = Buffer.alloc(slotsFileLength);

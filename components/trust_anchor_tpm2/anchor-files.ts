@@ -1,9 +1,9 @@
 /** The two files in the anchor's directory, as bytes. */
 import {join} from 'node:path';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {readSmallFile, replaceFile} from '../container/durable-file.js';
+import {readSmallFile, replaceFile, rewriteFile} from '../container/durable-file.js';
 import {decodeKeyFile, encodeKeyFile, keyFileLengthMax, type KeyFile} from './key-file.js';
-import {encodeFirstRecordFile, readRecordFile, recordFileLength, type ChainedRecord} from './record-file.js';
+import {encodeFirstRecordFile, readRecordFile, recordFileLength, recordParts, type ChainedRecord} from './record-file.js';
 
 export const restoreAdvice = 'restore the trust anchor\'s directory from its newest backup, or remove it together with the image to start anew, which loses all data';
 
@@ -60,6 +60,15 @@ export class AnchorFiles {
 		}
 
 		return content;
+	}
+
+	/** What a run that was cut off has written is durable before the TPM, or anybody, is told of it. */
+	async settleRecord(): Promise<void> {
+		try {
+			await rewriteFile(this.recordPath, recordParts);
+		} catch (error) {
+			throw new SessionError('storage_failed', `${this.recordPath} cannot be made durable (${reasonOf(error)}); restart once its file system works again`);
+		}
 	}
 
 	async writeFirstRecord(record: ChainedRecord, recordKey: Uint8Array): Promise<void> {

@@ -7,7 +7,7 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {readSmallFile, replaceFile} from '../container/durable-file.js';
 import {Turn} from '../container/turn.js';
 import {AnchorDirectory} from '../sessions/anchor-directory.js';
-import type {AnchorContent, AnchorStore, NamedSecret, SecuredRecord} from '../sessions/anchor-service.js';
+import {freshMarks, type AnchorContent, type AnchorStore, type NamedSecret, type RecordMarks, type SecuredRecord} from '../sessions/anchor-service.js';
 import {emptyVariable, readPassphrase, type SourceConfig} from '../sessions/passphrase-source.js';
 import {formatRecoveryKey, parseRecoveryKey, recoveryKeyLength} from '../sessions/recovery-key.js';
 import {AnchorFiles, reasonOf} from './anchor-files.js';
@@ -113,6 +113,11 @@ export class Tpm2Store implements AnchorStore {
 		}
 
 		const record = await this.#files.readRecord();
+		if (record) {
+			await this.#files.settleRecord();
+			await this.#directory.settle();
+		}
+
 		const credentials = await this.#credentials(secret);
 		try {
 			return await this.#openWith({file, record, credentials});
@@ -133,18 +138,27 @@ export class Tpm2Store implements AnchorStore {
 		}
 	}
 
-	async secure(secured: SecuredRecord): Promise<void> {
+	async secure(secured: SecuredRecord, marks: RecordMarks): Promise<void> {
+		await this.#write(secured, marks, 'secured');
+	}
+
+	/** An announcement is no state: it waits for no write of the TPM, and causes none. */
+	async intend(secured: SecuredRecord | null, marks: RecordMarks): Promise<void> {
+		await this.#write(secured, marks, 'announced');
+	}
+
+	async #write(secured: SecuredRecord | null, marks: RecordMarks, kind: 'secured' | 'announced'): Promise<void> {
 		await this.#turn.take(async () => {
 			const open = this.#open;
 			if (!open) {
-				throw new Error('secure before load or initialize');
+				throw new Error('a record before load or initialize');
 			}
 
 			if (open.window.isOverdue) {
 				await this.#cover(open);
 			}
 
-			await this.#append(open, secured);
+			await this.#append(open, {secured, marks}, kind);
 		});
 	}
 
@@ -176,12 +190,12 @@ export class Tpm2Store implements AnchorStore {
 	 * Once the writing has begun, a failure leaves nobody knowing which record counts. The service must not go on from the
 	 * one before, whose successor may turn up later; so the component starts over and reads what is there.
 	 */
-	async #append(open: OpenAnchor, secured: SecuredRecord): Promise<void> {
-		const record = {sequence: open.newest.sequence + 1, secured, link: open.memory.link};
+	async #append(open: OpenAnchor, content: Pick<ChainedRecord, 'secured' | 'marks'>, kind: 'secured' | 'announced'): Promise<void> {
+		const record = {...content, sequence: open.newest.sequence + 1, link: open.memory.link};
 		try {
 			await open.log.write(record);
 			open.newest = record;
-			if (open.window.note()) {
+			if (kind === 'secured' && open.window.note()) {
 				await this.#cover(open);
 			}
 		} catch (error) {
@@ -207,7 +221,7 @@ export class Tpm2Store implements AnchorStore {
 		}
 
 		this.#begin(opening.masterKey, opening);
-		return {masterKeys: [{key: opening.masterKey, wrappedHash: undefined}], secured: opening.newest.secured};
+		return {masterKeys: [{key: opening.masterKey, wrappedHash: undefined}], secured: opening.newest.secured, marks: opening.newest.marks};
 	}
 
 	/** The usual way. Undefined where `initialize` was cut short. */
@@ -312,7 +326,7 @@ export class Tpm2Store implements AnchorStore {
 		await this.#files.writeKey({...sealed, nvHandle: area.handle, recoverySlot});
 		this.#unfinished = area;
 		await makeNv(tpm, ownerAuth, area);
-		const newest = {sequence: 1, secured: null, link: noLink};
+		const newest = {sequence: 1, secured: null, link: noLink, marks: freshMarks};
 		const content = {epoch: 1, sequence: 1, secured: null};
 		const recordKey = deriveFrom(masterKey, 'record');
 		await this.#files.writeFirstRecord(newest, recordKey);

@@ -2,15 +2,17 @@
  * The anchor's directory as the original lays it out: `encrypted_private_key` and `superblock_hash`. While a container is
  * being created its first hash lies in a file of our own, `superblock_hash.creating` (all zero before the first
  * superblock), so that a crash in between can be told from a lost hash. `encrypted_private_key` appears last.
+ * `superblock_hash.announced` is ours, too: which superblock was about to be written.
  */
 import {rm} from 'node:fs/promises';
 import {join} from 'node:path';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {readSmallFile, replaceFile} from '../container/durable-file.js';
+import {overwriteFile, readSmallFile, replaceFile, rewriteFile} from '../container/durable-file.js';
 import {AnchorDirectory} from '../sessions/anchor-directory.js';
-import {UncertainRecord, type AnchorContent, type AnchorStore, type SecuredRecord} from '../sessions/anchor-service.js';
+import {UncertainRecord, type AnchorContent, type AnchorStore, type RecordMarks, type SecuredRecord} from '../sessions/anchor-service.js';
 import {readPassphrase, type SourceConfig, type SourcedPassphrase} from '../sessions/passphrase-source.js';
+import {announcementLength, carriesMark, decodeAnnouncement, encodeAnnouncement} from './announcement.js';
 import {unwrapMasterKey, wrapMasterKey, wrappedMasterKeyLength} from './passphrase-wrap.js';
 
 const hashLength = 32;
@@ -47,6 +49,9 @@ export class TresorStore implements AnchorStore {
 	readonly #keyPath: string;
 	readonly #hashPath: string;
 	readonly #creatingPath: string;
+	readonly #announcedPath: string;
+	/** What the file of announcements says, zero where there is none. */
+	#announcement: Uint8Array = new Uint8Array(announcementLength);
 	readonly #passphrase: SourceConfig;
 	readonly #env: Environment;
 
@@ -55,6 +60,7 @@ export class TresorStore implements AnchorStore {
 		this.#keyPath = join(directory, 'encrypted_private_key');
 		this.#hashPath = join(directory, 'superblock_hash');
 		this.#creatingPath = join(directory, 'superblock_hash.creating');
+		this.#announcedPath = join(directory, 'superblock_hash.announced');
 		this.#passphrase = passphrase;
 		this.#env = env;
 	}
@@ -73,7 +79,30 @@ export class TresorStore implements AnchorStore {
 
 		const secured = hash ? {hash: Uint8Array.from(hash), generation: null, creating: false} : await this.#creating();
 		const masterKey = secret ? this.#unlockWith(secret, wrapped, 'the passphrase') : await this.#unlock(wrapped);
-		return {masterKeys: [{key: masterKey, wrappedHash: undefined}], secured};
+		await this.#settle(hash ? this.#hashPath : this.#creatingPath);
+		return {masterKeys: [{key: masterKey, wrappedHash: undefined}], secured, marks: await this.#marks(secured)};
+	}
+
+	/** What a run that was cut off has written is durable before anybody relies on it. */
+	async #settle(hashPath: string): Promise<void> {
+		try {
+			await rewriteFile(hashPath, [{offset: 0, length: hashLength}]);
+			await this.#directory.settle();
+		} catch (error) {
+			throw new SessionError('storage_failed', `${hashPath} cannot be made durable (${reasonOf(error)}); restart once its file system works again`);
+		}
+	}
+
+	/** What does not belong to the hash, or is torn, was left behind by the original, or before anything was written. */
+	async #marks(secured: SecuredRecord | null): Promise<RecordMarks> {
+		const content = await readSmallFile(this.#announcedPath, announcementLength);
+		const marks = decodeAnnouncement(content, secured);
+		if (content && marks.announces) {
+			await rewriteFile(this.#announcedPath, [{offset: 0, length: announcementLength}]);
+			this.#announcement = content;
+		}
+
+		return marks;
 	}
 
 	async initialize(masterKey: Uint8Array): Promise<void> {
@@ -91,7 +120,30 @@ export class TresorStore implements AnchorStore {
 		this.#env.log('the original\'s form protects the master key with one unsalted hash of the passphrase; use it for exchange only', 'warning');
 	}
 
-	async secure({hash, creating}: SecuredRecord): Promise<void> {
+	async intend(record: SecuredRecord | null, marks: RecordMarks): Promise<void> {
+		await this.#announce(encodeAnnouncement(record, marks));
+	}
+
+	async #announce(announcement: Buffer): Promise<void> {
+		if (announcement.equals(this.#announcement)) {
+			return;
+		}
+
+		try {
+			// In place where it can be: it costs each securing, and says of itself where it is torn.
+			await (this.#announcement.every(byte => byte === 0) ? replaceFile(this.#announcedPath, announcement) : overwriteFile(this.#announcedPath, announcement));
+			this.#announcement = announcement;
+		} catch (error) {
+			throw new UncertainRecord(`${this.#announcedPath} cannot be written: ${reasonOf(error)}`);
+		}
+	}
+
+	async secure(record: SecuredRecord, marks: RecordMarks): Promise<void> {
+		const {hash, creating} = record;
+		if (!carriesMark(this.#announcement, marks)) {
+			await this.#announce(encodeAnnouncement(record, marks));
+		}
+
 		try {
 			if (creating) {
 				await replaceFile(this.#creatingPath, hash);

@@ -193,6 +193,9 @@ for (const [label, variant] of variants) {
 		await anchor.client.initialize({});
 		const one = await of(anchor, 1, 1);
 		t.is(new Set([one, await of(anchor, 1, 2), await of(anchor, 2, 1)]).size, 3);
+		const {isAuthentic} = await anchor.client.verify({containerId: new Uint8Array(16).fill(1), digest: new Uint8Array(32).fill(1), authenticator: Buffer.from(one, 'hex')});
+		t.true(isAuthentic);
+		t.false((await anchor.client.verify({containerId: new Uint8Array(16).fill(2), digest: new Uint8Array(32).fill(1), authenticator: Buffer.from(one, 'hex')})).isAuthentic);
 		const {wrapped} = await anchor.client.create_key({});
 		await anchor.client.create_key({current: wrapped});
 		t.is(await of(anchor, 1, 1), one);
@@ -255,6 +258,48 @@ for (const [label, variant] of variants) {
 		t.deepEqual((await (await start(t, variant, directory)).client.status({})).secured, remembered(name, 8));
 	});
 
+	test(`${label}: what was announced stays until something is secured, and survives a restart`, async t => {
+		const directory = await temporaryDirectory(t);
+		let anchor = await start(t, variant, directory);
+		await anchor.client.initialize({});
+		t.deepEqual(await anchor.client.marks({}), {intended: null, announces: true, authenticated: false});
+		await anchor.client.secure(record(1));
+		for (const number of [2, 3, 4, 5]) {
+			const {hash} = record(number);
+			await anchor.client.intend({hash});
+			t.deepEqual((await anchor.client.status({})).secured?.hash, record(number - 1).hash);
+			anchor = await start(t, variant, directory);
+			t.deepEqual(await anchor.client.marks({}), {intended: hash, announces: true, authenticated: number > 3});
+			t.deepEqual((await anchor.client.status({})).secured, remembered(name, number - 1));
+			if (number === 3) {
+				await anchor.client.authenticate({containerId: new Uint8Array(16), digest: new Uint8Array(32)});
+			}
+
+			await anchor.client.secure(record(number));
+			t.is((await anchor.client.marks({})).intended, null);
+			anchor = await start(t, variant, directory);
+			t.deepEqual(await anchor.client.marks({}), {intended: null, announces: true, authenticated: number >= 3});
+			t.deepEqual((await anchor.client.status({})).secured, remembered(name, number));
+		}
+	});
+
+	test(`${label}: the key of a flush follows from what it follows, comes with each record, and is this anchor's`, async t => {
+		const directory = await temporaryDirectory(t);
+		const anchor = await start(t, variant, directory);
+		await anchor.client.initialize({});
+		const {hash} = record(7);
+		const {flushKey} = await anchor.client.secure(record(7));
+		t.deepEqual((await anchor.client.flush_key({hash})).key, flushKey);
+		t.notDeepEqual((await anchor.client.flush_key({hash: record(8).hash})).key, flushKey);
+		await anchor.client.lock({});
+		await t.throwsAsync(anchor.client.flush_key({hash}), {code: 'locked'});
+		await anchor.running.stop?.();
+		t.deepEqual((await (await start(t, variant, directory)).client.flush_key({hash})).key, flushKey);
+		const other = await start(t, variant, await temporaryDirectory(t));
+		await other.client.initialize({});
+		t.notDeepEqual((await other.client.flush_key({hash})).key, flushKey);
+	});
+
 	test(`${label}: after its end the anchor answers no more`, async t => {
 		const anchor = await start(t, variant, await temporaryDirectory(t));
 		await anchor.client.initialize({});
@@ -279,7 +324,8 @@ for (const [label, variant] of variants) {
 		await anchor.client.secure(record(2));
 		await anchor.running.stop?.();
 		const original = await snapshotOf(directory);
-		const files = Object.keys(original).filter(path => original[path] !== 'directory');
+		// What the file of announcements says counts only where it fits the hash.
+		const files = Object.keys(original).filter(path => original[path] !== 'directory' && !path.endsWith('.announced'));
 		t.is(files.length, 2);
 		const foreignDirectory = await temporaryDirectory(t);
 		const foreign = await start(t, variant, foreignDirectory);
@@ -422,7 +468,7 @@ test('trust_anchor_tresor: a hash that cannot be written is an error that names 
 	const anchor = await start(t, 'trust_anchor_tresor', directory);
 	await anchor.client.initialize({});
 	await rm(join(directory, 'trust_anchor'), {recursive: true});
-	await t.throwsAsync(anchor.client.secure(record(1)), {code: 'storage_failed', message: /superblock_hash cannot be written/});
+	await t.throwsAsync(anchor.client.secure(record(1)), {code: 'storage_failed', message: /superblock_hash.* cannot be written/});
 	t.deepEqual(anchor.bugs, []);
 });
 
@@ -458,7 +504,7 @@ test('trust_anchor_tresor: opens the original\'s anchors, and their wrapped keys
 
 		await anchor.client.secure(record(7));
 		t.deepEqual(await readFile(join(directory, 'trust_anchor', 'superblock_hash')), Buffer.alloc(32, 7));
-		t.deepEqual((await readdir(join(directory, 'trust_anchor'))).sort(), ['encrypted_private_key', 'superblock_hash']);
+		t.deepEqual((await readdir(join(directory, 'trust_anchor'))).sort(), ['encrypted_private_key', 'superblock_hash', 'superblock_hash.announced']);
 	}
 });
 

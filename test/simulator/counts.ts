@@ -26,6 +26,8 @@ export class Counts {
 	bitFlips = 0;
 	faults = 0;
 	rollbacks = 0;
+	/** Older copies of the anchor beside the newest image. */
+	olderAnchors = 0;
 	steps = 0;
 
 	toString(): string {
@@ -34,7 +36,7 @@ export class Counts {
 			`${this.flushes} flushes`, `${this.replays} logs taken over`, `${this.securings} securings`, `${this.blocksChecked} blocks checked`, `${this.checks} runs of cbe_check`, `${this.bitFlips} bit flips`,
 			`${this.locks} locks`, `${this.encryptedInnerBlocks} with encrypted inner blocks`, `${this.snapshots} snapshots`, `${this.reverts} reverts`, `${this.operations} operations begun`, `${this.finishedOperations} ended`,
 			`${this.starvedOperations} waits for discarded snapshots`, `${this.fullPools} refusals of a full pool`,
-			`${this.faults} medium faults`, `${this.rollbacks} images rolled back`, `${this.steps} steps`,
+			`${this.faults} medium faults`, `${this.rollbacks} images rolled back`, `${this.olderAnchors} older anchors`, `${this.steps} steps`,
 		].join(', ');
 	}
 }

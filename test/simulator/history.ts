@@ -141,6 +141,7 @@ async function crashPointHistory(subject: Subject): Promise<void> {
 	await subject.verifyAfterClose();
 	await checkMedium(subject);
 	await refuseOlderImages(subject, subject.securedImages);
+	await refuseOlderAnchors(subject, subject.securedImages);
 }
 
 async function scriptedHistory(subject: Subject): Promise<void> {
@@ -152,6 +153,7 @@ async function scriptedHistory(subject: Subject): Promise<void> {
 	await subject.verifyAfterClose();
 	await checkMedium(subject);
 	await refuseOlderImages(subject, subject.securedImages);
+	await refuseOlderAnchors(subject, subject.securedImages);
 }
 
 async function creationHistory(subject: Subject): Promise<void> {
@@ -235,10 +237,28 @@ async function refuseOlderImages(newest: Subject, images: readonly SecuredImage[
 	}
 }
 
+/** An older copy of the anchor beside the newest image is refused, or the newest state is opened all the same. */
+async function refuseOlderAnchors(newest: Subject, images: readonly SecuredImage[]): Promise<void> {
+	const {random, counts} = newest.setup;
+	const newestHash = newest.anchor.secured?.hash ?? new Uint8Array();
+	const older = images.filter(({hash}) => !Buffer.from(hash).equals(newestHash));
+	// Those just before the newest are the ones that a crash could be taken for.
+	for (const {generation, anchor} of [...older.slice(-3), ...older.slice(0, -3).filter(() => random.chance(0.2)).slice(0, 4)]) {
+		counts.olderAnchors++;
+		const subject = newest.withAnchor(anchor);
+		subject.isDamaged = true;
+		const refusal = await refusalOf(subject, async () => subject.verify());
+		if (refusal !== undefined && !/older copy than the image|foreign trust anchor/.test(refusal)) {
+			throw new SimulationFailure(`an anchor of generation ${generation} was put back: ${refusal}`);
+		}
+	}
+}
+
 /** Why the device does not open, undefined where it does. */
-async function refusalOf(subject: Subject): Promise<string | undefined> {
+async function refusalOf(subject: Subject, onOpened: () => Promise<void> = async () => undefined): Promise<string | undefined> {
 	try {
 		await subject.open();
+		await onOpened();
 		subject.abandon();
 		return undefined;
 	} catch (error) {

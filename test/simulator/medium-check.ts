@@ -12,7 +12,7 @@ import type {Subject} from './subject.js';
 const blockCountMax = 3000;
 
 /** @throws SimulationFailure where the check finds a fault */
-export async function checkMedium({medium, anchor: {secured}, setup: {counts, plan}}: Subject): Promise<void> {
+export async function checkMedium({medium, anchor: {secured, content}, setup: {counts, plan}}: Subject): Promise<void> {
 	// The real crypto servers need a world to run in.
 	const isUnreadable = plan.crypto !== 'quick' && plan.create.inner_blocks === 'encrypted';
 	if (!secured || secured.creating || medium.blockCount > blockCountMax || isUnreadable) {
@@ -21,7 +21,8 @@ export async function checkMedium({medium, anchor: {secured}, setup: {counts, pl
 
 	counts.checks++;
 	const image = Buffer.concat(Array.from({length: medium.blockCount}, (_, address) => medium.content(address)), medium.blockCount * blockSize);
-	const {exitValue, message, log} = await runTool(cbeCheck, {medium: new MemoryMedium(image), anchor: new MemoryAnchor({secured, share: wrapped => Uint8Array.from(wrapped)}), ...plan.crypto === 'quick' && {crypto: quickCryptoHandlers()}, cpuCount: 1});
+	const anchor = Object.assign(new MemoryAnchor({secured, share: wrapped => Uint8Array.from(wrapped)}), content.marks);
+	const {exitValue, message, log} = await runTool(cbeCheck, {medium: new MemoryMedium(image), anchor, ...plan.crypto === 'quick' && {crypto: quickCryptoHandlers()}, cpuCount: 1});
 	if (exitValue !== 0) {
 		throw new SimulationFailure(`cbe_check: ${message}: ${log.map(({text}) => text).join('; ')}`);
 	}

@@ -288,7 +288,7 @@ class Inspection {
 			}
 
 			for (let i = 0; i < block.readUInt32LE(12); i++) {
-				const offset = 64 + (i * 56);
+				const offset = (block.readUInt32LE(8) === 2 ? 120 : 64) + (i * 56);
 				const [vba, address] = [number64(block, offset), number64(block, offset + 8)];
 				newest.set(vba, {address, label: block.subarray(offset + 24, offset + 56)});
 				this.#logged(vba, address, block.subarray(offset + 16, offset + 24));

@@ -14,7 +14,7 @@ import {OperationsModel, type TreeShape} from './operations-model.js';
 import {inspect, type OracleVerdict} from './oracle.js';
 import type {Plan} from './plan.js';
 import type {Random} from './random.js';
-import {SimulatedAnchor} from './simulated-anchor.js';
+import {SimulatedAnchor, type AnchorState} from './simulated-anchor.js';
 import {SimulatedMedium, noFaults, type MediumFaults} from './simulated-medium.js';
 import {SimulationFailure} from './simulation-failure.js';
 import {World} from './world.js';
@@ -23,6 +23,8 @@ export interface SubjectSetup {
 	readonly plan: Plan;
 	readonly random: Random;
 	readonly counts: Counts;
+	/** False where the trust anchor is one that believes what it reads, see `AnchorOptions`. */
+	readonly settles?: boolean;
 }
 
 /** An image as it was when a generation had just been secured. */
@@ -31,6 +33,7 @@ export interface SecuredImage {
 	/** What the anchor then kept. */
 	readonly hash: Uint8Array;
 	readonly medium: SimulatedMedium;
+	readonly anchor: AnchorState;
 }
 
 interface Remains {
@@ -69,7 +72,7 @@ export class Subject {
 	constructor(setup: SubjectSetup, remains?: Remains) {
 		this.setup = setup;
 		this.medium = remains?.medium ?? new SimulatedMedium(setup.random.fork(), 0);
-		this.anchor = remains?.anchor ?? new SimulatedAnchor(setup.random.fork(), setup.plan.locksAtStart);
+		this.anchor = remains?.anchor ?? new SimulatedAnchor(setup.random.fork(), {locksAtStart: setup.plan.locksAtStart, settles: setup.settles !== false});
 		this.model = remains?.model ?? new Model(setup.plan.leafCount);
 		this.lock = new LockModel(this.anchor.isLocked);
 		this.operations = remains?.operations ?? new OperationsModel(deviceShape(setup.plan.create));
@@ -83,7 +86,7 @@ export class Subject {
 			this.setup.counts.securings++;
 			if (!creating) {
 				this.#protected = this.#inspect(hash);
-				this.securedImages?.push({generation: generation ?? 0, hash, medium: this.medium.copy(setup.random.fork())});
+				this.securedImages?.push({generation: generation ?? 0, hash, medium: this.medium.copy(setup.random.fork()), anchor: this.anchor.content});
 			}
 		};
 	}
@@ -102,6 +105,7 @@ export class Subject {
 		const secured = this.anchor.secured;
 		if (secured && !secured.creating) {
 			this.#protected = this.#inspect(secured.hash);
+			this.#inspectAnnounced();
 			if (this.verdict) {
 				this.operations.settle(this.verdict);
 				this.setup.counts.replays += this.verdict.logLength > 0 ? 1 : 0;
@@ -127,6 +131,14 @@ export class Subject {
 		}
 	}
 
+	/** A superblock that the anchor announced, and that has arrived, is the state that will be opened. */
+	#inspectAnnounced(): void {
+		const {intended} = this.anchor;
+		if (intended && !this.isDamaged && inspect(this.medium, intended, innerOpenerOf(this.setup.plan.crypto))) {
+			this.#protectedSoon = this.#inspect(intended);
+		}
+	}
+
 	/** The device has started without its keys: it serves nothing until it is unlocked. */
 	async #unlockFirst(): Promise<void> {
 		await requireClosed(this);
@@ -148,7 +160,7 @@ export class Subject {
 		const random = this.setup.random.fork();
 		const model = this.model.copy();
 		model.crash();
-		return new Subject({...this.setup, random}, {medium: this.medium.afterPowerLoss(random.fork()), anchor: this.anchor.afterCrash(random.fork()), model, operations: this.operations.copy()});
+		return new Subject({...this.setup, random}, {medium: this.medium.afterPowerLoss(random.fork()), anchor: this.anchor.afterPowerLoss(random.fork()), model, operations: this.operations.copy()});
 	}
 
 	/** What the end of the process would leave now. */
@@ -156,13 +168,19 @@ export class Subject {
 		const random = this.setup.random.fork();
 		const model = this.model.copy();
 		model.crash();
-		return new Subject({...this.setup, random}, {medium: this.medium.afterKill(random.fork()), anchor: this.anchor.afterCrash(random.fork()), model, operations: this.operations.copy()});
+		return new Subject({...this.setup, random}, {medium: this.medium.afterKill(random.fork()), anchor: this.anchor.afterKill(random.fork()), model, operations: this.operations.copy()});
 	}
 
 	/** The same anchor and model with another medium. */
 	withMedium(medium: SimulatedMedium): Subject {
 		const random = this.setup.random.fork();
-		return new Subject({...this.setup, random}, {medium, anchor: this.anchor.afterCrash(random.fork()), model: this.model.copy(), operations: this.operations.copy()});
+		return new Subject({...this.setup, random}, {medium, anchor: this.anchor.afterPowerLoss(random.fork()), model: this.model.copy(), operations: this.operations.copy()});
+	}
+
+	/** The same medium and model with a copy of the anchor from another time. */
+	withAnchor(content: AnchorState): Subject {
+		const random = this.setup.random.fork();
+		return new Subject({...this.setup, random}, {medium: this.medium.copy(random.fork()), anchor: this.anchor.withContent(random.fork(), content), model: this.model.copy(), operations: this.operations.copy()});
 	}
 
 	/** From now on medium and anchor fail now and then, and so may requests. */

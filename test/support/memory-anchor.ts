@@ -12,9 +12,18 @@ export function authenticatorOf(containerId: Uint8Array, digest: Uint8Array): Bu
 	return createHmac('sha256', containerId).update(digest).digest();
 }
 
+/** The key of the flush that follows what has this hash, as simple anchors make it. */
+export function flushKeyOf(hash: Uint8Array): Buffer {
+	return createHmac('sha256', 'flush').update(hash).digest();
+}
+
 export class MemoryAnchor {
 	initialized: boolean;
 	secured: Secured | null;
+	/** What was announced to be written. */
+	intended: Uint8Array | null = null;
+	announces = true;
+	authenticated = false;
 	/** Every record that was secured, in order. */
 	readonly history: Secured[] = [];
 	readonly #wrapped: Uint8Array;
@@ -60,11 +69,24 @@ export class MemoryAnchor {
 
 				throw new SessionError('bad_key', 'this anchor shares no key');
 			},
-			authenticate: ({containerId, digest}) => ({authenticator: authenticatorOf(containerId, digest)}),
+			authenticate: ({containerId, digest}) => {
+				this.authenticated = true;
+				return {authenticator: authenticatorOf(containerId, digest)};
+			},
+			verify: ({containerId, digest, authenticator}) => ({isAuthentic: authenticatorOf(containerId, digest).equals(authenticator)}),
+			marks: () => ({intended: this.intended, announces: this.announces, authenticated: this.authenticated}),
+			intend: ({hash}) => {
+				this.intended = Uint8Array.from(hash);
+				this.announces = true;
+				return {};
+			},
+			flush_key: ({hash}) => ({key: flushKeyOf(hash)}),
 			secure: record => {
 				this.secured = record;
+				this.intended = null;
+				this.announces = true;
 				this.history.push(record);
-				return {};
+				return {flushKey: flushKeyOf(record.hash)};
 			},
 		};
 	}
