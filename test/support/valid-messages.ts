@@ -100,7 +100,11 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 		create_key: {request: {current: hash}, reply: {wrapped: hash}},
 		share_key: {request: {wrapped: hash, recipient: hash}, reply: {envelope: new Uint8Array(100)}},
 		share_inner_key: {request: {containerId: new Uint8Array(16), recipient: hash}, reply: {envelope: new Uint8Array(100)}},
-		secure: {request: {hash, generation: 2, creating: false}, reply: {}},
+		secure: {request: {hash, generation: 2, creating: false}, reply: {flushKey: hash}},
+		verify: {request: {containerId: new Uint8Array(16), digest: hash, authenticator: hash}, reply: {isAuthentic: true}},
+		marks: {request: {}, reply: {intended: hash, announces: true, authenticated: true}},
+		intend: {request: {hash}, reply: {}},
+		flush_key: {request: {hash}, reply: {key: hash}},
 		authenticate: {request: {containerId: new Uint8Array(16), digest: hash}, reply: {authenticator: hash}},
 	},
 	virtual_block_device: {
