@@ -79,6 +79,13 @@ function maxLevelFor({leafCount, degree}: {leafCount: number; degree: number}, t
 	return maxLevel;
 }
 
+/** The attribute that says the dimension; where it is derived from others, the one that asks for so much. */
+function attributeOf(given: Attributes, tree: TreeName, dimension: keyof Dimensions): keyof Attributes {
+	const size = given[`${tree}_size`] === undefined ? `${tree}_leaves` as const : `${tree}_size` as const;
+	const own = {degree: `${tree}_degree`, maxLevel: `${tree}_max_level`, leafCount: size} as const;
+	return given[own[dimension]] === undefined ? size : own[dimension];
+}
+
 function dimensionsOf(given: Attributes, tree: TreeName): Dimensions | Fault {
 	const leafCount = leafCountOf(given, tree);
 	if (typeof leafCount !== 'number') {
@@ -88,16 +95,18 @@ function dimensionsOf(given: Attributes, tree: TreeName): Dimensions | Fault {
 	const degree = given[`${tree}_degree`] ?? defaults[tree].degree;
 	const maxLevel = given[`${tree}_max_level`] ?? maxLevelFor({leafCount, degree}, tree);
 	const dimensions = {leafCount, degree, maxLevel};
-	const text = dimensionsFault(dimensions, tree === 'ft');
-	return text === undefined ? dimensions : {attribute: `${tree}_leaves`, text: `${tree === 'ft' ? 'free tree' : 'virtual block device'}: ${text}`};
+	const fault = dimensionsFault(dimensions, tree === 'ft');
+	return fault === undefined
+		? dimensions
+		: {attribute: attributeOf(given, tree, fault.dimension), text: `${tree === 'ft' ? 'free tree' : 'virtual block device'}: ${fault.text}`};
 }
 
 /** A pool that could not even replace one branch, or whose meta tree runs dry at once, is no use. */
-function poolFault(virtualBlockDevice: Dimensions, freeTree: Dimensions): Fault | undefined {
+function poolFault(given: Attributes, virtualBlockDevice: Dimensions, freeTree: Dimensions): Fault | undefined {
 	const min = Math.max(2 * (virtualBlockDevice.maxLevel + 1), 2 * innerBlockCount(freeTree));
 	return freeTree.leafCount >= min
 		? undefined
-		: {attribute: 'ft_leaves', text: `the free tree has ${freeTree.leafCount} leaves, with these dimensions it needs at least ${min}`};
+		: {attribute: attributeOf(given, 'ft', 'leafCount'), text: `the free tree has ${freeTree.leafCount} leaves, with these dimensions it needs at least ${min}`};
 }
 
 /** The log says in clear what it changes, and the original's containers have none. */
@@ -134,7 +143,7 @@ export const ContainerDimensions = attributes.transform((given, context): Contai
 	const faults = [virtualBlockDevice, freeTree].filter(isFault);
 	if (!isFault(virtualBlockDevice) && !isFault(freeTree)) {
 		const flushLog = flushLogOf(given, virtualBlockDevice);
-		const fault = poolFault(virtualBlockDevice, freeTree) ?? innerBlocksFault(given) ?? (isFault(flushLog) ? flushLog : undefined);
+		const fault = poolFault(given, virtualBlockDevice, freeTree) ?? innerBlocksFault(given) ?? (isFault(flushLog) ? flushLog : undefined);
 		if (fault === undefined && !isFault(flushLog)) {
 			return {virtualBlockDevice, freeTree, cipher: given.cipher, flushLogBlockCount: flushLog, ...given.inner_blocks === 'encrypted' && {innerBlocks: 'encrypted'}};
 		}

@@ -39,7 +39,7 @@ for (const {dimensions: [degree, maxLevel, leafCount], pool, message} of faults)
 	test(`degree ${degree}, max level ${maxLevel}, ${leafCount} leaves${pool ? ' of a pool' : ''}: ${message ? 'refused' : 'accepted'}`, t => {
 		const fault = dimensionsFault({degree, maxLevel, leafCount}, pool);
 		if (message) {
-			t.regex(fault ?? '', message);
+			t.regex(fault?.text ?? '', message);
 		} else {
 			t.is(fault, undefined);
 		}

@@ -21,23 +21,29 @@ export function levelLimit(degree: number, pool: boolean): number {
 	return pool ? Math.min(maxLevelLimit, degree - 2) : maxLevelLimit;
 }
 
-/** Says what is wrong with the dimensions of a tree, or nothing. `pool`: the tree is a free tree or a meta tree. */
-export function dimensionsFault({maxLevel, degree, leafCount}: Dimensions, pool: boolean): string | undefined {
+export interface DimensionsFault {
+	/** The dimension that is wrong. */
+	readonly dimension: keyof Dimensions;
+	readonly text: string;
+}
+
+/** What is wrong with the dimensions of a tree, or nothing. `pool`: the tree is a free tree or a meta tree. */
+export function dimensionsFault({maxLevel, degree, leafCount}: Dimensions, pool: boolean): DimensionsFault | undefined {
 	if (!Number.isInteger(degree) || degree < 2 || degree > degreeLimit || (degree & (degree - 1)) !== 0) {
-		return `the degree is ${degree}, it must be a power of two from 2 to ${degreeLimit}`;
+		return {dimension: 'degree', text: `the degree is ${degree}, it must be a power of two from 2 to ${degreeLimit}`};
 	}
 
 	if (!Number.isInteger(maxLevel) || maxLevel < 1 || maxLevel > maxLevelLimit) {
-		return `the max level is ${maxLevel}, it must be from 1 to ${maxLevelLimit}`;
+		return {dimension: 'maxLevel', text: `the max level is ${maxLevel}, it must be from 1 to ${maxLevelLimit}`};
 	}
 
 	if (!Number.isInteger(leafCount) || leafCount < 1 || leafCount > degree ** maxLevel) {
-		return `there are ${leafCount} leaves, with degree ${degree} and max level ${maxLevel} there must be from 1 to ${degree ** maxLevel}`;
+		return {dimension: 'leafCount', text: `there are ${leafCount} leaves, with degree ${degree} and max level ${maxLevel} there must be from 1 to ${degree ** maxLevel}`};
 	}
 
 	// A block of the lowest level must be able to supply a new place for every block on the way to the root.
 	if (maxLevel > levelLimit(degree, pool)) {
-		return `the degree ${degree} of a pool tree must be greater than its number of levels, ${maxLevel + 1}`;
+		return {dimension: 'degree', text: `the degree ${degree} of a pool tree must be greater than its number of levels, ${maxLevel + 1}`};
 	}
 
 	return undefined;

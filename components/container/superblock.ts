@@ -220,7 +220,7 @@ function decodePool(view: Buffer, offset: number, what: string): PoolRoot {
 		leafCount: readNumber(view, offset + 56, `the number of leaves of the ${what}`),
 	};
 	const fault = dimensionsFault(root, true);
-	check(fault === undefined, `${what}: ${fault}`);
+	check(fault === undefined, `${what}: ${fault?.text}`);
 	return root;
 }
 
@@ -319,7 +319,7 @@ function checkSnapshots({snapshots, currentSnapshot, degree, pbaCount}: Superblo
 	for (const [slot, snapshot] of snapshots.entries()) {
 		if (snapshot) {
 			const fault = dimensionsFault({...snapshot, degree}, false);
-			check(fault === undefined, `snapshot slot ${slot}: ${fault}`);
+			check(fault === undefined, `snapshot slot ${slot}: ${fault?.text}`);
 			checkRootAddress(snapshot.root.address, pbaCount, `snapshot slot ${slot}`);
 		}
 	}

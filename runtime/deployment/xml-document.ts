@@ -6,6 +6,7 @@ import {closeSync, openSync, readSync} from 'node:fs';
 import {SaxesParser} from 'saxes';
 import type {SourcePosition} from './model.js';
 import type {Problems} from './problem.js';
+import {lexicalFault} from './xml-lexis.js';
 
 /** Bytes of the largest accepted file. */
 export const fileLengthMax = 1024 * 1024;
@@ -40,7 +41,7 @@ const malformedRemedies: ReadonlyArray<readonly [RegExp, string]> = [
 	[/is not closed|unmatched closing tag|unexpected end/, 'close every element with </NAME> or />, in the reverse order of their opening'],
 	[/duplicate attribute/, 'give each attribute once'],
 	[/undefined entity|malformed/, 'write & as &amp; and < as &lt;'],
-	[/unquoted attribute|attribute without value/, 'write attributes as NAME="VALUE"'],
+	[/unquoted attribute|attribute without value|in attribute name/, 'write attributes as NAME="VALUE"'],
 	[/one root/, 'put everything into one root element'],
 ];
 
@@ -66,6 +67,12 @@ class DocumentReader {
 	}
 
 	read(): XmlElement | undefined {
+		const fault = lexicalFault(this.#text);
+		if (fault) {
+			this.#problems.report(this.#positionAt(fault.offset), `malformed XML: ${fault.what}`, fault.remedy, true);
+			return undefined;
+		}
+
 		const parser = this.#parser;
 		parser.on('error', error => this.#refuseMalformed(error));
 		parser.on('doctype', () => this.#refuseDoctype());
