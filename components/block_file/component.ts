@@ -5,7 +5,8 @@
  * sync nothing claims that again.
  */
 import {z} from 'zod';
-import {StartError, defineComponent, type Environment} from '../../runtime/sdk/component.js';
+import {StartError, defineComponent, type Environment, type Obstacle} from '../../runtime/sdk/component.js';
+import {exists, whyUnmakable, whyUnreadable, whyUnwritable} from '../../runtime/sdk/host-path.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {PathWatch} from '../container/path-watch.js';
 import {byteSize} from '../container/size-config.js';
@@ -29,6 +30,20 @@ const config = z.strictObject({
 const faultIntervalMs = 60_000;
 
 type Config = z.output<typeof config>;
+
+function imageObstacles({create, readonly}: Config, imagePath: string, stateDirectory: string): Obstacle[] {
+	if (exists(imagePath)) {
+		const reason = readonly === 'yes' ? whyUnreadable(imagePath) : whyUnwritable(imagePath);
+		return reason === undefined ? [] : [{at: ['path'], what: `the image ${imagePath} cannot be used: ${reason}`, remedy: 'correct the path, or give this user rights to it (or set readonly="yes")'}];
+	}
+
+	if (create === 'no') {
+		return [{at: ['path'], what: `the image ${imagePath} does not exist`, remedy: 'correct the path, or set create="yes" to make a new one'}];
+	}
+
+	const reason = whyUnmakable(imagePath, stateDirectory);
+	return reason === undefined ? [] : [{at: ['path'], what: `the image ${imagePath} cannot be made: ${reason}`, remedy: 'make the folder (mkdir -p) or give this user rights there, or correct the path'}];
+}
 
 function missingImage(imagePath: string, {create, size}: Config): ImageFile | undefined {
 	if (create === 'no') {
@@ -57,6 +72,7 @@ function openImage(config: Config, env: Environment): Image {
 export default defineComponent({
 	provides: {block},
 	config,
+	obstacles: (given, {resolvePath, stateDirectory}) => imageObstacles(given, resolvePath(given.path), stateDirectory),
 	reach: ({path, create, readonly}) => ({files: [{path, writable: readonly === 'no', made: create === 'yes' ? 'file' : undefined}]}),
 	start({config, env}) {
 		const image = openImage(config, env);

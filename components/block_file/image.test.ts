@@ -87,3 +87,11 @@ test('system errors become the session\'s errors, with reason and path', t => {
 
 	t.throws(() => hostFault(new TypeError('a bug'), 'writing', '/a/path'), {instanceOf: TypeError});
 });
+
+test('an image whose folder is missing cannot be made, and that is what is said', t => {
+	const path = join(temporaryDirectory(), 'missing', 'image');
+	const image = new Image(undefined, {path, writable: true, growable: true, now});
+	t.throws(() => {
+		image.grow(5);
+	}, {code: 'device_failed', message: /^the image .* cannot be made: the folder .*\/missing does not exist; make the folder/});
+});

@@ -1,5 +1,6 @@
 /** The image as a device of blocks: positioned transfers, growth and durability. */
 import fs from 'node:fs';
+import {whyUnmakable} from '../../runtime/sdk/host-path.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {DataSync} from '../container/data-sync.js';
 import {extentsBlockCount} from '../container/extents.js';
@@ -117,10 +118,14 @@ export class Image {
 		}
 
 		this.#requireNothingBehind();
+		const action = this.#file ? 'growing' : 'making';
 		try {
 			this.#extend(blockCount * blockSize);
 		} catch (error) {
-			throw hostFault(error, 'growing', this.path);
+			const reason = this.#file ? undefined : whyUnmakable(this.path, '');
+			throw reason === undefined
+				? hostFault(error, action, this.path)
+				: new SessionError('device_failed', `the image ${this.path} cannot be made: ${reason}; make the folder (mkdir -p) or give this user rights there, or correct the path`);
 		}
 
 		this.#blockCount = blockCount;

@@ -18,6 +18,21 @@ import {crypto} from '../sessions/crypto.js';
 import {independentRuns, labelInOrder, nodesFit, placeLabels} from './frame-labels.js';
 import {SharedFrames} from './shared-frames.js';
 
+/** What the frames of all clients may take of the memory, in bytes. */
+function roomLength(leaseLimit: number): number {
+	return leaseLimit - (transferBlockCount * blockSize);
+}
+
+/** Why that size is too large for the memory; undefined where it is not. */
+function sizeFault(size: number, leaseLimit: number): string | undefined {
+	const room = roomLength(leaseLimit);
+	return size > room
+		? `size="${Math.ceil(size / 2 ** 20)}M" does not fit its RAM quantum, which leaves ${Math.max(0, Math.floor(room / 2 ** 20))} MiB for it`
+		: undefined;
+}
+
+const sizeRemedy = 'make the size smaller or the quantum larger';
+
 /** Blocks per request to the medium: 1 MiB. */
 const transferBlockCount = 256;
 
@@ -30,13 +45,18 @@ export default defineComponent({
 		/** Memory for all clients together, e.g. 48M. */
 		size: byteSize().default(48 * 2 ** 20),
 	}),
+	obstacles({size}, {leaseLimit}) {
+		const what = sizeFault(size, leaseLimit);
+		return what === undefined ? [] : [{at: ['size'], what, remedy: sizeRemedy}];
+	},
 	start({config, sessions, env}) {
+		const fault = sizeFault(config.size, env.leaseLimit);
+		if (fault !== undefined) {
+			throw new StartError(`${fault}; ${sizeRemedy}`);
+		}
+
 		const clientCount = Math.max(1, env.clientCount('cache'));
 		const frameCount = Math.floor(config.size / blockSize / clientCount);
-		const roomLength = env.leaseLimit - (transferBlockCount * blockSize);
-		if (frameCount * blockSize * clientCount > roomLength) {
-			throw new StartError(`size="${Math.ceil(config.size / 2 ** 20)}M" does not fit its RAM quantum, which leaves ${Math.max(0, Math.floor(roomLength / 2 ** 20))} MiB for it; make the size smaller or the quantum larger`);
-		}
 
 		const frames = new SharedFrames(frameCount, env);
 		const transfer = env.lease(transferBlockCount * blockSize);

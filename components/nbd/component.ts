@@ -17,8 +17,8 @@ import {ExportList} from './export-list.js';
 import {pollMaxUs, receiveMemorySize, requestByteLengthMax} from './limits.js';
 import {ReplyPages} from './outbox.js';
 import {PayloadMemory} from './payload-memory.js';
-import {closeServerSockets, openServerSockets, type SocketAddress} from './server-socket.js';
-import {TlsServer} from './tls-server.js';
+import {closeServerSockets, openServerSockets, unixSocketObstacle, type SocketAddress} from './server-socket.js';
+import {TlsServer, tlsObstacles} from './tls-server.js';
 
 const config = z.strictObject({
 	/** Unix sockets; relative paths lie in the state directory. */
@@ -59,6 +59,13 @@ const config = z.strictObject({
 export default defineComponent({
 	requires: {device: block, control: optional(deviceControl)},
 	config,
+	obstacles: ({unix, tls}, outlook) => [
+		...unix.flatMap(({path}, i) => {
+			const obstacle = unixSocketObstacle(outlook.resolvePath(path), outlook.stateDirectory);
+			return obstacle ? [{at: ['unix', i, 'path'], ...obstacle}] : [];
+		}),
+		...tls.flatMap((given, i) => tlsObstacles(given, outlook).map(({at, ...obstacle}) => ({at: ['tls', i, ...at ?? []], ...obstacle}))),
+	],
 	needsRuntime: 'listens for clients on the network and in the state directory',
 	async start({config, sessions: {device, control}, env}) {
 		let lastFault = '';

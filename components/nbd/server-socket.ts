@@ -2,7 +2,8 @@
 import {once} from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
-import {StartError} from '../../runtime/sdk/component.js';
+import {StartError, type Obstacle} from '../../runtime/sdk/component.js';
+import {whyUnmakable} from '../../runtime/sdk/host-path.js';
 import {keepAliveMs} from './limits.js';
 import {bindPrivately} from './private-socket.js';
 
@@ -50,10 +51,6 @@ async function removeStale(path: string): Promise<void> {
 		return;
 	}
 
-	if (!stat.isSocket()) {
-		throw new StartError(`${path} exists and is no socket; move it away or give another path`);
-	}
-
 	if (await isServed(path)) {
 		throw new StartError(`another server accepts connections on ${path}; stop it or give another path`);
 	}
@@ -61,9 +58,26 @@ async function removeStale(path: string): Promise<void> {
 	fs.rmSync(path, {force: true});
 }
 
-async function listenUnix(server: net.Server, path: string): Promise<ServerSocket> {
+/** What keeps a socket from being made at the path, as far as that shows without trying. @param madeBefore a directory that is made before */
+export function unixSocketObstacle(path: string, madeBefore: string): Pick<Obstacle, 'what' | 'remedy'> | undefined {
 	if (Buffer.byteLength(path) > unixPathLengthMax) {
-		throw new StartError(`the path of the socket ${path} is longer than ${unixPathLengthMax} bytes; choose a shorter state directory or path`);
+		return {what: `the path of the socket ${path} has ${Buffer.byteLength(path)} bytes, and the system takes no more than ${unixPathLengthMax}`, remedy: 'choose a shorter state directory or path'};
+	}
+
+	const reason = whyUnmakable(path, madeBefore);
+	if (reason !== undefined) {
+		return {what: `the socket ${path} cannot be made: ${reason}`, remedy: 'make the folder (mkdir -p) or give this user rights there, or correct the path'};
+	}
+
+	return fs.lstatSync(path, {throwIfNoEntry: false})?.isSocket() === false
+		? {what: `${path} exists and is no socket`, remedy: 'move it away or give another path'}
+		: undefined;
+}
+
+async function listenUnix(server: net.Server, path: string): Promise<ServerSocket> {
+	const obstacle = unixSocketObstacle(path, '');
+	if (obstacle) {
+		throw new StartError(`${obstacle.what}; ${obstacle.remedy}`);
 	}
 
 	await removeStale(path);

@@ -5,7 +5,8 @@
 import fs from 'node:fs';
 import type {Socket} from 'node:net';
 import tls from 'node:tls';
-import {StartError, type Environment} from '../../runtime/sdk/component.js';
+import {StartError, type Environment, type Obstacle, type Outlook} from '../../runtime/sdk/component.js';
+import {whyUnreadable} from '../../runtime/sdk/host-path.js';
 
 export interface TlsConfig {
 	readonly psk?: string | undefined;
@@ -64,6 +65,33 @@ function parsePskFile(path: string, text: string): PskTable {
 	}
 
 	return keys;
+}
+
+const remedies = {
+	psk: 'correct the path, or make the file: "psktool -u NAME -p FILE", then chmod 600',
+	certificate: 'correct the path, or make the certificate; the README of nbd says how',
+	key: 'correct the path, or make the key; the README of nbd says how',
+	client_ca: 'correct the path, or make the certificate; the README of nbd says how',
+} as const;
+
+/** What keeps TLS from being served: files that are missing, open to others, or not what they should be. */
+export function tlsObstacles(config: TlsConfig, outlook: Pick<Outlook, 'resolvePath'>): Obstacle[] {
+	const missing = (['psk', 'certificate', 'key', 'client_ca'] as const).flatMap(name => {
+		const path = config[name] === undefined ? undefined : outlook.resolvePath(config[name]);
+		const reason = path === undefined ? undefined : whyUnreadable(path);
+		return reason === undefined ? [] : [{at: [name], what: `the file ${path} cannot be read: ${reason}`, remedy: remedies[name]}];
+	});
+	if (missing.length > 0) {
+		return missing;
+	}
+
+	try {
+		TlsServer.read(config, outlook);
+		return [];
+	} catch (error) {
+		const [what, remedy = 'mend the file'] = (error as Error).message.split(/; (?!.*; )/);
+		return [{what, remedy}];
+	}
 }
 
 export class TlsServer {

@@ -1,6 +1,7 @@
 /** Where a passphrase comes from when nobody is there to type it: a file, or an environment variable. Never the configuration itself. */
 import {stat} from 'node:fs/promises';
-import type {Environment, Reach} from '../../runtime/sdk/component.js';
+import type {Environment, Obstacle, Outlook, Reach} from '../../runtime/sdk/component.js';
+import {whyDirectoryUnmakable, whyUnreadable} from '../../runtime/sdk/host-path.js';
 import {readSmallFile} from '../container/durable-file.js';
 
 export const passphraseLengthMax = 1024;
@@ -23,6 +24,24 @@ export interface SourcedPassphrase {
 export function passphraseReach({file, variable: secret}: SourceConfig, variable: (name: string) => string | undefined): Required<Pick<Reach, 'files' | 'variables' | 'secrets'>> {
 	const named = file ?? variable(fileVariable);
 	return {files: named === undefined || named === '' ? [] : [{path: named, writable: false}], variables: [fileVariable], secrets: [secret]};
+}
+
+/** The file that a passphrase is to come from and that cannot be read. */
+export function passphraseObstacles({file}: SourceConfig, {resolvePath, variable}: Pick<Outlook, 'resolvePath' | 'variable'>): Obstacle[] {
+	const named = file ?? variable(fileVariable);
+	const path = named === undefined || named === '' ? undefined : resolvePath(named);
+	const reason = path === undefined ? undefined : whyUnreadable(path);
+	return reason === undefined ? [] : [{
+		...file !== undefined && {at: ['passphrase_file']},
+		what: `the passphrase file ${path} cannot be read: ${reason}`,
+		remedy: file === undefined ? `correct --passphrase-file or ${fileVariable}` : 'correct the path, or write the passphrase there (chmod 600)',
+	}];
+}
+
+/** What keeps the directory of an anchor's files from being made or used. */
+export function anchorDirectoryObstacles(path: string, {resolvePath}: Pick<Outlook, 'resolvePath'>): Obstacle[] {
+	const reason = whyDirectoryUnmakable(resolvePath(path));
+	return reason === undefined ? [] : [{at: ['path'], what: `the trust anchor's directory ${resolvePath(path)} cannot be used: ${reason}`, remedy: 'correct the path, or give this user rights there'}];
 }
 
 /** One line end at the end of a file is not part of the passphrase. The same memory. */

@@ -9,7 +9,7 @@ import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {serveTrustAnchor} from '../sessions/anchor-service.js';
 import {anchorKeys} from '../sessions/anchor-keys.js';
-import {passphraseReach} from '../sessions/passphrase-source.js';
+import {anchorDirectoryObstacles, passphraseObstacles, passphraseReach} from '../sessions/passphrase-source.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {FileAnchorStore} from './anchor-store.js';
 import {KeySlots} from './key-slots.js';
@@ -25,6 +25,9 @@ export default defineComponent({
 		/** How many milliseconds a new passphrase shall take to try. */
 		unlock_ms: z.coerce.number().int().min(1).max(10_000).default(1000),
 	}),
+	obstacles: ({path, passphrase_file: file, passphrase_variable: variable}, outlook) => [
+		...anchorDirectoryObstacles(path, outlook), ...passphraseObstacles({file, variable}, outlook),
+	],
 	reach({path, passphrase_file: file, passphrase_variable}, variable) {
 		const {files, ...rest} = passphraseReach({file, variable: passphrase_variable}, variable);
 		return {...rest, files: [{path, writable: true, made: 'directory'}, ...files]};

@@ -7,7 +7,7 @@
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {serveTrustAnchor} from '../sessions/anchor-service.js';
-import {passphraseReach} from '../sessions/passphrase-source.js';
+import {anchorDirectoryObstacles, passphraseObstacles, passphraseReach} from '../sessions/passphrase-source.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {TresorStore} from './tresor-store.js';
 
@@ -19,6 +19,9 @@ export default defineComponent({
 		/** The environment variable that holds the passphrase. */
 		passphrase_variable: z.string().min(1).default('CBE_PASSPHRASE'),
 	}),
+	obstacles: ({path, passphrase_variable: variable}, outlook) => [
+		...anchorDirectoryObstacles(path, outlook), ...passphraseObstacles({file: undefined, variable}, outlook),
+	],
 	reach({path, passphrase_variable}, variable) {
 		const {files, ...rest} = passphraseReach({file: undefined, variable: passphrase_variable}, variable);
 		return {...rest, files: [{path, writable: true, made: 'directory'}, ...files]};

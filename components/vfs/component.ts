@@ -15,6 +15,7 @@ import {fileSystem} from '../sessions/file-system.js';
 import {controlFiles} from './control-file.js';
 import {deviceFile, type Service} from './data-file.js';
 import {FileService} from './file-service.js';
+import {mountObstacle} from './mount-obstacle.js';
 import {MountedTree} from './mounted-tree.js';
 import {Tree} from './tree.js';
 
@@ -32,6 +33,10 @@ export default defineComponent({
 	provides: {file_system: fileSystem},
 	requires: {device: block, control: optional(deviceControl)},
 	config,
+	obstacles({mount, allow_other: allowOther}, {resolvePath}) {
+		const missing = mount === undefined ? undefined : mountObstacle(resolvePath(mount), allowOther === 'yes');
+		return missing ? [{at: ['mount'], isMinor: true, ...missing}] : [];
+	},
 	needsRuntime: 'mounts a file system',
 	async start({config, sessions: {device, control}, env}) {
 		const buffers = new PartialBlockBuffers(env);

@@ -15,6 +15,36 @@ export function helperEnvironment(): Record<string, string> {
 
 const messageLengthMax = 500;
 
+/** Which package brings a program, by Debian's names. */
+const packages: Readonly<Record<string, string>> = {fusermount3: 'fuse3', mount: 'mount', umount: 'mount'};
+
+/** How somebody gets a program that is missing. */
+export function installation(name: string): string {
+	return `install it (Debian: apt install ${packages[name] ?? name})`;
+}
+
+function whyNotRun(name: string, error: unknown): string {
+	const code = error instanceof Error && 'code' in error ? error.code : undefined;
+	switch (code) {
+		case 'ENOENT': {
+			return `the program ${name} is missing; ${installation(name)}`;
+		}
+
+		case 'EACCES': {
+			return `this user may not run the program ${name}`;
+		}
+
+		case 'EMFILE':
+		case 'ENFILE': {
+			return `the program ${name} cannot be started: too many files are open; raise the limit (ulimit -n)`;
+		}
+
+		default: {
+			return `the program ${name} cannot be started: ${error instanceof Error ? error.message : String(error)}`;
+		}
+	}
+}
+
 /** @param stdio what the program gets as descriptors 3 and so on */
 export async function runProgram(name: string, words: readonly string[], {descriptors = [], variables = {}}: {
 	descriptors?: readonly number[]; variables?: Readonly<Record<string, string>>;
@@ -29,6 +59,6 @@ export async function runProgram(name: string, words: readonly string[], {descri
 		const [code] = await once(child, 'close') as [number | null];
 		return {ok: code === 0, message: message.trim().replaceAll('\n', '; ') || `${name} ended with ${String(code)}`};
 	} catch (error) {
-		return {ok: false, message: error instanceof Error ? error.message : String(error)};
+		return {ok: false, message: whyNotRun(name, error)};
 	}
 }

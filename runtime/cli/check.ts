@@ -1,6 +1,7 @@
-/** `runtime check`: says what is wrong with a deployment file, or how it would be started. */
+/** `runtime check`: says what is wrong with a deployment file, in itself and on this host, or how it would be started. */
 import type {Child, Deployment} from '../deployment/model.js';
-import {formatProblem} from '../deployment/problem.js';
+import {formatProblem, type Problem} from '../deployment/problem.js';
+import {foreseen} from '../supervisor/foresight.js';
 import {narrowHeaps, type NarrowHeap} from '../supervisor/heap-floor.js';
 import {readDeployment} from './deploy-file.js';
 import {exitCode} from './exit-code.js';
@@ -37,10 +38,17 @@ export function describeNarrowHeap({children: [first, ...others], limit, need, q
 	});
 }
 
-export async function check(deployFile: string | undefined): Promise<number> {
-	const deployment = await readDeployment(deployFile);
+export async function check(deployFile: string | undefined, stateDirectory: string): Promise<number> {
+	const warnings: Problem[] = [];
+	const deployment = await readDeployment(deployFile, read => {
+		warnings.push(...foreseen(read, read.children, stateDirectory));
+	});
 	if (!deployment) {
 		return exitCode.usage;
+	}
+
+	for (const warning of warnings) {
+		complain(formatProblem(warning, 'warning'));
 	}
 
 	const narrow = await narrowHeaps(deployment.children);

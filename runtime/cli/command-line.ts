@@ -147,12 +147,13 @@ function program(end: (code: number) => void): Command {
 		});
 
 	runtime.command('check')
-		.description('check a deployment file without starting anything, and show its routes')
+		.description('check a deployment file, and whether it could start here, without starting or making anything; show its routes')
 		.argument(...deployArgument)
-		.addHelpText('after', '\nExample:\n  runtime check config/assemblies/stacked.xml')
-		.action(async (deploy: string | undefined) => {
+		.option(...stateOption)
+		.addHelpText('after', '\nExample:\n  runtime check config/assemblies/stacked.xml\n  runtime check --state /srv/disk')
+		.action(async (deploy: string | undefined, {state}: StateOption) => {
 			const {check} = await import('./check.js');
-			end(await check(deploy));
+			end(await check(deploy, resolve(state)));
 		});
 	addEditCommands(runtime, end);
 	addDeviceCommands(runtime, end);

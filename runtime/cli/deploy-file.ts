@@ -16,11 +16,16 @@ function chosenFile(given: string | undefined): string {
 	return given !== undefined || existsSync(here) ? here : fileURLToPath(new URL(`../../../${fileName}`, import.meta.url));
 }
 
-/** The checked deployment, or undefined once everything that is wrong with it has been printed. */
-export async function readDeployment(given: string | undefined): Promise<Deployment | undefined> {
+/**
+ * The checked deployment, or undefined once everything that is wrong with it has been printed. @param foreseen looks for what
+ * would keep it from starting here, and throws a DeploymentError
+ */
+export async function readDeployment(given: string | undefined, foreseen: (deployment: Deployment) => void = () => undefined): Promise<Deployment | undefined> {
 	const file = chosenFile(given);
 	try {
-		return await loadDeployment(file);
+		const deployment = await loadDeployment(file);
+		foreseen(deployment);
+		return deployment;
 	} catch (error) {
 		if (!(error instanceof DeploymentError)) {
 			throw error;

@@ -1,7 +1,8 @@
 /** `runtime start`: runs a deployment until it is told to stop. */
 import {loadDeployment} from '../deployment/deployment.js';
 import type {Deployment} from '../deployment/model.js';
-import {startDeployment} from '../supervisor/supervisor.js';
+import {foreseen} from '../supervisor/foresight.js';
+import {startDeployment, startedOf} from '../supervisor/supervisor.js';
 import {requestControl, type RuntimeStatus} from '../supervisor/control-client.js';
 import {readDeployment} from './deploy-file.js';
 import {describeDevice, type DeviceTarget} from './device-call.js';
@@ -50,7 +51,11 @@ async function unlockWhileRunning(target: DeviceTarget): Promise<void> {
 }
 
 export async function start(deployFile: string | undefined, stateDirectory: string, watch: boolean): Promise<number> {
-	const deployment = await readDeployment(deployFile);
+	const foresee = (read: Deployment) => {
+		foreseen(read, startedOf(read), stateDirectory);
+	};
+
+	const deployment = await readDeployment(deployFile, foresee);
 	if (!deployment) {
 		return exitCode.usage;
 	}
@@ -59,7 +64,11 @@ export async function start(deployFile: string | undefined, stateDirectory: stri
 	const stopAsked = new Promise<void>(resolve => {
 		onStopSignal(resolve);
 	});
-	const running = await startDeployment(deployment, {stateDirectory, log: print, follow: {watch, load: async file => loadDeployment(file)}});
+	const running = await startDeployment(deployment, {stateDirectory, log: print, follow: {watch, async load(file) {
+		const edited = await loadDeployment(file);
+		foresee(edited);
+		return edited;
+	}}});
 	running.ready.then(async () => unlockAsked(stateDirectory, deployment), () => undefined).catch((error: unknown) => {
 		complain(`[runtime] ${reasonOf(error)}`);
 	});

@@ -52,6 +52,11 @@ function placeOf(root: XmlElement, path: ReadonlyArray<PropertyKey>): Place {
 	return place;
 }
 
+/** Where the value at the end of the way was written, or what is nearest to it; undefined where there is no `<config>`. */
+export function configPosition(root: XmlElement | undefined, way: ReadonlyArray<PropertyKey>): SourcePosition | undefined {
+	return root && placeOf(root, way).position;
+}
+
 /** Takes the wrappers off a schema that do not change which keys it has. */
 function bare(schema: unknown): unknown {
 	if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodNullable || schema instanceof z.ZodReadonly) {

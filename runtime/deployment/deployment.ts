@@ -5,7 +5,7 @@ import type {Component} from '../sdk/component.js';
 import {machineCpus, readAffinitySpace} from './affinity.js';
 import {readInteger} from './attribute-value.js';
 import {projectCatalog, type Catalog} from './catalog.js';
-import {checkConfig} from './component-config.js';
+import {checkConfig, configPosition} from './component-config.js';
 import {displayPath} from './display-path.js';
 import {checkIsolatable, checkSharedMemory, readIsolation} from './isolation-rule.js';
 import {LauncherFolders} from './launcher.js';
@@ -167,7 +167,7 @@ async function makeChild(
 		modulePath: catalog.modulePath(binary),
 		component: {
 			kind: component.kind, stateful: component.stateful, provides: component.provides, requires: component.requires,
-			config: component.config, reach: component.reach, needsRuntime: component.needsRuntime,
+			config: component.config, reach: component.reach, obstacles: component.obstacles, needsRuntime: component.needsRuntime,
 		},
 		config,
 		priority: terms.priority,
@@ -179,6 +179,7 @@ async function makeChild(
 		heartbeat: heartbeatMs === undefined ? undefined : {rateMs: heartbeatMs},
 		exitPropagate: node.exitPropagate,
 		position: node.position,
+		positionOf: way => configPosition(node.config, way) ?? node.position,
 	};
 }
 

@@ -42,7 +42,7 @@ export interface Child {
 	readonly binary: string;
 	/** The module behind `binary`, an absolute path of a compiled `component.js`. */
 	readonly modulePath: string;
-	readonly component: Pick<Component, 'kind' | 'stateful' | 'provides' | 'requires' | 'config' | 'reach' | 'needsRuntime'>;
+	readonly component: Pick<Component, 'kind' | 'stateful' | 'provides' | 'requires' | 'config' | 'reach' | 'obstacles' | 'needsRuntime'>;
 	/** `<config>` as plain data (attributes as strings, child elements as arrays): passed the component's schema; parsed again at start. */
 	readonly config: unknown;
 	/** Lower numbers start no earlier; kept for `nice`: -20 (first) to 19. */
@@ -60,6 +60,8 @@ export interface Child {
 	/** The runtime ends with the child's exit value when this child exits. */
 	readonly exitPropagate: boolean;
 	readonly position: SourcePosition;
+	/** Where the value at the end of a way through `config` was written, or the innermost element on the way. */
+	positionOf(way: ReadonlyArray<PropertyKey>): SourcePosition;
 }
 
 export interface Deployment {

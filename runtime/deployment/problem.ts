@@ -10,8 +10,8 @@ export interface Problem {
 	readonly mayBeUnfinished: boolean;
 }
 
-export function formatProblem({position, what, remedy}: Problem): string {
-	return `${position.file}:${position.line}:${position.column}: error: ${what}; ${remedy}`;
+export function formatProblem({position, what, remedy}: Problem, level: 'error' | 'warning' = 'error'): string {
+	return `${position.file}:${position.line}:${position.column}: ${level}: ${what}; ${remedy}`;
 }
 
 function comparePositions(a: SourcePosition, b: SourcePosition): number {

@@ -140,6 +140,31 @@ export interface Reach {
 	readonly sockets?: boolean;
 }
 
+/** What a component can know of where it will start, before anything is started or made. */
+export interface Outlook {
+	/** The state directory, an absolute path; it need not be there yet. */
+	readonly stateDirectory: string;
+	resolvePath(path: string): string;
+	/** A process environment variable, undefined where it is not set. */
+	variable(name: string): string | undefined;
+	/** How many sessions deploy.xml routes to the named service of the component. */
+	clientCount(service: string): number;
+	/** Bytes of payload memory that it may lease at once. */
+	readonly leaseLimit: number;
+}
+
+/** Something that would keep a component from starting, or from working as it should. */
+export interface Obstacle {
+	/** The way to the value of `<config>` that it is about, as `['tls', 0, 'psk']`; without it, it is about the whole child. */
+	readonly at?: ReadonlyArray<string | number>;
+	/** What is wrong, and why. */
+	readonly what: string;
+	/** What would be right. */
+	readonly remedy: string;
+	/** True where the component works without, and says so itself when it starts. */
+	readonly isMinor?: boolean;
+}
+
 interface Declaration<P extends Provisions, R extends Requirements, C extends z.ZodType> {
 	readonly provides?: P;
 	readonly requires?: R;
@@ -152,6 +177,11 @@ interface Declaration<P extends Provisions, R extends Requirements, C extends z.
 	readonly stateful?: boolean;
 	/** What it reaches with this configuration; nothing where it does not say. */
 	reach?(config: z.output<C>, variable: (name: string) => string | undefined): Reach;
+	/**
+	 * What would keep it from starting with this configuration, as far as that can be known without making or changing anything,
+	 * and also while it runs already: a missing folder or file, a value that does not fit its quantum.
+	 */
+	obstacles?(config: z.output<C>, outlook: Outlook): readonly Obstacle[];
 	/** Why it cannot run in a process of its own, where it cannot: `it mounts a file system`. */
 	readonly needsRuntime?: string;
 }
@@ -176,6 +206,7 @@ export interface Component {
 	readonly stateful: boolean;
 	readonly kind: 'service' | 'tool';
 	reach?(config: unknown, variable: (name: string) => string | undefined): Reach;
+	obstacles?(config: unknown, outlook: Outlook): readonly Obstacle[];
 	readonly needsRuntime?: string;
 	start?(startArguments: {config: unknown; sessions: Record<string, Client<Session> | undefined>; env: Environment}): Promise<Running<Provisions>>;
 	run?(startArguments: {config: unknown; sessions: Record<string, Client<Session> | undefined>; env: Environment}): Promise<ToolResult>;
@@ -192,6 +223,7 @@ export function defineComponent<const P extends Provisions, const R extends Requ
 		kind: 'service',
 		needsRuntime: definition.needsRuntime,
 		reach: definition.reach && ((config, variable) => definition.reach!(config as z.output<C>, variable)),
+		obstacles: definition.obstacles && ((config, outlook) => definition.obstacles!(config as z.output<C>, outlook)),
 		// The runtime hands in exactly what `requires` and `config` declare: the one place where types are forgotten.
 		start: async startArguments => await definition.start(startArguments as unknown as StartArguments<R, C>),
 	};
@@ -206,6 +238,7 @@ export function defineTool<const R extends Requirements, C extends z.ZodType>(de
 		kind: 'tool',
 		needsRuntime: definition.needsRuntime,
 		reach: definition.reach && ((config, variable) => definition.reach!(config as z.output<C>, variable)),
+		obstacles: definition.obstacles && ((config, outlook) => definition.obstacles!(config as z.output<C>, outlook)),
 		run: async startArguments => definition.run(startArguments as unknown as StartArguments<R, C>),
 	};
 }

@@ -1,6 +1,7 @@
 /** Asks a running runtime something over its `runtime.sock`. */
 import {createConnection} from 'node:net';
-import {ControlReply, controlSocketPath, type ControlRequest} from './control-request.js';
+import {ControlReply, controlSocketName, type ControlRequest} from './control-request.js';
+import {socketPath} from './socket-path.js';
 
 export type {ControlRequest} from './control-request.js';
 export type {DeploymentDifference, DeploymentStatus, EditOutcome} from './deployment-follower.js';
@@ -25,9 +26,10 @@ function connectionError(error: NodeJS.ErrnoException, stateDirectory: string): 
 		: new ControlError('unreachable', `the runtime cannot be reached: ${error.message}`);
 }
 
-async function exchangeLine(path: string, line: string, timeLimitMs: number): Promise<string> {
-	return new Promise((resolve, reject) => {
-		const socket = createConnection(path);
+async function exchangeLine(stateDirectory: string, line: string, timeLimitMs: number): Promise<string> {
+	const reached = socketPath(stateDirectory, controlSocketName);
+	return new Promise<string>((resolve, reject) => {
+		const socket = createConnection(reached.path);
 		socket.setTimeout(timeLimitMs, () => {
 			socket.destroy(new Error(`it did not answer within ${timeLimitMs / 1000} s; it may have been stopped (SIGSTOP) or be overloaded`));
 		});
@@ -47,6 +49,8 @@ async function exchangeLine(path: string, line: string, timeLimitMs: number): Pr
 		socket.on('close', () => {
 			reject(new Error('the runtime ended before it answered'));
 		});
+	}).finally(() => {
+		reached.release();
 	});
 }
 
@@ -54,7 +58,7 @@ async function exchangeLine(path: string, line: string, timeLimitMs: number): Pr
 export async function requestControl(stateDirectory: string, request: ControlRequest, limitMs = statusTimeLimitMs): Promise<unknown> {
 	let answer;
 	try {
-		answer = await exchangeLine(controlSocketPath(stateDirectory), JSON.stringify(request), request.op === 'status' ? limitMs : 0);
+		answer = await exchangeLine(stateDirectory, JSON.stringify(request), request.op === 'status' ? limitMs : 0);
 	} catch (error) {
 		throw connectionError(error as NodeJS.ErrnoException, stateDirectory);
 	}

@@ -33,6 +33,8 @@ export type ControlReply = z.output<typeof ControlReply>;
 /** Bytes of one request line. */
 export const controlLineMax = 65_536;
 
+export const controlSocketName = 'runtime.sock';
+
 export function controlSocketPath(stateDirectory: string): string {
-	return join(stateDirectory, 'runtime.sock');
+	return join(stateDirectory, controlSocketName);
 }

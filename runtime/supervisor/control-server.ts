@@ -9,6 +9,7 @@ import {ControlRequest, controlLineMax, controlSocketPath, type ControlReply} fr
 import type {DeploymentFollower} from './deployment-follower.js';
 import type {ManagedChild} from './managed-child.js';
 import {runtimeStatus} from './status.js';
+import {socketPath, type SocketPath} from './socket-path.js';
 import type {Supervision} from './supervision.js';
 
 const connectionCountMax = 64;
@@ -164,6 +165,8 @@ export class ControlServer {
 	readonly #server: Server;
 	readonly #sockets = new Set<Socket>();
 	#path: string | undefined;
+	/** Node.js removes what it has bound when it closes, so the way there stays open until then. */
+	#bound: SocketPath | undefined;
 
 	constructor(controlled: Controlled) {
 		this.#server = createServer(socket => {
@@ -184,10 +187,12 @@ export class ControlServer {
 		const path = controlSocketPath(stateDirectory);
 		const cradle = mkdtempSync(join(stateDirectory, 'new-'));
 		const newPath = join(cradle, 'sock');
+		const bound = socketPath(cradle, 'sock');
+		this.#bound = bound;
 		try {
 			await new Promise<void>((resolve, reject) => {
 				this.#server.once('error', reject);
-				this.#server.listen(newPath, resolve);
+				this.#server.listen(bound.path, resolve);
 			});
 			chmodSync(newPath, 0o600);
 			renameSync(newPath, path);
@@ -199,7 +204,9 @@ export class ControlServer {
 
 	/** Lets answers that are on their way out, then closes. */
 	close(): void {
-		this.#server.close();
+		this.#server.close(() => {
+			this.#bound?.release();
+		});
 		if (this.#path) {
 			rmSync(this.#path, {force: true});
 		}

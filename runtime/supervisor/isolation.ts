@@ -26,7 +26,7 @@ function secretsOf(children: readonly Child[]): string[] {
 }
 
 /** What the system does not give of what was asked for, with the remedy; undefined where it gives everything. */
-function problemOf({user}: Isolation): string | undefined {
+export function isolationProblem({user}: Isolation): string | undefined {
 	return user !== undefined && !isRoot() ? 'a user of its own needs a runtime that was started as root' : confinementProblem();
 }
 
@@ -76,7 +76,7 @@ export interface IsolatedStart extends HostOptions {
 
 export function startIsolated({children, isolation, warn, ...options}: IsolatedStart): GroupHost {
 	const mayMiss = isolation.ifMissing === 'continue';
-	const problem = problemOf(isolation);
+	const problem = isolationProblem(isolation);
 	if (problem !== undefined && !mayMiss) {
 		return new RefusedHost(`isolation was asked for and cannot be given: ${problem}; or go on without it with <isolation if_missing="continue"/>`, options);
 	}

@@ -36,7 +36,8 @@ function isStarted({component, exitPropagate}: Child): boolean {
 	return component.kind === 'service' || exitPropagate;
 }
 
-function startedOf({children}: Deployment): Child[] {
+/** What `runtime start` starts of a deployment. */
+export function startedOf({children}: Deployment): Child[] {
 	return children.filter(isStarted);
 }
 

@@ -233,9 +233,9 @@ test.serial('a child that cannot start is taken back, and what ran before runs',
 		const peer = await running.attach();
 		writeFileSync(running.file, running.edited(
 			['size="48M"', 'size="32M"'],
-			['<start name="vfs">', '<start name="more"><binary name="nbd"/><config><unix path="no/such/folder/x.sock"/></config><route><service name="block" label="device"><child name="superblock_control"/></service></route></start>\n\t<start name="vfs">'],
+			['<start name="vfs">', '<start name="more"><binary name="nbd"/><config><unix path="nbd.sock"/></config><route><service name="block" label="device"><child name="superblock_control"/></service></route></start>\n\t<start name="vfs">'],
 		));
-		await running.runtime.printed(/my\.xml could not be applied: child "more" failed to start: .*; the deployment before runs on\n/);
+		await running.runtime.printed(/my\.xml could not be applied: child "more" failed to start: another server accepts connections on .*; the deployment before runs on\n/);
 		await useBlock(t, peer, 5);
 		t.is((await running.child('cache')).details.frames, 48 * 2 ** 20 / 4096);
 		t.is((await running.status()).children.length, 9);

@@ -38,6 +38,7 @@ async function makeChild(sketch: ChildSketch): Promise<Child> {
 		heartbeat: sketch.heartbeat,
 		exitPropagate: sketch.exitPropagate ?? false,
 		position: {file: 'test.xml', line: 1, column: 1},
+		positionOf: () => ({file: 'test.xml', line: 1, column: 1}),
 	};
 }
 

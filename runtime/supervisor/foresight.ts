@@ -1,0 +1,103 @@
+/**
+ * What can be known before anything is started or made: components are asked what would keep them from working on this host
+ * with their configuration, and the runtime looks for what it needs itself. Nothing is written, nothing is opened for good.
+ */
+import {readFileSync} from 'node:fs';
+import {resolve} from 'node:path';
+import type {Child, Deployment, SourcePosition} from '../deployment/model.js';
+import {DeploymentError, Problems, type Problem} from '../deployment/problem.js';
+import type {Obstacle, Outlook} from '../sdk/component.js';
+import {whyDirectoryUnmakable} from '../sdk/host-path.js';
+import {isolationProblem} from './isolation.js';
+import {bufferShare} from './ram-share.js';
+
+/** Descriptors that the runtime itself has open: its threads, its sockets, the lock. */
+const ownDescriptorCount = 40;
+
+/** Of a thread: its event loop's, and those of its children. */
+const threadDescriptorCount = 8;
+
+/** Of a process of its own: its pipes, and a pair of sockets for each session. */
+const processDescriptorCount = 24;
+
+/** A thread that starts opens all of its modules at once; measured with Node.js 20: 400 are too few for three at a time, 520 for two late ones. */
+const loadingDescriptorCount = 256;
+
+/** So many start at a time in the shipped assemblies. */
+const loadingThreadCountMax = 3;
+
+function outlookOf(child: Child, children: readonly Child[], stateDirectory: string): Outlook {
+	return {
+		stateDirectory,
+		resolvePath: path => resolve(stateDirectory, path),
+		variable: name => process.env[name],
+		clientCount: service => children.flatMap(({routes}) => routes).filter(route => route.server === child.name && route.service === service).length,
+		leaseLimit: bufferShare(child.ramQuantum),
+	};
+}
+
+function obstaclesOf(child: Child, children: readonly Child[], stateDirectory: string): readonly Obstacle[] {
+	const {component, config} = child;
+	return component.obstacles?.(component.config.parse(config), outlookOf(child, children, stateDirectory)) ?? [];
+}
+
+/** How many files this process may have open; undefined where the system does not tell. */
+function openFilesMax(): number | undefined {
+	try {
+		const count = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]);
+		return Number.isInteger(count) ? count : undefined;
+	} catch {
+		return undefined;
+	}
+}
+
+/** What the runtime needs itself. */
+function reportRuntime(position: SourcePosition, children: readonly Child[], stateDirectory: string, problems: Problems): void {
+	const reason = whyDirectoryUnmakable(stateDirectory);
+	if (reason !== undefined) {
+		problems.report(position, `the state directory ${stateDirectory} cannot be used: ${reason}`, 'choose another one with --state, or give this user rights there');
+	}
+
+	const hosts = [...new Map(children.map(child => [child.group, child])).values()];
+	const needed = ownDescriptorCount + loadingDescriptorCount * Math.min(hosts.length, loadingThreadCountMax)
+		+ hosts.reduce((sum, {isolation}) => sum + (isolation ? processDescriptorCount : threadDescriptorCount), 0);
+	const max = openFilesMax();
+	if (max !== undefined && max < needed) {
+		problems.report(
+			position,
+			`this process may open ${max} files at once; ${hosts.length} threads or processes of components need up to ${needed} while they start, and later one more for each client`,
+			`raise the limit: "ulimit -n ${Math.max(4096, needed)}" in the shell, or LimitNOFILE= of a systemd unit`,
+		);
+	}
+}
+
+/**
+ * Looks for what would keep `children`, those of the deployment that are to be started, from starting here; returns what
+ * works without. @throws DeploymentError
+ */
+export function foreseen({files, children: all}: Deployment, children: readonly Child[], stateDirectory: string): readonly Problem[] {
+	const errors = new Problems();
+	const warnings = new Problems();
+	const [first] = children;
+	if (first) {
+		reportRuntime({...first.position, line: 1, column: 1}, children, stateDirectory, errors);
+	}
+
+	for (const child of children) {
+		const isolation = child.isolation && isolationProblem(child.isolation);
+		if (isolation !== undefined) {
+			const problems = child.isolation?.ifMissing === 'continue' ? warnings : errors;
+			problems.report(child.position, `child "${child.name}" cannot run in a process of its own: ${isolation}`, 'or go on without it with <isolation if_missing="continue"/>');
+		}
+
+		for (const {at = [], what, remedy, isMinor = false} of obstaclesOf(child, all, stateDirectory)) {
+			(isMinor ? warnings : errors).report(child.positionOf(at), `child "${child.name}": ${what}`, remedy);
+		}
+	}
+
+	if (errors.count > 0) {
+		throw new DeploymentError(errors.sorted(), files);
+	}
+
+	return warnings.sorted();
+}
