@@ -16,12 +16,16 @@ const KeyDescription = z.strictObject({
 	name: z.string(),
 	/** What a guess costs, for people: the function and its parameters. */
 	derivation: z.string(),
+	/** A guess costs less memory than it should. */
+	isWeak: z.boolean(),
 });
 
 export type KeyDescription = z.output<typeof KeyDescription>;
 
 /** 32 bytes in UTF-8 at most. */
 const Name = z.string().max(32);
+/** Bytes of memory that a guess shall take, a power of two; unless given, 128 MiB or more, and no less than what is replaced. */
+const GuessMemory = z.number().int().min(2 ** 20).max(2 ** 29).optional();
 const PublicKey = z.string().regex(/^[\da-f]{64}$/, 'a public key in hexadecimal is required');
 
 export const anchorKeys = defineSession('anchor_keys', {
@@ -49,7 +53,7 @@ export const anchorKeys = defineSession('anchor_keys', {
 		/** The public key (X25519, 32 bytes) to which secrets are sealed. */
 		recipient: op({reply: z.strictObject({publicKey: bytes(32)})}),
 		/** Adds a passphrase. Where there is no anchor yet, makes one with this passphrase. */
-		add: op({request: z.strictObject({existing: SealedSecret.optional(), secret: SealedSecret, name: Name.default('')}), reply: z.strictObject({slot: Slot})}),
+		add: op({request: z.strictObject({existing: SealedSecret.optional(), secret: SealedSecret, name: Name.default(''), memory: GuessMemory}), reply: z.strictObject({slot: Slot})}),
 		/** Adds a new recovery key, and replies with its text sealed to `recipient`. */
 		add_recovery: op({
 			request: z.strictObject({existing: SealedSecret.optional(), recipient: PublicKey, name: Name.default('')}),
@@ -57,7 +61,7 @@ export const anchorKeys = defineSession('anchor_keys', {
 		}),
 		/** Puts a new passphrase, or a new key file, in the place of an old one: that of `slot`, else what `existing` is. */
 		change: op({
-			request: z.strictObject({existing: SealedSecret.optional(), slot: Slot.optional(), secret: SealedSecret.optional()}),
+			request: z.strictObject({existing: SealedSecret.optional(), slot: Slot.optional(), secret: SealedSecret.optional(), memory: GuessMemory}),
 			reply: z.strictObject({slot: Slot}),
 		}),
 		/** Gives a slot up. What opens the anchor here must not be the slot itself. */

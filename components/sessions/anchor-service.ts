@@ -36,6 +36,8 @@ export interface AnchorContent {
 export interface NamedSecret {
 	readonly secret: Uint8Array;
 	readonly name: string;
+	/** Bytes of memory that one guess of it shall take, where that was asked for. */
+	readonly memory?: number;
 }
 
 /** Where an anchor keeps its content. Calls never overlap; all throw SessionErrors that name the file and the remedy. */

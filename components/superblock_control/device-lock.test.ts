@@ -23,7 +23,7 @@ async function openDevice(stateDirectory: string, slowly = false) {
 	const assembly = await startAssembly([
 		{name: 'medium', component: blockFile, config: {path: 'image', create: 'yes'}},
 		{name: 'crypto', component: cryptoOpenssl},
-		{name: 'anchor', component: trustAnchorFile, config: {path: 'anchor', unlock_ms: '1'}},
+		{name: 'anchor', component: trustAnchorFile, config: {path: 'anchor', unlock_ms: '1', kdf_memory: '1M'}},
 		{name: 'cache', component: cache, config: {size: '8M'}, routes: {block: 'medium'}},
 		{name: 'free_tree', component: freeTree, routes: {cache: 'cache'}},
 		{name: 'vbd', component: virtualBlockDevice, routes: {cache: 'cache', block: 'medium', crypto: 'crypto', free_tree: 'free_tree'}},

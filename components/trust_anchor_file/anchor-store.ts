@@ -16,7 +16,7 @@ import {isEmpty, makeSlot, resealSlot} from './key-slot.js';
 import {readPassphrase, type SourceConfig, type SourcedPassphrase} from '../sessions/passphrase-source.js';
 import {encodeEmptyRecordFile, looksEmpty, recordFileLength, recordParts} from './record-file.js';
 import {RecordStore} from './record-store.js';
-import {calibrate} from './slot-derivation.js';
+import {calibrate, type Derivation} from './slot-derivation.js';
 import {SlotStore, listSlots, type OpenedBy} from './slot-store.js';
 import {copyParts, freshTable, type ReadSlots} from './slots-file.js';
 
@@ -35,6 +35,8 @@ export interface AnchorStoreOptions {
 	readonly passphrase: SourceConfig;
 	/** How long one guess of a passphrase shall take. */
 	readonly unlockMs: number;
+	/** Bytes of memory that it shall take; undefined: as the time allows. */
+	readonly kdfMemory: number | undefined;
 }
 
 /** What is in the directory and can be opened. The caller wipes the secrets. */
@@ -47,7 +49,8 @@ export class FileAnchorStore implements AnchorStore {
 	readonly directory: AnchorDirectory;
 	readonly keyFile: KeyFilePair;
 	readonly slots: SlotStore;
-	readonly unlockMs: number;
+	readonly #unlockMs: number;
+	readonly #kdfMemory: number | undefined;
 	readonly #recordPath: string;
 	readonly #record: RecordStore;
 	readonly #passphrase: SourceConfig;
@@ -55,11 +58,12 @@ export class FileAnchorStore implements AnchorStore {
 	/** While the anchor is open: what vouches for slots. */
 	#authority: Buffer | undefined;
 
-	constructor({directory, passphrase, unlockMs}: AnchorStoreOptions, env: Environment) {
+	constructor({directory, passphrase, unlockMs, kdfMemory}: AnchorStoreOptions, env: Environment) {
 		this.directory = new AnchorDirectory(directory, env);
 		this.keyFile = new KeyFilePair(join(directory, 'master_key'));
 		this.slots = new SlotStore(join(directory, 'key_slots'));
-		this.unlockMs = unlockMs;
+		this.#unlockMs = unlockMs;
+		this.#kdfMemory = kdfMemory;
 		this.#recordPath = join(directory, 'newest_superblock');
 		this.#record = new RecordStore(this.#recordPath, env);
 		this.#passphrase = passphrase;
@@ -150,6 +154,15 @@ export class FileAnchorStore implements AnchorStore {
 			? await this.slots.openWith(table, secret, 'the passphrase')
 			: await this.#openByKeyFile(table) ?? await this.#openBySource(table);
 		return {...opened, table};
+	}
+
+	/** What a guess of a new passphrase shall cost. @param memory as it was asked for, in bytes */
+	async costOfGuess(memory?: number, replaced?: Derivation): Promise<Derivation> {
+		try {
+			return await calibrate({targetMs: this.#unlockMs, memory: memory ?? this.#kdfMemory, replaced});
+		} catch (error) {
+			throw new SessionError('storage_failed', reasonOf(error));
+		}
 	}
 
 	/** There are key slots from now on. */
@@ -335,7 +348,7 @@ export class FileAnchorStore implements AnchorStore {
 			await replaceFile(this.#recordPath, encodeEmptyRecordFile(recordKey));
 			if (passphrase) {
 				drawn.fill(0);
-				const derivation = await calibrate(this.unlockMs, this.#env);
+				const derivation = await this.costOfGuess(passphrase.memory);
 				const slot = await makeSlot({kind: 'passphrase', derivation, ...passphrase}, secrets, count => this.#env.randomBytes(count));
 				await this.slots.replace(freshTable([slot]));
 				this.noteSlots();

@@ -7,12 +7,14 @@
  */
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
+import {byteSize} from '../container/size-config.js';
 import {serveTrustAnchor} from '../sessions/anchor-service.js';
 import {anchorKeys} from '../sessions/anchor-keys.js';
 import {anchorDirectoryObstacles, passphraseObstacles, passphraseReach} from '../sessions/passphrase-source.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {FileAnchorStore} from './anchor-store.js';
 import {KeySlots} from './key-slots.js';
+import {isMemoryChoice} from './slot-derivation.js';
 
 export default defineComponent({
 	provides: {trust_anchor: trustAnchor, anchor_keys: anchorKeys},
@@ -24,6 +26,8 @@ export default defineComponent({
 		passphrase_variable: z.string().min(1).default('CBE_PASSPHRASE'),
 		/** How many milliseconds a new passphrase shall take to try. */
 		unlock_ms: z.coerce.number().int().min(1).max(10_000).default(1000),
+		/** How much memory that shall take; unless given, 128 MiB or more, as the time allows. */
+		kdf_memory: byteSize().refine(isMemoryChoice, 'write 1M, 2M, 4M and so on, up to 512M').optional(),
 	}),
 	obstacles: ({path, passphrase_file: file, passphrase_variable: variable}, outlook) => [
 		...anchorDirectoryObstacles(path, outlook), ...passphraseObstacles({file, variable}, outlook),
@@ -37,6 +41,7 @@ export default defineComponent({
 			directory: env.resolvePath(config.path),
 			passphrase: {file: config.passphrase_file, variable: config.passphrase_variable},
 			unlockMs: config.unlock_ms,
+			kdfMemory: config.kdf_memory,
 		}, env);
 		const anchor = await serveTrustAnchor(store, env);
 		return {...anchor.running, provides: {...anchor.running.provides, anchor_keys: new KeySlots(store, anchor, env).handlers}};

@@ -1,8 +1,11 @@
 import {randomBytes} from 'node:crypto';
+import {availableParallelism} from 'node:os';
+import {Worker} from 'node:worker_threads';
 import test from 'ava';
 import {wipeSecrets, type AnchorSecrets} from './anchor-secrets.js';
 import {describeSlot, emptySlot, isAuthentic, isEmpty, isIntact, makeSlot, openSlot, resealSlot} from './key-slot.js';
-import {calibrate, deriveSlotKey, isAcceptable, memoryBytes, type Derivation} from './slot-derivation.js';
+import {scryptCpuMs} from './scrypt-measure.js';
+import {calibrate, deriveSlotKey, isAcceptable, isMemoryChoice, isWeak, memoryBytes, type CostWish, type Derivation} from './slot-derivation.js';
 
 const cheap: Derivation = {kind: 'scrypt', logN: 10, r: 8, p: 1};
 
@@ -89,17 +92,55 @@ test('a file cannot ask for more memory or time than the bounds allow', async t 
 	t.is(describeSlot(slot), undefined);
 });
 
-test('calibration measures this machine and stays within what is accepted', async t => {
-	const env = {now: () => performance.now()} as Parameters<typeof calibrate>[1];
-	const short = await calibrate(10, env);
-	const long = await calibrate(300, env);
-	t.true(isAcceptable(short));
-	t.true(isAcceptable(long));
-	const work = (derivation: Derivation) => derivation.kind === 'scrypt' ? (2 ** derivation.logN) * derivation.p : 0;
-	t.true(work(long) > work(short));
-	const startedAt = performance.now();
-	await deriveSlotKey(Buffer.from('x'), Buffer.alloc(32), long);
-	t.true(performance.now() - startedAt > 100);
+test('the cost of a guess: by what the machine is able to, never below the floor or what is replaced, unless it is asked for', async t => {
+	/** A machine that takes so many milliseconds of CPU time for 16 MiB, and in proportion for more. */
+	const machine = (msOf16MiB: number) => async ({logN}: {logN: number}) => msOf16MiB * (2 ** (logN - 14));
+	const cost = async (msOf16MiB: number, wish: Partial<CostWish> = {}) => {
+		const derivation = await calibrate({targetMs: 1000, memory: undefined, ...wish}, machine(msOf16MiB));
+		t.true(isAcceptable(derivation));
+		return derivation;
+	};
+
+	t.deepEqual(await cost(40), {kind: 'scrypt', logN: 18, r: 8, p: 2}, 'a usual one: 256 MiB');
+	t.deepEqual(await cost(100), {kind: 'scrypt', logN: 17, r: 8, p: 2});
+	t.deepEqual(await cost(1000), {kind: 'scrypt', logN: 17, r: 8, p: 1}, 'a slow one, or a short time: not below 128 MiB');
+	t.deepEqual(await cost(40, {targetMs: 1}), {kind: 'scrypt', logN: 17, r: 8, p: 1});
+	const replaced = {kind: 'scrypt', logN: 18, r: 8, p: 3} as const;
+	t.deepEqual(await cost(1000, {replaced}), replaced, 'a slow machine does not weaken what is replaced');
+	t.deepEqual(await cost(40, {replaced: {kind: 'scrypt', logN: 15, r: 8, p: 1}}), {kind: 'scrypt', logN: 18, r: 8, p: 2}, 'what was weak does not stay so');
+	t.deepEqual(await cost(40, {replaced: {kind: 'hkdf'}}), {kind: 'scrypt', logN: 18, r: 8, p: 2});
+	t.deepEqual(await cost(1, {memory: 16 * 2 ** 20, replaced}), {kind: 'scrypt', logN: 14, r: 8, p: 200}, 'less memory is asked for: the time stays');
+	t.deepEqual(await cost(40, {memory: 512 * 2 ** 20}), {kind: 'scrypt', logN: 19, r: 8, p: 1});
+	t.deepEqual([1, 2, 3, 256, 512, 1024].map(mebibytes => isMemoryChoice(mebibytes * 2 ** 20)), [true, true, false, true, true, false]);
+	t.deepEqual([16, 17].map(logN => isWeak({kind: 'scrypt', logN, r: 8, p: 8})), [true, false]);
+	t.false(isWeak({kind: 'hkdf'}));
+});
+
+test.serial('a busy machine measures what an idle one does', async t => {
+	const parameters = {logN: 13, r: 8, maxmem: 64 * 2 ** 20};
+	const wallMs = async (job: () => Promise<number>) => {
+		const startedAt = performance.now();
+		const cpuMs = await job();
+		return {cpuMs, wallMs: performance.now() - startedAt};
+	};
+
+	const idle = Math.min(await scryptCpuMs(parameters), await scryptCpuMs(parameters));
+	const busy = Array.from({length: 4 * availableParallelism()}, () => new Worker('for (;;) Math.random();', {eval: true}));
+	try {
+		const runs = [];
+		for (let i = 0; i < 3; i++) {
+			runs.push(await wallMs(async () => scryptCpuMs(parameters)));
+		}
+
+		t.true(Math.min(...runs.map(run => run.cpuMs)) < 2.5 * idle, JSON.stringify({idle, runs}));
+		t.true(runs.every(run => run.cpuMs < run.wallMs));
+	} finally {
+		await Promise.all(busy.map(async worker => worker.terminate()));
+	}
+});
+
+test('more memory than may be had is said', async t => {
+	await t.throwsAsync(scryptCpuMs({logN: 14, r: 8, maxmem: 2 ** 20}), {message: /memory/i});
 });
 
 test('empty slots are empty, and wiping wipes', async t => {

@@ -11,7 +11,7 @@ import type {FileAnchorStore, OpenedAnchor} from './anchor-store.js';
 import {describeSlot, emptySlot, isEmpty, isIntact, makeSlot, slotNameLengthMax, type SlotKind} from './key-slot.js';
 import {passphraseLengthMax} from '../sessions/passphrase-source.js';
 import {formatRecoveryKey, parseRecoveryKey, recoveryKeyLength} from '../sessions/recovery-key.js';
-import {calibrate, memoryBytes, type Derivation} from './slot-derivation.js';
+import {isMemoryChoice, isWeak, memoryBytes, type Derivation} from './slot-derivation.js';
 import {listSlots} from './slot-store.js';
 import {freshTable, slotCount} from './slots-file.js';
 
@@ -36,6 +36,12 @@ function requireUsable(passphrase: Uint8Array): void {
 	}
 }
 
+function requireMemory(memory: number | undefined): void {
+	if (memory !== undefined && !isMemoryChoice(memory)) {
+		throw refused('the memory of a guess is a power of two, from 1M to 512M');
+	}
+}
+
 function requireName(name: string): void {
 	if (Buffer.byteLength(name) > slotNameLengthMax || /\p{Cc}/u.test(name)) {
 		throw refused(`a name has at most ${slotNameLengthMax} bytes and no control characters`);
@@ -48,6 +54,8 @@ interface NewKey {
 	readonly name: string;
 	/** The caller wipes it. */
 	readonly secret: Uint8Array;
+	/** Bytes of memory that a guess of a passphrase shall take, where that was asked for. */
+	readonly memory?: number;
 }
 
 export class KeySlots {
@@ -63,12 +71,14 @@ export class KeySlots {
 		this.handlers = {
 			list: async () => anchor.turn.take(async () => this.#list()),
 			recipient: () => ({publicKey: anchor.secrets.publicKey}),
-			add: async ({existing, secret, name}) => ({slot: await this.#withSecret(secret, async passphrase => this.#addPassphrase(existing, passphrase, name))}),
+			add: async ({existing, secret, name, memory}) => ({
+				slot: await this.#withSecret(secret, async passphrase => this.#addPassphrase(existing, {kind: 'passphrase', name, secret: passphrase, memory})),
+			}),
 			add_recovery: async ({existing, recipient, name}) => this.#addRecovery(existing, recipient, name),
-			change: async ({existing, slot, secret}) => ({
+			change: async ({existing, slot, secret, memory}) => ({
 				slot: await (secret === undefined
-					? this.#change(existing, slot, undefined)
-					: this.#withSecret(secret, async passphrase => this.#change(existing, slot, passphrase))),
+					? this.#change(existing, slot, {})
+					: this.#withSecret(secret, async passphrase => this.#change(existing, slot, {passphrase, memory}))),
 			}),
 			remove: async ({existing, slot}) => {
 				await this.#remove(existing, slot);
@@ -82,13 +92,13 @@ export class KeySlots {
 		const table = await slots.read();
 		const hasFile = await stat(keyFile.path).then(() => true, () => false);
 		if (!table) {
-			const keys: KeyDescription[] = hasFile ? [{slot: 0, kind: 'key_file', name: '', derivation: 'none'}] : [];
+			const keys: KeyDescription[] = hasFile ? [{slot: 0, kind: 'key_file', name: '', derivation: 'none', isWeak: false}] : [];
 			return {state: hasFile ? 'present' : 'empty', hasKeyFile: hasFile, keys, slotCount} as const;
 		}
 
 		const keys = listSlots(table).map(({index, description}): KeyDescription => description
-			? {slot: index, kind: description.kind, name: description.name, derivation: describeDerivation(description.derivation)}
-			: {slot: index, kind: 'damaged', name: '', derivation: ''});
+			? {slot: index, kind: description.kind, name: description.name, derivation: describeDerivation(description.derivation), isWeak: isWeak(description.derivation)}
+			: {slot: index, kind: 'damaged', name: '', derivation: '', isWeak: false});
 		return {state: 'present', hasKeyFile: hasFile && keys.some(({kind}) => kind === 'key_file'), keys, slotCount} as const;
 	}
 
@@ -113,16 +123,17 @@ export class KeySlots {
 		});
 	}
 
-	async #addPassphrase(existing: string | undefined, passphrase: Buffer, name: string): Promise<number> {
-		requireUsable(passphrase);
+	async #addPassphrase(existing: string | undefined, key: NewKey): Promise<number> {
+		requireUsable(key.secret);
+		requireMemory(key.memory);
 		if (this.#anchor.isEmpty()) {
-			requireName(name);
-			await this.#anchor.initialize({secret: passphrase, name});
+			requireName(key.name);
+			await this.#anchor.initialize(key);
 			this.#env.log('the trust anchor was made, with a passphrase in slot 0');
 			return 0;
 		}
 
-		return this.#authorized(existing, async opened => this.#put(opened, undefined, {kind: 'passphrase', name, secret: passphrase}));
+		return this.#authorized(existing, async opened => this.#put(opened, undefined, key));
 	}
 
 	async #addRecovery(existing: string | undefined, recipient: string, name: string): Promise<{slot: number; sealed: string}> {
@@ -145,7 +156,8 @@ export class KeySlots {
 		});
 	}
 
-	async #change(existing: string | undefined, wanted: number | undefined, passphrase: Buffer | undefined): Promise<number> {
+	async #change(existing: string | undefined, wanted: number | undefined, {passphrase, memory}: {passphrase?: Buffer; memory?: number}): Promise<number> {
+		requireMemory(memory);
 		return this.#authorized(existing, async opened => {
 			const index = wanted ?? opened.index;
 			const slot = this.#slotsOf(opened)[index];
@@ -167,7 +179,7 @@ export class KeySlots {
 			}
 
 			requireUsable(passphrase);
-			return this.#put(opened, index, {kind: 'passphrase', name: description.name, secret: passphrase});
+			return this.#put(opened, index, {kind: 'passphrase', name: description.name, secret: passphrase, memory});
 		});
 	}
 
@@ -229,7 +241,7 @@ export class KeySlots {
 			throw refused(`all ${slotCount} slots are in use; remove one first`);
 		}
 
-		slots[index] = await this.#make(key, secrets);
+		slots[index] = await this.#make(key, secrets, describeSlot(slots[index])?.derivation);
 		await this.#write(opened, slots);
 		this.#env.log(`slot ${index} now holds a ${kindNames[key.kind]}`);
 		return index;
@@ -259,8 +271,9 @@ export class KeySlots {
 		}));
 	}
 
-	async #make({kind, name, secret}: NewKey, secrets: AnchorSecrets): Promise<Buffer> {
-		const derivation: Derivation = kind === 'passphrase' ? await calibrate(this.#store.unlockMs, this.#env) : {kind: 'hkdf'};
+	/** @param replaced what the key takes the place of */
+	async #make({kind, name, secret, memory}: NewKey, secrets: AnchorSecrets, replaced?: Derivation): Promise<Buffer> {
+		const derivation: Derivation = kind === 'passphrase' ? await this.#store.costOfGuess(memory, replaced) : {kind: 'hkdf'};
 		return makeSlot({kind, name, derivation, secret}, secrets, count => this.#env.randomBytes(count));
 	}
 }

@@ -4,7 +4,8 @@
  */
 import {hkdfSync, scrypt} from 'node:crypto';
 import {promisify} from 'node:util';
-import type {Environment} from '../../runtime/sdk/component.js';
+import {SessionError} from '../../runtime/sdk/session.js';
+import {scryptCpuMs, type ScryptParameters} from './scrypt-measure.js';
 
 export type Derivation =
 	| {readonly kind: 'hkdf'}
@@ -17,11 +18,13 @@ export const saltLength = 32;
 export const derivedLength = 32 + 12;
 
 const blockSizeFactor = 8;
-/** 256 MiB. */
+/** 256 MiB: no more is chosen, unless it is asked for. */
 const chosenLogNMax = 18;
+/** 128 MiB: no less is chosen, unless it is asked for. */
+const floorLogN = 17;
 /** What is measured first: 16 MiB. */
 const probeLogN = 14;
-/** A clock that shows less did not really measure. */
+/** What takes less cannot be measured. */
 const measuredMsMin = 5;
 
 /** What a file may ask for at most: 512 MiB, and some half a minute. */
@@ -34,6 +37,11 @@ export function memoryBytes({logN, r}: {readonly logN: number; readonly r: numbe
 	return 128 * (2 ** logN) * r;
 }
 
+/** True for a slot that is guessed with less memory than new ones are made with: one of an earlier version, or on request. */
+export function isWeak(derivation: Derivation): boolean {
+	return derivation.kind === 'scrypt' && memoryBytes(derivation) < memoryBytes({logN: floorLogN, r: blockSizeFactor});
+}
+
 /** False for parameters that this program never writes: a hostile file must not use up memory or time. */
 export function isAcceptable(derivation: Derivation): boolean {
 	if (derivation.kind === 'hkdf') {
@@ -42,6 +50,10 @@ export function isAcceptable(derivation: Derivation): boolean {
 
 	const {logN, r, p} = derivation;
 	return logN >= logNMin && logN <= logNMax && r >= 1 && r <= rMax && p >= 1 && (2 ** logN) * p <= workMax;
+}
+
+function maxmemOf({logN, r, p}: {readonly logN: number; readonly r: number; readonly p: number}): number {
+	return memoryBytes({logN, r}) + (1024 * r * p) + (2 ** 20);
 }
 
 const stretch = promisify<Uint8Array, Uint8Array, number, {N: number; r: number; p: number; maxmem: number}, Buffer>(scrypt);
@@ -57,21 +69,49 @@ export async function deriveSlotKey(secret: Uint8Array, salt: Uint8Array, deriva
 	}
 
 	const {logN, r, p} = derivation;
-	return stretch(secret, salt, derivedLength, {N: 2 ** logN, r, p, maxmem: memoryBytes(derivation) + (1024 * r * p) + (2 ** 20)});
+	try {
+		return await stretch(secret, salt, derivedLength, {N: 2 ** logN, r, p, maxmem: maxmemOf(derivation)});
+	} catch (error) {
+		throw new SessionError('storage_failed', `a passphrase cannot be tried: that needs ${memoryBytes(derivation) / 2 ** 20} MiB of memory (${(error as Error).message})`);
+	}
 }
 
-/** Parameters with which one guess takes about `targetMs` on this machine, and not less. */
-export async function calibrate(targetMs: number, env: Environment): Promise<Derivation> {
-	const measure = async (logN: number) => {
-		const startedAt = env.now();
-		await deriveSlotKey(new Uint8Array(saltLength), new Uint8Array(saltLength), {kind: 'scrypt', logN, r: blockSizeFactor, p: 1});
-		return Math.max(measuredMsMin, env.now() - startedAt);
-	};
+/** How much one guess of a passphrase shall cost. */
+export interface CostWish {
+	/** CPU time on this machine, in milliseconds. */
+	readonly targetMs: number;
+	/** Bytes of memory, one of `isMemoryChoice`; undefined: as much as the time allows, but never less than 128 MiB. */
+	readonly memory: number | undefined;
+	/** A new slot in the place of this one is not weaker, unless the memory is given. */
+	readonly replaced?: Derivation;
+}
 
-	// The first run on a thread is slower than others.
-	const probeMs = Math.min(await measure(probeLogN), await measure(probeLogN));
-	const logN = Math.min(chosenLogNMax, probeLogN + Math.max(0, Math.floor(Math.log2(targetMs / probeMs))));
+export function isMemoryChoice(byteLength: number): boolean {
+	const logN = Math.log2(byteLength / (128 * blockSizeFactor));
+	return Number.isInteger(logN) && logN >= logNMin && logN <= logNMax;
+}
+
+/** Undefined where nothing is guessed. */
+function costOf(derivation: Derivation | undefined): {logN: number; work: number} | undefined {
+	return derivation?.kind === 'scrypt' ? {logN: derivation.logN, work: (2 ** derivation.logN) * derivation.p} : undefined;
+}
+
+/** Parameters with which one guess costs about what is wished, and not less. */
+export async function calibrate({targetMs, memory, replaced}: CostWish, measured: (parameters: ScryptParameters) => Promise<number> = scryptCpuMs): Promise<Derivation> {
+	const r = blockSizeFactor;
+	const measure = async (logN: number) => Math.max(measuredMsMin, await measured({logN, r, maxmem: maxmemOf({logN, r, p: 1})}));
+	const before = memory === undefined ? costOf(replaced) : undefined;
+	let logN: number;
+	if (memory === undefined) {
+		// Once more, as other programs share the caches.
+		const probeMs = Math.min(await measure(probeLogN), await measure(probeLogN));
+		const affordable = Math.min(chosenLogNMax, probeLogN + Math.floor(Math.log2(targetMs / probeMs)));
+		logN = Math.max(floorLogN, affordable, before?.logN ?? 0);
+	} else {
+		logN = Math.log2(memory / (128 * r));
+	}
+
 	// Time grows faster than memory where caches end, so what was chosen is measured, too.
-	const p = Math.min(workMax / (2 ** logN), Math.ceil(targetMs / (logN === probeLogN ? probeMs : await measure(logN))));
-	return {kind: 'scrypt', logN, r: blockSizeFactor, p};
+	const rounds = Math.max(1, Math.ceil(targetMs / await measure(logN)), Math.ceil((before?.work ?? 0) / (2 ** logN)));
+	return {kind: 'scrypt', logN, r, p: Math.min(Math.floor(workMax / (2 ** logN)), rounds)};
 }

@@ -4,6 +4,7 @@ import {InvalidArgumentError, type Command} from 'commander';
 import type {KeyOptions} from './key.js';
 import type {LockOptions} from './lock.js';
 import type {PassphraseOrigin} from './passphrase.js';
+import {parseBytes} from './quantity.js';
 
 /** Takes the exit code of a command. */
 type End = (code: number) => void;
@@ -20,6 +21,7 @@ interface KeyFlags extends PassphraseFlags {
 	readonly json?: true;
 	readonly newPassphraseFile?: string;
 	readonly newPassphraseFd?: number;
+	readonly kdfMemory?: number;
 }
 
 interface DeviceFlags extends PassphraseFlags {
@@ -34,6 +36,15 @@ function wholeNumber(text: string): number {
 	}
 
 	return Number(text);
+}
+
+function guessMemory(text: string): number {
+	const byteLength = parseBytes(text);
+	if (byteLength === undefined || byteLength < 2 ** 20 || byteLength > 2 ** 29 || !Number.isInteger(Math.log2(byteLength))) {
+		throw new InvalidArgumentError('write 1M, 2M, 4M and so on, up to 512M.');
+	}
+
+	return byteLength;
 }
 
 function slotNumber(text: string): number {
@@ -58,7 +69,8 @@ export function withPassphraseOptions(command: Command): Command {
 function withNewPassphraseOptions(command: Command): Command {
 	return command
 		.option('--new-passphrase-file <file>', 'read the new passphrase from a file')
-		.option('--new-passphrase-fd <number>', 'read the new passphrase from an open file descriptor', wholeNumber);
+		.option('--new-passphrase-fd <number>', 'read the new passphrase from an open file descriptor', wholeNumber)
+		.option('--kdf-memory <size>', 'how much memory a guess of the new passphrase shall take, such as 256M (unless given: 128M or more, as this machine does in a second)', guessMemory);
 }
 
 function withAnchorOptions(command: Command): Command {
@@ -75,6 +87,7 @@ function keyOptions(flags: KeyFlags): KeyOptions {
 		json: flags.json ?? false,
 		existing: existingOrigin(flags),
 		fresh: {file: flags.newPassphraseFile, descriptor: flags.newPassphraseFd, variable: 'CBE_NEW_PASSPHRASE'},
+		memory: flags.kdfMemory,
 	};
 }
 

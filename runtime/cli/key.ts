@@ -16,12 +16,14 @@ export interface KeyOptions {
 	/** Where to look for what opens the anchor now, and for what shall. */
 	readonly existing: PassphraseOrigin;
 	readonly fresh: PassphraseOrigin;
+	/** Bytes of memory that a guess of a new passphrase shall take, where that was asked for. */
+	readonly memory: number | undefined;
 }
 
 const KeyList = z.object({
 	state: z.enum(['empty', 'present']),
 	hasKeyFile: z.boolean(),
-	keys: z.array(z.object({slot: z.number(), kind: z.enum(['passphrase', 'recovery', 'key_file', 'damaged']), name: z.string(), derivation: z.string()})),
+	keys: z.array(z.object({slot: z.number(), kind: z.enum(['passphrase', 'recovery', 'key_file', 'damaged']), name: z.string(), derivation: z.string(), isWeak: z.boolean()})),
 	slotCount: z.number(),
 });
 
@@ -71,6 +73,10 @@ export async function listKeys(options: KeyOptions): Promise<number> {
 			print(line);
 		}
 
+		for (const {slot} of list.keys.filter(({isWeak}) => isWeak)) {
+			complain(`[runtime] warning: slot ${slot} is weak: a guess of its passphrase takes less than 128 MiB of memory; "runtime key change --slot ${slot}" makes it anew`);
+		}
+
 		if (list.hasKeyFile) {
 			print('the key file opens the anchor without a passphrase');
 		}
@@ -83,7 +89,7 @@ export async function addKey(options: KeyOptions, name: string): Promise<number>
 	return run(options, async (call, list) => {
 		const existing = list.state === 'empty' ? undefined : await existingSecret(call, options, !list.hasKeyFile);
 		const secret = await newPassphrase(options.fresh);
-		const {slot} = await call('add', {existing, secret: await seal(call, secret), name}) as {slot: number};
+		const {slot} = await call('add', {existing, secret: await seal(call, secret), name, memory: options.memory}) as {slot: number};
 		if (options.json) {
 			print(JSON.stringify({slot}));
 		} else {
@@ -124,7 +130,7 @@ export async function changeKey(options: KeyOptions, slot: number | undefined): 
 			: list.keys.find(key => key.slot === slot)?.kind;
 		const existing = await existingSecret(call, options, !list.hasKeyFile || (slot === undefined && kind === 'passphrase'));
 		const secret = kind === 'key_file' ? undefined : await seal(call, await newPassphrase(options.fresh));
-		const reply = await call('change', {existing, slot, secret}) as {slot: number};
+		const reply = await call('change', {existing, slot, secret, memory: options.memory}) as {slot: number};
 		print(options.json ? JSON.stringify(reply) : `slot ${reply.slot} was changed; no data was written anew. If the old one was stolen, run "runtime rekey", too`);
 		return exitCode.ok;
 	});

@@ -42,3 +42,10 @@ export function parseBlockCount(text: string): number | undefined {
 	const count = match[2] === '' ? Number(match[1]) : Number(match[1]) * factors[match[2]] / blockSize;
 	return Number.isSafeInteger(count) && count > 0 ? count : undefined;
 }
+
+/** Bytes of a size, with K, M, G or T behind it or without; undefined where it is none. */
+export function parseBytes(text: string): number | undefined {
+	const match = /^(\d{1,15})([KMGT]?)$/.exec(text);
+	const byteLength = match ? Number(match[1]) * (factors[match[2]] ?? 1) : 0;
+	return Number.isSafeInteger(byteLength) && byteLength > 0 ? byteLength : undefined;
+}

@@ -12,7 +12,7 @@ import {connectLocal} from '../../runtime/transport/local.js';
 import {TestEnvironment} from '../support/environment.js';
 import {loadComponent, providerNames, startProvider} from '../support/providers.js';
 
-const config = {unlock_ms: '1'};
+const config = {unlock_ms: '1', kdf_memory: '1M'};
 const record = {hash: new Uint8Array(32).fill(1), generation: 1, creating: false};
 
 async function temporaryDirectory(t: ExecutionContext): Promise<string> {
@@ -21,9 +21,9 @@ async function temporaryDirectory(t: ExecutionContext): Promise<string> {
 	return directory;
 }
 
-async function start(t: ExecutionContext, stateDirectory: string, variables: Record<string, string> = {}) {
+async function start(t: ExecutionContext, stateDirectory: string, variables: Record<string, string> = {}, given: Record<string, string> = config) {
 	const env = new TestEnvironment({stateDirectory, variables});
-	const provider = await startProvider('trust_anchor_file', trustAnchor, {env, config});
+	const provider = await startProvider('trust_anchor_file', trustAnchor, {env, config: given});
 	t.teardown(async () => provider.running.stop?.());
 	const keys: Client<typeof anchorKeys> = connectLocal(anchorKeys, provider.running.provides['anchor_keys'] as unknown as Handlers<typeof anchorKeys>, {
 		context: {session: 7, client: 'client'},
@@ -293,4 +293,27 @@ test('a passphrase file counts without its line end; one that is missing leaves 
 	await mkdir(path);
 	const puzzled = await start(t, directory, {CBE_PASSPHRASE_FILE: path});
 	await t.throwsAsync(puzzled.anchor.status({}), {code: 'locked', message: /the passphrase file .*secret cannot be read \(EISDIR/});
+});
+
+test('a new slot costs what it should, or what was asked for, and what replaces a slot costs no less', async t => {
+	const directory = await temporaryDirectory(t);
+	const {keys, seal} = await start(t, directory, {}, {unlock_ms: '1'});
+	const costs = async () => (await keys.list({})).keys.map(({derivation, isWeak}) => `${derivation}${isWeak ? ', weak' : ''}`);
+	await keys.add({secret: await seal('eins')});
+	const existing = await seal('eins');
+	await keys.add({existing, secret: await seal('zwei'), memory: 2 ** 20});
+	await keys.add({existing, secret: await seal('drei'), memory: 256 * 2 ** 20});
+	const [first, second, third] = await costs();
+	t.is(first, 'scrypt N=2^17 r=8 p=1, 128 MiB');
+	t.regex(second, /^scrypt N=2\^10 r=8 p=\d+, 1 MiB, weak$/);
+	t.regex(third, /^scrypt N=2\^18 r=8 p=1, 256 MiB$/);
+
+	await keys.change({existing, slot: 1, secret: await seal('zwei')});
+	await keys.change({existing, slot: 2, secret: await seal('drei')});
+	t.deepEqual(await costs(), ['scrypt N=2^17 r=8 p=1, 128 MiB', 'scrypt N=2^17 r=8 p=1, 128 MiB', third]);
+	await t.throwsAsync(keys.add({existing, secret: await seal('vier'), memory: 3 * 2 ** 20}), {code: 'refused', message: /a power of two, from 1M to 512M/});
+
+	const configured = await start(t, await temporaryDirectory(t), {}, {unlock_ms: '1', kdf_memory: '2M'});
+	await configured.keys.add({secret: await configured.seal('eins')});
+	t.regex((await configured.keys.list({})).keys[0].derivation, /, 2 MiB$/);
 });

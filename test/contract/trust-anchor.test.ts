@@ -29,7 +29,7 @@ const variants: Array<[string, Variant]> = names.flatMap((name): Array<[string, 
 	: [[name, {name, variables: withPassphrase}]]);
 
 /** Passphrases that are quick to try. */
-const configs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {trust_anchor_file: {unlock_ms: '1'}};
+const configs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {trust_anchor_file: {unlock_ms: '1', kdf_memory: '1M'}};
 
 function variablesOf(name: string): Record<string, string> {
 	return name === 'trust_anchor_file' ? {} : withPassphrase;

@@ -17,11 +17,11 @@ type Message = Record<string, unknown>;
 
 export const validMessages: Readonly<Record<string, Readonly<Record<string, {readonly request: Message; readonly reply: Message}>>>> = {
 	anchor_keys: {
-		list: {request: {}, reply: {state: 'present', hasKeyFile: true, keys: [{slot: 1, kind: 'passphrase', name: 'n', derivation: 'scrypt'}], slotCount: 8}},
+		list: {request: {}, reply: {state: 'present', hasKeyFile: true, keys: [{slot: 1, kind: 'passphrase', name: 'n', derivation: 'scrypt', isWeak: false}], slotCount: 8}},
 		recipient: {request: {}, reply: {publicKey: hash}},
-		add: {request: {existing: 'ab', secret: 'cd', name: 'n'}, reply: {slot: 1}},
+		add: {request: {existing: 'ab', secret: 'cd', name: 'n', memory: 2 ** 28}, reply: {slot: 1}},
 		add_recovery: {request: {existing: 'ab', recipient: '0f'.repeat(32), name: 'n'}, reply: {slot: 1, sealed: 'cd'}},
-		change: {request: {existing: 'ab', slot: 1, secret: 'cd'}, reply: {slot: 1}},
+		change: {request: {existing: 'ab', slot: 1, secret: 'cd', memory: 2 ** 27}, reply: {slot: 1}},
 		remove: {request: {existing: 'ab', slot: 1}, reply: {}},
 	},
 	block: {

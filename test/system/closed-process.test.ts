@@ -15,7 +15,7 @@ function childrenOf(pid: number): number[] {
 test('no passphrase in the environment of the runtime and its helpers, no debugger, no core dump', async t => {
 	await withFolder(async folder => {
 		const deployFile = join(folder, 'deploy.xml');
-		writeFileSync(deployFile, readFileSync(join(projectFolder, 'deploy.xml'), 'utf8').replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1"/>'));
+		writeFileSync(deployFile, readFileSync(join(projectFolder, 'deploy.xml'), 'utf8').replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1" kdf_memory="1M"/>'));
 		const runtime = await startRuntime(deployFile, join(folder, 'state'), {variables: {CBE_PASSPHRASE: passphrase, CBE_TEST_TOKEN: 'token-of-somebody'}});
 		try {
 			const helpers = childrenOf(runtime.pid);

@@ -282,7 +282,7 @@ testWith([...requirements, 'script'], 'a passphrase that is typed at the start, 
 	const folder = temporaryDirectory();
 	const file = join(folder, 'deploy.xml');
 	const state = join(folder, 'state');
-	writeFileSync(file, readFileSync(hardened, 'utf8').replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1"/>'));
+	writeFileSync(file, readFileSync(hardened, 'utf8').replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1" kdf_memory="1M"/>'));
 	const added = await runRuntime(['key', 'add', '--new-passphrase-fd', '3', '--deploy', file, '--state', state], {descriptor3: passphrase});
 	t.is(added.code, 0, added.output);
 	const runtime = new RuntimeProcess(['start', file, '--state', state], {terminal: true});

@@ -15,7 +15,7 @@ const assembly = readFileSync(join(projectFolder, 'config/assemblies/low_latency
 function deployment(attributes: string): string {
 	const changed = assembly
 		.replace(/<create [^/]*\/>/, `<create vbd_leaves="2048" ft_leaves="2048" ${attributes}/>`)
-		.replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1"/>');
+		.replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1" kdf_memory="1M"/>');
 	if (!changed.includes(attributes)) {
 		throw new Error('the assembly says nothing of a new container');
 	}

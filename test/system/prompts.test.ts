@@ -6,7 +6,7 @@ import {testWith} from '../support/external-tools.js';
 import {projectFolder, runRuntime, RuntimeProcess, withFolder} from '../support/runtime-process.js';
 
 /** An assembly whose passphrases are quick to try. */
-const assembly = readFileSync(join(projectFolder, 'config/assemblies/low_latency.xml'), 'utf8').replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1"/>');
+const assembly = readFileSync(join(projectFolder, 'config/assemblies/low_latency.xml'), 'utf8').replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1" kdf_memory="1M"/>');
 const secret = 'the hïdden words';
 const [interrupt, endOfInput, eraseLine, backspace] = ['\u0003', '\u0004', '\u0015', '\u007F'];
 

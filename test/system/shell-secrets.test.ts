@@ -10,7 +10,7 @@ testWith(['script'], 'the shell asks for a passphrase without showing it, and ke
 	await withFolder(async folder => {
 		const deployFile = join(folder, 'deploy.xml');
 		writeFileSync(deployFile, readFileSync(join(projectFolder, 'deploy.xml'), 'utf8')
-			.replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1"/>').replace(' mount="cbe"', ''));
+			.replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1" kdf_memory="1M"/>').replace(' mount="cbe"', ''));
 		const state = join(folder, 'state');
 		const historyFile = join(state, 'shell_history');
 		const made = await runRuntime(['key', 'add', '--new-passphrase-fd', '3', '--state', state, '--deploy', deployFile], {descriptor3: passphrase});
