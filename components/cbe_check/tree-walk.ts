@@ -227,7 +227,7 @@ export class TreeWalk {
 	#accept(references: readonly Reference[]): Reference[] {
 		const accepted: Reference[] = [];
 		for (const reference of references) {
-			if (accepted.some(other => other.address === reference.address && Buffer.compare(other.hash, reference.hash) === 0)) {
+			if (accepted.some(other => isSameReference(other, reference))) {
 				continue;
 			}
 
@@ -262,6 +262,11 @@ export class TreeWalk {
 			.filter(({maxLevel}) => maxLevel === level)
 			.map(tree => ({...tree.root, level, position: 0, tree}));
 	}
+}
+
+/** True where two references from one place mean the same block; of data the generation may be a part of what is sealed. */
+function isSameReference(a: Reference, b: Reference): boolean {
+	return a.address === b.address && (a.level > 0 || a.generation === b.generation) && Buffer.compare(a.hash, b.hash) === 0;
 }
 
 /** Every place among the children of a batch, in ascending order, with the good blocks that may refer to it. */

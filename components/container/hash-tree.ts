@@ -6,6 +6,7 @@ import type {TreeRoot} from '../sessions/tree-root.js';
 import type {Frame, Generation, Level, Pba, Vba} from './addresses.js';
 import {Geometry, nodesPerBlock} from './geometry.js';
 import type {HeldBlocks, RootMark, WantedBlock} from './held-blocks.js';
+import {lostLabel} from './label.js';
 import {labelWordsOf} from './node-blocks.js';
 
 /** Frames on the way to a leaf by level: `path[1]` holds the leaf's node, `path[maxLevel]` is the root block. */
@@ -216,6 +217,26 @@ export class HashTree {
 		return level === this.geometry.maxLevel
 			? this.#generation
 			: this.#held.nodes.generation(path[level + 1], this.geometry.childIndex(vba, level + 1));
+	}
+
+	/** Label of the block at `level` on the way to `vba`, as its parent says: a view where the parent is a block; of a changed block that of its old content. */
+	labelAt(path: Path, vba: Vba, level: Level): Uint8Array {
+		return level === this.geometry.maxLevel
+			? this.#hash
+			: this.#held.nodes.hash(path[level + 1], this.geometry.childIndex(vba, level + 1));
+	}
+
+	/** The block at `level` on the way to `vba` is given up: its node names a place, but a label that no content has. */
+	giveUp(path: Path, vba: Vba, level: Level, address: Pba): void {
+		if (level === this.geometry.maxLevel) {
+			this.#address = address;
+			this.setRootHash(lostLabel);
+			return;
+		}
+
+		const index = this.geometry.childIndex(vba, level + 1);
+		this.#held.nodes.setPlace(path[level + 1], index, address, this.generationAt(path, vba, level));
+		this.#held.nodes.setHash(path[level + 1], index, lostLabel, 0);
 	}
 
 	/** Copy-on-write of the block at `level`: from now on it lies at `address` and belongs to `generation`. */

@@ -5,7 +5,7 @@ import type {crypto} from '../sessions/crypto.js';
 import type {trustAnchor} from '../sessions/trust-anchor.js';
 import type {KeyId} from './addresses.js';
 import {innerCipher, innerKeyId} from './inner-blocks.js';
-import type {Key, Superblock} from './superblock.js';
+import {hasLostPreviousKey, type Key, type Superblock} from './superblock.js';
 
 export interface KeyServers {
 	readonly crypto: Client<typeof crypto>;
@@ -43,7 +43,7 @@ export async function addInnerKey({crypto, trust_anchor: anchor}: KeyServers, co
 
 /** Gives the crypto server every key of the container. */
 export async function addKeys(servers: KeyServers, superblock: Superblock): Promise<void> {
-	for (const key of [superblock.currentKey, superblock.previousKey]) {
+	for (const key of [superblock.currentKey, hasLostPreviousKey(superblock) ? undefined : superblock.previousKey]) {
 		if (key) {
 			await addKey(servers, superblock, key);
 		}

@@ -325,6 +325,14 @@ function checkSnapshots({snapshots, currentSnapshot, degree, pbaCount}: Superblo
 	}
 }
 
+/**
+ * True where a rekeying is under way and the key before it was never stored: the original writes 32 zero bytes in its place.
+ * Blocks from the rekeying VBA on can then be opened by nobody.
+ */
+export function hasLostPreviousKey({state, previousKey}: Superblock): boolean {
+	return state === 'rekeying' && previousKey?.wrapped.every(byte => byte === 0) === true;
+}
+
 /** True where the slot says that it holds no superblock. */
 export function isUnusedSlot(block: Uint8Array): boolean {
 	return block[0] === 0;
@@ -358,6 +366,7 @@ export function decodeSuperblock(block: Uint8Array): Superblock {
 		metaTree: decodePool(view, offsets.metaTree, 'meta tree'),
 		...decodeExtension(view, pbaCount),
 	};
+	check(state !== 'rekeying' || superblock.previousKey !== undefined, 'a rekeying is under way, but there is no previous key');
 	check(superblock.firstPba === 0, `the first PBA is ${superblock.firstPba}, it must be 0`);
 	checkRootAddress(superblock.freeTree.root.address, superblock.pbaCount, 'free tree');
 	checkRootAddress(superblock.metaTree.root.address, superblock.pbaCount, 'meta tree');

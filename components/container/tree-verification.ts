@@ -4,9 +4,10 @@
  * meanwhile.
  */
 import {isSessionError} from '../../runtime/sdk/session.js';
-import type {Generation, Pba, Vba} from './addresses.js';
+import type {Vba} from './addresses.js';
 import type {HashTree, Path} from './hash-tree.js';
-import type {HeldBlocks, WantedBlock} from './held-blocks.js';
+import type {HeldBlocks} from './held-blocks.js';
+import type {BlockReference, SeenBlocks} from './seen-blocks.js';
 
 export interface Verified {
 	checkedBlockCount: number;
@@ -24,21 +25,22 @@ export interface VerifiedPart {
 	readonly verifyData?: (blocks: readonly NamedBlock[]) => Promise<readonly number[]>;
 }
 
-export interface NamedBlock extends WantedBlock {
+export interface NamedBlock extends BlockReference {
+	/** The leaf by which it was found. */
 	readonly vba: Vba;
-	readonly generation: Generation;
 }
 
 /** The blocks on the way to `first` for which it is the lowest leaf, and its neighbours' data, but for those seen before. */
-function blocksOf({tree, verifyData}: VerifiedPart, held: HeldBlocks, first: Vba, seen: Set<Pba>): NamedBlock[] {
+function blocksOf({tree, verifyData}: VerifiedPart, held: HeldBlocks, first: Vba, seen: SeenBlocks<NamedBlock>): NamedBlock[] {
 	const {geometry} = tree;
 	const blocks: NamedBlock[] = [];
 	const path: Path = [];
 	tree.walk(first, path);
-	const add = (block: NamedBlock) => {
-		if (!seen.has(block.address)) {
-			seen.add(block.address);
-			blocks.push(block);
+	const add = (block: Omit<NamedBlock, 'lowestVba'>) => {
+		const named = {...block, lowestVba: block.vba};
+		if (!seen.find(named)) {
+			seen.add(named);
+			blocks.push(named);
 		}
 	};
 
@@ -61,7 +63,7 @@ function blocksOf({tree, verifyData}: VerifiedPart, held: HeldBlocks, first: Vba
 }
 
 /** Checks a part of a tree; blocks in `seen` were checked before, as parts of other trees. */
-export async function verifyPart(held: HeldBlocks, part: VerifiedPart, seen: Set<Pba>): Promise<Verified> {
+export async function verifyPart(held: HeldBlocks, part: VerifiedPart, seen: SeenBlocks<NamedBlock>): Promise<Verified> {
 	const verified: Verified = {checkedBlockCount: 0, damages: []};
 	const {tree, name, firstLeaves, verifyData} = part;
 	for (const first of firstLeaves) {

@@ -58,7 +58,7 @@ export default defineComponent({
 						return exchanged;
 					}),
 					reserve: async ({items}) => onPool(async opened => opened.reserve(items)),
-					sweep: async ({firstLeaf}) => onPool(async opened => ({nextLeaf: await opened.sweep(firstLeaf)})),
+					sweep: async ({firstLeaf, rekeyed}) => onPool(async opened => ({nextLeaf: await opened.sweep(firstLeaf, rekeyed)})),
 					restore: async ({leaves, addresses}) => onPool(async opened => {
 						await opened.restore(leaves, addresses);
 						return {};

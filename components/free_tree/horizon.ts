@@ -1,11 +1,16 @@
 /** Which blocks of the pool may be handed out (format section 5). */
 import type {Frame, Generation, KeyId, NodeIndex, Vba} from '../container/addresses.js';
-import type {NodeBlocks} from '../container/node-blocks.js';
+import type {NodeBlocks, PoolEntry} from '../container/node-blocks.js';
 
 /** A rekeying as the secured superblock describes it. */
 export interface Rekeying {
 	readonly previousKeyId: KeyId;
 	readonly rekeyingVba: Vba;
+}
+
+/** True where the rekeying has given every snapshot another block in place of the one in this entry. */
+export function isReplacedBy({previousKeyId, rekeyingVba}: Rekeying, {lastKeyId, lastVba}: PoolEntry): boolean {
+	return lastKeyId === previousKeyId && lastVba < rekeyingVba;
 }
 
 /** What a securing changes. */
@@ -67,12 +72,7 @@ export class Horizon {
 
 	/** True where a rekeying has given every snapshot another block in place of this one ("pseudo-reserved"). */
 	isReplacedByRekeying(nodes: NodeBlocks, frame: Frame, index: NodeIndex): boolean {
-		if (!this.#rekeying) {
-			return false;
-		}
-
-		const {lastKeyId, lastVba} = nodes.poolEntry(frame, index);
-		return lastKeyId === this.#rekeying.previousKeyId && lastVba < this.#rekeying.rekeyingVba;
+		return this.#rekeying !== null && isReplacedBy(this.#rekeying, nodes.poolEntry(frame, index));
 	}
 
 	/** True where neither a secured state nor a snapshot needs the block in this entry of the free tree. */

@@ -10,12 +10,13 @@ import {HashTree, type Path} from '../container/hash-tree.js';
 import type {HeldBlocks} from '../container/held-blocks.js';
 import type {PoolEntry} from '../container/node-blocks.js';
 import {nextToGrow} from '../container/pool-growth.js';
+import {SeenBlocks} from '../container/seen-blocks.js';
 import {Contingent, addLeaves, addLevelIfFull, branchToMove, moveBranch} from '../container/tree-growth.js';
 import {lowestBlocksFrom, verifyPart, type Verified} from '../container/tree-verification.js';
 import {exchangeItemLength, reserveItemLength, swapItemLength} from '../sessions/free-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 import {setFreeEntry} from './growth.js';
-import type {Horizon} from './horizon.js';
+import {isReplacedBy, type Horizon, type Rekeying} from './horizon.js';
 import {LeafFinder, type Finding} from './leaf-finder.js';
 import {MetaTree} from './meta-plan.js';
 import {UsageCount, type Usage} from './usage-count.js';
@@ -50,8 +51,9 @@ type EntryOf = (position: number, address: Pba) => PoolEntry;
 /** Lowest blocks that one verification looks at. */
 const verifiedBlockCount = 64;
 
-/** Lowest blocks that one sweep may change. */
+/** Lowest blocks that one sweep may change, and look at: nothing is secured meanwhile. */
 const sweptBlockCount = 128;
+const searchedBlockCount = 2048;
 
 export class Pool {
 	readonly #held: HeldBlocks;
@@ -124,14 +126,15 @@ export class Pool {
 	}
 
 	/** Frees entries that only held content under a key that is being given up, from `firstLeaf` on, as many as fit. */
-	async sweep(firstLeaf: Vba): Promise<Vba | null> {
+	async sweep(firstLeaf: Vba, rekeyed: Rekeying): Promise<Vba | null> {
 		this.#requireRoomForChanges();
 		const {degree, leafCount} = this.#free.geometry;
 		const findings: Finding[] = [];
+		const end = Math.min(leafCount, firstLeaf + (searchedBlockCount * degree));
 		let leaf = firstLeaf;
-		for (; leaf < leafCount && findings.length < sweptBlockCount; leaf += degree) {
+		for (; leaf < end && findings.length < sweptBlockCount; leaf += degree) {
 			const indexes = await this.#indexesIn(leaf, (frame, index) =>
-				this.#held.nodes.isPoolEntryReserved(frame, index) && this.#horizon.isReplacedByRekeying(this.#held.nodes, frame, index));
+				this.#held.nodes.isPoolEntryReserved(frame, index) && isReplacedBy(rekeyed, this.#held.nodes.poolEntry(frame, index)));
 			if (indexes.length > 0) {
 				findings.push({firstLeaf: leaf, indexes});
 			}
@@ -261,7 +264,7 @@ export class Pool {
 		const isFree = firstLeaf < freeCount;
 		const tree = isFree ? this.#free : this.#meta.tree;
 		const firstLeaves = lowestBlocksFrom(tree, isFree ? firstLeaf : firstLeaf - freeCount, verifiedBlockCount);
-		const verified = await verifyPart(this.#held, {tree, name: isFree ? 'free tree' : 'meta tree', firstLeaves}, new Set());
+		const verified = await verifyPart(this.#held, {tree, name: isFree ? 'free tree' : 'meta tree', firstLeaves}, new SeenBlocks());
 		const next = firstLeaf + (firstLeaves.length * tree.geometry.degree);
 		if (isFree) {
 			return {...verified, nextLeaf: Math.min(next, freeCount)};
@@ -393,7 +396,7 @@ export class Pool {
 
 	/** Blocks on the ways to the found entries that do not belong to the current generation, each once, lowest first. */
 	async #innerBlocksToMove(findings: readonly Finding[]): Promise<InnerBlock[]> {
-		const blocks = new Map<Pba, InnerBlock>();
+		const blocks = new Map<string, InnerBlock>();
 		const {maxLevel} = this.#free.geometry;
 		for (const {firstLeaf: leaf} of findings) {
 			const path: Path = [];
@@ -402,7 +405,7 @@ export class Pool {
 			for (let level = 1; level <= maxLevel; level++) {
 				if (this.#free.generationAt(path, leaf, level) !== this.#horizon.currentGeneration) {
 					const address = this.#free.addressAt(path, leaf, level);
-					blocks.set(address, {leaf, level, address});
+					blocks.set(`${level}:${this.#free.geometry.lowestVba(leaf, level)}`, {leaf, level, address});
 				}
 			}
 		}

@@ -68,11 +68,11 @@ export const freeTree = defineSession('free_tree', {
 			replyFault: (reply, {items}) => placesFault(reply, items.length / reserveItemLength),
 		}),
 		/**
-		 * After a rekeying, frees entries from `firstLeaf` on that only held content under the previous key. Replies with
-		 * the next leaf to sweep from, null at the end; the state should be secured in between.
+		 * Frees entries from `firstLeaf` on that only held content under the previous key: those of leaves below `rekeyingVba`,
+		 * up to which a secured state has been rekeyed. A bounded part; replies with the next leaf to sweep from, null at the end.
 		 */
 		sweep: op({
-			request: z.strictObject({firstLeaf: z.number().int().nonnegative()}),
+			request: z.strictObject({firstLeaf: z.number().int().nonnegative(), rekeyed: Rekeying}),
 			reply: z.strictObject({nextLeaf: z.number().int().nonnegative().nullable()}),
 		}),
 		/** Undoes exchanges of the current generation whose new blocks were never used: `leaves` get `addresses` back. */

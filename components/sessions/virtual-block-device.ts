@@ -4,11 +4,15 @@ import {bulk, bytes, defineSession, op, vector} from '../../runtime/sdk/session.
 import {TreeRoot} from './tree-root.js';
 import {Generation, Vba, blockSize, extents, extentsFault, firstFault, labelsFault, lengthFault, payloadFault, pbas, vbas} from './vocabulary.js';
 
-/** Keys by VBA: below `rekeyingVba` the current key, from there on the previous one; previous is 0 when not rekeying. */
+/**
+ * Keys by VBA: below `rekeyingVba` the current key, from there on the previous one; previous is 0 when not rekeying. Where
+ * `isPreviousKeyLost` nobody has the previous key: reads of what it has sealed fail with `integrity`.
+ */
 const Keys = z.strictObject({
 	currentKeyId: z.number().int().positive(),
 	previousKeyId: z.number().int().nonnegative(),
 	rekeyingVba: Vba,
+	isPreviousKeyLost: z.boolean().optional(),
 });
 
 /** Most blocks of one write: 1 MiB, so that one request never needs more of the pool than a small pool can give. */
@@ -86,13 +90,18 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		/** The keys from now on, where a rekeying begins or ends. */
 		set_keys: op({request: Keys}),
 		/**
-		 * Seals the blocks from the rekeying VBA on, up to `blockCount`, of the current tree and of all kept `snapshots` with
-		 * the current key, and moves the rekeying VBA past them. Replies with it. `no_space`: not before the state is
-		 * secured, perhaps not even then; nothing was rekeyed. Blocks that do not match their label stay as they are.
+		 * Seals the blocks from the rekeying VBA on, up to `blockCount` and none from `untilVba` on, of the current tree and of
+		 * all kept `snapshots` with the current key, and moves the rekeying VBA past them. Replies with it. `no_space`: not
+		 * before the state is secured, perhaps not even then; nothing was rekeyed. Blocks that do not match their label are
+		 * given up: they are told in the log, counted in `lostBlockCount`, and stay unreadable until they are written anew.
 		 */
 		rekey: op({
-			request: z.strictObject({snapshots: z.array(KeptSnapshot), blockCount: z.number().int().positive()}),
-			reply: z.strictObject({rekeyingVba: z.number().int().nonnegative(), sealedBlockCount: z.number().int().nonnegative()}),
+			request: z.strictObject({snapshots: z.array(KeptSnapshot), blockCount: z.number().int().positive(), untilVba: z.number().int().nonnegative()}),
+			reply: z.strictObject({
+				rekeyingVba: z.number().int().nonnegative(),
+				sealedBlockCount: z.number().int().nonnegative(),
+				lostBlockCount: z.number().int().nonnegative(),
+			}),
 		}),
 		/**
 		 * Compares data and inner blocks of the current tree and of the kept `snapshots`, as they lie on the medium, with the

@@ -16,6 +16,8 @@ export interface Work {
 	readonly secureIntervalMs: number;
 	/** Does one step; false when none is left. `no_space` asks for a securing first. */
 	step(): Promise<boolean>;
+	/** What has to be said of it at its end, if anything. */
+	readonly outcome?: string | undefined;
 	/** Ends the operation durably, after the last step. */
 	finish(): Promise<void>;
 }
@@ -167,7 +169,12 @@ export class BackgroundOperation {
 			return false;
 		}
 
-		env.log(`${name} finished`);
+		if (work.outcome === undefined) {
+			env.log(`${name} finished`);
+		} else {
+			env.log(`${name} finished; ${work.outcome}`, 'warning');
+		}
+
 		return true;
 	}
 

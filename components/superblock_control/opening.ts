@@ -12,7 +12,7 @@ import {ContainerError, openSuperblock, type OpenedSuperblock} from '../containe
 import type {Superblock} from '../container/superblock.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {Securing, SecuringServers} from './securing.js';
-import {currentSnapshotOf, firstGenerationAfter, horizonOf, treeOf} from './transition.js';
+import {currentSnapshotOf, firstGenerationAfter, horizonOf, keysOf, treeOf} from './transition.js';
 
 export interface OpeningServers extends SecuringServers {
 	readonly crypto: Client<typeof crypto>;
@@ -79,7 +79,7 @@ export async function openTrees(servers: OpeningServers, superblock: Superblock)
 	await servers.virtual_block_device.open({
 		...form,
 		tree: treeOf(superblock, currentSnapshotOf(superblock)),
-		keys: {currentKeyId: superblock.currentKey.id, previousKeyId: superblock.previousKey?.id ?? 0, rekeyingVba: superblock.rekeyingVba},
+		keys: keysOf(superblock),
 		currentGeneration,
 	});
 	return currentGeneration;

@@ -1,10 +1,12 @@
 /** Rekeying of the device and all its snapshots (format section 7). */
 import {blockSize} from '../container/geometry.js';
-import {currentSnapshotOf, keptSnapshots, treeOf} from './transition.js';
-import type {Work} from './background-operation.js';
+import type {KeyId, Vba} from '../container/addresses.js';
 import {addKey} from '../container/shared-keys.js';
+import type {Superblock} from '../container/superblock.js';
+import type {Work} from './background-operation.js';
 import type {OpeningServers} from './opening.js';
-import type {Securing} from './securing.js';
+import type {Securing, SuperblockEdit} from './securing.js';
+import {currentSnapshotOf, keptSnapshots, keysOf, treeOf} from './transition.js';
 
 /** Blocks of each tree that one step goes through: 1 MiB. A running step keeps writes to its range waiting. */
 const blocksAtOnce = 256;
@@ -19,98 +21,154 @@ export async function beginRekeying(servers: OpeningServers, securing: Securing)
 		return {...superblock, state: 'rekeying', rekeyingVba: 0, previousKey: superblock.currentKey, currentKey: {wrapped, id}};
 	});
 	// Until now every block was written with the key that is now the previous one: what it is for every VBA.
-	await servers.virtual_block_device.set_keys(keysOf(securing));
+	await servers.virtual_block_device.set_keys(keysOf(securing.superblock));
 }
 
-function keysOf({superblock: {currentKey, previousKey, rekeyingVba}}: Securing) {
-	return {currentKeyId: currentKey.id, previousKeyId: previousKey?.id ?? 0, rekeyingVba};
+/** The number of leaves that a rekeying goes through. */
+export function rekeyedLeafCount(superblock: Superblock): number {
+	return Math.max(currentSnapshotOf(superblock).leafCount, ...keptSnapshots(superblock).map(({leafCount}) => leafCount));
 }
+
+/**
+ * A rekeying goes through these phases. The secured rekeying VBA is always that of a leaf: the last leaf gets its new key in the
+ * same state that ends the rekeying. (The original takes a rekeying VBA behind the last leaf for one before the first.)
+ */
+type Phase =
+	/** All leaves but the last one get the new key. */
+	| {readonly kind: 'leaves'}
+	/** The pool gives up what only held content under the old key, which is all but that of the last leaf; from this entry on. */
+	| {readonly kind: 'sweep'; readonly firstLeaf: Vba}
+	| {readonly kind: 'last_leaf'}
+	/** The state without the old key is being secured. */
+	| {readonly kind: 'ending'}
+	/** The pool gives up what was left. Where this is cut short, snapshots hold a few blocks until they are discarded. */
+	| {readonly kind: 'last_sweep'; readonly firstLeaf: Vba};
 
 /** What is left of the rekeying that a superblock describes. */
 export class RekeyingWork implements Work {
 	readonly unitBytes = blockSize;
 	readonly secureIntervalMs = 1000;
+	readonly total: number;
 	readonly #servers: OpeningServers;
 	readonly #securing: Securing;
+	readonly #previousKeyId: KeyId;
+	#phase: Phase = {kind: 'leaves'};
 	#rekeyingVba: number;
 	/** Halved where the pool has not enough to hand out, doubled again with every step that succeeds. */
 	#blockCount = blocksAtOnce;
-	/** The pool entry from which on the sweep goes on; undefined before it, null after it. */
-	#sweptFrom: number | null | undefined;
+	#lostBlockCount = 0;
 
 	constructor(servers: OpeningServers, securing: Securing) {
+		const {superblock} = securing;
 		this.#servers = servers;
 		this.#securing = securing;
-		this.#rekeyingVba = securing.superblock.rekeyingVba;
-	}
-
-	get total(): number {
-		const {latest} = this.#securing;
-		return Math.max(currentSnapshotOf(latest).leafCount, ...keptSnapshots(latest).map(({leafCount}) => leafCount));
+		this.#previousKeyId = keysOf(superblock).previousKeyId;
+		this.#rekeyingVba = superblock.rekeyingVba;
+		this.total = rekeyedLeafCount(superblock);
 	}
 
 	get done(): number {
-		return this.#rekeyingVba;
+		return Math.min(this.#rekeyingVba, this.total);
 	}
 
-	/** Leaf after leaf, and then the pool gives up what the rekeying has replaced. */
-	async step(): Promise<boolean> {
-		if (this.#rekeyingVba >= this.total) {
-			return this.#sweepOnce();
-		}
+	get outcome(): string | undefined {
+		const count = this.#lostBlockCount;
+		return count === 0 ? undefined : `${count} ${count === 1 ? 'block was' : 'blocks were'} unreadable before and ${count === 1 ? 'stays' : 'stay'} so: ${count === 1 ? 'it was' : 'they were'} not rekeyed`;
+	}
 
+	async step(): Promise<boolean> {
+		const next = await this.#stepOf(this.#phase);
+		this.#phase = next ?? this.#phase;
+		return next !== undefined;
+	}
+
+	/** One step; replies with the phase after it, undefined at the end. */
+	async #stepOf(phase: Phase): Promise<Phase | undefined> {
+		switch (phase.kind) {
+			case 'leaves': {
+				if (this.#rekeyingVba < this.total - 1) {
+					await this.#rekeyWithRoom();
+					return phase;
+				}
+
+				// The pool goes by how far the secured state has been rekeyed.
+				await this.#securing.flush();
+				return {kind: 'sweep', firstLeaf: 0};
+			}
+
+			case 'sweep': {
+				const firstLeaf = await this.#sweep(phase.firstLeaf, Math.min(this.#rekeyingVba, this.total - 1));
+				return firstLeaf === null ? {kind: 'last_leaf'} : {kind: 'sweep', firstLeaf};
+			}
+
+			case 'last_leaf': {
+				await this.#rekeyLast();
+				return {kind: 'ending'};
+			}
+
+			case 'ending': {
+				await this.#securing.flush();
+				// A crypto server that came back meanwhile has got it again.
+				await this.#forgetPreviousKey();
+				return {kind: 'last_sweep', firstLeaf: 0};
+			}
+
+			case 'last_sweep': {
+				const firstLeaf = await this.#sweep(phase.firstLeaf, this.total);
+				return firstLeaf === null ? undefined : {kind: 'last_sweep', firstLeaf};
+			}
+		}
+	}
+
+	async #rekeyWithRoom(): Promise<void> {
 		try {
-			await this.#rekeyOnce();
+			await this.#rekeyOnce(this.#blockCount, this.total - 1, () => superblock => ({...superblock, rekeyingVba: this.#rekeyingVba}));
 			this.#blockCount = Math.min(blocksAtOnce, 2 * this.#blockCount);
 		} catch (error) {
 			this.#blockCount = Math.max(1, Math.floor(this.#blockCount / 2));
 			throw error;
 		}
-
-		return true;
 	}
 
-	async #rekeyOnce(): Promise<void> {
+	async #rekeyLast(): Promise<void> {
+		await this.#rekeyOnce(1, this.total, async () => {
+			// From now on every block has the new key; where this is not secured the device is opened as it was before.
+			await this.#servers.virtual_block_device.set_keys({currentKeyId: this.#securing.latest.currentKey.id, previousKeyId: 0, rekeyingVba: 0});
+			await this.#forgetPreviousKey();
+			return superblock => ({...superblock, state: 'normal', rekeyingVba: 0, previousKey: undefined});
+		});
+	}
+
+	async #forgetPreviousKey(): Promise<void> {
+		await this.#servers.crypto.remove_key({keyId: this.#previousKeyId});
+	}
+
+	async #rekeyOnce(blockCount: number, untilVba: Vba, edit: () => SuperblockEdit | Promise<SuperblockEdit>): Promise<void> {
 		const treeCount = 1 + keptSnapshots(this.#securing.latest).length;
-		await this.#securing.keyUse.admit(treeCount * this.#blockCount, async () => this.#securing.renew());
+		await this.#securing.keyUse.admit(treeCount * blockCount, async () => this.#securing.renew());
 		await this.#securing.step(async () => {
 			// A snapshot counts from the moment its securing has taken the state, though it may not be anchored yet.
 			const {latest} = this.#securing;
 			const snapshots = keptSnapshots(latest).map(snapshot => ({generation: snapshot.root.generation, tree: treeOf(latest, snapshot)}));
-			const {rekeyingVba} = await this.#servers.virtual_block_device.rekey({snapshots, blockCount: this.#blockCount});
+			const {rekeyingVba, lostBlockCount} = await this.#servers.virtual_block_device.rekey({snapshots, blockCount, untilVba});
 			this.#rekeyingVba = rekeyingVba;
-			return superblock => ({...superblock, rekeyingVba});
+			this.#lostBlockCount += lostBlockCount;
+			return edit();
 		});
 	}
 
+	/** Nothing is to be done after the last step but to secure it. */
 	async finish(): Promise<void> {
-		const {previousKey} = this.#securing.superblock;
-		await this.#securing.edit(superblock => ({...superblock, state: 'normal', rekeyingVba: 0, previousKey: undefined}));
-		await this.#servers.virtual_block_device.set_keys(keysOf(this.#securing));
-		if (previousKey) {
-			await this.#servers.crypto.remove_key({keyId: previousKey.id});
-		}
+		await this.#securing.flush();
 	}
 
-	/**
-	 * The pool gives up what only held content under the old key; with the key gone nothing would say so any more. No
-	 * securing takes its state meanwhile: what changes after the pool was stored must belong to the next generation.
-	 */
-	async #sweepOnce(): Promise<boolean> {
-		if (this.#sweptFrom === undefined) {
-			// The pool goes by how far the secured state has been rekeyed.
-			await this.#securing.flush();
-			this.#sweptFrom = 0;
-		}
-
-		const firstLeaf = this.#sweptFrom;
-		if (firstLeaf !== null) {
-			await this.#securing.step(async () => {
-				({nextLeaf: this.#sweptFrom} = await this.#servers.free_tree.sweep({firstLeaf}));
-				return superblock => superblock;
-			});
-		}
-
-		return this.#sweptFrom !== null;
+	/** No securing takes its state meanwhile: what changes after the pool was stored must belong to the next generation. */
+	async #sweep(firstLeaf: Vba, rekeyingVba: Vba): Promise<Vba | null> {
+		let nextLeaf: Vba | null = null;
+		await this.#securing.step(async () => {
+			({nextLeaf} = await this.#servers.free_tree.sweep({firstLeaf, rekeyed: {previousKeyId: this.#previousKeyId, rekeyingVba}}));
+			return superblock => superblock;
+		});
+		return nextLeaf;
 	}
 }

@@ -1,6 +1,6 @@
 /** Pure steps from one superblock to the next. */
 import type {Generation} from '../container/addresses.js';
-import {keptSnapshotCountMax, type Snapshot, type Superblock} from '../container/superblock.js';
+import {hasLostPreviousKey, keptSnapshotCountMax, type Snapshot, type Superblock} from '../container/superblock.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 
 /** The trees of one consistent state, as they lie on the medium. */
@@ -35,6 +35,13 @@ export function keptSnapshots({snapshots}: Superblock): Snapshot[] {
 /** Generations that hold blocks in the pool. */
 export function keptGenerations(superblock: Superblock): Generation[] {
 	return keptSnapshots(superblock).map(({root}) => root.generation);
+}
+
+/** The keys of the blocks, by VBA. */
+export function keysOf(superblock: Superblock) {
+	const {currentKey, previousKey, rekeyingVba} = superblock;
+	const isPreviousKeyLost = hasLostPreviousKey(superblock);
+	return {currentKeyId: currentKey.id, previousKeyId: previousKey?.id ?? 0, rekeyingVba, ...isPreviousKeyLost && {isPreviousKeyLost}};
 }
 
 /** What the free tree has to know of a secured superblock. */

@@ -159,10 +159,11 @@ export default defineComponent({
 						device.setKeys(keys);
 						return {};
 					},
-					rekey: async ({snapshots, blockCount}) => writer.exclusively(async () => {
+					rekey: async ({snapshots, ...limits}) => writer.exclusively(async () => {
 						device.changes.noteOther();
-						const sealedBlockCount = await rekeying.step(snapshots, blockCount);
-						return {rekeyingVba: device.keys.rekeyingVba, sealedBlockCount};
+						const step = await rekeying.step(snapshots, limits);
+						integrityErrorCount += step.lostBlockCount;
+						return {rekeyingVba: device.keys.rekeyingVba, ...step};
 					}),
 					verify: async request => writer.exclusively(async () => verifyTrees(device, request)),
 					async reclaim({lastSecuredGeneration, snapshotsGone}) {

@@ -18,6 +18,8 @@ export interface Keys {
 	/** 0 while no rekeying is going on. */
 	readonly previousKeyId: KeyId;
 	readonly rekeyingVba: Vba;
+	/** The previous key was never stored: what it has sealed is lost. */
+	readonly isPreviousKeyLost?: boolean | undefined;
 }
 
 export interface Servers {

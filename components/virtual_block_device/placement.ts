@@ -184,20 +184,21 @@ export class Placement {
 	#planInner(lowest: ReadonlySet<Vba>, items: number[]): Array<{vba: Vba; level: number}> | undefined {
 		const {tree, currentGeneration} = this.#device;
 		const inner: Array<{vba: Vba; level: number}> = [];
-		const planned = new Set<Pba>();
 		const path: Path = [];
 		for (let level = 1; level <= tree.geometry.maxLevel; level++) {
+			/** The lowest leaves of those of this level. */
+			const planned = new Set<Vba>();
 			for (const vba of lowest) {
 				if (tree.walk(vba, path)) {
 					return undefined;
 				}
 
 				const generation = tree.generationAt(path, vba, level);
-				const address = tree.addressAt(path, vba, level);
-				if (generation !== currentGeneration && !planned.has(address)) {
-					planned.add(address);
+				const lowestVba = tree.geometry.lowestVba(vba, level);
+				if (generation !== currentGeneration && !planned.has(lowestVba)) {
+					planned.add(lowestVba);
 					inner.push({vba, level});
-					items.push(address, generation, this.#device.poolVba(vba, level));
+					items.push(tree.addressAt(path, vba, level), generation, this.#device.poolVba(vba, level));
 				}
 			}
 		}

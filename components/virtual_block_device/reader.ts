@@ -202,12 +202,17 @@ export class Reader {
 		return found;
 	}
 
-	/** The targets of that key, which may be new. */
+	/** The targets of that key, which may be new. @throws SessionError `integrity` where nobody has the key */
 	#targetsOf(found: Targets[], keyId: KeyId, batch: readonly ReadPiece[]): Targets {
 		for (const targets of found) {
 			if (targets.keyId === keyId) {
 				return targets;
 			}
+		}
+
+		const {previousKeyId, rekeyingVba, isPreviousKeyLost} = this.#device.keys;
+		if (isPreviousKeyLost && keyId === previousKeyId) {
+			throw new SessionError('integrity', `blocks from VBA ${rekeyingVba} on cannot be decrypted: the rekeying that was going on there did not store their key`, {vba: rekeyingVba});
 		}
 
 		const targets: Targets = {keyId, pieces: [], vbas: [], addresses: [], generations: [], labels: new Uint8Array(blockCountOf(batch) * labelLength), plain: []};

@@ -4,10 +4,14 @@
  *
  * Blocks of older snapshots are moved even where none of their leaves needs a new key: from the moment the rekeying VBA
  * has passed an entry of the pool, the free tree takes it that no snapshot needs the block in it any more.
+ *
+ * Trees share a block only where their nodes say the same of it. What a tree refers to at the address of another tree's
+ * block, with another label, generation or place, is judged by its own label.
  */
 import type {Generation, Level, Pba, Vba} from '../container/addresses.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
-import type {HeldBlocks} from '../container/held-blocks.js';
+import type {HeldBlocks, WantedBlock} from '../container/held-blocks.js';
+import {SeenBlocks, type BlockReference} from '../container/seen-blocks.js';
 import type {Range} from './request-queue.js';
 
 /** One of the trees that a rekeying goes through; `generation` is null for the current tree. */
@@ -16,36 +20,29 @@ export interface RekeyedTree {
 	readonly generation: Generation | null;
 }
 
-/** An inner block that needs a new place. */
-export interface InnerMove {
+/** A block that the step deals with; the first tree that refers to it owns it. */
+export interface RekeyedBlock extends BlockReference {
 	readonly owner: RekeyedTree;
+	/** A leaf on the way to it. */
 	readonly vba: Vba;
-	readonly level: Level;
-	readonly from: Pba;
-	readonly generation: Generation;
+	/** An inner block that does not match its label: nobody can say what lies below it. */
+	readonly isLost: boolean;
 }
 
-/** A leaf that needs a new place and another key. */
-export interface LeafMove {
-	readonly owner: RekeyedTree;
-	readonly vba: Vba;
-	readonly from: Pba;
-	readonly generation: Generation;
-	readonly label: Uint8Array;
-}
-
-/** A block that a newer tree moves and this one refers to as well. */
+/** A block that a newer tree deals with and this one refers to as well. */
 export interface Shared {
 	readonly owner: RekeyedTree;
 	readonly vba: Vba;
-	/** 0 for a leaf. */
-	readonly level: Level;
-	readonly from: Pba;
+	readonly block: RekeyedBlock;
 }
 
 export interface RekeyPlan {
-	readonly inner: InnerMove[];
-	readonly leaves: LeafMove[];
+	/** Inner blocks that need a new place. */
+	readonly inner: RekeyedBlock[];
+	/** Leaves that need a new place and another key. */
+	readonly leaves: RekeyedBlock[];
+	/** Lost blocks that stay where they are. */
+	readonly lostInPlace: RekeyedBlock[];
 	/** In the order of the trees, upper blocks before lower ones. */
 	readonly shared: Shared[];
 	/** Ways that the step changes: one leaf of each lowest block that a tree reaches by blocks of its own. */
@@ -56,19 +53,21 @@ export interface RekeyState {
 	readonly held: HeldBlocks;
 	/** True for a block that belongs to the current generation: it stays where it is. */
 	isVolatile(owner: RekeyedTree, address: Pba, generation: Generation): boolean;
+	/** True for an inner block that was read and does not match this label. */
+	isLost(block: WantedBlock): boolean;
 }
 
 export class RekeyPlanner {
 	readonly #state: RekeyState;
-	readonly #plan: RekeyPlan = {inner: [], leaves: [], shared: [], ways: []};
+	readonly #plan: RekeyPlan = {inner: [], leaves: [], lostInPlace: [], shared: [], ways: []};
 	/** Blocks of the trees gone through before. */
-	readonly #seen = new Set<Pba>();
+	readonly #seen = new SeenBlocks<RekeyedBlock>();
 
 	constructor(state: RekeyState) {
 		this.#state = state;
 	}
 
-	/** The plan for a range, or undefined where a block on the way is not held. Changes nothing. */
+	/** The plan for a range, or undefined where a block on the way is neither held nor lost. Changes nothing. */
 	static plan(state: RekeyState, trees: readonly RekeyedTree[], range: Range): RekeyPlan | undefined {
 		const planner = new RekeyPlanner(state);
 		return trees.every(tree => planner.#addTree(tree, range)) ? planner.#plan : undefined;
@@ -77,73 +76,105 @@ export class RekeyPlanner {
 	#addTree(owner: RekeyedTree, range: Range): boolean {
 		const {degree, leafCount} = owner.tree.geometry;
 		const end = Math.min(range.vba + range.count, leafCount);
-		const own = new Set<Pba>();
-		const shared = new Set<Pba>();
+		const own = new SeenBlocks<RekeyedBlock>();
+		const shared = new Set<RekeyedBlock>();
 		for (let first = range.vba - (range.vba % degree); first < end; first += degree) {
 			const path: Path = [];
-			if (owner.tree.walk(first, path)) {
+			const wanted = owner.tree.walk(first, path);
+			if (wanted && !this.#state.isLost(wanted)) {
 				return false;
 			}
 
-			if (this.#addWay(owner, first, path, {own, shared})) {
+			if (this.#addWay(owner, first, path, {own, shared, lostLevel: wanted?.level})) {
 				this.#addLeaves(owner, path, {vba: Math.max(first, range.vba), end: Math.min(first + degree, end)});
 			}
 		}
 
-		for (const address of own) {
-			this.#seen.add(address);
+		for (const block of own) {
+			this.#seen.add(block);
 		}
 
 		return true;
 	}
 
-	/** Adds the blocks on one way; false where it leads into a part that a newer tree has gone through. */
-	#addWay(owner: RekeyedTree, vba: Vba, path: Path, {own, shared}: {own: Set<Pba>; shared: Set<Pba>}): boolean {
+	/** Adds the blocks on one way; false where it leads into a part that a newer tree has gone through, or nobody can. */
+	#addWay(owner: RekeyedTree, vba: Vba, path: Path, {own, shared, lostLevel}: {own: SeenBlocks<RekeyedBlock>; shared: Set<RekeyedBlock>; lostLevel: Level | undefined}): boolean {
 		const {maxLevel} = owner.tree.geometry;
 		for (let level = maxLevel; level >= 1; level--) {
-			const from = owner.tree.addressAt(path, vba, level);
-			const generation = owner.tree.generationAt(path, vba, level);
-			if (this.#seen.has(from)) {
-				if (!shared.has(from)) {
-					shared.add(from);
-					this.#plan.shared.push({owner, vba, level, from});
-					if (level < maxLevel) {
-						this.#plan.ways.push({owner, vba, lowest: level + 1});
-					}
+			const block = innerBlockAt(owner, path, {vba, level, isLost: level === lostLevel});
+			const seen = this.#seen.find(block);
+			if (seen) {
+				if (!shared.has(seen)) {
+					shared.add(seen);
+					this.#plan.shared.push({owner, vba, block: seen});
+					this.#addChangedWay(owner, vba, level + 1);
 				}
 
 				return false;
 			}
 
-			if (!own.has(from)) {
-				own.add(from);
-				if (!this.#state.isVolatile(owner, from, generation)) {
-					this.#plan.inner.push({owner, vba, level, from, generation});
+			if (!own.find(block)) {
+				own.add(block);
+				this.#addBlock(block);
+				if (block.isLost) {
+					this.#addChangedWay(owner, vba, level + 1);
 				}
+			}
+
+			if (block.isLost) {
+				return false;
 			}
 		}
 
-		this.#plan.ways.push({owner, vba, lowest: 1});
+		this.#addChangedWay(owner, vba, 1);
 		return true;
+	}
+
+	#addBlock(block: RekeyedBlock): void {
+		const {owner, address, generation, isLost} = block;
+		if (!this.#state.isVolatile(owner, address, generation)) {
+			this.#plan.inner.push(block);
+		} else if (isLost) {
+			this.#plan.lostInPlace.push(block);
+		}
+	}
+
+	#addChangedWay(owner: RekeyedTree, vba: Vba, lowest: Level): void {
+		if (lowest <= owner.tree.geometry.maxLevel) {
+			this.#plan.ways.push({owner, vba, lowest});
+		}
 	}
 
 	#addLeaves(owner: RekeyedTree, path: Path, {vba, end}: {vba: Vba; end: Vba}): void {
 		const {nodes} = this.#state.held;
 		const {degree} = owner.tree.geometry;
 		for (let leaf = vba; leaf < end; leaf++) {
-			const from = nodes.address(path[1], leaf % degree);
-			const generation = nodes.generation(path[1], leaf % degree);
+			const index = leaf % degree;
+			const generation = nodes.generation(path[1], index);
 			// A leaf that was never written has no content under any key.
 			if (generation === 0) {
 				continue;
 			}
 
-			if (this.#seen.has(from)) {
-				this.#plan.shared.push({owner, vba: leaf, level: 0, from});
+			const block = {owner, vba: leaf, lowestVba: leaf, level: 0, address: nodes.address(path[1], index), generation, label: Uint8Array.from(nodes.hash(path[1], index)), isLost: false};
+			const seen = this.#seen.find(block);
+			if (seen) {
+				this.#plan.shared.push({owner, vba: leaf, block: seen});
 			} else {
-				this.#seen.add(from);
-				this.#plan.leaves.push({owner, vba: leaf, from, generation, label: Uint8Array.from(nodes.hash(path[1], leaf % degree))});
+				this.#seen.add(block);
+				this.#plan.leaves.push(block);
 			}
 		}
 	}
+}
+
+function innerBlockAt(owner: RekeyedTree, path: Path, {vba, level, isLost}: {vba: Vba; level: Level; isLost: boolean}): RekeyedBlock {
+	const {tree} = owner;
+	return {
+		owner, vba, level, isLost,
+		lowestVba: tree.geometry.lowestVba(vba, level),
+		address: tree.addressAt(path, vba, level),
+		generation: tree.generationAt(path, vba, level),
+		label: Uint8Array.from(tree.labelAt(path, vba, level)),
+	};
 }

@@ -2,18 +2,22 @@
  * Rekeying (format section 7), a range of leaves at a time: everything that the current tree and the kept snapshots
  * hold there is opened with the previous key, sealed with the current one and written to new places. Until the state is
  * secured the old places stay untouched, so a crash falls back to the rekeying VBA that was secured.
+ *
+ * A block that does not match the label of the node that refers to it gets no new label of its own: nobody can tell what it
+ * should hold. It is given up (`lostLabel`), told, and counted, and the rekeying goes on with the others.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Level, Pba, Vba} from '../container/addresses.js';
 import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
-import {labelLength} from '../container/label.js';
+import type {WantedBlock} from '../container/held-blocks.js';
+import {isLostLabel, labelLength, lostLabel} from '../container/label.js';
 import type {Device, KeptSnapshot} from './device.js';
+import {LostBlocks, generationsWith, textOfLost} from './lost-blocks.js';
 import type {Placement} from './placement.js';
-import {RekeyPlanner, type InnerMove, type LeafMove, type RekeyedTree, type RekeyPlan} from './rekey-plan.js';
+import {RekeyPlanner, type RekeyedBlock, type RekeyedTree, type RekeyPlan} from './rekey-plan.js';
 import type {Range} from './request-queue.js';
-import type {UnsettledBlock} from './unsettled-blocks.js';
 
 /** Blocks that are opened and sealed at once: 1 MiB. */
 const transferBlockCount = 256;
@@ -21,10 +25,22 @@ const transferBlockCount = 256;
 /** Held blocks for each lowest block of each tree under way: a level each, with room to spare. */
 const framesPerWay = 16;
 
-/** New places, and the pool entries behind them, for the moves of a plan. */
-interface Places {
-	readonly inner: ReadonlyMap<InnerMove, Pba>;
-	readonly leaves: ReadonlyMap<LeafMove, {readonly address: Pba; readonly poolLeaf: Vba}>;
+/** A leaf that does not match its label is read this often before it is given up: a bus or a disk may err once. */
+const attemptMax = 3;
+
+/** Losses that are told one by one; more of them are only counted. */
+const toldLossMax = 100;
+
+/** New places, and the pool entries behind them, for the blocks of a plan that move. */
+type Places = ReadonlyMap<RekeyedBlock, {readonly address: Pba; readonly poolLeaf: Vba}>;
+
+/** The label of each leaf in its new place; `lostLabel` for those that were given up. */
+type NewLabels = ReadonlyMap<RekeyedBlock, Uint8Array>;
+
+export interface RekeyStep {
+	readonly sealedBlockCount: number;
+	/** Blocks given up since the last step that has replied. */
+	readonly lostBlockCount: number;
 }
 
 /** The trees are ahead of what was replied: the component has to start over from the last secured state. */
@@ -35,6 +51,8 @@ export class RekeyingInterrupted extends Error {
 export class Rekeying {
 	readonly #device: Device;
 	readonly #placement: Placement;
+	#lostCount = 0;
+	#toldCount = 0;
 
 	constructor(device: Device, placement: Placement) {
 		this.#device = device;
@@ -42,34 +60,41 @@ export class Rekeying {
 	}
 
 	/**
-	 * Does one step, with no write under way; replies with the number of blocks sealed. The moved blocks are stored at
+	 * Does one step, with no write under way; replies with what became of the blocks. The moved blocks are stored at
 	 * once: a later write moves the current tree's block on, and a snapshot that shares it finds it on the medium.
+	 * @param limits.untilVba the step takes no leaf from there on
 	 * @throws SessionError, and nothing was rekeyed
 	 */
-	async step(snapshots: readonly KeptSnapshot[], blockCount: number): Promise<number> {
-		const range = this.#nextRange(snapshots, blockCount);
-		if (range.count === 0) {
-			return 0;
+	async step(snapshots: readonly KeptSnapshot[], limits: {readonly blockCount: number; readonly untilVba: Vba}): Promise<RekeyStep> {
+		const range = this.#nextRange(snapshots, limits);
+		let sealedBlockCount = 0;
+		if (range.count > 0) {
+			const {plan, places} = await this.#placement.inTurn(async () => this.#place(snapshots, range));
+			let labels: NewLabels | undefined;
+			try {
+				labels = await this.#transfer(plan.leaves, places);
+			} finally {
+				await this.#complete({plan, places, labels, range});
+			}
+
+			sealedBlockCount = [...labels.values()].filter(label => label !== lostLabel).length;
 		}
 
-		const {plan, places} = await this.#placement.inTurn(async () => this.#place(snapshots, range));
-		let sealed: Map<LeafMove, Uint8Array> | undefined;
-		try {
-			sealed = await this.#transfer(plan.leaves, places);
-			return sealed.size;
-		} finally {
-			await this.#complete({plan, places, sealed, range});
-		}
+		const lostBlockCount = this.#lostCount;
+		this.#lostCount = 0;
+		return {sealedBlockCount, lostBlockCount};
 	}
 
-	/** Carries the step over into the trees; where nothing was `sealed` their leaves stay as they are. */
-	async #complete({plan, places, sealed, range}: {plan: RekeyPlan; places: Places; sealed: Map<LeafMove, Uint8Array> | undefined; range: Range}): Promise<void> {
+	/** Carries the step over into the trees; where there are no `labels` their leaves stay as they are. */
+	async #complete({plan, places, labels, range}: {plan: RekeyPlan; places: Places; labels: NewLabels | undefined; range: Range}): Promise<void> {
 		try {
-			await this.#giveBack(plan.leaves.filter(move => !sealed?.has(move)), places);
-			if (sealed) {
+			this.#tell(plan, labels);
+			if (labels) {
 				// Leaves and keys change in one synchronous step: a read in between would take the wrong key.
-				this.#setLeaves(plan, places, sealed);
+				this.#setLeaves(plan, places, labels);
 				this.#device.setKeys({...this.#device.keys, rekeyingVba: range.vba + range.count});
+			} else {
+				await this.#giveBack(plan.leaves, places);
 			}
 
 			await this.#device.storeTreesFirst();
@@ -79,9 +104,9 @@ export class Rekeying {
 	}
 
 	/** The range that the next step takes: lowest blocks as a whole where it may be that many, as far as any tree reaches. */
-	#nextRange(snapshots: readonly KeptSnapshot[], blockCount: number): Range {
+	#nextRange(snapshots: readonly KeptSnapshot[], {blockCount, untilVba}: {readonly blockCount: number; readonly untilVba: Vba}): Range {
 		const {keys: {rekeyingVba: vba}, tree: {geometry: {degree, leafCount}}, held: {frameCount}} = this.#device;
-		const end = Math.max(leafCount, ...snapshots.map(snapshot => snapshot.tree.leafCount));
+		const end = Math.min(untilVba, Math.max(leafCount, ...snapshots.map(snapshot => snapshot.tree.leafCount)));
 		// The ways of all trees have to be held together.
 		const lowestBlockCount = Math.max(1, Math.min(Math.floor(blockCount / degree), Math.floor(frameCount / (framesPerWay * (snapshots.length + 1)))));
 		// Where the pool is nearly empty less than one lowest block has to do.
@@ -102,11 +127,12 @@ export class Rekeying {
 			{tree: this.#device.tree, generation: null},
 			...[...taken].sort(([a], [b]) => b - a).map(([generation, tree]) => ({tree, generation})),
 		];
-		const plan = await this.#planHeld(trees, range);
+		const lost = new LostBlocks(this.#device.held);
+		const plan = await this.#planHeld(trees, range, lost);
 		const {places, undo} = await this.#findPlaces(plan, range);
 		try {
-			while (!isHeld(trees, range)) {
-				await loadWays(trees, range);
+			while (!lost.isRestHeld(trees, range)) {
+				await lost.load(trees, range);
 			}
 		} catch (error) {
 			await undo();
@@ -125,7 +151,7 @@ export class Rekeying {
 		}
 	}
 
-	async #planHeld(trees: readonly RekeyedTree[], range: Range): Promise<RekeyPlan> {
+	async #planHeld(trees: readonly RekeyedTree[], range: Range, lost: LostBlocks): Promise<RekeyPlan> {
 		const {held, currentGeneration, placedByRekeying} = this.#device;
 		const state = {
 			held,
@@ -133,6 +159,7 @@ export class Rekeying {
 			// the block is given up, and that is as far as the step that placed it.
 			isVolatile: ({generation: snapshot}: RekeyedTree, address: Pba, generation: number) =>
 				snapshot === null && (generation === currentGeneration || placedByRekeying.has(address)),
+			isLost: (block: WantedBlock) => lost.has(block),
 		};
 		for (;;) {
 			const plan = RekeyPlanner.plan(state, trees, range);
@@ -140,7 +167,7 @@ export class Rekeying {
 				return plan;
 			}
 
-			await loadWays(trees, range);
+			await lost.load(trees, range);
 		}
 	}
 
@@ -150,7 +177,7 @@ export class Rekeying {
 		const moves = [...leaves, ...inner];
 		const current = moves.filter(({owner}) => owner.generation === null);
 		const older = moves.filter(({owner}) => owner.generation !== null);
-		const exchangeItems = current.flatMap(move => [move.from, move.generation, this.#lowestVba(move)]);
+		const exchangeItems = current.flatMap(({address, generation, lowestVba}) => [address, generation, lowestVba]);
 		const exchanged = current.length > 0
 			? await servers.free_tree.exchange({items: exchangeItems, keyId: keys.previousKeyId, reserved: false})
 			: {addresses: [], leaves: []};
@@ -158,30 +185,19 @@ export class Rekeying {
 		let reserved: typeof exchanged;
 		try {
 			reserved = older.length > 0
-				? await servers.free_tree.reserve({items: older.flatMap(move => this.#reservation(move, range))})
+				? await servers.free_tree.reserve({items: older.flatMap(block => this.#reservation(block, range))})
 				: {addresses: [], leaves: []};
 		} catch (error) {
 			await undoExchange();
 			throw error;
 		}
 
-		const placed = new Map([
-			...current.map((move, i) => [move, {address: exchanged.addresses[i], poolLeaf: exchanged.leaves[i]}] as const),
-			...older.map((move, i) => [move, {address: reserved.addresses[i], poolLeaf: reserved.leaves[i]}] as const),
+		const places = new Map([
+			...current.map((block, i) => [block, {address: exchanged.addresses[i], poolLeaf: exchanged.leaves[i]}] as const),
+			...older.map((block, i) => [block, {address: reserved.addresses[i], poolLeaf: reserved.leaves[i]}] as const),
 		]);
-		const placeOf = (move: InnerMove | LeafMove) => {
-			const place = placed.get(move);
-			if (!place) {
-				throw new Error('a move of a rekeying has no place');
-			}
-
-			return place;
-		};
 		return {
-			places: {
-				inner: new Map(inner.map(move => [move, placeOf(move).address])),
-				leaves: new Map(leaves.map(move => [move, placeOf(move)])),
-			},
+			places,
 			async undo() {
 				await undoExchange();
 				await servers.free_tree.restore(reserved);
@@ -189,41 +205,46 @@ export class Rekeying {
 		};
 	}
 
-	#lowestVba(move: InnerMove | LeafMove): Vba {
-		return 'level' in move ? move.owner.tree.geometry.lowestVba(move.vba, move.level) : move.vba;
-	}
-
 	/** A pool entry for a block of an older snapshot, as the table in format section 5 says. */
-	#reservation(move: InnerMove | LeafMove, range: Range): number[] {
+	#reservation({owner, generation, level, lowestVba}: RekeyedBlock, range: Range): number[] {
 		const {previousKeyId, currentKeyId} = this.#device.keys;
-		const level = 'level' in move ? move.level : 0;
-		const lowest = this.#lowestVba(move);
 		const end = range.vba + range.count;
-		const {degree, leafCount} = move.owner.tree.geometry;
+		const {degree, leafCount} = owner.tree.geometry;
 		// Behind the last leaf of a smaller snapshot no later step comes by and moves the block once more.
-		const coversLater = Math.min(lowest + (degree ** level), leafCount) > end;
-		const freeGeneration = (move.owner.generation ?? 0) + 1;
-		return [move.generation, freeGeneration, coversLater ? end : lowest, coversLater ? previousKeyId : currentKeyId];
+		const coversLater = Math.min(lowestVba + (degree ** level), leafCount) > end;
+		const freeGeneration = (owner.generation ?? 0) + 1;
+		return [generation, freeGeneration, coversLater ? end : lowestVba, coversLater ? previousKeyId : currentKeyId];
 	}
 
 	/** Synchronous: no other request sees trees that are moved in part. */
-	#moveInner({inner, shared, ways}: RekeyPlan, places: Places): void {
-		const movedTo = new Map<Pba, Pba>();
+	#moveInner({inner, lostInPlace, shared, ways}: RekeyPlan, places: Places): void {
 		const path: Path = [];
-		for (const move of inner) {
-			const {owner: {tree}, vba, level, from, generation} = move;
-			const address = places.inner.get(move) ?? from;
-			walkTo(tree, vba, level, path);
-			tree.moveBlock(path, vba, level, {address, generation});
-			movedTo.set(from, address);
+		for (const block of inner) {
+			const {owner: {tree}, vba, level, generation, isLost} = block;
+			const address = addressOf(block, places);
+			if (isLost) {
+				this.#giveUpInner(block, block, places, path);
+			} else {
+				walkTo(tree, vba, level, path);
+				tree.moveBlock(path, vba, level, {address, generation});
+			}
+
 			this.#device.placedByRekeying.add(address);
 		}
 
-		for (const {owner: {tree}, vba, level, from} of shared) {
-			// What another step of this generation has moved already changes again, and its label with it.
-			if (level > 0) {
-				walkTo(tree, vba, level + 1, path);
-				tree.share(path, vba, level, movedTo.get(from) ?? from);
+		for (const block of lostInPlace) {
+			this.#giveUpInner(block, block, places, path);
+		}
+
+		for (const {owner, vba, block} of shared) {
+			if (block.level === 0) {
+				continue;
+			} else if (block.isLost) {
+				this.#giveUpInner(block, {owner, vba}, places, path);
+			} else {
+				// What another step of this generation has moved already changes again, and its label with it.
+				walkTo(owner.tree, vba, block.level + 1, path);
+				owner.tree.share(path, vba, block.level, addressOf(block, places));
 			}
 		}
 
@@ -233,100 +254,135 @@ export class Rekeying {
 		}
 	}
 
-	/** Opens, seals and writes the leaves; replies with the new label of each that was what its label says. */
-	async #transfer(leaves: readonly LeafMove[], places: Places): Promise<Map<LeafMove, Uint8Array>> {
-		const sealed = new Map<LeafMove, Uint8Array>();
-		const overwritten: UnsettledBlock[] = [];
-		try {
-			for (let first = 0; first < leaves.length; first += transferBlockCount) {
-				await this.#transferSome(leaves.slice(first, first + transferBlockCount), places, {sealed, overwritten});
-			}
-		} catch (error) {
-			// Nothing of the step has happened: what stays in its place has to be again what it was.
-			for (const block of overwritten) {
-				this.#device.unsettled.keep(block);
-			}
-
-			throw error;
-		}
-
-		return sealed;
+	#giveUpInner(block: RekeyedBlock, {owner: {tree}, vba}: {readonly owner: RekeyedTree; readonly vba: Vba}, places: Places, path: Path): void {
+		walkTo(tree, vba, block.level + 1, path);
+		tree.giveUp(path, vba, block.level, addressOf(block, places));
 	}
 
-	/** @param result `overwritten`: what lay in the places that are written in place */
-	async #transferSome(leaves: readonly LeafMove[], places: Places, {sealed, overwritten}: {sealed: Map<LeafMove, Uint8Array>; overwritten: UnsettledBlock[]}): Promise<void> {
+	/** Opens, seals and writes the leaves; replies with the new label of each. */
+	async #transfer(leaves: readonly RekeyedBlock[], places: Places): Promise<NewLabels> {
+		const labels = new Map<RekeyedBlock, Uint8Array>();
+		if (this.#device.keys.isPreviousKeyLost) {
+			return new Map(leaves.map(leaf => [leaf, lostLabel]));
+		}
+
+		for (let first = 0; first < leaves.length; first += transferBlockCount) {
+			await this.#transferSome(leaves.slice(first, first + transferBlockCount), places, labels);
+		}
+
+		return labels;
+	}
+
+	async #transferSome(leaves: readonly RekeyedBlock[], places: Places, labels: Map<RekeyedBlock, Uint8Array>): Promise<void> {
 		const {env, servers: {block, crypto}, keys} = this.#device;
 		const byteLength = leaves.length * blockSize;
 		const lease = await env.leaseWhenFree(2 * byteLength);
 		try {
 			const content = lease.bytes.subarray(0, byteLength);
 			const plain = lease.bytes.subarray(byteLength, 2 * byteLength);
-			const from = leaves.map(move => move.from);
-			const labels = new Uint8Array(leaves.length * labelLength);
-			for (const [i, {label}] of leaves.entries()) {
-				labels.set(label, i * labelLength);
-			}
-
-			const vbas = leaves.map(move => move.vba);
+			const damaged = await this.#open(leaves, {content, plain});
+			const addresses = leaves.map(leaf => addressOf(leaf, places));
 			// The nodes keep their generations, so the blocks stay bound to them.
-			const generations = leaves.map(move => move.generation);
-			await block.read({extents: extentsOf(from), data: content});
-			const {mismatched} = await crypto.open({keyId: keys.previousKeyId, addresses: from, vbas, generations, labels, sealed: content, plain: [plain]});
-			const damaged = new Set(mismatched);
-			for (const [i, move] of leaves.entries()) {
-				if (!places.leaves.has(move) && !damaged.has(i)) {
-					overwritten.push({vba: move.vba, address: move.from, sealed: Uint8Array.from(content.subarray(i * blockSize, (i + 1) * blockSize))});
-				}
-			}
-
-			const addresses = leaves.map(move => places.leaves.get(move)?.address ?? move.from);
-			const {labels: newLabels} = await crypto.seal({keyId: keys.currentKeyId, addresses, vbas, generations, plain: [plain], sealed: content});
+			const {labels: newLabels} = await crypto.seal({
+				keyId: keys.currentKeyId, addresses, vbas: leaves.map(({vba}) => vba), generations: leaves.map(({generation}) => generation), plain: [plain], sealed: content,
+			});
 			plain.fill(0);
 			await block.write({extents: extentsOf(addresses), data: content});
-			for (const [i, move] of leaves.entries()) {
-				if (damaged.has(i)) {
-					env.log(`integrity error: the data block at PBA ${move.from} (level 0, VBA ${move.vba}) does not match the hash in its parent; it cannot be rekeyed and stays unreadable`, 'error');
-				} else {
-					sealed.set(move, newLabels.slice(i * labelLength, (i + 1) * labelLength));
-				}
+			for (const [i, leaf] of leaves.entries()) {
+				labels.set(leaf, damaged.has(i) ? lostLabel : newLabels.slice(i * labelLength, (i + 1) * labelLength));
 			}
 		} finally {
 			lease.release();
 		}
 	}
 
+	/** Reads and opens leaves into `plain`; replies which of them, by index, do not match their labels. Those are zeroed. */
+	async #open(leaves: readonly RekeyedBlock[], room: {content: Uint8Array; plain: Uint8Array}): Promise<ReadonlySet<number>> {
+		let suspects = await this.#openOnce(leaves, room);
+		for (let attempt = 1; attempt < attemptMax && suspects.length > 0; attempt++) {
+			const again: number[] = [];
+			for (const i of suspects) {
+				const part = (bytes: Uint8Array) => bytes.subarray(i * blockSize, (i + 1) * blockSize);
+				const mismatched = await this.#openOnce([leaves[i]], {content: part(room.content), plain: part(room.plain)});
+				again.push(...mismatched.map(() => i));
+			}
+
+			suspects = again;
+		}
+
+		for (const i of suspects) {
+			room.plain.fill(0, i * blockSize, (i + 1) * blockSize);
+		}
+
+		return new Set(suspects);
+	}
+
+	async #openOnce(leaves: readonly RekeyedBlock[], {content, plain}: {content: Uint8Array; plain: Uint8Array}): Promise<readonly number[]> {
+		const {servers: {block, crypto}, keys} = this.#device;
+		const addresses = leaves.map(({address}) => address);
+		const labels = new Uint8Array(leaves.length * labelLength);
+		for (const [i, {label}] of leaves.entries()) {
+			labels.set(label, i * labelLength);
+		}
+
+		await block.read({extents: extentsOf(addresses), data: content});
+		const {mismatched} = await crypto.open({
+			keyId: keys.previousKeyId, addresses, vbas: leaves.map(({vba}) => vba), generations: leaves.map(({generation}) => generation), labels, sealed: content, plain: [plain],
+		});
+		return mismatched;
+	}
+
 	/** Leaves that keep their old content give their new places back. */
-	async #giveBack(leaves: readonly LeafMove[], places: Places): Promise<void> {
-		const given = leaves.flatMap(move => places.leaves.get(move) ?? []);
+	async #giveBack(leaves: readonly RekeyedBlock[], places: Places): Promise<void> {
+		const given = leaves.flatMap(leaf => places.get(leaf) ?? []);
 		if (given.length > 0) {
 			await this.#device.servers.free_tree.restore({leaves: given.map(({poolLeaf}) => poolLeaf), addresses: given.map(({address}) => address)});
 		}
 	}
 
 	/** Synchronous: nodes of all trees change to the new key together with the rekeying VBA. */
-	#setLeaves({shared}: RekeyPlan, places: Places, sealed: ReadonlyMap<LeafMove, Uint8Array>): void {
+	#setLeaves({shared}: RekeyPlan, places: Places, labels: NewLabels): void {
 		const {held: {nodes}} = this.#device;
 		const path: Path = [];
-		const setLeaf = ({tree}: RekeyedTree, vba: Vba, address: Pba, label: Uint8Array) => {
-			const index = vba % tree.geometry.degree;
-			walkTo(tree, vba, 1, path);
-			nodes.setPlace(path[1], index, address, nodes.generation(path[1], index));
+		const setLeaf = ({tree}: RekeyedTree, leaf: RekeyedBlock, label: Uint8Array) => {
+			const index = leaf.vba % tree.geometry.degree;
+			walkTo(tree, leaf.vba, 1, path);
+			nodes.setPlace(path[1], index, addressOf(leaf, places), leaf.generation);
 			nodes.setHash(path[1], index, label, 0);
 		};
-		const byOldPlace = new Map<Pba, {address: Pba; label: Uint8Array}>();
-		for (const [move, label] of sealed) {
-			const address = places.leaves.get(move)?.address ?? move.from;
-			setLeaf(move.owner, move.vba, address, label);
-			byOldPlace.set(move.from, {address, label});
+		for (const [leaf, label] of labels) {
+			setLeaf(leaf.owner, leaf, label);
 		}
 
-		for (const {owner, vba, level, from} of shared) {
-			const moved = level === 0 ? byOldPlace.get(from) : undefined;
-			if (moved) {
-				setLeaf(owner, vba, moved.address, moved.label);
+		for (const {owner, block} of shared) {
+			const label = block.level === 0 ? labels.get(block) : undefined;
+			if (label) {
+				setLeaf(owner, block, label);
 			}
 		}
 	}
+
+	/** Says what was given up, and counts it. */
+	#tell({inner, lostInPlace, shared}: RekeyPlan, labels: NewLabels | undefined): void {
+		const leaves = [...labels ?? []].flatMap(([leaf, label]) => label === lostLabel ? leaf : []);
+		// What was given up before is known.
+		const lost = [...inner.filter(({isLost}) => isLost), ...lostInPlace, ...leaves].filter(({label}) => !isLostLabel(label));
+		this.#lostCount += lost.length;
+		// Where the key is lost all of them are, as was said when the device was opened.
+		for (const block of this.#device.keys.isPreviousKeyLost ? [] : lost) {
+			if (this.#toldCount < toldLossMax) {
+				this.#device.env.log(`integrity error: ${textOfLost(block, generationsWith(block, shared))}`, 'error');
+			} else if (this.#toldCount === toldLossMax) {
+				this.#device.env.log('more blocks that do not match their labels are counted, and not told one by one', 'error');
+			}
+
+			this.#toldCount++;
+		}
+	}
+}
+
+function addressOf(block: RekeyedBlock, places: Places): Pba {
+	return places.get(block)?.address ?? block.address;
 }
 
 /** Walks down to `lowest`; every block on the way must be held. */
@@ -334,25 +390,4 @@ function walkTo(tree: HashTree, vba: Vba, lowest: Level, path: Path): void {
 	if (!tree.walkDown(vba, lowest, path)) {
 		throw new Error(`a block on the way to VBA ${vba} is not held while the trees are being changed`);
 	}
-}
-
-/** One leaf of each lowest block of a tree in the range. */
-function waysOf({tree: {geometry: {degree, leafCount}}}: RekeyedTree, {vba, count}: Range): Vba[] {
-	const ways: Vba[] = [];
-	for (let first = vba - (vba % degree); first < Math.min(vba + count, leafCount); first += degree) {
-		ways.push(first);
-	}
-
-	return ways;
-}
-
-async function loadWays(trees: readonly RekeyedTree[], range: Range): Promise<void> {
-	for (const owner of trees) {
-		await owner.tree.load(waysOf(owner, range));
-	}
-}
-
-function isHeld(trees: readonly RekeyedTree[], range: Range): boolean {
-	const path: Path = [];
-	return trees.every(owner => waysOf(owner, range).every(vba => owner.tree.walk(vba, path) === undefined));
 }

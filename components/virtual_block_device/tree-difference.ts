@@ -18,7 +18,7 @@ export interface Difference {
 export async function* differences(held: HeldBlocks, before: HashTree, after: HashTree): AsyncGenerator<Difference> {
 	const {maxLevel} = after.geometry;
 	const root = {vba: 0, level: maxLevel, before: before.root.root, after: after.root.root};
-	if (root.before.address === root.after.address) {
+	if (root.before.address === root.after.address && Buffer.compare(root.before.hash, root.after.hash) === 0) {
 		return;
 	}
 
@@ -48,8 +48,11 @@ async function childDifferences(held: HeldBlocks, before: HashTree, after: HashT
 		const is = nodes.address(afterPath[level], index);
 		const before = {address: was, generation: nodes.generation(beforePath[level], index)};
 		const after = {address: is, generation: nodes.generation(afterPath[level], index)};
-		// A leaf that was never written in the one state keeps its place when it is first written in the other.
-		if (was !== is || before.generation !== after.generation) {
+		// A leaf that was never written in the one state keeps its place when it is first written in the other. Where only the
+		// labels differ one of the states has lost its block: that is no block which both have.
+		const isWritten = level > 1 || after.generation > 0;
+		const hasOtherLabel = isWritten && Buffer.compare(nodes.hash(beforePath[level], index), nodes.hash(afterPath[level], index)) !== 0;
+		if (was !== is || before.generation !== after.generation || hasOtherLabel) {
 			found.push({vba: vba + (index * span), level: level - 1, before, after});
 		}
 	}

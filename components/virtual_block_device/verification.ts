@@ -1,8 +1,9 @@
 /** Verification of the trees in use, those of the current state and of all kept snapshots side by side, part by part. */
-import type {KeyId, Pba, Vba} from '../container/addresses.js';
+import type {KeyId, Vba} from '../container/addresses.js';
 import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
 import {labelLength} from '../container/label.js';
+import {SeenBlocks} from '../container/seen-blocks.js';
 import {lowestBlocksFrom, verifyPart, type NamedBlock, type Verified} from '../container/tree-verification.js';
 import type {Device, KeptSnapshot} from './device.js';
 
@@ -54,7 +55,7 @@ export async function verifyTrees(device: Device, {snapshots, firstVba}: {snapsh
 		...newestFirst.map(snapshot => ({tree: device.snapshotTree(snapshot), name: `snapshot ${snapshot.generation}`})),
 	];
 	const verified: Verified = {checkedBlockCount: 0, damages: []};
-	const seen = new Set<Pba>();
+	const seen = new SeenBlocks<NamedBlock>();
 	for (const {tree, name} of trees) {
 		const {checkedBlockCount, damages} = await verifyPart(device.held, {tree, name, firstLeaves: lowestBlocksFrom(tree, firstVba, partBlockCount), verifyData: async blocks => verifyData(device, blocks)}, seen);
 		verified.checkedBlockCount += checkedBlockCount;

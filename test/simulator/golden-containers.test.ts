@@ -1,84 +1,22 @@
 /** Containers of the original, opened, read, written and checked through the real components. */
 import {createHash} from 'node:crypto';
-import {mkdirSync, writeFileSync} from 'node:fs';
-import {join} from 'node:path';
 import test from 'ava';
-import {z} from 'zod';
-import cache from '../../components/cache/component.js';
 import cbeCheck from '../../components/cbe_check/component.js';
-import {openContainer} from '../../components/container/open-container.js';
 import cryptoNoble from '../../components/crypto_noble/component.js';
 import cryptoOpenssl from '../../components/crypto_openssl/component.js';
-import freeTree from '../../components/free_tree/component.js';
 import {block, blockSize} from '../../components/sessions/block.js';
 import {deviceControl} from '../../components/sessions/device-control.js';
 import {trustAnchor} from '../../components/sessions/trust-anchor.js';
-import superblockControl from '../../components/superblock_control/component.js';
-import anchorTresor from '../../components/trust_anchor_tresor/component.js';
-import virtualBlockDevice from '../../components/virtual_block_device/component.js';
-import {defineComponent, type Component} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
-import {Assembly} from '../support/assembly.js';
+import type {Assembly} from '../support/assembly.js';
 import {temporaryDirectory} from '../support/component-stand.js';
-import {loadGolden, type GoldenDescription} from '../support/golden.js';
+import {loadGolden} from '../support/golden.js';
+import {differences, finished, openDevice, readsOf, soundContainerOf, writeAnchor} from '../support/golden-device.js';
 import {MemoryAnchor} from '../support/memory-anchor.js';
 import {MemoryMedium} from '../support/memory-medium.js';
-import {connectMemory, runTool} from '../support/tool-run.js';
+import {runTool} from '../support/tool-run.js';
 import {dataOf, stampOf} from './content.js';
 import {Random} from './random.js';
-
-const zeroHash = createHash('sha256').update(Buffer.alloc(blockSize)).digest('hex');
-
-function writeAnchor(stateDirectory: string, {superblock_hash_file: hash, encrypted_private_key_file: key}: GoldenDescription['trust_anchor']): void {
-	const directory = join(stateDirectory, 'trust_anchor');
-	mkdirSync(directory);
-	writeFileSync(join(directory, 'superblock_hash'), Buffer.from(hash, 'hex'), {mode: 0o600});
-	writeFileSync(join(directory, 'encrypted_private_key'), Buffer.from(key, 'hex'), {mode: 0o600});
-}
-
-/** The device as `config/assemblies/tresor.xml` wires it, on an image in memory. */
-async function openDevice(medium: MemoryMedium, stateDirectory: string, {passphrase, crypto}: {passphrase: string; crypto: Component}): Promise<Assembly> {
-	const image = defineComponent({provides: {block}, config: z.strictObject({}), start: () => ({provides: {block: medium.handlers}})});
-	const assembly = new Assembly([
-		{name: 'image', component: image},
-		{name: 'anchor', component: anchorTresor},
-		{name: 'crypto', component: crypto},
-		{name: 'cache', component: cache, config: {size: '4M'}, routes: {block: 'image'}},
-		{name: 'free_tree', component: freeTree, routes: {cache: 'cache'}},
-		{name: 'device', component: virtualBlockDevice, routes: {cache: 'cache', block: 'image', crypto: 'crypto', free_tree: 'free_tree'}},
-		{
-			name: 'control', component: superblockControl,
-			routes: {virtual_block_device: 'device', free_tree: 'free_tree', block: 'image', trust_anchor: 'anchor', crypto: 'crypto'},
-		},
-	], {stateDirectory, environment: (_name, base) => ({...base, variable: () => passphrase})});
-	await assembly.start();
-	return assembly;
-}
-
-type ReadBlock = (vba: number, data: Uint8Array) => Promise<unknown>;
-
-/** VBAs below `count` whose content is not what the list says; what is not listed was never written. */
-async function differences(read: ReadBlock, count: number, listed: Readonly<Record<string, string>>): Promise<number[]> {
-	const wrong: number[] = [];
-	const data = Buffer.alloc(blockSize);
-	for (let vba = 0; vba < count; vba++) {
-		await read(vba, data);
-		if (createHash('sha256').update(data).digest('hex') !== (listed[vba] ?? zeroHash)) {
-			wrong.push(vba);
-		}
-	}
-
-	return wrong;
-}
-
-function readsOf(assembly: Assembly): {current: ReadBlock; snapshot: (generation: number) => ReadBlock} {
-	const device = assembly.client('control', block);
-	const control = assembly.client('control', deviceControl);
-	return {
-		current: async (vba, data) => device.read({extents: [vba, 1], data}),
-		snapshot: generation => async (vba, data) => control.read_snapshot({generation, extents: [vba, 1], data}),
-	};
-}
 
 /** Writes some blocks at random, flushing now and then, and returns what was written. */
 async function writeSome(device: Client<typeof block>, blockCount: number, random: Random): Promise<Map<number, number>> {
@@ -139,21 +77,6 @@ for (const name of ['d64_a_init', 'd64_b_snaps', 'd64_c_rekeyed', 'd64_e_extende
 	}
 }
 
-/** Waits until nothing is going on in the container. */
-async function finished(assembly: Assembly): Promise<void> {
-	const control = assembly.client('control', deviceControl);
-	for (;;) {
-		const {extend, rekey} = await control.operations({});
-		if (extend.phase === 'idle' && rekey.phase === 'idle') {
-			return;
-		}
-
-		await new Promise(resolve => {
-			setTimeout(resolve, 20);
-		});
-	}
-}
-
 for (const name of ['d64_d_rekeying_fixed', 'd64_f_extending_vbd', 'd64_g_extending_ft'] as const) {
 	test(`${name} of the original opens in the middle of its operation and ends it; all contents are right before and after`, async t => {
 		const {image, description} = loadGolden(name);
@@ -181,7 +104,7 @@ for (const name of ['d64_d_rekeying_fixed', 'd64_f_extending_vbd', 'd64_g_extend
 		await first.stop();
 		t.deepEqual(first.bugs, []);
 
-		const {superblock} = await openContainerOf(medium, stateDirectory, passphrase);
+		const {superblock} = await soundContainerOf(medium, stateDirectory, passphrase);
 		t.is(superblock.pbaCount, description.superblock.nr_of_pbas + description.superblock.resizing_nr_of_pbas);
 		t.is(superblock.previousKey, undefined);
 		t.true(name === 'd64_f_extending_vbd' ? blockCount > current.leaves : blockCount === current.leaves);
@@ -190,20 +113,6 @@ for (const name of ['d64_d_rekeying_fixed', 'd64_f_extending_vbd', 'd64_g_extend
 		await requireContents(second, 'after reopening');
 		await second.stop();
 	});
-}
-
-/** What the newest superblock says; the check is clean besides. */
-async function openContainerOf(medium: MemoryMedium, stateDirectory: string, passphrase: string) {
-	const assembly = await openDevice(medium, stateDirectory, {passphrase, crypto: cryptoOpenssl});
-	const {secured} = await assembly.client('anchor', trustAnchor).status({});
-	await assembly.stop();
-	const {exitValue, message, log} = await runTool(cbeCheck, {medium, anchor: new MemoryAnchor({secured})});
-	if (exitValue !== 0) {
-		throw new Error([message, ...log.map(({text}) => text)].join('\n'));
-	}
-
-	const clients = connectMemory({medium, anchor: new MemoryAnchor({secured})});
-	return openContainer(clients);
 }
 
 /** What the original's checker demands of the bytes, beside hashes and owners, which cbe_check demands, too (format section 2). */
@@ -290,7 +199,7 @@ test('a container in the original\'s form has nothing that the original would re
 	await assembly.stop();
 	t.deepEqual(assembly.bugs, []);
 
-	const {slot, superblock} = await openContainerOf(medium, stateDirectory, passphrase);
+	const {slot, superblock} = await soundContainerOf(medium, stateDirectory, passphrase);
 	t.is(superblock.cipher, 'aes-256-cbc-essiv');
 	t.is(superblock.state, 'normal');
 	t.is(superblock.currentKey.id, 3);

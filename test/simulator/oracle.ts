@@ -484,8 +484,11 @@ function superblockProblems(superblock: Buffer, {state, rekeyingVba, previousKey
 		!isExtending && !isZero(superblock.subarray(9, 25)) ? 'not extending, but there are blocks left to add' : '',
 	];
 	const generations = snapshotsOf(superblock).map(({shape}) => shape.generation);
+	const leafCount = Math.max(...snapshotsOf(superblock).map(({shape}) => shape.leafCount));
 	return [
 		...problems,
+		// The original takes one behind the last leaf for one before the first, and seals that one again.
+		isRekeying && rekeyingVba >= leafCount ? `the rekeying VBA is ${rekeyingVba}, the largest snapshot has ${leafCount} leaves` : '',
 		new Set(generations).size < generations.length ? `two snapshots have the same name: ${generations.join(', ')}` : '',
 	].filter(problem => problem !== '');
 }

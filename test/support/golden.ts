@@ -17,6 +17,14 @@ export const goldenNames = [
 
 export type GoldenName = typeof goldenNames[number];
 
+/** Containers of the original in which it has done something wrong, or goes to a limit. */
+export const specialGoldenNames = ['d4_d_rekeying_head', 'o_deep5_d4', 'o_full_pool_d8', 'o_rekeying_damaged', 'o_snaps48', 'o_snapshot_then_power_cut'] as const;
+
+export type SpecialGoldenName = typeof specialGoldenNames[number];
+
+/** What stands in the list of hashes for a block that cannot be read. */
+export const unreadable = 'ERR';
+
 interface GoldenTree {
 	readonly gen: number;
 	readonly pba: number;
@@ -62,15 +70,30 @@ export interface GoldenDescription {
 	readonly pba_accounting: {readonly vbd_current: number; readonly ft_leaves: number; readonly ft_inner: number; readonly mt_leaves: number; readonly mt_inner: number};
 }
 
-export interface GoldenContainer {
+/** What all descriptions have. */
+export interface GoldenContent {
+	readonly trust_anchor: Pick<GoldenDescription['trust_anchor'], 'superblock_hash_file' | 'encrypted_private_key_file' | 'passphrase'>;
+	readonly snapshots: ReadonlyArray<Pick<GoldenSnapshot, 'gen' | 'keep' | 'leaves' | 'is_current' | 'vba_sha256'>>;
+}
+
+interface Golden<D> {
 	readonly image: Buffer;
-	readonly description: GoldenDescription;
+	readonly description: D;
+}
+
+function load<D>(name: string): Golden<D> {
+	return {
+		image: gunzipSync(readFileSync(new URL(`${name}.img.gz`, directory))),
+		description: JSON.parse(readFileSync(new URL(`${name}.json`, directory), 'utf8')) as D,
+	};
 }
 
 /** Reads a golden container; the image belongs to the caller. */
-export function loadGolden(name: GoldenName): GoldenContainer {
-	return {
-		image: gunzipSync(readFileSync(new URL(`${name}.img.gz`, directory))),
-		description: JSON.parse(readFileSync(new URL(`${name}.json`, directory), 'utf8')) as GoldenDescription,
-	};
+export function loadGolden(name: GoldenName): Golden<GoldenDescription> {
+	return load(name);
+}
+
+/** The same, with what the descriptions of all containers have. */
+export function loadGoldenContent(name: GoldenName | SpecialGoldenName): Golden<GoldenContent> {
+	return load(name);
 }
