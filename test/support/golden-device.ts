@@ -46,7 +46,7 @@ export async function openDevice(medium: MemoryMedium, stateDirectory: string, {
 			name: 'control', component: superblockControl,
 			routes: {virtual_block_device: 'device', free_tree: 'free_tree', block: 'image', trust_anchor: 'anchor', crypto: 'crypto'},
 		},
-	], {stateDirectory, environment: (_name, base) => ({...base, variable: () => passphrase})});
+	], {stateDirectory, environment: (_name, base) => ({...base, secret: variable => variable === 'CBE_PASSPHRASE' ? Buffer.from(passphrase) : undefined})});
 	await assembly.start();
 	return assembly;
 }
