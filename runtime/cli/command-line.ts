@@ -140,10 +140,11 @@ function program(end: (code: number) => void): Command {
 		.description('look at and control a running device as a tree of files, without mounting it')
 		.option(...stateOption)
 		.option('-c <command>', 'run one command and end')
+		.option('--vfs <child>', 'the child that serves the tree; needed where there are several')
 		.addHelpText('after', '\nExamples:\n  runtime shell\n  runtime shell -c "ls -l current"\n  runtime shell -c "echo true > control/create_snapshot"\n  runtime shell -c "dd if=current/data of=host:copy.img bs=1M count=16"')
-		.action(async ({state, c}: StateOption & {c?: string}) => {
+		.action(async ({state, c, vfs}: StateOption & {c?: string; vfs?: string}) => {
 			const {shell} = await import('./shell.js');
-			end(await shell(c, resolve(state)));
+			end(await shell(c, resolve(state), vfs));
 		});
 
 	runtime.command('check')

@@ -14,10 +14,13 @@ export type TreeEntry = z.output<typeof Description>;
 
 export class ShellTree {
 	readonly #stateDirectory: string;
+	readonly #child: string | undefined;
 	#directory = '/';
 
-	constructor(stateDirectory: string) {
+	/** @param child who serves the tree; the first one that does where it is not given */
+	constructor(stateDirectory: string, child?: string) {
 		this.#stateDirectory = stateDirectory;
+		this.#child = child;
 	}
 
 	/** What relative paths begin with. */
@@ -58,6 +61,6 @@ export class ShellTree {
 	}
 
 	async #call(operation: string, request: Record<string, unknown>): Promise<unknown> {
-		return requestControl(this.#stateDirectory, {op: 'call', service: 'file_system', operation, request});
+		return requestControl(this.#stateDirectory, {op: 'call', service: 'file_system', operation, request, child: this.#child});
 	}
 }

@@ -136,9 +136,9 @@ async function interact(tree: ShellTree, historyFile: string): Promise<number> {
 	}
 }
 
-/** @param command one line to run; undefined for a shell that reads lines */
-export async function shell(command: string | undefined, stateDirectory: string): Promise<number> {
-	const tree = new ShellTree(stateDirectory);
+/** @param command one line to run; undefined for a shell that reads lines. @param child the child that serves the tree; the first one unless given */
+export async function shell(command: string | undefined, stateDirectory: string, child?: string): Promise<number> {
+	const tree = new ShellTree(stateDirectory, child);
 	if (command === undefined) {
 		// Says what is wrong, before anything is asked.
 		await tree.describe('/');
