@@ -4,7 +4,7 @@ import type {Client} from '../../runtime/sdk/session.js';
 import {newestChanges, type LeafChanges, type LogEntry} from '../container/flush-log.js';
 import {superblockSlotCount} from '../container/geometry.js';
 import {labelLength} from '../container/label.js';
-import type {Superblock} from '../container/superblock.js';
+import {hasLostPreviousKey, type Superblock} from '../container/superblock.js';
 import type {block} from '../sessions/block.js';
 import {isAuthenticated} from '../sessions/cipher.js';
 import type {crypto} from '../sessions/crypto.js';
@@ -17,6 +17,9 @@ import {Ownership} from './ownership.js';
 import {Progress} from './progress.js';
 import {referenceText, type Reference} from './reference.js';
 import {TreeWalk, type RootedTree, type WalkCounts, type WalkParts} from './tree-walk.js';
+
+/** Ranges of lost VBAs that a finding names. */
+const keylessRangeMax = 50;
 
 export interface CheckResult {
 	readonly findings: Findings;
@@ -100,6 +103,7 @@ export async function checkContainer({superblock, log, medium, env, crypto}: Che
 		findings,
 		progress,
 		lastGeneration: superblock.lastSecuredGeneration,
+		keylessFrom: hasLostPreviousKey(superblock) ? superblock.rekeyingVba : Infinity,
 	};
 	const snapshotWalk = new TreeWalk(trees, {parts, leavesBefore: 0});
 	const freeWalk = new TreeWalk([freeTree], {parts, leavesBefore: deviceLeafCount, claimEntry: (entry, place) => ownership.claimPoolEntry(entry, place)});
@@ -116,6 +120,12 @@ export async function checkContainer({superblock, log, medium, env, crypto}: Che
 	} finally {
 		await parts.jobs.finish().catch(() => undefined);
 		await pool.close();
+	}
+
+	const {keyless} = snapshotWalk.counts;
+	if (keyless.length > 0) {
+		const shown = keyless.slice(0, keylessRangeMax).map(({first, last}) => first === last ? String(first) : `${first} to ${last}`);
+		findings.add(`the key of the blocks from VBA ${superblock.rekeyingVba} on was never stored by the rekeying that goes on (the original leaves it so): what was written to VBAs ${shown.join(', ')}${keyless.length > shown.length ? ', …' : ''}, in snapshots too, cannot be decrypted`);
 	}
 
 	if (walks.every(({counts}) => counts.gaps === 0)) {

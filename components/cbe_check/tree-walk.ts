@@ -29,6 +29,8 @@ export interface WalkParts {
 	readonly findings: Findings;
 	readonly progress: Progress;
 	readonly lastGeneration: number;
+	/** The key of leaves from there on was never stored; Infinity where all keys are there. */
+	readonly keylessFrom: number;
 }
 
 /** Takes an entry of a pool, whose block is not read. */
@@ -42,6 +44,8 @@ export interface WalkCounts {
 	unread: number;
 	/** Places below which nothing could be checked. */
 	gaps: number;
+	/** Written leaves whose key is lost, as ranges of VBAs, ascending. */
+	readonly keyless: Array<{readonly first: number; last: number}>;
 }
 
 /** The verified blocks of one batch. */
@@ -52,7 +56,7 @@ interface Batch {
 }
 
 export class TreeWalk {
-	readonly counts: WalkCounts = {inner: 0, data: 0, unread: 0, gaps: 0};
+	readonly counts: WalkCounts = {inner: 0, data: 0, unread: 0, gaps: 0, keyless: []};
 	readonly #trees: readonly RootedTree[];
 	readonly #parts: WalkParts;
 	readonly #leavesBefore: number;
@@ -142,6 +146,7 @@ export class TreeWalk {
 	async #visitLeaves(references: readonly Reference[]): Promise<void> {
 		const written = references.filter(({generation}) => generation > 0);
 		this.counts.data += written.length;
+		this.#noteKeyless(written);
 		this.counts.unread += references.length - written.length;
 		this.#parts.progress.pass(this.#leavesBefore + (references.at(-1)?.position ?? 0));
 		if (written.length === 0) {
@@ -150,6 +155,18 @@ export class TreeWalk {
 
 		for (let first = 0; first < written.length; first += pieceBlockCount) {
 			await this.#parts.jobs.start(async () => void await this.#parts.verifier.verify(written.slice(first, first + pieceBlockCount)));
+		}
+	}
+
+	#noteKeyless(written: readonly Reference[]): void {
+		const {keyless} = this.counts;
+		for (const {position} of written.filter(reference => reference.position >= this.#parts.keylessFrom)) {
+			const range = keyless.at(-1);
+			if (range && position <= range.last + 1) {
+				range.last = position;
+			} else {
+				keyless.push({first: position, last: position});
+			}
 		}
 	}
 

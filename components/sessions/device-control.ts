@@ -63,6 +63,8 @@ export const deviceControl = defineSession('device_control', {
 				poolHeldCount: z.number().int().nonnegative(),
 				/** How long the pool lasts if it goes on getting emptier as of late; missing where it does not. */
 				poolSecondsLeft: z.number().nonnegative().optional(),
+				/** Why nothing can be written now, and what to do; missing where it can. */
+				restriction: z.string().optional(),
 			}),
 		}),
 		/** Kept snapshots, oldest first. */

@@ -39,9 +39,11 @@ export default defineComponent({
 		rekeying_rate: byteSize().optional(),
 		/** Blocks that a key of an authenticated cipher seals before a rekeying begins by itself. */
 		rekey_after: z.coerce.number().int().min(1).max(sealedBlockCountMax / 2).default(sealedBlockCountMax / 2),
+		/** `yes`: a rekeying of the original whose old key is lost is ended; blocks under it stay unreadable until they are written. */
+		give_up_lost_blocks: z.enum(['yes', 'no']).default('no'),
 	}),
 	async start({config, sessions, env}) {
-		const open = async () => openDevice(sessions, env, {create: config.create?.[0], rekeyingRate: config.rekeying_rate, rekeyAfter: config.rekey_after});
+		const open = async () => openDevice(sessions, env, {create: config.create?.[0], rekeyingRate: config.rekeying_rate, rekeyAfter: config.rekey_after, givesUpLostBlocks: config.give_up_lost_blocks === 'yes'});
 		const anchor = sessions.trust_anchor;
 		const lock = new DeviceLock();
 		/** Locking and unlocking, one after the other. */

@@ -5,6 +5,7 @@ import {poolRoom} from '../container/pool-growth.js';
 import type {Superblock} from '../container/superblock.js';
 import type {block} from '../sessions/block.js';
 import type {Work} from './background-operation.js';
+import {requireSlot} from './restrictions.js';
 import type {Securing, SecuringServers} from './securing.js';
 import {currentSnapshotOf} from './transition.js';
 
@@ -94,6 +95,10 @@ export class ExtensionWork implements Work {
 
 		let used = 0;
 		await this.#securing.step(async () => {
+			if (this.#tree === 'vbd') {
+				requireSlot(this.#securing.latest);
+			}
+
 			const server = this.#tree === 'vbd' ? this.#servers.virtual_block_device : this.#servers.free_tree;
 			const {usedPbaCount, addedLeafCount} = await server.extend({firstPba: this.#firstPba, pbaCount: this.#left, stepCount: stepsAtOnce});
 			used = usedPbaCount;

@@ -14,6 +14,7 @@ import {addKeys, removeKeys} from '../container/shared-keys.js';
 import {openOrCreate, openTrees, replayLog, type OpeningServers} from './opening.js';
 import {Operations, type OperationName} from './operations.js';
 import {Reclaiming} from './reclaiming.js';
+import {readOnlyReason, requireWritable, restrictionOf} from './restrictions.js';
 import {Securing} from './securing.js';
 import {Snapshots} from './snapshots.js';
 import {currentSnapshotOf, keptSnapshots} from './transition.js';
@@ -32,6 +33,8 @@ export interface DeviceConfig {
 	readonly rekeyingRate: number | undefined;
 	/** Blocks that a key of an authenticated cipher seals before a rekeying begins by itself. */
 	readonly rekeyAfter: number;
+	/** A rekeying whose old key is lost is ended, with what it had sealed given up. */
+	readonly givesUpLostBlocks: boolean;
 }
 
 const operationNames: readonly OperationName[] = ['extend', 'rekey', 'check'];
@@ -59,6 +62,11 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	await addKeys(sessions, superblock);
 	const currentGeneration = await openTrees(sessions, superblock);
 	env.log(`opened generation ${superblock.lastSecuredGeneration} from slot ${slot}`);
+
+	const restriction = restrictionOf(superblock);
+	if (restriction !== undefined) {
+		env.log(restriction, 'error');
+	}
 
 	const anchoredHash = log.at(-1)?.hash ?? hash;
 	let onSecured = (): void => undefined;
@@ -108,6 +116,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		activity: () => requestCount,
 		secure,
 		rekeyingRate: config.rekeyingRate,
+		givesUpLostBlocks: config.givesUpLostBlocks,
 	});
 	const writes = new DeviceWrites(sessions.virtual_block_device, securing, {
 		secure,
@@ -128,7 +137,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	let paused: OperationName[] = [];
 	return {
 		block: {
-			geometry: () => ({blockCount: blockCount(), writable: true, growable: false}),
+			geometry: () => ({blockCount: blockCount(), writable: readOnlyReason(securing.superblock) === undefined, growable: false}),
 			async read({extents, data}) {
 				requestCount++;
 				requireFit(extents, data, blockCount());
@@ -138,6 +147,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			async write({extents, data}) {
 				requestCount++;
 				requireFit(extents, data, blockCount());
+				requireWritable(securing.latest);
 				if (!gate.tryEnter()) {
 					await gate.enter();
 				}
@@ -156,6 +166,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 					throw new SessionError('out_of_range', `the extents ${extents.join('+')} do not fit the device of ${blockCount()} blocks`);
 				}
 
+				requireWritable(securing.latest);
 				await gate.enter();
 				try {
 					await writes.clear(extents);
@@ -193,6 +204,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 					poolAllocatableCount: pool.allocatableCount,
 					poolHeldCount: pool.heldCount,
 					poolSecondsLeft: usage.secondsLeft,
+					restriction: restrictionOf(securing.superblock),
 				};
 			},
 			list_snapshots: () => ({

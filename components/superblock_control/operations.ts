@@ -6,6 +6,7 @@ import {BackgroundOperation, type OperationStatus} from './background-operation.
 import {CheckWork} from './check-work.js';
 import {ExtensionWork, makeRoom, prepareExtension, type ExtendedTree} from './extension-work.js';
 import type {OpeningServers} from './opening.js';
+import {readOnlyReason, requireChangeable} from './restrictions.js';
 import {RekeyingWork, beginRekeying} from './rekeying-work.js';
 import type {Securing} from './securing.js';
 
@@ -19,6 +20,8 @@ export interface OperationsParts {
 	readonly turn: Turn;
 	activity(): number;
 	secure(): Promise<void>;
+	/** A rekeying whose old key is lost is ended, with what it had sealed given up. */
+	readonly givesUpLostBlocks: boolean;
 	/** Bytes per second for rekeying. */
 	readonly rekeyingRate: number | undefined;
 }
@@ -50,6 +53,11 @@ export class Operations {
 			return;
 		}
 
+		const restriction = readOnlyReason(securing.superblock);
+		if (restriction !== undefined && !this.#parts.givesUpLostBlocks) {
+			return;
+		}
+
 		env.log(`the container is ${state}: going on with it`);
 		if (state === 'rekeying') {
 			this.#operations.rekey.start(new RekeyingWork(servers, securing));
@@ -73,6 +81,7 @@ export class Operations {
 		const {servers, securing, turn, env} = this.#parts;
 		await turn.take(async () => {
 			this.#requireIdle();
+			requireChangeable(securing.superblock, {needsSlot: extension.tree === 'vbd'});
 			await prepareExtension(servers.block, securing.superblock, extension);
 			await securing.edit(superblock => ({
 				...superblock,
@@ -107,6 +116,7 @@ export class Operations {
 		const {servers, securing, turn, env} = this.#parts;
 		await turn.take(async () => {
 			this.#requireIdle();
+			requireChangeable(securing.superblock, {needsSlot: true});
 			await beginRekeying(servers, securing);
 			env.log('rekeying: everything is sealed anew with a new key');
 			this.#operations.rekey.start(new RekeyingWork(servers, securing));

@@ -5,6 +5,7 @@ import {addKey} from '../container/shared-keys.js';
 import type {Superblock} from '../container/superblock.js';
 import type {Work} from './background-operation.js';
 import type {OpeningServers} from './opening.js';
+import {requireSlot} from './restrictions.js';
 import type {Securing, SuperblockEdit} from './securing.js';
 import {currentSnapshotOf, keptSnapshots, keysOf, treeOf} from './transition.js';
 
@@ -149,6 +150,7 @@ export class RekeyingWork implements Work {
 		await this.#securing.step(async () => {
 			// A snapshot counts from the moment its securing has taken the state, though it may not be anchored yet.
 			const {latest} = this.#securing;
+			requireSlot(latest);
 			const snapshots = keptSnapshots(latest).map(snapshot => ({generation: snapshot.root.generation, tree: treeOf(latest, snapshot)}));
 			const {rekeyingVba, lostBlockCount} = await this.#servers.virtual_block_device.rekey({snapshots, blockCount, untilVba});
 			this.#rekeyingVba = rekeyingVba;

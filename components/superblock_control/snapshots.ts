@@ -5,6 +5,7 @@ import type {Gate} from '../container/gate.js';
 import type {Turn} from '../container/turn.js';
 import {keptSnapshotCountMax, type Snapshot} from '../container/superblock.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
+import {requireChangeable} from './restrictions.js';
 import type {Securing, SuperblockEdit} from './securing.js';
 import {currentSnapshotOf, keptGenerations, keptSnapshots, treeOf, withCurrentKept, withoutKept} from './transition.js';
 
@@ -44,7 +45,10 @@ export class Snapshots {
 
 	/** Keeps the current content; where it is kept already, under the name it has. */
 	async create(): Promise<{generation: Generation; isNew: boolean}> {
-		return this.#parts.turn.take(async () => this.#create());
+		return this.#parts.turn.take(async () => {
+			requireChangeable(this.#parts.securing.superblock, {needsSlot: false});
+			return this.#create();
+		});
 	}
 
 	async #create(): Promise<{generation: Generation; isNew: boolean}> {
@@ -72,6 +76,7 @@ export class Snapshots {
 
 	async discard(generation: Generation): Promise<void> {
 		await this.#parts.turn.take(async () => {
+			requireChangeable(this.#parts.securing.superblock, {needsSlot: false});
 			this.find(generation);
 			this.#leaving.add(generation);
 			try {
@@ -99,6 +104,7 @@ export class Snapshots {
 	async revert(generation: Generation): Promise<void> {
 		const {securing, device, gate, turn, secure} = this.#parts;
 		await turn.take(async () => gate.exclusively(async () => {
+			requireChangeable(securing.superblock, {needsSlot: true});
 			const snapshot = this.find(generation);
 			const current = currentSnapshotOf(securing.superblock);
 			if (securing.superblock.state !== 'normal') {

@@ -54,6 +54,14 @@ export function horizonOf(superblock: Superblock) {
 	};
 }
 
+/**
+ * True where content that changes finds a snapshot slot for the state that it makes. The original keeps 48 snapshots, the current
+ * state among them, and then has none: nothing may change before one is discarded.
+ */
+export function hasSlotForChange({snapshots, currentSnapshot}: Superblock): boolean {
+	return snapshots[currentSnapshot]?.keep !== true || snapshots.some(snapshot => !snapshot?.keep);
+}
+
 /** The slot of the next current snapshot: a kept one stays where and what it is. */
 function nextCurrentSlot({snapshots, currentSnapshot}: Superblock): number {
 	if (!snapshots[currentSnapshot]?.keep) {
@@ -78,8 +86,8 @@ function nextCurrentSlot({snapshots, currentSnapshot}: Superblock): number {
 export function securedSuperblock(superblock: Superblock, generation: Generation, {tree, freeTree, metaTree, snapshots: rekeyed}: StoredTrees): Superblock {
 	const snapshots = superblock.snapshots.map(snapshot => snapshot?.keep ? withTree(snapshot, rekeyed) : undefined);
 	const current = currentSnapshotOf(superblock);
-	const slot = nextCurrentSlot(superblock);
 	const unchanged = current.keep && current.root.address === tree.root.address;
+	const slot = unchanged ? superblock.currentSnapshot : nextCurrentSlot(superblock);
 	if (!unchanged) {
 		snapshots[slot] = {root: {...tree.root, generation}, leafCount: tree.leafCount, maxLevel: tree.maxLevel, keep: false};
 	}
@@ -87,7 +95,7 @@ export function securedSuperblock(superblock: Superblock, generation: Generation
 	return {
 		...superblock,
 		snapshots,
-		currentSnapshot: unchanged ? superblock.currentSnapshot : slot,
+		currentSnapshot: slot,
 		lastSecuredGeneration: generation,
 		freeTree,
 		metaTree,

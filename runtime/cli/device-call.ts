@@ -36,6 +36,7 @@ const DeviceStatus = z.object({
 	poolAllocatableCount: z.number(),
 	poolHeldCount: z.number(),
 	poolSecondsLeft: z.number().optional(),
+	restriction: z.string().optional(),
 });
 
 /** @throws ControlError */

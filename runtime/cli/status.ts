@@ -68,7 +68,8 @@ function deviceRow(device: DeviceDescription): string[] {
 }
 
 export function describeDevices(devices: readonly DeviceDescription[]): string[] {
-	return devices.length === 0 ? [] : ['', ...formatTable(deviceHeader, devices.map(device => deviceRow(device)))];
+	const restrictions = devices.flatMap(({child, restriction}) => restriction === undefined ? [] : `${child}: ${restriction}`);
+	return devices.length === 0 ? [] : ['', ...formatTable(deviceHeader, devices.map(device => deviceRow(device))), ...restrictions];
 }
 
 export async function status(stateDirectory: string, asJson: boolean): Promise<number> {

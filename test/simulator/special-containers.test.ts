@@ -1,20 +1,24 @@
 /** Containers in which the original went to a limit or did something wrong: what they hold is read, and kept through everything. */
 import {createHash} from 'node:crypto';
 import test, {type ExecutionContext} from 'ava';
+import cbeCheck from '../../components/cbe_check/component.js';
 import cryptoOpenssl from '../../components/crypto_openssl/component.js';
 import {block} from '../../components/sessions/block.js';
 import {deviceControl} from '../../components/sessions/device-control.js';
+import {SessionError} from '../../runtime/sdk/session.js';
 import type {Assembly} from '../support/assembly.js';
 import {temporaryDirectory} from '../support/component-stand.js';
-import {loadGoldenContent, type GoldenContent, type GoldenName, type SpecialGoldenName} from '../support/golden.js';
+import {loadGoldenContent, unreadable, type GoldenContent, type GoldenName, type SpecialGoldenName} from '../support/golden.js';
 import {differences, finished, openDevice, readsOf, writeAnchor} from '../support/golden-device.js';
+import {MemoryAnchor} from '../support/memory-anchor.js';
 import {MemoryMedium} from '../support/memory-medium.js';
+import {runTool} from '../support/tool-run.js';
 import {dataOf} from './content.js';
 
 interface Stand {
 	readonly medium: MemoryMedium;
 	readonly description: GoldenContent;
-	open(): Promise<Assembly>;
+	open(config?: Record<string, string>): Promise<Assembly>;
 }
 
 function standOn(name: GoldenName | SpecialGoldenName): Stand {
@@ -24,7 +28,7 @@ function standOn(name: GoldenName | SpecialGoldenName): Stand {
 	writeAnchor(stateDirectory, description.trust_anchor);
 	return {
 		medium, description,
-		open: async () => openDevice(medium, stateDirectory, {passphrase: description.trust_anchor.passphrase, crypto: cryptoOpenssl}),
+		open: async controlConfig => openDevice(medium, stateDirectory, {passphrase: description.trust_anchor.passphrase, crypto: cryptoOpenssl, controlConfig}),
 	};
 }
 
@@ -93,4 +97,100 @@ test('reverting to a snapshot takes its unreadable block over as unreadable; wri
 	t.deepEqual(await differences(readsOf(assembly).current, leaves, {...listed, 39: hashOf(data)}), []);
 	await assembly.stop();
 	t.deepEqual(assembly.bugs, []);
+});
+
+/** VBAs of a snapshot that were written before the rekeying lost their key, or after it has passed them. */
+function withoutLost({vba_sha256: listed}: GoldenContent['snapshots'][number], rekeyingVba: number): Record<string, string> {
+	return Object.fromEntries(Object.entries(listed).map(([vba, hash]) => [vba, Number(vba) >= rekeyingVba ? unreadable : hash]));
+}
+
+/** Everything below the rekeying VBA is there, everything from there on is lost, in all snapshots. */
+async function requireSaved(t: ExecutionContext, assembly: Assembly, {description: {snapshots}}: Stand, when: string): Promise<void> {
+	for (const snapshot of snapshots) {
+		const read = snapshot.is_current ? readsOf(assembly).current : readsOf(assembly).snapshot(snapshot.gen);
+		t.deepEqual(await differences(read, snapshot.leaves, withoutLost(snapshot, 33)), [], `snapshot ${snapshot.gen} ${when}`);
+	}
+}
+
+test('a rekeying whose old key was never stored is not resumed: what can be read is read, nothing is written, and all say why', async t => {
+	const stand = standOn('d4_d_rekeying_head');
+	const before = Buffer.from(stand.medium.image);
+	const assembly = await stand.open();
+	const device = assembly.client('control', block);
+	const control = assembly.client('control', deviceControl);
+	await requireSaved(t, assembly, stand, 'at first');
+	t.false((await device.geometry({})).writable);
+	for (const change of [device.write({extents: [0, 1], data: dataOf([1])}), device.clear({extents: [40, 1]})]) {
+		t.is((await t.throwsAsync(change, {instanceOf: SessionError})).code, 'read_only');
+	}
+
+	for (const change of [control.rekey({}), control.create_snapshot({}), control.discard_snapshot({generation: 2}), control.revert_snapshot({generation: 2}), control.extend({tree: 'ft', blockCount: 100})]) {
+		t.is((await t.throwsAsync(change, {instanceOf: SessionError})).code, 'refused');
+	}
+
+	await device.sync({});
+	t.regex((await control.status({})).restriction ?? '', /blocks from VBA 33 on.* cannot be decrypted.* read-only/);
+	t.true(assembly.log.some(({text, level}) => level === 'error' && /never stored/.test(text)));
+	await assembly.stop();
+	t.deepEqual(assembly.bugs, []);
+	t.true(stand.medium.image.equals(before), 'nothing was written');
+	const {exitValue, log} = await runTool(cbeCheck, {medium: stand.medium, anchor: new MemoryAnchor({secured: {hash: Buffer.from(stand.description.trust_anchor.superblock_hash_file, 'hex'), generation: null, creating: false}})});
+	t.is(exitValue, -1);
+	t.deepEqual(log.filter(({level}) => level === 'error').map(({text}) => text.replace(/.*what was written to/, '')), [' VBAs 33 to 36, 60 to 66, 117 to 119, in snapshots too, cannot be decrypted']);
+});
+
+test('such a rekeying is ended on demand: what was lost stays unreadable until it is written, and the device can be written again', async t => {
+	const stand = standOn('d4_d_rekeying_head');
+	const first = await stand.open({give_up_lost_blocks: 'yes'});
+	await finished(first);
+	await requireSaved(t, first, stand, 'after the end');
+	const device = first.client('control', block);
+	t.true((await device.geometry({})).writable);
+	t.is((await first.client('control', deviceControl).status({})).restriction, undefined);
+	t.true(first.log.some(({text}) => /the rekeying finished; \d+ blocks were unreadable before and stay so/.test(text)));
+	const data = dataOf([5]);
+	await device.write({extents: [119, 1], data});
+	await first.stop();
+	t.deepEqual(first.bugs, []);
+	const second = await stand.open();
+	const current = stand.description.snapshots.find(({is_current: isCurrent}) => isCurrent)!;
+	t.deepEqual(await differences(readsOf(second).current, current.leaves, {...withoutLost(current, 33), 119: hashOf(data)}), []);
+	await second.stop();
+});
+
+test('with all snapshot slots kept nothing is acknowledged that cannot be secured; discarding a snapshot helps', async t => {
+	const stand = standOn('o_snaps48');
+	const first = await stand.open();
+	const device = first.client('control', block);
+	const control = first.client('control', deviceControl);
+	for (const change of [device.write({extents: [0, 1], data: dataOf([1])}), device.clear({extents: [1, 1]})]) {
+		const error = await t.throwsAsync(change, {instanceOf: SessionError});
+		t.is(error.code, 'no_space');
+		t.regex(error.message, /snapshot discard/);
+	}
+
+	for (const change of [control.rekey({}), control.revert_snapshot({generation: 5}), control.extend({tree: 'vbd', blockCount: 100})]) {
+		t.is((await t.throwsAsync(change, {instanceOf: SessionError})).code, 'refused');
+	}
+
+	await device.sync({});
+	t.regex((await control.status({})).restriction ?? '', /all 48 snapshot slots/);
+	await requireSnapshots(t, first, stand, 'before');
+	await control.discard_snapshot({generation: 7});
+	t.is((await control.status({})).restriction, undefined);
+	const data = dataOf([3]);
+	await device.write({extents: [0, 1], data});
+	await device.sync({});
+	t.is((await t.throwsAsync(control.create_snapshot({}), {instanceOf: SessionError})).code, 'refused');
+	await first.stop();
+	t.deepEqual(first.bugs, []);
+
+	const second = await stand.open();
+	const left = {...stand, description: {...stand.description, snapshots: stand.description.snapshots.filter(({gen}) => gen !== 7)}};
+	await requireSnapshots(t, second, left, 'after the discard and a write');
+	const current = stand.description.snapshots.find(({is_current: isCurrent}) => isCurrent)!;
+	t.deepEqual(await differences(readsOf(second).current, current.leaves, {...current.vba_sha256, 0: hashOf(data)}), []);
+	t.deepEqual(await differences(readsOf(second).snapshot(current.gen), current.leaves, current.vba_sha256), [], 'the state that was kept');
+	await second.stop();
+	t.deepEqual(second.bugs, []);
 });

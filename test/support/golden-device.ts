@@ -33,7 +33,7 @@ export function writeAnchor(stateDirectory: string, {superblock_hash_file: hash,
 }
 
 /** The device as `config/assemblies/tresor.xml` wires it, on an image in memory. */
-export async function openDevice(medium: MemoryMedium, stateDirectory: string, {passphrase, crypto}: {passphrase: string; crypto: Component}): Promise<Assembly> {
+export async function openDevice(medium: MemoryMedium, stateDirectory: string, {passphrase, crypto, controlConfig}: {passphrase: string; crypto: Component; controlConfig?: Record<string, string> | undefined}): Promise<Assembly> {
 	const image = defineComponent({provides: {block}, config: z.strictObject({}), start: () => ({provides: {block: medium.handlers}})});
 	const assembly = new Assembly([
 		{name: 'image', component: image},
@@ -43,7 +43,7 @@ export async function openDevice(medium: MemoryMedium, stateDirectory: string, {
 		{name: 'free_tree', component: freeTree, routes: {cache: 'cache'}},
 		{name: 'device', component: virtualBlockDevice, routes: {cache: 'cache', block: 'image', crypto: 'crypto', free_tree: 'free_tree'}},
 		{
-			name: 'control', component: superblockControl,
+			name: 'control', component: superblockControl, config: controlConfig ?? {},
 			routes: {virtual_block_device: 'device', free_tree: 'free_tree', block: 'image', trust_anchor: 'anchor', crypto: 'crypto'},
 		},
 	], {stateDirectory, environment: (_name, base) => ({...base, secret: variable => variable === 'CBE_PASSPHRASE' ? Buffer.from(passphrase) : undefined})});
