@@ -4,7 +4,7 @@ import type {Client} from '../../runtime/sdk/session.js';
 import {newestChanges, type LeafChanges, type LogEntry} from '../container/flush-log.js';
 import {superblockSlotCount} from '../container/geometry.js';
 import {labelLength} from '../container/label.js';
-import {hasLostPreviousKey, type Superblock} from '../container/superblock.js';
+import {hasLostPreviousKey, newestGenerationOf, type Superblock} from '../container/superblock.js';
 import type {block} from '../sessions/block.js';
 import {isAuthenticated} from '../sessions/cipher.js';
 import type {crypto} from '../sessions/crypto.js';
@@ -56,6 +56,15 @@ function snapshotTrees({snapshots, currentSnapshot, degree}: Superblock): Rooted
 	return trees.sort((a, b) => Number(b.current) - Number(a.current) || b.root.generation - a.root.generation);
 }
 
+/** No damage, but a reader that goes on from the newest snapshot alone would write over blocks of the secured state. */
+function warnOfLateTrees({snapshots, currentSnapshot, freeTree, metaTree}: Superblock, env: Pick<Environment, 'log'>): void {
+	const newest = snapshots[currentSnapshot]?.root.generation ?? 0;
+	const pool = Math.max(freeTree.root.generation, metaTree.root.generation);
+	if (newest < pool) {
+		env.log(`the newest snapshot is of generation ${newest}, the pool's trees of ${pool}: this program goes on from ${pool}, the original would go back; a flush after a write mends it`, 'warning');
+	}
+}
+
 interface LogCheck {
 	readonly verifier: BlockVerifier;
 	readonly findings: Findings;
@@ -91,6 +100,7 @@ export async function checkContainer({superblock, log, medium, env, crypto}: Che
 	const progress = new Progress(env, deviceLeafCount + freeTree.leafCount + metaTree.leafCount);
 	const pool = new LabelPool(env.cpuCount);
 	const ownership = new Ownership(superblock, findings);
+	warnOfLateTrees(superblock, env);
 	const parts: WalkParts = {
 		verifier: new BlockVerifier({
 			medium, env, pool, findings, progress,
@@ -102,7 +112,7 @@ export async function checkContainer({superblock, log, medium, env, crypto}: Che
 		ownership,
 		findings,
 		progress,
-		lastGeneration: superblock.lastSecuredGeneration,
+		lastGeneration: newestGenerationOf(superblock),
 		keylessFrom: hasLostPreviousKey(superblock) ? superblock.rekeyingVba : Infinity,
 	};
 	const snapshotWalk = new TreeWalk(trees, {parts, leavesBefore: 0});

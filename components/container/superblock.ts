@@ -423,6 +423,22 @@ export function encodeUnusedSlot(): Buffer {
 	return view;
 }
 
+/**
+ * No block that the superblock refers to is of a newer generation. The original secures its generation minus one where it has
+ * just created a snapshot; an older version of ours left the newest snapshot behind its pool trees.
+ */
+export function newestGenerationOf({snapshots, currentSnapshot, lastSecuredGeneration, freeTree, metaTree}: Superblock): Generation {
+	return Math.max(snapshots[currentSnapshot]?.root.generation ?? 0, lastSecuredGeneration, freeTree.root.generation, metaTree.root.generation);
+}
+
+/** What lies where a slot has its keys, in hex, whether or not the slot can be understood. */
+export function wrappedKeysOf(block: Uint8Array): string[] {
+	return [offsets.previousKey, offsets.currentKey]
+		.map(offset => block.subarray(offset, offset + keyValueLength))
+		.filter(key => key.some(byte => byte !== 0))
+		.map(key => Buffer.from(key).toString('hex'));
+}
+
 /** The slot to write after `slot`. */
 export function nextSlot(slot: number): number {
 	return (slot + 1) % superblockSlotCount;

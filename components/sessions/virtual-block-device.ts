@@ -151,7 +151,11 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		 * changed: one consistent state. Everything written later carries `nextGeneration`.
 		 */
 		store: op({
-			request: z.strictObject({nextGeneration: Generation}),
+			request: z.strictObject({
+				nextGeneration: Generation,
+				/** A kept snapshot has the root block of the current tree, which needs one of its own generation; it stays where there is no room. */
+				isRootKept: z.boolean(),
+			}),
 			reply: z.strictObject({
 				tree: TreeRoot,
 				freeTree: TreeRoot,

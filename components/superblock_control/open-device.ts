@@ -1,6 +1,6 @@
 /** The opened container as a device: what requests of its two sessions do, and how it is put to rest and woken. */
 import type {Environment} from '../../runtime/sdk/component.js';
-import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
+import {isSessionError, SessionError, type Handlers} from '../../runtime/sdk/session.js';
 import type {ContainerDimensions} from '../container/dimensions-config.js';
 import {extentsBlockCount} from '../container/extents.js';
 import {Gate} from '../container/gate.js';
@@ -12,6 +12,8 @@ import {DeviceUsage} from './device-usage.js';
 import {DeviceWrites} from './device-writes.js';
 import {addKeys, removeKeys} from '../container/shared-keys.js';
 import {openOrCreate, openTrees, replayLog, type OpeningServers} from './opening.js';
+import type {OpenedSuperblock} from '../container/open-superblock.js';
+import {clearOldKeys} from './old-keys.js';
 import {Operations, type OperationName} from './operations.js';
 import {Reclaiming} from './reclaiming.js';
 import {readOnlyReason, requireWritable, restrictionOf} from './restrictions.js';
@@ -55,12 +57,34 @@ export interface OpenDevice {
 	status(): Record<string, number>;
 }
 
+/** A rekeying that was cut off after its last superblock has left slots that name the old key. */
+async function endClearing({block}: OpeningServers, env: Environment, {slot, superblock, isAnnounced, strayedSlot}: OpenedSuperblock): Promise<void> {
+	const {writable} = await block.geometry({});
+	if (!writable || isAnnounced || strayedSlot !== undefined || superblock.previousKey) {
+		return;
+	}
+
+	try {
+		const count = await clearOldKeys(block, slot, superblock);
+		if (count > 0) {
+			env.log(`emptied ${count} ${count === 1 ? 'slot' : 'slots'} with a key that a rekeying has replaced`);
+		}
+	} catch (error) {
+		if (!isSessionError(error)) {
+			throw error;
+		}
+
+		env.log(`superblock slots still name a key that a rekeying has replaced (${error.message}); the next start tries again`, 'warning');
+	}
+}
+
 /** Opens the container, or creates it where there is none and the configuration says so. @throws StartError */
 export async function openDevice(sessions: OpeningServers, env: Environment, config: DeviceConfig): Promise<OpenDevice> {
 	const opened = await openOrCreate(sessions, env, config.create);
 	const {superblock, slot, hash, log} = opened;
 	await addKeys(sessions, superblock);
 	const currentGeneration = await openTrees(sessions, superblock);
+	await endClearing(sessions, env, opened);
 	env.log(`opened generation ${superblock.lastSecuredGeneration} from slot ${slot}`);
 
 	const restriction = restrictionOf(superblock);

@@ -19,7 +19,8 @@ import type {freeTree} from '../sessions/free-tree.js';
 import type {trustAnchor} from '../sessions/trust-anchor.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {KeyUse} from './key-use.js';
-import {horizonOf, securedSuperblock} from './transition.js';
+import {clearOldKeys, dropsKey} from './old-keys.js';
+import {currentSnapshotOf, horizonOf, securedSuperblock} from './transition.js';
 
 export interface SecuringServers {
 	readonly block: Client<typeof block>;
@@ -328,7 +329,7 @@ export class Securing {
 		const generation = this.#currentGeneration;
 		const covered = this.#changeCount;
 		this.#takenChangeCount = covered;
-		const trees = await this.#servers.virtual_block_device.store({nextGeneration: generation + 1});
+		const trees = await this.#servers.virtual_block_device.store({nextGeneration: generation + 1, isRootKept: currentSnapshotOf(this.#superblock).keep});
 		this.#isSuperblockWanted = false;
 		this.#currentGeneration = generation + 1;
 		const edits = this.#edits;
@@ -403,6 +404,10 @@ export class Securing {
 		this.#anchoredHash = hash;
 		this.#isLogSettled = true;
 		this.#log?.restart(hash, flushKey);
+		if (dropsKey(this.#superblock, superblock)) {
+			await clearOldKeys(block, slot, superblock);
+		}
+
 		this.#superblock = superblock;
 		this.#slot = slot;
 		this.keyUse.noteSecured(superblock);

@@ -1,6 +1,6 @@
 /** Pure steps from one superblock to the next. */
 import type {Generation} from '../container/addresses.js';
-import {hasLostPreviousKey, keptSnapshotCountMax, type Snapshot, type Superblock} from '../container/superblock.js';
+import {hasLostPreviousKey, keptSnapshotCountMax, newestGenerationOf, type Snapshot, type Superblock} from '../container/superblock.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 
 /** The trees of one consistent state, as they lie on the medium. */
@@ -24,7 +24,7 @@ export function currentSnapshotOf({snapshots, currentSnapshot}: Superblock): Sna
 
 /** The generation that everything written after opening this superblock carries (format section 4). */
 export function firstGenerationAfter(superblock: Superblock): Generation {
-	return Math.max(currentSnapshotOf(superblock).root.generation, superblock.lastSecuredGeneration) + 1;
+	return newestGenerationOf(superblock) + 1;
 }
 
 /** Kept snapshots, oldest first. */
@@ -80,8 +80,9 @@ function nextCurrentSlot({snapshots, currentSnapshot}: Superblock): number {
  * The superblock that secures `generation`. Of the snapshots only the kept ones and the new current one remain: a
  * crash before the trust anchor knows this superblock falls back to the previous one, whose blocks are all still there.
  *
- * A kept snapshot that still is the current content remains the current one under its own generation: a second record
- * with a newer generation for the same root block would make the block look younger than the snapshot when it is freed.
+ * The current tree has a root block of this generation where a kept snapshot had the same one: a second record with a newer
+ * generation for the same root block would make the block look younger than the snapshot when it is freed. Only where the pool
+ * had no room for it, the snapshot remains the current one under its own generation.
  */
 export function securedSuperblock(superblock: Superblock, generation: Generation, {tree, freeTree, metaTree, snapshots: rekeyed}: StoredTrees): Superblock {
 	const snapshots = superblock.snapshots.map(snapshot => snapshot?.keep ? withTree(snapshot, rekeyed) : undefined);

@@ -186,7 +186,7 @@ export default defineComponent({
 						await writer.exclusively(async () => replay(device, writer, changes));
 						return {};
 					},
-					store: async ({nextGeneration}) => writer.store(nextGeneration),
+					store: async ({nextGeneration, isRootKept}) => writer.store(nextGeneration, isRootKept),
 				},
 			},
 			status: () => ({changed_inner_blocks: device.held.dirtyCount, integrity_errors: integrityErrorCount, reclaimed_blocks: spareRoom.clearedBlockCount}),

@@ -5,7 +5,7 @@
  * What a secured state refers to is never overwritten: only a block of the current generation that no flush log names is
  * written in place. Where the medium fails then, the block's content is kept and the block settled later.
  */
-import {SessionError} from '../../runtime/sdk/session.js';
+import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
 import type {KeyId, Pba, Vba} from '../container/addresses.js';
 import {extentsOf} from '../container/extents.js';
 import type {LeafChanges} from '../container/flush-log.js';
@@ -88,9 +88,13 @@ export class Writer {
 	}
 
 	/** Stores the tree and the pool as one state, with no write under way. */
-	async store(nextGeneration: number) {
+	async store(nextGeneration: number, isRootKept: boolean) {
 		return this.exclusively(async () => {
 			const {tree, servers} = this.#device;
+			if (isRootKept && tree.root.root.generation !== this.#device.currentGeneration) {
+				await this.#moveRoot();
+			}
+
 			const storing = this.#device.storeTrees();
 			// The gate must not open before both have ended, whatever becomes of either.
 			const [pool, storedBlockCount] = [await settled(servers.free_tree.store({}), storing), await storing];
@@ -101,6 +105,17 @@ export class Writer {
 			const {changedSnapshots: snapshots} = this.#device;
 			return {...pool, tree: tree.root, snapshots, storedBlockCount: storedBlockCount + pool.storedBlockCount};
 		});
+	}
+
+	/** A pool without room for it is no reason to secure nothing. */
+	async #moveRoot(): Promise<void> {
+		try {
+			await this.placement.inTurn(async () => this.placement.moveRoot(this.#device.keyOf(0)));
+		} catch (error) {
+			if (!isSessionError(error) || error.code !== 'no_space') {
+				throw error;
+			}
+		}
 	}
 
 	/** The leaves that a flush log has to name, with no write under way. */

@@ -122,6 +122,6 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 		extend: growth,
 		log: {request: {countMax: 10}, reply: {changes}},
 		replay: {request: changes, reply: {}},
-		store: {request: {nextGeneration: 4}, reply: {tree, freeTree: tree, metaTree: tree, snapshots: [snapshot], storedBlockCount: 5}},
+		store: {request: {nextGeneration: 4, isRootKept: true}, reply: {tree, freeTree: tree, metaTree: tree, snapshots: [snapshot], storedBlockCount: 5}},
 	},
 };
