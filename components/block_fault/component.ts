@@ -168,6 +168,7 @@ export default defineComponent({
 			provides: {
 				block: {
 					geometry: async () => backend.geometry({}),
+					allocation: async request => backend.allocation(request),
 					read,
 					write,
 					async clear(request) {

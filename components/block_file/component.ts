@@ -10,6 +10,7 @@ import {exists, whyUnmakable, whyUnreadable, whyUnwritable} from '../../runtime/
 import {SessionError} from '../../runtime/sdk/session.js';
 import {PathWatch} from '../container/path-watch.js';
 import {byteSize} from '../container/size-config.js';
+import {allocationKinds} from '../sessions/allocation.js';
 import {block, blockSize} from '../sessions/block.js';
 import {isHostError} from './host-fault.js';
 import {createImageFile, openImageFile, type ImageFile} from './image-file.js';
@@ -109,6 +110,14 @@ export default defineComponent({
 					read: ({extents, data}) => transfer(() => {
 						image.read(extents, data);
 					}),
+					// The host may know more, but zeroes that somebody wrote on purpose look the same to it.
+					allocation({first, count}) {
+						if (first + count > image.blockCount) {
+							throw new SessionError('out_of_range', `blocks ${first} to ${first + count - 1} do not fit the ${image.blockCount} blocks of ${image.path}`);
+						}
+
+						return {runs: [count, allocationKinds.data]};
+					},
 					write: ({extents, data}) => transfer(() => {
 						image.write(extents, data);
 					}),

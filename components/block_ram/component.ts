@@ -9,8 +9,12 @@ import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {extentsBlockCount} from '../container/extents.js';
 import {byteSize} from '../container/size-config.js';
+import {allocationKinds, AllocationRuns} from '../sessions/allocation.js';
 import {block, blockSize} from '../sessions/block.js';
 import {SparseMemory} from './sparse-memory.js';
+
+/** Blocks that one request about allocation looks at. */
+const lookCountMax = 65_536;
 
 export default defineComponent({
 	provides: {block},
@@ -46,6 +50,18 @@ export default defineComponent({
 					read: ({extents, data}) => eachExtent(extents, data, (position, part) => {
 						memory.read(position, part);
 					}),
+					allocation({first, count}) {
+						if (first + count > blockCount) {
+							throw new SessionError('out_of_range', `blocks ${first} to ${first + count - 1} do not fit ${blockCount} blocks`);
+						}
+
+						const runs = new AllocationRuns();
+						for (let index = first; index < Math.min(first + count, first + lookCountMax) && !runs.isFull; index++) {
+							runs.add(1, memory.isHole(index * blockSize) ? allocationKinds.hole : allocationKinds.data);
+						}
+
+						return {runs: runs.pairs};
+					},
 					write: ({extents, data}) => eachExtent(extents, data, (position, part) => {
 						memory.write(position, part);
 					}),

@@ -15,6 +15,11 @@ export class SparseMemory {
 		return this.#pieces.size * pieceSize;
 	}
 
+	/** True where nothing of the piece that begins at `position` takes room. */
+	isHole(position: number): boolean {
+		return !this.#pieces.has(position / pieceSize);
+	}
+
 	/** Copies from `position` on into `target`; what was never written reads as zeroes. */
 	read(position: number, target: Uint8Array): void {
 		this.#eachPiece(position, target.length, (index, start, offset, length) => {

@@ -50,6 +50,7 @@ export default defineComponent({
 			provides: {
 				block: {
 					geometry: async () => backend.geometry({}),
+					allocation: async request => backend.allocation(request),
 					read: async request => traced('read', request.extents, async () => backend.read(request)),
 					write: async request => traced('write', request.extents, async () => backend.write(request)),
 					clear: async request => traced('clear', request.extents, async () => backend.clear(request)),

@@ -2,12 +2,14 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import {blockSize, requestBlockCountMax} from '../sessions/block.js';
 import {allEnded} from '../container/all-ended.js';
+import {allocationKinds, AllocationRuns} from '../sessions/allocation.js';
 import {divide, isWholeBlocks, type ByteRange, type PartialBlock} from './byte-range.js';
 import {RangeLock} from './range-lock.js';
 
 /** The blocks under a byte device; snapshots are read alone. */
 export interface BlockAccess {
 	read(request: {extents: number[]; data: Uint8Array}): Promise<unknown>;
+	allocation?(request: {first: number; count: number}): Promise<{runs: number[]}>;
 	write?(request: {extents: number[]; data: Uint8Array}): Promise<unknown>;
 	clear?(request: {extents: number[]}): Promise<unknown>;
 	sync?(): Promise<unknown>;
@@ -86,6 +88,28 @@ export class ByteDevice {
 				blocks.copy(data, target, i * blockSize + start, i * blockSize + start + length);
 			}
 		});
+	}
+
+	/**
+	 * What is known of `length` > 0 bytes at `offset` without reading them: pairs of a number of bytes and their kind, for as
+	 * much of the range as could be told at once, and at least for its first byte.
+	 */
+	async allocation(offset: number, length: number): Promise<number[]> {
+		if (!this.#access.allocation) {
+			return [length, allocationKinds.data];
+		}
+
+		const first = Math.floor(offset / blockSize);
+		const {runs} = await this.#access.allocation({first, count: Math.ceil((offset + length) / blockSize) - first});
+		const found = new AllocationRuns();
+		let start = first * blockSize;
+		for (let i = 0; i < runs.length; i += 2) {
+			const end = start + (runs[i] * blockSize);
+			found.add(Math.min(end, offset + length) - Math.max(start, offset), runs[i + 1]);
+			start = end;
+		}
+
+		return found.pairs;
 	}
 
 	async write(offset: number, data: Buffer): Promise<void> {

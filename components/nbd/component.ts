@@ -7,6 +7,7 @@
 import {z} from 'zod';
 import {defineComponent, optional} from '../../runtime/sdk/component.js';
 import {PartialBlockBuffers} from '../front_end/byte-device.js';
+import {RequestCounter} from '../front_end/request-counter.js';
 import {block} from '../sessions/block.js';
 import {deviceControl} from '../sessions/device-control.js';
 import {attachHint} from './attach-hint.js';
@@ -72,12 +73,14 @@ export default defineComponent({
 		const exports = new ExportList({
 			device, control, deviceName: config.export, readOnly: config.readonly === 'yes', buffers: new PartialBlockBuffers(env),
 		});
+		const counter = new RequestCounter();
 		const memory = new PayloadMemory(env, PartialBlockBuffers.byteLength);
 		const connections = new ClientConnections({
 			env,
 			access: new ClientAccess(exports, config.client.map(({name, exports, readonly}) => ({name, exports: exports.split(/\s+/), readOnly: readonly === 'yes'}))),
 			tls: config.tls.length > 0 ? TlsServer.read(config.tls[0], env) : undefined,
 			memory,
+			counter,
 			pages: new ReplyPages(),
 			busyWait: new BusyWait(config.poll_us / 1000),
 			receiveMemory: Buffer.allocUnsafeSlow(receiveMemorySize),
@@ -114,6 +117,7 @@ export default defineComponent({
 					}
 				},
 			},
+			served: () => counter.served,
 			status: () => ({connections: connections.count, refused_connections: connections.refusedCount}),
 			hints: () => servers.map(({address}) => attachHint(address, config.tls.length > 0)),
 		};

@@ -1,6 +1,7 @@
 /** One client, from its greeting to its end. */
 import type {Socket} from 'node:net';
 import type {Environment} from '../../runtime/sdk/component.js';
+import type {RequestCounter} from '../front_end/request-counter.js';
 import type {BusyWait} from './busy-wait.js';
 import {ByteSource} from './byte-source.js';
 import type {ClientAccess} from './client-access.js';
@@ -20,6 +21,7 @@ export interface ConnectionContext {
 	readonly tls: TlsServer | undefined;
 	readonly memory: PayloadMemory;
 	readonly pages: ReplyPages;
+	readonly counter: RequestCounter;
 	readonly busyWait: BusyWait;
 	/** What is read arrives here first, and is moved on at once. */
 	readonly receiveMemory: Buffer;
@@ -79,11 +81,11 @@ export class Connection {
 	/** Serves the client; resolves when it is gone and nothing is left of it. */
 	async serve(): Promise<void> {
 		try {
-			const {env, memory, requestByteLengthMax, onFault} = this.#context;
+			const {env, memory, counter, requestByteLengthMax, onFault} = this.#context;
 			const agreement = await this.#agree();
 			if (agreement) {
 				const account = memory.account();
-				const outbox = new Outbox(this.#socket, {...this.#context, direct: this.#direct, account}, replyCount => {
+				const outbox = new Outbox(this.#socket, {...this.#context, direct: this.#direct, account, extendedHeaders: agreement.extendedHeaders}, replyCount => {
 					this.#progress();
 					this.#transmission?.sent(replyCount);
 				});
@@ -92,7 +94,7 @@ export class Connection {
 				this.#lookout = lookout;
 				this.#outbox = outbox;
 				this.#transmission = new Transmission({
-					env, account, agreement, requestByteLengthMax, onFault, source: this.#source, outbox,
+					env, account, counter, agreement, requestByteLengthMax, onFault, source: this.#source, outbox,
 					onLull(requestCount) {
 						lookout.begin(requestCount);
 					},

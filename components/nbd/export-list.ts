@@ -31,7 +31,7 @@ export class ExportList {
 	constructor(options: ExportListOptions) {
 		this.#options = options;
 		const {device, buffers} = options;
-		this.#device = new ByteDevice({read: device.read, write: device.write, clear: device.clear, sync: async () => device.sync({})}, buffers);
+		this.#device = new ByteDevice({read: device.read, allocation: device.allocation, write: device.write, clear: device.clear, sync: async () => device.sync({})}, buffers);
 	}
 
 	/** The exports that there are now. */
@@ -81,7 +81,10 @@ export class ExportList {
 			description: `the device as it was in generation ${generation}`,
 			byteLength: blockCount * blockSize,
 			readOnly: true,
-			device: new ByteDevice({read: async request => control!.read_snapshot({generation, ...request})}, buffers),
+			device: new ByteDevice({
+				read: async request => control!.read_snapshot({generation, ...request}),
+				allocation: async request => control!.snapshot_allocation({generation, ...request}),
+			}, buffers),
 		};
 	}
 }

@@ -24,6 +24,8 @@ import {
 export interface Agreement {
 	readonly export: Export;
 	readonly structuredReplies: boolean;
+	/** Headers have lengths of 64 bits, and every reply is a structured one. */
+	readonly extendedHeaders: boolean;
 	/** The client may ask which parts are allocated. */
 	readonly allocationContext: boolean;
 }
@@ -63,6 +65,7 @@ export class Handshake {
 	readonly #options: HandshakeOptions;
 	#noZeroes = false;
 	#structuredReplies = false;
+	#extendedHeaders = false;
 	/** Name of the export for which the client chose the allocation context. */
 	#contextExport: string | undefined;
 
@@ -182,6 +185,10 @@ export class Handshake {
 				return this.#structuredReply(data);
 			}
 
+			case optionTypes.extendedHeaders: {
+				return this.#extend(data);
+			}
+
 			case optionTypes.listMetaContext:
 			case optionTypes.setMetaContext: {
 				return this.#metaContext(type, data);
@@ -264,8 +271,23 @@ export class Handshake {
 			return this.#reply(optionTypes.structuredReply, optionReplies.invalid);
 		}
 
+		if (this.#extendedHeaders) {
+			return this.#reply(optionTypes.structuredReply, optionReplies.extendedHeadersRequired, Buffer.from('extended headers have been agreed on'));
+		}
+
 		this.#structuredReplies = true;
 		return this.#reply(optionTypes.structuredReply, optionReplies.ack);
+	}
+
+	/** Extended headers bring structured replies with them. */
+	async #extend(data: Buffer): Promise<Outcome> {
+		if (data.length > 0 || this.#extendedHeaders) {
+			return this.#reply(optionTypes.extendedHeaders, optionReplies.invalid);
+		}
+
+		this.#structuredReplies = true;
+		this.#extendedHeaders = true;
+		return this.#reply(optionTypes.extendedHeaders, optionReplies.ack);
 	}
 
 	async #metaContext(type: number, data: Buffer): Promise<Outcome> {
@@ -294,12 +316,12 @@ export class Handshake {
 	}
 
 	#agree(found: Export, name: string): Agreement {
-		return {export: found, structuredReplies: this.#structuredReplies, allocationContext: this.#contextExport === name};
+		return {export: found, structuredReplies: this.#structuredReplies, extendedHeaders: this.#extendedHeaders, allocationContext: this.#contextExport === name};
 	}
 
 	/** A flush reaches everything that any connection wrote, so clients may use several at once. */
 	#flagsOf({readOnly}: Export): number {
-		return transmissionFlags.hasFlags | transmissionFlags.sendFlush | transmissionFlags.sendFua | transmissionFlags.canMultiConnect
+		return transmissionFlags.hasFlags | transmissionFlags.sendFlush | transmissionFlags.sendFua | transmissionFlags.canMultiConnect | transmissionFlags.sendCache
 			| (this.#structuredReplies ? transmissionFlags.sendDontFragment : 0)
 			| (readOnly ? transmissionFlags.readOnly : transmissionFlags.sendTrim | transmissionFlags.sendWriteZeroes | transmissionFlags.sendFastZero);
 	}

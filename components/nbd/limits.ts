@@ -37,6 +37,9 @@ export const requestCountMax = 256;
 /** Bytes of one request's payload, as the handshake advertises it. */
 export const requestByteLengthMax = requestBlockCountMax * blockSize;
 
+/** Questions to the device for one reply about allocation; what they do not cover, the client asks for again. */
+export const statusCallCountMax = 64;
+
 /** Bytes of one request to the device; longer requests of clients become several. */
 export const pieceByteLengthMax = 2 ** 20;
 

@@ -10,6 +10,8 @@ import type {PayloadAccount} from './payload-memory.js';
 import {
 	allocationContext,
 	chunkTypes,
+	extendedReplyHeaderLength,
+	extendedReplyMagic,
 	replyFlags,
 	simpleReplyHeaderLength,
 	simpleReplyMagic,
@@ -17,6 +19,8 @@ import {
 	structuredReplyMagic,
 	type ErrorNumber,
 } from './protocol.js';
+
+const wordRange = 2 ** 32;
 
 /** Outgoing bytes; headers are written through the view, which costs less than a Buffer's own functions. */
 class ReplyPage {
@@ -39,10 +43,12 @@ export class ReplyPages {
 	}
 }
 
-/** The client's name for a request, as two halves. */
+/** The client's name for a request, as two halves, and where it begins. */
 export interface Cookie {
 	readonly cookieHigh: number;
 	readonly cookieLow: number;
+	/** Bytes from the start of the export; inexact beyond 2^53, which no export reaches. */
+	readonly offset: number;
 }
 
 /** What leaves in one write. */
@@ -67,6 +73,8 @@ export interface OutboxContext {
 	readonly direct?: DirectSocket | undefined;
 	/** Where the payload's leases come from, and go back to. */
 	readonly account: PayloadAccount;
+	/** The headers of replies say where the request began, and have lengths of 64 bits. */
+	readonly extendedHeaders: boolean;
 }
 
 export class Outbox {
@@ -75,6 +83,7 @@ export class Outbox {
 	readonly #pages: ReplyPages;
 	readonly #env: Pick<Environment, 'now'>;
 	readonly #account: PayloadAccount;
+	readonly #extendedHeaders: boolean;
 	readonly #onSent: (replyCount: number) => void;
 	/** Full ones that wait for the one under way. */
 	readonly #batches: Batch[] = [];
@@ -89,12 +98,13 @@ export class Outbox {
 	#sentBatchCount = 0;
 
 	/** `onSent` hears of finished requests once their replies have left. */
-	constructor(socket: Socket, {pages, env, direct, account}: OutboxContext, onSent: (replyCount: number) => void) {
+	constructor(socket: Socket, {pages, env, direct, account, extendedHeaders}: OutboxContext, onSent: (replyCount: number) => void) {
 		this.#socket = socket;
 		this.#direct = direct;
 		this.#pages = pages;
 		this.#env = env;
 		this.#account = account;
+		this.#extendedHeaders = extendedHeaders;
 		this.#onSent = onSent;
 	}
 
@@ -122,9 +132,7 @@ export class Outbox {
 	/** A chunk of data of a structured read reply: the header and the data's place; the data must follow. */
 	dataChunk(cookie: Cookie, offset: number, byteLength: number, done: boolean): void {
 		const {view} = this.#chunkHeader(cookie, chunkTypes.offsetData, 8 + byteLength, done, 8);
-		view.setUint32(this.#end, Math.floor(offset / 2 ** 32));
-		view.setUint32(this.#end + 4, offset % 2 ** 32);
-		this.#end += 8;
+		this.#putUint64(view, offset);
 	}
 
 	emptyChunk(cookie: Cookie): void {
@@ -138,13 +146,30 @@ export class Outbox {
 		this.#end += 6;
 	}
 
-	/** Says that the whole range is allocated, which is always true enough. */
-	allocatedChunk(cookie: Cookie, byteLength: number): void {
-		const {view} = this.#chunkHeader(cookie, chunkTypes.blockStatus, 12, true, 12);
-		view.setUint32(this.#end, allocationContext.id);
-		view.setUint32(this.#end + 4, byteLength);
-		view.setUint32(this.#end + 8, 0);
-		this.#end += 12;
+	/** A chunk of a structured read reply that says that a range reads as zeroes. */
+	holeChunk(cookie: Cookie, offset: number, byteLength: number, done: boolean): void {
+		const {view} = this.#chunkHeader(cookie, chunkTypes.offsetHole, 12, done, 12);
+		this.#putUint64(view, offset);
+		this.#putUint32(view, byteLength);
+	}
+
+	/** What is known of a range: pairs of a number of bytes and their flags. */
+	statusChunk(cookie: Cookie, runs: readonly number[]): void {
+		const count = runs.length / 2;
+		const length = this.#extendedHeaders ? 8 + (16 * count) : 4 + (8 * count);
+		const {view} = this.#chunkHeader(cookie, this.#extendedHeaders ? chunkTypes.extendedBlockStatus : chunkTypes.blockStatus, length, true, length);
+		this.#putUint32(view, allocationContext.id);
+		if (this.#extendedHeaders) {
+			this.#putUint32(view, count);
+		}
+
+		for (const value of runs) {
+			if (this.#extendedHeaders) {
+				this.#putUint64(view, value);
+			} else {
+				this.#putUint32(view, value);
+			}
+		}
 	}
 
 	/** Payload behind the header just written. Takes the lease over. */
@@ -181,18 +206,38 @@ export class Outbox {
 	}
 
 	#chunkHeader(cookie: Cookie, type: number, length: number, done: boolean, extra: number): ReplyPage {
-		const page = this.#room(structuredReplyHeaderLength + extra);
+		const headerLength = this.#extendedHeaders ? extendedReplyHeaderLength : structuredReplyHeaderLength;
+		const page = this.#room(headerLength + extra);
 		const {view} = page;
 		const at = this.#end;
-		view.setUint32(at, structuredReplyMagic);
+		view.setUint32(at, this.#extendedHeaders ? extendedReplyMagic : structuredReplyMagic);
 		view.setUint16(at + 4, done ? replyFlags.done : 0);
 		view.setUint16(at + 6, type);
 		view.setUint32(at + 8, cookie.cookieHigh);
 		view.setUint32(at + 12, cookie.cookieLow);
-		view.setUint32(at + 16, length);
-		this.#end += structuredReplyHeaderLength;
+		if (this.#extendedHeaders) {
+			view.setUint32(at + 16, Math.floor(cookie.offset / wordRange));
+			view.setUint32(at + 20, cookie.offset % wordRange);
+			// No reply is longer than 4 GiB.
+			view.setUint32(at + 24, 0);
+			view.setUint32(at + 28, length);
+		} else {
+			view.setUint32(at + 16, length);
+		}
+
+		this.#end += headerLength;
 		this.#schedule();
 		return page;
+	}
+
+	#putUint32(view: DataView, value: number): void {
+		view.setUint32(this.#end, value);
+		this.#end += 4;
+	}
+
+	#putUint64(view: DataView, value: number): void {
+		this.#putUint32(view, Math.floor(value / wordRange));
+		this.#putUint32(view, value % wordRange);
 	}
 
 	/** The page, with room for `length` more bytes. */

@@ -10,6 +10,9 @@ export const optionReplyMagic = Buffer.from('0003e889045565a9', 'hex');
 export const requestMagic = 0x2560_9513;
 export const simpleReplyMagic = 0x6744_6698;
 export const structuredReplyMagic = 0x668e_33ef;
+/** Where both ends use headers with lengths of 64 bits. */
+export const extendedRequestMagic = 0x21e4_1c71;
+export const extendedReplyMagic = 0x6e8a_278c;
 
 export const handshakeFlags = {fixedNewstyle: 1, noZeroes: 2} as const;
 
@@ -23,6 +26,7 @@ export const optionTypes = {
 	structuredReply: 8,
 	listMetaContext: 9,
 	setMetaContext: 10,
+	extendedHeaders: 11,
 } as const;
 
 export const optionReplies = {
@@ -37,6 +41,7 @@ export const optionReplies = {
 	unknownExport: 0x8000_0006,
 	shutdown: 0x8000_0007,
 	tooBig: 0x8000_0009,
+	extendedHeadersRequired: 0x8000_000a,
 } as const;
 
 export const infoTypes = {export: 0, name: 1, description: 2, blockSize: 3} as const;
@@ -50,16 +55,17 @@ export const transmissionFlags = {
 	sendWriteZeroes: 1 << 6,
 	sendDontFragment: 1 << 7,
 	canMultiConnect: 1 << 8,
+	sendCache: 1 << 10,
 	sendFastZero: 1 << 11,
 } as const;
 
-export const commands = {read: 0, write: 1, disconnect: 2, flush: 3, trim: 4, writeZeroes: 6, blockStatus: 7} as const;
+export const commands = {read: 0, write: 1, disconnect: 2, flush: 3, trim: 4, cache: 5, writeZeroes: 6, blockStatus: 7} as const;
 
-export const commandFlags = {fua: 1 << 0, noHole: 1 << 1, dontFragment: 1 << 2, requestOne: 1 << 3, fastZero: 1 << 4} as const;
+export const commandFlags = {fua: 1 << 0, noHole: 1 << 1, dontFragment: 1 << 2, requestOne: 1 << 3, fastZero: 1 << 4, payloadLength: 1 << 5} as const;
 
 export const replyFlags = {done: 1} as const;
 
-export const chunkTypes = {none: 0, offsetData: 1, blockStatus: 5, error: 0x8001} as const;
+export const chunkTypes = {none: 0, offsetData: 1, offsetHole: 2, blockStatus: 5, extendedBlockStatus: 6, error: 0x8001} as const;
 
 export const errorNumbers = {
 	none: 0,
@@ -76,9 +82,14 @@ export type ErrorNumber = (typeof errorNumbers)[keyof typeof errorNumbers];
 /** The one metadata context served: which parts of an export are allocated. */
 export const allocationContext = {name: 'base:allocation', id: 1} as const;
 
+/** What a hole is to the protocol: not allocated, and reading as zeroes. */
+export const holeFlags = 3;
+
 export const requestHeaderLength = 28;
+export const extendedRequestHeaderLength = 32;
 export const simpleReplyHeaderLength = 16;
 export const structuredReplyHeaderLength = 20;
+export const extendedReplyHeaderLength = 32;
 
 /** Longest string the protocol allows, in bytes. */
 export const stringLengthMax = 4096;

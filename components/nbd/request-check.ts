@@ -4,10 +4,14 @@ import type {Agreement} from './handshake.js';
 import type {Request} from './request.js';
 
 /** Flags that a command may carry. */
-function flagsAllowed(command: number, {structuredReplies}: Agreement): number {
+function flagsAllowed(command: number, {structuredReplies, extendedHeaders}: Agreement): number {
 	switch (command) {
 		case commands.read: {
 			return commandFlags.fua | (structuredReplies ? commandFlags.dontFragment : 0);
+		}
+
+		case commands.write: {
+			return commandFlags.fua | (extendedHeaders ? commandFlags.payloadLength : 0);
 		}
 
 		case commands.blockStatus: {
@@ -39,6 +43,11 @@ function checkZeroes(request: Request, agreement: Agreement): ErrorNumber {
 	return error === errorNumbers.none && asksTooMuch ? errorNumbers.notSupported : error;
 }
 
+/** True where payload follows the header, also of a request that is refused. */
+export function carriesPayload({command, flags}: Request, {extendedHeaders}: Agreement): boolean {
+	return command === commands.write || (extendedHeaders && (flags & commandFlags.payloadLength) !== 0);
+}
+
 /** The error with which to answer at once; `none` where the request can be served. */
 export function checkRequest(request: Request, agreement: Agreement, byteLengthMax: number): ErrorNumber {
 	if ((request.flags & ~flagsAllowed(request.command, agreement)) !== 0) {
@@ -46,7 +55,8 @@ export function checkRequest(request: Request, agreement: Agreement, byteLengthM
 	}
 
 	switch (request.command) {
-		case commands.read: {
+		case commands.read:
+		case commands.cache: {
 			return checkRange(request, agreement, byteLengthMax);
 		}
 

@@ -72,18 +72,23 @@ test('DF gets one content chunk', async t => {
 	const stand = await NbdStand.start({blockCount: 1024});
 	const peer = await stand.attach();
 	peer.request({command: 0, length: 3 * MiB, flags: 4});
-	t.deepEqual((await peer.chunks()).map(({type, done}) => ({type, done})), [{type: 1, done: true}]);
+	const [chunk, ...more] = await peer.chunks();
+	t.is(more.length, 0);
+	t.deepEqual({type: chunk.type, done: chunk.done, length: chunk.data.length}, {type: 1, done: true, length: 3 * MiB + 8});
 	await stand.stop();
 });
 
-test('block status: all of it is allocated, where the context was chosen', async t => {
+test('block status needs its context, and a length', async t => {
 	const stand = await NbdStand.start();
 	const peer = await stand.attach({context: true});
 	peer.request({command: 7, offset: 4096, length: 8192, flags: 8, cookie: 6});
 	const [chunk] = await peer.chunks();
 	t.is(chunk.type, 5);
 	t.is(chunk.cookie, 6);
-	t.deepEqual(chunk.data, Buffer.from('000000010000200000000000', 'hex'));
+	t.deepEqual(chunk.data, Buffer.from('000000010000200000000003', 'hex'));
+	const other = await stand.attach();
+	other.request({command: 7, offset: 4096, length: 8192});
+	t.is(await other.chunkError(), 22);
 	peer.request({command: 7, offset: 4096, length: 0});
 	t.is((await peer.chunks())[0].type, 0x8001);
 	await stand.stop();
@@ -91,7 +96,7 @@ test('block status: all of it is allocated, where the context was chosen', async
 
 const wrong: Array<[string, {command: number; flags?: number; offset?: number; length?: number}]> = [
 	['an unknown command', {command: 99}],
-	['CACHE, which is not offered', {command: 5, length: 4096}],
+	['CACHE beyond the end', {command: 5, offset: 64 * 4096, length: 1}],
 	['TRIM with a flag of another command', {command: 4, length: 4096, flags: 4}],
 	['a flush with a length', {command: 3, length: 1}],
 	['a flush with an unknown flag', {command: 3, flags: 0x100}],
@@ -288,13 +293,14 @@ test('a client that sends requests without end has only so many served at once',
 
 test('memory for large reads is bounded, and all of it comes back', async t => {
 	const stand = await NbdStand.start({blockCount: 4096, leaseLimit: 16 * MiB});
+	stand.medium.image.fill(1);
 	const peer = await stand.attach();
 	const {pool} = stand.component;
 	const before = pool.usedBytes;
 	peer.socket.pause();
 	peer.send(...Array.from({length: 64}, (_, cookie) => encodeRequest({command: 0, length: 4 * MiB, cookie})));
 	const other = await stand.attach();
-	t.is(await other.write(0, Buffer.alloc(4096)), 0, 'a client that does not read its replies stops nobody else');
+	t.is(await other.write(0, Buffer.alloc(4096, 2)), 0, 'a client that does not read its replies stops nobody else');
 	t.true(pool.usedBytes <= 16 * MiB);
 	peer.socket.resume();
 	for (let i = 0; i < 64; i++) {

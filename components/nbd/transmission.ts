@@ -7,20 +7,24 @@
  */
 import type {Environment, Lease} from '../../runtime/sdk/component.js';
 import {isSessionError} from '../../runtime/sdk/session.js';
+import type {RequestCounter} from '../front_end/request-counter.js';
+import {allocationKinds, allocationRunCountMax, AllocationRuns} from '../sessions/allocation.js';
 import {blockSize} from '../sessions/block.js';
 import type {ByteSource} from './byte-source.js';
 import {errorNumberOf} from './device-fault.js';
 import type {Agreement} from './handshake.js';
-import {pieceByteLengthMax, requestCountMax} from './limits.js';
+import {HoleSearch} from './hole-search.js';
+import {pieceByteLengthMax, requestCountMax, statusCallCountMax} from './limits.js';
 import type {Outbox} from './outbox.js';
 import type {PayloadAccount} from './payload-memory.js';
-import {commandFlags, commands, errorNumbers, requestHeaderLength, type ErrorNumber} from './protocol.js';
-import {checkRequest} from './request-check.js';
+import {commandFlags, commands, errorNumbers, extendedRequestHeaderLength, holeFlags, requestHeaderLength, type ErrorNumber} from './protocol.js';
+import {carriesPayload, checkRequest} from './request-check.js';
 import {readRequest, type Request} from './request.js';
 
 export interface TransmissionOptions {
 	readonly env: Environment;
 	readonly account: PayloadAccount;
+	readonly counter: RequestCounter;
 	readonly source: ByteSource;
 	readonly outbox: Outbox;
 	readonly agreement: Agreement;
@@ -38,6 +42,12 @@ interface Job {
 	error: ErrorNumber;
 }
 
+/** Bytes of the export. */
+interface Range {
+	readonly start: number;
+	readonly end: number;
+}
+
 /** Where the part of a request that starts at `offset` ends: behind whole blocks, so that only the ends are partial. */
 function pieceEnd(offset: number, end: number, byteLengthMax = pieceByteLengthMax): number {
 	const limit = offset + byteLengthMax;
@@ -51,6 +61,8 @@ export class Transmission {
 	#waitingForPayload = false;
 	#wakeReader: (() => void) | undefined;
 	#wakeIdle: (() => void) | undefined;
+	readonly #holes = new HoleSearch();
+	readonly #headerLength: number;
 	readonly #onBug: (error: unknown) => void;
 	/** The rest of the only request is all that is missing. */
 	readonly #onPayloadWait = (): void => {
@@ -61,6 +73,7 @@ export class Transmission {
 
 	constructor(options: TransmissionOptions) {
 		this.#options = options;
+		this.#headerLength = options.agreement.extendedHeaders ? extendedRequestHeaderLength : requestHeaderLength;
 		this.#onBug = error => options.env.fail(error instanceof Error ? error.stack ?? error.message : String(error));
 	}
 
@@ -101,19 +114,20 @@ export class Transmission {
 
 	/** False where no further request can come. */
 	#serveNext(): boolean | Promise<boolean> {
-		const header = this.#options.source.tryTake(requestHeaderLength);
+		const header = this.#options.source.tryTake(this.#headerLength);
 		return header ? this.#serveHeader(header) : this.#serveArriving();
 	}
 
 	async #serveArriving(): Promise<boolean> {
-		const header = await this.#options.source.take(requestHeaderLength);
+		const header = await this.#options.source.take(this.#headerLength);
 		return header !== undefined && this.#serveHeader(header);
 	}
 
 	#serveHeader(header: Buffer): boolean | Promise<boolean> {
 		const {agreement, requestByteLengthMax} = this.#options;
-		const request = readRequest(header);
-		if (!request || request.command === commands.disconnect) {
+		const request = readRequest(header, agreement.extendedHeaders);
+		// Nobody means to send 4 GiB of payload; the two ends no longer agree.
+		if (!request || request.command === commands.disconnect || (carriesPayload(request, agreement) && request.length >= 2 ** 32)) {
 			return false;
 		}
 
@@ -133,6 +147,7 @@ export class Transmission {
 	#accept(request: Request): boolean | Promise<boolean> {
 		this.#requestCount++;
 		this.#acceptedCount++;
+		this.#options.counter.add(request.command === commands.read || request.command === commands.write ? request.length : 0);
 		return this.#serve(request);
 	}
 
@@ -142,7 +157,7 @@ export class Transmission {
 		}
 
 		this.#requestCount++;
-		const inStep = request.command !== commands.write || await this.#options.source.skip(request.length);
+		const inStep = !carriesPayload(request, this.#options.agreement) || await this.#options.source.skip(request.length);
 		this.#answer(request, error);
 		return inStep;
 	}
@@ -189,9 +204,13 @@ export class Transmission {
 				return true;
 			}
 
+			case commands.cache: {
+				this.#settle(this.#change(request, this.#prefetch(request)));
+				return true;
+			}
+
 			default: {
-				this.#options.outbox.allocatedChunk(request, request.length);
-				this.#options.outbox.finished();
+				this.#settle(this.#blockStatus(request));
 				return true;
 			}
 		}
@@ -212,6 +231,10 @@ export class Transmission {
 
 		// A simple reply says first whether all of it was read, so it is read in one piece where there is memory for it.
 		const fragmented = agreement.structuredReplies && (request.flags & commandFlags.dontFragment) === 0;
+		if (fragmented && this.#holes.isWorthwhile(length)) {
+			return this.#readAllocated(request);
+		}
+
 		if (fragmented && length > pieceByteLengthMax) {
 			return this.#readPieces(request);
 		}
@@ -225,18 +248,106 @@ export class Transmission {
 		return true;
 	}
 
-	async #readPieces(request: Request): Promise<true> {
+	/** Reads what may hold data; of the rest it says that it is a hole. */
+	async #readAllocated(request: Request): Promise<true> {
 		const {offset, length} = request;
+		let runs: number[];
+		try {
+			({pairs: runs} = await this.#allocation(request, allocationRunCountMax));
+		} catch (error) {
+			this.#answer(request, this.#numberOf(error));
+			return true;
+		}
+
+		const ranges: Range[] = [];
+		let start = offset;
+		const holes: Range[] = [];
+		for (let i = 0; i < runs.length; i += 2) {
+			(runs[i + 1] === allocationKinds.hole ? holes : ranges).push({start, end: start + runs[i]});
+			start += runs[i];
+		}
+
+		// Of the rest nothing is known.
+		if (start < offset + length) {
+			ranges.push({start, end: offset + length});
+		}
+
+		this.#holes.note(holes.length > 0);
+		for (const [i, hole] of holes.entries()) {
+			this.#options.outbox.holeChunk(request, hole.start, hole.end - hole.start, ranges.length === 0 && i === holes.length - 1);
+		}
+
+		if (ranges.length === 0) {
+			this.#options.outbox.finished();
+			return true;
+		}
+
+		return this.#readPieces(request, ranges);
+	}
+
+	async #readPieces(request: Request, ranges: readonly Range[] = [{start: request.offset, end: request.offset + request.length}]): Promise<true> {
 		// One more part for the reader itself, so that the job cannot end before all of it has begun.
 		const job: Job = {request, partCount: 1, error: errorNumbers.none};
-		for (let start = offset; start < offset + length;) {
-			const lease = await this.#pieceLease(start, offset + length);
-			start += lease.bytes.length;
-			job.partCount += start < offset + length ? 1 : 0;
-			this.#settle(this.#readPart(job, start - lease.bytes.length, lease));
+		for (const [i, {start, end}] of ranges.entries()) {
+			for (let next = start; next < end;) {
+				const lease = await this.#pieceLease(next, end);
+				const begun = next;
+				next += lease.bytes.length;
+				job.partCount += next < end || i < ranges.length - 1 ? 1 : 0;
+				this.#settle(this.#readPart(job, begun, lease));
+			}
 		}
 
 		return true;
+	}
+
+	/** What is known of the request's range, from its beginning on, in at most `countMax` runs. @throws SessionError */
+	async #allocation({offset, length}: Request, countMax: number): Promise<AllocationRuns> {
+		const {device} = this.#options.agreement.export;
+		const runs = new AllocationRuns();
+		const end = offset + length;
+		let start = offset;
+		// A run is known to its end once another one has begun.
+		for (let call = 0; call < statusCallCountMax && start < end && runs.pairs.length <= 2 * countMax && !runs.isFull; call++) {
+			const found = await device.allocation(start, end - start);
+			for (let i = 0; i < found.length && !runs.isFull; i += 2) {
+				runs.add(found[i], found[i + 1]);
+				start += found[i];
+			}
+		}
+
+		return runs;
+	}
+
+	async #blockStatus(request: Request): Promise<void> {
+		const {outbox} = this.#options;
+		const countMax = (request.flags & commandFlags.requestOne) === 0 ? allocationRunCountMax : 1;
+		try {
+			const {pairs} = await this.#allocation(request, countMax);
+			const runs = pairs.slice(0, 2 * countMax);
+			for (let i = 1; i < runs.length; i += 2) {
+				runs[i] = runs[i] === allocationKinds.hole ? holeFlags : 0;
+			}
+
+			outbox.statusChunk(request, runs);
+			outbox.finished();
+		} catch (error) {
+			this.#answer(request, this.#numberOf(error));
+		}
+	}
+
+	/** Brings what lies in the range closer: the tree's blocks into the cache, the medium's into that of the host. */
+	async #prefetch({offset, length}: Request): Promise<void> {
+		const {account, agreement} = this.#options;
+		for (let start = offset; start < offset + length;) {
+			const lease = await this.#pieceLease(start, offset + length);
+			start += lease.bytes.length;
+			try {
+				await agreement.export.device.read(start - lease.bytes.length, lease.bytes);
+			} finally {
+				account.release(lease);
+			}
+		}
 	}
 
 	/** Memory for the next part of a request: as much as a part may be, or what the connection has of its own. */
@@ -491,7 +602,7 @@ export class Transmission {
 	/** Ends a request without data. */
 	#answer(request: Request, error: ErrorNumber): void {
 		const {outbox, agreement} = this.#options;
-		const chunked = agreement.structuredReplies && (request.command === commands.read || request.command === commands.blockStatus);
+		const chunked = agreement.extendedHeaders || (agreement.structuredReplies && (request.command === commands.read || request.command === commands.blockStatus));
 		if (!chunked) {
 			outbox.simple(request, error);
 		} else if (error === errorNumbers.none) {

@@ -4,6 +4,7 @@
  */
 import {z} from 'zod';
 import {bulk, defineSession, op} from '../../runtime/sdk/session.js';
+import {allocationFault, allocationRange, allocationRangeFault, AllocationReply} from './allocation.js';
 import {BlockCount, extents, extentsFault, payloadFault} from './vocabulary.js';
 
 export {blockSize} from './vocabulary.js';
@@ -34,6 +35,11 @@ export const block = defineSession('block', {
 		geometry: op({reply: z.strictObject({blockCount: BlockCount, writable: z.boolean(), growable: z.boolean()})}),
 		/** Reads the blocks of `extents`, in that order, into `data`. */
 		read: op({request: z.strictObject({extents: extents(), data: bulk('out')}), requestFault: transferFault}),
+		/**
+		 * What is known of blocks without reading them. A hole reads as zeroes; a provider that knows nothing, or not enough, says
+		 * that there is data. What was written and acknowledged before the request is never told as a hole.
+		 */
+		allocation: op({request: z.strictObject(allocationRange), reply: AllocationReply, requestFault: allocationRangeFault, replyFault: allocationFault}),
 		/**
 		 * Writes `data` to the blocks of `extents`. Not durable before a `sync` that starts after the reply. Where it fails, each
 		 * block of a finished device has its old or its new content; one of a medium may also have a mixture of both.

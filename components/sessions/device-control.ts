@@ -1,6 +1,7 @@
 /** Control and observation of a finished device, beside its `block` session. */
 import {z} from 'zod';
 import {bulk, bytes, defineSession, op} from '../../runtime/sdk/session.js';
+import {allocationFault, allocationRange, allocationRangeFault, AllocationReply} from './allocation.js';
 import {SealedSecret} from './sealed-secret.js';
 import {Generation, extents, payloadFault} from './vocabulary.js';
 
@@ -98,6 +99,13 @@ export const deviceControl = defineSession('device_control', {
 		/** Halts a long operation after its running step; requests go on. */
 		pause: op({request: z.strictObject({operation: OperationName})}),
 		resume: op({request: z.strictObject({operation: OperationName})}),
+		/** What is known of blocks of the kept snapshot named `generation` without reading them, as `block` tells it of the device. */
+		snapshot_allocation: op({
+			request: z.strictObject({generation: Generation, ...allocationRange}),
+			reply: AllocationReply,
+			requestFault: allocationRangeFault,
+			replyFault: allocationFault,
+		}),
 		/** Reads `extents` of the kept snapshot named `generation` into `data`. */
 		read_snapshot: op({
 			request: z.strictObject({generation: Generation, extents: extents(), data: bulk('out')}),

@@ -1,6 +1,7 @@
 /** Reads and writes of the hash trees whose leaves are the user's data (format sections 3 and 4). */
 import {z} from 'zod';
 import {bulk, bytes, defineSession, op, vector} from '../../runtime/sdk/session.js';
+import {allocationFault, allocationRange, allocationRangeFault, AllocationReply} from './allocation.js';
 import {TreeRoot} from './tree-root.js';
 import {Generation, Vba, blockSize, extents, extentsFault, firstFault, labelsFault, lengthFault, payloadFault, pbas, vbas} from './vocabulary.js';
 
@@ -79,6 +80,13 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 				sharedCount: z.number().int().nonnegative(),
 				nextVba: z.number().int().nonnegative().nullable(),
 			}),
+		}),
+		/** What is known of blocks of the current tree, or of a snapshot's, without reading them. */
+		allocation: op({
+			request: z.strictObject({snapshot: KeptSnapshot.optional(), ...allocationRange}),
+			reply: AllocationReply,
+			requestFault: allocationRangeFault,
+			replyFault: allocationFault,
 		}),
 		/** Reads from a snapshot. */
 		read_snapshot: op({request: z.strictObject({snapshot: KeptSnapshot, extents: extents(), data: bulk('out')}), requestFault: transferFault}),

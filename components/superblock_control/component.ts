@@ -148,6 +148,7 @@ export default defineComponent({
 					geometry: (...call) => known().block.geometry(...call),
 					// Not `async`: a promise that is handed through one more arrives later.
 					read: (...call) => pass(opened => opened.block.read(...call)),
+					allocation: async (...call) => pass(opened => opened.block.allocation(...call)),
 					write: (...call) => pass(opened => opened.block.write(...call)),
 					clear: async (...call) => pass(opened => opened.block.clear(...call)),
 					async sync(...call) {
@@ -178,6 +179,7 @@ export default defineComponent({
 					}),
 					pause: (...call) => known().control.pause(...call),
 					resume: (...call) => known().control.resume(...call),
+					snapshot_allocation: async (...call) => pass(opened => opened.control.snapshot_allocation(...call)),
 					read_snapshot: async (...call) => pass(opened => opened.control.read_snapshot(...call)),
 				},
 			},

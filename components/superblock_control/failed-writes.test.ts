@@ -28,6 +28,7 @@ const refusing = defineComponent({
 		provides: {
 			block: {
 				geometry: async request => sessions.block.geometry(request),
+				allocation: async request => sessions.block.allocation(request),
 				read: async request => sessions.block.read(request),
 				async write({extents, data}) {
 					const {failure} = medium;

@@ -36,6 +36,7 @@ const badSectors = defineComponent({
 		provides: {
 			block: {
 				geometry: async request => sessions.block.geometry(request),
+				allocation: async request => sessions.block.allocation(request),
 				async read(request) {
 					requireGood(request.extents, bad.reads);
 					return sessions.block.read(request);

@@ -29,6 +29,12 @@ function requireFit(extents: readonly number[], data: Uint8Array, blockCount: nu
 	}
 }
 
+function requireRange(first: number, count: number, blockCount: number): void {
+	if (first + count > blockCount) {
+		throw new SessionError('out_of_range', `blocks ${first} to ${first + count - 1} do not fit the device of ${blockCount} blocks`);
+	}
+}
+
 export interface DeviceConfig {
 	readonly create: ContainerDimensions | undefined;
 	/** Bytes per second. */
@@ -168,6 +174,10 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 				await sessions.virtual_block_device.read({extents, data});
 				return {};
 			},
+			async allocation({first, count}) {
+				requireRange(first, count, blockCount());
+				return sessions.virtual_block_device.allocation({first, count});
+			},
 			async write({extents, data}) {
 				requestCount++;
 				requireFit(extents, data, blockCount());
@@ -266,6 +276,10 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			resume({operation}) {
 				operations.resume(operation);
 				return {};
+			},
+			async snapshot_allocation({generation, first, count}) {
+				requireRange(first, count, snapshots.find(generation).leafCount);
+				return {runs: await snapshots.allocation(generation, {first, count})};
 			},
 			async read_snapshot({generation, extents, data}) {
 				requireFit(extents, data, snapshots.find(generation).leafCount);

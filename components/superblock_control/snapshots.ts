@@ -4,6 +4,7 @@ import type {Generation} from '../container/addresses.js';
 import type {Gate} from '../container/gate.js';
 import type {Turn} from '../container/turn.js';
 import {keptSnapshotCountMax, type Snapshot} from '../container/superblock.js';
+import type {TreeRoot} from '../sessions/tree-root.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {requireChangeable} from './restrictions.js';
 import type {Securing, SuperblockEdit} from './securing.js';
@@ -89,14 +90,24 @@ export class Snapshots {
 	}
 
 	async read(generation: Generation, extents: number[], data: Uint8Array): Promise<void> {
-		const {device, securing} = this.#parts;
-		const read = device.read_snapshot({snapshot: {generation, tree: treeOf(securing.superblock, this.find(generation))}, extents, data});
+		await this.#using(generation, async snapshot => this.#parts.device.read_snapshot({snapshot, extents, data}));
+	}
+
+	/** Runs of what is known of a range of blocks. */
+	async allocation(generation: Generation, range: {readonly first: number; readonly count: number}): Promise<number[]> {
+		const {runs} = await this.#using(generation, async snapshot => this.#parts.device.allocation({snapshot, ...range}));
+		return runs;
+	}
+
+	/** The snapshot is not given up before the request to it has ended. */
+	async #using<T>(generation: Generation, request: (snapshot: {generation: Generation; tree: TreeRoot}) => Promise<T>): Promise<T> {
+		const running = request({generation, tree: treeOf(this.#parts.securing.superblock, this.find(generation))});
 		const reads = this.#reads.get(generation) ?? new Set();
-		this.#reads.set(generation, reads.add(read));
+		this.#reads.set(generation, reads.add(running));
 		try {
-			await read;
+			return await running;
 		} finally {
-			reads.delete(read);
+			reads.delete(running);
 		}
 	}
 

@@ -8,6 +8,7 @@
 import {z} from 'zod';
 import {defineComponent, optional} from '../../runtime/sdk/component.js';
 import {PartialBlockBuffers} from '../front_end/byte-device.js';
+import {RequestCounter} from '../front_end/request-counter.js';
 import {shellWord} from '../front_end/shell-word.js';
 import {block} from '../sessions/block.js';
 import {deviceControl} from '../sessions/device-control.js';
@@ -40,6 +41,7 @@ export default defineComponent({
 	needsRuntime: 'mounts a file system',
 	async start({config, sessions: {device, control}, env}) {
 		const buffers = new PartialBlockBuffers(env);
+		const counter = new RequestCounter();
 		const service: Service = {epoch: 0, isOver: false};
 		const current = await deviceFile(device, buffers, config.readonly === 'yes', service);
 		const files = controlFiles(control, {
@@ -53,7 +55,7 @@ export default defineComponent({
 		const tree = new Tree({control, controlFiles: files, current, buffers});
 		const mounted: MountedTree | undefined = config.mount === undefined
 			? undefined
-			: await MountedTree.mount(tree, {path: env.resolvePath(config.mount), allowOther: config.allow_other === 'yes', env});
+			: await MountedTree.mount(tree, {path: env.resolvePath(config.mount), allowOther: config.allow_other === 'yes', env}, counter);
 		return {
 			provides: {file_system: new FileService(tree, env).handlers},
 			async stop() {
@@ -71,6 +73,7 @@ export default defineComponent({
 					}
 				},
 			},
+			served: () => counter.served,
 			status: () => ({mounted: mounted ? 'yes' : 'no', open_files: mounted?.openCount ?? 0}),
 			hints: () => mounted ? [`ls -l ${shellWord(`${mounted.path}/current/data`)}`] : [],
 		};

@@ -1,6 +1,7 @@
 /** The bytes of the device or of one of its snapshots, as a file of fixed or growing size. */
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
 import {ByteDevice, type PartialBlockBuffers} from '../front_end/byte-device.js';
+import {allocationKinds} from '../sessions/allocation.js';
 import {blockSize, type block} from '../sessions/block.js';
 import type {deviceControl, SnapshotDescription} from '../sessions/device-control.js';
 import {FileError} from './errno.js';
@@ -80,6 +81,31 @@ export class DataFile {
 		await this.#requireRoom(offset, length);
 	}
 
+	/**
+	 * Where the next bytes of that kind begin, from `offset` on; the end of the file counts as a hole. Where nothing is known of
+	 * a part, it is data. @throws FileError ENXIO where there are none
+	 */
+	async seek(offset: number, kind: number): Promise<number> {
+		this.#requireService();
+		const end = await this.byteLength();
+		for (let start = offset; start < end;) {
+			const runs = await this.#device.allocation(start, end - start);
+			for (let i = 0; i < runs.length; i += 2) {
+				if (runs[i + 1] === kind) {
+					return start;
+				}
+
+				start += runs[i];
+			}
+		}
+
+		if (offset < end && kind === allocationKinds.hole) {
+			return end;
+		}
+
+		throw new FileError('ENXIO', `there is nothing of that kind from byte ${offset} on`);
+	}
+
 	async sync(): Promise<void> {
 		this.#requireService();
 		await this.#device.sync();
@@ -108,7 +134,7 @@ async function isWritable(device: Client<typeof block>): Promise<boolean> {
 export async function deviceFile(device: Client<typeof block>, buffers: PartialBlockBuffers, readOnly: boolean, service: Service): Promise<DataFile> {
 	const writable = await isWritable(device);
 	return new DataFile({
-		device: new ByteDevice({read: device.read, write: device.write, clear: device.clear, sync: async () => device.sync({})}, buffers),
+		device: new ByteDevice({read: device.read, allocation: device.allocation, write: device.write, clear: device.clear, sync: async () => device.sync({})}, buffers),
 		measure: async () => (await device.geometry({})).blockCount * blockSize,
 		writable: writable && !readOnly,
 		service,
@@ -117,7 +143,10 @@ export async function deviceFile(device: Client<typeof block>, buffers: PartialB
 
 export function snapshotFile(control: Client<typeof deviceControl>, {generation, blockCount}: SnapshotDescription, buffers: PartialBlockBuffers): DataFile {
 	return new DataFile({
-		device: new ByteDevice({read: async request => control.read_snapshot({generation, ...request})}, buffers),
+		device: new ByteDevice({
+			read: async request => control.read_snapshot({generation, ...request}),
+			allocation: async request => control.snapshot_allocation({generation, ...request}),
+		}, buffers),
 		measure: async () => blockCount * blockSize,
 		writable: false,
 	});

@@ -8,6 +8,8 @@ export const errno = {
 	ENOENT: 2,
 	EINTR: 4,
 	EIO: 5,
+	/** Nothing is there to be found. */
+	ENXIO: 6,
 	EAGAIN: 11,
 	EACCES: 13,
 	EBUSY: 16,

@@ -37,6 +37,7 @@ export const opcodes = {
 	batchForget: 42,
 	fallocate: 43,
 	rename2: 45,
+	lseek: 46,
 	syncfs: 50,
 	tmpfile: 51,
 } as const;
@@ -79,6 +80,9 @@ export const fallocateModes = {
 	punchHole: 2,
 	zeroRange: 0x10,
 } as const;
+
+/** What LSEEK looks for; the kernel answers everything else itself. */
+export const seekTargets = {data: 3, hole: 4} as const;
 
 export const notifications = {invalidateInode: 2} as const;
 

@@ -91,6 +91,13 @@ export function encodeOpen(handle: number, flags: number): Buffer {
 	return bytes;
 }
 
+/** Where LSEEK has found something. */
+export function encodeSeek(offset: number): Buffer {
+	const bytes = Buffer.alloc(8);
+	writeUint64(bytes, offset, 0);
+	return bytes;
+}
+
 export function encodeWritten(byteLength: number): Buffer {
 	const bytes = Buffer.alloc(8);
 	bytes.writeUInt32LE(byteLength, 0);

@@ -83,6 +83,11 @@ export function decodeFallocate(body: Buffer) {
 	return {handle: readUint64(body, 0), offset: readUint64(body, 8), length: readUint64(body, 16), mode: body.readUInt32LE(24)};
 }
 
+export function decodeSeek(body: Buffer) {
+	requireLength(body, 24);
+	return {handle: readUint64(body, 0), offset: readUint64(body, 8), target: body.readUInt32LE(16)};
+}
+
 export function decodeInterrupt(body: Buffer): bigint {
 	requireLength(body, 8);
 	return body.readBigUInt64LE(0);

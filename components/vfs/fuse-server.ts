@@ -2,16 +2,18 @@
 import fs from 'node:fs';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {secretBytes} from '../../runtime/sdk/secret-memory.js';
+import type {RequestCounter} from '../front_end/request-counter.js';
+import {allocationKinds} from '../sessions/allocation.js';
 import {blockSize} from '../sessions/block.js';
 import {writeWithPatience} from './control-file.js';
 import {FileError, errno, errnoNameOf} from './errno.js';
 import {FuseChannel, type FuseRequest} from './fuse-channel.js';
-import {fallocateModes, initFlags, lengths, opcodes, openFlags, protocolMajor, protocolMinorMin, setattrValid} from './fuse-protocol.js';
+import {fallocateModes, initFlags, lengths, opcodes, openFlags, protocolMajor, protocolMinorMin, seekTargets, setattrValid} from './fuse-protocol.js';
 import {
-	encodeAttributes, encodeDirectory, encodeEntry, encodeFileSystemSize, encodeInit, encodeInvalidation, encodeOpen, encodeWritten, type Attributes,
+	encodeAttributes, encodeDirectory, encodeEntry, encodeFileSystemSize, encodeInit, encodeInvalidation, encodeOpen, encodeSeek, encodeWritten, type Attributes,
 } from './fuse-reply.js';
 import {
-	decodeFallocate, decodeHandle, decodeInit, decodeInterrupt, decodeName, decodeOpen, decodeSetattr, decodeTransfer, decodeWrite,
+	decodeFallocate, decodeHandle, decodeInit, decodeInterrupt, decodeName, decodeOpen, decodeSeek, decodeSetattr, decodeTransfer, decodeWrite,
 } from './fuse-request.js';
 import {attributeSeconds, backgroundCountMax, finishMsMax, transferByteLengthMax} from './limits.js';
 import {OpenFiles, type OpenControl, type OpenFile} from './open-files.js';
@@ -25,6 +27,7 @@ export interface FuseServerOptions {
 	readonly fd: number;
 	readonly env: Environment;
 	readonly tree: Tree;
+	readonly counter: RequestCounter;
 	/** Files of data can be opened by every user. */
 	readonly isShared: boolean;
 	readonly owner: {readonly uid: number; readonly gid: number};
@@ -169,6 +172,7 @@ export class FuseServer {
 	/** Reads the request's body before it returns. @throws FileError */
 	#begin(request: FuseRequest): Work | Buffer {
 		const {opcode, nodeId, body} = request;
+		this.#options.counter.add(opcode === opcodes.read || opcode === opcodes.write ? decodeTransfer(body).length : 0);
 		switch (opcode) {
 			case opcodes.init: {
 				return this.#init(body);
@@ -212,6 +216,10 @@ export class FuseServer {
 
 			case opcodes.fallocate: {
 				return this.#allocate(decodeFallocate(body));
+			}
+
+			case opcodes.lseek: {
+				return this.#seek(decodeSeek(body));
 			}
 
 			case opcodes.statfs: {
@@ -441,6 +449,15 @@ export class FuseServer {
 				throw new FileError('EOPNOTSUPP', 'the device cannot be cut or grown in the middle');
 			}
 		}
+	}
+
+	async #seek({handle, offset, target}: ReturnType<typeof decodeSeek>): Promise<Buffer> {
+		if (target !== seekTargets.data && target !== seekTargets.hole) {
+			throw new FileError('EINVAL', 'only data and holes can be looked for');
+		}
+
+		const {file} = this.#open.data(handle).node;
+		return encodeSeek(await file.seek(offset, target === seekTargets.hole ? allocationKinds.hole : allocationKinds.data));
 	}
 
 	async #fileSystemSize(): Promise<Buffer> {

@@ -1,5 +1,6 @@
 /** The tree at its mount point, from mounting it to taking it away. */
 import type {Environment} from '../../runtime/sdk/component.js';
+import type {RequestCounter} from '../front_end/request-counter.js';
 import {FuseServer} from './fuse-server.js';
 import {Mount, type MountOptions} from './mount.js';
 import type {Tree} from './tree.js';
@@ -11,7 +12,7 @@ export class MountedTree {
 	readonly #env: Environment;
 	#isStopping = false;
 
-	private constructor(mount: Mount, tree: Tree, {path, allowOther, env}: MountOptions) {
+	private constructor(mount: Mount, tree: Tree, {path, allowOther, env}: MountOptions, counter: RequestCounter) {
 		this.path = path;
 		this.#mount = mount;
 		this.#env = env;
@@ -19,6 +20,7 @@ export class MountedTree {
 			fd: mount.fd,
 			env,
 			tree,
+			counter,
 			isShared: allowOther,
 			owner: {uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0},
 			onEnd: () => {
@@ -30,14 +32,14 @@ export class MountedTree {
 	}
 
 	/** Undefined, and a line in the log, where it cannot be mounted. */
-	static async mount(tree: Tree, options: MountOptions): Promise<MountedTree | undefined> {
+	static async mount(tree: Tree, options: MountOptions, counter: RequestCounter): Promise<MountedTree | undefined> {
 		const mount = await Mount.make(options);
 		if (typeof mount === 'string') {
 			options.env.log(`no file system at ${options.path}: ${mount}. "runtime shell" shows the same tree`, 'warning');
 			return undefined;
 		}
 
-		return new MountedTree(mount, tree, options);
+		return new MountedTree(mount, tree, options, counter);
 	}
 
 	get openCount(): number {

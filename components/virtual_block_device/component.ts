@@ -16,6 +16,7 @@ import {cache} from '../sessions/cache.js';
 import {crypto} from '../sessions/crypto.js';
 import {freeTree} from '../sessions/free-tree.js';
 import {virtualBlockDevice, writeBlockCountMax} from '../sessions/virtual-block-device.js';
+import {allocationOf} from './allocation.js';
 import {Device} from './device.js';
 import {extend} from './extension.js';
 import {Reader} from './reader.js';
@@ -137,6 +138,14 @@ export default defineComponent({
 					clear: async ({extents}) => {
 						const ranges = rangesOf(extents, device.tree.geometry.leafCount);
 						return serve(ranges, async ({vba, count}) => writes.add({vba, count, change: {kind: 'clear'}}));
+					},
+					async allocation({snapshot, first, count}) {
+						const {leafCount} = snapshot?.tree ?? device.tree.geometry;
+						if (first + count > leafCount) {
+							throw new SessionError('out_of_range', `blocks ${first} to ${first + count - 1} do not fit the device of ${leafCount} blocks`);
+						}
+
+						return {runs: await allocationOf(device, () => snapshot ? device.snapshotTree(snapshot) : device.tree, {first, count})};
 					},
 					count_written: async request => countWritten(device.held, () => device.tree, request),
 					async read_snapshot({snapshot, extents, data}) {

@@ -15,7 +15,7 @@ export interface WrittenCount {
 }
 
 /** The number of leaves from `vba` on up to the end of the largest block without content on the way there; 0 where there is none. */
-function emptyLeafCount(tree: HashTree, path: Path, vba: Vba): number {
+export function emptyLeafCount(tree: HashTree, path: Path, vba: Vba): number {
 	const {maxLevel, degree} = tree.geometry;
 	for (let level = maxLevel; level >= 1; level--) {
 		if (tree.generationAt(path, vba, level) === 0) {

@@ -158,10 +158,11 @@ export class HostedComponent {
 	}
 
 	figures(): ChildFigures {
+		const fromOutside = this.#running?.served?.();
 		return {
 			sessions: this.#serverEnds.size + this.#localSessionCount,
-			requests: this.#requests,
-			bytes: this.#bytes,
+			requests: this.#requests + (fromOutside?.requests ?? 0),
+			bytes: this.#bytes + (fromOutside?.bytes ?? 0),
 			leasedBytes: this.#options.pool.usedBytes,
 			details: this.#running?.status?.() ?? {},
 		};

@@ -91,6 +91,12 @@ export interface StartArguments<R extends Requirements, C extends z.ZodType> {
 	readonly env: Environment;
 }
 
+/** Since the component's start. */
+export interface ServedCount {
+	readonly requests: number;
+	readonly bytes: number;
+}
+
 /** A started component. */
 export interface Running<P extends Provisions, R extends Requirements = Requirements> {
 	readonly provides: HandlersOf<P>;
@@ -104,6 +110,10 @@ export interface Running<P extends Provisions, R extends Requirements = Requirem
 	 * secured state, everything not flushed is lost.
 	 */
 	readonly interrupted?: {readonly [K in keyof R]?: (how: 'restarted' | 'reset') => Promise<void> | void};
+	/**
+	 * Requests that came from outside of the assembly, and bytes of payload in them; the runtime counts those of sessions itself.
+	 */
+	served?(): ServedCount;
 	/** Values for `runtime status`, beside what the runtime itself counts. Never secrets. */
 	status?(): Record<string, string | number>;
 	/** How to use what the component offers to the outside, one shell command each; printed once everything is ready. */

@@ -4,6 +4,7 @@ import blockFault from '../../components/block_fault/component.js';
 import blockFile from '../../components/block_file/component.js';
 import blockRam from '../../components/block_ram/component.js';
 import blockTrace from '../../components/block_trace/component.js';
+import {allocationKinds} from '../../components/sessions/allocation.js';
 import {block, blockSize} from '../../components/sessions/block.js';
 import type {Component} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
@@ -19,6 +20,8 @@ interface Provider {
 	readonly name: string;
 	/** A writable device of `blockCount` blocks that read as zeroes. */
 	open(blockCount: number): Promise<Block>;
+	/** False where it knows nothing of what was never written. */
+	readonly knowsHoles?: boolean;
 	/** A device that starts empty and grows. */
 	openGrowable?(): Promise<Block>;
 }
@@ -48,10 +51,11 @@ const size = (blockCount: number) => ({size: String(blockCount * blockSize)});
 
 const providers: Provider[] = [
 	{name: 'block_ram', open: async blockCount => ram(size(blockCount)), openGrowable: async () => ram({})},
-	{name: 'block_file', open: async blockCount => file(size(blockCount)), openGrowable: async () => file({})},
+	{name: 'block_file', knowsHoles: false, open: async blockCount => file(size(blockCount)), openGrowable: async () => file({})},
 	{name: 'block_ram in a process of its own', open: async blockCount => isolated('block_ram', size(blockCount)), openGrowable: async () => isolated('block_ram', {})},
 	{
 		name: 'block_file in a process of its own',
+		knowsHoles: false,
 		open: async blockCount => isolated('block_file', {path: 'image', create: 'yes', ...size(blockCount)}),
 		openGrowable: async () => isolated('block_file', {path: 'image', create: 'yes'}),
 	},
@@ -74,7 +78,20 @@ function refusalOf(extents: readonly number[]): string {
 
 const filled = (blockCount: number, value: number) => Buffer.alloc(blockCount * blockSize, value);
 
-for (const {name, open, openGrowable} of providers) {
+/** The kind of each block, however many answers it takes. */
+async function allocationOf(device: Block, first: number, count: number): Promise<number[]> {
+	const kinds: number[] = [];
+	while (kinds.length < count) {
+		const {runs} = await device.allocation({first: first + kinds.length, count: count - kinds.length});
+		for (let i = 0; i < runs.length; i += 2) {
+			kinds.push(...Array.from({length: runs[i]}, () => runs[i + 1]));
+		}
+	}
+
+	return kinds;
+}
+
+for (const {name, open, openGrowable, knowsHoles = true} of providers) {
 	test(`${name}: geometry tells its size and that it is writable`, async t => {
 		const {blockCount, writable} = await (await open(10)).geometry({});
 		t.is(blockCount, 10);
@@ -161,6 +178,25 @@ for (const {name, open, openGrowable} of providers) {
 		const data = filled(10, 0);
 		await device.read({extents: [0, 10], data});
 		t.deepEqual(data, filled(10, 3));
+	});
+
+	test(`${name}: what is told of blocks never hides data, and says as much as it can`, async t => {
+		const device = await open(600);
+		await device.write({extents: [10, 5, 200, 100], data: filled(105, 3)});
+		await device.clear({extents: [12, 1, 250, 10]});
+		await device.write({extents: [255, 1], data: filled(1, 0)});
+		const kinds = await allocationOf(device, 0, 600);
+		for (const written of [10, 11, 13, 14, 200, 249, 255, 260, 299]) {
+			t.is(kinds[written], allocationKinds.data, `block ${written}`);
+		}
+
+		const known = [0, 9, 12, 15, 199, 250, 254, 256, 259, 300, 599].map(index => kinds[index]);
+		t.true(known.every(kind => kind === allocationKinds.data) || known.every(kind => kind === allocationKinds.hole), known.join());
+		t.is(known[0], knowsHoles ? allocationKinds.hole : allocationKinds.data);
+		t.deepEqual(await allocationOf(device, 11, 190), kinds.slice(11, 201));
+		for (const range of [{first: 600, count: 1}, {first: 599, count: 2}, {first: 0, count: 601}, {first: Number.MAX_SAFE_INTEGER, count: 1}]) {
+			await t.throwsAsync(device.allocation(range), {code: 'out_of_range'}, JSON.stringify(range));
+		}
 	});
 
 	if (openGrowable) {

@@ -106,6 +106,7 @@ export class SimulatedMedium {
 	handlers(step: () => Promise<void>): Handlers<typeof block> {
 		return {
 			geometry: () => ({blockCount: this.blockCount, writable: true, growable: true}),
+			allocation: ({count}) => ({runs: [count, 0]}),
 			read: async ({extents, data}) => {
 				this.#failReadAtRandom();
 				this.#each(extents, data, (address, part) => {

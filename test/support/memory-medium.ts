@@ -1,5 +1,6 @@
 /** A medium in memory with a `block` session, and a log of what was done to it. */
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
+import {allocationKinds, AllocationRuns} from '../../components/sessions/allocation.js';
 import {type block, blockSize} from '../../components/sessions/block.js';
 
 export interface MemoryMediumOptions {
@@ -11,7 +12,7 @@ export class MemoryMedium {
 	/** The content; tests change bytes here to damage it. */
 	image: Buffer;
 	/** Called before each operation; throws to make it fail. */
-	before: (operation: 'read' | 'write' | 'clear' | 'sync' | 'grow', extents: readonly number[]) => void = () => undefined;
+	before: (operation: 'allocation' | 'read' | 'write' | 'clear' | 'sync' | 'grow', extents: readonly number[]) => void = () => undefined;
 	readonly #growable: boolean;
 	readonly #writable: boolean;
 
@@ -28,6 +29,17 @@ export class MemoryMedium {
 				this.before('read', extents);
 				this.#each(extents, (offset, from, length) => void this.image.copy(data, from, offset, offset + length));
 				return {};
+			},
+			// Blocks of zeroes are holes.
+			allocation: ({first, count}) => {
+				this.before('allocation', [first, count]);
+				const runs = new AllocationRuns();
+				for (let index = first; index < first + count && !runs.isFull; index++) {
+					const content = this.image.subarray(index * blockSize, (index + 1) * blockSize);
+					runs.add(1, content.every(byte => byte === 0) ? allocationKinds.hole : allocationKinds.data);
+				}
+
+				return {runs: runs.pairs};
 			},
 			write: ({extents, data}) => {
 				this.before('write', extents);

@@ -27,6 +27,8 @@ export interface Chunk {
 	readonly type: number;
 	readonly done: boolean;
 	readonly cookie: number;
+	/** Where the request began, as extended headers say it. */
+	readonly offset?: number | undefined;
 	readonly data: Buffer;
 }
 
@@ -56,6 +58,12 @@ export function infoRequest(name: string, ...kinds: number[]): Buffer {
 	return Buffer.concat([lengthAndText(name), uint16(kinds.length, ...kinds)]);
 }
 
+/** A request with a length of 64 bits, for connections with extended headers. */
+export function encodeExtendedRequest({command, flags = 0, cookie = 0, offset = 0, length = 0, payload}: WireRequest): Buffer {
+	const cookieAndPlace = [uint64(cookie), uint64(offset), uint64(payload?.length ?? length)];
+	return Buffer.concat([uint32(0x21e4_1c71), uint16(flags, command), ...cookieAndPlace, payload ?? Buffer.alloc(0)]);
+}
+
 export function encodeRequest({command, flags = 0, cookie = 0, offset = 0, length = 0, payload, magic = 0x2560_9513}: WireRequest): Buffer {
 	const cookieAndPlace = [uint64(cookie), uint64(offset), uint32(payload?.length ?? length)];
 	return Buffer.concat([uint32(magic), uint16(flags, command), ...cookieAndPlace, payload ?? Buffer.alloc(0)]);
@@ -66,6 +74,7 @@ export class NbdPeer {
 	#chunks: Buffer[] = [];
 	#byteLength = 0;
 	#ended = false;
+	#extended = false;
 	#wake: () => void = () => undefined;
 
 	private constructor(socket: net.Socket) {
@@ -155,9 +164,12 @@ export class NbdPeer {
 	}
 
 	/** From the greeting into the transmission phase; the size and flags of the export. */
-	async attach({name = '', structured = true, context = false} = {}): Promise<{byteLength: number; flags: number}> {
+	async attach({name = '', structured = true, context = false, extended = false} = {}): Promise<{byteLength: number; flags: number}> {
 		await this.greet();
-		if (structured) {
+		if (extended) {
+			await this.option({type: 11});
+			this.#extended = true;
+		} else if (structured) {
 			await this.option({type: 8});
 		}
 
@@ -175,7 +187,7 @@ export class NbdPeer {
 	}
 
 	request(request: WireRequest): void {
-		this.send(encodeRequest(request));
+		this.send(this.#extended ? encodeExtendedRequest(request) : encodeRequest(request));
 	}
 
 	/** A simple reply's error and cookie. */
@@ -192,13 +204,15 @@ export class NbdPeer {
 	async chunks(): Promise<Chunk[]> {
 		const chunks: Chunk[] = [];
 		for (;;) {
-			const header = await this.take(20);
-			if (header.readUInt32BE(0) !== 0x668e_33ef) {
+			const header = await this.take(this.#extended ? 32 : 20);
+			if (header.readUInt32BE(0) !== (this.#extended ? 0x6e8a_278c : 0x668e_33ef)) {
 				throw new Error('no structured reply');
 			}
 
 			const done = (header.readUInt16BE(4) & 1) !== 0;
-			chunks.push({type: header.readUInt16BE(6), done, cookie: header.readUInt32BE(12), data: await this.take(header.readUInt32BE(16))});
+			const offset = this.#extended ? header.readUInt32BE(16) * 2 ** 32 + header.readUInt32BE(20) : undefined;
+			const data = await this.take(header.readUInt32BE(this.#extended ? 28 : 16));
+			chunks.push({type: header.readUInt16BE(6), done, cookie: header.readUInt32BE(12), offset, data});
 			if (done) {
 				return chunks;
 			}
@@ -214,8 +228,13 @@ export class NbdPeer {
 				throw new Error(`read error ${data.readUInt32BE(0)}`);
 			}
 
+			const start = type === 1 || type === 2 ? data.readUInt32BE(0) * 2 ** 32 + data.readUInt32BE(4) - offset : 0;
 			if (type === 1) {
-				data.copy(result, data.readUInt32BE(0) * 2 ** 32 + data.readUInt32BE(4) - offset, 8);
+				data.copy(result, start, 8);
+			}
+
+			if (type === 2) {
+				result.fill(0, start, start + data.readUInt32BE(8));
 			}
 		}
 
@@ -225,7 +244,13 @@ export class NbdPeer {
 	/** Writes and gives the error of the reply, 0 for none. */
 	async write(offset: number, payload: Buffer, flags = 0): Promise<number> {
 		this.request({command: 1, offset, payload, flags});
-		return (await this.simpleReply()).error;
+		return this.#extended ? this.chunkError() : (await this.simpleReply()).error;
+	}
+
+	/** The error of a structured reply, 0 for none. */
+	async chunkError(): Promise<number> {
+		const failed = (await this.chunks()).find(({type}) => type === 0x8001);
+		return failed?.data.readUInt32BE(0) ?? 0;
 	}
 
 	/** Joined only where somebody takes bytes: joining with each arrival would copy large replies again and again. */

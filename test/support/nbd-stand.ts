@@ -22,6 +22,8 @@ export class NbdStand {
 	readonly socketPath: string;
 	/** Each operation of the device passes this gate; a test replaces it to hold requests up. */
 	gate: (operation: string) => Promise<void> = async () => undefined;
+	/** Blocks that the device looks at for one answer about allocation. */
+	allocationCountMax = Infinity;
 	#stand: Stand | undefined;
 
 	private constructor({blockCount = 64, writable = true}: NbdStandOptions) {
@@ -67,6 +69,7 @@ export class NbdStand {
 				await this.gate('read');
 				return handlers.read(request, context);
 			},
+			allocation: async (request, context) => handlers.allocation({...request, count: Math.min(request.count, this.allocationCountMax)}, context),
 			write: async (request, context) => {
 				await this.gate('write');
 				return handlers.write(request, context);

@@ -10,6 +10,7 @@ const changes = {vbas: [1, 5], addresses: [10, 11], leaves: [-1, 3], labels: lab
 const keys = {currentKeyId: 2, previousKeyId: 1, rekeyingVba: 3};
 const transfer = {extents: [3, 2, 9, 1], data: block(3)};
 const file = {name: 'data', kind: 'file', mode: 0o600, byteLength: 4096, takesSecret: false};
+const allocation = {request: {first: 3, count: 10}, reply: {runs: [4, 1, 5, 0]}};
 const operation = {phase: 'in-progress', lastResult: 'none', done: 1, total: 2, bytesPerSecond: 3, secondsLeft: 4};
 const growth = {request: {firstPba: 100, pbaCount: 20, stepCount: 2}, reply: {usedPbaCount: 20, addedLeafCount: 16}};
 
@@ -27,6 +28,7 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 	block: {
 		geometry: {request: {}, reply: {blockCount: 10, writable: true, growable: false}},
 		read: {request: transfer, reply: {}},
+		allocation,
 		write: {request: transfer, reply: {}},
 		clear: {request: {extents: [0, 5]}, reply: {}},
 		sync: {request: {}, reply: {}},
@@ -66,6 +68,7 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 		unlock: {request: {sealed: 'abcd'}, reply: {}},
 		pause: {request: {operation: 'rekey'}, reply: {}},
 		resume: {request: {operation: 'rekey'}, reply: {}},
+		snapshot_allocation: {request: {generation: 2, ...allocation.request}, reply: allocation.reply},
 		read_snapshot: {request: {generation: 2, ...transfer}, reply: {}},
 	},
 	file_system: {
@@ -113,6 +116,7 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 		write: {request: transfer, reply: {}},
 		clear: {request: {extents: [0, 5]}, reply: {}},
 		count_written: {request: {firstVba: 0, newestKeptGeneration: 2}, reply: {usedCount: 4, sharedCount: 1, nextVba: 9}},
+		allocation: {request: {snapshot, ...allocation.request}, reply: allocation.reply},
 		read_snapshot: {request: {snapshot, ...transfer}, reply: {}},
 		revert: {request: {tree, newestKeptGeneration: 2}, reply: {}},
 		set_keys: {request: keys, reply: {}},
