@@ -43,6 +43,11 @@ export interface RekeyPlan {
 	readonly leaves: RekeyedBlock[];
 	/** Lost blocks that stay where they are. */
 	readonly lostInPlace: RekeyedBlock[];
+	/**
+	 * Blocks whose nodes get an older generation: the original lets a snapshot share blocks that are newer than itself, and the
+	 * pool would not hold these for it once the current tree has others.
+	 */
+	readonly generations: Map<RekeyedBlock, Generation>;
 	/** In the order of the trees, upper blocks before lower ones. */
 	readonly shared: Shared[];
 	/** Ways that the step changes: one leaf of each lowest block that a tree reaches by blocks of its own. */
@@ -59,7 +64,7 @@ export interface RekeyState {
 
 export class RekeyPlanner {
 	readonly #state: RekeyState;
-	readonly #plan: RekeyPlan = {inner: [], leaves: [], lostInPlace: [], shared: [], ways: []};
+	readonly #plan: RekeyPlan = {inner: [], leaves: [], lostInPlace: [], generations: new Map(), shared: [], ways: []};
 	/** Blocks of the trees gone through before. */
 	readonly #seen = new SeenBlocks<RekeyedBlock>();
 
@@ -92,6 +97,7 @@ export class RekeyPlanner {
 
 		for (const block of own) {
 			this.#seen.add(block);
+			this.#limit(block, owner);
 		}
 
 		return true;
@@ -107,6 +113,7 @@ export class RekeyPlanner {
 				if (!shared.has(seen)) {
 					shared.add(seen);
 					this.#plan.shared.push({owner, vba, block: seen});
+					this.#limit(seen, owner);
 					this.#addChangedWay(owner, vba, level + 1);
 				}
 
@@ -139,6 +146,21 @@ export class RekeyPlanner {
 		}
 	}
 
+	/** A snapshot has this block and, as far as its owner has, those below it: none of them may be newer. */
+	#limit(block: RekeyedBlock, {generation, tree: {geometry: {degree}}}: RekeyedTree): void {
+		if (generation === null || block.generation <= generation) {
+			return;
+		}
+
+		const end = block.lowestVba + (degree ** block.level);
+		for (const other of this.#seen) {
+			const isBelow = other.owner === block.owner && other.level <= block.level && block.lowestVba <= other.lowestVba && other.lowestVba < end;
+			if (isBelow && other.generation > generation) {
+				this.#plan.generations.set(other, Math.min(generation, this.#plan.generations.get(other) ?? generation));
+			}
+		}
+	}
+
 	#addChangedWay(owner: RekeyedTree, vba: Vba, lowest: Level): void {
 		if (lowest <= owner.tree.geometry.maxLevel) {
 			this.#plan.ways.push({owner, vba, lowest});
@@ -160,9 +182,11 @@ export class RekeyPlanner {
 			const seen = this.#seen.find(block);
 			if (seen) {
 				this.#plan.shared.push({owner, vba: leaf, block: seen});
+				this.#limit(seen, owner);
 			} else {
 				this.#seen.add(block);
 				this.#plan.leaves.push(block);
+				this.#limit(block, owner);
 			}
 		}
 	}

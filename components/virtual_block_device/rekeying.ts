@@ -72,7 +72,7 @@ export class Rekeying {
 			const {plan, places} = await this.#placement.inTurn(async () => this.#place(snapshots, range));
 			let labels: NewLabels | undefined;
 			try {
-				labels = await this.#transfer(plan.leaves, places);
+				labels = await this.#transfer(plan, places);
 			} finally {
 				await this.#complete({plan, places, labels, range});
 			}
@@ -172,7 +172,7 @@ export class Rekeying {
 	}
 
 	/** Asks the free tree for places: exchanged for blocks of the current tree, reserved for those of older snapshots. */
-	async #findPlaces({inner, leaves}: RekeyPlan, range: Range): Promise<{places: Places; undo: () => Promise<void>}> {
+	async #findPlaces({inner, leaves, generations}: RekeyPlan, range: Range): Promise<{places: Places; undo: () => Promise<void>}> {
 		const {servers, keys} = this.#device;
 		const moves = [...leaves, ...inner];
 		const current = moves.filter(({owner}) => owner.generation === null);
@@ -185,7 +185,7 @@ export class Rekeying {
 		let reserved: typeof exchanged;
 		try {
 			reserved = older.length > 0
-				? await servers.free_tree.reserve({items: older.flatMap(block => this.#reservation(block, range))})
+				? await servers.free_tree.reserve({items: older.flatMap(block => this.#reservation({...block, generation: generations.get(block) ?? block.generation}, range))})
 				: {addresses: [], leaves: []};
 		} catch (error) {
 			await undoExchange();
@@ -217,7 +217,7 @@ export class Rekeying {
 	}
 
 	/** Synchronous: no other request sees trees that are moved in part. */
-	#moveInner({inner, lostInPlace, shared, ways}: RekeyPlan, places: Places): void {
+	#moveInner({inner, lostInPlace, generations, shared, ways}: RekeyPlan, places: Places): void {
 		const path: Path = [];
 		for (const block of inner) {
 			const {owner: {tree}, vba, level, generation, isLost} = block;
@@ -226,10 +226,18 @@ export class Rekeying {
 				this.#giveUpInner(block, block, places, path);
 			} else {
 				walkTo(tree, vba, level, path);
-				tree.moveBlock(path, vba, level, {address, generation});
+				tree.moveBlock(path, vba, level, {address, generation: generations.get(block) ?? generation});
 			}
 
 			this.#device.placedByRekeying.add(address);
+		}
+
+		for (const [block, generation] of generations) {
+			const {owner: {tree}, vba, level} = block;
+			if (level > 0 && !places.has(block)) {
+				walkTo(tree, vba, level, path);
+				tree.moveBlock(path, vba, level, {address: block.address, generation});
+			}
 		}
 
 		for (const block of lostInPlace) {
@@ -260,20 +268,20 @@ export class Rekeying {
 	}
 
 	/** Opens, seals and writes the leaves; replies with the new label of each. */
-	async #transfer(leaves: readonly RekeyedBlock[], places: Places): Promise<NewLabels> {
+	async #transfer({leaves, generations}: RekeyPlan, places: Places): Promise<NewLabels> {
 		const labels = new Map<RekeyedBlock, Uint8Array>();
 		if (this.#device.keys.isPreviousKeyLost) {
 			return new Map(leaves.map(leaf => [leaf, lostLabel]));
 		}
 
 		for (let first = 0; first < leaves.length; first += transferBlockCount) {
-			await this.#transferSome(leaves.slice(first, first + transferBlockCount), places, labels);
+			await this.#transferSome(leaves.slice(first, first + transferBlockCount), {places, generations}, labels);
 		}
 
 		return labels;
 	}
 
-	async #transferSome(leaves: readonly RekeyedBlock[], places: Places, labels: Map<RekeyedBlock, Uint8Array>): Promise<void> {
+	async #transferSome(leaves: readonly RekeyedBlock[], {places, generations}: Pick<RekeyPlan, 'generations'> & {readonly places: Places}, labels: Map<RekeyedBlock, Uint8Array>): Promise<void> {
 		const {env, servers: {block, crypto}, keys} = this.#device;
 		const byteLength = leaves.length * blockSize;
 		const lease = await env.leaseWhenFree(2 * byteLength);
@@ -282,9 +290,9 @@ export class Rekeying {
 			const plain = lease.bytes.subarray(byteLength, 2 * byteLength);
 			const damaged = await this.#open(leaves, {content, plain});
 			const addresses = leaves.map(leaf => addressOf(leaf, places));
-			// The nodes keep their generations, so the blocks stay bound to them.
+			// The nodes keep their generations, as a rule, and the blocks stay bound to them.
 			const {labels: newLabels} = await crypto.seal({
-				keyId: keys.currentKeyId, addresses, vbas: leaves.map(({vba}) => vba), generations: leaves.map(({generation}) => generation), plain: [plain], sealed: content,
+				keyId: keys.currentKeyId, addresses, vbas: leaves.map(({vba}) => vba), generations: leaves.map(leaf => generations.get(leaf) ?? leaf.generation), plain: [plain], sealed: content,
 			});
 			plain.fill(0);
 			await block.write({extents: extentsOf(addresses), data: content});
@@ -341,13 +349,13 @@ export class Rekeying {
 	}
 
 	/** Synchronous: nodes of all trees change to the new key together with the rekeying VBA. */
-	#setLeaves({shared}: RekeyPlan, places: Places, labels: NewLabels): void {
+	#setLeaves({generations, shared}: RekeyPlan, places: Places, labels: NewLabels): void {
 		const {held: {nodes}} = this.#device;
 		const path: Path = [];
 		const setLeaf = ({tree}: RekeyedTree, leaf: RekeyedBlock, label: Uint8Array) => {
 			const index = leaf.vba % tree.geometry.degree;
 			walkTo(tree, leaf.vba, 1, path);
-			nodes.setPlace(path[1], index, addressOf(leaf, places), leaf.generation);
+			nodes.setPlace(path[1], index, addressOf(leaf, places), generations.get(leaf) ?? leaf.generation);
 			nodes.setHash(path[1], index, label, 0);
 		};
 		for (const [leaf, label] of labels) {

@@ -3,6 +3,7 @@ import {StartError} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {blockSize} from '../../components/sessions/block.js';
 import {dataOf, stampOf} from './content.js';
+import {damageHistory} from './damage.js';
 import {discardSnapshot, finishOperations} from './control-load.js';
 import {Counts} from './counts.js';
 import {flush, load, writeAtRandom} from './load.js';
@@ -368,6 +369,7 @@ const kinds: Readonly<Record<HistoryKind, (subject: Subject) => Promise<void>>> 
 	long: longHistory,
 	faults: faultHistory,
 	flips: flipHistory,
+	damage: damageHistory,
 	scripted: scriptedHistory,
 	operations: crashPointHistory,
 	long_operations: longHistory,

@@ -15,6 +15,8 @@ export const historyKinds = [
 	'faults',
 	/** Bits of a secured image are flipped. */
 	'flips',
+	/** Blocks of a secured image are damaged, and met by every operation. */
+	'damage',
 	/** A script, with the power failing at every change. */
 	'scripted',
 	/** The same with snapshots, rekeying and extension at random. */
@@ -71,6 +73,7 @@ const bounds: Readonly<Record<HistoryKind, Bounds>> = {
 	long: {leafCountMax: 700, poolLeafCountMax: 1200, operationCountMax: 60},
 	faults: {leafCountMax: 200, poolLeafCountMax: 400, operationCountMax: 40},
 	flips: {leafCountMax: 40, poolLeafCountMax: 48, operationCountMax: 15},
+	damage: {leafCountMax: 40, poolLeafCountMax: 300, operationCountMax: 10},
 	scripted: {leafCountMax: 16, poolLeafCountMax: 64, operationCountMax: 3},
 	operations: {leafCountMax: 24, poolLeafCountMax: 64, operationCountMax: 6},
 	long_operations: {leafCountMax: 60, poolLeafCountMax: 160, operationCountMax: 40},
@@ -116,7 +119,7 @@ function shapeOf({device, pool}: Script): Record<string, string> {
 
 function randomKind(random: Random): HistoryKind {
 	return random.pick([
-		'crash_points', 'creation', 'long', 'faults', 'flips',
+		'crash_points', 'creation', 'long', 'faults', 'flips', 'damage',
 		'scripted', 'scripted', 'scripted', 'operations', 'operations', 'operations', 'long_operations', 'long_operations',
 	]);
 }
