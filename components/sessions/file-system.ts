@@ -1,11 +1,11 @@
-/** A small tree of files for people and scripts that cannot mount it. Payload is short and travels in the messages. */
+/** A small tree of files for people and scripts that cannot mount it. Payload travels in the messages. */
 import {z} from 'zod';
-import {defineSession, op} from '../../runtime/sdk/session.js';
+import {bytes, defineSession, op} from '../../runtime/sdk/session.js';
 
 const Path = z.string().max(4096);
 
-/** Most bytes that one request reads or writes. */
-export const transferByteLengthMax = 32 * 1024;
+/** Most bytes that one request reads or writes: 1 MiB. */
+export const transferByteLengthMax = 2 ** 20;
 
 export const FileDescription = z.strictObject({
 	name: z.string(),
@@ -19,7 +19,7 @@ export const FileDescription = z.strictObject({
 
 export type FileDescription = z.output<typeof FileDescription>;
 
-const Base64 = z.string().max(Math.ceil(transferByteLengthMax / 3) * 4);
+const Content = bytes().refine(({length}) => length <= transferByteLengthMax, `at most ${transferByteLengthMax} bytes go with one request`);
 const Offset = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 
 export const fileSystem = defineSession('file_system', {
@@ -43,9 +43,9 @@ export const fileSystem = defineSession('file_system', {
 		/** Fewer bytes than asked for mean the end of the file. */
 		read: op({
 			request: z.strictObject({path: Path, offset: Offset, length: z.number().int().positive().max(transferByteLengthMax)}),
-			reply: z.strictObject({base64: Base64}),
+			reply: z.strictObject({data: Content}),
 		}),
-		write: op({request: z.strictObject({path: Path, offset: Offset, base64: Base64})}),
+		write: op({request: z.strictObject({path: Path, offset: Offset, data: Content})}),
 		/** Once it replies, what was written to the file before is durable. */
 		sync: op({request: z.strictObject({path: Path})}),
 	},

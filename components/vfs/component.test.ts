@@ -50,12 +50,12 @@ async function start(config: Record<string, string> = {}) {
 	return {stand, medium, control, files: stand.client(fileSystem)};
 }
 
-function base64(text: string): string {
-	return Buffer.from(text).toString('base64');
+function bytesOf(text: string): Uint8Array {
+	return Buffer.from(text);
 }
 
 async function text(files: Awaited<ReturnType<typeof start>>['files'], path: string, offset = 0, length = 64): Promise<string> {
-	return Buffer.from((await files.read({path, offset, length})).base64, 'base64').toString();
+	return Buffer.from((await files.read({path, offset, length})).data).toString();
 }
 
 test('the tree, with sizes and modes', async t => {
@@ -71,19 +71,19 @@ test('the tree, with sizes and modes', async t => {
 
 test('data is read and written at any offset, to the end of the device and not beyond', async t => {
 	const {files, medium} = await start();
-	await files.write({path: 'current/data', offset: 4090, base64: base64('across blocks')});
+	await files.write({path: 'current/data', offset: 4090, data: bytesOf('across blocks')});
 	t.is(medium.image.toString('latin1', 4090, 4103), 'across blocks');
 	t.is(await text(files, 'current/data', 4097, 6), 'blocks');
 	t.is((await text(files, 'current/data', 16 * blockSize - 3)).length, 3);
 	t.is(await text(files, 'current/data', 16 * blockSize), '');
-	await t.throwsAsync(files.write({path: 'current/data', offset: 16 * blockSize - 1, base64: base64('ab')}), {code: 'no_space'});
+	await t.throwsAsync(files.write({path: 'current/data', offset: 16 * blockSize - 1, data: bytesOf('ab')}), {code: 'no_space'});
 	t.is(medium.image.at(-1), 0, 'a write that does not fit changes nothing');
 });
 
 test('snapshots are read and never written', async t => {
 	const {files, control} = await start();
 	t.is(await text(files, 'snapshots/7/data', 1, 3), 'www');
-	await t.throwsAsync(files.write({path: 'snapshots/7/data', offset: 0, base64: base64('x')}), {code: 'not_permitted'});
+	await t.throwsAsync(files.write({path: 'snapshots/7/data', offset: 0, data: bytesOf('x')}), {code: 'not_permitted'});
 	control.snapshots = [];
 	await t.throwsAsync(files.read({path: 'snapshots/7/data', offset: 0, length: 1}), {code: 'not_found'});
 });
@@ -91,8 +91,8 @@ test('snapshots are read and never written', async t => {
 test('control files carry out commands and tell how operations stand', async t => {
 	const {files, control} = await start();
 	t.is(await text(files, 'control/create_snapshot'), 'idle last-result:none\n');
-	await files.write({path: 'control/create_snapshot', offset: 0, base64: base64('true\n')});
-	await files.write({path: 'control/extend', offset: 0, base64: base64('tree=vbd, blocks=5\n')});
+	await files.write({path: 'control/create_snapshot', offset: 0, data: bytesOf('true\n')});
+	await files.write({path: 'control/extend', offset: 0, data: bytesOf('tree=vbd, blocks=5\n')});
 	t.deepEqual(control.asked, ['create_snapshot', {tree: 'vbd', blockCount: 5}]);
 	t.is(await text(files, 'control/create_snapshot'), 'idle last-result:success\n');
 	t.is(await text(files, 'control/rekey'), 'in-progress last-result:none\n');
@@ -101,11 +101,11 @@ test('control files carry out commands and tell how operations stand', async t =
 
 test('commands that fail: the reason is in the log, and the file remembers', async t => {
 	const {files, stand, control} = await start();
-	await t.throwsAsync(files.write({path: 'control/create_snapshot', offset: 0, base64: base64('yes')}), {code: 'invalid'});
+	await t.throwsAsync(files.write({path: 'control/create_snapshot', offset: 0, data: bytesOf('yes')}), {code: 'invalid'});
 	t.is(await text(files, 'control/create_snapshot'), 'idle last-result:failed\n');
-	await t.throwsAsync(files.write({path: 'control/rekey', offset: 0, base64: base64('true')}), {code: 'busy'});
-	await t.throwsAsync(files.write({path: 'control/extend', offset: 0, base64: base64('x'.repeat(5000))}), {code: 'invalid'});
-	await t.throwsAsync(files.write({path: 'control/rekey_progress', offset: 0, base64: base64('true')}), {code: 'not_permitted'});
+	await t.throwsAsync(files.write({path: 'control/rekey', offset: 0, data: bytesOf('true')}), {code: 'busy'});
+	await t.throwsAsync(files.write({path: 'control/extend', offset: 0, data: bytesOf('x'.repeat(5000))}), {code: 'invalid'});
+	await t.throwsAsync(files.write({path: 'control/rekey_progress', offset: 0, data: bytesOf('true')}), {code: 'not_permitted'});
 	t.deepEqual(control.asked, []);
 	t.deepEqual(stand.log.map(({text}) => text), [
 		'create_snapshot: "yes" is not understood; write "true" (EINVAL)',
@@ -117,16 +117,16 @@ test('commands that fail: the reason is in the log, and the file remembers', asy
 
 test('after deinitialize the data is served no more', async t => {
 	const {files} = await start();
-	await files.write({path: 'control/deinitialize', offset: 0, base64: base64('true')});
+	await files.write({path: 'control/deinitialize', offset: 0, data: bytesOf('true')});
 	await t.throwsAsync(files.read({path: 'current/data', offset: 0, length: 1}), {code: 'failed', message: /deinitialized/});
-	await t.throwsAsync(files.write({path: 'current/data', offset: 0, base64: base64('x')}), {code: 'failed'});
+	await t.throwsAsync(files.write({path: 'current/data', offset: 0, data: bytesOf('x')}), {code: 'failed'});
 	t.is(await text(files, 'control/deinitialize'), 'idle last-result:success\n');
 });
 
 test('readonly="yes"', async t => {
 	const {files, medium} = await start({readonly: 'yes'});
 	t.is((await files.describe({path: 'current/data'})).mode, 0o400);
-	await t.throwsAsync(files.write({path: 'current/data', offset: 0, base64: base64('x')}), {code: 'not_permitted'});
+	await t.throwsAsync(files.write({path: 'current/data', offset: 0, data: bytesOf('x')}), {code: 'not_permitted'});
 	t.is(medium.image[0], 0);
 });
 

@@ -51,9 +51,9 @@ export class FileService {
 		this.handlers = {
 			describe: async ({path}) => answer(tree.find(path).then(describe)),
 			list: async ({path}) => ({entries: await answer(this.#list(path))}),
-			read: async ({path, offset, length}) => ({base64: await answer(this.#read(path, offset, length))}),
-			write: async ({path, offset, base64}) => {
-				await answer(this.#write(path, offset, Buffer.from(base64, 'base64')));
+			read: async ({path, offset, length}) => ({data: await answer(this.#read(path, offset, length))}),
+			write: async ({path, offset, data}) => {
+				await answer(this.#write(path, offset, data));
 				return {};
 			},
 			sync: async ({path}) => {
@@ -81,36 +81,37 @@ export class FileService {
 		return node;
 	}
 
-	async #read(path: string, offset: number, length: number): Promise<string> {
+	async #read(path: string, offset: number, length: number): Promise<Uint8Array> {
 		const node = await this.#file(path);
 		if (node.kind === 'control') {
-			return Buffer.from(await node.file.read()).subarray(offset, offset + length).toString('base64');
+			return Buffer.from(await node.file.read()).subarray(offset, offset + length);
 		}
 
 		const available = await node.file.available(offset, length);
 		if (available === 0) {
-			return '';
+			return new Uint8Array(0);
 		}
 
 		const lease = await this.#env.leaseWhenFree(available);
 		try {
 			await node.file.read(offset, lease.bytes);
-			return lease.bytes.toString('base64');
+			// A copy with memory of its own: what is leased is given back, and a message takes all of the memory that it is a part of.
+			return new Uint8Array(lease.bytes);
 		} finally {
 			lease.release();
 		}
 	}
 
-	async #write(path: string, offset: number, data: Buffer): Promise<void> {
+	async #write(path: string, offset: number, data: Uint8Array): Promise<void> {
 		const node = await this.#file(path);
 		if (node.kind === 'control') {
-			await writeWithPatience(node.file, data, this.#env);
+			await writeWithPatience(node.file, Buffer.from(data.buffer, data.byteOffset, data.byteLength), this.#env);
 			return;
 		}
 
 		const lease = await this.#env.leaseWhenFree(Math.max(1, data.length));
 		try {
-			data.copy(lease.bytes);
+			lease.bytes.set(data);
 			await node.file.write(offset, lease.bytes.subarray(0, data.length));
 		} finally {
 			lease.release();

@@ -1,5 +1,6 @@
 /** What the shell can do. */
 import {setTimeout} from 'node:timers/promises';
+import {ProgressLine} from './progress-line.js';
 import {copy} from './shell-copy.js';
 import {ShellUsageError, parseShellLine} from './shell-line.js';
 import {transferByteLengthMax, type ShellTree, type TreeEntry} from './shell-tree.js';
@@ -104,6 +105,34 @@ async function unlock(words: readonly string[], context: ShellContext): Promise<
 	}
 }
 
+/** How often a terminal is told how a copy stands. */
+const progressIntervalMs = 200;
+
+async function copyShown(words: readonly string[], {tree, write, signal}: ShellContext): Promise<void> {
+	const line = new ProgressLine('copying', {isTerminal: true, write: text => void process.stderr.write(text)});
+	const startedAt = performance.now();
+	let shownAt = startedAt;
+	const onProgress = (done: number, total: number | undefined) => {
+		const now = performance.now();
+		if (!process.stderr.isTTY || total === undefined || now - shownAt < progressIntervalMs) {
+			return;
+		}
+
+		shownAt = now;
+		const bytesPerSecond = done / (now - startedAt) * 1000;
+		line.show({phase: 'in-progress', lastResult: 'none', done, total, bytesPerSecond, secondsLeft: Math.ceil((total - done) / bytesPerSecond)});
+	};
+
+	try {
+		const text = await copy(tree, words, {signal, onProgress});
+		line.end();
+		write(`${text}\n`);
+	} catch (error) {
+		line.end();
+		throw error;
+	}
+}
+
 export const shellCommands: Readonly<Record<string, ShellCommand>> = {
 	ls: {usage: 'ls [-l] [PATH...]', purpose: 'list directories and files', run: list},
 	cat: {usage: 'cat PATH...', purpose: 'show what files contain', run: show},
@@ -117,9 +146,7 @@ export const shellCommands: Readonly<Record<string, ShellCommand>> = {
 	dd: {
 		usage: 'dd if=PATH of=PATH [bs=N] [count=N] [skip=N] [seek=N]',
 		purpose: 'copy bytes; files of the host are written host:PATH',
-		run: async (words, {tree, write}) => {
-			write(`${await copy(tree, words)}\n`);
-		},
+		run: copyShown,
 	},
 	unlock: {usage: 'unlock', purpose: 'ask for the passphrase without showing it, and unlock the device', file: unlockFile, run: unlock},
 	watch: {usage: 'watch COMMAND...', purpose: 'run a command each second until Ctrl-C', run: repeat},

@@ -1,5 +1,6 @@
 /** The shell's `dd`: copies between files of the tree and files of the host. */
 import {open, type FileHandle} from 'node:fs/promises';
+import {formatBytes} from './quantity.js';
 import {ShellUsageError} from './shell-line.js';
 import {transferByteLengthMax, type ShellTree} from './shell-tree.js';
 
@@ -11,6 +12,8 @@ interface CopyEnd {
 	/** Empty at the end of the file. */
 	read(offset: number, length: number): Promise<Buffer>;
 	write(offset: number, data: Buffer): Promise<void>;
+	/** Undefined where it cannot be told. */
+	byteLength(): Promise<number | undefined>;
 	/** Ends it; what was written is durable then. */
 	close(): Promise<void>;
 }
@@ -29,17 +32,29 @@ class HostEnd implements CopyEnd {
 	}
 
 	async read(offset: number, length: number): Promise<Buffer> {
-		const buffer = Buffer.alloc(length);
-		const {bytesRead} = await this.#file.read(buffer, 0, length, offset);
-		return buffer.subarray(0, bytesRead);
+		const buffer = Buffer.allocUnsafe(length);
+		let filled = 0;
+		for (let count = -1; count !== 0 && filled < length; filled += count) {
+			count = (await this.#file.read(buffer, filled, length - filled, offset + filled)).bytesRead;
+		}
+
+		return buffer.subarray(0, filled);
+	}
+
+	async byteLength(): Promise<number | undefined> {
+		const stat = await this.#file.stat();
+		return stat.isFile() ? stat.size : undefined;
 	}
 
 	async write(offset: number, data: Buffer): Promise<void> {
-		await this.#file.write(data, 0, data.length, offset);
+		for (let done = 0; done < data.length;) {
+			done += (await this.#file.write(data, done, data.length - done, offset + done)).bytesWritten;
+		}
 	}
 
 	async close(): Promise<void> {
-		if (this.#isTarget) {
+		// Pipes and devices like /dev/null have nothing to make durable.
+		if (this.#isTarget && (await this.#file.stat()).isFile()) {
 			await this.#file.sync();
 		}
 
@@ -60,6 +75,10 @@ class TreeEnd implements CopyEnd {
 
 	async read(offset: number, length: number): Promise<Buffer> {
 		return this.#tree.read(this.#path, offset, length);
+	}
+
+	async byteLength(): Promise<number> {
+		return (await this.#tree.describe(this.#path)).byteLength;
 	}
 
 	async write(offset: number, data: Buffer): Promise<void> {
@@ -105,8 +124,69 @@ function parseWords(words: readonly string[]): Map<string, string> {
 	}));
 }
 
+/** Pieces under way at a time, each of up to `transferByteLengthMax`. */
+const pieceCountMax = 4;
+
+export interface CopyWatch {
+	/** Ends the copy after the pieces that are under way. */
+	readonly signal: AbortSignal;
+	/** @param total undefined where the end is not known */
+	onProgress(byteLength: number, total: number | undefined): void;
+}
+
+interface Range {
+	readonly begin: number;
+	readonly end: number;
+	/** Added to an offset of the source it gives that of the target. */
+	readonly shift: number;
+}
+
+/** Several pieces at a time, since each one waits for the device and for the other end. @returns bytes copied */
+async function copyRange(from: CopyEnd, to: CopyEnd, {begin, end, shift}: Range, {signal, onProgress}: CopyWatch, total: number | undefined): Promise<number> {
+	let next = begin;
+	let sourceEnd = end;
+	let copied = 0;
+	const copyPieces = async () => {
+		while (next < sourceEnd && !signal.aborted) {
+			const offset = next;
+			const length = Math.min(transferByteLengthMax, sourceEnd - offset);
+			next += length;
+			const data = await from.read(offset, length);
+			if (data.length < length) {
+				sourceEnd = Math.min(sourceEnd, offset + data.length);
+			}
+
+			if (data.length > 0) {
+				await to.write(offset + shift, data);
+				copied += data.length;
+				onProgress(copied, total);
+			}
+		}
+	};
+
+	const ended = await Promise.allSettled(Array.from({length: pieceCountMax}, copyPieces));
+	for (const result of ended) {
+		if (result.status === 'rejected') {
+			throw result.reason;
+		}
+	}
+
+	return copied;
+}
+
+/** How many bytes there are to copy, where the source says how long it is. */
+async function totalOf(from: CopyEnd, begin: number, end: number): Promise<number | undefined> {
+	const byteLength = await from.byteLength();
+	return byteLength === undefined ? undefined : Math.max(0, Math.min(end, byteLength) - begin);
+}
+
+function describeCopy(byteLength: number, elapsedMs: number, isAborted: boolean): string {
+	const rate = elapsedMs > 0 ? `, ${formatBytes(byteLength / elapsedMs * 1000)}/s` : '';
+	return `${byteLength} bytes copied (${formatBytes(byteLength)}) in ${(elapsedMs / 1000).toFixed(1)} s${rate}${isAborted ? '; interrupted' : ''}`;
+}
+
 /** @returns what was done, for the user */
-export async function copy(tree: ShellTree, words: readonly string[]): Promise<string> {
+export async function copy(tree: ShellTree, words: readonly string[], watch: CopyWatch): Promise<string> {
 	const values = parseWords(words);
 	const source = values.get('if');
 	const target = values.get('of');
@@ -122,22 +202,15 @@ export async function copy(tree: ShellTree, words: readonly string[]): Promise<s
 	const from = await openEnd(tree, source, false);
 	try {
 		const to = await openEnd(tree, target, true);
-		let offset = begin;
+		const startedAt = performance.now();
+		let copied = 0;
 		try {
-			while (offset < end) {
-				const data = await from.read(offset, Math.min(transferByteLengthMax, end - offset));
-				if (data.length === 0) {
-					break;
-				}
-
-				await to.write(offset + shift, data);
-				offset += data.length;
-			}
+			copied = await copyRange(from, to, {begin, end, shift}, watch, await totalOf(from, begin, end));
 		} finally {
 			await to.close();
 		}
 
-		return `${offset - begin} bytes copied`;
+		return describeCopy(copied, performance.now() - startedAt, watch.signal.aborted);
 	} finally {
 		await from.close();
 	}

@@ -1,20 +1,21 @@
 /** The tree of a running runtime's `file_system` service, reached over its control socket. */
 import {posix} from 'node:path';
 import {z} from 'zod';
+import {ControlConnection} from '../supervisor/control-connection.js';
 import {requestControl} from '../supervisor/control-client.js';
 
-/** Most bytes that one request carries. */
-export const transferByteLengthMax = 32 * 1024;
+/** Most bytes that one request carries: 1 MiB. */
+export const transferByteLengthMax = 2 ** 20;
 
 const Description = z.object({name: z.string(), kind: z.enum(['directory', 'file']), mode: z.number(), byteLength: z.number(), takesSecret: z.boolean()});
 const Listing = z.object({entries: z.array(Description)});
-const Content = z.object({base64: z.string()});
 
 export type TreeEntry = z.output<typeof Description>;
 
 export class ShellTree {
 	readonly #stateDirectory: string;
 	readonly #child: string | undefined;
+	readonly #idle: ControlConnection[] = [];
 	#directory = '/';
 
 	/** @param child who serves the tree; the first one that does where it is not given */
@@ -44,16 +45,30 @@ export class ShellTree {
 
 	/** Fewer bytes than asked for mean the end of the file. @param length at most `transferByteLengthMax` */
 	async read(path: string, offset: number, length: number): Promise<Buffer> {
-		const {base64} = Content.parse(await this.#call('read', {path: this.#resolve(path), offset, length}));
-		return Buffer.from(base64, 'base64');
+		return await this.#transfer('read', {path: this.#resolve(path), offset, length}) ?? Buffer.alloc(0);
 	}
 
 	async write(path: string, offset: number, data: Buffer): Promise<void> {
-		await this.#call('write', {path: this.#resolve(path), offset, base64: data.toString('base64')});
+		await this.#transfer('write', {path: this.#resolve(path), offset}, data);
 	}
 
 	async sync(path: string): Promise<void> {
 		await this.#call('sync', {path: this.#resolve(path)});
+	}
+
+	/** On a connection of its own among those that are open: transfers that go on at the same time have one each. */
+	async #transfer(operation: string, request: Record<string, unknown>, data?: Uint8Array): Promise<Buffer | undefined> {
+		const connection = this.#idle.pop() ?? await ControlConnection.open(this.#stateDirectory);
+		const {data: answer} = await connection.call({service: 'file_system', operation, request, child: this.#child}, data);
+		this.#idle.push(connection);
+		return answer;
+	}
+
+	/** Lets the runtime's connections go. */
+	close(): void {
+		for (const connection of this.#idle.splice(0)) {
+			connection.close();
+		}
 	}
 
 	#resolve(path: string): string {

@@ -2,7 +2,7 @@
 import {parentPort, workerData} from 'node:worker_threads';
 import {copyOfShared} from '../sdk/secret-memory.js';
 import {runHost} from './group-host.js';
-import type {ThreadData, ToHost} from './messages.js';
+import {handedOver, type ThreadData, type ToHost} from './messages.js';
 
 if (!parentPort) {
 	throw new Error('this module runs in a worker thread only');
@@ -14,7 +14,7 @@ const {secrets, ...data} = workerData as ThreadData;
 
 await runHost(data, {
 	post(message) {
-		port.postMessage(message);
+		port.postMessage(message, handedOver(message));
 	},
 	listen(onMessage) {
 		port.on('message', (message: ToHost) => {

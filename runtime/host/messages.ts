@@ -107,3 +107,13 @@ export type FromHost =
 	| {readonly type: 'session_broken'; readonly session: number; readonly reason: string; readonly isEnd: boolean}
 	| {readonly type: 'figures'; readonly id: number; readonly children: Readonly<Record<string, ChildFigures>>}
 	| {readonly type: 'call_done'; readonly id: number; readonly reply?: unknown; readonly failure?: CallFailure};
+
+/** Shorter payload is copied faster than it changes hands. */
+const handedOverLengthMin = 64 * 1024;
+
+/** Memory of a call's payload that goes to the other thread instead of a copy: the sender gives it away. */
+export function handedOver(message: FromHost | ToHost): ArrayBuffer[] {
+	const body = message.type === 'call' ? message.request : message.type === 'call_done' ? message.reply : undefined;
+	const data = typeof body === 'object' && body !== null && 'data' in body ? body.data : undefined;
+	return data instanceof Uint8Array && data.length >= handedOverLengthMin && data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength ? [data.buffer] : [];
+}

@@ -1,6 +1,12 @@
-/** Requests to a running runtime over `runtime.sock`: one JSON object a line, answered by one JSON object a line. */
+/**
+ * Requests to a running runtime over `runtime.sock`: one JSON object a line, answered by one JSON object a line. A line with
+ * `payload` is followed by so many bytes, which are the field `data` of its request or result.
+ */
 import {join} from 'node:path';
 import {z} from 'zod';
+
+/** Most bytes that follow a line: 1 MiB. */
+export const payloadByteLengthMax = 2 ** 20;
 
 export const ControlRequest = z.discriminatedUnion('op', [
 	z.strictObject({op: z.literal('status')}),
@@ -13,6 +19,10 @@ export const ControlRequest = z.discriminatedUnion('op', [
 		operation: z.string(),
 		request: z.record(z.string(), z.unknown()).default({}),
 		child: z.string().optional(),
+		/** Bytes that follow the line and are the request's `data`. */
+		payload: z.number().int().nonnegative().max(payloadByteLengthMax).optional(),
+		/** True where the result's `data` shall follow the line of the reply. */
+		raw: z.boolean().optional(),
 	}),
 	/** What applying a deployment file would do; the one that runs unless `file` is given, an absolute path. */
 	z.strictObject({op: z.literal('diff'), file: z.string().optional()}),
@@ -24,7 +34,7 @@ export const ControlRequest = z.discriminatedUnion('op', [
 export type ControlRequest = z.input<typeof ControlRequest>;
 
 export const ControlReply = z.union([
-	z.strictObject({ok: z.literal(true), result: z.unknown()}),
+	z.strictObject({ok: z.literal(true), result: z.unknown(), payload: z.number().int().nonnegative().max(payloadByteLengthMax).optional()}),
 	z.strictObject({ok: z.literal(false), code: z.string(), message: z.string()}),
 ]);
 

@@ -2,11 +2,13 @@
 import {chmodSync, mkdtempSync, renameSync, rmSync} from 'node:fs';
 import {createServer, type Server, type Socket} from 'node:net';
 import {join} from 'node:path';
+import type {z} from 'zod';
 import {DeploymentError} from '../deployment/problem.js';
 import {suggestName} from '../deployment/suggestion.js';
 import type {CallFailure} from '../host/messages.js';
 import {ControlRequest, controlLineMax, controlSocketPath, type ControlReply} from './control-request.js';
 import type {DeploymentFollower} from './deployment-follower.js';
+import {LineReader} from './line-reader.js';
 import type {ManagedChild} from './managed-child.js';
 import {runtimeStatus} from './status.js';
 import {socketPath, type SocketPath} from './socket-path.js';
@@ -89,9 +91,8 @@ function followerOf({follower}: Controlled): DeploymentFollower {
 	return follower;
 }
 
-async function answer(controlled: Controlled, line: string): Promise<ControlReply> {
+async function answer(controlled: Controlled, request: ControlRequest): Promise<ControlReply> {
 	const {supervision, follower} = controlled;
-	const request = ControlRequest.parse(JSON.parse(line));
 	switch (request.op) {
 		case 'status': {
 			return {ok: true, result: await runtimeStatus(supervision, follower?.status)};
@@ -121,9 +122,9 @@ async function answer(controlled: Controlled, line: string): Promise<ControlRepl
 	}
 }
 
-async function answerSafely(controlled: Controlled, line: string): Promise<ControlReply> {
+async function answerSafely(controlled: Controlled, request: ControlRequest): Promise<ControlReply> {
 	try {
-		return await answer(controlled, line);
+		return await answer(controlled, request);
 	} catch (error) {
 		if (error instanceof DeploymentError) {
 			return {ok: false, code: 'wrong_deployment', message: error.message};
@@ -133,32 +134,75 @@ async function answerSafely(controlled: Controlled, line: string): Promise<Contr
 	}
 }
 
+/** The line of a reply, and the bytes that follow it where the request asked for them like that. */
+function encodeReply(reply: ControlReply, raw: boolean): Array<string | Uint8Array> {
+	const data = raw && reply.ok && typeof reply.result === 'object' && reply.result !== null && 'data' in reply.result ? reply.result.data : undefined;
+	return data instanceof Uint8Array
+		? [`${JSON.stringify({ok: true, result: {...(reply as {result: object}).result, data: undefined}, payload: data.length}, toJson)}\n`, data]
+		: [`${JSON.stringify(reply, toJson)}\n`];
+}
+
+/** Undefined, and why, for a line that is no request. */
+function parseRequest(line: string): z.output<typeof ControlRequest> | string {
+	try {
+		const parsed = ControlRequest.safeParse(JSON.parse(line));
+		return parsed.success ? parsed.data : parsed.error.message;
+	} catch (error) {
+		return (error as Error).message;
+	}
+}
+
+/** Requests of one connection that wait; a client that sends more is not read from meanwhile. */
+const waitingCountMax = 16;
+
 /** Requests of one connection are answered one after the other. */
 function serve(controlled: Controlled, socket: Socket): void {
-	let received = '';
 	let turn = Promise.resolve();
-	socket.setEncoding('utf8');
+	let waitingCount = 0;
+	const reader = new LineReader({
+		lengthMax: controlLineMax,
+		payloadLengthOf(line) {
+			const request = parseRequest(line);
+			return typeof request !== 'string' && request.op === 'call' ? request.payload ?? 0 : 0;
+		},
+		onLine(line, payload) {
+			if (++waitingCount === waitingCountMax) {
+				socket.pause();
+			}
+
+			turn = turn.then(async () => {
+				const request = parseRequest(line);
+				const reply: ControlReply = typeof request === 'string' ? {ok: false, code: 'failed', message: request} : await answerSafely(controlled, withData(request, payload));
+				if (socket.writable) {
+					const parts = encodeReply(reply, typeof request !== 'string' && request.op === 'call' && request.raw === true);
+					socket.cork();
+					for (const part of parts) {
+						socket.write(part);
+					}
+
+					socket.uncork();
+				}
+
+				if (waitingCount-- === waitingCountMax) {
+					socket.resume();
+				}
+			});
+		},
+	});
 	socket.on('error', () => {
 		socket.destroy();
 	});
-	socket.on('data', (text: string) => {
-		received += text;
-		const lines = received.split('\n');
-		received = lines.pop()!;
-		if (received.length > controlLineMax) {
+	socket.on('data', (data: Buffer) => {
+		try {
+			reader.take(data);
+		} catch {
 			socket.destroy();
-			return;
-		}
-
-		for (const line of lines) {
-			turn = turn.then(async () => {
-				const reply = await answerSafely(controlled, line);
-				if (socket.writable) {
-					socket.write(`${JSON.stringify(reply, toJson)}\n`);
-				}
-			});
 		}
 	});
+}
+
+function withData(request: z.output<typeof ControlRequest>, payload: Buffer | undefined): ControlRequest {
+	return request.op === 'call' && payload ? {...request, request: {...request.request, data: payload}} : request;
 }
 
 export class ControlServer {

@@ -1,6 +1,6 @@
 /** One worker thread with a host in it, from its creation to the reason of its end. */
 import {Worker, type ResourceLimits} from 'node:worker_threads';
-import type {FromHost, ThreadData, ToHost} from '../host/messages.js';
+import {handedOver, type FromHost, type ThreadData, type ToHost} from '../host/messages.js';
 import type {SharedSecrets} from '../process-secrets.js';
 import {isSocket, type SessionHandle} from '../transport/session-port.js';
 import {Heartbeat} from './heartbeat.js';
@@ -66,7 +66,7 @@ export class WorkerThread implements GroupHost {
 	}
 
 	post(message: ToHost, ends: readonly SessionHandle[] = []): void {
-		this.#worker.postMessage(message, ends.flatMap(end => isSocket(end) ? [] : [end]));
+		this.#worker.postMessage(message, [...ends.flatMap(end => isSocket(end) ? [] : [end]), ...handedOver(message)]);
 	}
 
 	/**

@@ -152,12 +152,12 @@ test.serial('the shell shows and controls the same tree without the mount', asyn
 	t.regex(await shell(t, 'ls -l current'), /^-rw------- \d{10} data$/m);
 	const source = join(folder, 'host-file');
 	fs.writeFileSync(source, Buffer.alloc(100_000, 'host'));
-	t.is(await shell(t, `dd if=host:${source} of=current/data bs=1K seek=3`), '100000 bytes copied\n');
-	t.is(await shell(t, `dd if=current/data of=host:${source}.copy bs=1K skip=3 count=97`), `${97 * 1024} bytes copied\n`);
+	t.regex(await shell(t, `dd if=host:${source} of=current/data bs=1K seek=3`), /^100000 bytes copied /);
+	t.regex(await shell(t, `dd if=current/data of=host:${source}.copy bs=1K skip=3 count=97`), new RegExp(`^${97 * 1024} bytes copied `));
 	t.true(fs.readFileSync(`${source}.copy`).equals(fs.readFileSync(source).subarray(0, 97 * 1024)));
 	await shell(t, 'echo true > control/create_snapshot');
 	const generation = (await shell(t, 'ls snapshots')).trim();
-	t.is((await shell(t, `dd if=snapshots/${generation}/data of=current/data bs=1K skip=3 seek=200 count=1`)), '1024 bytes copied\n');
+	t.regex((await shell(t, `dd if=snapshots/${generation}/data of=current/data bs=1K skip=3 seek=200 count=1`)), /^1024 bytes copied /);
 	await shell(t, `echo ${generation} > control/discard_snapshot`);
 	t.is(await shell(t, 'cat control/create_snapshot'), 'idle last-result:success\n');
 	for (const [command, code, message] of [
