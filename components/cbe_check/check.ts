@@ -44,12 +44,12 @@ export interface CheckArguments {
 }
 
 /** The valid snapshots, the current one first, then from the newest to the oldest. */
-function snapshotTrees({snapshots, currentSnapshot, degree}: Superblock): RootedTree[] {
+function snapshotTrees({snapshots, currentSnapshot, degree, fresh, features}: Superblock): RootedTree[] {
 	const trees: RootedTree[] = [];
 	for (const [slot, snapshot] of snapshots.entries()) {
 		if (snapshot) {
 			const {root, leafCount, maxLevel} = snapshot;
-			trees.push({name: `snapshot ${root.generation}`, root, leafCount, maxLevel, degree, current: slot === currentSnapshot});
+			trees.push({name: `snapshot ${root.generation}`, root, leafCount, maxLevel, degree, current: slot === currentSnapshot, fresh: fresh?.virtualBlockDevice, emptiesLeaves: features?.includes('emptied_leaves') === true});
 		}
 	}
 

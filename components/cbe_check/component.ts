@@ -17,7 +17,7 @@ function summary({snapshots, freeTree, metaTree, snapshotCount, heldCount, logge
 	return [
 		`${snapshotCount} snapshots`,
 		`${snapshots.data} data blocks`,
-		`${snapshots.unread} never written`,
+		`${snapshots.unread} without content`,
 		`${snapshots.inner + freeTree.inner + metaTree.inner} inner blocks`,
 		`${freeTree.unread + metaTree.unread} pool entries`,
 		`${heldCount} blocks held for older snapshots`,

@@ -49,6 +49,13 @@ export class Ownership {
 		}
 	}
 
+	/** The newest state owns these blocks. */
+	claimRange(first: Pba, count: number, place: Place): void {
+		for (const address of this.#owned.addRange(first, count)) {
+			this.#findings.add(`${place()}: PBA ${address} is in use at another place too`);
+		}
+	}
+
 	/** An older snapshot needs the block, the current state does not. */
 	hold(address: Pba, place: Place): void {
 		if (!this.#held.add(address)) {

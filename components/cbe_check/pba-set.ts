@@ -26,6 +26,21 @@ export class PbaSet {
 		return isNew;
 	}
 
+	/** Adds `count` addresses; replies with those that were there before. */
+	addRange(first: Pba, count: number): Pba[] {
+		const known: Pba[] = [];
+		for (let address = first; address < first + count; address++) {
+			if (address % 8 === 0 && address + 8 <= first + count && this.#bits[address / 8] === 0) {
+				this.#bits[address / 8] = 0xff;
+				address += 7;
+			} else if (!this.add(address)) {
+				known.push(address);
+			}
+		}
+
+		return known;
+	}
+
 	delete(address: Pba): void {
 		this.#bits[Math.floor(address / 8)] &= ~(1 << (address % 8));
 	}

@@ -8,6 +8,7 @@
  */
 import type {NodeIndex} from '../container/addresses.js';
 import {blockSize} from '../container/geometry.js';
+import {fillImplied, firstPlace} from '../container/fresh-layout.js';
 import {NodeBlocks, type PoolEntry} from '../container/node-blocks.js';
 import type {RootNode} from '../sessions/tree-root.js';
 import {pieceBlockCount, type BlockVerifier} from './block-verifier.js';
@@ -16,7 +17,7 @@ import type {Findings} from './findings.js';
 import {childPresence, type1Fault, type2Fault} from './node-check.js';
 import type {Ownership, Place} from './ownership.js';
 import type {Progress} from './progress.js';
-import {referenceText, type CheckedTree, type Reference} from './reference.js';
+import {isEmptied, isImpliedReference, referenceText, type CheckedTree, type Reference} from './reference.js';
 
 export interface RootedTree extends CheckedTree {
 	readonly root: RootNode;
@@ -40,7 +41,7 @@ export interface WalkCounts {
 	inner: number;
 	/** Leaves that were read and checked. */
 	data: number;
-	/** Leaves of the first tree that were never written, or entries of a pool. */
+	/** Leaves of the first tree without content, or entries of a pool. */
 	unread: number;
 	/** Places below which nothing could be checked. */
 	gaps: number;
@@ -76,7 +77,7 @@ export class TreeWalk {
 
 	async run(): Promise<void> {
 		const highest = Math.max(...this.#trees.map(({maxLevel}) => maxLevel));
-		await this.#visit(highest, this.#accept(this.#rootsAt(highest)), true);
+		await this.#visit(highest, this.#enter(this.#rootsAt(highest)), true);
 		await this.#parts.jobs.finish();
 	}
 
@@ -97,16 +98,25 @@ export class TreeWalk {
 
 	async #load(references: readonly Reference[]): Promise<Batch> {
 		const memory = new Uint8Array(references.length * blockSize);
-		const good = references.map(() => false);
-		for (let first = 0; first < references.length; first += pieceBlockCount) {
-			this.counts.gaps += await this.#parts.verifier.verify(references.slice(first, first + pieceBlockCount), (index, bytes) => {
-				memory.set(bytes, (first + index) * blockSize);
-				good[first + index] = true;
+		const nodes = new NodeBlocks(memory);
+		const good = references.map(reference => isImpliedReference(reference));
+		for (const [frame, {tree, level, position}] of references.entries()) {
+			if (good[frame] && tree.fresh) {
+				fillImplied(nodes, frame, {tree: tree.fresh, degree: tree.degree, level, position});
+			}
+		}
+
+		const stored = [...references.keys()].filter(frame => !good[frame]);
+		for (let first = 0; first < stored.length; first += pieceBlockCount) {
+			const piece = stored.slice(first, first + pieceBlockCount);
+			this.counts.gaps += await this.#parts.verifier.verify(piece.map(frame => references[frame]), (index, bytes) => {
+				memory.set(bytes, piece[index] * blockSize);
+				good[piece[index]] = true;
 			});
 		}
 
-		this.counts.inner += references.length;
-		return {references, nodes: new NodeBlocks(memory), good};
+		this.counts.inner += stored.length;
+		return {references, nodes, good};
 	}
 
 	async #visitChildren(level: number, batch: Batch, atOrigin: boolean): Promise<void> {
@@ -129,14 +139,14 @@ export class TreeWalk {
 				}
 			}
 
-			children.push(...this.#accept(isOrigin ? [...found, ...joining.splice(0)] : found));
+			children.push(...this.#enter(isOrigin ? [...found, ...joining.splice(0)] : found));
 			if (children.length >= pieceBlockCount) {
 				await visit();
 			}
 		}
 
 		// Still there where no block of a higher tree is left at position 0.
-		children.push(...this.#accept(joining));
+		children.push(...this.#enter(joining));
 		if (children.length > 0 || childrenAtOrigin) {
 			await visit();
 		}
@@ -144,7 +154,7 @@ export class TreeWalk {
 
 	/** Leaves are checked beside the walk: nothing depends on them. */
 	async #visitLeaves(references: readonly Reference[]): Promise<void> {
-		const written = references.filter(({generation}) => generation > 0);
+		const written = references.filter(reference => reference.generation > 0 && !isEmptied(reference));
 		this.counts.data += written.length;
 		this.#noteKeyless(written);
 		this.counts.unread += references.length - written.length;
@@ -240,6 +250,35 @@ export class TreeWalk {
 		return !isUnset && presence !== 'forbidden';
 	}
 
+	/** The same but for a part of the newest state below which nothing was ever changed: all of it is owned at once, and not gone through. */
+	#enter(references: readonly Reference[]): Reference[] {
+		const accepted = this.#accept(references);
+		const [reference] = accepted;
+		if (accepted.length !== 1 || !reference.tree.current || !isImpliedReference(reference)) {
+			return accepted;
+		}
+
+		this.#claimImplied(reference);
+		return [];
+	}
+
+	#claimImplied(reference: Reference): void {
+		const {tree: {fresh, degree}, level, position} = reference;
+		if (!fresh) {
+			return;
+		}
+
+		for (let below = level - 1, span = degree; below >= 0; below--, span *= degree) {
+			const first = position * span;
+			const count = Math.min(span, Math.ceil(fresh.leafCount / (degree ** below)) - first);
+			this.#parts.ownership.claimRange(firstPlace(fresh, degree, below) + first, count, () => referenceText(reference));
+			if (below === 0) {
+				this.counts.unread += count;
+				this.#parts.progress.pass(this.#leavesBefore + first + count);
+			}
+		}
+	}
+
 	/** References of all trees from one place: equal ones once, each block given to its owner. */
 	#accept(references: readonly Reference[]): Reference[] {
 		const accepted: Reference[] = [];
@@ -249,7 +288,11 @@ export class TreeWalk {
 			}
 
 			if (this.#parts.ownership.isInRange(reference.address)) {
-				this.#own(reference);
+				// A leaf that a newer state has emptied is the same block to its owner.
+				if (!accepted.some(other => other.address === reference.address && other.generation === reference.generation && isEmptied(other) !== isEmptied(reference))) {
+					this.#own(reference);
+				}
+
 				accepted.push(reference);
 			} else {
 				this.#gap(`${referenceText(reference)}: the PBA lies outside of the container`);

@@ -46,14 +46,14 @@ const Config = z.strictObject({
 
 type Config = z.output<typeof Config>;
 
-function snapshotTree({snapshots, currentSnapshot, degree}: Superblock, generation: number | undefined): DumpedTree {
+function snapshotTree({snapshots, currentSnapshot, degree, fresh, features}: Superblock, generation: number | undefined): DumpedTree {
 	const snapshot = generation === undefined ? snapshots[currentSnapshot] : snapshots.find(candidate => candidate?.root.generation === generation);
 	if (!snapshot) {
 		const names = snapshots.flatMap(candidate => candidate ? [candidate.root.generation] : []);
 		throw new ContainerError('no_snapshot', `there is no snapshot ${generation ?? currentSnapshot}; there are ${names.join(', ')}`);
 	}
 
-	return {...snapshot, degree, pool: false};
+	return {...snapshot, degree, pool: false, fresh: fresh?.virtualBlockDevice, emptiesLeaves: features?.includes('emptied_leaves') === true};
 }
 
 function treeOf(superblock: Superblock, name: TreeName, snapshot: number | undefined): DumpedTree {

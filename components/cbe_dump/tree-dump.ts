@@ -1,18 +1,23 @@
 /** A tree as records, read block by block; each block says whether it is what its parent expects. */
 import type {Client} from '../../runtime/sdk/session.js';
 import type {Level, NodeIndex, Pba} from '../container/addresses.js';
+import {isImplied} from '../container/fresh-layout.js';
 import {blockSize, type Dimensions} from '../container/geometry.js';
 import {openInner} from '../container/inner-blocks.js';
 import {labelOf} from '../container/label.js';
 import {NodeBlocks} from '../container/node-blocks.js';
 import type {block} from '../sessions/block.js';
 import type {crypto} from '../sessions/crypto.js';
-import type {RootNode} from '../sessions/tree-root.js';
+import type {FreshTree, RootNode} from '../sessions/tree-root.js';
 import {hex, type DumpRecord} from './dump-record.js';
 
 export interface DumpedTree extends Dimensions {
 	readonly root: RootNode;
 	readonly pool: boolean;
+	/** Where some of its inner blocks may not lie on the medium. */
+	readonly fresh?: FreshTree | undefined;
+	/** True where leaves that were written may have no content. */
+	readonly emptiesLeaves?: boolean;
 }
 
 export interface TreeDumpOptions {
@@ -61,9 +66,16 @@ async function readBlock({medium, innerServer}: TreeDumpOptions, {address, hash}
 async function* branchRecords(options: TreeDumpOptions, place: Place): AsyncGenerator<DumpRecord> {
 	const {tree} = options;
 	const {address, hash, generation, level, position} = place;
-	const {nodes, matches} = await readBlock(options, place);
 	const depth = 1 + tree.maxLevel - level;
-	yield {kind: 'block', depth, fields: {level, pba: address, generation, first_vba: position * (tree.degree ** level), hash: hex(hash), damaged: !matches}};
+	const fields = {level, pba: address, generation, first_vba: position * (tree.degree ** level)};
+	if (isImplied(tree.fresh, hash)) {
+		// It does not lie on the medium, nor does anything below it.
+		yield {kind: 'block', depth, fields: {...fields, hash: null, unwritten: true}};
+		return;
+	}
+
+	const {nodes, matches} = await readBlock(options, place);
+	yield {kind: 'block', depth, fields: {...fields, hash: hex(hash), damaged: !matches}};
 	if (!matches) {
 		// Its nodes are not to be believed.
 		return;
@@ -88,11 +100,15 @@ async function* nodeRecords(options: TreeDumpOptions, {nodes, index, parent}: {n
 	}
 }
 
-function leafRecord(nodes: NodeBlocks, index: NodeIndex, vba: number, {maxLevel}: Dimensions): DumpRecord {
+function leafRecord(nodes: NodeBlocks, index: NodeIndex, vba: number, {maxLevel, emptiesLeaves}: DumpedTree): DumpRecord {
 	const generation = nodes.generation(0, index);
+	const isEmptied = generation > 0 && emptiesLeaves === true && nodes.isEmptied(0, index);
 	return {
 		kind: 'leaf', depth: 1 + maxLevel,
-		fields: {vba, pba: nodes.address(0, index), generation, hash: generation === 0 ? null : hex(nodes.hash(0, index)), unwritten: generation === 0},
+		fields: {
+			vba, pba: nodes.address(0, index), generation, hash: generation === 0 || isEmptied ? null : hex(nodes.hash(0, index)), unwritten: generation === 0,
+			...isEmptied && {emptied: true},
+		},
 	};
 }
 

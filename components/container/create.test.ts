@@ -51,9 +51,9 @@ test('a zeroed image that is large enough serves without growing', async t => {
 	t.is(medium.image.length, (pbaCount + 5) * blockSize);
 });
 
-test('a container of 64 MiB and more shows its progress', async t => {
+test('a container of the original\'s form of 64 MiB and more shows its progress', async t => {
 	const {lines, create} = world();
-	await create(ContainerDimensions.parse({vbd_size: '256M'}));
+	await create(ContainerDimensions.parse({vbd_size: '256M', cipher: 'aes-256-cbc-essiv'}));
 	t.true(lines.length > 0);
 	t.regex(lines[0], /^creating the container: \d+ % \(\d+ of \d+ blocks\)$/);
 });

@@ -6,17 +6,14 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {block} from '../sessions/block.js';
-import type {crypto} from '../sessions/crypto.js';
 import type {ContainerDimensions} from './dimensions-config.js';
 import {decodeLogEntry} from './flush-log.js';
 import {blockSize, freshPbaCount, superblockSlotCount} from './geometry.js';
-import {layOut, layoutBlockCount, type ContainerPlan, type InnerSealer} from './initialize.js';
-import {sealInner} from './inner-blocks.js';
+import {layOut, layoutBlockCount, type ContainerPlan} from './initialize.js';
 import {labelOf} from './label.js';
 import {readSuperblockSearch, type ContainerSessions} from './open-container.js';
 import {ContainerError, anchoredSlot, readSlot, type SuperblockSearch} from './open-superblock.js';
 import {sealSuperblock} from './superblock-authenticator.js';
-import {addInnerKey} from './shared-keys.js';
 import {containerIdLength, encodeUnusedSlot} from './superblock.js';
 
 const firstKeyId = 1;
@@ -30,8 +27,6 @@ const markedEndBlockCount = 64;
 export interface Creation extends ContainerSessions {
 	readonly env: Pick<Environment, 'log' | 'now' | 'randomBytes'>;
 	readonly plan: ContainerDimensions;
-	/** Needed where inner blocks are to be encrypted; it keeps their key. */
-	readonly crypto?: Client<typeof crypto> | undefined;
 }
 
 function isZero(block: Uint8Array): boolean {
@@ -174,23 +169,9 @@ function logProgress(env: Creation['env'], total: number): (writtenBlockCount: n
 	};
 }
 
-/** What encrypts the inner blocks of a new container; undefined where they are to lie there as they are. */
-async function innerSealer({crypto, trustAnchor}: Creation, {innerBlocks, containerId}: ContainerPlan): Promise<InnerSealer | undefined> {
-	if (!innerBlocks || !containerId || !crypto) {
-		return undefined;
-	}
-
-	await addInnerKey({crypto, trust_anchor: trustAnchor}, containerId);
-	return async (address, content) => sealInner(crypto, [address], content);
-}
-
 /** Creates a container on an empty medium. @throws ContainerError, SessionError */
 export async function createContainer(creation: Creation): Promise<{readonly pbaCount: number}> {
 	const {block, trustAnchor, env, plan: dimensions} = creation;
-	if (dimensions.innerBlocks && !creation.crypto) {
-		throw new ContainerError('unsuitable_medium', 'inner blocks can be encrypted by a crypto server only; route the service "crypto" to one');
-	}
-
 	const search = await readSuperblockSearch({block, trustAnchor});
 	const obstacle = creationObstacle(search) ?? (await isInUse(block, search) ? occupiedBy(0) : undefined);
 	if (obstacle !== undefined) {
@@ -220,7 +201,7 @@ export async function createContainer(creation: Creation): Promise<{readonly pba
 		key: {wrapped, id: firstKeyId},
 	};
 	const medium = {write: async (extents: number[], data: Uint8Array) => void await block.write({extents, data})};
-	const superblock = await layOut(plan, medium, logProgress(env, layoutBlockCount(plan)), await innerSealer(creation, plan));
+	const superblock = await layOut(plan, medium, logProgress(env, layoutBlockCount(plan)));
 	const encoded = await sealSuperblock(trustAnchor, superblock);
 	const hash = labelOf(encoded);
 	await block.sync({});

@@ -2,8 +2,9 @@
  * A hash tree whose inner blocks are held in memory: the way from the root to a leaf, and copy-on-write along it
  * (format sections 3 and 4). All of it is synchronous; what is not held is named so that the caller can load it.
  */
-import type {TreeRoot} from '../sessions/tree-root.js';
-import type {Frame, Generation, Level, Pba, Vba} from './addresses.js';
+import type {FreshTree, TreeRoot} from '../sessions/tree-root.js';
+import type {Frame, Generation, Level, NodeIndex, Pba, Vba} from './addresses.js';
+import {isImplied} from './fresh-layout.js';
 import {Geometry, nodesPerBlock} from './geometry.js';
 import type {HeldBlocks, RootMark, WantedBlock} from './held-blocks.js';
 import {lostLabel} from './label.js';
@@ -18,6 +19,8 @@ const loadRoundMax = 1000;
 export class HashTree {
 	#geometry: Geometry;
 	readonly #held: HeldBlocks;
+	/** Undefined where every inner block lies on the medium. */
+	readonly #fresh: FreshTree | undefined;
 	/** Stands for this tree's root node where labels are given out. */
 	readonly mark: RootMark;
 	#address: Pba;
@@ -30,6 +33,7 @@ export class HashTree {
 		this.#geometry = new Geometry(tree);
 		this.#held = held;
 		this.mark = mark;
+		this.#fresh = tree.fresh;
 		this.#address = tree.root.address;
 		this.#generation = tree.root.generation;
 		this.#hash = tree.root.hash;
@@ -43,7 +47,7 @@ export class HashTree {
 	/** The tree as its superblock describes it. The hash is right only after everything changed was stored. */
 	get root(): TreeRoot {
 		const {maxLevel, degree, leafCount} = this.geometry;
-		return {root: {address: this.#address, generation: this.#generation, hash: this.#hash}, maxLevel, degree, leafCount};
+		return {root: {address: this.#address, generation: this.#generation, hash: this.#hash}, maxLevel, degree, leafCount, ...this.#fresh && {fresh: this.#fresh}};
 	}
 
 	setRootHash(hash: Uint8Array): void {
@@ -57,7 +61,7 @@ export class HashTree {
 		const {geometry} = this;
 		let frame = this.#findRoot();
 		if (frame === undefined) {
-			return {address: this.#address, label: this.#hash, level: geometry.maxLevel};
+			return this.#wantedRoot();
 		}
 
 		path[geometry.maxLevel] = frame;
@@ -66,7 +70,7 @@ export class HashTree {
 			const address = nodes.address(frame, index);
 			const child = this.#held.findChild(address, (frame * nodesPerBlock) + index);
 			if (child === undefined) {
-				return {address, label: nodes.hash(frame, index), level: level - 1};
+				return this.#wantedChild(frame, index, vba, level - 1);
 			}
 
 			path[level - 1] = child;
@@ -89,6 +93,71 @@ export class HashTree {
 
 		const index = this.geometry.childIndex(vba, level + 1);
 		return this.#held.findChild(this.#held.nodes.address(path[level + 1], index), (path[level + 1] * nodesPerBlock) + index);
+	}
+
+	#wantedRoot(): WantedBlock {
+		const {maxLevel: level} = this.geometry;
+		return this.#wanted({address: this.#address, label: this.#hash, level}, 0);
+	}
+
+	/** The block at `level` on the way to `vba`, which the node at `index` of `frame` points to. */
+	#wantedChild(frame: Frame, index: NodeIndex, vba: Vba, level: Level): WantedBlock {
+		const {nodes} = this.#held;
+		return this.#wanted({address: nodes.address(frame, index), label: nodes.hash(frame, index), level}, vba);
+	}
+
+	#wanted(block: WantedBlock, vba: Vba): WantedBlock {
+		const {degree} = this.geometry;
+		return this.#fresh && isImplied(this.#fresh, block.label)
+			? {...block, implied: {tree: this.#fresh, degree, level: block.level, position: Math.floor(vba / (degree ** block.level))}}
+			: block;
+	}
+
+	/**
+	 * Fills `path` from the root down as far as blocks may have something written below them. Returns the level of the first
+	 * block on the way below which nothing ever was, 0 where there is none, or the first block that is not held.
+	 */
+	walkWritten(vba: Vba, path: Path): Level | WantedBlock {
+		let wanted = this.#wantedRoot();
+		for (let level = this.geometry.maxLevel; ; level--) {
+			const frame = this.#findAt(path, vba, level);
+			// A changed block has its label only once it is stored.
+			if (wanted.implied && (frame === undefined || !this.#held.isDirty(frame))) {
+				return level;
+			}
+
+			if (frame === undefined) {
+				return wanted;
+			}
+
+			path[level] = frame;
+			if (level === 1) {
+				return 0;
+			}
+
+			const index = this.geometry.childIndex(vba, level);
+			wanted = this.#wantedChild(frame, index, vba, level - 1);
+		}
+	}
+
+	/** The same with all blocks loaded; then use them at once. */
+	async loadWritten(vba: Vba, path: Path): Promise<Level> {
+		for (let round = 0; round < loadRoundMax; round++) {
+			const walked = this.walkWritten(vba, path);
+			if (typeof walked === 'number') {
+				return walked;
+			}
+
+			await this.#held.load([walked]);
+		}
+
+		throw new Error('the cache is too small for the requests that are under way: raise its size');
+	}
+
+	/** The first leaf behind the block at `level` on the way to `vba`. */
+	endOf(vba: Vba, level: Level): Vba {
+		const {geometry} = this;
+		return Math.min(geometry.leafCount, geometry.lowestVba(vba, level) + (geometry.degree ** level));
 	}
 
 	/** Fills `path` from the root block down to `lowest`; false where a block on the way is not held. */
@@ -115,7 +184,7 @@ export class HashTree {
 		const {maxLevel} = this.geometry;
 		const root = this.#findRoot();
 		if (root === undefined) {
-			return {address: this.#address, label: this.#hash, level: maxLevel};
+			return this.#wantedRoot();
 		}
 
 		path[maxLevel] = root;
@@ -128,7 +197,7 @@ export class HashTree {
 
 			const child = this.#held.findChild(address, (path[level] * nodesPerBlock) + index);
 			if (child === undefined) {
-				return {address, label: nodes.hash(path[level], index), level: level - 1};
+				return this.#wantedChild(path[level], index, vba, level - 1);
 			}
 
 			path[level - 1] = child;

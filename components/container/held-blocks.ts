@@ -12,6 +12,7 @@
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import type {cache} from '../sessions/cache.js';
 import type {Frame, Level, Pba} from './addresses.js';
+import {fillImplied, type ImpliedBlock} from './fresh-layout.js';
 import {maxLevelLimit} from './geometry.js';
 import {labelLength} from './label.js';
 import {NodeBlocks, labelWordsOf, wordsPerLabel} from './node-blocks.js';
@@ -22,6 +23,8 @@ export interface WantedBlock {
 	/** The label in the parent; copied when the load begins. */
 	readonly label: Uint8Array;
 	readonly level: Level;
+	/** What it holds, where it does not lie on the medium. */
+	readonly implied?: ImpliedBlock;
 }
 
 /** Fewer frames than this cannot hold the paths of the batches that are under way at once. */
@@ -161,7 +164,11 @@ export class HeldBlocks {
 				// That load may fail for another block than this one; the caller looks again and finds out.
 				waits.push(running.catch(() => undefined));
 			} else if (!this.#isHeld(block) && !fresh.some(other => other.address === block.address)) {
-				fresh.push(block);
+				if (block.implied) {
+					this.#fill(block.address, block.implied);
+				} else {
+					fresh.push(block);
+				}
 			}
 		}
 
@@ -297,6 +304,13 @@ export class HeldBlocks {
 		for (const frames of this.#dirtyFrames) {
 			frames.length = 0;
 		}
+	}
+
+	#fill(address: Pba, implied: ImpliedBlock): void {
+		const frame = this.#takeFrame();
+		fillImplied(this.nodes, frame, implied);
+		this.#labels.fill(0, frame * wordsPerLabel, (frame + 1) * wordsPerLabel);
+		this.#map(address, frame);
 	}
 
 	async #loadFresh(fresh: readonly WantedBlock[]): Promise<void> {

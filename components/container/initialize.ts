@@ -2,15 +2,16 @@
  * Lays out a fresh container (format section 2, "Fresh container"): from PBA 8 upward the virtual block device, the free
  * tree and a meta tree with the free tree's dimensions. Leaves are not written.
  *
- * The original interleaves inner blocks and leaves, in post-order. In a sparse file that leaves one block in 65, each an
- * extent of its own: millions of them in a large container, which file systems are slow to make and to remove. So only the
- * original's containers are laid out like that. In all others the inner blocks of all trees come first, one behind another.
+ * The original's containers have all inner blocks on the medium, interleaved with the leaves in post-order. In all others
+ * they are implied by where they lie (fresh-layout.ts), so that even the largest container is created at once and takes
+ * next to no room.
  */
 import type {CipherName} from '../sessions/cipher.js';
-import type {RootNode} from '../sessions/tree-root.js';
+import type {FreshTree, RootNode} from '../sessions/tree-root.js';
 import type {Level, Pba} from './addresses.js';
+import {firstPlace, freshTrees, type FreshTrees} from './fresh-layout.js';
 import {blockSize, freshPbaCount, innerBlockCount, superblockSlotCount, type Dimensions} from './geometry.js';
-import {labelOf} from './label.js';
+import {labelLength, labelOf} from './label.js';
 import {NodeBlocks} from './node-blocks.js';
 import {encodeUnusedSlot, snapshotSlotCount, type Key, type Superblock} from './superblock.js';
 
@@ -25,9 +26,6 @@ export interface ContainerPlan {
 	/** Undefined where inner blocks lie on the medium as they are. */
 	readonly innerBlocks?: 'encrypted' | undefined;
 }
-
-/** Encrypts an inner block for its place, where it stands, and replies with its label. */
-export type InnerSealer = (address: Pba, block: Uint8Array) => Promise<Uint8Array>;
 
 export interface Medium {
 	/** Writes `data` to pairs (first block, number of blocks). */
@@ -98,22 +96,10 @@ class BatchWriter {
 
 /** Gives out the places of a fresh container in ascending order. */
 class Places {
-	#nextInner: Pba = superblockSlotCount;
-	#nextLeaf: Pba;
-	readonly #interleaved: boolean;
+	#next: Pba = superblockSlotCount;
 
-	/** @param innerBlockCount inner blocks that come before all leaves; none where both are interleaved */
-	constructor(innerBlockCount: number | undefined) {
-		this.#interleaved = innerBlockCount === undefined;
-		this.#nextLeaf = superblockSlotCount + (innerBlockCount ?? 0);
-	}
-
-	inner(): Pba {
-		return this.#interleaved ? this.#nextLeaf++ : this.#nextInner++;
-	}
-
-	leaf(): Pba {
-		return this.#nextLeaf++;
+	take(): Pba {
+		return this.#next++;
 	}
 }
 
@@ -125,11 +111,9 @@ class TreeLayout {
 	/** The block of each level that is being filled. */
 	readonly #blocks: readonly NodeBlocks[];
 	readonly #places: Places;
-	readonly #seal: InnerSealer | undefined;
 	#leavesLeft: number;
 
-	constructor(dimensions: Dimensions, {pool, places, writer, seal}: {pool: boolean; places: Places; writer: BatchWriter; seal: InnerSealer | undefined}) {
-		this.#seal = seal;
+	constructor(dimensions: Dimensions, {pool, places, writer}: {pool: boolean; places: Places; writer: BatchWriter}) {
 		this.#dimensions = dimensions;
 		this.#pool = pool;
 		this.#writer = writer;
@@ -157,14 +141,14 @@ class TreeLayout {
 			}
 		}
 
-		const address = this.#places.inner();
-		const label = this.#seal ? await this.#seal(address, nodes.memory) : labelOf(nodes.memory);
+		const address = this.#places.take();
+		const label = labelOf(nodes.memory);
 		await this.#writer.add(address, nodes.memory);
 		return {address, label};
 	}
 
 	#leaf(nodes: NodeBlocks, index: number): void {
-		const address = this.#places.leaf();
+		const address = this.#places.take();
 		this.#leavesLeft--;
 		if (this.#pool) {
 			nodes.setPoolEntry(0, index, {address, lastVba: 0, allocGeneration: 0, freeGeneration: 0, lastKeyId: 0, reserved: false});
@@ -174,35 +158,50 @@ class TreeLayout {
 	}
 }
 
-function innerBlocksOf({virtualBlockDevice, freeTree}: ContainerPlan): number {
-	return innerBlockCount(virtualBlockDevice) + (2 * innerBlockCount(freeTree));
+/** The original's containers have no id, nor anything else of ours. */
+function isOriginal({containerId}: ContainerPlan): boolean {
+	return containerId === undefined;
 }
 
 /** Blocks that `layOut` writes, for progress. */
 export function layoutBlockCount(plan: ContainerPlan): number {
-	return innerBlocksOf(plan) + superblockSlotCount - 1;
+	const innerCount = isOriginal(plan) ? innerBlockCount(plan.virtualBlockDevice) + (2 * innerBlockCount(plan.freeTree)) : 0;
+	return innerCount + superblockSlotCount - 1;
 }
 
-/**
- * Writes everything but superblock slot 0 and returns that superblock. The container exists once the slot is written and
- * its hash is anchored. `seal` where the plan says that inner blocks are encrypted.
- */
-export async function layOut(
-	plan: ContainerPlan,
-	medium: Medium,
-	progress: (writtenBlockCount: number) => void = () => undefined,
-	seal?: InnerSealer,
-): Promise<Superblock> {
+interface FreshRoots {
+	readonly device: RootNode;
+	readonly free: RootNode;
+	readonly meta: RootNode;
+}
+
+async function writeTrees({virtualBlockDevice, freeTree}: ContainerPlan, writer: BatchWriter): Promise<FreshRoots> {
+	const places = new Places();
+	return {
+		device: await new TreeLayout(virtualBlockDevice, {pool: false, places, writer}).write(),
+		free: await new TreeLayout(freeTree, {pool: true, places, writer}).write(),
+		meta: await new TreeLayout(freeTree, {pool: true, places, writer}).write(),
+	};
+}
+
+function impliedRoots({virtualBlockDevice, freeTree}: ContainerPlan, fresh: FreshTrees): FreshRoots {
+	const rootOf = (tree: FreshTree, {degree, maxLevel}: Dimensions) => ({address: firstPlace(tree, degree, maxLevel), generation: 0, hash: new Uint8Array(labelLength)});
+	return {
+		device: rootOf(fresh.virtualBlockDevice, virtualBlockDevice),
+		free: rootOf(fresh.freeTree, freeTree),
+		meta: rootOf(fresh.metaTree, freeTree),
+	};
+}
+
+/** Writes everything but superblock slot 0 and returns that superblock. The container exists once the slot is written and its hash is anchored. */
+export async function layOut(plan: ContainerPlan, medium: Medium, progress: (writtenBlockCount: number) => void = () => undefined): Promise<Superblock> {
 	const writer = new BatchWriter(medium, progress);
 	for (let slot = 1; slot < superblockSlotCount; slot++) {
 		await writer.add(slot, encodeUnusedSlot());
 	}
 
-	const isOriginal = plan.cipher === 'aes-256-cbc-essiv';
-	const places = new Places(isOriginal ? undefined : innerBlocksOf(plan));
-	const device = await new TreeLayout(plan.virtualBlockDevice, {pool: false, places, writer, seal}).write();
-	const free = await new TreeLayout(plan.freeTree, {pool: true, places, writer, seal}).write();
-	const meta = await new TreeLayout(plan.freeTree, {pool: true, places, writer, seal}).write();
+	const fresh = isOriginal(plan) ? undefined : freshTrees(plan.virtualBlockDevice, plan.freeTree);
+	const {device, free, meta} = fresh ? impliedRoots(plan, fresh) : await writeTrees(plan, writer);
 	await writer.finish();
 	const {maxLevel, degree, leafCount} = plan.virtualBlockDevice;
 	const logPba = freshPbaCount(plan.virtualBlockDevice, plan.freeTree);
@@ -219,12 +218,12 @@ export async function layOut(
 		degree,
 		firstPba: 0,
 		pbaCount: logPba + logBlockCount,
-		freeTree: {root: free, ...plan.freeTree},
-		metaTree: {root: meta, ...plan.freeTree},
+		freeTree: {root: free, ...plan.freeTree, ...fresh && {fresh: fresh.freeTree}},
+		metaTree: {root: meta, ...plan.freeTree, ...fresh && {fresh: fresh.metaTree}},
 		cipher: plan.cipher,
 		containerId: plan.containerId,
 		...logBlockCount > 0 && {flushLog: {firstPba: logPba, blockCount: logBlockCount}},
 		...plan.innerBlocks && {innerBlocks: plan.innerBlocks},
-		...plan.containerId && {features: []},
+		...fresh && {features: ['implied_inner_blocks', 'emptied_leaves'], fresh},
 	};
 }

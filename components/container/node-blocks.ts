@@ -105,6 +105,18 @@ export class NodeBlocks {
 		}
 	}
 
+	/** True where the hash of a type 1 node is all zero: of a leaf that was written, its content is given up. */
+	isEmptied(frame: Frame, index: NodeIndex): boolean {
+		const word = (frame * wordsPerBlock) + (index * wordsPerNode) + (hashOffset / 4);
+		for (let i = 0; i < labelLength / 4; i++) {
+			if (this.#words[word + i] !== 0) {
+				return false;
+			}
+		}
+
+		return true;
+	}
+
 	/** True where no byte of the node is set. */
 	isUnset(frame: Frame, index: NodeIndex): boolean {
 		const word = (frame * wordsPerBlock) + (index * wordsPerNode);

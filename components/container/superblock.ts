@@ -14,14 +14,17 @@
  *     3769  4   its number of blocks; 0 where there is none
  *     3773  4   how inner blocks lie on the medium: 0 as they are, 1 encrypted (inner-blocks.ts), and then there is no log
  *     3777  4   version 2: features that a reader has to know (`featureBits`)
- *     3781      zeroes
+ *     3781 72   with implied inner blocks: the fresh trees, device, free tree and meta tree, of each: number of leaves, first
+ *               PBA of its inner blocks, first PBA of its leaves (fresh-layout.ts); else 0
+ *     3853      zeroes
  *     4064 32   version 2: authenticator of everything before (superblock-authenticator.ts)
  *
  * A container keeps the version that it was created with: version 1 has neither features nor an authenticator.
  */
 import {cipherOfNumber, ciphers, isAuthenticated, type CipherName} from '../sessions/cipher.js';
-import type {RootNode} from '../sessions/tree-root.js';
+import type {FreshTree, RootNode} from '../sessions/tree-root.js';
 import type {Generation, KeyId, Pba, Vba} from './addresses.js';
+import type {FreshTrees} from './fresh-layout.js';
 import {blockSize, dimensionsFault, superblockSlotCount} from './geometry.js';
 
 export const snapshotSlotCount = 48;
@@ -44,7 +47,12 @@ export const states = {
 export type State = keyof typeof states;
 
 /** What a reader has to know before it may use the container, by the bit in the extension's features. */
-export const featureBits = {} as const satisfies Readonly<Record<string, number>>;
+export const featureBits = {
+	/** Inner blocks below which nothing was ever changed need not lie on the medium (fresh-layout.ts). */
+	implied_inner_blocks: 1,
+	/** A leaf that was written and has a label of zeroes reads as zeroes; its block may still be a snapshot's. */
+	emptied_leaves: 2,
+} as const satisfies Readonly<Record<string, number>>;
 
 export type Feature = keyof typeof featureBits;
 
@@ -66,6 +74,7 @@ export interface PoolRoot {
 	readonly maxLevel: number;
 	readonly degree: number;
 	readonly leafCount: number;
+	readonly fresh?: FreshTree | undefined;
 }
 
 export interface Superblock {
@@ -92,6 +101,8 @@ export interface Superblock {
 	readonly innerBlocks?: 'encrypted' | undefined;
 	/** Undefined where the superblock carries no authenticator: with version 1 of the extension, and in the original's containers. */
 	readonly features?: readonly Feature[] | undefined;
+	/** Where the trees lay when the container was created; undefined where every inner block lies on the medium. */
+	readonly fresh?: FreshTrees | undefined;
 	/** Undefined where every flush secures the whole state, as in the original's containers. */
 	readonly flushLog?: FlushLogArea | undefined;
 }
@@ -115,7 +126,9 @@ const extensionMagic = Buffer.from('CBE ext\0', 'latin1');
 const extensionVersion = 2;
 export const containerIdLength = 16;
 /** Bytes of the extension that its versions give a meaning, but for the authenticator. */
-const extensionLengths: Readonly<Record<number, number>> = {1: 64, 2: 68};
+const extensionLengths: Readonly<Record<number, number>> = {1: 64, 2: 140};
+/** Of the fresh trees in the extension, each of the same size. */
+const freshTreeOffsets = {virtualBlockDevice: 68, freeTree: 92, metaTree: 116} as const;
 export const authenticatorLength = 32;
 /** Everything before it is authenticated. */
 export const authenticatorOffset = blockSize - authenticatorLength;
@@ -233,7 +246,7 @@ function encodePool(view: Buffer, offset: number, {root, maxLevel, degree, leafC
 	view.writeBigUInt64LE(BigInt(leafCount), offset + 56);
 }
 
-type Extension = Pick<Superblock, 'cipher' | 'containerId' | 'sealedBlockCounts' | 'flushLog' | 'innerBlocks' | 'features'>;
+type Extension = Pick<Superblock, 'cipher' | 'containerId' | 'sealedBlockCounts' | 'flushLog' | 'innerBlocks' | 'features' | 'fresh'>;
 
 function decodeFeatures(bits: number): Feature[] {
 	const names = (Object.keys(featureBits) as Feature[]).filter(name => (bits & featureBits[name]) !== 0);
@@ -244,6 +257,32 @@ function decodeFeatures(bits: number): Feature[] {
 
 function encodeFeatures(features: readonly Feature[]): number {
 	return features.reduce((bits, name) => bits | featureBits[name], 0);
+}
+
+function decodeFreshTree(area: Buffer, offset: number, pbaCount: number): FreshTree {
+	const leafCount = readNumber(area, offset, 'the number of leaves of a fresh tree');
+	const firstInner = readNumber(area, offset + 8, 'the first inner block of a fresh tree');
+	const firstLeaf = readNumber(area, offset + 16, 'the first leaf of a fresh tree');
+	check(leafCount > 0 && firstInner >= superblockSlotCount && firstInner < firstLeaf && firstLeaf + leafCount <= pbaCount, `a fresh tree of ${leafCount} leaves at PBA ${firstLeaf} does not fit the container`);
+	return {leafCount, firstInner, firstLeaf};
+}
+
+function decodeFresh(area: Buffer, pbaCount: number): FreshTrees {
+	const {virtualBlockDevice, freeTree, metaTree} = freshTreeOffsets;
+	return {
+		virtualBlockDevice: decodeFreshTree(area, virtualBlockDevice, pbaCount),
+		freeTree: decodeFreshTree(area, freeTree, pbaCount),
+		metaTree: decodeFreshTree(area, metaTree, pbaCount),
+	};
+}
+
+function encodeFresh(area: Buffer, fresh: FreshTrees): void {
+	for (const [name, offset] of Object.entries(freshTreeOffsets) as Array<[keyof FreshTrees, number]>) {
+		const {leafCount, firstInner, firstLeaf} = fresh[name];
+		area.writeBigUInt64LE(BigInt(leafCount), offset);
+		area.writeBigUInt64LE(BigInt(firstInner), offset + 8);
+		area.writeBigUInt64LE(BigInt(firstLeaf), offset + 16);
+	}
 }
 
 function decodeFlushLog(area: Buffer, pbaCount: number): FlushLogArea | undefined {
@@ -275,6 +314,9 @@ function decodeExtension(view: Buffer, pbaCount: number): Extension {
 	const unused = [area.subarray(extensionLength, end), ...isAuthenticated(cipher) ? [] : [area.subarray(32, 48)]];
 	check(unused.every(part => part.every(byte => byte === 0)), 'the superblock carries an extension that this version does not know');
 	const flushLog = decodeFlushLog(area, pbaCount);
+	const features = version === 1 ? undefined : decodeFeatures(area.readUInt32LE(64));
+	const isImplied = features?.includes('implied_inner_blocks') === true;
+	check(isImplied || area.subarray(freshTreeOffsets.virtualBlockDevice, extensionLengths[2]).every(byte => byte === 0), 'the superblock carries an extension that this version does not know');
 	const innerBlocks = area.readUInt32LE(60);
 	check(innerBlocks === 0 || (innerBlocks === 1 && cipher !== 'none' && !flushLog), 'the superblock carries an extension that this version does not know');
 	return {
@@ -283,11 +325,12 @@ function decodeExtension(view: Buffer, pbaCount: number): Extension {
 		...isAuthenticated(cipher) && {sealedBlockCounts: {current: readNumber(area, 32, 'the number of sealed blocks'), previous: readNumber(area, 40, 'the number of blocks sealed before')}},
 		...flushLog && {flushLog},
 		...innerBlocks === 1 && {innerBlocks: 'encrypted'},
-		...version !== 1 && {features: decodeFeatures(area.readUInt32LE(64))},
+		...features && {features},
+		...isImplied && {fresh: decodeFresh(area, pbaCount)},
 	};
 }
 
-function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, flushLog, innerBlocks, features}: Superblock): void {
+function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, flushLog, innerBlocks, features, fresh}: Superblock): void {
 	if (containerId === undefined) {
 		check(features === undefined, 'a container with features needs a container id');
 		check(flushLog === undefined, 'a container with a flush log needs a container id');
@@ -312,6 +355,9 @@ function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, 
 
 	area.writeUInt32LE(innerBlocks ? 1 : 0, 60);
 	area.writeUInt32LE(encodeFeatures(features ?? []), 64);
+	if (fresh) {
+		encodeFresh(area, fresh);
+	}
 }
 
 function checkSnapshots({snapshots, currentSnapshot, degree, pbaCount}: Superblock): void {
@@ -347,6 +393,7 @@ export function decodeSuperblock(block: Uint8Array): Superblock {
 	const currentKey = decodeKey(view, offsets.currentKey);
 	check(currentKey !== undefined, 'there is no current key');
 	const pbaCount = readNumber(view, offsets.pbaCount, 'the number of PBAs');
+	const extension = decodeExtension(view, pbaCount);
 	const superblock: Superblock = {
 		state,
 		rekeyingVba: readNumber(view, offsets.rekeyingVba, 'the rekeying VBA'),
@@ -362,9 +409,9 @@ export function decodeSuperblock(block: Uint8Array): Superblock {
 		degree: view.readUInt32LE(offsets.degree),
 		firstPba: readNumber(view, offsets.firstPba, 'the first PBA'),
 		pbaCount,
-		freeTree: decodePool(view, offsets.freeTree, 'free tree'),
-		metaTree: decodePool(view, offsets.metaTree, 'meta tree'),
-		...decodeExtension(view, pbaCount),
+		freeTree: {...decodePool(view, offsets.freeTree, 'free tree'), ...extension.fresh && {fresh: extension.fresh.freeTree}},
+		metaTree: {...decodePool(view, offsets.metaTree, 'meta tree'), ...extension.fresh && {fresh: extension.fresh.metaTree}},
+		...extension,
 	};
 	check(state !== 'rekeying' || superblock.previousKey !== undefined, 'a rekeying is under way, but there is no previous key');
 	check(superblock.firstPba === 0, `the first PBA is ${superblock.firstPba}, it must be 0`);

@@ -4,7 +4,8 @@
  * meanwhile.
  */
 import {isSessionError} from '../../runtime/sdk/session.js';
-import type {Vba} from './addresses.js';
+import type {Frame, NodeIndex, Vba} from './addresses.js';
+import {isImplied} from './fresh-layout.js';
 import type {HashTree, Path} from './hash-tree.js';
 import type {HeldBlocks} from './held-blocks.js';
 import type {BlockReference, SeenBlocks} from './seen-blocks.js';
@@ -21,7 +22,9 @@ export interface VerifiedPart {
 	readonly name: string;
 	/** The first leaves of the lowest blocks to look at. */
 	readonly firstLeaves: readonly Vba[];
-	/** Where the leaves are blocks with labels: which of them, by index, do not match theirs. */
+	/** Where the leaves are blocks with labels: whether the one at a node has content … */
+	readonly isWritten?: (frame: Frame, index: NodeIndex) => boolean;
+	/** … and which of them, by index, do not match their labels. */
 	readonly verifyData?: (blocks: readonly NamedBlock[]) => Promise<readonly number[]>;
 }
 
@@ -31,7 +34,7 @@ export interface NamedBlock extends BlockReference {
 }
 
 /** The blocks on the way to `first` for which it is the lowest leaf, and its neighbours' data, but for those seen before. */
-function blocksOf({tree, verifyData}: VerifiedPart, held: HeldBlocks, first: Vba, seen: SeenBlocks<NamedBlock>): NamedBlock[] {
+function blocksOf({tree, isWritten}: VerifiedPart, held: HeldBlocks, first: Vba, seen: SeenBlocks<NamedBlock>): NamedBlock[] {
 	const {geometry} = tree;
 	const blocks: NamedBlock[] = [];
 	const path: Path = [];
@@ -47,14 +50,20 @@ function blocksOf({tree, verifyData}: VerifiedPart, held: HeldBlocks, first: Vba
 	for (let level = geometry.maxLevel; level >= 1; level--) {
 		if (geometry.lowestVba(first, level) === first && !held.isDirty(path[level])) {
 			const label = level === geometry.maxLevel ? tree.root.root.hash : held.nodes.hash(path[level + 1], geometry.childIndex(first, level + 1));
-			add({address: tree.addressAt(path, first, level), label: Uint8Array.from(label), level, vba: first, generation: tree.generationAt(path, first, level)});
+			const block = {address: tree.addressAt(path, first, level), label: Uint8Array.from(label), level, vba: first, generation: tree.generationAt(path, first, level)};
+			if (isImplied(tree.root.fresh, block.label)) {
+				// Neither it nor anything below it lies on the medium.
+				return blocks;
+			}
+
+			add(block);
 		}
 	}
 
-	const leafCount = verifyData ? Math.min(geometry.degree, geometry.leafCount - first) : 0;
+	const leafCount = isWritten ? Math.min(geometry.degree, geometry.leafCount - first) : 0;
 	for (let index = 0; index < leafCount; index++) {
 		const generation = held.nodes.generation(path[1], index);
-		if (generation > 0) {
+		if (isWritten?.(path[1], index)) {
 			add({address: held.nodes.address(path[1], index), label: Uint8Array.from(held.nodes.hash(path[1], index)), level: 0, vba: first + index, generation});
 		}
 	}
@@ -93,6 +102,24 @@ export async function verifyPart(held: HeldBlocks, part: VerifiedPart, seen: See
 	}
 
 	return verified;
+}
+
+/** The first leaf from `vba` on, itself the first of a lowest block, below which any of the trees may have something written; past all leaves where there is none. */
+export async function nextWritten(trees: readonly HashTree[], vba: Vba): Promise<Vba> {
+	let next = vba;
+	for (;;) {
+		let skipped = Infinity;
+		for (const tree of trees.filter(({geometry}) => next < geometry.leafCount)) {
+			const level = await tree.loadWritten(next, []);
+			skipped = Math.min(skipped, level === 0 ? next : tree.endOf(next, level));
+		}
+
+		if (skipped === next || skipped === Infinity) {
+			return next;
+		}
+
+		next = skipped;
+	}
 }
 
 /** The first leaves of the lowest blocks from `first` on, up to `count` of them. */

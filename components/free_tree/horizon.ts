@@ -18,6 +18,8 @@ export interface SecuredHorizon {
 	readonly lastSecuredGeneration: Generation;
 	readonly snapshotGenerations: readonly Generation[];
 	readonly rekeying: Rekeying | null;
+	/** Blocks that only trims, reverting and growth may take. */
+	readonly setAsideCount: number;
 }
 
 export class Horizon {
@@ -25,14 +27,20 @@ export class Horizon {
 	#lastSecuredGeneration: Generation;
 	#keptGenerations: readonly Generation[];
 	#rekeying: Rekeying | null;
+	#setAsideCount: number;
 	/** Grows with every change of what snapshots hold. */
 	#snapshotVersion = 0;
 
-	constructor({currentGeneration, lastSecuredGeneration, snapshotGenerations, rekeying}: SecuredHorizon & {readonly currentGeneration: Generation}) {
+	constructor({currentGeneration, lastSecuredGeneration, snapshotGenerations, rekeying, setAsideCount}: SecuredHorizon & {readonly currentGeneration: Generation}) {
 		this.currentGeneration = currentGeneration;
 		this.#lastSecuredGeneration = lastSecuredGeneration;
 		this.#keptGenerations = snapshotGenerations;
 		this.#rekeying = rekeying;
+		this.#setAsideCount = setAsideCount;
+	}
+
+	get setAsideCount(): number {
+		return this.#setAsideCount;
 	}
 
 	get lastSecuredGeneration(): Generation {
@@ -43,8 +51,9 @@ export class Horizon {
 		return this.#snapshotVersion;
 	}
 
-	advance({lastSecuredGeneration, snapshotGenerations, rekeying}: SecuredHorizon): void {
+	advance({lastSecuredGeneration, snapshotGenerations, rekeying, setAsideCount}: SecuredHorizon): void {
 		this.#lastSecuredGeneration = lastSecuredGeneration;
+		this.#setAsideCount = setAsideCount;
 		const sameSnapshots = snapshotGenerations.length === this.#keptGenerations.length && snapshotGenerations.every((value, i) => value === this.#keptGenerations[i]);
 		if (!sameSnapshots || rekeying?.rekeyingVba !== this.#rekeying?.rekeyingVba) {
 			this.#keptGenerations = snapshotGenerations;

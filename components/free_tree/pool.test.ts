@@ -15,7 +15,7 @@ interface Stand extends PoolLayout {
 
 async function openPool(dimensions = large, snapshotGenerations: readonly number[] = []): Promise<Stand> {
 	const layout = await layOutPool(dimensions);
-	const horizon = new Horizon({currentGeneration: 1, lastSecuredGeneration: 0, snapshotGenerations, rekeying: null});
+	const horizon = new Horizon({currentGeneration: 1, lastSecuredGeneration: 0, snapshotGenerations, rekeying: null, setAsideCount: 0});
 	const {freeTree, metaTree} = layout.superblock;
 	return {...layout, pool: new Pool(layout.held, {freeTree, metaTree, horizon}), generation: 1};
 }
@@ -31,7 +31,7 @@ const sealed = {keyId: 1, reserved: true};
 async function secure(stand: Stand, snapshotGenerations: readonly number[] = []): Promise<void> {
 	await stand.pool.store();
 	stand.pool.horizon.currentGeneration = stand.generation + 1;
-	stand.pool.horizon.advance({lastSecuredGeneration: stand.generation, snapshotGenerations, rekeying: null});
+	stand.pool.horizon.advance({lastSecuredGeneration: stand.generation, snapshotGenerations, rekeying: null, setAsideCount: 0});
 	stand.generation++;
 }
 
@@ -174,7 +174,7 @@ test('the stored pool opens again with the same entries', async t => {
 	await stand.pool.exchange(replaced(20), sealed);
 	const {freeTree, metaTree} = await stand.pool.store();
 	stand.held.reset();
-	const horizon = new Horizon({currentGeneration: 2, lastSecuredGeneration: 1, snapshotGenerations: [], rekeying: null});
+	const horizon = new Horizon({currentGeneration: 2, lastSecuredGeneration: 1, snapshotGenerations: [], rekeying: null, setAsideCount: 0});
 	const again = new Pool(stand.held, {freeTree, metaTree, horizon});
 	const {addresses} = await again.exchange(replaced(large.leafCount, {generation: 1, first: 20_000}), sealed);
 	t.is(addresses.filter(address => address >= 10_000).length, 20);

@@ -51,6 +51,9 @@ type EntryOf = (position: number, address: Pba) => PoolEntry;
 /** Lowest blocks that one verification looks at. */
 const verifiedBlockCount = 64;
 
+/** Blocks that are counted beyond those that are needed, so that the next exchanges need no count. */
+const countedAhead = 4096;
+
 /** Lowest blocks that one sweep may change, and look at: nothing is secured meanwhile. */
 const sweptBlockCount = 128;
 const searchedBlockCount = 2048;
@@ -61,6 +64,8 @@ export class Pool {
 	readonly #meta: MetaTree;
 	#finder: LeafFinder;
 	#usage: UsageCount;
+	/** So many blocks at least can be handed out now. */
+	#knownSpareCount = 0;
 	readonly #horizon: Horizon;
 
 	constructor(held: HeldBlocks, {freeTree, metaTree, horizon}: {freeTree: TreeRoot; metaTree: TreeRoot; horizon: Horizon}) {
@@ -76,8 +81,15 @@ export class Pool {
 		return this.#horizon;
 	}
 
-	/** Takes replaced blocks in and hands out as many. @throws SessionError `no_space` and nothing is changed */
-	async exchange(items: readonly number[], {keyId, reserved}: {keyId: KeyId; reserved: boolean}): Promise<Exchanged> {
+	/**
+	 * Takes replaced blocks in and hands out as many; with `relief` also those that are set aside.
+	 * @throws SessionError `no_space` and nothing is changed
+	 */
+	async exchange(items: readonly number[], {keyId, reserved, relief}: {keyId: KeyId; reserved: boolean; relief?: true | undefined}): Promise<Exchanged> {
+		if (!relief) {
+			await this.#requireBeyondSetAside(items.length / exchangeItemLength);
+		}
+
 		return this.#handOut(items.length / exchangeItemLength, position => {
 			const item = position * exchangeItemLength;
 			return {
@@ -122,7 +134,20 @@ export class Pool {
 			throw error;
 		}
 
+		this.#knownSpareCount -= count;
 		return this.#exchangeEntries(findings, entryOf);
+	}
+
+	/** What is set aside stays, so that a device that is full can still be trimmed. */
+	async #requireBeyondSetAside(count: number): Promise<void> {
+		const needed = this.#horizon.setAsideCount + count;
+		if (this.#knownSpareCount < needed) {
+			this.#knownSpareCount = await this.#usage.allocatableCount(needed + countedAhead, this.#horizon);
+		}
+
+		if (this.#knownSpareCount < needed) {
+			throw new SessionError('no_space', `the pool has ${this.#knownSpareCount} blocks to hand out, ${this.#horizon.setAsideCount} of them set aside for trims and the like; ${count} are needed`);
+		}
 	}
 
 	/** Frees entries that only held content under a key that is being given up, from `firstLeaf` on, as many as fit. */
@@ -169,6 +194,7 @@ export class Pool {
 		const findings = leaves.length > 0 ? await this.#entriesAt(leaves, replacements) : await this.#findEntries(replacements);
 		this.#requireRoomFor(findings);
 		await this.#makeVolatile(findings);
+		this.#knownSpareCount -= replacements.size;
 		this.#setEntries(findings, entry => {
 			const replacement = replacements.get(entry.address);
 			return replacement ? {...replacement, freeGeneration: this.#horizon.currentGeneration, lastKeyId: keyId, reserved: true} : entry;

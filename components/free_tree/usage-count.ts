@@ -32,6 +32,8 @@ export class UsageCount {
 	readonly #version: Float64Array;
 	/** … and until this generation is secured. */
 	readonly #wakeGeneration: Float64Array;
+	/** Where a count that goes through all blocks has come to. */
+	#next = 0;
 
 	constructor(tree: HashTree, nodes: NodeBlocks) {
 		this.#tree = tree;
@@ -50,30 +52,77 @@ export class UsageCount {
 
 	/** Counts some of what is not known; undefined while there is more, so that the caller asks again. */
 	async step(horizon: Horizon): Promise<Usage | undefined> {
-		const {degree} = this.#tree.geometry;
-		const stale = this.#stale(horizon);
-		if (stale.length === 0) {
-			return this.#sum();
+		this.#next = await this.#refresh(this.#next, horizon);
+		if (this.#next < this.#blockCount) {
+			return undefined;
 		}
 
-		await this.#tree.load(stale.map(block => block * degree));
-		for (const block of stale) {
-			this.#count(block, horizon);
-		}
-
-		return stale.length < stepBlockCount ? this.#sum() : undefined;
+		this.#next = 0;
+		return this.#sum();
 	}
 
-	/** Blocks whose count is not known any more, as many as one step takes. */
-	#stale({snapshotVersion, lastSecuredGeneration}: Horizon): number[] {
-		const stale: number[] = [];
-		for (let block = 0; block < this.#blockCount && stale.length < stepBlockCount; block++) {
-			if (this.#version[block] !== snapshotVersion || lastSecuredGeneration >= this.#wakeGeneration[block]) {
-				stale.push(block);
+	/** Counts what can be handed out now, up to `enough`: then it may be more. */
+	async allocatableCount(enough: number, horizon: Horizon): Promise<number> {
+		let count = 0;
+		for (let first = 0; first < this.#blockCount && count < enough;) {
+			const next = await this.#refresh(first, horizon);
+			for (; first < next; first++) {
+				count += this.#allocatable[first];
 			}
 		}
 
-		return stale;
+		return count;
+	}
+
+	/** Sees to it that blocks from `first` on are counted, a bounded part of them; replies the first one that may not be. */
+	async #refresh(first: number, horizon: Horizon): Promise<number> {
+		const {degree} = this.#tree.geometry;
+		let missing: number[] = [];
+		let block = first;
+		for (let counted = 0; block < this.#blockCount && counted < stepBlockCount; block++) {
+			if (this.#isStale(block, horizon)) {
+				counted++;
+				if (!this.#countIfHeld(block, horizon)) {
+					missing.push(block);
+				}
+			}
+		}
+
+		while (missing.length > 0) {
+			await this.#tree.load(missing.map(lowest => lowest * degree));
+			missing = missing.filter(lowest => !this.#countIfHeld(lowest, horizon));
+		}
+
+		return block;
+	}
+
+	#isStale(block: number, {snapshotVersion, lastSecuredGeneration}: Horizon): boolean {
+		return this.#version[block] !== snapshotVersion || lastSecuredGeneration >= this.#wakeGeneration[block];
+	}
+
+	/** Counts a block, or all blocks of a part of the pool of which none was ever used; false where it is not held. */
+	#countIfHeld(block: number, horizon: Horizon): boolean {
+		const {degree, leafCount} = this.#tree.geometry;
+		const path: Path = [];
+		const level = this.#tree.walkWritten(block * degree, path);
+		if (typeof level !== 'number') {
+			return false;
+		}
+
+		if (level === 0) {
+			this.#count(block, horizon);
+			return true;
+		}
+
+		const end = Math.ceil(this.#tree.endOf(block * degree, level) / degree);
+		for (let unused = block; unused < end; unused++) {
+			this.#allocatable[unused] = Math.min(degree, leafCount - (unused * degree));
+			this.#held[unused] = 0;
+			this.#version[unused] = horizon.snapshotVersion;
+			this.#wakeGeneration[unused] = Infinity;
+		}
+
+		return true;
 	}
 
 	#count(block: number, horizon: Horizon): void {

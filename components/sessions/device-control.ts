@@ -55,14 +55,14 @@ export const deviceControl = defineSession('device_control', {
 				currentGeneration: Generation,
 				lastSecuredGeneration: Generation,
 				cipher: z.string(),
-				/** Blocks of the device that were ever written, and how many of them snapshots have, too; missing while they are counted. */
+				/** Blocks of the device that have content, and how many of them snapshots have, too; missing while they are counted. */
 				usedBlockCount: z.number().int().nonnegative().optional(),
 				sharedBlockCount: z.number().int().nonnegative().optional(),
-				/** Blocks of the pool; how many could be handed out after the last securing, and how many only snapshots hold. */
+				/** Blocks of the pool; how many could be handed out, now or once the state is secured; how many only snapshots hold. */
 				poolLeafCount: z.number().int().nonnegative(),
 				poolAllocatableCount: z.number().int().nonnegative(),
 				poolHeldCount: z.number().int().nonnegative(),
-				/** How long the pool lasts if it goes on getting emptier as of late; missing where it does not. */
+				/** How long the pool lasts if snapshots go on taking hold of it as of late; missing where they do not. */
 				poolSecondsLeft: z.number().nonnegative().optional(),
 				/** Why nothing can be written now, and what to do; missing where it can. */
 				restriction: z.string().optional(),

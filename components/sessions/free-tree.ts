@@ -19,6 +19,8 @@ const Horizon = z.strictObject({
 	snapshotGenerations: z.array(Generation),
 	/** As the secured superblock says; null while no rekeying is going on. */
 	rekeying: Rekeying.nullable(),
+	/** Blocks that only `relief` may take: as many as trims, reverting and growth may need where data fills everything else. */
+	setAsideCount: z.number().int().nonnegative(),
 });
 
 /** Values for each replaced block in `exchange`: PBA, generation of its node, lowest VBA below the node. */
@@ -50,10 +52,10 @@ export const freeTree = defineSession('free_tree', {
 		/**
 		 * Takes `items` (PBA, generation, lowest VBA; flat) of replaced blocks in and hands out as many new PBAs, in the
 		 * same order. `leaves` names the pool entry that each exchange used. `reserved`: snapshots may need the replaced
-		 * blocks. All or nothing.
+		 * blocks. `relief`: what is set aside may be handed out, too. All or nothing.
 		 */
 		exchange: op({
-			request: z.strictObject({items: vector(), keyId: z.number().int().nonnegative(), reserved: z.boolean()}),
+			request: z.strictObject({items: vector(), keyId: z.number().int().nonnegative(), reserved: z.boolean(), relief: z.literal(true).optional()}),
 			reply: z.strictObject({addresses: pbas(), leaves: vbas()}),
 			requestFault: ({items}) => itemsFault('items', items, exchangeItemLength),
 			replyFault: (reply, {items}) => placesFault(reply, items.length / exchangeItemLength),
@@ -107,7 +109,7 @@ export const freeTree = defineSession('free_tree', {
 		begin: op({request: z.strictObject({currentGeneration: Generation})}),
 		/** A state has been secured or a snapshot discarded: more may be handed out from now on. */
 		advance: op({
-			request: z.strictObject({lastSecuredGeneration: Generation, snapshotGenerations: z.array(Generation), rekeying: Rekeying.nullable()}),
+			request: z.strictObject({lastSecuredGeneration: Generation, snapshotGenerations: z.array(Generation), rekeying: Rekeying.nullable(), setAsideCount: z.number().int().nonnegative()}),
 		}),
 		/**
 		 * Blocks that could be handed out now, of the entries in `ranges` (pairs of first leaf and count; flat; they may reach
@@ -130,7 +132,10 @@ export const freeTree = defineSession('free_tree', {
 				damages: z.array(z.string()),
 			}),
 		}),
-		/** Counts the pool: how many blocks there are, how many could be handed out now, how many older snapshots hold. */
+		/**
+		 * Counts the pool: how many blocks there are, how many could be handed out now, how many older snapshots hold. The
+		 * others will be there once the state is secured.
+		 */
 		usage: op({
 			reply: z.strictObject({
 				leafCount: z.number().int().nonnegative(),

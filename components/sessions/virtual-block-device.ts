@@ -3,7 +3,7 @@ import {z} from 'zod';
 import {bulk, bytes, defineSession, op, vector} from '../../runtime/sdk/session.js';
 import {allocationFault, allocationRange, allocationRangeFault, AllocationReply} from './allocation.js';
 import {TreeRoot} from './tree-root.js';
-import {Generation, Vba, blockSize, extents, extentsFault, firstFault, labelsFault, lengthFault, payloadFault, pbas, vbas} from './vocabulary.js';
+import {Generation, Vba, blockSize, extents, firstFault, labelsFault, lengthFault, payloadFault, pbas, vbas} from './vocabulary.js';
 
 /**
  * Keys by VBA: below `rekeyingVba` the current key, from there on the previous one; previous is 0 when not rekeying. Where
@@ -55,8 +55,12 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		'refused',
 	],
 	ops: {
-		/** Starts over from this secured tree; everything not stored is forgotten. */
-		open: op({request: z.strictObject({tree: TreeRoot, keys: Keys, currentGeneration: Generation, innerBlocks: z.literal('encrypted').optional()})}),
+		/** Starts over from this secured tree; everything not stored is forgotten. `emptiesLeaves`: a written leaf may have no content. */
+		open: op({
+			request: z.strictObject({
+				tree: TreeRoot, keys: Keys, currentGeneration: Generation, innerBlocks: z.literal('encrypted').optional(), emptiesLeaves: z.literal(true).optional(),
+			}),
+		}),
 		/** Reads `extents` (pairs of first VBA and number of blocks) of the current tree into `data`. */
 		read: op({request: z.strictObject({extents: extents(), data: bulk('out')}), requestFault: transferFault}),
 		/**
@@ -65,10 +69,14 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		 */
 		write: op({request: z.strictObject({extents: extents(), data: bulk('in')}), requestFault: writeFault}),
 		/**
-		 * Makes `extents` of the current tree read as zeroes, as if never written; errors as for `write`. What older
-		 * snapshots hold stays.
+		 * Makes `count` blocks of the current tree from `vba` on read as zeroes, as if never written: a bounded part of those
+		 * that have content. Replies whether there were any and where to go on; null at the end. What older snapshots hold stays.
+		 * Errors as for `write`, where nothing was cleared.
 		 */
-		clear: op({request: z.strictObject({extents: extents()}), requestFault: request => extentsFault(request.extents)}),
+		clear: op({
+			request: z.strictObject({vba: Vba, count: z.number().int().positive()}),
+			reply: z.strictObject({isChanged: z.boolean(), nextVba: Vba.nullable()}),
+		}),
 		/**
 		 * Counts blocks of the current tree from `firstVba` on that were ever written, and how many of them belong to
 		 * `newestKeptGeneration` or are older: a bounded part, and where to go on; null at the end. Begins at 0.
@@ -124,12 +132,12 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 			}),
 		}),
 		/**
-		 * Clears, on the medium, blocks in a bounded part of the pool that nobody needs after `lastSecuredGeneration` was
-		 * secured: where clearings have left some or, since `snapshotsGone` was said, anywhere. Replies whether there is more
-		 * to do: now, or once more is secured.
+		 * Clears, on the medium, a bounded part of the blocks that nobody needs after `lastSecuredGeneration` was secured with
+		 * these kept `snapshots`: where clearings have left some or, since a `snapshotGone` was named (the generation after
+		 * which the device has changed), anywhere. Replies whether there is more to do: now, or once more is secured.
 		 */
 		reclaim: op({
-			request: z.strictObject({lastSecuredGeneration: Generation, snapshotsGone: z.boolean()}),
+			request: z.strictObject({lastSecuredGeneration: Generation, snapshots: z.array(KeptSnapshot), snapshotGone: Generation.nullable()}),
 			reply: z.strictObject({remainder: z.enum(['nothing', 'more', 'unsecured'])}),
 		}),
 		/**

@@ -1,11 +1,13 @@
 /**
- * How full the pool of spare blocks is. A count costs what has changed in the pool, so it is kept until the next securing,
- * and the watch for a pool that runs dry counts only now and then.
+ * How full the pool of spare blocks is. What writes replace comes back with the next superblock; only what snapshots hold
+ * can run out, so that is what is watched, and what a forecast goes by. A count costs what has changed in the pool, so it is
+ * kept until something may have changed.
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {freeTree} from '../sessions/free-tree.js';
 import type {Securing} from './securing.js';
+import {keptSnapshots, setAsideCount} from './transition.js';
 
 export interface PoolUsage {
 	readonly leafCount: number;
@@ -15,7 +17,8 @@ export interface PoolUsage {
 
 interface Sample {
 	readonly atMs: number;
-	readonly allocatableCount: number;
+	/** Blocks that no snapshot holds. */
+	readonly freeCount: number;
 }
 
 /** The watch counts at most this often … */
@@ -23,7 +26,10 @@ const watchIntervalMs = 1000;
 /** … and not more often than every this many times as long as a count takes. */
 const watchCostFactor = 100;
 
-/** A warning is logged below this part of the pool … */
+/** The watch counts after writes of this part of the pool, too: not every flush secures a superblock. */
+const watchedPart = 1 / 64;
+
+/** A warning is logged below this part of the pool that is left for data … */
 const lowPart = 1 / 10;
 /** … and the next one only after more than this part was there again. */
 const recoveredPart = 1 / 8;
@@ -36,7 +42,11 @@ export class DeviceUsage {
 	readonly #freeTree: Client<typeof freeTree>;
 	readonly #securing: Securing;
 	readonly #env: Environment;
-	#counted: {readonly durableCount: number; readonly usage: Promise<PoolUsage>} | undefined;
+	#counted: {readonly durableCount: number; readonly writtenCount: number; readonly usage: Promise<PoolUsage>} | undefined;
+	/** Blocks written since the device was opened … */
+	#writtenCount = 0;
+	/** … and when the watch counted last. */
+	#watchedCount = 0;
 	#samples: Sample[] = [];
 	#nextWatchMs: number;
 	#warned = false;
@@ -54,33 +64,52 @@ export class DeviceUsage {
 		return this.#last;
 	}
 
-	/** The pool as it was counted after the last securing. */
+	/** The pool as it now is. */
 	async pool(): Promise<PoolUsage> {
 		const {durableCount} = this.#securing;
-		if (this.#counted?.durableCount !== durableCount) {
-			this.#counted = {durableCount, usage: this.#count()};
+		const writtenCount = this.#writtenCount;
+		if (this.#counted?.durableCount !== durableCount || this.#counted.writtenCount !== writtenCount) {
+			this.#counted = {durableCount, writtenCount, usage: this.#count()};
 		}
 
 		return this.#counted.usage;
 	}
 
-	/** When the pool will be empty if it goes on as of late; undefined where it does not get emptier. */
+	/** When snapshots will hold the whole pool if it goes on as of late; undefined where they do not hold more and more. */
 	get secondsLeft(): number | undefined {
-		const first = this.#samples.at(0);
-		const last = this.#samples.at(-1);
-		if (!first || !last || last.allocatableCount >= first.allocatableCount) {
+		const nowMs = this.#env.now();
+		const recent = this.#samples.filter(({atMs}) => atMs >= nowMs - rateSpanMs);
+		const first = recent.at(0);
+		const last = recent.at(-1);
+		if (!first || !last || last.freeCount >= first.freeCount) {
 			return undefined;
 		}
 
-		const perMs = (first.allocatableCount - last.allocatableCount) / (last.atMs - first.atMs);
-		return Math.round(last.allocatableCount / perMs / 1000);
+		// Up to now: where nothing is written any more the pool lasts longer and longer.
+		const perMs = (first.freeCount - last.freeCount) / (nowMs - first.atMs);
+		return Math.round(Math.max(0, last.freeCount - setAsideCount(this.#securing.superblock)) / perMs / 1000);
+	}
+
+	/** Blocks were written. Waits for nothing. */
+	noteWritten(blockCount: number): void {
+		this.#writtenCount += blockCount;
+		const {superblock} = this.#securing;
+		if (this.#writtenCount - this.#watchedCount >= watchedPart * superblock.freeTree.leafCount && keptSnapshots(superblock).length > 0) {
+			this.#watch();
+		}
 	}
 
 	/** Called after a securing: looks at the pool when it is time to. Waits for nothing. */
 	noteSecured(): void {
+		this.#watch();
+	}
+
+	#watch(): void {
 		if (this.#env.now() < this.#nextWatchMs) {
 			return;
 		}
+
+		this.#watchedCount = this.#writtenCount;
 
 		this.#nextWatchMs = Infinity;
 		const startedMs = this.#env.now();
@@ -109,19 +138,20 @@ export class DeviceUsage {
 		}
 	}
 
-	#remember({allocatableCount}: PoolUsage): void {
+	#remember({leafCount, heldCount}: PoolUsage): void {
 		const atMs = this.#env.now();
 		const recent = this.#samples.filter(sample => sample.atMs < atMs && sample.atMs >= atMs - rateSpanMs);
-		this.#samples = [...recent.slice(1 - sampleCountMax), {atMs, allocatableCount}];
+		this.#samples = [...recent.slice(1 - sampleCountMax), {atMs, freeCount: leafCount - heldCount}];
 	}
 
-	#warn({leafCount, allocatableCount, heldCount}: PoolUsage): void {
-		const part = allocatableCount / leafCount;
+	#warn({leafCount, heldCount}: PoolUsage): void {
+		const left = Math.max(0, leafCount - heldCount - setAsideCount(this.#securing.superblock));
+		const part = left / leafCount;
 		if (part > recoveredPart) {
 			this.#warned = false;
-		} else if (part < lowPart && !this.#warned) {
+		} else if (part < lowPart && !this.#warned && heldCount > 0) {
 			this.#warned = true;
-			this.#env.log(`spare blocks run low: ${allocatableCount} of ${leafCount} are left, snapshots hold ${heldCount}; discard a snapshot, or add spare blocks with "runtime extend ft SIZE"`, 'warning');
+			this.#env.log(`spare blocks run low: ${left} of ${leafCount} are left for data, snapshots hold ${heldCount}; discard a snapshot, or add spare blocks with "runtime extend ft SIZE"`, 'warning');
 		}
 	}
 }

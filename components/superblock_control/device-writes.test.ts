@@ -12,6 +12,11 @@ async function openDevice(stateDirectory: string, discard: 'yes' | 'no' = 'yes')
 	return openStand(stateDirectory, {discard, shape: {ft_leaves: '400', flush_log_blocks: '16'}});
 }
 
+/** The same in the original's form, whose leaves cannot be emptied. */
+async function openOriginal(stateDirectory: string) {
+	return openStand(stateDirectory, {shape: {ft_leaves: '400', cipher: 'aes-256-cbc-essiv', flush_log_blocks: '0'}});
+}
+
 test('cleared blocks read as zeroes, now and after opening again; a snapshot keeps them', async t => {
 	const stateDirectory = temporaryDirectory();
 	const first = await openDevice(stateDirectory);
@@ -46,8 +51,54 @@ test('a range larger than the pool is cleared at once, and what does not fit the
 	await stop();
 });
 
-test('where snapshots hold the pool, clearing has no space, reads go on, and a discarded snapshot brings it back', async t => {
-	const {device, control, stop} = await openDevice(temporaryDirectory());
+test('a pool that snapshots have filled takes no more data, but every trim, and both bring nothing of the snapshot away', async t => {
+	const {device, control, stop, bugs} = await openDevice(temporaryDirectory());
+	await device.write({extents: [0, blockCount], data: filled(blockCount, 1)});
+	const {generation} = await control.create_snapshot({});
+	const write = async (vba: number) => device.write({extents: [vba, 16], data: filled(16, 2)});
+	let full = 0;
+	await t.throwsAsync(async () => {
+		for (; full < blockCount; full += 16) {
+			await write(full);
+		}
+	}, {code: 'no_space'});
+	t.true(full >= 300, `${full} blocks were written`);
+	await device.clear({extents: [0, blockCount]});
+	await device.sync({});
+	const data = filled(blockCount, 9);
+	await device.read({extents: [0, blockCount], data});
+	t.true(data.equals(filled(blockCount, 0)));
+	await control.read_snapshot({generation, extents: [0, blockCount], data});
+	t.true(data.equals(filled(blockCount, 1)));
+	await control.discard_snapshot({generation});
+	await write(500);
+	await stop();
+	t.deepEqual(bugs, []);
+});
+
+test('a trim of all that a snapshot holds leaves the pool nearly as it was; what is written there later does not', async t => {
+	const {device, control, stop, bugs} = await openDevice(temporaryDirectory());
+	await device.write({extents: [0, 600], data: filled(600, 1)});
+	const {generation} = await control.create_snapshot({});
+	await device.clear({extents: [0, blockCount]});
+	await device.sync({});
+	t.true((await control.status({})).poolHeldCount < 30);
+	await device.write({extents: [10, 50], data: filled(50, 2)});
+	await device.sync({});
+	const {poolHeldCount} = await control.status({});
+	t.true(poolHeldCount >= 50 && poolHeldCount < 80, String(poolHeldCount));
+	const data = filled(600, 9);
+	await control.read_snapshot({generation, extents: [0, 600], data});
+	t.true(data.equals(filled(600, 1)));
+	await control.revert_snapshot({generation});
+	await device.read({extents: [0, 600], data});
+	t.true(data.equals(filled(600, 1)));
+	await stop();
+	t.deepEqual(bugs, []);
+});
+
+test('in the original\'s form clearing has no space where snapshots hold the pool, reads go on, and a discarded snapshot brings it back', async t => {
+	const {device, control, stop} = await openOriginal(temporaryDirectory());
 	await device.write({extents: [0, blockCount], data: filled(blockCount, 1)});
 	const {generation} = await control.create_snapshot({});
 	await t.throwsAsync(device.clear({extents: [0, blockCount]}), {code: 'no_space'});
@@ -77,26 +128,27 @@ test('the status counts the pool: spare blocks, and what only snapshots hold', a
 	await stop();
 });
 
-test('what was cleared and came back by reverting is not held for the snapshot any more', async t => {
-	const {device, control, stop, bugs} = await openDevice(temporaryDirectory());
-	await device.write({extents: [0, 300], data: filled(300, 1)});
-	const {generation} = await control.create_snapshot({});
-	for (let round = 0; round < 3; round++) {
-		await device.clear({extents: [0, 300]});
-		await device.sync({});
-		t.true((await control.status({})).poolHeldCount >= 300);
-		await control.revert_snapshot({generation});
-		await device.sync({});
-		const {poolHeldCount} = await control.status({});
-		t.true(poolHeldCount < 30, String(poolHeldCount));
-	}
+for (const [form, open] of [['today\'s form', openDevice], ['the original\'s form', openOriginal]] as const) {
+	test(`what was cleared and came back by reverting is not held for the snapshot any more, in ${form}`, async t => {
+		const {device, control, stop, bugs} = await open(temporaryDirectory());
+		await device.write({extents: [0, 300], data: filled(300, 1)});
+		const {generation} = await control.create_snapshot({});
+		for (let round = 0; round < 3; round++) {
+			await device.clear({extents: [0, 300]});
+			await device.sync({});
+			await control.revert_snapshot({generation});
+			await device.sync({});
+			const {poolHeldCount} = await control.status({});
+			t.true(poolHeldCount < 30, String(poolHeldCount));
+		}
 
-	const data = filled(300, 9);
-	await device.read({extents: [0, 300], data});
-	t.true(data.equals(filled(300, 1)));
-	await stop();
-	t.deepEqual(bugs, []);
-});
+		const data = filled(300, 9);
+		await device.read({extents: [0, 300], data});
+		t.true(data.equals(filled(300, 1)));
+		await stop();
+		t.deepEqual(bugs, []);
+	});
+}
 
 /** Blocks that the host stores of the image. */
 function storedBlockCount(stateDirectory: string): number {

@@ -14,29 +14,36 @@ const securingMax = 2;
 /** Then only those that were under way already may take it; after this many the pool counts as full. */
 const lonelySecuringMax = 4;
 
-/** Blocks to be written, or cleared where there is no data. */
+/** Blocks to be written. */
 interface Piece {
 	readonly vba: number;
 	readonly count: number;
-	readonly data: Uint8Array | undefined;
+	readonly data: Uint8Array;
 }
 
 /** The part of a piece that begins `start` blocks into it. */
 function partOf({vba, count, data}: Piece, start: number, countMax: number): Piece {
 	const partCount = Math.min(countMax, count - start);
-	return {vba: vba + start, count: partCount, data: data?.subarray(start * blockSize, (start + partCount) * blockSize)};
+	return {vba: vba + start, count: partCount, data: data.subarray(start * blockSize, (start + partCount) * blockSize)};
 }
 
-function* piecesOf(extents: readonly number[], data: Uint8Array | undefined): Generator<Piece> {
+function* piecesOf(extents: readonly number[], data: Uint8Array): Generator<Piece> {
 	let offset = 0;
 	for (let i = 0; i < extents.length; i += 2) {
 		const [vba, count] = [extents[i], extents[i + 1]];
-		const extent: Piece = {vba, count, data: data?.subarray(offset, offset + (count * blockSize))};
+		const extent: Piece = {vba, count, data: data.subarray(offset, offset + (count * blockSize))};
 		offset += count * blockSize;
 		for (let start = 0; start < count; start += writeBlockCountMax) {
 			yield partOf(extent, start, writeBlockCountMax);
 		}
 	}
+}
+
+/** What is left to clear. */
+interface Clearing {
+	vba: number;
+	readonly end: number;
+	isChanged: boolean;
 }
 
 export class DeviceWrites {
@@ -63,50 +70,71 @@ export class DeviceWrites {
 			: allEnded([...piecesOf(extents, data)].map(async piece => this.#changePiece(piece))));
 	}
 
-	/** Makes blocks read as zeroes. @throws SessionError `no_space` where the pool is full even after a securing */
-	async clear(extents: readonly number[]): Promise<void> {
-		// One after another: a range may be as large as the device, and clearing moves no data that could be overlapped.
-		for (const piece of piecesOf(extents, undefined)) {
-			await this.#changePiece(piece);
+	/**
+	 * Makes blocks read as zeroes; replies whether any had content. Its cost is that of what has.
+	 * @throws SessionError `no_space` where the pool is full even after a securing
+	 */
+	async clear(extents: readonly number[]): Promise<boolean> {
+		let isChanged = false;
+		// One part after another: a range may be as large as the device, and clearing moves no data that could be overlapped.
+		for (let i = 0; i < extents.length; i += 2) {
+			const clearing: Clearing = {vba: extents[i], end: extents[i] + extents[i + 1], isChanged: false};
+			while (clearing.vba < clearing.end) {
+				await this.#changeAll(async () => this.#clearPart(clearing), async error => {
+					throw error;
+				});
+			}
+
+			isChanged ||= clearing.isChanged;
 		}
+
+		return isChanged;
 	}
 
 	async #changePiece(piece: Piece): Promise<void> {
+		const write = async () => this.#try(piece);
+		await this.#changeAll(write, async error => this.#divide(piece, error));
+	}
+
+	/** @param orElse does what is left where the pool has no room for the whole */
+	async #changeAll(change: () => Promise<void>, orElse: (error: SessionError) => Promise<void>): Promise<void> {
 		// Whoever lost the race for the pool too often goes first.
 		if (!this.#starving.isIdle) {
 			await this.#starving.idle();
 		}
 
-		const error = await this.#attempt(piece, securingMax);
-		if (!error) {
-			return;
+		const error = await this.#attempt(change, securingMax);
+		if (error) {
+			// Changes while nobody new begins to.
+			await this.#starving.take(async () => this.#insist(change, orElse));
 		}
-
-		return this.#starving.take(async () => this.#insist(piece));
 	}
 
-	/** Changes while nobody new begins to, in parts where the pool has no room for the whole. */
-	async #insist(piece: Piece): Promise<void> {
-		const error = await this.#attempt(piece, lonelySecuringMax);
-		if (!error) {
-			return;
+	async #insist(change: () => Promise<void>, orElse: (error: SessionError) => Promise<void>): Promise<void> {
+		const error = await this.#attempt(change, lonelySecuringMax);
+		if (error) {
+			await orElse(error);
 		}
+	}
 
+	/** Writes a piece in parts. */
+	async #divide(piece: Piece, error: SessionError): Promise<void> {
 		if (piece.count === 1) {
 			throw error;
 		}
 
 		const half = Math.floor(piece.count / 2);
-		await this.#insist(partOf(piece, 0, half));
-		await this.#insist(partOf(piece, half, piece.count));
+		for (const part of [partOf(piece, 0, half), partOf(piece, half, piece.count)]) {
+			await this.#insist(async () => this.#try(part), async failure => this.#divide(part, failure));
+		}
 	}
 
-	/** Changes a piece, securing the state in between where that may help; replies with the error where the pool is too full. */
-	async #attempt(piece: Piece, securingCountMax: number): Promise<SessionError | undefined> {
+	/** Does a change, securing the state in between where that may help; replies with the error where the pool is too full. */
+	async #attempt(change: () => Promise<void>, securingCountMax: number): Promise<SessionError | undefined> {
 		for (let securings = 0; ; securings++) {
 			const securedCount = this.#securing.securedCount;
 			try {
-				await this.#try(piece);
+				await change();
 				return undefined;
 			} catch (error) {
 				if (!(error instanceof SessionError && error.code === 'no_space')) {
@@ -127,14 +155,28 @@ export class DeviceWrites {
 	}
 
 	async #try({vba, count, data}: Piece): Promise<void> {
-		if (data && !this.#securing.keyUse.tryAdmit(count)) {
+		if (!this.#securing.keyUse.tryAdmit(count)) {
 			await this.#securing.keyUse.admit(count, async () => this.#securing.renew());
 		}
 
 		this.#underWay++;
 		try {
-			await (data ? this.#device.write({extents: [vba, count], data}) : this.#device.clear({extents: [vba, count]}));
+			await this.#device.write({extents: [vba, count], data});
 			this.#securing.noteChange();
+		} finally {
+			this.#underWay--;
+		}
+	}
+
+	async #clearPart(clearing: Clearing): Promise<void> {
+		this.#underWay++;
+		try {
+			const {isChanged, nextVba} = await this.#device.clear({vba: clearing.vba, count: clearing.end - clearing.vba});
+			clearing.vba = nextVba ?? clearing.end;
+			if (isChanged) {
+				clearing.isChanged = true;
+				this.#securing.noteChange();
+			}
 		} finally {
 			this.#underWay--;
 		}

@@ -188,6 +188,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 
 				try {
 					await writes.write(extents, data);
+					usage.noteWritten(data.length / blockSize);
 				} finally {
 					gate.leave();
 				}
@@ -203,8 +204,9 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 				requireWritable(securing.latest);
 				await gate.enter();
 				try {
-					await writes.clear(extents);
-					reclaiming.noteCleared();
+					if (await writes.clear(extents)) {
+						reclaiming.noteCleared();
+					}
 				} finally {
 					gate.leave();
 				}
@@ -235,7 +237,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 					cipher: securing.superblock.cipher,
 					...writtenUsage,
 					poolLeafCount: pool.leafCount,
-					poolAllocatableCount: pool.allocatableCount,
+					poolAllocatableCount: pool.leafCount - pool.heldCount,
 					poolHeldCount: pool.heldCount,
 					poolSecondsLeft: usage.secondsLeft,
 					restriction: restrictionOf(securing.superblock),
@@ -247,12 +249,13 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			create_snapshot: async () => snapshots.create(),
 			async discard_snapshot({generation}) {
 				await snapshots.discard(generation);
-				reclaiming.noteSnapshotsGone();
+				reclaiming.noteSnapshotGone(generation);
 				return {};
 			},
 			async revert_snapshot({generation}) {
 				await snapshots.revert(generation);
-				reclaiming.noteSnapshotsGone();
+				// What was there before it is gone.
+				reclaiming.noteSnapshotGone(securing.superblock.lastSecuredGeneration);
 				env.log(`reverted to snapshot ${generation}`);
 				return {};
 			},

@@ -36,7 +36,7 @@ export async function openOrCreate(servers: OpeningServers, env: Environment, cr
 		}
 
 		env.log('there is no container yet: creating it');
-		const {pbaCount} = await createContainer({...sessions, crypto: servers.crypto, env, plan: create});
+		const {pbaCount} = await createContainer({...sessions, env, plan: create});
 		env.log(`container created: ${create.virtualBlockDevice.leafCount} blocks for data, ${create.freeTree.leafCount} spare blocks, ${pbaCount} blocks on the medium, cipher ${create.cipher}${create.innerBlocks ? ', inner blocks encrypted' : ''}`);
 		return openSuperblock(await readSuperblockSearch(sessions));
 	} catch (error) {
@@ -81,6 +81,7 @@ export async function openTrees(servers: OpeningServers, superblock: Superblock)
 		tree: treeOf(superblock, currentSnapshotOf(superblock)),
 		keys: keysOf(superblock),
 		currentGeneration,
+		...superblock.features?.includes('emptied_leaves') && {emptiesLeaves: true},
 	});
 	return currentGeneration;
 }

@@ -10,10 +10,10 @@ type Remainder = 'nothing' | 'more' | 'unsecured';
 /** A device that replies as told, and remembers what it was asked. */
 function stand(replies: Remainder[]) {
 	const env = new TestEnvironment();
-	const asked: Array<{lastSecuredGeneration: number; snapshotsGone: boolean}> = [];
-	const superblock = {lastSecuredGeneration: 1};
+	const asked: Array<{lastSecuredGeneration: number; snapshotGone: number | null}> = [];
+	const superblock = {lastSecuredGeneration: 1, snapshots: []};
 	const device = {
-		async reclaim(request: {lastSecuredGeneration: number; snapshotsGone: boolean}) {
+		async reclaim(request: {lastSecuredGeneration: number; snapshotGone: number | null}) {
 			asked.push(request);
 			const remainder = replies.shift();
 			if (!remainder) {
@@ -52,7 +52,7 @@ test('it begins with the securing after a clearing, and goes on until there is n
 		env.advance(0);
 	}
 
-	t.deepEqual(asked, Array.from({length: 3}, () => ({lastSecuredGeneration: 1, snapshotsGone: false})));
+	t.deepEqual(asked, Array.from({length: 3}, () => ({lastSecuredGeneration: 1, snapshots: [], snapshotGone: null})));
 	reclaiming.noteSecured();
 	await settle();
 	t.is(asked.length, 3);
@@ -86,11 +86,12 @@ test('what is cleared and secured in a pause between steps is not forgotten', as
 
 test('snapshots that are gone are said once', async t => {
 	const {env, asked, reclaiming} = stand(['more', 'nothing']);
-	reclaiming.noteSnapshotsGone();
+	reclaiming.noteSnapshotGone(5);
+	reclaiming.noteSnapshotGone(7);
 	await settle();
 	env.advance(0);
 	await settle();
-	t.deepEqual(asked.map(({snapshotsGone}) => snapshotsGone), [true, false]);
+	t.deepEqual(asked.map(({snapshotGone}) => snapshotGone), [5, 7]);
 });
 
 test('a failure is logged, and stopping ends it without a pause', async t => {

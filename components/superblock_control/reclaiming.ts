@@ -5,7 +5,9 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
+import type {Generation} from '../container/addresses.js';
 import type {Securing} from './securing.js';
+import {keptSnapshots, treeOf} from './transition.js';
 
 /** After a step, pause this many times as long as the step took. */
 const yieldFactor = 4;
@@ -18,7 +20,8 @@ export class Reclaiming {
 	readonly #securing: Securing;
 	readonly #env: Environment;
 	#isPending = false;
-	#snapshotsGone = false;
+	/** Since this generation the device has changed beside a snapshot that is gone. */
+	#snapshotGone: Generation | null = null;
 	/** The state was secured while steps were going on. */
 	#securedMeanwhile = false;
 	#running: Promise<void> | undefined;
@@ -36,10 +39,10 @@ export class Reclaiming {
 		this.#isPending = true;
 	}
 
-	/** The secured state has fewer snapshots than before, or holds less for them. */
-	noteSnapshotsGone(): void {
+	/** The secured state has lost the snapshot of this generation. */
+	noteSnapshotGone(generation: Generation): void {
 		this.#isPending = true;
-		this.#snapshotsGone = true;
+		this.#snapshotGone = Math.min(generation, this.#snapshotGone ?? Infinity);
 		this.noteSecured();
 	}
 
@@ -78,11 +81,13 @@ export class Reclaiming {
 
 	/** False where there is nothing more to do before the next securing. */
 	async #step(): Promise<boolean> {
-		const snapshotsGone = this.#snapshotsGone;
-		this.#snapshotsGone = false;
+		const snapshotGone = this.#snapshotGone;
+		this.#snapshotGone = null;
 		this.#securedMeanwhile = false;
 		this.#isPending = false;
-		const {remainder} = await this.#device.reclaim({lastSecuredGeneration: this.#securing.superblock.lastSecuredGeneration, snapshotsGone});
+		const {superblock} = this.#securing;
+		const snapshots = keptSnapshots(superblock).map(snapshot => ({generation: snapshot.root.generation, tree: treeOf(superblock, snapshot)}));
+		const {remainder} = await this.#device.reclaim({lastSecuredGeneration: superblock.lastSecuredGeneration, snapshots, snapshotGone});
 		this.#isPending ||= remainder === 'unsecured';
 		return remainder === 'more';
 	}

@@ -1,5 +1,6 @@
 /** Pure steps from one superblock to the next. */
 import type {Generation} from '../container/addresses.js';
+import {innerBlockCount} from '../container/geometry.js';
 import {hasLostPreviousKey, keptSnapshotCountMax, newestGenerationOf, type Snapshot, type Superblock} from '../container/superblock.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 
@@ -44,10 +45,27 @@ export function keysOf(superblock: Superblock) {
 	return {currentKeyId: currentKey.id, previousKeyId: previousKey?.id ?? 0, rekeyingVba, ...isPreviousKeyLost && {isPreviousKeyLost}};
 }
 
+/** Of the pool, no more than this part is set aside, but for what a single trim needs. */
+const setAsidePart = 1 / 8;
+
+/**
+ * Blocks of the pool that data may not take: with leaves that can be emptied a trim needs no others than the tree's own, and
+ * each of those only once as long as the snapshots stay the same.
+ */
+export function setAsideCount(superblock: Superblock): number {
+	if (!superblock.features?.includes('emptied_leaves')) {
+		return 0;
+	}
+
+	const {leafCount, maxLevel} = currentSnapshotOf(superblock);
+	return Math.min(innerBlockCount({leafCount, maxLevel, degree: superblock.degree}), Math.max(maxLevel, Math.floor(setAsidePart * superblock.freeTree.leafCount)));
+}
+
 /** What the free tree has to know of a secured superblock. */
 export function horizonOf(superblock: Superblock) {
 	const {previousKey, rekeyingVba, lastSecuredGeneration} = superblock;
 	return {
+		setAsideCount: setAsideCount(superblock),
 		lastSecuredGeneration,
 		snapshotGenerations: keptGenerations(superblock),
 		rekeying: previousKey ? {previousKeyId: previousKey.id, rekeyingVba} : null,
@@ -129,6 +147,6 @@ export function withoutKept(superblock: Superblock, generation: Generation): Sup
 }
 
 /** The tree of a snapshot of this superblock. */
-export function treeOf({degree}: Superblock, {root, leafCount, maxLevel}: Snapshot): TreeRoot {
-	return {root, leafCount, maxLevel, degree};
+export function treeOf({degree, fresh}: Superblock, {root, leafCount, maxLevel}: Snapshot): TreeRoot {
+	return {root, leafCount, maxLevel, degree, ...fresh && {fresh: fresh.virtualBlockDevice}};
 }

@@ -6,14 +6,13 @@ import type {Vba} from '../container/addresses.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
 import {allocationKinds, AllocationRuns} from '../sessions/allocation.js';
 import type {Device} from './device.js';
-import {emptyLeafCount} from './written-count.js';
+import {loadToContent} from './written-count.js';
 
 /** Ways that one part goes down: some milliseconds. */
 const wayCountMax = 256;
 
 /** Runs from `first` on, for `count` leaves or as many as were looked at. A block without content is passed over as a whole. */
 export async function allocationOf(device: Device, tree: () => HashTree, {first, count}: {first: Vba; count: number}): Promise<number[]> {
-	const {nodes} = device.held;
 	const runs = new AllocationRuns();
 	const path: Path = [];
 	const end = first + count;
@@ -21,11 +20,9 @@ export async function allocationOf(device: Device, tree: () => HashTree, {first,
 	for (let way = 0; way < wayCountMax && vba < end && !runs.isFull; way++) {
 		// Asked anew after each wait, as for reads: a rekeying or revert may have put another tree in its place.
 		const now = tree();
-		await now.load([vba]);
-		now.walk(vba, path);
-		const emptyCount = emptyLeafCount(now, path, vba);
-		if (emptyCount > 0) {
-			const length = Math.min(emptyCount, end - vba);
+		const level = await loadToContent(now, vba, path);
+		if (level > 0) {
+			const length = Math.min(end, now.endOf(vba, level)) - vba;
 			runs.add(length, allocationKinds.hole);
 			vba += length;
 			continue;
@@ -34,7 +31,7 @@ export async function allocationOf(device: Device, tree: () => HashTree, {first,
 		const {degree} = now.geometry;
 		const blockEnd = Math.min(end, vba - (vba % degree) + degree);
 		for (; vba < blockEnd && !runs.isFull; vba++) {
-			runs.add(1, nodes.generation(path[1], vba % degree) === 0 ? allocationKinds.hole : allocationKinds.data);
+			runs.add(1, device.isWritten(path[1], vba % degree) ? allocationKinds.data : allocationKinds.hole);
 		}
 	}
 

@@ -28,6 +28,7 @@ import {SpareRoom} from './spare-room.js';
 import {Writer} from './writer.js';
 import {verifyTrees} from './verification.js';
 import {countWritten} from './written-count.js';
+import {findWritten} from './written-part.js';
 
 /** Blocks that one batch moves: 1 MiB. */
 const batchBlockCount = 256;
@@ -36,6 +37,9 @@ const batchBlockCount = 256;
  * would be smaller ones: measured, four batches cost 1.6 times the CPU of two at depth 32.
  */
 const batchCount = 2;
+
+/** Batches that one request clears, one after another: 16 MiB. */
+const clearedPieceMax = 16;
 
 /** Held blocks for each piece under way: a level each, for as many batches as may run, with room to spare. */
 const framesPerPiece = 32;
@@ -115,6 +119,36 @@ export default defineComponent({
 			return {};
 		}
 
+		async function clearPart({vba, count}: Range): Promise<{isChanged: boolean; nextVba: number | null}> {
+			const end = vba + count;
+			if (extentsBlockCount([vba, count], device.tree.geometry.leafCount) === undefined) {
+				throw new SessionError('out_of_range', `the extent ${vba}+${count} does not fit the device of ${device.tree.geometry.leafCount} blocks`);
+			}
+
+			let isChanged = false;
+			for (let piece = 0, next = vba; ; piece++) {
+				const found = await findWritten(device, next, end);
+				if (!found.isWritten || piece === clearedPieceMax) {
+					return {isChanged, nextVba: found.vba < end ? found.vba : null};
+				}
+
+				const range = {vba: found.vba, count: Math.min(batchBlockCount, end - found.vba)};
+				try {
+					await serve([range], async () => writes.add({...range, change: {kind: 'clear'}}));
+				} catch (error) {
+					if (isChanged) {
+						// Who goes on there meets it again.
+						return {isChanged, nextVba: found.vba};
+					}
+
+					throw error;
+				}
+
+				isChanged = true;
+				next = range.vba + range.count;
+			}
+		}
+
 		return {
 			provides: {
 				virtual_block_device: {
@@ -135,10 +169,7 @@ export default defineComponent({
 
 						return serve(piecesOf(extents, data, device.tree.geometry.leafCount), piece => writes.add(writeOf(piece)));
 					},
-					clear: async ({extents}) => {
-						const ranges = rangesOf(extents, device.tree.geometry.leafCount);
-						return serve(ranges, async ({vba, count}) => writes.add({vba, count, change: {kind: 'clear'}}));
-					},
+					clear: clearPart,
 					async allocation({snapshot, first, count}) {
 						const {leafCount} = snapshot?.tree ?? device.tree.geometry;
 						if (first + count > leafCount) {
@@ -147,7 +178,7 @@ export default defineComponent({
 
 						return {runs: await allocationOf(device, () => snapshot ? device.snapshotTree(snapshot) : device.tree, {first, count})};
 					},
-					count_written: async request => countWritten(device.held, () => device.tree, request),
+					count_written: async request => countWritten(device, request),
 					async read_snapshot({snapshot, extents, data}) {
 						return serve(piecesOf(extents, data, snapshot.tree.leafCount), async piece => {
 							const [failure] = await reader.read([piece], () => device.snapshotTree(snapshot));
@@ -175,12 +206,12 @@ export default defineComponent({
 						return {rekeyingVba: device.keys.rekeyingVba, ...step};
 					}),
 					verify: async request => writer.exclusively(async () => verifyTrees(device, request)),
-					async reclaim({lastSecuredGeneration, snapshotsGone}) {
-						if (snapshotsGone) {
-							spareRoom.noteSnapshots();
+					async reclaim({lastSecuredGeneration, snapshots, snapshotGone}) {
+						if (snapshotGone !== null) {
+							spareRoom.noteSnapshotGone(snapshotGone);
 						}
 
-						return {remainder: await writer.exclusivelyAnyhow(async () => spareRoom.step(lastSecuredGeneration))};
+						return {remainder: await writer.exclusivelyAnyhow(async () => spareRoom.step(lastSecuredGeneration, snapshots))};
 					},
 					extend: async request => writer.exclusively(async () => {
 						device.changes.noteOther();

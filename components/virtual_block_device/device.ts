@@ -1,7 +1,7 @@
 /** What reader and writer share: the current tree, its generation and its keys. */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
-import type {Generation, KeyId, Level, Pba, Vba} from '../container/addresses.js';
+import type {Frame, Generation, KeyId, Level, NodeIndex, Pba, Vba} from '../container/addresses.js';
 import {maxLevelLimit} from '../container/geometry.js';
 import {HashTree} from '../container/hash-tree.js';
 import type {HeldBlocks, RootMark} from '../container/held-blocks.js';
@@ -36,6 +36,15 @@ export const readOnlyMark = -2;
 /** Marks of snapshots that a rekeying changes count down from here. */
 const firstSnapshotMark = -3;
 
+/** A secured state to start from. */
+export interface DeviceState {
+	readonly tree: TreeRoot;
+	readonly keys: Keys;
+	readonly currentGeneration: Generation;
+	readonly innerBlocks?: 'encrypted' | undefined;
+	readonly emptiesLeaves?: true | undefined;
+}
+
 /** A kept snapshot, as the superblock describes it. */
 export interface KeptSnapshot {
 	readonly generation: Generation;
@@ -49,6 +58,8 @@ export class Device {
 	#tree: HashTree | undefined;
 	#keys: Keys = {currentKeyId: 0, previousKeyId: 0, rekeyingVba: 0};
 	currentGeneration: Generation = 0;
+	/** True where a leaf that was written may have given up its content: it keeps its place, and its label is all zero. */
+	emptiesLeaves = false;
 	/** Trees of kept snapshots that a rekeying has taken up, by name; newer than the superblock's until they are stored. */
 	readonly #snapshots = new Map<Generation, HashTree>();
 	#nextMark = firstSnapshotMark;
@@ -67,7 +78,7 @@ export class Device {
 		this.env = env;
 	}
 
-	open({tree, keys, currentGeneration, innerBlocks}: {tree: TreeRoot; keys: Keys; currentGeneration: Generation; innerBlocks?: 'encrypted' | undefined}): void {
+	open({tree, keys, currentGeneration, innerBlocks, emptiesLeaves}: DeviceState): void {
 		this.held.reset(innerBlocks);
 		this.replaceTree(tree);
 		this.#snapshots.clear();
@@ -77,6 +88,17 @@ export class Device {
 		this.#isStoringDue = false;
 		this.#keys = keys;
 		this.currentGeneration = currentGeneration;
+		this.emptiesLeaves = emptiesLeaves === true;
+	}
+
+	/** True where the leaf at this node has content; without, it reads as zeroes. */
+	isWritten(frame: Frame, index: NodeIndex): boolean {
+		return this.held.nodes.generation(frame, index) !== 0 && !this.isEmptied(frame, index);
+	}
+
+	/** True where the leaf at this node, which was written, has given up its content. */
+	isEmptied(frame: Frame, index: NodeIndex): boolean {
+		return this.emptiesLeaves && this.held.nodes.isEmptied(frame, index);
 	}
 
 	/** From now on this is the current tree. No changed block of the old one may be held. */

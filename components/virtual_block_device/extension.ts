@@ -58,7 +58,7 @@ async function makeVolatile(device: Device, blocks: readonly BranchBlock[]): Pro
 	const {tree, servers, currentGeneration} = device;
 	const [{vba}] = blocks;
 	const items = blocks.flatMap(({address, generation, level}) => [address, generation, device.poolVba(vba, level)]);
-	const {addresses, leaves} = await servers.free_tree.exchange({items, keyId: device.keyOf(vba), reserved: true});
+	const {addresses, leaves} = await servers.free_tree.exchange({items, keyId: device.keyOf(vba), reserved: true, relief: true});
 	try {
 		while (!isBranchHeld(tree, vba)) {
 			await tree.loadExisting(vba);

@@ -51,6 +51,14 @@ export type LeafPlaces = ReadonlyMap<Vba, LeafPlace>;
 
 const asTheNodesSay: LeafPlaces = new Map();
 
+export interface AllocationOptions {
+	readonly places?: LeafPlaces | undefined;
+	/** The leaves stay where they are: only the blocks above them change. */
+	readonly keepsLeaves?: boolean;
+	/** What is set aside in the pool may be used, since this does not fill the device any further. */
+	readonly relief?: boolean;
+}
+
 export class Placement {
 	readonly #device: Device;
 	/** Plans and exchanges happen one after another. */
@@ -61,8 +69,8 @@ export class Placement {
 	}
 
 	/** Finds a place for every leaf of the ranges and makes every block on the way volatile. @throws SessionError */
-	async allocate(ranges: readonly Range[], keyId: KeyId, places: LeafPlaces = asTheNodesSay): Promise<Leaf[]> {
-		return this.#turn.take(async () => this.#allocate(ranges, keyId, places));
+	async allocate(ranges: readonly Range[], keyId: KeyId, options: AllocationOptions = {}): Promise<Leaf[]> {
+		return this.#turn.take(async () => this.#allocate(ranges, keyId, options));
 	}
 
 	/** Runs `job` with no other allocation under way. */
@@ -101,16 +109,16 @@ export class Placement {
 		}
 	}
 
-	async #allocate(ranges: readonly Range[], keyId: KeyId, places: LeafPlaces): Promise<Leaf[]> {
+	async #allocate(ranges: readonly Range[], keyId: KeyId, {places = asTheNodesSay, keepsLeaves = false, relief = false}: AllocationOptions): Promise<Leaf[]> {
 		const {held, servers, tree} = this.#device;
 		if (held.isPressed) {
 			throw new SessionError('no_space', 'too many inner blocks are changed: the state has to be secured first');
 		}
 
 		const lowest = lowestLeaves(ranges, tree);
-		const plan = await this.#planHeld(ranges, lowest, places);
+		const plan = await this.#planHeld(keepsLeaves ? [] : ranges, lowest, places);
 		const exchanged = plan.items.length > 0
-			? await servers.free_tree.exchange({items: plan.items, keyId, reserved: true})
+			? await servers.free_tree.exchange({items: plan.items, keyId, reserved: true, ...relief && {relief: true}})
 			: {addresses: [], leaves: []};
 		try {
 			// Reads may have evicted blocks meanwhile. Between this check and the plan's application nothing runs.

@@ -178,7 +178,8 @@ export class Reader {
 
 				const nodeIndex = vba - first;
 				const generation = nodes.generation(path[1], nodeIndex);
-				const targets = generation !== 0 ? this.#targetsOf(found, this.#device.keyOf(vba), batch) : undefined;
+				const isWritten = generation !== 0 && !this.#device.isEmptied(path[1], nodeIndex);
+				const targets = isWritten ? this.#targetsOf(found, this.#device.keyOf(vba), batch) : undefined;
 				if (targets !== joined) {
 					joined?.plain.push(partOf(piece, start, i));
 					joined = targets;

@@ -8,7 +8,7 @@
  * Trees share a block only where their nodes say the same of it. What a tree refers to at the address of another tree's
  * block, with another label, generation or place, is judged by its own label.
  */
-import type {Generation, Level, Pba, Vba} from '../container/addresses.js';
+import type {Frame, Generation, Level, NodeIndex, Pba, Vba} from '../container/addresses.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
 import type {HeldBlocks, WantedBlock} from '../container/held-blocks.js';
 import {SeenBlocks, type BlockReference} from '../container/seen-blocks.js';
@@ -27,6 +27,8 @@ export interface RekeyedBlock extends BlockReference {
 	readonly vba: Vba;
 	/** An inner block that does not match its label: nobody can say what lies below it. */
 	readonly isLost: boolean;
+	/** A leaf without content: only its place changes. */
+	readonly isEmptied: boolean;
 }
 
 /** A block that a newer tree deals with and this one refers to as well. */
@@ -60,6 +62,8 @@ export interface RekeyState {
 	isVolatile(owner: RekeyedTree, address: Pba, generation: Generation): boolean;
 	/** True for an inner block that was read and does not match this label. */
 	isLost(block: WantedBlock): boolean;
+	/** True where the leaf at a node, which was written, has no content. */
+	isEmptied(frame: Frame, index: NodeIndex): boolean;
 }
 
 export class RekeyPlanner {
@@ -178,14 +182,17 @@ export class RekeyPlanner {
 				continue;
 			}
 
-			const block = {owner, vba: leaf, lowestVba: leaf, level: 0, address: nodes.address(path[1], index), generation, label: Uint8Array.from(nodes.hash(path[1], index)), isLost: false};
+			const block = {owner, vba: leaf, lowestVba: leaf, level: 0, address: nodes.address(path[1], index), generation, label: Uint8Array.from(nodes.hash(path[1], index)), isLost: false, isEmptied: this.#state.isEmptied(path[1], index)};
 			const seen = this.#seen.find(block);
 			if (seen) {
 				this.#plan.shared.push({owner, vba: leaf, block: seen});
 				this.#limit(seen, owner);
 			} else {
 				this.#seen.add(block);
-				this.#plan.leaves.push(block);
+				// One of the current tree that has no content stays: the place is its own, whatever a snapshot has there.
+				if (!block.isEmptied || owner.generation !== null) {
+					this.#plan.leaves.push(block);
+				}
 				this.#limit(block, owner);
 			}
 		}
@@ -195,7 +202,7 @@ export class RekeyPlanner {
 function innerBlockAt(owner: RekeyedTree, path: Path, {vba, level, isLost}: {vba: Vba; level: Level; isLost: boolean}): RekeyedBlock {
 	const {tree} = owner;
 	return {
-		owner, vba, level, isLost,
+		owner, vba, level, isLost, isEmptied: false,
 		lowestVba: tree.geometry.lowestVba(vba, level),
 		address: tree.addressAt(path, vba, level),
 		generation: tree.generationAt(path, vba, level),

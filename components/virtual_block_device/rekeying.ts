@@ -7,7 +7,7 @@
  * should hold. It is given up (`lostLabel`), told, and counted, and the rekeying goes on with the others.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
-import type {Level, Pba, Vba} from '../container/addresses.js';
+import type {Frame, Level, NodeIndex, Pba, Vba} from '../container/addresses.js';
 import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
@@ -160,6 +160,7 @@ export class Rekeying {
 			isVolatile: ({generation: snapshot}: RekeyedTree, address: Pba, generation: number) =>
 				snapshot === null && (generation === currentGeneration || placedByRekeying.has(address)),
 			isLost: (block: WantedBlock) => lost.has(block),
+			isEmptied: (frame: Frame, index: NodeIndex) => this.#device.isEmptied(frame, index),
 		};
 		for (;;) {
 			const plan = RekeyPlanner.plan(state, trees, range);
@@ -269,13 +270,15 @@ export class Rekeying {
 
 	/** Opens, seals and writes the leaves; replies with the new label of each. */
 	async #transfer({leaves, generations}: RekeyPlan, places: Places): Promise<NewLabels> {
-		const labels = new Map<RekeyedBlock, Uint8Array>();
+		// Where there is no content only the place changes.
+		const labels = new Map<RekeyedBlock, Uint8Array>(leaves.filter(({isEmptied}) => isEmptied).map(leaf => [leaf, leaf.label]));
+		const withContent = leaves.filter(({isEmptied}) => !isEmptied);
 		if (this.#device.keys.isPreviousKeyLost) {
-			return new Map(leaves.map(leaf => [leaf, lostLabel]));
+			return new Map([...labels, ...withContent.map(leaf => [leaf, lostLabel] as const)]);
 		}
 
-		for (let first = 0; first < leaves.length; first += transferBlockCount) {
-			await this.#transferSome(leaves.slice(first, first + transferBlockCount), {places, generations}, labels);
+		for (let first = 0; first < withContent.length; first += transferBlockCount) {
+			await this.#transferSome(withContent.slice(first, first + transferBlockCount), {places, generations}, labels);
 		}
 
 		return labels;

@@ -56,7 +56,7 @@ async function swapPortion(device: Device, {vbas, addresses, leaves}: LeafChange
 async function placePortion(device: Device, writer: Writer, {vbas, addresses, labels}: LeafChanges, {begin, end}: Portion): Promise<void> {
 	const portion = vbas.slice(begin, end);
 	const places = new Map<Vba, LeafPlace>(portion.map((vba, i) => [vba, {address: addresses[begin + i], generation: device.currentGeneration}]));
-	const leaves = await writer.placement.allocate(portion.map(vba => ({vba, count: 1})), device.keyOf(0), places);
+	const leaves = await writer.placement.allocate(portion.map(vba => ({vba, count: 1})), device.keyOf(0), {places, relief: true});
 	writer.setLeaves(leaves, labels.subarray(begin * labelLength, end * labelLength));
 }
 

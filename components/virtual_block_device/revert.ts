@@ -27,7 +27,7 @@ interface RevertPlan {
 	/**
 	 * Leaves that the snapshot never wrote: the places they have in the current tree. Such a leaf is later written in place,
 	 * and in the place that the snapshot knows another snapshot may have its content. So the leaf keeps the current place
-	 * where that has no content, and gets a new one where it has.
+	 * where that has no content; where it has, it is emptied there, or gets a new place where leaves cannot be emptied.
 	 */
 	readonly unwritten: Map<Vba, LeafPlace>;
 }
@@ -46,7 +46,7 @@ async function plan(device: Device, {snapshot, newestKeptGeneration}: Revert): P
 		swaps.push(after.address, before.address, before.generation, device.poolVba(vba, level));
 	}
 
-	for await (const {vba, level, before, after} of differences(held, tree, reverted)) {
+	for await (const {vba, level, before, after} of differences({held, isEmptied: (frame, index) => device.isEmptied(frame, index)}, tree, reverted)) {
 		if (level === 0 && after.generation === 0) {
 			if (before.address !== after.address || before.generation <= newestKeptGeneration) {
 				unwritten.set(vba, before);
@@ -62,10 +62,10 @@ async function plan(device: Device, {snapshot, newestKeptGeneration}: Revert): P
 }
 
 /** Refuses before anything is changed what the pool could not give. */
-async function requireRoom({servers, tree, held}: Device, {unwritten}: RevertPlan): Promise<void> {
+async function requireRoom({servers, tree, held, emptiesLeaves}: Device, {unwritten}: RevertPlan): Promise<void> {
 	const {degree, maxLevel} = tree.geometry;
 	const lowest = new Set([...unwritten.keys()].map(vba => Math.floor(vba / degree)));
-	const needed = unwritten.size + ((lowest.size + 1) * maxLevel);
+	const needed = (emptiesLeaves ? 0 : unwritten.size) + ((lowest.size + 1) * maxLevel);
 	const {allocatableCount} = await servers.free_tree.usage({});
 	if (needed > allocatableCount || lowest.size * maxLevel > held.frameCount / 4) {
 		throw new SessionError('no_space', `reverting needs up to ${needed} spare blocks at once, since newer snapshots share places with the old one; there are ${allocatableCount}: discard newer snapshots first, or extend the free tree`);
@@ -85,7 +85,7 @@ export async function revertTo(device: Device, writer: Writer, revert: Revert): 
 	// generation of the securing, as every current snapshot's does, and the snapshot keeps the old one.
 	const {address, generation} = tree.root.root;
 	const keyId = device.keyOf(0);
-	const {addresses, leaves} = await servers.free_tree.exchange({items: [address, generation, 0], keyId, reserved: true});
+	const {addresses, leaves} = await servers.free_tree.exchange({items: [address, generation, 0], keyId, reserved: true, relief: true});
 	try {
 		await servers.free_tree.swap({items: planned.swaps, leaves: [], keyId});
 	} catch (error) {
@@ -110,7 +110,7 @@ async function clearUnwritten(device: Device, writer: Writer, unwritten: Readonl
 	const leaves = [...unwritten.keys()].sort((a, b) => a - b);
 	for (let first = 0; first < leaves.length; first += clearedAtOnce) {
 		const ranges = leaves.slice(first, first + clearedAtOnce).map(vba => ({vba, count: 1}));
-		await writer.clear(ranges, device.keyOf(0), unwritten);
+		await (device.emptiesLeaves ? writer.empty(ranges, device.keyOf(0), unwritten) : writer.clear(ranges, device.keyOf(0), unwritten));
 	}
 }
 

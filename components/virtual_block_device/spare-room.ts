@@ -9,13 +9,19 @@
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Generation, Pba, Vba} from '../container/addresses.js';
 import {extentsOf} from '../container/extents.js';
-import type {Device} from './device.js';
+import type {Device, KeptSnapshot} from './device.js';
+import {EmptiedRoom} from './emptied-room.js';
+import {lowestLeaves} from './placement.js';
+import type {Range} from './request-queue.js';
 
 /** Entries of the pool that are remembered together. */
 const groupLeafCount = 64;
 
 /** Entries that one step looks at: writes wait meanwhile. */
 const stepLeafCount = 1024;
+
+/** Who empties this part of the device wants room on the host: the pool gives back what it need not keep, too. */
+const passPart = 1 / 8;
 
 /** What is left to do: nothing, something now, or something once more is secured. */
 export type Remainder = 'nothing' | 'more' | 'unsecured';
@@ -25,6 +31,10 @@ export class SpareRoom {
 	readonly #isEnabled: boolean;
 	/** Groups of entries in which a clearing has left blocks, with the generation of the last one. */
 	readonly #cleared = new Map<number, Generation>();
+	/** Leaves that keep their places without content. */
+	readonly #emptied: EmptiedRoom;
+	/** Leaves emptied since the last pass through the pool. */
+	#emptiedSincePass = 0;
 	/** Where a pass through the whole pool goes on; undefined where there is none. */
 	#passLeaf: Vba | undefined;
 	#lastFault = '';
@@ -33,6 +43,7 @@ export class SpareRoom {
 	constructor(device: Device, isEnabled: boolean) {
 		this.#device = device;
 		this.#isEnabled = isEnabled;
+		this.#emptied = new EmptiedRoom(device);
 	}
 
 	get clearedBlockCount(): number {
@@ -41,6 +52,7 @@ export class SpareRoom {
 
 	forget(): void {
 		this.#cleared.clear();
+		this.#emptied.forget();
 		this.#passLeaf = undefined;
 	}
 
@@ -53,10 +65,32 @@ export class SpareRoom {
 		}
 	}
 
-	/** Snapshots are gone: any entry may have become spare. */
-	noteSnapshots(): void {
+	/** Leaves in these ranges were emptied. */
+	noteEmptied(ranges: readonly Range[]): void {
+		if (!this.#isEnabled) {
+			return;
+		}
+
+		const {tree} = this.#device;
+		for (const leaf of lowestLeaves(ranges, tree)) {
+			this.#emptied.note(leaf);
+		}
+
+		for (const {count} of ranges) {
+			this.#emptiedSincePass += count;
+		}
+
+		if (this.#emptiedSincePass > passPart * tree.geometry.leafCount) {
+			this.#passLeaf = 0;
+			this.#emptiedSincePass = 0;
+		}
+	}
+
+	/** A snapshot is gone, with what has changed after its generation: any entry may have become spare. */
+	noteSnapshotGone(generation: Generation): void {
 		if (this.#isEnabled) {
 			this.#passLeaf = 0;
+			this.#emptied.noteChangesAfter(generation);
 		}
 	}
 
@@ -76,7 +110,7 @@ export class SpareRoom {
 	}
 
 	/** Clears spare blocks in a bounded part of the pool. With no write under way. */
-	async step(lastSecuredGeneration: Generation): Promise<Remainder> {
+	async step(lastSecuredGeneration: Generation, snapshots: readonly KeptSnapshot[]): Promise<Remainder> {
 		const ranges = this.#takeDue(lastSecuredGeneration);
 		if (ranges.length > 0) {
 			const {addresses, leafCount} = await this.#device.servers.free_tree.spare({ranges});
@@ -87,11 +121,12 @@ export class SpareRoom {
 			await this.clearPlaces(addresses);
 		}
 
-		if (this.#passLeaf !== undefined || [...this.#cleared.values()].some(generation => generation <= lastSecuredGeneration)) {
+		await this.clearPlaces(await this.#emptied.take(lastSecuredGeneration, snapshots));
+		if (this.#passLeaf !== undefined || this.#emptied.isDue(lastSecuredGeneration) || [...this.#cleared.values()].some(generation => generation <= lastSecuredGeneration)) {
 			return 'more';
 		}
 
-		return this.#cleared.size > 0 ? 'unsecured' : 'nothing';
+		return this.#cleared.size > 0 || this.#emptied.isPending ? 'unsecured' : 'nothing';
 	}
 
 	/** The entries to look at now, as pairs of first leaf and count. */

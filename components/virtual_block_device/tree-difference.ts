@@ -2,7 +2,7 @@
  * The blocks in which two states of a tree with the same dimensions differ. A part that both share is skipped whole, so
  * the cost is that of the difference.
  */
-import type {Generation, Level, Pba, Vba} from '../container/addresses.js';
+import type {Frame, Generation, Level, NodeIndex, Pba, Vba} from '../container/addresses.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
 import type {HeldBlocks} from '../container/held-blocks.js';
 
@@ -14,8 +14,14 @@ export interface Difference {
 	readonly after: {readonly address: Pba; readonly generation: Generation};
 }
 
+export interface ComparedTrees {
+	readonly held: HeldBlocks;
+	/** True where the leaf at a node, which was written, has no content. */
+	isEmptied(frame: Frame, index: NodeIndex): boolean;
+}
+
 /** All differences between `before` and `after`, the root first. */
-export async function* differences(held: HeldBlocks, before: HashTree, after: HashTree): AsyncGenerator<Difference> {
+export async function* differences({held, isEmptied}: ComparedTrees, before: HashTree, after: HashTree): AsyncGenerator<Difference> {
 	const {maxLevel} = after.geometry;
 	const root = {vba: 0, level: maxLevel, before: before.root.root, after: after.root.root};
 	if (root.before.address === root.after.address && Buffer.compare(root.before.hash, root.after.hash) === 0) {
@@ -26,12 +32,12 @@ export async function* differences(held: HeldBlocks, before: HashTree, after: Ha
 	for (let block = open.pop(); block; block = open.pop()) {
 		yield block;
 		if (block.level > 0) {
-			open.push(...await childDifferences(held, before, after, block));
+			open.push(...await childDifferences({held, isEmptied}, before, after, block));
 		}
 	}
 }
 
-async function childDifferences(held: HeldBlocks, before: HashTree, after: HashTree, {vba, level}: Difference): Promise<Difference[]> {
+async function childDifferences({held, isEmptied}: ComparedTrees, before: HashTree, after: HashTree, {vba, level}: Difference): Promise<Difference[]> {
 	const {degree, leafCount} = after.geometry;
 	const span = degree ** (level - 1);
 	const beforePath: Path = [];
@@ -50,7 +56,8 @@ async function childDifferences(held: HeldBlocks, before: HashTree, after: HashT
 		const after = {address: is, generation: nodes.generation(afterPath[level], index)};
 		// A leaf that was never written in the one state keeps its place when it is first written in the other. Where only the
 		// labels differ one of the states has lost its block: that is no block which both have.
-		const isWritten = level > 1 || after.generation > 0;
+		// A leaf that was emptied in one of them is the same block to both.
+		const isWritten = level > 1 || (after.generation > 0 && !isEmptied(beforePath[level], index) && !isEmptied(afterPath[level], index));
 		const hasOtherLabel = isWritten && Buffer.compare(nodes.hash(beforePath[level], index), nodes.hash(afterPath[level], index)) !== 0;
 		if (was !== is || before.generation !== after.generation || hasOtherLabel) {
 			found.push({vba: vba + (index * span), level: level - 1, before, after});

@@ -4,7 +4,7 @@ import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
 import {labelLength} from '../container/label.js';
 import {SeenBlocks} from '../container/seen-blocks.js';
-import {lowestBlocksFrom, verifyPart, type NamedBlock, type Verified} from '../container/tree-verification.js';
+import {lowestBlocksFrom, nextWritten, verifyPart, type NamedBlock, type Verified} from '../container/tree-verification.js';
 import type {Device, KeptSnapshot} from './device.js';
 
 /** Lowest blocks of each tree that one part takes: 1 MiB of data of the current state. Writes wait meanwhile. */
@@ -57,12 +57,12 @@ export async function verifyTrees(device: Device, {snapshots, firstVba}: {snapsh
 	const verified: Verified = {checkedBlockCount: 0, damages: []};
 	const seen = new SeenBlocks<NamedBlock>();
 	for (const {tree, name} of trees) {
-		const {checkedBlockCount, damages} = await verifyPart(device.held, {tree, name, firstLeaves: lowestBlocksFrom(tree, firstVba, partBlockCount), verifyData: async blocks => verifyData(device, blocks)}, seen);
+		const {checkedBlockCount, damages} = await verifyPart(device.held, {tree, name, firstLeaves: lowestBlocksFrom(tree, firstVba, partBlockCount), isWritten: (frame, index) => device.isWritten(frame, index), verifyData: async blocks => verifyData(device, blocks)}, seen);
 		verified.checkedBlockCount += checkedBlockCount;
 		verified.damages.push(...damages);
 	}
 
-	const next = firstVba + (partBlockCount * device.tree.geometry.degree);
+	const next = await nextWritten(trees.map(({tree}) => tree), firstVba + (partBlockCount * device.tree.geometry.degree));
 	const end = Math.max(...trees.map(({tree}) => tree.geometry.leafCount));
 	return {...verified, nextVba: next < end ? next : null};
 }

@@ -76,7 +76,7 @@ export class Writer {
 	 */
 	async clear(ranges: readonly Range[], keyId: KeyId, places?: LeafPlaces): Promise<Leaf[]> {
 		const {held: {nodes}} = this.#device;
-		const leaves = await this.placement.allocate(ranges, keyId, places);
+		const leaves = await this.placement.allocate(ranges, keyId, {places});
 		this.#device.changes.noteOther();
 		this.#device.unsettled.forget(leaves.map(({address}) => address));
 		for (const {frame, index, address} of leaves) {
@@ -85,6 +85,31 @@ export class Writer {
 		}
 
 		return leaves;
+	}
+
+	/**
+	 * The same where leaves can be emptied: they keep place and generation, so that a snapshot keeps what it has in that
+	 * place, and the pool gives nothing but what the blocks above them need. What was written since the last secured state,
+	 * and is in no log, belongs to nobody else: such a leaf is as one that was never written, and is replied.
+	 */
+	async empty(ranges: readonly Range[], keyId: KeyId, places?: LeafPlaces): Promise<Leaf[]> {
+		const {currentGeneration, changes, held: {nodes}} = this.#device;
+		const leaves = await this.placement.allocate(ranges, keyId, {places, keepsLeaves: true, relief: true});
+		changes.noteOther();
+		this.#device.unsettled.forget(leaves.map(({address}) => address));
+		const unwritten: Leaf[] = [];
+		for (const leaf of leaves) {
+			const {frame, index, vba, address} = leaf;
+			const generation = places?.get(vba)?.generation ?? nodes.generation(frame, index);
+			const isOwn = generation === currentGeneration && !changes.mustMove(vba);
+			nodes.setPlace(frame, index, address, isOwn ? 0 : generation);
+			nodes.setHash(frame, index, noLabel, 0);
+			if (isOwn) {
+				unwritten.push(leaf);
+			}
+		}
+
+		return unwritten;
 	}
 
 	/** Stores the tree and the pool as one state, with no write under way. */
@@ -268,9 +293,27 @@ export class Writer {
 		}
 	}
 
-	/** Clears what was ever written of the pieces; the rest reads as zeroes already and needs no change of the tree. */
+	/** Clears what has content of the pieces; the rest reads as zeroes already and needs no change of the tree. */
 	async #clearWritten(pieces: readonly WritePiece[], keyId: KeyId): Promise<void> {
-		const {tree, held} = this.#device;
+		const written = await this.#writtenIn(pieces);
+		if (written.length === 0) {
+			return;
+		}
+
+		if (this.#device.emptiesLeaves) {
+			const unwritten = await this.empty(written, keyId);
+			this.#spareRoom.noteEmptied(written);
+			await this.#spareRoom.clearPlaces(unwritten.map(({address}) => address));
+		} else {
+			const leaves = await this.clear(written, keyId);
+			this.#spareRoom.note(leaves.flatMap(({poolLeaf}) => poolLeaf < 0 ? [] : poolLeaf));
+			// The places of the leaves themselves: fresh from the pool, or of this generation. No secured state knows their content.
+			await this.#spareRoom.clearPlaces(leaves.map(({address}) => address));
+		}
+	}
+
+	async #writtenIn(pieces: readonly Range[]): Promise<Range[]> {
+		const {tree} = this.#device;
 		const written: Range[] = [];
 		for (const {vba, count} of pieces) {
 			const path: Path = [];
@@ -280,7 +323,7 @@ export class Writer {
 				}
 
 				const last = written.at(-1);
-				if (held.nodes.generation(path[1], leaf % tree.geometry.degree) === 0) {
+				if (!this.#device.isWritten(path[1], leaf % tree.geometry.degree)) {
 					continue;
 				} else if (last && last.vba + last.count === leaf) {
 					last.count++;
@@ -290,12 +333,7 @@ export class Writer {
 			}
 		}
 
-		if (written.length > 0) {
-			const leaves = await this.clear(written, keyId);
-			this.#spareRoom.note(leaves.flatMap(({poolLeaf}) => poolLeaf < 0 ? [] : poolLeaf));
-			// The places of the leaves themselves: fresh from the pool, or of this generation. No secured state knows their content.
-			await this.#spareRoom.clearPlaces(leaves.map(({address}) => address));
-		}
+		return written;
 	}
 
 	/** Seals the data and writes it to its places. */

@@ -1,7 +1,7 @@
 /** Counts the leaves of the current tree that were ever written, a bounded part of the tree at a time. */
-import type {Generation, Vba} from '../container/addresses.js';
+import type {Generation, Level, Vba} from '../container/addresses.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
-import type {HeldBlocks} from '../container/held-blocks.js';
+import type {Device} from './device.js';
 
 /** Ways that one part goes down. */
 const wayCountMax = 64;
@@ -14,45 +14,47 @@ export interface WrittenCount {
 	readonly nextVba: Vba | null;
 }
 
-/** The number of leaves from `vba` on up to the end of the largest block without content on the way there; 0 where there is none. */
-export function emptyLeafCount(tree: HashTree, path: Path, vba: Vba): number {
-	const {maxLevel, degree} = tree.geometry;
-	for (let level = maxLevel; level >= 1; level--) {
+/** The level of the largest block without content on the way to `vba`; 0 where there is none. */
+function unwrittenLevel(tree: HashTree, path: Path, vba: Vba): Level {
+	for (let level = tree.geometry.maxLevel; level >= 1; level--) {
 		if (tree.generationAt(path, vba, level) === 0) {
-			const span = degree ** level;
-			return span - (vba % span);
+			return level;
 		}
 	}
 
 	return 0;
 }
 
+/** Fills `path` down to the leaf's node and replies 0, or the level of a block on the way below which nothing has content. */
+export async function loadToContent(tree: HashTree, vba: Vba, path: Path): Promise<Level> {
+	return await tree.loadWritten(vba, path) || unwrittenLevel(tree, path, vba);
+}
+
 /** Counts from `firstVba`, the first leaf of a lowest block, on. Requests go on meanwhile. */
-export async function countWritten(held: HeldBlocks, currentTree: () => HashTree, {firstVba, newestKeptGeneration}: {firstVba: Vba; newestKeptGeneration: Generation}): Promise<WrittenCount> {
-	const {nodes} = held;
+export async function countWritten(device: Device, {firstVba, newestKeptGeneration}: {firstVba: Vba; newestKeptGeneration: Generation}): Promise<WrittenCount> {
+	const {held: {nodes}} = device;
 	let usedCount = 0;
 	let sharedCount = 0;
 	let vba = firstVba;
-	for (let way = 0; way < wayCountMax && vba < currentTree().geometry.leafCount; way++) {
-		const tree = currentTree();
+	for (let way = 0; way < wayCountMax && vba < device.tree.geometry.leafCount; way++) {
 		const path: Path = [];
-		await tree.load([vba]);
-		tree.walk(vba, path);
-		const empty = emptyLeafCount(tree, path, vba);
-		if (empty > 0) {
-			vba += empty;
+		const {tree} = device;
+		const level = await loadToContent(tree, vba, path);
+		if (level > 0) {
+			vba = tree.endOf(vba, level);
 			continue;
 		}
 
 		const {degree, leafCount} = tree.geometry;
 		for (let index = 0; index < Math.min(degree, leafCount - vba); index++) {
 			const generation = nodes.generation(path[1], index);
-			usedCount += generation > 0 ? 1 : 0;
-			sharedCount += generation > 0 && generation <= newestKeptGeneration ? 1 : 0;
+			const isWritten = device.isWritten(path[1], index);
+			usedCount += isWritten ? 1 : 0;
+			sharedCount += isWritten && generation <= newestKeptGeneration ? 1 : 0;
 		}
 
 		vba += degree;
 	}
 
-	return {usedCount, sharedCount, nextVba: vba < currentTree().geometry.leafCount ? vba : null};
+	return {usedCount, sharedCount, nextVba: vba < device.tree.geometry.leafCount ? vba : null};
 }

@@ -51,6 +51,8 @@ interface TreeShape {
 	readonly maxLevel: number;
 	readonly degree: number;
 	readonly leafCount: number;
+	/** Of the tree when it was created: leaves, first inner block, first leaf. */
+	readonly fresh: readonly [leafCount: number, firstInner: number, firstLeaf: number];
 }
 
 const zeroes = Buffer.alloc(blockSize);
@@ -125,6 +127,10 @@ interface Facts {
 	readonly logAddress: number;
 	readonly logBlockCount: number;
 	readonly areInnerBlocksEncrypted: boolean;
+	/** Inner blocks that nobody has changed may be missing. */
+	readonly areInnerBlocksImplied: boolean;
+	/** Leaves may be emptied. */
+	readonly areLeavesEmptied: boolean;
 }
 
 class Inspection {
@@ -217,13 +223,11 @@ class Inspection {
 			this.problems.push(`${what} is of generation ${generation}, newer than the secured ${this.#lastGeneration}`);
 		}
 
-		const content = this.#image.content(address);
-		if (hashOf(content) !== node.hash) {
+		const block = this.#blockOf(shape, node);
+		if (!block) {
 			this.problems.push(`${what} at PBA ${address} does not match its hash`);
 			return;
 		}
-
-		const block = this.#facts.areInnerBlocksEncrypted ? opened(address, content, this.#openInner) : content;
 
 		// What lies below a block of the current state has been gone through with it.
 		if (shape.kind === 'older' && this.#isInCurrentState(address)) {
@@ -254,6 +258,20 @@ class Inspection {
 		}
 	}
 
+	/** What an inner block says; undefined where it does not match its hash. */
+	#blockOf(shape: TreeShape, {level, address, hash, firstLeaf}: InnerNode): Buffer | undefined {
+		if (this.#facts.areInnerBlocksImplied && /^0+$/.test(hash)) {
+			return impliedBlock(shape, level, firstLeaf);
+		}
+
+		const content = this.#image.content(address);
+		if (hashOf(content) !== hash) {
+			return undefined;
+		}
+
+		return this.#facts.areInnerBlocksEncrypted ? opened(address, content, this.#openInner) : content;
+	}
+
 	#notNewer(generation: number, parent: number, what: string): void {
 		if (generation > parent) {
 			this.problems.push(`${what} is of generation ${generation}, its block of ${parent}`);
@@ -263,10 +281,12 @@ class Inspection {
 	#data(shape: TreeShape, node: Buffer, vba: number): void {
 		const address = number64(node, 0);
 		const what = `${shape.name} VBA ${vba}`;
-		const isWritten = number64(node, 8) > 0;
+		const wasWritten = number64(node, 8) > 0;
+		const isEmptied = wasWritten && this.#facts.areLeavesEmptied && isZero(node.subarray(16, 48));
+		const isWritten = wasWritten && !isEmptied;
 		if (shape.kind === 'data') {
 			this.#own(address, what);
-		} else if (isWritten) {
+		} else if (wasWritten) {
 			this.#hold(shape, address, what);
 		}
 
@@ -355,8 +375,32 @@ class Inspection {
 	}
 }
 
+/** An inner block as it was when the tree was created: each level lies one block behind another, below it the next one. */
+function impliedBlock({degree, fresh: [leafCount, firstInner, firstLeaf]}: TreeShape, level: number, leaf: number): Buffer {
+	const block = Buffer.alloc(blockSize);
+	let place = firstLeaf;
+	if (level > 1) {
+		place = firstInner;
+		for (let below = 1; below < level - 1; below++) {
+			place += Math.ceil(leafCount / (degree ** below));
+		}
+	}
+
+	const span = degree ** (level - 1);
+	for (let index = 0; index < degree && leaf + (index * span) < leafCount; index++) {
+		block.writeBigUInt64LE(BigInt(place + (leaf / span) + index), index * nodeSize);
+	}
+
+	return block;
+}
+
+function freshAt(superblock: Buffer, offset: number): TreeShape['fresh'] {
+	return [number64(superblock, offset), number64(superblock, offset + 8), number64(superblock, offset + 16)];
+}
+
 function poolShape(superblock: Buffer, offset: number, name: string): TreeShape {
 	return {
+		fresh: freshAt(superblock, name === 'free tree' ? 3805 : 3829),
 		name,
 		kind: 'pool',
 		generation: number64(superblock, offset),
@@ -394,6 +438,7 @@ function snapshotsOf(superblock: Buffer): SnapshotSlot[] {
 				leafCount: number64(superblock, offset + 48),
 				maxLevel: superblock.readUInt32LE(offset + 56),
 				degree: superblock.readUInt32LE(3565),
+				fresh: freshAt(superblock, 3781),
 			}});
 		}
 	}
@@ -421,6 +466,8 @@ function factsOf(superblock: Buffer): Facts {
 		logAddress: number64(superblock, 3761),
 		logBlockCount: superblock.readUInt32LE(3769),
 		areInnerBlocksEncrypted: superblock.readUInt32LE(3773) === 1,
+		areInnerBlocksImplied: (superblock.readUInt32LE(3777) & 1) === 1,
+		areLeavesEmptied: (superblock.readUInt32LE(3777) & 2) === 2,
 	};
 }
 

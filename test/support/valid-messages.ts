@@ -3,9 +3,9 @@ const block = (count: number) => new Uint8Array(count * 4096);
 const labels = (count: number) => new Uint8Array(count * 32);
 const hash = new Uint8Array(32);
 const root = {address: 9, generation: 2, hash};
-const tree = {root, maxLevel: 2, degree: 4, leafCount: 16};
+const tree = {root, maxLevel: 2, degree: 4, leafCount: 16, fresh: {leafCount: 16, firstInner: 8, firstLeaf: 40}};
 const snapshot = {generation: 2, tree};
-const horizon = {currentGeneration: 3, lastSecuredGeneration: 2, snapshotGenerations: [1, 2], rekeying: {previousKeyId: 1, rekeyingVba: 4}};
+const horizon = {currentGeneration: 3, lastSecuredGeneration: 2, snapshotGenerations: [1, 2], rekeying: {previousKeyId: 1, rekeyingVba: 4}, setAsideCount: 4};
 const changes = {vbas: [1, 5], addresses: [10, 11], leaves: [-1, 3], labels: labels(2)};
 const keys = {currentKeyId: 2, previousKeyId: 1, rekeyingVba: 3};
 const transfer = {extents: [3, 2, 9, 1], data: block(3)};
@@ -80,7 +80,7 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 	},
 	free_tree: {
 		open: {request: {freeTree: tree, metaTree: tree, horizon, innerBlocks: 'encrypted'}, reply: {}},
-		exchange: {request: {items: [9, 1, 0, 10, 1, 4], keyId: 1, reserved: true}, reply: {addresses: [30, 31], leaves: [2, 3]}},
+		exchange: {request: {items: [9, 1, 0, 10, 1, 4], keyId: 1, reserved: true, relief: true}, reply: {addresses: [30, 31], leaves: [2, 3]}},
 		reserve: {request: {items: [1, 2, 3, 4]}, reply: {addresses: [30], leaves: [2]}},
 		sweep: {request: {firstLeaf: 0, rekeyed: {previousKeyId: 1, rekeyingVba: 4}}, reply: {nextLeaf: 8}},
 		restore: {request: {leaves: [2, 3], addresses: [30, 31]}, reply: {}},
@@ -88,7 +88,7 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 		extend: growth,
 		store: {request: {}, reply: {freeTree: tree, metaTree: tree, storedBlockCount: 3}},
 		begin: {request: {currentGeneration: 3}, reply: {}},
-		advance: {request: {lastSecuredGeneration: 2, snapshotGenerations: [1], rekeying: null}, reply: {}},
+		advance: {request: {lastSecuredGeneration: 2, snapshotGenerations: [1], rekeying: null, setAsideCount: 4}, reply: {}},
 		spare: {request: {ranges: [0, 4, 8, 4]}, reply: {addresses: [30], leafCount: 16}},
 		verify: {request: {firstLeaf: 0}, reply: {nextLeaf: 4, checkedBlockCount: 3, damages: ['text']}},
 		usage: {request: {}, reply: {leafCount: 8, allocatableCount: 4, heldCount: 1}},
@@ -111,10 +111,10 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 		authenticate: {request: {containerId: new Uint8Array(16), digest: hash}, reply: {authenticator: hash}},
 	},
 	virtual_block_device: {
-		open: {request: {tree, keys, currentGeneration: 3, innerBlocks: 'encrypted'}, reply: {}},
+		open: {request: {tree, keys, currentGeneration: 3, innerBlocks: 'encrypted', emptiesLeaves: true}, reply: {}},
 		read: {request: transfer, reply: {}},
 		write: {request: transfer, reply: {}},
-		clear: {request: {extents: [0, 5]}, reply: {}},
+		clear: {request: {vba: 0, count: 5}, reply: {isChanged: true, nextVba: 3}},
 		count_written: {request: {firstVba: 0, newestKeptGeneration: 2}, reply: {usedCount: 4, sharedCount: 1, nextVba: 9}},
 		allocation: {request: {snapshot, ...allocation.request}, reply: allocation.reply},
 		read_snapshot: {request: {snapshot, ...transfer}, reply: {}},
@@ -122,7 +122,7 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 		set_keys: {request: keys, reply: {}},
 		rekey: {request: {snapshots: [snapshot], blockCount: 4, untilVba: 9}, reply: {rekeyingVba: 4, sealedBlockCount: 4, lostBlockCount: 1}},
 		verify: {request: {snapshots: [snapshot], firstVba: 0}, reply: {nextVba: 8, checkedBlockCount: 3, damages: ['text']}},
-		reclaim: {request: {lastSecuredGeneration: 2, snapshotsGone: true}, reply: {remainder: 'more'}},
+		reclaim: {request: {lastSecuredGeneration: 2, snapshots: [snapshot], snapshotGone: 1}, reply: {remainder: 'more'}},
 		extend: growth,
 		log: {request: {countMax: 10}, reply: {changes}},
 		replay: {request: changes, reply: {}},
