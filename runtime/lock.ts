@@ -2,7 +2,7 @@
 import {closeSync, existsSync, ftruncateSync, mkdirSync, openSync, readFileSync, statSync, writeSync} from 'node:fs';
 import {dirname, join} from 'node:path';
 import {StartError} from './sdk/component.js';
-import {lockFile} from './sdk/file-lock.js';
+import {LockError, lockFile} from './sdk/file-lock.js';
 
 export interface StateLock {
 	release(): void;
@@ -86,7 +86,15 @@ export function lockStateDirectory(stateDirectory: string): StateLock {
 		makeDirectory(stateDirectory);
 	});
 	const fd = usable(`${path} cannot be opened`, () => openLockFile(path));
-	if (!lockFile(fd)) {
+	let isLocked: boolean;
+	try {
+		isLocked = lockFile(fd);
+	} catch (error) {
+		closeSync(fd);
+		throw error instanceof LockError ? new StartError(`${path} cannot be locked: ${error.message}, or choose another state directory with --state`) : error;
+	}
+
+	if (!isLocked) {
 		const holder = readFileSync(path, 'utf8').trim();
 		closeSync(fd);
 		throw new StartError(`the state directory ${stateDirectory} is in use by the runtime with process id ${holder || '(unknown)'}; stop that one or choose another directory with --state`);

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import {StartError} from '../../runtime/sdk/component.js';
-import {lockFile} from '../../runtime/sdk/file-lock.js';
+import {LockError, lockFile} from '../../runtime/sdk/file-lock.js';
 import {isHostError} from './host-fault.js';
 
 /** Only the owner may read or write an image. */
@@ -44,7 +44,14 @@ function described(fd: number, imagePath: string): ImageFile {
 
 /** Two writers on one image would destroy it, and a reader beside a writer would see it torn. */
 function lockImage(fd: number, imagePath: string): void {
-	if (!lockFile(fd)) {
+	let isLocked: boolean;
+	try {
+		isLocked = lockFile(fd);
+	} catch (error) {
+		throw error instanceof LockError ? new StartError(`the image ${imagePath} cannot be locked: ${error.message}`) : error;
+	}
+
+	if (!isLocked) {
 		throw new StartError(`the image ${imagePath} is in use by another runtime or component; stop that one, or give each its own image`);
 	}
 }

@@ -226,7 +226,7 @@ function explainMissing({slots, secured, mediumBlockCount, beyond}: SuperblockSe
 	if (used.length === 0) {
 		return new ContainerError('no_container', secured
 			? `there is no container in the image, but the trust anchor expects ${expected(secured)}; put the image back that belongs to this trust anchor`
-			: 'there is no container in the image; create one with cbe_init');
+			: 'there is no container in the image; "runtime run cbe_init" with the same deployment file and --state makes one. Where there should be one, put its image in the place of this one');
 	}
 
 	if (secured === null) {

@@ -75,10 +75,11 @@ export default defineComponent({
 		});
 		const counter = new RequestCounter();
 		const memory = new PayloadMemory(env, PartialBlockBuffers.byteLength);
+		const tlsServer = config.tls.length > 0 ? TlsServer.read(config.tls[0], env) : undefined;
 		const connections = new ClientConnections({
 			env,
 			access: new ClientAccess(exports, config.client.map(({name, exports, readonly}) => ({name, exports: exports.split(/\s+/), readOnly: readonly === 'yes'}))),
-			tls: config.tls.length > 0 ? TlsServer.read(config.tls[0], env) : undefined,
+			tls: tlsServer,
 			memory,
 			counter,
 			pages: new ReplyPages(),
@@ -119,7 +120,11 @@ export default defineComponent({
 			},
 			served: () => counter.served,
 			status: () => ({connections: connections.count, refused_connections: connections.refusedCount}),
-			hints: () => servers.map(({address}) => attachHint(address, config.tls.length > 0)),
+			hints() {
+				const isRequiredLocally = config.tls.some(({required_on: place}) => place === 'all');
+				const tlsClient = tlsServer && {...tlsServer.clientFor(config.client.map(({name}) => name)), isRequiredLocally};
+				return servers.map(({address}) => attachHint(address, tlsClient));
+			},
 		};
 	},
 });

@@ -4,9 +4,11 @@
  */
 import fs from 'node:fs';
 import type {Socket} from 'node:net';
+import {dirname, join} from 'node:path';
 import tls from 'node:tls';
 import {StartError, type Environment, type Obstacle, type Outlook} from '../../runtime/sdk/component.js';
 import {whyUnreadable} from '../../runtime/sdk/host-path.js';
+import type {TlsClient} from './attach-hint.js';
 
 export interface TlsConfig {
 	readonly psk?: string | undefined;
@@ -97,10 +99,25 @@ export function tlsObstacles(config: TlsConfig, outlook: Pick<Outlook, 'resolveP
 export class TlsServer {
 	readonly #options: tls.TlsOptions;
 	readonly #keys: PskTable | undefined;
+	/** Of the keys, or of the certificate. */
+	readonly #path: string;
 
-	private constructor(options: tls.TlsOptions, keys?: PskTable) {
+	private constructor(options: tls.TlsOptions, path: string, keys?: PskTable) {
 		this.#options = options;
+		this.#path = path;
 		this.#keys = keys;
+	}
+
+	/** What a client on this machine says, as one of `names` where there are any. */
+	clientFor(names: readonly string[]): Pick<TlsClient, 'psk' | 'certificates'> {
+		const known = [...this.#keys?.keys() ?? []];
+		const name = names.find(candidate => known.includes(candidate)) ?? known.at(0);
+		if (name !== undefined) {
+			return {psk: {name, path: this.#path}};
+		}
+
+		const folder = dirname(this.#path);
+		return {certificates: fs.existsSync(join(folder, 'ca-cert.pem')) ? folder : undefined};
 	}
 
 	/** @throws StartError where a file is missing, open to others, or not what it should be */
@@ -108,7 +125,7 @@ export class TlsServer {
 		try {
 			if (psk !== undefined) {
 				const path = env.resolvePath(psk);
-				return new TlsServer({}, parsePskFile(path, readSecret(path).toString('latin1')));
+				return new TlsServer({}, path, parsePskFile(path, readSecret(path).toString('latin1')));
 			}
 
 			const options: tls.TlsOptions = {
@@ -118,7 +135,7 @@ export class TlsServer {
 			};
 			// Fails here and not with the first client.
 			tls.createSecureContext(options);
-			return new TlsServer(options);
+			return new TlsServer(options, env.resolvePath(certificate ?? ''));
 		} catch (error) {
 			throw error instanceof StartError ? error : new StartError(`TLS: ${error instanceof Error ? error.message : String(error)}`);
 		}

@@ -128,7 +128,12 @@ export class Tpm2Store implements AnchorStore {
 	}
 
 	async initialize(masterKey: Uint8Array, named?: NamedSecret): Promise<void> {
-		const passphrase = this.#options.policy.demandsPassphrase ? this.#requirePassphrase(named ? {secret: Buffer.from(named.secret), name: 'the passphrase'} : await this.#configuredPassphrase()) : undefined;
+		const passphrase = this.#options.policy.demandsPassphrase
+			? this.#requirePassphrase(
+				named ? {secret: Buffer.from(named.secret), name: 'the passphrase'} : await this.#configuredPassphrase(),
+				'or name a file with --passphrase-file: the new trust anchor is made with it',
+			)
+			: undefined;
 		try {
 			await this.#withTpm(async tpm => this.#create(tpm, masterKey, passphrase?.secret));
 		} catch (error) {
@@ -473,9 +478,9 @@ export class Tpm2Store implements AnchorStore {
 		return secret && {secret, name: `the environment variable ${variable}`};
 	}
 
-	#requirePassphrase(given: GivenSecret | undefined): GivenSecret {
+	#requirePassphrase(given: GivenSecret | undefined, otherWay = 'or use "runtime unlock" while the runtime runs'): GivenSecret {
 		if (!given) {
-			throw new SessionError('locked', `no passphrase for ${this.#directory.path}: set the environment variable ${this.#options.passphrase.variable}, or use "runtime unlock"`);
+			throw new SessionError('locked', `no passphrase for ${this.#directory.path}: set the environment variable ${this.#options.passphrase.variable}, ${otherWay}`);
 		}
 
 		return given;

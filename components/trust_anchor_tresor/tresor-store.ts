@@ -106,7 +106,7 @@ export class TresorStore implements AnchorStore {
 	}
 
 	async initialize(masterKey: Uint8Array): Promise<void> {
-		const passphrase = await this.#readPassphrase();
+		const passphrase = await this.#readPassphrase(false);
 		try {
 			await this.#directory.make();
 			await replaceFile(this.#creatingPath, new Uint8Array(hashLength));
@@ -170,7 +170,7 @@ export class TresorStore implements AnchorStore {
 	}
 
 	async #unlock(wrapped: Buffer): Promise<Buffer> {
-		const {secret, origin} = await this.#readPassphrase();
+		const {secret, origin} = await this.#readPassphrase(true);
 		try {
 			return this.#unlockWith(secret, wrapped, `the passphrase in ${origin}`);
 		} finally {
@@ -187,8 +187,8 @@ export class TresorStore implements AnchorStore {
 		return masterKey;
 	}
 
-	/** The caller wipes it. */
-	async #readPassphrase(): Promise<SourcedPassphrase> {
+	/** The caller wipes it. @param isThere the anchor exists, and can be unlocked later */
+	async #readPassphrase(isThere: boolean): Promise<SourcedPassphrase> {
 		let found;
 		try {
 			found = await readPassphrase(this.#passphrase, this.#env);
@@ -197,7 +197,10 @@ export class TresorStore implements AnchorStore {
 		}
 
 		if (!found) {
-			throw new SessionError('wrong_passphrase', `no passphrase for ${this.#directory.path}: set the environment variable ${this.#passphrase.variable}, or name a file with --passphrase-file`);
+			const ways = `set the environment variable ${this.#passphrase.variable}, or name a file with --passphrase-file`;
+			throw isThere
+				? new SessionError('locked', `the trust anchor is locked: no passphrase for ${this.#directory.path}; "runtime unlock" asks for it, or ${ways}`)
+				: new SessionError('wrong_passphrase', `no passphrase for ${this.#directory.path}, in which the new trust anchor is to be made: ${ways}`);
 		}
 
 		return found;

@@ -34,6 +34,11 @@ async function isRunning(stateDirectory: string): Promise<boolean> {
 function anchorOf({children, file}: Deployment, name: string | undefined): string {
 	const anchors = children.filter(({component}) => Object.values(component.provides).some(session => session.name === service)).map(child => child.name);
 	const found = name === undefined ? anchors.at(0) : anchors.find(anchor => anchor === name);
+	const slotless = children.filter(({component}) => anchors.length === 0 && Object.values(component.provides).some(session => session.name === 'trust_anchor'));
+	if (found === undefined && slotless.length > 0) {
+		throw new Error(`${file}: ${slotless.map(child => `"${child.name}" is a ${child.binary}`).join(', ')}, which has no key slots: what opens it is chosen when it is made; its README says how that is changed`);
+	}
+
 	if (found === undefined) {
 		throw new Error(`${file} has no trust anchor with key slots${name === undefined ? '' : ` named "${name}"`}; it has ${anchors.join(', ') || 'none'}`);
 	}

@@ -67,7 +67,7 @@ export class DirectoryClaims {
 
 			// A file in its place is no directory that others could use; whoever reads in there tells what is wrong.
 			if (codeOf(error) !== 'ENOTDIR') {
-				this.#options.log(`the directory ${path} cannot be locked (${error instanceof Error ? error.message : String(error)}); see to it that nothing else uses it`, 'warning');
+				this.#options.log(`the directory ${path} cannot be locked: ${error instanceof Error ? error.message : String(error)}. It is used all the same; see to it that nothing else uses it`, 'warning');
 			}
 		}
 

@@ -26,6 +26,7 @@ export function toJson(_key: string, value: unknown): unknown {
 
 /** What a service that nobody provides is missed for, and what would bring it. */
 const providers: Readonly<Record<string, string>> = {
+	anchor_keys: 'the binary "trust_anchor_file" provides it; with a TPM, or in the original\'s form, a trust anchor has no key slots: what opens it is chosen when it is made',
 	file_system: 'the binary "vfs" provides it: add a <start> with it to the deployment file, as deploy.xml has it',
 	device_control: 'the binary "superblock_control" provides it; without that there are no snapshots, no extension, no rekeying',
 };

@@ -512,15 +512,16 @@ test('trust_anchor_tresor: a wrong passphrase, or none, opens nothing and is nev
 	const directory = await temporaryDirectory(t);
 	await (await start(t, 'trust_anchor_tresor', directory)).client.initialize({});
 	const before = await snapshotOf(directory);
-	const attempts: Array<[Record<string, string>, RegExp]> = [
-		[{CBE_PASSPHRASE: 'guess-of-mine'}, /CBE_PASSPHRASE does not open/],
-		[{}, /set the environment variable CBE_PASSPHRASE/],
+	const attempts: Array<[Record<string, string>, string, RegExp]> = [
+		[{CBE_PASSPHRASE: 'guess-of-mine'}, 'wrong_passphrase', /CBE_PASSPHRASE does not open/],
+		[{CBE_PASSPHRASE: ''}, 'wrong_passphrase', /CBE_PASSPHRASE is set, but empty/],
+		[{}, 'locked', /"runtime unlock" asks for it, or set the environment variable CBE_PASSPHRASE/],
 	];
-	for (const [variables, message] of attempts) {
+	for (const [variables, code, message] of attempts) {
 		const {client, env} = await start(t, 'trust_anchor_tresor', directory, variables);
 		for (const call of [client.status({}), client.create_key({}), client.initialize({}), client.secure(record(1))]) {
 			const error = await t.throwsAsync(call, {message});
-			t.is((error as unknown as {code: string}).code, 'wrong_passphrase');
+			t.is((error as unknown as {code: string}).code, code);
 			t.false(error.message.includes('guess-of-mine'));
 		}
 

@@ -22,7 +22,7 @@ async function serve(t: ExecutionContext, folder: string, words: string): Promis
 	const runtime = await startRuntime(file, join(folder, 'state'));
 	t.teardown(async () => runtime.stop());
 	await runtime.printed('nbds://');
-	const port = /nbds:\/\/127\.0\.0\.1:(\d+)/.exec(runtime.output)?.[1];
+	const port = /nbds:\/\/(?:\w+@)?127\.0\.0\.1:(\d+)/.exec(runtime.output)?.[1];
 	return {runtime, port: port ?? ''};
 }
 
@@ -39,7 +39,7 @@ testWith(['nbdcopy', 'nbdinfo', 'qemu-img'], 'pre-shared keys: who has one gets 
 	// The name under which QEMU looks for it.
 	writeFileSync(join(folder, 'keys.psk'), alice + bob + carol, {mode: 0o600});
 	writeFileSync(join(folder, 'forged.psk'), keyLine('alice'), {mode: 0o600});
-	const {port} = await serve(t, folder, `<tls psk="${join(folder, 'clients.psk')}"/><client name="alice"/><client name="bob" exports="curr*" readonly="yes"/><client name="carol" exports="snapshots/*"/>`);
+	const {port, runtime} = await serve(t, folder, `<tls psk="${join(folder, 'clients.psk')}"/><client name="alice"/><client name="bob" exports="curr*" readonly="yes"/><client name="carol" exports="snapshots/*"/>`);
 	const uri = (name: string, file = 'clients.psk') => `nbds://${name}@127.0.0.1:${port}/?tls-psk-file=${join(folder, file)}`;
 
 	writeFileSync(join(folder, 'source'), random.bytes(8 * MiB));
@@ -48,6 +48,8 @@ testWith(['nbdcopy', 'nbdinfo', 'qemu-img'], 'pre-shared keys: who has one gets 
 	t.true(readFileSync(join(folder, 'copy')).subarray(0, 8 * MiB).equals(readFileSync(join(folder, 'source'))));
 
 	t.regex(await runTool('nbdinfo', [uri('bob')]), /is_read_only: true/);
+	await runtime.printed(/attach: nbdinfo "nbds:.*"\n/);
+	t.regex(await runTool('nbdinfo', ['--size', /attach: nbdinfo "(nbds:.*)"\n/.exec(runtime.output)![1]]), /^\d+\s*$/, 'the hint works as it is printed');
 	t.regex(await failureOf(t, 'nbdinfo', ['--size', uri('carol')]), /no export named/);
 	t.regex(await failureOf(t, 'nbdinfo', ['--size', uri('dave')]), /tls|TLS|username|alert/);
 	t.regex(await failureOf(t, 'nbdinfo', ['--size', uri('alice', 'forged.psk')]), /gnutls_handshake/);
