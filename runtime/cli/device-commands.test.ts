@@ -93,8 +93,8 @@ test('snapshots: created, listed, reverted to and discarded', async t => {
 		const {generation} = JSON.parse((await run('snapshot', 'create', '--json')).output) as {generation: number};
 		t.regex((await run('snapshot', 'create')).output, new RegExp(`^nothing was written since snapshot ${generation}, .*no other one was created\n$`));
 		await writeFirstBlock(state, 2);
-		t.regex((await run('snapshot', 'list')).output, new RegExp(`^${generation} +1\\.0 GiB +snapshots/${generation}$`, 'm'));
-		t.deepEqual(JSON.parse((await run('snapshot', 'list', '--json')).output), {snapshots: [{generation, bytes: 2 ** 30}]});
+		t.regex((await run('snapshot', 'list')).output, new RegExp(`^${generation} +1\\.0 GiB +20\\.0 KiB +snapshots/${generation}$`, 'm'));
+		t.deepEqual(JSON.parse((await run('snapshot', 'list', '--json')).output), {snapshots: [{generation, bytes: 2 ** 30, heldBytes: 20_480}]});
 		t.is((await run('snapshot', 'revert', String(generation))).code, 0);
 		t.deepEqual(await readFirstBlock(state), Buffer.alloc(4096, 1));
 		const unknown = await run('snapshot', 'discard', '999999');
