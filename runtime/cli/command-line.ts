@@ -1,12 +1,13 @@
 /** The words of the command line: commands, arguments, help. */
 import {readFileSync} from 'node:fs';
 import {resolve} from 'node:path';
-import {Command, CommanderError} from 'commander';
+import {Command, CommanderError, Option} from 'commander';
 import {nearestName} from '../deployment/suggestion.js';
 import {addDeviceCommands} from './device-commands.js';
 import {inexactName} from './exact-names.js';
 import {exitCode} from './exit-code.js';
 import {addKeyCommands, withPassphraseOptions, type PassphraseFlags} from './key-commands.js';
+import {logFormats, logLevels, type LogForm} from './log-output.js';
 import {complain, reasonOf} from './output.js';
 import {stateDirectory} from './state-directory.js';
 
@@ -93,15 +94,26 @@ function program(end: (code: number) => void): Command {
 		.addHelpText('after', '\nExamples:\n  runtime start                       an encrypted disk, its NBD socket is var/nbd.sock\n  runtime start other.xml --state d   another assembly with its state in d\n  runtime run cbe_check               verify every block of the container\n\nExit codes: 0 ok, 1 failed, 2 wrong command line or deployment file; of "run": the tool\'s exit value, 255 for -1.');
 
 	withPassphraseOptions(runtime.command('start'))
-		.description('start a deployment and serve until SIGINT or SIGTERM')
+		.description('start a deployment and serve until a signal or "runtime stop" ends it')
 		.argument(...deployArgument)
 		.option(...stateOption)
 		.option('--no-watch', 'apply edits of the deployment file only when "runtime apply" or "runtime swap" says so')
-		.addHelpText('after', '\nExamples:\n  runtime start\n  runtime start config/assemblies/low_latency.xml --state /srv/disk')
-		.action(async (deploy: string | undefined, {state, watch, ...flags}: StateOption & PassphraseFlags & {watch: boolean}) => {
+		.addOption(new Option('--log-level <level>', 'the least level of log lines that are shown').choices(logLevels).default('info'))
+		.addOption(new Option('--log <format>', 'text (in a file with time and level, in the journal with its priority), or one JSON object a line').choices(logFormats).default('text'))
+		.addHelpText('after', '\nSIGINT, SIGTERM, SIGHUP and "runtime stop" end it in order; a second signal does not wait.\n\nExamples:\n  runtime start\n  runtime start config/assemblies/low_latency.xml --state /srv/disk\n  setsid runtime start --log json > disk.log &')
+		.action(async (deploy: string | undefined, {state, watch, log, logLevel, ...flags}: StateOption & PassphraseFlags & {watch: boolean; log: LogForm['format']; logLevel: LogForm['level']}) => {
 			offerPassphrase(flags);
 			const {start} = await import('./start.js');
-			end(await start(deploy, resolve(state), watch));
+			end(await start(deploy, resolve(state), {watch, format: log, level: logLevel}));
+		});
+
+	runtime.command('stop')
+		.description('have the running runtime finish, flush and end, and wait for it')
+		.option(...stateOption)
+		.addHelpText('after', '\nExamples:\n  runtime stop\n  runtime stop --state /srv/disk && cp --sparse=always /srv/disk/cbe.img copy.img')
+		.action(async ({state}: StateOption) => {
+			const {stop} = await import('./stop.js');
+			end(await stop(resolve(state)));
 		});
 
 	withPassphraseOptions(runtime.command('run'))

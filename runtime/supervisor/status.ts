@@ -27,7 +27,10 @@ export interface ChildStatus {
 	readonly bytes: number;
 	/** Bytes of payload memory leased now. */
 	readonly leasedBytes: number;
+	/** After faults, its own or of what it relies on. */
 	readonly restarts: number;
+	/** That a person has asked for. */
+	readonly requestedRestarts: number;
 	/** The component's own values. */
 	readonly details: Readonly<Record<string, string | number>>;
 }
@@ -82,7 +85,7 @@ function processUse(pid: number): ThreadUse & {readonly residentBytes: number} {
 const noFigures: ChildFigures = {sessions: 0, requests: 0, bytes: 0, leasedBytes: 0, details: {}};
 
 async function childStatus(supervision: Supervision, managed: ManagedChild): Promise<ChildStatus> {
-	const {child, state, restartCount, group: {thread}} = managed;
+	const {child, state, restartCount, requestedRestartCount, group: {thread}} = managed;
 	const figures = await supervision.inquire<Record<string, ChildFigures>>(managed, id => ({type: 'inspect', id}));
 	const isProcess = managed.group.isolation !== undefined;
 	const use = thread?.tid === undefined ? {cpus: '', cpuMs: 0} : isProcess ? processUse(thread.tid) : threadUse(thread.tid);
@@ -96,6 +99,7 @@ async function childStatus(supervision: Supervision, managed: ManagedChild): Pro
 		...use,
 		...figures?.[child.name] ?? noFigures,
 		restarts: restartCount,
+		requestedRestarts: requestedRestartCount,
 	};
 }
 
