@@ -10,6 +10,7 @@ import {addKeyCommands, withPassphraseOptions, type PassphraseFlags} from './key
 import {logFormats, logLevels, type LogForm} from './log-output.js';
 import {complain, reasonOf} from './output.js';
 import {stateDirectory} from './state-directory.js';
+import type {StatusOptions} from './status.js';
 
 const stateOption = ['--state <dir>', 'the state directory: image, trust anchor and sockets lie there', stateDirectory, 'var'] as const;
 const deployArgument = ['[deploy]', 'the deployment file (unless given: deploy.xml here, else the project\'s own)'] as const;
@@ -129,13 +130,15 @@ function program(end: (code: number) => void): Command {
 		});
 
 	runtime.command('status')
-		.description('show every component of the runtime that runs on a state directory')
+		.description('show every component of the runtime that runs on a state directory, within 100 columns')
 		.option(...stateOption)
-		.option('--json', 'as one JSON document')
-		.addHelpText('after', '\nExamples:\n  runtime status\n  runtime status --json --state /srv/disk')
-		.action(async ({state, json}: StateOption & JsonOption) => {
+		.option('--json', 'everything, as one JSON document')
+		.option('--wide', 'all columns, however wide')
+		.option('--watch', 'again every two seconds, until Ctrl-C or the end of the runtime')
+		.addHelpText('after', '\nExamples:\n  runtime status\n  runtime status --watch\n  runtime status --json --state /srv/disk')
+		.action(async ({state, ...options}: StateOption & StatusOptions) => {
 			const {status} = await import('./status.js');
-			end(await status(resolve(state), json ?? false));
+			end(await status(resolve(state), options));
 		});
 
 	runtime.command('restart')

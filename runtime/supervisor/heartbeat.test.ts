@@ -9,7 +9,7 @@ async function wait(milliseconds: number): Promise<void> {
 	});
 }
 
-function stand(isWaiting: () => boolean, queuedMs: () => number = () => 0) {
+function stand(isWaiting: () => boolean, queuedMs: () => number = () => 0, queuer = 1) {
 	const state = {kills: [] as string[], said: [] as string[], posts: 0};
 	const host = {
 		tid: 1,
@@ -20,7 +20,7 @@ function stand(isWaiting: () => boolean, queuedMs: () => number = () => 0) {
 			state.kills.push(reason);
 		},
 	};
-	return {state, heartbeat: new Heartbeat(host, text => state.said.push(text), {now: () => performance.now(), isWaitingForDevice: isWaiting, queuedMs})};
+	return {state, heartbeat: new Heartbeat(host, text => state.said.push(text), {now: () => performance.now(), isWaitingForDevice: isWaiting, queuedMs: () => new Map([[queuer, queuedMs()]])})};
 }
 
 test('a host that does not answer is ended', async t => {
@@ -97,6 +97,18 @@ test('one that is stuck on a busy machine is ended once it had its share of the 
 
 	heartbeat.stop();
 	t.true(performance.now() - began > 5 * rateMs);
+});
+
+test('one whose process gets no CPU elsewhere is spared for a while only', async t => {
+	const began = performance.now();
+	const {state, heartbeat} = stand(() => false, () => performance.now() - began, 2);
+	heartbeat.every(rateMs);
+	while (state.kills.length === 0) {
+		await wait(rateMs);
+	}
+
+	heartbeat.stop();
+	t.true(performance.now() - began >= 30 * rateMs);
 });
 
 test('a thread that only computes, and one that is gone, wait for no device', async t => {

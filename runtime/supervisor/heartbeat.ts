@@ -9,13 +9,16 @@ import {isWaitingForDevice, queuedMs} from './thread-state.js';
 /** Beats that may stay unanswered. One late answer is a busy thread, three are a stuck one. */
 const missedBeatCountMax = 3;
 
+/** How many times longer one may be silent while other threads of its process get no CPU. */
+const indirectPatience = 10;
+
 /** What the heartbeat knows of threads; tests replace it. */
 export interface ThreadObserver {
 	/** Milliseconds that only ever grow. */
 	now(): number;
 	isWaitingForDevice(tid: number | undefined): boolean;
-	/** Milliseconds that the thread has waited for a CPU since it began. */
-	queuedMs(tid: number | undefined): number;
+	/** Milliseconds that each thread of its process has waited for a CPU since it began, by thread id. */
+	queuedMs(tid: number | undefined): ReadonlyMap<number, number>;
 }
 
 const kernel: ThreadObserver = {now: () => performance.now(), isWaitingForDevice, queuedMs};
@@ -26,9 +29,9 @@ export class Heartbeat {
 	readonly #threads: ThreadObserver;
 	#beats: NodeJS.Timeout | undefined;
 	#missedCount = 0;
-	/** When the first beat was sent that is not answered, and how long the thread had queued for a CPU until then. */
+	/** When the first beat was sent that is not answered, and how long the threads of its process had queued for a CPU until then. */
 	#silentSince = 0;
-	#queuedBefore = 0;
+	#queuedBefore: ReadonlyMap<number, number> = new Map();
 	#over: string | undefined;
 
 	/** @param onWait is told when the host is spared although it gives no sign of life, with the reason, and when that is over */
@@ -83,7 +86,12 @@ export class Heartbeat {
 		}
 
 		const silentMs = this.#threads.now() - this.#silentSince;
-		const queued = this.#threads.queuedMs(this.#host.tid) - this.#queuedBefore;
+		const now = this.#threads.queuedMs(this.#host.tid);
+		const queuedOf = (tid: number) => (now.get(tid) ?? 0) - (this.#queuedBefore.get(tid) ?? 0);
+		const own = queuedOf(this.#host.tid ?? 0);
+		// It may wait for another thread of its process that gets no CPU, such as the engine's: that excuses it for a while.
+		const any = silentMs < patienceMs * indirectPatience ? Math.max(0, ...[...now.keys()].map(tid => queuedOf(tid))) : 0;
+		const queued = Math.max(own, any);
 		// By a quarter of a beat less: the kernel's clock and this one are not read at the same moment.
 		if (silentMs - queued < patienceMs - heartbeatMs / 4) {
 			this.#spare(`got no CPU for ${Math.round(queued)} of ${Math.round(silentMs)} ms: this machine is overloaded; requests wait with it`, 'it gets the CPU again');

@@ -21,7 +21,7 @@ interface Kind {
 
 /** Numbers, decimal or hexadecimal, do not make another message of it. */
 function withoutNumbers(text: string): string {
-	return text.replaceAll(/\b(?:0x)?[\da-f]*\d[\da-f]*/gi, '#');
+	return text.replaceAll(/\b(?:0x[\da-f]+|[\da-f]*\d[\da-f]*)\b/gi, '#');
 }
 
 export class RepeatLimit {

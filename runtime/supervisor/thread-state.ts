@@ -1,5 +1,5 @@
 /** What the kernel says of a thread (proc(5)): whether it waits for a device, and for how long it had to wait for a CPU. */
-import {readFileSync} from 'node:fs';
+import {readFileSync, readdirSync} from 'node:fs';
 
 /** The state of a thread that waits for a device and hears no signal. */
 const uninterruptible = 'D';
@@ -21,16 +21,25 @@ export function isWaitingForDevice(tid: number | undefined): boolean {
 	}
 }
 
-/** Milliseconds for which the thread could have run and got no CPU, since it began; 0 where the kernel does not count them. */
-export function queuedMs(tid: number | undefined): number {
+/**
+ * Milliseconds for which each thread of a process could have run and got no CPU, since it began, by thread id; empty where the kernel
+ * does not count them.
+ * @param tid any thread of the process
+ */
+export function queuedMs(tid: number | undefined): Map<number, number> {
+	const queued = new Map<number, number>();
 	if (tid === undefined) {
-		return 0;
+		return queued;
 	}
 
 	try {
-		const [, queued] = readFileSync(`/proc/${tid}/schedstat`, 'latin1').split(' ');
-		return Number(queued) / nanosecondsPerMillisecond;
+		for (const name of readdirSync(`/proc/${tid}/task`)) {
+			const [, nanoseconds] = readFileSync(`/proc/${tid}/task/${name}/schedstat`, 'latin1').split(' ');
+			queued.set(Number(name), Number(nanoseconds) / nanosecondsPerMillisecond);
+		}
 	} catch {
-		return 0;
+		// A thread, or all of it, has ended meanwhile: what is known so far counts.
 	}
+
+	return queued;
 }
