@@ -64,7 +64,7 @@ async function withRunning(t: ExecutionContext, use: (running: Running) => Promi
 } = {}): Promise<void> {
 	await withFolder(async folder => {
 		// A small container, which is made in no time.
-		writeFileSync(join(folder, 'my.xml'), readFileSync(defaultAssembly, 'utf8').replaceAll('vbd_leaves="262144"', 'vbd_leaves="4096"').replaceAll('ft_leaves="32768"', 'ft_leaves="2048"'));
+		writeFileSync(join(folder, 'my.xml'), readFileSync(defaultAssembly, 'utf8').replaceAll('vbd_leaves="262144"', 'vbd_leaves="4096"').replaceAll('ft_leaves="262144"', 'ft_leaves="2048"'));
 		prepare?.(folder);
 		const running = new Running(folder, ...words);
 		try {
