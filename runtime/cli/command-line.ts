@@ -7,6 +7,7 @@ import {addDeviceCommands} from './device-commands.js';
 import {inexactName} from './exact-names.js';
 import {exitCode} from './exit-code.js';
 import {addKeyCommands, withPassphraseOptions, type PassphraseFlags} from './key-commands.js';
+import type {InitOptions} from './init.js';
 import {logFormats, logLevels, type LogForm} from './log-output.js';
 import {complain, reasonOf} from './output.js';
 import {stateDirectory} from './state-directory.js';
@@ -62,10 +63,11 @@ function addEditCommands(runtime: Command, end: (code: number) => void): void {
 		.argument('<name>', 'the child, such as crypto')
 		.argument('<binary>', 'its new binary, such as crypto_noble')
 		.option(...stateOption)
+		.option('--force', 'also in a file that comes with the project')
 		.addHelpText('after', '\nExample:\n  runtime swap crypto crypto_noble')
-		.action(async (name: string, binary: string, {state}: StateOption) => {
+		.action(async (name: string, binary: string, {state, force}: StateOption & {force?: true}) => {
 			const {swap} = await import('./swap.js');
-			end(await swap(name, binary, resolve(state)));
+			end(await swap(name, binary, resolve(state), force ?? false));
 		});
 }
 
@@ -160,6 +162,22 @@ function program(end: (code: number) => void): Command {
 		.action(async ({state, c, vfs}: StateOption & {c?: string; vfs?: string}) => {
 			const {shell} = await import('./shell.js');
 			end(await shell(c, resolve(state), vfs));
+		});
+
+	runtime.command('init')
+		.description('make a deployment file of your own from a shipped assembly')
+		.argument('[file]', 'the file to make; what is there already is not overwritten', 'my.xml')
+		.option('--from <assembly>', 'the assembly to start from: a name of config/assemblies, or a file', 'deploy')
+		.option('--size <size>', 'size of the device, such as 10G')
+		.option('--pool <size>', 'spare blocks for copy-on-write and snapshots, such as 2G')
+		.option('--cipher <name>', 'cipher of a new container, such as aes-256-gcm')
+		.option('--image <path>', 'where the image lies (relative: in the state directory)')
+		.option('--anchor <path>', 'where the trust anchor lies (relative: in the state directory)')
+		.option('--state <dir>', 'the state directory that you mean to use; it is only named in the hint', 'var')
+		.addHelpText('after', '\nExamples:\n  runtime init\n  runtime init disk.xml --size 10G --pool 2G --cipher aes-256-gcm --anchor /srv/anchor\n  runtime init fast.xml --from low_latency --state /srv/disk')
+		.action(async (file: string, options: InitOptions) => {
+			const {init} = await import('./init.js');
+			end(await init(file, options));
 		});
 
 	runtime.command('check')
