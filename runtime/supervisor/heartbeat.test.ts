@@ -1,5 +1,6 @@
 import test from 'ava';
 import {Heartbeat} from './heartbeat.js';
+import {unservedMs} from './thread-state.js';
 
 const rateMs = 20;
 
@@ -20,7 +21,7 @@ function stand(isWaiting: () => boolean, queuedMs: () => number = () => 0, queue
 			state.kills.push(reason);
 		},
 	};
-	return {state, heartbeat: new Heartbeat(host, text => state.said.push(text), {now: () => performance.now(), isWaitingForDevice: isWaiting, queuedMs: () => new Map([[queuer, queuedMs()]])})};
+	return {state, heartbeat: new Heartbeat(host, text => state.said.push(text), {now: () => performance.now(), isWaitingForDevice: isWaiting, threadTimes: () => new Map([[queuer, {ranMs: 0, queuedMs: queuedMs(), isRunnable: false}]])})};
 }
 
 test('a host that does not answer is ended', async t => {
@@ -123,4 +124,14 @@ test('a thread that only computes, and one that is gone, wait for no device', as
 		heartbeat.stop();
 		t.regex(kills[0], /missed its heartbeat/);
 	}
+});
+
+test('a wait for the CPU counts before it is over, and neither work nor sleep is one', t => {
+	const times = (ranMs: number, queuedMs: number, isRunnable: boolean) => ({ranMs, queuedMs, isRunnable});
+	t.is(unservedMs(times(5, 7, false), times(5, 7, true), 1000), 1000);
+	t.is(unservedMs(times(5, 7, false), times(405, 7, true), 1000), 600);
+	t.is(unservedMs(times(5, 7, false), times(1005, 7, true), 1000), 0);
+	t.is(unservedMs(times(5, 7, false), times(5, 7, false), 1000), 0);
+	t.is(unservedMs(times(5, 7, false), times(5, 307, false), 1000), 300);
+	t.is(unservedMs(undefined, times(5, 307, true), 1000), 0);
 });

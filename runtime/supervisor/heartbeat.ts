@@ -4,7 +4,7 @@
  * on their way. And time in which it could have run and others had the CPU does not count: a new one would have to queue as well.
  */
 import type {GroupHost} from './group-host.js';
-import {isWaitingForDevice, queuedMs} from './thread-state.js';
+import {isWaitingForDevice, threadTimes, unservedMs, type ThreadTimes} from './thread-state.js';
 
 /** Beats that may stay unanswered. One late answer is a busy thread, three are a stuck one. */
 const missedBeatCountMax = 3;
@@ -17,11 +17,11 @@ export interface ThreadObserver {
 	/** Milliseconds that only ever grow. */
 	now(): number;
 	isWaitingForDevice(tid: number | undefined): boolean;
-	/** Milliseconds that each thread of its process has waited for a CPU since it began, by thread id. */
-	queuedMs(tid: number | undefined): ReadonlyMap<number, number>;
+	/** Of each thread of its process, by thread id. */
+	threadTimes(tid: number | undefined): ReadonlyMap<number, ThreadTimes>;
 }
 
-const kernel: ThreadObserver = {now: () => performance.now(), isWaitingForDevice, queuedMs};
+const kernel: ThreadObserver = {now: () => performance.now(), isWaitingForDevice, threadTimes};
 
 export class Heartbeat {
 	readonly #host: Pick<GroupHost, 'post' | 'kill' | 'tid'>;
@@ -29,9 +29,9 @@ export class Heartbeat {
 	readonly #threads: ThreadObserver;
 	#beats: NodeJS.Timeout | undefined;
 	#missedCount = 0;
-	/** When the first beat was sent that is not answered, and how long the threads of its process had queued for a CPU until then. */
+	/** When the first beat was sent that is not answered, and the times of its process's threads then. */
 	#silentSince = 0;
-	#queuedBefore: ReadonlyMap<number, number> = new Map();
+	#timesBefore: ReadonlyMap<number, ThreadTimes> = new Map();
 	#over: string | undefined;
 
 	/** @param onWait is told when the host is spared although it gives no sign of life, with the reason, and when that is over */
@@ -65,7 +65,7 @@ export class Heartbeat {
 
 			if (this.#missedCount === 0) {
 				this.#silentSince = this.#threads.now();
-				this.#queuedBefore = this.#threads.queuedMs(this.#host.tid);
+				this.#timesBefore = this.#threads.threadTimes(this.#host.tid);
 			}
 
 			this.#missedCount++;
@@ -86,12 +86,12 @@ export class Heartbeat {
 		}
 
 		const silentMs = this.#threads.now() - this.#silentSince;
-		const now = this.#threads.queuedMs(this.#host.tid);
-		const queuedOf = (tid: number) => (now.get(tid) ?? 0) - (this.#queuedBefore.get(tid) ?? 0);
-		const own = queuedOf(this.#host.tid ?? 0);
+		const times = this.#threads.threadTimes(this.#host.tid);
+		const tid = this.#host.tid ?? 0;
+		const own = unservedMs(this.#timesBefore.get(tid), times.get(tid), silentMs);
 		// It may wait for another thread of its process that gets no CPU, such as the engine's: that excuses it for a while.
-		const any = silentMs < patienceMs * indirectPatience ? Math.max(0, ...[...now.keys()].map(tid => queuedOf(tid))) : 0;
-		const queued = Math.max(own, any);
+		const others = [...times].map(([other, {queuedMs}]) => queuedMs - (this.#timesBefore.get(other)?.queuedMs ?? queuedMs));
+		const queued = Math.max(own, silentMs < patienceMs * indirectPatience ? Math.max(0, ...others) : 0);
 		// By a quarter of a beat less: the kernel's clock and this one are not read at the same moment.
 		if (silentMs - queued < patienceMs - heartbeatMs / 4) {
 			this.#spare(`got no CPU for ${Math.round(queued)} of ${Math.round(silentMs)} ms: this machine is overloaded; requests wait with it`, 'it gets the CPU again');
