@@ -176,6 +176,10 @@ export default defineComponent({
 						await backend.clear(request);
 						return {};
 					},
+					async allocate(request) {
+						await backend.allocate(request);
+						return {};
+					},
 					async sync() {
 						await struckBy('sync');
 						await backend.sync({});

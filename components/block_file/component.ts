@@ -124,6 +124,9 @@ export default defineComponent({
 					clear: ({extents}) => transfer(() => {
 						image.clear(extents);
 					}),
+					allocate: ({extents}) => transfer(() => {
+						image.allocate(extents);
+					}),
 					async sync() {
 						try {
 							await image.sync();

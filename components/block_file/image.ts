@@ -6,7 +6,7 @@ import {DataSync} from '../container/data-sync.js';
 import {extentsBlockCount} from '../container/extents.js';
 import {blockSize} from '../sessions/block.js';
 import {GroupSync} from './group-sync.js';
-import {punchHole} from './hole-punch.js';
+import {punchHole, takeRoom} from './hole-punch.js';
 import {hostFault} from './host-fault.js';
 import {createImageFile, type ImageFile} from './image-file.js';
 
@@ -32,6 +32,8 @@ export interface ImageOptions {
 	readonly growable: boolean;
 	/** Makes holes; false where the host cannot. Tests replace it. */
 	readonly punch?: typeof punchHole;
+	/** Takes room; false where the host cannot. Tests replace it. */
+	readonly take?: typeof takeRoom;
 	/** Milliseconds that only ever grow. */
 	now(): number;
 }
@@ -52,16 +54,18 @@ export class Image {
 	/** False once the host has said that it cannot make holes in this image. */
 	#mayPunch = true;
 	readonly #punch: typeof punchHole;
+	readonly #take: typeof takeRoom;
 	readonly #sync = new GroupSync(async () => this.#syncNow());
 	readonly #dataSync: DataSync;
 
 	/** Without a file the image is empty until it grows. */
-	constructor(file: ImageFile | undefined, {path, writable, growable, punch = punchHole, now}: ImageOptions) {
+	constructor(file: ImageFile | undefined, {path, writable, growable, punch = punchHole, take = takeRoom, now}: ImageOptions) {
 		this.#dataSync = new DataSync(now);
 		this.path = path;
 		this.writable = writable;
 		this.growable = growable;
 		this.#punch = punch;
+		this.#take = take;
 		this.#file = file;
 		this.#blockCount = wholeBlocks(file?.byteLength ?? 0);
 	}
@@ -87,12 +91,18 @@ export class Image {
 	/** The blocks become a hole, or zeroes where the host cannot make holes. */
 	clear(extents: readonly number[]): void {
 		this.#requireWritable();
-		if (extentsBlockCount(extents, this.#blockCount) === undefined) {
-			throw new SessionError('out_of_range', `clearing ${this.path}: the extents ${extents.join('+')} do not fit ${this.#blockCount} blocks`);
-		}
-
+		this.#requireFit(extents, 'clearing');
 		for (let i = 0; i < extents.length; i += 2) {
 			this.#clearExtent(extents[i] * blockSize, extents[i + 1] * blockSize);
+		}
+	}
+
+	/** The blocks have room in the file from now on, and the content that they had. */
+	allocate(extents: readonly number[]): void {
+		this.#requireWritable();
+		this.#requireFit(extents, 'taking room for');
+		for (let i = 0; i < extents.length; i += 2) {
+			this.#allocateExtent(extents[i] * blockSize, extents[i + 1] * blockSize);
 		}
 	}
 
@@ -176,6 +186,30 @@ export class Image {
 
 		if (this.#syncFault) {
 			throw this.#syncFault;
+		}
+	}
+
+	#requireFit(extents: readonly number[], action: string): void {
+		if (extentsBlockCount(extents, this.#blockCount) === undefined) {
+			throw new SessionError('out_of_range', `${action} ${this.path}: the extents ${extents.join('+')} do not fit ${this.#blockCount} blocks`);
+		}
+	}
+
+	/** Where the host cannot take room alone, writing what lies there does. */
+	#allocateExtent(position: number, byteLength: number): void {
+		try {
+			if (this.#take(this.#file!.fd, position, byteLength)) {
+				return;
+			}
+		} catch (error) {
+			throw hostFault(error, `taking room for byte ${position} of`, this.path);
+		}
+
+		for (let done = 0; done < byteLength; done += zeroPiece.length) {
+			const content = new Uint8Array(Math.min(zeroPiece.length, byteLength - done));
+			const range = {offset: 0, end: content.length, position: position + done, action: 'taking room for'};
+			this.#transferExtent(fs.readSync, content, range);
+			this.#transferExtent(writePiece, content, range);
 		}
 	}
 

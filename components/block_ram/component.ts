@@ -76,6 +76,14 @@ export default defineComponent({
 
 						return {};
 					},
+					/** Memory is the quantum's; it is taken where something is written. */
+					allocate({extents}) {
+						if (extentsBlockCount(extents, blockCount) === undefined) {
+							throw new SessionError('out_of_range', `the extents ${extents.join('+')} do not fit ${blockCount} blocks`);
+						}
+
+						return {};
+					},
 					sync: () => ({}),
 					grow(request) {
 						if (request.blockCount > blockCount && !growable) {

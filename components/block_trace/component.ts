@@ -10,7 +10,7 @@ import {block} from '../sessions/block.js';
 import {summarizeExtents} from './extent-summary.js';
 import {OperationStatistics} from './operation-statistics.js';
 
-const operations = ['read', 'write', 'clear', 'sync', 'grow'] as const;
+const operations = ['read', 'write', 'clear', 'allocate', 'sync', 'grow'] as const;
 type OperationName = (typeof operations)[number];
 
 export default defineComponent({
@@ -54,6 +54,7 @@ export default defineComponent({
 					read: async request => traced('read', request.extents, async () => backend.read(request)),
 					write: async request => traced('write', request.extents, async () => backend.write(request)),
 					clear: async request => traced('clear', request.extents, async () => backend.clear(request)),
+					allocate: async request => traced('allocate', request.extents, async () => backend.allocate(request)),
 					sync: async () => traced('sync', [], async () => backend.sync({})),
 					grow: async request => traced('grow', [], async () => backend.grow(request)),
 				},

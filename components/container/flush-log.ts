@@ -91,6 +91,11 @@ export class FlushLog {
 		this.#form = form;
 	}
 
+	/** Blocks, from the first one on, that hold what was flushed. */
+	get usedBlockCount(): number {
+		return this.#position;
+	}
+
 	/** Changes that still fit; none without the key that they have to be authenticated with. */
 	get room(): number {
 		return this.#form === 'authenticated' && !this.#flushKey ? 0 : (this.#area.blockCount - this.#position) * changesPerBlock(this.#form);

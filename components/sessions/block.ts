@@ -50,6 +50,11 @@ export const block = defineSession('block', {
 		 * before a `sync` that starts after the reply. Where it fails, a part of the blocks may have been cleared.
 		 */
 		clear: op({request: z.strictObject({extents: extents()}), requestFault: request => extentsFault(request.extents)}),
+		/**
+		 * Takes room for the blocks of `extents` from whoever stores them, so that writing them needs none any more before they are
+		 * cleared. Their content stays. No room: `no_space`; it may have been taken for a part of them.
+		 */
+		allocate: op({request: z.strictObject({extents: extents()}), requestFault: request => extentsFault(request.extents)}),
 		/** Once it replies, every write and clearing that replied before it was sent is durable. */
 		sync: op({}),
 		/** Makes a growable device at least `blockCount` blocks large; the new blocks read as zeroes. Never shrinks. */

@@ -18,6 +18,8 @@ export type SnapshotDescription = z.output<typeof SnapshotDescription>;
 const OperationStatus = z.strictObject({
 	phase: z.enum(['idle', 'in-progress', 'paused']),
 	lastResult: z.enum(['none', 'success', 'failed']),
+	/** What it waits for and who can bring it, in words: spare blocks, or room on the host. */
+	waitsFor: z.string().optional(),
 	/** Blocks gone through, of `total`. */
 	done: z.number().int().nonnegative(),
 	total: z.number().int().nonnegative(),
@@ -55,6 +57,8 @@ export const deviceControl = defineSession('device_control', {
 				currentGeneration: Generation,
 				lastSecuredGeneration: Generation,
 				cipher: z.string(),
+				/** Why the device can only be read; missing where it can be written. */
+				readOnly: z.string().optional(),
 				/** Blocks of the device that have content, and how many of them snapshots have, too; missing while they are counted. */
 				usedBlockCount: z.number().int().nonnegative().optional(),
 				sharedBlockCount: z.number().int().nonnegative().optional(),
@@ -70,13 +74,6 @@ export const deviceControl = defineSession('device_control', {
 		}),
 		/** Kept snapshots, oldest first. */
 		list_snapshots: op({reply: z.strictObject({snapshots: z.array(SnapshotDescription)})}),
-		/**
-		 * How many blocks each kept snapshot holds alone as of the last securing: what giving it up brings. Goes through the pool
-		 * once after each securing that it is asked for.
-		 */
-		measure_snapshots: op({
-			reply: z.strictObject({snapshots: z.array(z.strictObject({generation: Generation, soleBlockCount: z.number().int().nonnegative()}))}),
-		}),
 		/**
 		 * Keeps the current content as a snapshot and replies with its name. Light: no data is copied. Where nothing was written
 		 * since the newest snapshot, that one has the content already: `isNew` is false then, and there is no second one.

@@ -134,10 +134,10 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		/**
 		 * Clears, on the medium, a bounded part of the blocks that nobody needs after `lastSecuredGeneration` was secured with
 		 * these kept `snapshots`: where clearings have left some or, since a `snapshotGone` was named (the generation after
-		 * which the device has changed), anywhere. Replies whether there is more to do: now, or once more is secured.
+		 * which the device has changed), anywhere; but not in the pool's entries from `endLeaf` on. Replies whether there is more to do: now, or once more is secured.
 		 */
 		reclaim: op({
-			request: z.strictObject({lastSecuredGeneration: Generation, snapshots: z.array(KeptSnapshot), snapshotGone: Generation.nullable()}),
+			request: z.strictObject({lastSecuredGeneration: Generation, snapshots: z.array(KeptSnapshot), snapshotGone: Generation.nullable(), endLeaf: z.number().int().nonnegative()}),
 			reply: z.strictObject({remainder: z.enum(['nothing', 'more', 'unsecured'])}),
 		}),
 		/**
@@ -161,6 +161,8 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		}),
 		/** Right after `open`: makes changes again that `log` replied with, each VBA once and in ascending order. All or nothing. */
 		replay: op({request: LeafChanges, requestFault: changesFault}),
+		/** Right after `open`, where nothing shall be written: the current tree is read with changes that `log` replied with on top. */
+		read_with: op({request: LeafChanges, requestFault: changesFault}),
 		/**
 		 * Waits for running writes, then labels and stores every changed inner block of the current tree and of the pool
 		 * trees, lowest level first, and replies with the trees as they now stand, and with the snapshots that a rekeying has

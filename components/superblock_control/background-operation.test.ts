@@ -46,6 +46,7 @@ function stand({rateLimit, onSecure}: {rateLimit?: number; onSecure?: () => void
 	const env = new SleeplessEnvironment();
 	let activity = 0;
 	let securedCount = 0;
+	let madeRoomCount = 0;
 	const operation = new BackgroundOperation({
 		name: 'the work', env, rateLimit, isResumed: true,
 		activity: () => activity,
@@ -53,12 +54,16 @@ function stand({rateLimit, onSecure}: {rateLimit?: number; onSecure?: () => void
 			onSecure?.();
 			securedCount++;
 		},
+		async makeRoom() {
+			madeRoomCount++;
+		},
 	});
 	return {
 		env,
 		operation,
 		request: () => void activity++,
 		securedCount: () => securedCount,
+		madeRoomCount: () => madeRoomCount,
 	};
 }
 
@@ -147,7 +152,26 @@ test('a step without room is repeated after a securing, and then waits for spare
 	await until(() => env.now() > 10_000);
 	t.is(operation.status.phase, 'in-progress');
 	t.true(securedCount() >= 20);
-	t.deepEqual(env.logged.map(({text}) => text), ['the work waits for spare blocks: the pool is empty']);
+	t.deepEqual(env.logged.map(({text}) => text), ['the work waits for spare blocks: the pool is empty; discard a snapshot, or add some with "runtime extend ft SIZE"']);
+	t.regex(operation.status.waitsFor ?? '', /^spare blocks: the pool is empty/);
+	isFull = false;
+	await until(() => !operation.isRunning);
+	t.is(operation.status.lastResult, 'success');
+	t.is(operation.status.waitsFor, undefined);
+});
+
+test('a step for which the host has no room is tried again after what nobody needs was given back, and then waits', async t => {
+	const {env, operation, madeRoomCount} = stand();
+	let isFull = true;
+	operation.start(new SteppedWork(256, env, () => {
+		if (isFull) {
+			throw new SessionError('no_space', 'the disk is full', {onMedium: true});
+		}
+	}));
+	await until(() => env.now() > 10_000);
+	t.true(madeRoomCount() >= 2);
+	t.regex(operation.status.waitsFor ?? '', /^room on the host: the disk is full; make room/);
+	t.is(env.logged.length, 1);
 	isFull = false;
 	await until(() => !operation.isRunning);
 	t.is(operation.status.lastResult, 'success');
@@ -190,7 +214,7 @@ test('a securing that finds the medium full is repeated until there is room, als
 	await until(() => env.now() > 60_000);
 	t.is(operation.status.phase, 'in-progress');
 	t.is(work.stepCount, 100, 'no step before the state is secured');
-	t.deepEqual(env.logged.map(({text}) => text), ['the work waits for room: the host is full']);
+	t.deepEqual(env.logged.map(({text}) => text), ['the work waits for room on the host: the host is full; make room there, or clear what is not needed (TRIM)']);
 	work.onStep = () => undefined;
 	isFull = false;
 	await until(() => work.stepCount === 199);

@@ -4,6 +4,7 @@
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
+import {isHostFull} from './host-room.js';
 
 /** What an operation does, piece by piece. */
 export interface Work {
@@ -25,6 +26,8 @@ export interface Work {
 export interface OperationStatus {
 	readonly phase: 'idle' | 'in-progress' | 'paused';
 	readonly lastResult: 'none' | 'success' | 'failed';
+	/** What it waits for, in words; missing where it goes on. */
+	readonly waitsFor?: string;
 	readonly done: number;
 	readonly total: number;
 	/** Bytes per second since the operation was started or resumed. */
@@ -39,6 +42,8 @@ export interface OperationParts {
 	/** Grows with every request of a client. */
 	activity(): number;
 	secure(): Promise<void>;
+	/** The medium had no room: makes some of what nobody needs, if there is any. */
+	makeRoom(): Promise<void>;
 	/** True where the next opening goes on with what was left of it. */
 	readonly isResumed: boolean;
 	/** Bytes per second that the operation may move, undefined for as many as it can. */
@@ -56,6 +61,10 @@ const waitMs = 200;
 
 const idle: OperationStatus = {phase: 'idle', lastResult: 'none', done: 0, total: 0, bytesPerSecond: 0};
 
+function roomReason({message}: SessionError): string {
+	return `room on the host: ${message}; make room there, or clear what is not needed (TRIM)`;
+}
+
 function isNoSpace(error: unknown): error is SessionError {
 	return error instanceof SessionError && error.code === 'no_space';
 }
@@ -68,7 +77,7 @@ export class BackgroundOperation {
 	#stopping = false;
 	#paused = false;
 	/** Waits for spare blocks, or for room on the medium; said once in the log. */
-	#isWaiting = false;
+	#waitsFor: string | undefined;
 	#startedAt = 0;
 	#doneAtStart = 0;
 	#securedAt = 0;
@@ -92,6 +101,7 @@ export class BackgroundOperation {
 		return {
 			phase: this.#paused ? 'paused' : 'in-progress',
 			lastResult: this.#lastResult,
+			...this.#waitsFor !== undefined && {waitsFor: this.#waitsFor},
 			done,
 			total,
 			bytesPerSecond: Math.round(unitsPerMs * unitBytes * 1000),
@@ -106,6 +116,7 @@ export class BackgroundOperation {
 		this.#stopping = false;
 		this.#lastResult = 'none';
 		this.#paused = false;
+		this.#waitsFor = undefined;
 		this.#securedAt = env.now();
 		this.#measureFrom(work);
 		this.#running = this.#run(work).then(
@@ -183,14 +194,14 @@ export class BackgroundOperation {
 		for (let waited = false; ; waited = true) {
 			try {
 				await job();
-				this.#isWaiting &&= !waited;
+				this.#waitsFor = waited ? undefined : this.#waitsFor;
 				return true;
 			} catch (error) {
 				if (!isNoSpace(error)) {
 					throw error;
 				}
 
-				await this.#wait(`room: ${error.message}`);
+				await this.#wait(roomReason(error));
 			}
 
 			if (this.#stopping) {
@@ -201,8 +212,9 @@ export class BackgroundOperation {
 
 	async #wait(reason: string): Promise<void> {
 		const {env, name} = this.#parts;
-		if (!this.#isWaiting) {
-			this.#isWaiting = true;
+		const isNew = this.#waitsFor === undefined;
+		this.#waitsFor = reason;
+		if (isNew) {
 			env.log(`${name} waits for ${reason}`, 'warning');
 		}
 
@@ -222,26 +234,32 @@ export class BackgroundOperation {
 
 	/** A securing frees what was replaced before it, and a work that failed asks for less the next time. */
 	async #stepOrWait(work: Work): Promise<boolean> {
-		const {secure} = this.#parts;
+		const {secure, makeRoom} = this.#parts;
 		let reason = '';
-		for (let attempt = 0; attempt < attemptMax; attempt++) {
+		// On a full host the first securing brings what there is; after that somebody else has to make room.
+		for (let attempt = 0, isFull = false; attempt < (isFull ? 2 : attemptMax); attempt++) {
 			try {
 				const more = await work.step();
-				this.#isWaiting = false;
+				this.#waitsFor = undefined;
 				return more;
 			} catch (error) {
 				if (!isNoSpace(error)) {
 					throw error;
 				}
 
-				reason = error.message;
+				isFull = isHostFull(error);
+				reason = isFull ? roomReason(error) : `spare blocks: ${error.message}; discard a snapshot, or add some with "runtime extend ft SIZE"`;
 				if (!await this.#whenThereIsRoom(secure)) {
 					return true;
+				}
+
+				if (isFull) {
+					await makeRoom();
 				}
 			}
 		}
 
-		await this.#wait(`spare blocks: ${reason}`);
+		await this.#wait(reason);
 		return true;
 	}
 

@@ -155,12 +155,12 @@ export default defineComponent({
 						// Locking has secured everything; only what a lost trust anchor left behind waits.
 						return lock.isClosed && device?.isDue === false ? {} : pass(opened => opened.block.sync(...call));
 					},
+					allocate: async (...call) => pass(opened => opened.block.allocate(...call)),
 					grow: (...call) => known().block.grow(...call),
 				},
 				device_control: {
 					status: async (...call) => device ? {...await device.control.status(...call), locked: lock.isClosed} : unknownStatus,
 					list_snapshots: (...call) => known().control.list_snapshots(...call),
-					measure_snapshots: async (...call) => pass(opened => opened.control.measure_snapshots(...call)),
 					create_snapshot: async (...call) => pass(opened => opened.control.create_snapshot(...call)),
 					discard_snapshot: async (...call) => pass(opened => opened.control.discard_snapshot(...call)),
 					revert_snapshot: async (...call) => pass(opened => opened.control.revert_snapshot(...call)),

@@ -7,6 +7,7 @@ import {allEnded} from '../container/all-ended.js';
 import {blockSize} from '../container/geometry.js';
 import {Turn} from '../container/turn.js';
 import {writeBlockCountMax, type virtualBlockDevice} from '../sessions/virtual-block-device.js';
+import {isHostFull, type HostRoom} from './host-room.js';
 import type {Securing} from './securing.js';
 
 /** Other writers may take what a securing freed; after this many securings in vain a writer has the others wait. */
@@ -51,16 +52,20 @@ export class DeviceWrites {
 	readonly #securing: Securing;
 	readonly #secure: () => Promise<void>;
 	readonly #onShortage: () => void;
+	readonly #room: Pick<HostRoom, 'makeForData' | 'noteFruitless'>;
 	/** Writers that the pool had nothing for, one after another; new writers wait until there are none. */
 	readonly #starving = new Turn();
 	#underWay = 0;
 
 	/** @param onShortage is told each time the pool has nothing to hand out */
-	constructor(device: Client<typeof virtualBlockDevice>, securing: Securing, {secure, onShortage}: {secure: () => Promise<void>; onShortage: () => void}) {
+	constructor(device: Client<typeof virtualBlockDevice>, securing: Securing, {secure, onShortage, room}: {
+		secure: () => Promise<void>; onShortage: () => void; room: Pick<HostRoom, 'makeForData' | 'noteFruitless'>;
+	}) {
 		this.#device = device;
 		this.#securing = securing;
 		this.#secure = secure;
 		this.#onShortage = onShortage;
+		this.#room = room;
 	}
 
 	/** @throws SessionError `no_space` where the pool is full even after a securing */
@@ -103,11 +108,31 @@ export class DeviceWrites {
 			await this.#starving.idle();
 		}
 
-		const error = await this.#attempt(change, securingMax);
+		const failure = await this.#attempt(change, securingMax);
+		const error = failure && isHostFull(failure) ? await this.#attemptWithRoom(change, failure) : failure;
 		if (error) {
 			// Changes while nobody new begins to.
 			await this.#starving.take(async () => this.#insist(change, orElse));
 		}
+	}
+
+	/** Once more with the room of what nobody needs after a securing; replies as `#attempt`. @throws SessionError where the host has none */
+	async #attemptWithRoom(change: () => Promise<void>, reason: SessionError): Promise<SessionError | undefined> {
+		if (this.#securing.isBehind) {
+			await this.#secure();
+		}
+
+		if (!await this.#room.makeForData()) {
+			throw reason;
+		}
+
+		const error = await this.#attempt(change, securingMax);
+		if (error && isHostFull(error)) {
+			this.#room.noteFruitless();
+			throw error;
+		}
+
+		return error;
 	}
 
 	async #insist(change: () => Promise<void>, orElse: (error: SessionError) => Promise<void>): Promise<void> {
@@ -139,6 +164,10 @@ export class DeviceWrites {
 			} catch (error) {
 				if (!(error instanceof SessionError && error.code === 'no_space')) {
 					throw error;
+				}
+
+				if (isHostFull(error)) {
+					return error;
 				}
 
 				this.#onShortage();

@@ -60,6 +60,11 @@ export async function makeRoom(medium: Client<typeof block>, needed: number): Pr
 	}
 }
 
+/** True where an extension has not ended, beside a rekeying perhaps. */
+export function isGrowing({resizing: {pbaCount, leafCount}}: Superblock): boolean {
+	return pbaCount > 0 || leafCount > 0;
+}
+
 /** What is left of the extension that a superblock describes. */
 export class ExtensionWork implements Work {
 	readonly unitBytes = blockSize;
@@ -74,9 +79,11 @@ export class ExtensionWork implements Work {
 	#addedLeafCount: number;
 
 	constructor(servers: SecuringServers, securing: Securing) {
-		const {state, pbaCount, resizing} = securing.superblock;
+		// Where the device was to be put to rest on a full host, steps may have been done that are not secured.
+		const {state, pbaCount, resizing} = securing.upcoming;
 		this.#servers = servers;
 		this.#securing = securing;
+		// Beside a rekeying only the pool grows.
 		this.#tree = state === 'extending_vbd' ? 'vbd' : 'ft';
 		this.#firstPba = pbaCount;
 		this.#left = resizing.pbaCount;
@@ -113,6 +120,6 @@ export class ExtensionWork implements Work {
 	}
 
 	async finish(): Promise<void> {
-		await this.#securing.edit(superblock => ({...superblock, state: 'normal', resizing: {pbaCount: 0, leafCount: 0}}));
+		await this.#securing.edit(superblock => ({...superblock, state: superblock.state === 'rekeying' ? 'rekeying' : 'normal', resizing: {pbaCount: 0, leafCount: 0}}));
 	}
 }

@@ -52,6 +52,7 @@ const refusing = defineComponent({
 					throw new SessionError(failure.code, 'refused in the middle');
 				},
 				clear: async request => sessions.block.clear(request),
+				allocate: async request => sessions.block.allocate(request),
 				sync: async request => sessions.block.sync(request),
 				grow: async request => sessions.block.grow(request),
 			},

@@ -46,6 +46,7 @@ const badSectors = defineComponent({
 					return sessions.block.write(request);
 				},
 				clear: async request => sessions.block.clear(request),
+				allocate: async request => sessions.block.allocate(request),
 				sync: async request => sessions.block.sync(request),
 				grow: async request => sessions.block.grow(request),
 			},

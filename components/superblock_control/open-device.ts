@@ -3,6 +3,7 @@ import type {Environment} from '../../runtime/sdk/component.js';
 import {isSessionError, SessionError, type Handlers} from '../../runtime/sdk/session.js';
 import type {ContainerDimensions} from '../container/dimensions-config.js';
 import {extentsBlockCount} from '../container/extents.js';
+import {newestChanges} from '../container/flush-log.js';
 import {Gate} from '../container/gate.js';
 import {blockSize} from '../container/geometry.js';
 import {Turn} from '../container/turn.js';
@@ -10,6 +11,7 @@ import type {block} from '../sessions/block.js';
 import type {deviceControl} from '../sessions/device-control.js';
 import {DeviceUsage} from './device-usage.js';
 import {DeviceWrites} from './device-writes.js';
+import {HostRoom} from './host-room.js';
 import {addKeys, removeKeys} from '../container/shared-keys.js';
 import {openOrCreate, openTrees, replayLog, type OpeningServers} from './opening.js';
 import type {OpenedSuperblock} from '../container/open-superblock.js';
@@ -18,7 +20,6 @@ import {Operations, type OperationName} from './operations.js';
 import {Reclaiming} from './reclaiming.js';
 import {readOnlyReason, requireWritable, restrictionOf} from './restrictions.js';
 import {Securing} from './securing.js';
-import {SnapshotSizes} from './snapshot-sizes.js';
 import {Snapshots} from './snapshots.js';
 import {currentSnapshotOf, keptSnapshots} from './transition.js';
 import {WrittenUsageCount} from './written-usage.js';
@@ -61,7 +62,7 @@ export interface OpenDevice {
 	suspend(options: {readonly secure: boolean}): Promise<void>;
 	/** Goes on, once the trust anchor is open again. Dies where the anchor knows another state than this one. */
 	resume(): Promise<void>;
-	status(): Record<string, number>;
+	status(): Record<string, number | string>;
 }
 
 /** A rekeying that was cut off after its last superblock has left slots that name the old key. */
@@ -89,6 +90,8 @@ async function endClearing({block}: OpeningServers, env: Environment, {slot, sup
 export async function openDevice(sessions: OpeningServers, env: Environment, config: DeviceConfig): Promise<OpenDevice> {
 	const opened = await openOrCreate(sessions, env, config.create);
 	const {superblock, slot, hash, log} = opened;
+	/** Why nothing can be written, where that is so. */
+	let readOnly = (await sessions.block.geometry({})).writable ? undefined : 'the medium is read-only';
 	await addKeys(sessions, superblock);
 	const currentGeneration = await openTrees(sessions, superblock);
 	await endClearing(sessions, env, opened);
@@ -110,21 +113,59 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		onWarning: text => {
 			env.log(text, 'warning');
 		},
+		onNoRoom: async attempt => room.make(attempt),
 	});
-	const replayed = await replayLog(sessions, securing, opened);
-	if (replayed > 0) {
-		env.log(`took over ${replayed} ${replayed === 1 ? 'entry' : 'entries'} of the flush log`);
+	/** Blocks of the log that hold what was flushed before the device was opened, until it is part of the trees. */
+	let pendingLogBlockCount = log.length + opened.ahead.length;
+	const room = new HostRoom({
+		block: sessions.block,
+		device: sessions.virtual_block_device,
+		freeTree: sessions.free_tree,
+		env,
+		superblock: () => securing.superblock,
+		usedLogBlockCount: () => Math.max(pendingLogBlockCount, securing.usedLogBlockCount),
+	});
+	if (readOnly === undefined) {
+		const replayed = await replayLog(sessions, securing, opened, room);
+		if (replayed === undefined) {
+			readOnly = 'the host has no room to take over what waits in the flush log; make room there and start again';
+		} else {
+			pendingLogBlockCount = 0;
+			if (replayed > 0) {
+				env.log(`took over ${replayed} ${replayed === 1 ? 'entry' : 'entries'} of the flush log`);
+			}
+		}
+	}
+
+	if (readOnly !== undefined) {
+		// What was flushed last stays in the log, and is read from there.
+		await sessions.virtual_block_device.read_with(newestChanges(log));
+		env.log(`the device can only be read: ${readOnly}${log.length > 0 ? ` (${log.length} entries of the flush log are read on top)` : ''}`, 'warning');
+	} else {
+		await room.keep();
+	}
+
+	function requireWritableMedium(): void {
+		if (readOnly !== undefined) {
+			throw new SessionError('read_only', `the device can only be read: ${readOnly}`);
+		}
+	}
+
+	/** What changes the container as a whole. */
+	function requireChangeableMedium(): void {
+		if (readOnly !== undefined) {
+			throw new SessionError('refused', `the device can only be read: ${readOnly}; nothing was changed`);
+		}
 	}
 
 	const blockCount = () => currentSnapshotOf(securing.superblock).leafCount;
 
 	const usage = new DeviceUsage(sessions, securing, env);
-	const sizes = new SnapshotSizes(sessions, securing);
 	const written = new WrittenUsageCount(sessions.virtual_block_device, securing, env);
-	const reclaiming = new Reclaiming(sessions.virtual_block_device, securing, env);
+	const reclaiming = new Reclaiming(sessions.virtual_block_device, securing, {env, endLeaf: () => room.firstKeptLeaf});
 	let isSuspended = false;
 	const renewKeyInTime = () => {
-		if (!isSuspended) {
+		if (!isSuspended && readOnly === undefined) {
 			void operations.rekeyAfter(config.rekeyAfter);
 		}
 	};
@@ -133,9 +174,30 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		usage.noteSecured();
 		renewKeyInTime();
 		reclaiming.noteSecured();
+		void room.keep().catch((error: unknown) => {
+			env.fail(error instanceof Error ? error.message : String(error));
+		});
 	};
 
 	const secure = async () => securing.flush();
+
+	/** Before everything stops. */
+	async function secureAtRest(): Promise<void> {
+		if (readOnly !== undefined) {
+			return;
+		}
+
+		try {
+			await secure();
+		} catch (error) {
+			if (!(isSessionError(error) && error.code === 'no_space')) {
+				throw error;
+			}
+
+			await securing.commit();
+			env.log(`the host has no room (${error.message}): all that was written is in the flush log, and the next start takes it over`, 'warning');
+		}
+	}
 
 	const gate = new Gate();
 	const turn = new Turn();
@@ -147,6 +209,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		turn,
 		activity: () => requestCount,
 		secure,
+		makeSpareRoom: async () => void await room.makeForData(),
 		rekeyingRate: config.rekeyingRate,
 		givesUpLostBlocks: config.givesUpLostBlocks,
 	});
@@ -155,6 +218,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		onShortage() {
 			usage.noteShortage();
 		},
+		room,
 	});
 	const snapshots = new Snapshots({
 		securing,
@@ -164,12 +228,15 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		edit: async edit => securing.edit(edit),
 		secure,
 	});
-	await operations.resumePending();
+	if (readOnly === undefined) {
+		await operations.resumePending();
+	}
+
 	/** What was paused when the device was suspended. */
 	let paused: OperationName[] = [];
 	return {
 		block: {
-			geometry: () => ({blockCount: blockCount(), writable: readOnlyReason(securing.superblock) === undefined, growable: false}),
+			geometry: () => ({blockCount: blockCount(), writable: (readOnly ?? readOnlyReason(securing.superblock)) === undefined, growable: false}),
 			async read({extents, data}) {
 				requestCount++;
 				requireFit(extents, data, blockCount());
@@ -182,6 +249,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			},
 			async write({extents, data}) {
 				requestCount++;
+				requireWritableMedium();
 				requireFit(extents, data, blockCount());
 				requireWritable(securing.latest);
 				if (!gate.tryEnter()) {
@@ -199,6 +267,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			},
 			async clear({extents}) {
 				requestCount++;
+				requireWritableMedium();
 				if (extentsBlockCount(extents, blockCount()) === undefined) {
 					throw new SessionError('out_of_range', `the extents ${extents.join('+')} do not fit the device of ${blockCount()} blocks`);
 				}
@@ -217,10 +286,16 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			},
 			async sync() {
 				requestCount++;
+				if (readOnly !== undefined) {
+					return {};
+				}
+
 				await securing.commit();
 				renewKeyInTime();
 				return {};
 			},
+			// Its blocks have room where the pool and the host have some.
+			allocate: () => ({}),
 			grow() {
 				throw new SessionError('out_of_range', 'the device grows only by an extension of its container');
 			},
@@ -237,6 +312,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 					currentGeneration: securing.currentGeneration,
 					lastSecuredGeneration: securing.superblock.lastSecuredGeneration,
 					cipher: securing.superblock.cipher,
+					...readOnly !== undefined && {readOnly},
 					...writtenUsage,
 					poolLeafCount: pool.leafCount,
 					poolAllocatableCount: pool.leafCount - pool.heldCount,
@@ -248,14 +324,18 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			list_snapshots: () => ({
 				snapshots: keptSnapshots(securing.superblock).map(({root: {generation}, leafCount, keep}) => ({generation, blockCount: leafCount, keep})),
 			}),
-			measure_snapshots: async () => ({snapshots: await sizes.get()}),
-			create_snapshot: async () => snapshots.create(),
+			async create_snapshot() {
+				requireChangeableMedium();
+				return snapshots.create();
+			},
 			async discard_snapshot({generation}) {
+				requireChangeableMedium();
 				await snapshots.discard(generation);
 				reclaiming.noteSnapshotGone(generation);
 				return {};
 			},
 			async revert_snapshot({generation}) {
+				requireChangeableMedium();
 				await snapshots.revert(generation);
 				// What was there before it is gone.
 				reclaiming.noteSnapshotGone(securing.superblock.lastSecuredGeneration);
@@ -263,10 +343,12 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 				return {};
 			},
 			async extend(extension) {
+				requireChangeableMedium();
 				await operations.extend(extension);
 				return {};
 			},
 			async rekey() {
+				requireChangeableMedium();
 				await operations.rekey();
 				return {};
 			},
@@ -294,7 +376,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			},
 		},
 		get isDue() {
-			return securing.isDue;
+			return readOnly === undefined && securing.isDue;
 		},
 		giveKeys: async () => addKeys(sessions, securing.latest),
 		async suspend(options) {
@@ -308,10 +390,11 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			await turn.idle();
 			await operations.stop();
 			if (options.secure) {
-				await secure();
+				await secureAtRest();
 			}
 
 			await reclaiming.stop();
+			await room.idle();
 			await removeKeys(sessions, securing.latest);
 			securing.useFlushKey(undefined);
 		},
@@ -325,11 +408,14 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			securing.useFlushKey(key);
 			await addKeys(sessions, securing.latest);
 			isSuspended = false;
-			await operations.resumePending();
+			if (readOnly === undefined) {
+				await operations.resumePending();
+			}
+
 			for (const name of paused) {
 				operations.pause(name);
 			}
 		},
-		status: () => ({generation: securing.superblock.lastSecuredGeneration, securings: securing.securedCount, logged_flushes: securing.loggedCount}),
+		status: () => ({generation: securing.superblock.lastSecuredGeneration, securings: securing.securedCount, logged_flushes: securing.loggedCount, ...readOnly !== undefined && {read_only: 'yes'}}),
 	};
 }

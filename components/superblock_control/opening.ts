@@ -11,6 +11,7 @@ import {readSuperblockSearch} from '../container/open-container.js';
 import {ContainerError, openSuperblock, type OpenedSuperblock} from '../container/open-superblock.js';
 import type {Superblock} from '../container/superblock.js';
 import type {crypto} from '../sessions/crypto.js';
+import type {HostRoom} from './host-room.js';
 import type {Securing, SecuringServers} from './securing.js';
 import {currentSnapshotOf, firstGenerationAfter, horizonOf, keysOf, treeOf} from './transition.js';
 
@@ -130,8 +131,11 @@ async function takeFlush(servers: OpeningServers, log: readonly LogEntry[], flus
 	}
 }
 
-/** Makes what the flush log says part of the trees, and secures them. Replies with the number of entries. @throws StartError */
-export async function replayLog(servers: OpeningServers, securing: Securing, {superblock, log, ahead}: OpenedSuperblock): Promise<number> {
+/**
+ * Makes what the flush log says part of the trees, and secures them. Replies with the number of entries, undefined where the host
+ * has no room for that: then nothing has happened, and the trees are open without the log. @throws StartError
+ */
+export async function replayLog(servers: OpeningServers, securing: Securing, {superblock, log, ahead}: OpenedSuperblock, room: HostRoom): Promise<number | undefined> {
 	if (ahead.length > 0 && ahead.every(({generation}) => generation === securing.currentGeneration)) {
 		try {
 			if (await takeFlush(servers, log, ahead)) {
@@ -139,29 +143,52 @@ export async function replayLog(servers: OpeningServers, securing: Securing, {su
 				return log.length + ahead.length;
 			}
 		} catch (error) {
-			throw isSessionError(error) ? new StartError(`a flush that was cut off cannot be taken over: ${error.message}`) : error;
+			if (!isSessionError(error)) {
+				throw error;
+			}
+
+			if (error.code !== 'no_space') {
+				throw new StartError(`a flush that was cut off could not be taken over: ${error.message}; nothing is lost: start again when the medium works`);
+			}
+
+			await openTrees(servers, superblock);
+			return undefined;
 		}
 
 		await openTrees(servers, superblock);
 	}
 
-	if (log.length > 0) {
-		await replayAnchored(servers, securing, log);
-	}
-
-	return log.length;
+	return log.length === 0 || await replayAnchored(servers, securing, log, room) ? log.length : undefined;
 }
 
-async function replayAnchored(servers: OpeningServers, securing: Securing, log: readonly LogEntry[]): Promise<void> {
+/** False where the host has no room; then the trees are open without the log. @throws StartError */
+async function replayAnchored(servers: OpeningServers, securing: Securing, log: readonly LogEntry[], room: HostRoom): Promise<boolean> {
 	const stray = log.find(({generation}) => generation !== securing.currentGeneration);
 	if (stray) {
 		throw new StartError(`the flush log holds changes of generation ${stray.generation} where ${securing.currentGeneration} has to follow; put back an undamaged copy of the image's newest state`);
 	}
 
-	try {
-		await servers.virtual_block_device.replay(newestChanges(log));
-		await securing.renew();
-	} catch (error) {
-		throw isSessionError(error) ? new StartError(`the flush log cannot be taken over: ${error.message}; put back an undamaged copy of the image, or give up what was flushed last (${log.length} entries of the log) with cbe_adopt`) : error;
+	const flushed = new Set(log.flatMap(({changes}) => changes.addresses));
+	for (let attempt = 0; ; attempt++) {
+		try {
+			await servers.virtual_block_device.replay(newestChanges(log));
+			await securing.renew();
+			return true;
+		} catch (error) {
+			if (!isSessionError(error)) {
+				throw error;
+			}
+
+			if (error.code !== 'no_space') {
+				throw new StartError(error.code === 'integrity'
+					? `the flush log cannot be taken over: ${error.message}; put back an undamaged copy of the image, or give up what was flushed last (${log.length} entries of the log) with cbe_adopt`
+					: `what waits in the flush log (${log.length} entries) could not be taken over: ${error.message}; nothing is lost: start again when the medium works`);
+			}
+
+			await openTrees(servers, securing.superblock);
+			if (!await room.makeForReplay(attempt, flushed)) {
+				return false;
+			}
+		}
 	}
 }

@@ -4,7 +4,7 @@ import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
 import type {Turn} from '../container/turn.js';
 import {BackgroundOperation, type OperationStatus} from './background-operation.js';
 import {CheckWork} from './check-work.js';
-import {ExtensionWork, makeRoom, prepareExtension, type ExtendedTree} from './extension-work.js';
+import {ExtensionWork, isGrowing, makeRoom, prepareExtension, type ExtendedTree} from './extension-work.js';
 import type {OpeningServers} from './opening.js';
 import {readOnlyReason, requireChangeable} from './restrictions.js';
 import {RekeyingWork, beginRekeying} from './rekeying-work.js';
@@ -20,6 +20,8 @@ export interface OperationsParts {
 	readonly turn: Turn;
 	activity(): number;
 	secure(): Promise<void>;
+	/** The medium had no room: makes some of what nobody needs, if there is any. */
+	makeSpareRoom(): Promise<void>;
 	/** A rekeying whose old key is lost is ended, with what it had sealed given up. */
 	readonly givesUpLostBlocks: boolean;
 	/** Bytes per second for rekeying. */
@@ -32,12 +34,13 @@ export class Operations {
 	#isBeginning = false;
 
 	constructor(parts: OperationsParts) {
-		const {env, activity, secure, rekeyingRate} = parts;
+		const {env, activity, secure, makeSpareRoom, rekeyingRate} = parts;
+		const common = {env, activity, secure, makeRoom: makeSpareRoom};
 		this.#parts = parts;
 		this.#operations = {
-			extend: new BackgroundOperation({name: 'the extension', env, activity, secure, rateLimit: undefined, isResumed: true}),
-			rekey: new BackgroundOperation({name: 'the rekeying', env, activity, secure, rateLimit: rekeyingRate, isResumed: true}),
-			check: new BackgroundOperation({name: 'the check', env, activity, secure, rateLimit: undefined, isResumed: false}),
+			extend: new BackgroundOperation({...common, name: 'the extension', rateLimit: undefined, isResumed: true}),
+			rekey: new BackgroundOperation({...common, name: 'the rekeying', rateLimit: rekeyingRate, isResumed: true}),
+			check: new BackgroundOperation({...common, name: 'the check', rateLimit: undefined, isResumed: false}),
 		};
 	}
 
@@ -48,7 +51,8 @@ export class Operations {
 	/** Goes on with what the opened superblock says is pending; where the medium has no room for it the device stays usable. */
 	async resumePending(): Promise<void> {
 		const {servers, securing, env} = this.#parts;
-		const {state, pbaCount, resizing} = securing.superblock;
+		const {upcoming} = securing;
+		const {state, pbaCount, resizing} = upcoming;
 		if (state === 'normal') {
 			return;
 		}
@@ -61,6 +65,9 @@ export class Operations {
 		env.log(`the container is ${state}: going on with it`);
 		if (state === 'rekeying') {
 			this.#operations.rekey.start(new RekeyingWork(servers, securing));
+		}
+
+		if (state === 'rekeying' && !isGrowing(upcoming)) {
 			return;
 		}
 
@@ -80,12 +87,12 @@ export class Operations {
 	async extend(extension: {tree: ExtendedTree; blockCount: number}): Promise<void> {
 		const {servers, securing, turn, env} = this.#parts;
 		await turn.take(async () => {
+			this.#requireExtensible(extension.tree);
 			requireChangeable(securing.superblock, {needsSlot: extension.tree === 'vbd'});
-			this.#requireIdle();
 			await prepareExtension(servers.block, securing.superblock, extension);
 			await securing.edit(superblock => ({
 				...superblock,
-				state: extension.tree === 'vbd' ? 'extending_vbd' : 'extending_ft',
+				state: superblock.state === 'rekeying' ? 'rekeying' : extension.tree === 'vbd' ? 'extending_vbd' : 'extending_ft',
 				resizing: {pbaCount: extension.blockCount, leafCount: 0},
 			}));
 			env.log(`extending the ${extension.tree === 'vbd' ? 'device' : 'free tree'} by ${extension.blockCount} blocks`);
@@ -115,8 +122,8 @@ export class Operations {
 	async rekey(): Promise<void> {
 		const {servers, securing, turn, env} = this.#parts;
 		await turn.take(async () => {
-			requireChangeable(securing.superblock, {needsSlot: true});
 			this.#requireIdle();
+			requireChangeable(securing.superblock, {needsSlot: true});
 			await beginRekeying(servers, securing);
 			env.log('rekeying: everything is sealed anew with a new key');
 			this.#operations.rekey.start(new RekeyingWork(servers, securing));
@@ -148,6 +155,13 @@ export class Operations {
 
 	get #isBusy(): boolean {
 		return this.#parts.securing.superblock.state !== 'normal' || this.#operations.extend.isRunning || this.#operations.rekey.isRunning;
+	}
+
+	/** A rekeying may wait for the very blocks that the pool is to get; the device has to wait for its end. */
+	#requireExtensible(tree: ExtendedTree): void {
+		if (tree !== 'ft' || this.#parts.securing.superblock.state !== 'rekeying' || this.#operations.extend.isRunning) {
+			this.#requireIdle();
+		}
 	}
 
 	#requireIdle(): void {

@@ -23,7 +23,7 @@ function stand(replies: Remainder[]) {
 			return {remainder};
 		},
 	} as unknown as Client<typeof virtualBlockDevice>;
-	return {env, asked, superblock, reclaiming: new Reclaiming(device, {superblock} as unknown as Securing, env)};
+	return {env, asked, superblock, reclaiming: new Reclaiming(device, {superblock} as unknown as Securing, {env, endLeaf: () => 96})};
 }
 
 async function settle(): Promise<void> {
@@ -52,7 +52,7 @@ test('it begins with the securing after a clearing, and goes on until there is n
 		env.advance(0);
 	}
 
-	t.deepEqual(asked, Array.from({length: 3}, () => ({lastSecuredGeneration: 1, snapshots: [], snapshotGone: null})));
+	t.deepEqual(asked, Array.from({length: 3}, () => ({lastSecuredGeneration: 1, snapshots: [], snapshotGone: null, endLeaf: 96})));
 	reclaiming.noteSecured();
 	await settle();
 	t.is(asked.length, 3);

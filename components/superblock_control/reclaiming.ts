@@ -5,7 +5,7 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
-import type {Generation} from '../container/addresses.js';
+import type {Generation, Vba} from '../container/addresses.js';
 import type {Securing} from './securing.js';
 import {keptSnapshots, treeOf} from './transition.js';
 
@@ -28,7 +28,11 @@ export class Reclaiming {
 	/** Set while the device comes to rest: until then it goes on. */
 	#deadlineMs: number | undefined;
 
-	constructor(device: Client<typeof virtualBlockDevice>, securing: Securing, env: Environment) {
+	readonly #endLeaf: () => Vba;
+
+	/** @param endLeaf entries of the pool from there on keep their room */
+	constructor(device: Client<typeof virtualBlockDevice>, securing: Securing, {env, endLeaf}: {env: Environment; endLeaf: () => Vba}) {
+		this.#endLeaf = endLeaf;
 		this.#device = device;
 		this.#securing = securing;
 		this.#env = env;
@@ -87,7 +91,7 @@ export class Reclaiming {
 		this.#isPending = false;
 		const {superblock} = this.#securing;
 		const snapshots = keptSnapshots(superblock).map(snapshot => ({generation: snapshot.root.generation, tree: treeOf(superblock, snapshot)}));
-		const {remainder} = await this.#device.reclaim({lastSecuredGeneration: superblock.lastSecuredGeneration, snapshots, snapshotGone});
+		const {remainder} = await this.#device.reclaim({lastSecuredGeneration: superblock.lastSecuredGeneration, snapshots, snapshotGone, endLeaf: this.#endLeaf()});
 		this.#isPending ||= remainder === 'unsecured';
 		return remainder === 'more';
 	}

@@ -1,6 +1,7 @@
 /** Rekeying of the device and all its snapshots (format section 7). */
 import {blockSize} from '../container/geometry.js';
 import type {KeyId, Vba} from '../container/addresses.js';
+import {isGrowing} from './extension-work.js';
 import {addKey} from '../container/shared-keys.js';
 import type {Superblock} from '../container/superblock.js';
 import type {Work} from './background-operation.js';
@@ -17,10 +18,16 @@ export async function beginRekeying(servers: OpeningServers, securing: Securing)
 	const {wrapped} = await servers.trust_anchor.create_key({current: securing.superblock.currentKey.wrapped});
 	const id = securing.superblock.currentKey.id + 1;
 	await addKey(servers, securing.superblock, {wrapped, id});
-	await securing.edit(superblock => {
-		securing.keyUse.rotate();
-		return {...superblock, state: 'rekeying', rekeyingVba: 0, previousKey: superblock.currentKey, currentKey: {wrapped, id}};
-	});
+	try {
+		await securing.edit(superblock => {
+			securing.keyUse.rotate();
+			return {...superblock, state: 'rekeying', rekeyingVba: 0, previousKey: superblock.currentKey, currentKey: {wrapped, id}};
+		});
+	} catch (error) {
+		await servers.crypto.remove_key({keyId: id});
+		throw error;
+	}
+
 	// Until now every block was written with the key that is now the previous one: what it is for every VBA.
 	await servers.virtual_block_device.set_keys(keysOf(securing.superblock));
 }
@@ -64,7 +71,7 @@ export class RekeyingWork implements Work {
 		this.#servers = servers;
 		this.#securing = securing;
 		this.#previousKeyId = keysOf(superblock).previousKeyId;
-		this.#rekeyingVba = superblock.rekeyingVba;
+		this.#rekeyingVba = securing.upcoming.rekeyingVba;
 		this.total = rekeyedLeafCount(superblock);
 	}
 
@@ -136,7 +143,13 @@ export class RekeyingWork implements Work {
 			// From now on every block has the new key; where this is not secured the device is opened as it was before.
 			await this.#servers.virtual_block_device.set_keys({currentKeyId: this.#securing.latest.currentKey.id, previousKeyId: 0, rekeyingVba: 0});
 			await this.#forgetPreviousKey();
-			return superblock => ({...superblock, state: 'normal', rekeyingVba: 0, previousKey: undefined});
+			return superblock => ({
+				...superblock,
+				// The pool may be growing meanwhile.
+				state: isGrowing(superblock) ? 'extending_ft' : 'normal',
+				rekeyingVba: 0,
+				previousKey: undefined,
+			});
 		});
 	}
 

@@ -20,7 +20,7 @@ import type {trustAnchor} from '../sessions/trust-anchor.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {KeyUse} from './key-use.js';
 import {clearOldKeys, dropsKey} from './old-keys.js';
-import {currentSnapshotOf, hasSlotForChange, horizonOf, securedSuperblock} from './transition.js';
+import {currentSnapshotOf, horizonOf, securedSuperblock} from './transition.js';
 
 export interface SecuringServers {
 	readonly block: Client<typeof block>;
@@ -76,6 +76,8 @@ export interface SecuringEvents {
 	onSecured?(): void;
 	/** Something that is no failure, for the log. */
 	onWarning?(text: string): void;
+	/** The medium has no room for the trees, `attempt` times already; true where there may be some now. */
+	onNoRoom?(attempt: number): Promise<boolean>;
 }
 
 /** A securing that failed half-way: only a reopening tells which state counts. */
@@ -112,6 +114,8 @@ export class Securing {
 	#isLogging = false;
 	/** Somebody waits for a superblock: the next state that is taken becomes one. */
 	#isSuperblockWanted = false;
+	/** The log has not taken changes that it was to name: until a superblock is taken it can say nothing. */
+	#isLogIncomplete = false;
 	/** After a sync has failed a later one that succeeds says nothing about what was written before: nothing more is secured. */
 	#interruption: SecuringInterrupted | undefined;
 	#securedCount = 0;
@@ -143,6 +147,11 @@ export class Securing {
 		return this.#latest;
 	}
 
+	/** The superblock with all changes that wait for the next securing, but those of the trees. */
+	get upcoming(): Superblock {
+		return this.#edits.reduce((edited, {apply}) => apply(edited), this.#latest);
+	}
+
 	get currentGeneration(): Generation {
 		return this.#currentGeneration;
 	}
@@ -150,6 +159,11 @@ export class Securing {
 	/** What the trust anchor keeps. */
 	get anchoredHash(): Uint8Array {
 		return this.#anchoredHash;
+	}
+
+	/** Blocks of the log, from the first one on, that hold what was flushed. */
+	get usedLogBlockCount(): number {
+		return this.#log?.usedBlockCount ?? 0;
 	}
 
 	/** How often a superblock has been secured since the device was opened. */
@@ -231,7 +245,13 @@ export class Securing {
 		const target = this.#changeCount;
 		while (this.#securedChangeCount < target) {
 			this.#isSuperblockWanted = true;
-			await this.#join(target, true);
+			try {
+				await this.#join(target, true);
+			} catch (error) {
+				// What a superblock cannot have, the log may.
+				this.#isSuperblockWanted = false;
+				throw error;
+			}
 		}
 	}
 
@@ -309,7 +329,7 @@ export class Securing {
 	async #takeChanges(): Promise<TakenChanges | undefined> {
 		const log = this.#log;
 		const covered = this.#changeCount;
-		if (!log || log.room === 0 || !this.#isLogSettled || this.#isSuperblockWanted || this.#edits.length > 0 || this.#latest.state !== 'normal') {
+		if (!log || log.room === 0 || !this.#isLogSettled || this.#isSuperblockWanted || this.#isLogIncomplete || this.#edits.length > 0 || this.#latest.state !== 'normal') {
 			return undefined;
 		}
 
@@ -329,16 +349,28 @@ export class Securing {
 		const generation = this.#currentGeneration;
 		const covered = this.#changeCount;
 		this.#takenChangeCount = covered;
-		// With no snapshot slot for another record the kept snapshot stays the current state, under its own root block.
-		const isRootKept = currentSnapshotOf(this.#superblock).keep && hasSlotForChange(this.#superblock);
-		const trees = await this.#servers.virtual_block_device.store({nextGeneration: generation + 1, isRootKept});
+		const trees = await this.#withRoom(async () => this.#servers.virtual_block_device.store({nextGeneration: generation + 1, isRootKept: currentSnapshotOf(this.#superblock).keep}));
 		this.#isSuperblockWanted = false;
+		this.#isLogIncomplete = false;
 		this.#currentGeneration = generation + 1;
 		const edits = this.#edits;
 		this.#edits = [];
 		const superblock = this.keyUse.reserve(edits.reduce((edited, {apply}) => apply(edited), securedSuperblock(this.#superblock, generation, trees)));
 		this.#latest = superblock;
 		return {kind: 'superblock', generation, covered, superblock, edits};
+	}
+
+	/** Does what stores, once more where the medium had no room and has some now. */
+	async #withRoom<T>(job: () => Promise<T>): Promise<T> {
+		for (let attempt = 0; ; attempt++) {
+			try {
+				return await job();
+			} catch (error) {
+				if (!(isSessionError(error) && error.code === 'no_space' && await this.#events.onNoRoom?.(attempt))) {
+					throw error;
+				}
+			}
+		}
 	}
 
 	/** Makes changes durable by the log; false where it cannot be written, and nothing has happened. */
@@ -354,7 +386,7 @@ export class Securing {
 			await block.write({extents: [appended.firstPba, appended.data.length / blockSize], data: appended.data});
 		} catch (error) {
 			// The device's next `log` does not name these changes any more, so only a superblock may follow, whatever happens now.
-			this.#isSuperblockWanted = true;
+			this.#isLogIncomplete = true;
 			return this.#refuseLog(error);
 		}
 

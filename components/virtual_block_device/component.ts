@@ -206,12 +206,12 @@ export default defineComponent({
 						return {rekeyingVba: device.keys.rekeyingVba, ...step};
 					}),
 					verify: async request => writer.exclusively(async () => verifyTrees(device, request)),
-					async reclaim({lastSecuredGeneration, snapshots, snapshotGone}) {
+					async reclaim({lastSecuredGeneration, snapshots, snapshotGone, endLeaf}) {
 						if (snapshotGone !== null) {
 							spareRoom.noteSnapshotGone(snapshotGone);
 						}
 
-						return {remainder: await writer.exclusivelyAnyhow(async () => spareRoom.step(lastSecuredGeneration, snapshots))};
+						return {remainder: await writer.exclusivelyAnyhow(async () => spareRoom.step(lastSecuredGeneration, {snapshots, endLeaf}))};
 					},
 					extend: async request => writer.exclusively(async () => {
 						device.changes.noteOther();
@@ -224,6 +224,10 @@ export default defineComponent({
 					},
 					replay: async changes => {
 						await writer.exclusively(async () => replay(device, writer, changes));
+						return {};
+					},
+					read_with: async changes => {
+						device.readWith(changes);
 						return {};
 					},
 					store: async ({nextGeneration, isRootKept}) => writer.store(nextGeneration, isRootKept),

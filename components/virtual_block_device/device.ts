@@ -2,9 +2,12 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import type {Frame, Generation, KeyId, Level, NodeIndex, Pba, Vba} from '../container/addresses.js';
+import {extentsOf} from '../container/extents.js';
 import {maxLevelLimit} from '../container/geometry.js';
+import type {LeafChanges} from '../container/flush-log.js';
 import {HashTree} from '../container/hash-tree.js';
 import type {HeldBlocks, RootMark} from '../container/held-blocks.js';
+import {labelLength} from '../container/label.js';
 import type {block} from '../sessions/block.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {freeTree} from '../sessions/free-tree.js';
@@ -26,6 +29,11 @@ export interface Servers {
 	readonly block: Client<typeof block>;
 	readonly crypto: Client<typeof crypto>;
 	readonly free_tree: Client<typeof freeTree>;
+}
+
+/** The pool may have no block to hand out, too; that another error of the same code is the medium's, its detail says. */
+function asMediumFault(error: unknown): unknown {
+	return error instanceof SessionError && error.code === 'no_space' ? new SessionError(error.code, error.message, {...error.detail, onMedium: true}) : error;
 }
 
 const currentTreeMark = -1;
@@ -51,6 +59,12 @@ export interface KeptSnapshot {
 	readonly tree: TreeRoot;
 }
 
+/** A leaf's place and label. */
+export interface LoggedLeaf {
+	readonly address: Pba;
+	readonly label: Uint8Array;
+}
+
 export class Device {
 	readonly held: HeldBlocks;
 	readonly servers: Servers;
@@ -67,6 +81,8 @@ export class Device {
 	readonly placedByRekeying = new Set<Pba>();
 	/** What has changed since the tree was stored. */
 	readonly changes = new ChangedLeaves();
+	/** Where leaves are by the flush log of a container that is only read. */
+	#logged: ReadonlyMap<Vba, LoggedLeaf> | undefined;
 	/** What failed writes have left behind. */
 	readonly unsettled = new UnsettledBlocks();
 	/** A rekeying step has changed trees and could not store them: nothing else may change before they are. */
@@ -85,6 +101,7 @@ export class Device {
 		this.placedByRekeying.clear();
 		this.changes.reset();
 		this.unsettled.reset();
+		this.#logged = undefined;
 		this.#isStoringDue = false;
 		this.#keys = keys;
 		this.currentGeneration = currentGeneration;
@@ -117,6 +134,16 @@ export class Device {
 
 	get keys(): Keys {
 		return this.#keys;
+	}
+
+	/** From now on the current tree is read with these changes on top. */
+	readWith({vbas, addresses, labels}: LeafChanges): void {
+		this.#logged = new Map(vbas.map((vba, i) => [vba, {address: addresses[i], label: labels.subarray(i * labelLength, (i + 1) * labelLength)}]));
+	}
+
+	/** The changes that a tree is read with, of what the current generation has logged; undefined where there are none. */
+	loggedOf(tree: HashTree): ReadonlyMap<Vba, LoggedLeaf> | undefined {
+		return tree === this.#tree ? this.#logged : undefined;
 	}
 
 	setKeys(keys: Keys): void {
@@ -152,11 +179,26 @@ export class Device {
 
 	/** Labels and stores every changed block. With no write under way. */
 	async storeTrees(): Promise<number> {
-		const count = await this.held.store((mark, hash) => {
-			this.#setRootHash(mark, hash);
-		});
-		this.#isStoringDue = false;
-		return count;
+		try {
+			const count = await this.held.store((mark, hash) => {
+				this.#setRootHash(mark, hash);
+			});
+			this.#isStoringDue = false;
+			return count;
+		} catch (error) {
+			throw asMediumFault(error);
+		}
+	}
+
+	/** Writes sealed blocks to their places. @throws SessionError; of a `no_space` of the medium the detail says so */
+	async writeBlocks(addresses: readonly Pba[], sealed: Uint8Array): Promise<void> {
+		try {
+			await this.servers.block.write({extents: extentsOf(addresses), data: sealed});
+		} catch (error) {
+			throw asMediumFault(error);
+		}
+
+		this.unsettled.forget(addresses);
 	}
 
 	/** Stores every changed block now or, where the medium refuses, before anything else is changed. */

@@ -159,6 +159,7 @@ export class Reader {
 		const found: Targets[] = [];
 		const {nodes} = this.#device.held;
 		const {degree} = tree.geometry;
+		const logged = this.#device.loggedOf(tree);
 		const path: Path = [];
 		for (const [index, piece] of batch.entries()) {
 			let lowest = -1;
@@ -177,8 +178,9 @@ export class Reader {
 				}
 
 				const nodeIndex = vba - first;
-				const generation = nodes.generation(path[1], nodeIndex);
-				const isWritten = generation !== 0 && !this.#device.isEmptied(path[1], nodeIndex);
+				const change = logged?.get(vba);
+				const generation = change ? this.#device.currentGeneration : nodes.generation(path[1], nodeIndex);
+				const isWritten = change !== undefined || (generation !== 0 && !this.#device.isEmptied(path[1], nodeIndex));
 				const targets = isWritten ? this.#targetsOf(found, this.#device.keyOf(vba), batch) : undefined;
 				if (targets !== joined) {
 					joined?.plain.push(partOf(piece, start, i));
@@ -187,10 +189,15 @@ export class Reader {
 				}
 
 				if (targets) {
-					nodes.copyHash(path[1], nodeIndex, targets.labels, targets.vbas.length * labelLength);
+					if (change) {
+						targets.labels.set(change.label, targets.vbas.length * labelLength);
+					} else {
+						nodes.copyHash(path[1], nodeIndex, targets.labels, targets.vbas.length * labelLength);
+					}
+
 					targets.pieces.push(index);
 					targets.vbas.push(vba);
-					targets.addresses.push(nodes.address(path[1], nodeIndex));
+					targets.addresses.push(change ? change.address : nodes.address(path[1], nodeIndex));
 					targets.generations.push(generation);
 				} else {
 					partOf(piece, i, i + 1).fill(0);

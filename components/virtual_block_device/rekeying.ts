@@ -69,15 +69,7 @@ export class Rekeying {
 		const range = this.#nextRange(snapshots, limits);
 		let sealedBlockCount = 0;
 		if (range.count > 0) {
-			const {plan, places} = await this.#placement.inTurn(async () => this.#place(snapshots, range));
-			let labels: NewLabels | undefined;
-			try {
-				labels = await this.#transfer(plan, places);
-			} finally {
-				await this.#complete({plan, places, labels, range});
-			}
-
-			sealedBlockCount = [...labels.values()].filter(label => label !== lostLabel).length;
+			sealedBlockCount = await this.#placement.inTurn(async () => this.#move(snapshots, range));
 		}
 
 		const lostBlockCount = this.#lostCount;
@@ -85,18 +77,32 @@ export class Rekeying {
 		return {sealedBlockCount, lostBlockCount};
 	}
 
-	/** Carries the step over into the trees; where there are no `labels` their leaves stay as they are. */
-	async #complete({plan, places, labels, range}: {plan: RekeyPlan; places: Places; labels: NewLabels | undefined; range: Range}): Promise<void> {
+	/** Seals the leaves of the range in new places, and only then changes the trees; replies with the number of leaves. */
+	async #move(snapshots: readonly KeptSnapshot[], range: Range): Promise<number> {
+		const {trees, lost, plan, places, undo} = await this.#place(snapshots, range);
+		let labels: NewLabels;
+		try {
+			labels = await this.#transfer(plan, places);
+			while (!lost.isRestHeld(trees, range)) {
+				await lost.load(trees, range);
+			}
+		} catch (error) {
+			await undo();
+			throw error;
+		}
+
+		await this.#complete({plan, places, labels, range});
+		return [...labels.values()].filter(label => label !== lostLabel).length;
+	}
+
+	/** Carries the step over into the trees. The ways are held. */
+	async #complete({plan, places, labels, range}: {plan: RekeyPlan; places: Places; labels: NewLabels; range: Range}): Promise<void> {
 		try {
 			this.#tell(plan, labels);
-			if (labels) {
-				// Leaves and keys change in one synchronous step: a read in between would take the wrong key.
-				this.#setLeaves(plan, places, labels);
-				this.#device.setKeys({...this.#device.keys, rekeyingVba: range.vba + range.count});
-			} else {
-				await this.#giveBack(plan.leaves, places);
-			}
-
+			// Trees and keys change in one synchronous step: a read in between would take the wrong key.
+			this.#moveInner(plan, places);
+			this.#setLeaves(plan, places, labels);
+			this.#device.setKeys({...this.#device.keys, rekeyingVba: range.vba + range.count});
 			await this.#device.storeTreesFirst();
 		} catch (error) {
 			throw new RekeyingInterrupted(`a rekeying step stopped half-way: ${error instanceof Error ? error.message : String(error)}`);
@@ -115,8 +121,8 @@ export class Rekeying {
 		return {vba, count: Math.max(0, stop - vba)};
 	}
 
-	/** Finds new places and moves the inner blocks of all trees; the leaves follow when their data is there. */
-	async #place(snapshots: readonly KeptSnapshot[], range: Range): Promise<{plan: RekeyPlan; places: Places}> {
+	/** Finds new places for leaves and inner blocks of all trees, which follow when the data is there. */
+	async #place(snapshots: readonly KeptSnapshot[], range: Range): Promise<{trees: RekeyedTree[]; lost: LostBlocks; plan: RekeyPlan; places: Places; undo: () => Promise<void>}> {
 		if (this.#device.held.isPressed) {
 			throw new SessionError('no_space', 'too many inner blocks are changed: the state has to be secured first');
 		}
@@ -129,18 +135,7 @@ export class Rekeying {
 		];
 		const lost = new LostBlocks(this.#device.held);
 		const plan = await this.#planHeld(trees, range, lost);
-		const {places, undo} = await this.#findPlaces(plan, range);
-		try {
-			while (!lost.isRestHeld(trees, range)) {
-				await lost.load(trees, range);
-			}
-		} catch (error) {
-			await undo();
-			throw error;
-		}
-
-		this.#moveInner(plan, places);
-		return {plan, places};
+		return {trees, lost, plan, ...await this.#findPlaces(plan, range)};
 	}
 
 	/** The current tree gets a root block of its own where a snapshot has the same: their records age differently. */
@@ -285,7 +280,7 @@ export class Rekeying {
 	}
 
 	async #transferSome(leaves: readonly RekeyedBlock[], {places, generations}: Pick<RekeyPlan, 'generations'> & {readonly places: Places}, labels: Map<RekeyedBlock, Uint8Array>): Promise<void> {
-		const {env, servers: {block, crypto}, keys} = this.#device;
+		const {env, servers: {crypto}, keys} = this.#device;
 		const byteLength = leaves.length * blockSize;
 		const lease = await env.leaseWhenFree(2 * byteLength);
 		try {
@@ -298,7 +293,7 @@ export class Rekeying {
 				keyId: keys.currentKeyId, addresses, vbas: leaves.map(({vba}) => vba), generations: leaves.map(leaf => generations.get(leaf) ?? leaf.generation), plain: [plain], sealed: content,
 			});
 			plain.fill(0);
-			await block.write({extents: extentsOf(addresses), data: content});
+			await this.#device.writeBlocks(addresses, content);
 			for (const [i, leaf] of leaves.entries()) {
 				labels.set(leaf, damaged.has(i) ? lostLabel : newLabels.slice(i * labelLength, (i + 1) * labelLength));
 			}
@@ -341,14 +336,6 @@ export class Rekeying {
 			keyId: keys.previousKeyId, addresses, vbas: leaves.map(({vba}) => vba), generations: leaves.map(({generation}) => generation), labels, sealed: content, plain: [plain],
 		});
 		return mismatched;
-	}
-
-	/** Leaves that keep their old content give their new places back. */
-	async #giveBack(leaves: readonly RekeyedBlock[], places: Places): Promise<void> {
-		const given = leaves.flatMap(leaf => places.get(leaf) ?? []);
-		if (given.length > 0) {
-			await this.#device.servers.free_tree.restore({leaves: given.map(({poolLeaf}) => poolLeaf), addresses: given.map(({address}) => address)});
-		}
 	}
 
 	/** Synchronous: nodes of all trees change to the new key together with the rekeying VBA. */

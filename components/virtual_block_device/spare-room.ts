@@ -110,8 +110,8 @@ export class SpareRoom {
 	}
 
 	/** Clears spare blocks in a bounded part of the pool. With no write under way. */
-	async step(lastSecuredGeneration: Generation, snapshots: readonly KeptSnapshot[]): Promise<Remainder> {
-		const ranges = this.#takeDue(lastSecuredGeneration);
+	async step(lastSecuredGeneration: Generation, {snapshots, endLeaf}: {snapshots: readonly KeptSnapshot[]; endLeaf: Vba}): Promise<Remainder> {
+		const ranges = this.#takeDue(lastSecuredGeneration, endLeaf);
 		if (ranges.length > 0) {
 			const {addresses, leafCount} = await this.#device.servers.free_tree.spare({ranges});
 			if (this.#passLeaf !== undefined && this.#passLeaf >= leafCount) {
@@ -130,18 +130,25 @@ export class SpareRoom {
 	}
 
 	/** The entries to look at now, as pairs of first leaf and count. */
-	#takeDue(lastSecuredGeneration: Generation): number[] {
+	#takeDue(lastSecuredGeneration: Generation, endLeaf: Vba): number[] {
 		const ranges: number[] = [];
+		// Entries from the end on keep their room.
+		const push = (first: Vba, count: number): void => {
+			if (first < endLeaf) {
+				ranges.push(first, Math.min(count, endLeaf - first));
+			}
+		};
+
 		for (const [group, generation] of this.#cleared) {
 			if (generation <= lastSecuredGeneration && ranges.length < 2 * stepLeafCount / groupLeafCount) {
-				ranges.push(group * groupLeafCount, groupLeafCount);
+				push(group * groupLeafCount, groupLeafCount);
 				this.#cleared.delete(group);
 			}
 		}
 
 		if (ranges.length === 0 && this.#passLeaf !== undefined) {
-			ranges.push(this.#passLeaf, stepLeafCount);
-			this.#passLeaf += stepLeafCount;
+			push(this.#passLeaf, stepLeafCount);
+			this.#passLeaf = this.#passLeaf + stepLeafCount < endLeaf ? this.#passLeaf + stepLeafCount : undefined;
 		}
 
 		return ranges;

@@ -7,7 +7,6 @@
  */
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
 import type {KeyId, Pba, Vba} from '../container/addresses.js';
-import {extentsOf} from '../container/extents.js';
 import type {LeafChanges} from '../container/flush-log.js';
 import {Gate} from '../container/gate.js';
 import {blockSize} from '../container/geometry.js';
@@ -174,7 +173,7 @@ export class Writer {
 		}
 
 		try {
-			await this.#write(blocks.map(({address}) => address), Buffer.concat(blocks.map(({sealed}) => sealed)));
+			await this.#device.writeBlocks(blocks.map(({address}) => address), Buffer.concat(blocks.map(({sealed}) => sealed)));
 		} catch (error) {
 			// A medium that fails may do so in one place only.
 			if (!(error instanceof SessionError) || error.code === 'no_space') {
@@ -190,7 +189,7 @@ export class Writer {
 	/** Writes an unsettled block once more or, where the medium does not write its place any more, in another one. */
 	async #settleAlone(block: UnsettledBlock): Promise<void> {
 		try {
-			await this.#write([block.address], block.sealed);
+			await this.#device.writeBlocks([block.address], block.sealed);
 		} catch (error) {
 			if (!(error instanceof SessionError) || error.code === 'no_space') {
 				throw error;
@@ -227,12 +226,6 @@ export class Writer {
 		}
 	}
 
-	/** Writes sealed blocks to their places. */
-	async #write(addresses: readonly Pba[], sealed: Uint8Array): Promise<void> {
-		await this.#device.servers.block.write({extents: extentsOf(addresses), data: sealed});
-		this.#device.unsettled.forget(addresses);
-	}
-
 	/** Writes pieces together; where that fails, each alone, so that none suffers from another. */
 	async #writeSeparable(indexes: readonly number[], batch: readonly WritePiece[], outcomes: unknown[]): Promise<void> {
 		try {
@@ -251,14 +244,7 @@ export class Writer {
 
 	/** Does pieces with the same kind of change. */
 	async #writeTogether(whole: readonly WritePiece[]): Promise<void> {
-		// What waits for the medium has to stay little, and trees of a rekeying may not be changed before they are stored.
-		if (this.#device.isStoringDue || (this.#device.unsettled.count > 0 && whole[0].change.kind === 'write')) {
-			await this.exclusively(async () => undefined);
-		}
-
-		if (!this.#gate.tryEnter()) {
-			await this.#gate.enter();
-		}
+		await this.#enterSettled(whole[0].change.kind);
 
 		try {
 			// While the gate is held no rekeying step moves the border between the keys.
@@ -271,6 +257,26 @@ export class Writer {
 			}
 		} finally {
 			this.#gate.leave();
+		}
+	}
+
+	/**
+	 * Enters the gate with nothing waiting for the medium: that has to stay little, and trees of a rekeying may not be changed
+	 * before they are stored. Clearing needs no room, so it waits for the trees alone.
+	 */
+	async #enterSettled(kind: WritePiece['change']['kind']): Promise<void> {
+		const {unsettled} = this.#device;
+		for (;;) {
+			if (!this.#gate.tryEnter()) {
+				await this.#gate.enter();
+			}
+
+			if (!this.#device.isStoringDue && (unsettled.count === 0 || kind === 'clear')) {
+				return;
+			}
+
+			this.#gate.leave();
+			await this.exclusively(async () => undefined);
 		}
 	}
 
@@ -347,7 +353,7 @@ export class Writer {
 				keyId, addresses, vbas: leaves.map(({vba}) => vba), generations: leaves.map(() => currentGeneration), plain, sealed: lease.bytes,
 			});
 			try {
-				await this.#write(addresses, lease.bytes);
+				await this.#device.writeBlocks(addresses, lease.bytes);
 			} catch (error) {
 				await this.#keepOverwritten(leaves, labels, lease.bytes);
 				throw error;
@@ -379,7 +385,7 @@ export class Writer {
 			const content = Buffer.alloc(overwritten.length * blockSize);
 			unsettled.correct(overwritten, content);
 			// The reason is told already; what fails again waits.
-			await this.#write(overwritten, content).catch((error: unknown) => {
+			await this.#device.writeBlocks(overwritten, content).catch((error: unknown) => {
 				if (!(error instanceof SessionError)) {
 					throw error;
 				}

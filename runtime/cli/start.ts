@@ -8,9 +8,7 @@ import {readDeployment} from './deploy-file.js';
 import {describeDevice, type DeviceTarget} from './device-call.js';
 import {exitCode} from './exit-code.js';
 import {existingOrigin} from './key-commands.js';
-import {leaveAtOnce} from './leave.js';
 import {unlockDevice} from './lock.js';
-import {logTo, type LogForm} from './log-output.js';
 import {complain, print, reasonOf} from './output.js';
 import {unlockSeparately} from './separate-unlock.js';
 import {onStopSignal} from './stop-signals.js';
@@ -52,12 +50,7 @@ async function unlockWhileRunning(target: DeviceTarget): Promise<void> {
 	}
 }
 
-export interface StartOptions extends LogForm {
-	/** False: edits are applied only when "runtime apply" or "runtime swap" says so. */
-	readonly watch: boolean;
-}
-
-export async function start(deployFile: string | undefined, stateDirectory: string, {watch, ...form}: StartOptions): Promise<number> {
+export async function start(deployFile: string | undefined, stateDirectory: string, watch: boolean): Promise<number> {
 	const foresee = (read: Deployment) => {
 		foreseen(read, startedOf(read), stateDirectory);
 	};
@@ -68,13 +61,10 @@ export async function start(deployFile: string | undefined, stateDirectory: stri
 	}
 
 	// A signal that comes while the children start is kept until there is something to stop.
-	const log = logTo(print, form);
 	const stopAsked = new Promise<void>(resolve => {
-		onStopSignal(resolve, (text, level) => {
-			log(`[runtime] ${text}`, {level, text});
-		});
+		onStopSignal(resolve);
 	});
-	const running = await startDeployment(deployment, {stateDirectory, log, follow: {watch, async load(file) {
+	const running = await startDeployment(deployment, {stateDirectory, log: print, follow: {watch, async load(file) {
 		const edited = await loadDeployment(file);
 		foresee(edited);
 		return edited;
@@ -83,6 +73,5 @@ export async function start(deployFile: string | undefined, stateDirectory: stri
 		complain(`[runtime] ${reasonOf(error)}`);
 	});
 	const stopped = stopAsked.then(async () => running.stop());
-	const code = await Promise.race([running.ended, stopped.then(async () => running.ended)]);
-	return running.lingering.length > 0 ? leaveAtOnce(code) : code;
+	return await Promise.race([running.ended, stopped.then(async () => running.ended)]);
 }

@@ -7,16 +7,13 @@ import {childrenNeededBy} from './child-graph.js';
 import {ControlError} from './control-client.js';
 import {ControlServer, callService, toJson, type Controlled} from './control-server.js';
 import {DeploymentFollower} from './deployment-follower.js';
-import type {LogSink, RuntimeLog} from './log.js';
-import {Supervision, type EndLimits} from './supervision.js';
+import {Supervision} from './supervision.js';
 
 export interface RuntimeOptions {
 	/** Made if it is not there. */
 	readonly stateDirectory: string;
-	/** Takes the lines of the log. */
-	readonly log: LogSink;
-	/** How long the end may take; shorter for tests. */
-	readonly endLimits?: EndLimits;
+	/** Writes one line of the log. */
+	log(line: string): void;
 	/** How to follow the file of a deployment; without it, what was started runs until the end. */
 	readonly follow?: {
 		/** False: edits are applied only when `runtime apply` or `runtime swap` asks for it. */
@@ -32,8 +29,6 @@ export interface RunningDeployment {
 	readonly ended: Promise<number>;
 	/** Stops everything in order; resolves with `ended`. */
 	stop(): Promise<void>;
-	/** Names of children whose threads or processes are still there after the end: only the end of the process takes them along. */
-	readonly lingering: readonly string[];
 }
 
 /** Tools are started by `runtime run` alone, unless the runtime is to end with them. */
@@ -46,23 +41,23 @@ export function startedOf({children}: Deployment): Child[] {
 	return children.filter(isStarted);
 }
 
-async function openControl(controlled: Controlled, stateDirectory: string): Promise<ControlServer> {
+async function openControl(controlled: Controlled, {stateDirectory, log}: RuntimeOptions): Promise<ControlServer> {
 	const control = new ControlServer(controlled);
 	try {
-		await control.listen(stateDirectory);
+		await control.listen(resolve(stateDirectory));
 	} catch (error) {
-		controlled.supervision.log.say(`no control socket, "runtime status" will not work: ${(error as Error).message}`, 'warning');
+		log(`[runtime] no control socket, "runtime status" will not work: ${(error as Error).message}`);
 	}
 
 	return control;
 }
 
-async function announce(supervision: Supervision, log: RuntimeLog): Promise<void> {
+async function announce(supervision: Supervision, log: (line: string) => void): Promise<void> {
 	void supervision.start();
 	await supervision.ready.promise;
-	log.say('ready');
+	log('[runtime] ready');
 	for (const hint of supervision.hints) {
-		log.say(`attach: ${hint}`);
+		log(`[runtime] attach: ${hint}`);
 	}
 }
 
@@ -70,14 +65,13 @@ async function announce(supervision: Supervision, log: RuntimeLog): Promise<void
 export async function startDeployment(deployment: Deployment, options: RuntimeOptions): Promise<RunningDeployment> {
 	const directory = resolve(options.stateDirectory);
 	const lock = lockStateDirectory(directory);
-	const {follow} = options;
-	const supervision = new Supervision({children: startedOf(deployment), stateDirectory: directory, log: options.log, limits: options.endLimits});
-	const {log} = supervision;
+	const {log, follow} = options;
+	const supervision = new Supervision({children: startedOf(deployment), stateDirectory: directory, log});
 	const follower = follow && new DeploymentFollower(supervision, {deployment, load: follow.load, startedOf, log});
-	const control = await openControl({supervision, follower}, directory);
-	const ended = supervision.ended.promise.finally(async () => {
+	const control = await openControl({supervision, follower}, options);
+	const ended = supervision.ended.promise.finally(() => {
 		follower?.close();
-		await control.close();
+		control.close();
 		lock.release();
 	});
 	const ready = announce(supervision, log);
@@ -90,9 +84,6 @@ export async function startDeployment(deployment: Deployment, options: RuntimeOp
 	return {
 		ready,
 		ended,
-		get lingering() {
-			return supervision.lingering;
-		},
 		async stop() {
 			await supervision.end(0);
 			await ended;

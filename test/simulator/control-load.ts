@@ -20,7 +20,7 @@ async function unlessRefused<T>(subject: Subject, codes: () => readonly string[]
 			return undefined;
 		}
 
-		if (isSessionError(error) && (codes().includes(error.code) || (subject.isFaulty && ['device_failed', 'no_space'].includes(error.code)))) {
+		if (isSessionError(error) && (codes().includes(error.code) || subject.excuses.includes(error.code))) {
 			return undefined;
 		}
 
@@ -97,7 +97,7 @@ export async function contentOf(subject: Subject, generation: number): Promise<C
 	}
 
 	const data = Buffer.alloc(description.blockCount * blockSize, 0xee);
-	const read = await unlessRefused(subject, () => ['unknown_snapshot', ...subject.isFaulty ? ['integrity'] : []], control.read_snapshot({generation, extents: [0, description.blockCount], data}));
+	const read = await unlessRefused(subject, () => ['unknown_snapshot'], control.read_snapshot({generation, extents: [0, description.blockCount], data}));
 	return read ? stampsOf(data) : undefined;
 }
 
@@ -108,8 +108,8 @@ export async function discardSnapshot(subject: Subject, generation: number): Pro
 	if (await unlessRefused(subject, () => [], world.control.discard_snapshot({generation}))) {
 		model.endFlush(begin);
 		model.snapshots.endDiscard(generation);
-	} else if (!subject.isFaulty) {
-		// It met the lock.
+	} else {
+		// It met the lock or a full host, and has not happened.
 		model.snapshots.cancelDiscard(generation);
 	}
 }
@@ -125,6 +125,12 @@ export async function revert(subject: Subject, generation: number): Promise<bool
 	const note = model.beginRevert(content as Stamp[]);
 	const flushed = model.now;
 	const reverted = await unlessRefused(subject, () => ['refused', 'no_space', ...model.snapshots.mayBeGone(generation) ? ['unknown_snapshot'] : []], world.control.revert_snapshot({generation}));
+	if (!reverted && subject.isFaulty) {
+		// It may have been done and not be secured.
+		model.endWrite(note, {succeeded: false});
+		return false;
+	}
+
 	if (!reverted) {
 		model.cancel(note);
 		return false;

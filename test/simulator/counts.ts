@@ -25,6 +25,9 @@ export class Counts {
 	fullPools = 0;
 	bitFlips = 0;
 	faults = 0;
+	/** Times that the host had no room, and openings that could therefore only read. */
+	fullHosts = 0;
+	readOnlyOpenings = 0;
 	rollbacks = 0;
 	/** Older copies of the anchor beside the newest image. */
 	olderAnchors = 0;
@@ -36,7 +39,7 @@ export class Counts {
 			`${this.flushes} flushes`, `${this.replays} logs taken over`, `${this.securings} securings`, `${this.blocksChecked} blocks checked`, `${this.checks} runs of cbe_check`, `${this.bitFlips} bit flips`,
 			`${this.locks} locks`, `${this.encryptedInnerBlocks} with encrypted inner blocks`, `${this.snapshots} snapshots`, `${this.reverts} reverts`, `${this.operations} operations begun`, `${this.finishedOperations} ended`,
 			`${this.starvedOperations} waits for discarded snapshots`, `${this.fullPools} refusals of a full pool`,
-			`${this.faults} medium faults`, `${this.rollbacks} images rolled back`, `${this.olderAnchors} older anchors`, `${this.steps} steps`,
+			`${this.faults} medium faults`, `${this.fullHosts} full hosts`, `${this.readOnlyOpenings} openings to read only`, `${this.rollbacks} images rolled back`, `${this.olderAnchors} older anchors`, `${this.steps} steps`,
 		].join(', ');
 	}
 }

@@ -222,6 +222,41 @@ async function faultHistory(first: Subject): Promise<void> {
 	await subject.verifyAfterClose();
 }
 
+/** No component may give up because the host is full, and what was flushed is there when the device is opened on it. */
+async function fullHostHistory(first: Subject): Promise<void> {
+	let subject = first;
+	await subject.open();
+	const {random, plan, counts} = subject.setup;
+	for (let round = random.between(1, 4); round > 0; round--) {
+		await subject.run(load(subject, random.below(plan.operationCount)));
+		subject.fillHost(random.pick([0, 0, 1, 3, 10, 40]));
+		counts.fullHosts++;
+		await subject.run(load(subject, plan.operationCount));
+		if (random.chance(0.7)) {
+			const remains = random.chance(0.5) ? subject.afterPowerLoss() : subject.afterKill();
+			subject.abandon();
+			remains.excuses = subject.excuses;
+			subject = await reopen(remains);
+			await subject.run(load(subject, 3));
+		}
+
+		const {writable} = await subject.run(subject.world.device.geometry({}));
+		if (!writable) {
+			counts.readOnlyOpenings++;
+			const remains = subject.afterKill();
+			subject.abandon();
+			subject = remains;
+			subject.stopFaults();
+			await reopen(subject);
+		}
+
+		subject.stopFaults();
+		await requireAlive(subject);
+	}
+
+	await subject.verifyAfterClose();
+}
+
 /** An older image with the newest anchor is no state to open. */
 async function refuseOlderImages(newest: Subject, images: readonly SecuredImage[]): Promise<void> {
 	const {random, counts} = newest.setup;
@@ -368,6 +403,7 @@ const kinds: Readonly<Record<HistoryKind, (subject: Subject) => Promise<void>>> 
 	creation: creationHistory,
 	long: longHistory,
 	faults: faultHistory,
+	full_host: fullHostHistory,
 	flips: flipHistory,
 	damage: damageHistory,
 	scripted: scriptedHistory,

@@ -15,7 +15,7 @@ export function requireExcuse(subject: Subject, error: unknown, {what, note}: {w
 		throw error;
 	}
 
-	const isFault = subject.isFaulty && ['device_failed', 'no_space'].includes(error.code);
+	const isFault = subject.excuses.includes(error.code);
 	if (!isFault && !wasLockedOut(subject, error, note)) {
 		throw new SimulationFailure(`${what} failed without a reason: ${error.code}: ${error.message}`);
 	}

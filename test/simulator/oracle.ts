@@ -528,7 +528,7 @@ function superblockProblems(superblock: Buffer, {state, rekeyingVba, previousKey
 		state < 1 || state > 4 ? `the state is ${state}` : '',
 		isRekeying && (previousKeyId !== keyId - 1 || isZero(superblock.subarray(25, 57))) ? `rekeying to key ${keyId}, but the previous key is ${previousKeyId}` : '',
 		!isRekeying && !(previousKeyId === 0 && isZero(superblock.subarray(25, 57)) && rekeyingVba === 0) ? `not rekeying, but there is a previous key ${previousKeyId}` : '',
-		!isExtending && !isZero(superblock.subarray(9, 25)) ? 'not extending, but there are blocks left to add' : '',
+		!isExtending && !isRekeying && !isZero(superblock.subarray(9, 25)) ? 'nothing grows, but there are blocks left to add' : '',
 	];
 	const generations = snapshotsOf(superblock).map(({shape}) => shape.generation);
 	const leafCount = Math.max(...snapshotsOf(superblock).map(({shape}) => shape.leafCount));

@@ -13,6 +13,8 @@ export const historyKinds = [
 	'long',
 	/** The medium and the anchor fail now and then. */
 	'faults',
+	/** The host has no room any more, at any step; the device goes on, stops and opens all the same. */
+	'full_host',
 	/** Bits of a secured image are flipped. */
 	'flips',
 	/** Blocks of a secured image are damaged, and met by every operation. */
@@ -72,6 +74,7 @@ const bounds: Readonly<Record<HistoryKind, Bounds>> = {
 	creation: {leafCountMax: 64, poolLeafCountMax: 64, operationCountMax: 2},
 	long: {leafCountMax: 700, poolLeafCountMax: 1200, operationCountMax: 60},
 	faults: {leafCountMax: 200, poolLeafCountMax: 400, operationCountMax: 40},
+	full_host: {leafCountMax: 60, poolLeafCountMax: 160, operationCountMax: 30},
 	flips: {leafCountMax: 40, poolLeafCountMax: 48, operationCountMax: 15},
 	damage: {leafCountMax: 40, poolLeafCountMax: 300, operationCountMax: 10},
 	scripted: {leafCountMax: 16, poolLeafCountMax: 64, operationCountMax: 3},
@@ -107,7 +110,7 @@ function randomShape(random: Random, {leafCountMax, poolLeafCountMax}: Bounds): 
 	}
 }
 
-const operationKinds: readonly HistoryKind[] = ['scripted', 'operations', 'long_operations'];
+const operationKinds: readonly HistoryKind[] = ['scripted', 'operations', 'long_operations', 'full_host'];
 
 function shapeOf({device, pool}: Script): Record<string, string> {
 	const [[leaves, degree, maxLevel], [poolLeaves, poolDegree, poolMaxLevel]] = [device, pool];
@@ -119,7 +122,7 @@ function shapeOf({device, pool}: Script): Record<string, string> {
 
 function randomKind(random: Random): HistoryKind {
 	return random.pick([
-		'crash_points', 'creation', 'long', 'faults', 'flips', 'damage',
+		'crash_points', 'creation', 'long', 'faults', 'full_host', 'full_host', 'flips', 'damage',
 		'scripted', 'scripted', 'scripted', 'operations', 'operations', 'operations', 'long_operations', 'long_operations',
 	]);
 }

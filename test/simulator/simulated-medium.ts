@@ -1,7 +1,7 @@
 /**
  * A medium as unkind as a real one may be. Writes are visible at once but durable only after a sync; at a crash each
  * unsynced block is lost, kept or torn on its own. A block that is being written reads as old, new or torn. A write that fails
- * may have happened in part, whatever the reason.
+ * may have happened in part, whatever the reason: also where the host has no room for all of it.
  */
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
 import {blockSize, type block} from '../../components/sessions/block.js';
@@ -31,6 +31,13 @@ export interface MediumFaults {
 
 export const noFaults: MediumFaults = {read: 0, write: 0, noSpace: 0, sync: 0};
 
+interface MediumContent {
+	readonly durable?: ReadonlyMap<number, Buffer>;
+	readonly unsynced?: ReadonlyMap<number, readonly UnsyncedWrite[]>;
+	readonly allocated?: ReadonlySet<number>;
+	readonly room?: number;
+}
+
 export class SimulatedMedium {
 	blockCount: number;
 	faults = noFaults;
@@ -39,13 +46,19 @@ export class SimulatedMedium {
 	faultCount = 0;
 	/** What a block is that must not be written now, since a secured state refers to it. */
 	ownerOf: (address: number) => string | undefined = () => undefined;
+	/** Blocks that may still be written where none has been yet, or was cleared since: the room of the host. */
+	room = Infinity;
 	readonly #random: Random;
+	/** Blocks that have room. */
+	readonly #allocated: Set<number>;
 	readonly #durable: Map<number, Buffer>;
 	readonly #unsynced: Map<number, readonly UnsyncedWrite[]>;
 
-	constructor(random: Random, blockCount: number, content: {durable?: ReadonlyMap<number, Buffer>; unsynced?: ReadonlyMap<number, readonly UnsyncedWrite[]>} = {}) {
+	constructor(random: Random, blockCount: number, content: MediumContent = {}) {
 		this.#random = random;
 		this.blockCount = blockCount;
+		this.room = content.room ?? Infinity;
+		this.#allocated = new Set(content.allocated);
 		this.#durable = new Map(content.durable);
 		this.#unsynced = new Map(content.unsynced);
 	}
@@ -63,7 +76,7 @@ export class SimulatedMedium {
 
 	/** The medium as it is after a loss of power. */
 	afterPowerLoss(random: Random): SimulatedMedium {
-		const survivor = new SimulatedMedium(random, this.blockCount, {durable: this.#durable});
+		const survivor = new SimulatedMedium(random, this.blockCount, {durable: this.#durable, allocated: this.#allocated, room: this.room});
 		const mood = random.pick(['any', 'any', 'any', 'lost', 'kept']);
 		for (const [address, writes] of this.#unsynced) {
 			let content = this.#durable.get(address) ?? zeroBlock;
@@ -90,7 +103,7 @@ export class SimulatedMedium {
 			}));
 		}
 
-		return new SimulatedMedium(random, this.blockCount, {durable: this.#durable, unsynced});
+		return new SimulatedMedium(random, this.blockCount, {durable: this.#durable, unsynced, allocated: this.#allocated, room: this.room});
 	}
 
 	/** An independent copy in which everything is durable. */
@@ -121,7 +134,18 @@ export class SimulatedMedium {
 			},
 			clear: async ({extents}) => {
 				const blockCount = extents.reduce((sum, value, i) => i % 2 === 1 ? sum + value : sum, 0);
-				await this.#write(extents, Buffer.alloc(blockCount * blockSize), step);
+				const zeroes = Buffer.alloc(blockCount * blockSize);
+				await this.#write(extents, zeroes, step, false);
+				this.#each(extents, zeroes, address => {
+					this.room += this.#allocated.delete(address) ? 1 : 0;
+				});
+				return {};
+			},
+			allocate: ({extents}) => {
+				for (let i = 0; i < extents.length; i += 2) {
+					this.#takeRoom(extents[i], extents[i + 1]);
+				}
+
 				return {};
 			},
 			sync: async () => {
@@ -135,8 +159,16 @@ export class SimulatedMedium {
 		};
 	}
 
-	async #write(extents: readonly number[], data: Uint8Array, step: () => Promise<void>): Promise<void> {
-		const fault = this.#writeFault();
+	async #write(extents: readonly number[], data: Uint8Array, step: () => Promise<void>, needsRoom = true): Promise<void> {
+		let fault = this.#writeFault();
+		try {
+			for (let i = 0; needsRoom && i < extents.length; i += 2) {
+				this.#takeRoom(extents[i], extents[i + 1]);
+			}
+		} catch (error) {
+			fault = error as SessionError;
+		}
+
 		if (fault && this.#random.chance(0.3)) {
 			throw fault;
 		}
@@ -170,6 +202,21 @@ export class SimulatedMedium {
 
 		if (fault) {
 			throw fault;
+		}
+	}
+
+	/** @throws SessionError where the host has not enough; a part may have been taken */
+	#takeRoom(first: number, count: number): void {
+		for (let address = first; address < first + count; address++) {
+			if (!this.#allocated.has(address)) {
+				if (this.room <= 0) {
+					this.faultCount++;
+					throw new SessionError('no_space', 'simulated host without room');
+				}
+
+				this.room--;
+				this.#allocated.add(address);
+			}
 		}
 	}
 

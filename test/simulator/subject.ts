@@ -54,8 +54,8 @@ export class Subject {
 	readonly anchor: SimulatedAnchor;
 	readonly medium: SimulatedMedium;
 	readonly lock: LockModel;
-	/** True while requests may fail since the medium does. */
-	isFaulty = false;
+	/** Codes with which requests may fail, since the medium does or the host has no room. */
+	excuses: readonly string[] = [];
 	/** True where the image was damaged on purpose, so that it need not be in order. */
 	isDamaged = false;
 	/** Filled where somebody asks for it. */
@@ -89,6 +89,10 @@ export class Subject {
 				this.securedImages?.push({generation: generation ?? 0, hash, medium: this.medium.copy(setup.random.fork()), anchor: this.anchor.content});
 			}
 		};
+	}
+
+	get isFaulty(): boolean {
+		return this.excuses.length > 0;
 	}
 
 	get world(): World {
@@ -185,14 +189,21 @@ export class Subject {
 
 	/** From now on medium and anchor fail now and then, and so may requests. */
 	startFaults(faults: MediumFaults, anchorFaultRate: number): void {
-		this.isFaulty = true;
+		this.excuses = ['device_failed', 'no_space'];
 		this.medium.faults = faults;
 		this.anchor.faultRate = anchorFaultRate;
 	}
 
+	/** From now on the host has room for so many blocks more; a device that finds too little when it is opened is only read. */
+	fillHost(room: number): void {
+		this.excuses = ['no_space', 'read_only', 'refused'];
+		this.medium.room = room;
+	}
+
 	/** From now on medium and anchor work, and so must the device. */
 	stopFaults(): void {
-		this.isFaulty = false;
+		this.excuses = [];
+		this.medium.room = Infinity;
 		this.medium.faults = noFaults;
 		this.anchor.faultRate = 0;
 	}

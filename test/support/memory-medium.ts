@@ -12,7 +12,7 @@ export class MemoryMedium {
 	/** The content; tests change bytes here to damage it. */
 	image: Buffer;
 	/** Called before each operation; throws to make it fail. */
-	before: (operation: 'allocation' | 'read' | 'write' | 'clear' | 'sync' | 'grow', extents: readonly number[]) => void = () => undefined;
+	before: (operation: 'allocation' | 'read' | 'write' | 'clear' | 'allocate' | 'sync' | 'grow', extents: readonly number[]) => void = () => undefined;
 	readonly #growable: boolean;
 	readonly #writable: boolean;
 
@@ -49,6 +49,10 @@ export class MemoryMedium {
 			clear: ({extents}) => {
 				this.before('clear', extents);
 				this.#each(extents, (offset, _from, length) => this.image.fill(0, offset, offset + length));
+				return {};
+			},
+			allocate: ({extents}) => {
+				this.before('allocate', extents);
 				return {};
 			},
 			sync: () => {

@@ -11,7 +11,7 @@ const keys = {currentKeyId: 2, previousKeyId: 1, rekeyingVba: 3};
 const transfer = {extents: [3, 2, 9, 1], data: block(3)};
 const file = {name: 'data', kind: 'file', mode: 0o600, byteLength: 4096, takesSecret: false};
 const allocation = {request: {first: 3, count: 10}, reply: {runs: [4, 1, 5, 0]}};
-const operation = {phase: 'in-progress', lastResult: 'none', done: 1, total: 2, bytesPerSecond: 3, secondsLeft: 4};
+const operation = {phase: 'in-progress', lastResult: 'none', waitsFor: 'room', done: 1, total: 2, bytesPerSecond: 3, secondsLeft: 4};
 const growth = {request: {firstPba: 100, pbaCount: 20, stepCount: 2}, reply: {usedPbaCount: 20, addedLeafCount: 16}};
 
 type Message = Record<string, unknown>;
@@ -31,6 +31,7 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 		allocation,
 		write: {request: transfer, reply: {}},
 		clear: {request: {extents: [0, 5]}, reply: {}},
+		allocate: {request: {extents: [0, 5]}, reply: {}},
 		sync: {request: {}, reply: {}},
 		grow: {request: {blockCount: 12}, reply: {}},
 	},
@@ -51,11 +52,10 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 		status: {
 			request: {},
 			reply: {
-				locked: false, state: 'normal', blockCount: 10, currentGeneration: 3, lastSecuredGeneration: 2, cipher: 'aes-256-xts', usedBlockCount: 4,
+				locked: false, state: 'normal', blockCount: 10, currentGeneration: 3, lastSecuredGeneration: 2, cipher: 'aes-256-xts', readOnly: 'the medium is', usedBlockCount: 4,
 				sharedBlockCount: 1, poolLeafCount: 8, poolAllocatableCount: 4, poolHeldCount: 1, poolSecondsLeft: 5,
 			},
 		},
-		measure_snapshots: {request: {}, reply: {snapshots: [{generation: 2, soleBlockCount: 3}]}},
 		list_snapshots: {request: {}, reply: {snapshots: [{generation: 2, blockCount: 10, keep: true}]}},
 		create_snapshot: {request: {}, reply: {generation: 2, isNew: true}},
 		discard_snapshot: {request: {generation: 2}, reply: {}},
@@ -92,7 +92,6 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 		advance: {request: {lastSecuredGeneration: 2, snapshotGenerations: [1], rekeying: null, setAsideCount: 4}, reply: {}},
 		spare: {request: {ranges: [0, 4, 8, 4]}, reply: {addresses: [30], leafCount: 16}},
 		verify: {request: {firstLeaf: 0}, reply: {nextLeaf: 4, checkedBlockCount: 3, damages: ['text']}},
-		sole_holdings: {request: {firstLeaf: 0}, reply: {nextLeaf: 8, holdings: [{generation: 2, blockCount: 3}]}},
 		usage: {request: {}, reply: {leafCount: 8, allocatableCount: 4, heldCount: 1}},
 	},
 	trust_anchor: {
@@ -124,10 +123,11 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 		set_keys: {request: keys, reply: {}},
 		rekey: {request: {snapshots: [snapshot], blockCount: 4, untilVba: 9}, reply: {rekeyingVba: 4, sealedBlockCount: 4, lostBlockCount: 1}},
 		verify: {request: {snapshots: [snapshot], firstVba: 0}, reply: {nextVba: 8, checkedBlockCount: 3, damages: ['text']}},
-		reclaim: {request: {lastSecuredGeneration: 2, snapshots: [snapshot], snapshotGone: 1}, reply: {remainder: 'more'}},
+		reclaim: {request: {lastSecuredGeneration: 2, snapshots: [snapshot], snapshotGone: 1, endLeaf: 6}, reply: {remainder: 'more'}},
 		extend: growth,
 		log: {request: {countMax: 10}, reply: {changes}},
 		replay: {request: changes, reply: {}},
+		read_with: {request: changes, reply: {}},
 		store: {request: {nextGeneration: 4, isRootKept: true}, reply: {tree, freeTree: tree, metaTree: tree, snapshots: [snapshot], storedBlockCount: 5}},
 	},
 };
