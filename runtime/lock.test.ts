@@ -48,4 +48,5 @@ test('the process id replaces a longer one that was left behind', async t => {
 	const lock = lockStateDirectory(directory);
 	t.is(readFileSync(join(directory, 'runtime.lock'), 'utf8'), `${process.pid}\n`);
 	lock.release();
+	t.is(readFileSync(join(directory, 'runtime.lock'), 'utf8'), '');
 });

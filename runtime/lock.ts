@@ -1,4 +1,4 @@
-/** One runtime per state directory: `runtime.lock` is locked as long as the runtime lives, and holds its process id. */
+/** One runtime per state directory: `runtime.lock` is locked as long as the runtime lives, and holds its process id until it has ended in order. */
 import {closeSync, existsSync, ftruncateSync, mkdirSync, openSync, readFileSync, statSync, writeSync} from 'node:fs';
 import {dirname, join} from 'node:path';
 import {StartError} from './sdk/component.js';
@@ -111,7 +111,12 @@ export function lockStateDirectory(stateDirectory: string): StateLock {
 
 	return {
 		release() {
-			closeSync(fd);
+			try {
+				// Whoever looks later finds nobody.
+				ftruncateSync(fd, 0);
+			} finally {
+				closeSync(fd);
+			}
 		},
 	};
 }

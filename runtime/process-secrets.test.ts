@@ -3,7 +3,7 @@ import test from 'ava';
 import koffi from 'koffi';
 import {variableBytes, wipeVariable} from './process-environment.js';
 import {dropSecret, giveSecret, sharedSecret, sharedSecrets} from './process-secrets.js';
-import {copyOfShared} from './sdk/secret-memory.js';
+import {copyOfShared} from './transport/shared-secret.js';
 
 /** That of the process; the test's thread has a copy. */
 const setVariable = koffi.load(null).func('int setenv(const char *name, const char *value, int overwrite)') as (name: string, value: string, overwrite: number) => number;

@@ -4,15 +4,15 @@
  * that all threads share. It stays for as long as the process: a trust anchor that died opens with it again.
  */
 import {variableBytes, wipeVariable} from './process-environment.js';
+import {shareSecret, wipeShared, type SharedSecret} from './transport/shared-secret.js';
 
 /** By the names of the variables. */
-export type SharedSecrets = ReadonlyMap<string, SharedArrayBuffer>;
+export type SharedSecrets = ReadonlyMap<string, SharedSecret>;
 
-const held = new Map<string, SharedArrayBuffer>();
+const held = new Map<string, SharedSecret>();
 
-function hold(name: string, secret: Uint8Array): SharedArrayBuffer {
-	const memory = new SharedArrayBuffer(secret.length);
-	new Uint8Array(memory).set(secret);
+function hold(name: string, secret: Uint8Array): SharedSecret {
+	const memory = shareSecret(secret);
 	held.set(name, memory);
 	return memory;
 }
@@ -24,7 +24,7 @@ export function giveSecret(name: string, secret: Uint8Array): void {
 }
 
 /** The secret in the place of a variable, where there is one. The memory stays; nobody writes to it. */
-export function sharedSecret(name: string): SharedArrayBuffer | undefined {
+export function sharedSecret(name: string): SharedSecret | undefined {
 	const found = variableBytes(name);
 	if (!found) {
 		return held.get(name);
@@ -41,7 +41,7 @@ export function sharedSecret(name: string): SharedArrayBuffer | undefined {
 
 /** Those of the named variables that have a secret. */
 export function sharedSecrets(names: Iterable<string>): SharedSecrets {
-	const secrets = new Map<string, SharedArrayBuffer>();
+	const secrets = new Map<string, SharedSecret>();
 	for (const name of names) {
 		const secret = sharedSecret(name);
 		if (secret) {
@@ -61,7 +61,7 @@ export function heldSecrets(): ReadonlyMap<string, Uint8Array> {
 export function dropSecret(name: string): void {
 	const memory = held.get(name);
 	if (memory) {
-		new Uint8Array(memory).fill(0);
+		wipeShared(memory);
 		held.delete(name);
 	}
 }

@@ -1,10 +1,10 @@
 import test from 'ava';
 import {ContainerDimensions} from './dimensions-config.js';
 
-test('the default is 1 GiB with a pool of 128 MiB and XTS', t => {
+test('the default is 1 GiB with a pool as large and XTS', t => {
 	t.deepEqual(ContainerDimensions.parse({}), {
 		virtualBlockDevice: {leafCount: 262_144, maxLevel: 4, degree: 64},
-		freeTree: {leafCount: 32_768, maxLevel: 3, degree: 64},
+		freeTree: {leafCount: 262_144, maxLevel: 3, degree: 64},
 		cipher: 'aes-256-xts',
 		flushLogBlockCount: 256,
 	});
@@ -22,6 +22,15 @@ test('every attribute has its effect', t => {
 			flushLogBlockCount: 0,
 		},
 	);
+});
+
+test('the pool is as large as the device, from 64 GiB on a 16th of it but no less; the original\'s stays small', t => {
+	const poolOf = (attributes: Record<string, string>) => ContainerDimensions.parse(attributes).freeTree.leafCount;
+	t.is(poolOf({vbd_size: '4M'}), 32_768);
+	t.is(poolOf({vbd_size: '16G'}), 2 ** 22);
+	t.is(poolOf({vbd_size: '1T'}), 2 ** 24);
+	t.is(poolOf({vbd_size: '4T'}), 2 ** 26);
+	t.is(poolOf({vbd_size: '16G', cipher: 'aes-256-cbc-essiv'}), 32_768);
 });
 
 test('inner blocks are encrypted where it is asked for', t => {

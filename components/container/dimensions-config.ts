@@ -1,4 +1,4 @@
-/** The dimensions of a new container as configurations write them; by default 1 GiB with a pool of 128 MiB. */
+/** The dimensions of a new container as configurations write them; by default 1 GiB with a pool as large. */
 import {z} from 'zod';
 import {cipherNames, type CipherName} from '../sessions/cipher.js';
 import {blockSize, dimensionsFault, innerBlockCount, type Dimensions} from './geometry.js';
@@ -20,6 +20,14 @@ const defaults = {
 	vbd: {leafCount: 262_144, maxLevel: 4, degree: 64},
 	ft: {leafCount: 32_768, maxLevel: 3, degree: 64},
 } as const;
+
+/**
+ * A pool as large as the device lets a snapshot hold nearly all of it, and costs nothing before it is used. Very large ones
+ * take memory, so from 64 GiB on it is a 16th of the device, but no less than that. The original's containers write all inner
+ * blocks when they are created: theirs stay small.
+ */
+const largePoolLeafCount = 2 ** 24;
+const largePoolPart = 1 / 16;
 
 /** Blocks of the flush log, unless the configuration says otherwise: 1 MiB, less on a small device. */
 const flushLogBlockCountDefault = 256;
@@ -51,11 +59,22 @@ interface Fault {
 	readonly text: string;
 }
 
+function poolLeafCountFor({cipher}: Attributes, deviceLeafCount: number): number {
+	return cipher === 'aes-256-cbc-essiv'
+		? defaults.ft.leafCount
+		: Math.max(defaults.ft.leafCount, Math.min(deviceLeafCount, Math.max(largePoolLeafCount, Math.floor(largePoolPart * deviceLeafCount))));
+}
+
+function defaultLeafCount(given: Attributes, tree: TreeName): number {
+	const deviceLeafCount = tree === 'ft' ? leafCountOf(given, 'vbd') : undefined;
+	return typeof deviceLeafCount === 'number' ? poolLeafCountFor(given, deviceLeafCount) : defaults[tree].leafCount;
+}
+
 function leafCountOf(given: Attributes, tree: TreeName): number | Fault {
 	const size = given[`${tree}_size`];
 	const leaves = given[`${tree}_leaves`];
 	if (size === undefined) {
-		return leaves ?? defaults[tree].leafCount;
+		return leaves ?? defaultLeafCount(given, tree);
 	}
 
 	if (leaves !== undefined) {

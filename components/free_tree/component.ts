@@ -79,6 +79,10 @@ export default defineComponent({
 					}),
 					spare: async ({ranges}) => onPool(async opened => opened.spare(ranges)),
 					verify: async ({firstLeaf}) => onPool(async opened => opened.verify(firstLeaf)),
+					async sole_holdings({firstLeaf}) {
+						const {nextLeaf, holdings} = await onPool(async opened => opened.soleHoldings(firstLeaf));
+						return {nextLeaf, holdings: [...holdings]};
+					},
 					async usage() {
 						for (;;) {
 							// Others get their turn between two steps.

@@ -79,6 +79,28 @@ export class Horizon {
 		return false;
 	}
 
+	/** The one kept snapshot that still needs the block in a reserved entry; undefined where it is none or several. */
+	soleHolder(nodes: NodeBlocks, frame: Frame, index: NodeIndex): Generation | undefined {
+		if (!nodes.isPoolEntryReserved(frame, index) || this.isReplacedByRekeying(nodes, frame, index)) {
+			return undefined;
+		}
+
+		const allocated = nodes.poolAllocGeneration(frame, index);
+		const freed = nodes.poolFreeGeneration(frame, index);
+		let holder: Generation | undefined;
+		for (const generation of this.#keptGenerations) {
+			if (allocated <= generation && generation < freed) {
+				if (holder !== undefined) {
+					return undefined;
+				}
+
+				holder = generation;
+			}
+		}
+
+		return holder;
+	}
+
 	/** True where a rekeying has given every snapshot another block in place of this one ("pseudo-reserved"). */
 	isReplacedByRekeying(nodes: NodeBlocks, frame: Frame, index: NodeIndex): boolean {
 		return this.#rekeying !== null && isReplacedBy(this.#rekeying, nodes.poolEntry(frame, index));

@@ -112,6 +112,38 @@ test('restored blocks can be handed out again at once', async t => {
 	t.deepEqual(again.addresses.sort((a, b) => a - b), addresses.slice(0, 3).sort((a, b) => a - b));
 });
 
+async function soleHoldingsOf(pool: Pool): Promise<Array<[number, number]>> {
+	const counts = new Map<number, number>();
+	for (let firstLeaf: number | null = 0; firstLeaf !== null;) {
+		const {nextLeaf, holdings} = await pool.soleHoldings(firstLeaf);
+		for (const {generation, blockCount} of holdings) {
+			counts.set(generation, (counts.get(generation) ?? 0) + blockCount);
+		}
+
+		firstLeaf = nextLeaf;
+	}
+
+	return [...counts].sort(([a], [b]) => a - b);
+}
+
+test('what a snapshot holds alone is what giving it up brings; what two hold counts for neither', async t => {
+	const stand = await openPool();
+	await secure(stand, [1]);
+	await secure(stand, [1, 2]);
+	// Generation 3 now. What was allocated in 1 is in both snapshots, what was allocated in 2 is in the second one alone.
+	await stand.pool.exchange(replaced(7, {generation: 1}), sealed);
+	await stand.pool.exchange(replaced(5, {first: 30_000, generation: 2}), sealed);
+	await secure(stand, [1, 2]);
+	t.deepEqual(await soleHoldingsOf(stand.pool), [[2, 5]]);
+	const before = await usageOf(stand.pool);
+	t.is(before.heldCount, 12);
+	await secure(stand, [1]);
+	t.is((await usageOf(stand.pool)).heldCount, 7);
+	t.deepEqual(await soleHoldingsOf(stand.pool), [[1, 7]]);
+	await secure(stand, []);
+	t.deepEqual(await soleHoldingsOf(stand.pool), []);
+});
+
 test('blocks that a kept snapshot needs stay until it is discarded', async t => {
 	const stand = await openPool();
 	await secure(stand);

@@ -19,6 +19,7 @@ import {setFreeEntry} from './growth.js';
 import {isReplacedBy, type Horizon, type Rekeying} from './horizon.js';
 import {LeafFinder, type Finding} from './leaf-finder.js';
 import {MetaTree} from './meta-plan.js';
+import {soleHoldings, type SoleHoldings} from './sole-holders.js';
 import {UsageCount, type Usage} from './usage-count.js';
 
 export interface Extension {
@@ -302,6 +303,11 @@ export class Pool {
 	/** How full the pool is; undefined while there is more to count, so that the caller asks again. */
 	async usage(): Promise<Usage | undefined> {
 		return this.#usage.step(this.#horizon);
+	}
+
+	/** What only one kept snapshot holds, in a bounded part of the pool. */
+	async soleHoldings(firstLeaf: Vba): Promise<SoleHoldings> {
+		return soleHoldings(this.#free, this.#held.nodes, this.#horizon, Math.min(firstLeaf, this.#free.geometry.leafCount));
 	}
 
 	#requireRoomForChanges(): void {

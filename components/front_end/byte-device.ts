@@ -1,6 +1,6 @@
 /** Bytes at any offset and of any length, on a device of whole blocks. */
 import type {Environment} from '../../runtime/sdk/component.js';
-import {blockSize, requestBlockCountMax} from '../sessions/block.js';
+import {blockSize} from '../sessions/block.js';
 import {allEnded} from '../container/all-ended.js';
 import {allocationKinds, AllocationRuns} from '../sessions/allocation.js';
 import {divide, isWholeBlocks, type ByteRange, type PartialBlock} from './byte-range.js';
@@ -14,6 +14,9 @@ export interface BlockAccess {
 	clear?(request: {extents: number[]}): Promise<unknown>;
 	sync?(): Promise<unknown>;
 }
+
+/** Blocks that are made zero with one request: 4 GiB. It moves no data, and costs what has content. */
+const zeroedBlockCountMax = 2 ** 20;
 
 /** Blocks at the ends of a range that it covers in part. */
 const partialBlockCountMax = 2;
@@ -132,7 +135,7 @@ export class ByteDevice {
 
 	/** Makes `length` > 0 bytes read as zeroes; the room of whole blocks may be given back. In pieces, first to last. */
 	async zero(offset: number, length: number): Promise<void> {
-		const pieceLength = requestBlockCountMax * blockSize;
+		const pieceLength = zeroedBlockCountMax * blockSize;
 		for (let start = offset; start < offset + length;) {
 			const end = Math.min(offset + length, (Math.floor(start / pieceLength) + 1) * pieceLength);
 			await this.#zeroPiece(start, end - start);

@@ -172,3 +172,14 @@ test('extended headers are agreed on once, and structured replies no more after 
 	peer.socket.destroy();
 	await stand.stop();
 });
+
+test('requests of clients are counted, with their payload', async t => {
+	const stand = await sparseStand();
+	const peers = [await stand.attach({context: true}), await stand.attach()];
+	await peers[0].write(0, Buffer.alloc(5000, 1));
+	await peers[1].read(0, 3000);
+	peers[0].request({command: 7, length: 4 * MiB});
+	await peers[0].chunks();
+	t.deepEqual(stand.component.running.served!(), {requests: 3, bytes: 8000});
+	await stand.stop();
+});

@@ -75,6 +75,13 @@ export const deviceControl = defineSession('device_control', {
 		/** Kept snapshots, oldest first. */
 		list_snapshots: op({reply: z.strictObject({snapshots: z.array(SnapshotDescription)})}),
 		/**
+		 * How many blocks each kept snapshot holds alone as of the last securing: what giving it up brings. Goes through the pool
+		 * once after each securing that it is asked for.
+		 */
+		measure_snapshots: op({
+			reply: z.strictObject({snapshots: z.array(z.strictObject({generation: Generation, soleBlockCount: z.number().int().nonnegative()}))}),
+		}),
+		/**
 		 * Keeps the current content as a snapshot and replies with its name. Light: no data is copied. Where nothing was written
 		 * since the newest snapshot, that one has the content already: `isNew` is false then, and there is no second one.
 		 */

@@ -133,6 +133,17 @@ export const freeTree = defineSession('free_tree', {
 			}),
 		}),
 		/**
+		 * Counts blocks that only one kept snapshot holds, which become spare with it: in a bounded part, from `firstLeaf` on.
+		 * Replies where to go on; null at the end.
+		 */
+		sole_holdings: op({
+			request: z.strictObject({firstLeaf: z.number().int().nonnegative()}),
+			reply: z.strictObject({
+				nextLeaf: z.number().int().nonnegative().nullable(),
+				holdings: z.array(z.strictObject({generation: Generation, blockCount: z.number().int().positive()})),
+			}),
+		}),
+		/**
 		 * Counts the pool: how many blocks there are, how many could be handed out now, how many older snapshots hold. The
 		 * others will be there once the state is secured.
 		 */

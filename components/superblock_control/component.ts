@@ -161,6 +161,7 @@ export default defineComponent({
 				device_control: {
 					status: async (...call) => device ? {...await device.control.status(...call), locked: lock.isClosed} : unknownStatus,
 					list_snapshots: (...call) => known().control.list_snapshots(...call),
+					measure_snapshots: async (...call) => pass(opened => opened.control.measure_snapshots(...call)),
 					create_snapshot: async (...call) => pass(opened => opened.control.create_snapshot(...call)),
 					discard_snapshot: async (...call) => pass(opened => opened.control.discard_snapshot(...call)),
 					revert_snapshot: async (...call) => pass(opened => opened.control.revert_snapshot(...call)),

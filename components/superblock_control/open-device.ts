@@ -20,6 +20,7 @@ import {Operations, type OperationName} from './operations.js';
 import {Reclaiming} from './reclaiming.js';
 import {readOnlyReason, requireWritable, restrictionOf} from './restrictions.js';
 import {Securing} from './securing.js';
+import {SnapshotSizes} from './snapshot-sizes.js';
 import {Snapshots} from './snapshots.js';
 import {currentSnapshotOf, keptSnapshots} from './transition.js';
 import {WrittenUsageCount} from './written-usage.js';
@@ -161,6 +162,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	const blockCount = () => currentSnapshotOf(securing.superblock).leafCount;
 
 	const usage = new DeviceUsage(sessions, securing, env);
+	const sizes = new SnapshotSizes(sessions, securing);
 	const written = new WrittenUsageCount(sessions.virtual_block_device, securing, env);
 	const reclaiming = new Reclaiming(sessions.virtual_block_device, securing, {env, endLeaf: () => room.firstKeptLeaf});
 	let isSuspended = false;
@@ -324,6 +326,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 			list_snapshots: () => ({
 				snapshots: keptSnapshots(securing.superblock).map(({root: {generation}, leafCount, keep}) => ({generation, blockCount: leafCount, keep})),
 			}),
+			measure_snapshots: async () => ({snapshots: await sizes.get()}),
 			async create_snapshot() {
 				requireChangeableMedium();
 				return snapshots.create();

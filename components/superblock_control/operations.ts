@@ -87,8 +87,8 @@ export class Operations {
 	async extend(extension: {tree: ExtendedTree; blockCount: number}): Promise<void> {
 		const {servers, securing, turn, env} = this.#parts;
 		await turn.take(async () => {
-			this.#requireExtensible(extension.tree);
 			requireChangeable(securing.superblock, {needsSlot: extension.tree === 'vbd'});
+			this.#requireExtensible(extension.tree);
 			await prepareExtension(servers.block, securing.superblock, extension);
 			await securing.edit(superblock => ({
 				...superblock,
@@ -122,8 +122,8 @@ export class Operations {
 	async rekey(): Promise<void> {
 		const {servers, securing, turn, env} = this.#parts;
 		await turn.take(async () => {
-			this.#requireIdle();
 			requireChangeable(securing.superblock, {needsSlot: true});
+			this.#requireIdle();
 			await beginRekeying(servers, securing);
 			env.log('rekeying: everything is sealed anew with a new key');
 			this.#operations.rekey.start(new RekeyingWork(servers, securing));

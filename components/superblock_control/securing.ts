@@ -20,7 +20,7 @@ import type {trustAnchor} from '../sessions/trust-anchor.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {KeyUse} from './key-use.js';
 import {clearOldKeys, dropsKey} from './old-keys.js';
-import {currentSnapshotOf, horizonOf, securedSuperblock} from './transition.js';
+import {currentSnapshotOf, hasSlotForChange, horizonOf, securedSuperblock} from './transition.js';
 
 export interface SecuringServers {
 	readonly block: Client<typeof block>;
@@ -349,7 +349,9 @@ export class Securing {
 		const generation = this.#currentGeneration;
 		const covered = this.#changeCount;
 		this.#takenChangeCount = covered;
-		const trees = await this.#withRoom(async () => this.#servers.virtual_block_device.store({nextGeneration: generation + 1, isRootKept: currentSnapshotOf(this.#superblock).keep}));
+		// With no snapshot slot for another record the kept snapshot stays the current state, under its own root block.
+		const isRootKept = currentSnapshotOf(this.#superblock).keep && hasSlotForChange(this.#superblock);
+		const trees = await this.#withRoom(async () => this.#servers.virtual_block_device.store({nextGeneration: generation + 1, isRootKept}));
 		this.#isSuperblockWanted = false;
 		this.#isLogIncomplete = false;
 		this.#currentGeneration = generation + 1;

@@ -86,8 +86,10 @@ export class Placement {
 		const exchanged = await servers.free_tree.exchange({items: [address, generation, 0], keyId, reserved: true});
 		const path: Path = [];
 		try {
+			// The root block alone: what is damaged below it must not keep a snapshot from being discarded.
 			while (!tree.walkDown(0, maxLevel, path)) {
-				await tree.load([0]);
+				const wanted = tree.walk(0, []);
+				await held.load(wanted ? [wanted] : []);
 			}
 		} catch (error) {
 			await servers.free_tree.restore(exchanged);

@@ -20,7 +20,7 @@ if (!existsSync(fileURLToPath(main))) {
 
 // A signal that comes before the command is loaded: nothing has been started, so there is nothing to finish.
 if (process.argv[2] === 'start') {
-	for (const signal of ['SIGINT', 'SIGTERM']) {
+	for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
 		process.on(signal, () => {
 			process.stdout.write(`[runtime] ${signal}: stopping\n`);
 			process.exit(0);

@@ -92,8 +92,8 @@ test('a running runtime can be watched, restarted in part, and stopped', async t
 		t.regex((await runRuntime(['restart', 'blok_file', '--state', directory])).output, /there is no child "blok_file"; did you mean "block_file"\? \(children: /);
 
 		const json = await runRuntime(['status', '--json', '--state', directory]);
-		const {children} = JSON.parse(json.output) as {children: Array<{name: string; restarts: number}>};
-		t.deepEqual(children.map(({name, restarts}) => [name, restarts]), [['block_file', 1], ['nbd', 0]]);
+		const {children} = JSON.parse(json.output) as {children: Array<{name: string; restarts: number; requestedRestarts: number}>};
+		t.deepEqual(children.map(({name, restarts, requestedRestarts}) => [name, restarts, requestedRestarts]), [['block_file', 0, 1], ['nbd', 0, 0]]);
 
 		const second = await runRuntime(['start', raw, '--state', directory]);
 		t.is(second.code, 1);

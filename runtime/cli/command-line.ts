@@ -1,14 +1,17 @@
 /** The words of the command line: commands, arguments, help. */
 import {readFileSync} from 'node:fs';
 import {resolve} from 'node:path';
-import {Command, CommanderError} from 'commander';
+import {Command, CommanderError, Option} from 'commander';
 import {nearestName} from '../deployment/suggestion.js';
 import {addDeviceCommands} from './device-commands.js';
 import {inexactName} from './exact-names.js';
 import {exitCode} from './exit-code.js';
 import {addKeyCommands, withPassphraseOptions, type PassphraseFlags} from './key-commands.js';
+import type {InitOptions} from './init.js';
+import {logFormats, logLevels, type LogForm} from './log-output.js';
 import {complain, reasonOf} from './output.js';
 import {stateDirectory} from './state-directory.js';
+import type {StatusOptions} from './status.js';
 
 const stateOption = ['--state <dir>', 'the state directory: image, trust anchor and sockets lie there', stateDirectory, 'var'] as const;
 const deployArgument = ['[deploy]', 'the deployment file (unless given: deploy.xml here, else the project\'s own)'] as const;
@@ -60,10 +63,11 @@ function addEditCommands(runtime: Command, end: (code: number) => void): void {
 		.argument('<name>', 'the child, such as crypto')
 		.argument('<binary>', 'its new binary, such as crypto_noble')
 		.option(...stateOption)
+		.option('--force', 'also in a file that comes with the project')
 		.addHelpText('after', '\nExample:\n  runtime swap crypto crypto_noble')
-		.action(async (name: string, binary: string, {state}: StateOption) => {
+		.action(async (name: string, binary: string, {state, force}: StateOption & {force?: true}) => {
 			const {swap} = await import('./swap.js');
-			end(await swap(name, binary, resolve(state)));
+			end(await swap(name, binary, resolve(state), force ?? false));
 		});
 }
 
@@ -93,15 +97,26 @@ function program(end: (code: number) => void): Command {
 		.addHelpText('after', '\nExamples:\n  runtime start                       an encrypted disk, its NBD socket is var/nbd.sock\n  runtime start other.xml --state d   another assembly with its state in d\n  runtime run cbe_check               verify every block of the container\n\nExit codes: 0 ok, 1 failed, 2 wrong command line or deployment file; of "run": the tool\'s exit value, 255 for -1.');
 
 	withPassphraseOptions(runtime.command('start'))
-		.description('start a deployment and serve until SIGINT or SIGTERM')
+		.description('start a deployment and serve until a signal or "runtime stop" ends it')
 		.argument(...deployArgument)
 		.option(...stateOption)
 		.option('--no-watch', 'apply edits of the deployment file only when "runtime apply" or "runtime swap" says so')
-		.addHelpText('after', '\nExamples:\n  runtime start\n  runtime start config/assemblies/low_latency.xml --state /srv/disk')
-		.action(async (deploy: string | undefined, {state, watch, ...flags}: StateOption & PassphraseFlags & {watch: boolean}) => {
+		.addOption(new Option('--log-level <level>', 'the least level of log lines that are shown').choices(logLevels).default('info'))
+		.addOption(new Option('--log <format>', 'text (in a file with time and level, in the journal with its priority), or one JSON object a line').choices(logFormats).default('text'))
+		.addHelpText('after', '\nSIGINT, SIGTERM, SIGHUP and "runtime stop" end it in order; a second signal does not wait.\n\nExamples:\n  runtime start\n  runtime start config/assemblies/low_latency.xml --state /srv/disk\n  setsid runtime start --log json > disk.log &')
+		.action(async (deploy: string | undefined, {state, watch, log, logLevel, ...flags}: StateOption & PassphraseFlags & {watch: boolean; log: LogForm['format']; logLevel: LogForm['level']}) => {
 			offerPassphrase(flags);
 			const {start} = await import('./start.js');
-			end(await start(deploy, resolve(state), watch));
+			end(await start(deploy, resolve(state), {watch, format: log, level: logLevel}));
+		});
+
+	runtime.command('stop')
+		.description('have the running runtime finish, flush and end, and wait for it')
+		.option(...stateOption)
+		.addHelpText('after', '\nExamples:\n  runtime stop\n  runtime stop --state /srv/disk && cp --sparse=always /srv/disk/cbe.img copy.img')
+		.action(async ({state}: StateOption) => {
+			const {stop} = await import('./stop.js');
+			end(await stop(resolve(state)));
 		});
 
 	withPassphraseOptions(runtime.command('run'))
@@ -117,13 +132,15 @@ function program(end: (code: number) => void): Command {
 		});
 
 	runtime.command('status')
-		.description('show every component of the runtime that runs on a state directory')
+		.description('show every component of the runtime that runs on a state directory, within 100 columns')
 		.option(...stateOption)
-		.option('--json', 'as one JSON document')
-		.addHelpText('after', '\nExamples:\n  runtime status\n  runtime status --json --state /srv/disk')
-		.action(async ({state, json}: StateOption & JsonOption) => {
+		.option('--json', 'everything, as one JSON document')
+		.option('--wide', 'all columns, however wide')
+		.option('--watch', 'again every two seconds, until Ctrl-C or the end of the runtime')
+		.addHelpText('after', '\nExamples:\n  runtime status\n  runtime status --watch\n  runtime status --json --state /srv/disk')
+		.action(async ({state, ...options}: StateOption & StatusOptions) => {
 			const {status} = await import('./status.js');
-			end(await status(resolve(state), json ?? false));
+			end(await status(resolve(state), options));
 		});
 
 	runtime.command('restart')
@@ -145,6 +162,22 @@ function program(end: (code: number) => void): Command {
 		.action(async ({state, c, vfs}: StateOption & {c?: string; vfs?: string}) => {
 			const {shell} = await import('./shell.js');
 			end(await shell(c, resolve(state), vfs));
+		});
+
+	runtime.command('init')
+		.description('make a deployment file of your own from a shipped assembly')
+		.argument('[file]', 'the file to make; what is there already is not overwritten', 'my.xml')
+		.option('--from <assembly>', 'the assembly to start from: a name of config/assemblies, or a file', 'deploy')
+		.option('--size <size>', 'size of the device, such as 10G')
+		.option('--pool <size>', 'spare blocks for copy-on-write and snapshots, such as 2G')
+		.option('--cipher <name>', 'cipher of a new container, such as aes-256-gcm')
+		.option('--image <path>', 'where the image lies (relative: in the state directory)')
+		.option('--anchor <path>', 'where the trust anchor lies (relative: in the state directory)')
+		.option('--state <dir>', 'the state directory that you mean to use; it is only named in the hint', 'var')
+		.addHelpText('after', '\nExamples:\n  runtime init\n  runtime init disk.xml --size 10G --pool 2G --cipher aes-256-gcm --anchor /srv/anchor\n  runtime init fast.xml --from low_latency --state /srv/disk')
+		.action(async (file: string, options: InitOptions) => {
+			const {init} = await import('./init.js');
+			end(await init(file, options));
 		});
 
 	runtime.command('check')

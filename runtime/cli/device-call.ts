@@ -48,6 +48,22 @@ export async function listSnapshots(target: DeviceTarget) {
 	return Snapshots.parse(await callDevice(target, 'list_snapshots')).snapshots;
 }
 
+const SnapshotSizes = z.object({snapshots: z.array(z.object({generation: z.number(), soleBlockCount: z.number()}))});
+
+/** Blocks that each snapshot holds alone, by its generation; empty where the device cannot tell now, as while it is locked. */
+export async function measureSnapshots(target: DeviceTarget): Promise<Map<number, number>> {
+	try {
+		const {snapshots} = SnapshotSizes.parse(await callDevice(target, 'measure_snapshots'));
+		return new Map(snapshots.map(({generation, soleBlockCount}) => [generation, soleBlockCount]));
+	} catch (error) {
+		if (error instanceof ControlError && error.code === 'locked') {
+			return new Map();
+		}
+
+		throw error;
+	}
+}
+
 export async function readOperations(target: DeviceTarget) {
 	return Operations.parse(await callDevice(target, 'operations'));
 }

@@ -93,8 +93,8 @@ test('snapshots: created, listed, reverted to and discarded', async t => {
 		const {generation} = JSON.parse((await run('snapshot', 'create', '--json')).output) as {generation: number};
 		t.regex((await run('snapshot', 'create')).output, new RegExp(`^nothing was written since snapshot ${generation}, .*no other one was created\n$`));
 		await writeFirstBlock(state, 2);
-		t.regex((await run('snapshot', 'list')).output, new RegExp(`^${generation} +1\\.0 GiB +snapshots/${generation}$`, 'm'));
-		t.deepEqual(JSON.parse((await run('snapshot', 'list', '--json')).output), {snapshots: [{generation, bytes: 2 ** 30}]});
+		t.regex((await run('snapshot', 'list')).output, new RegExp(`^${generation} +1\\.0 GiB +20\\.0 KiB +snapshots/${generation}$`, 'm'));
+		t.deepEqual(JSON.parse((await run('snapshot', 'list', '--json')).output), {snapshots: [{generation, bytes: 2 ** 30, heldBytes: 20_480}]});
 		t.is((await run('snapshot', 'revert', String(generation))).code, 0);
 		t.deepEqual(await readFirstBlock(state), Buffer.alloc(4096, 1));
 		const unknown = await run('snapshot', 'discard', '999999');
@@ -110,7 +110,7 @@ test('an extension is watched to its end, and status shows the new size and the 
 		const {code, output} = await run('extend', 'vbd', '16M');
 		t.is(code, 0);
 		t.regex(output, /extending: done; the device has 1\.0 GiB \(\d+ blocks\) and a pool of 128\.0 MiB\. NBD clients .* connect again;.*resize2fs\n$/);
-		t.regex((await run('status')).output, /^DEVICE +STATE +SIZE.*\nsuperblock_control +normal +1\.0 GiB +0 B +0 B +\d+ +0 +128\.0 MiB +\d+\.\d MiB +(?:9\d|100) +0 B +- +-$/m);
+		t.regex((await run('status', '--wide')).output, /^DEVICE +STATE +SIZE.*\nsuperblock_control +normal +1\.0 GiB +0 B +0 B +\d+ +0 +128\.0 MiB +\d+\.\d MiB +(?:9\d|100) +0 B +- +-$/m);
 		const {devices} = JSON.parse((await run('status', '--json')).output) as {devices: Array<{child: string; blockCount: number}>};
 		t.is(devices.length, 1);
 		t.true(devices[0].blockCount > 262_144 && devices[0].blockCount <= 262_144 + 4096);
@@ -126,7 +126,8 @@ test('a rekeying can be left, paused, seen again and ends by itself', async t =>
 		t.regex((await run('rekey', '--attach')).output, /not going on; last result: none/);
 		t.regex((await run('rekey', '--detach')).output, /goes on by itself; "runtime rekey --attach"/);
 		t.regex((await run('rekey', '--pause')).output, /is paused/);
-		t.regex((await run('status')).output, /rekey \d+ %, paused$/m);
+		t.regex((await run('status')).output, /^superblock_control: rekey \d+ %, paused$/m);
+		t.true((await run('status')).output.split('\n').every(line => line.length <= 100));
 
 		// Whoever waited for the end of what is paused would wait for ever.
 		const again = await run('rekey');

@@ -6,7 +6,7 @@ import {closeSync, openSync, readSync} from 'node:fs';
 import {sharedSecret} from '../process-secrets.js';
 import {sealEnvelope} from '../sdk/key-envelope.js';
 import {kernelRandomBytes} from '../sdk/kernel-random.js';
-import {copyOfShared} from '../sdk/secret-memory.js';
+import {copyOfShared} from '../transport/shared-secret.js';
 import {complain} from './output.js';
 import {askSecret, isInteractive} from './terminal-prompt.js';
 

@@ -1,6 +1,6 @@
 /** `runtime snapshot`: what a device keeps of its past. */
 import {z} from 'zod';
-import {callDevice, listSnapshots, type DeviceTarget} from './device-call.js';
+import {callDevice, listSnapshots, measureSnapshots, type DeviceTarget} from './device-call.js';
 import {exitCode} from './exit-code.js';
 import {print} from './output.js';
 import {blockSize, formatBytes} from './quantity.js';
@@ -23,13 +23,22 @@ export async function createSnapshot({target, json}: SnapshotOptions): Promise<n
 
 export async function showSnapshots({target, json}: SnapshotOptions): Promise<number> {
 	const snapshots = await listSnapshots(target);
+	const sizes = snapshots.length > 0 ? await measureSnapshots(target) : new Map<number, number>();
+	const heldBytes = (generation: number) => {
+		const blockCount = sizes.get(generation);
+		return blockCount === undefined ? undefined : blockCount * blockSize;
+	};
+
 	if (json) {
-		print(JSON.stringify({snapshots: snapshots.map(({generation, blockCount}) => ({generation, bytes: blockCount * blockSize}))}));
+		print(JSON.stringify({snapshots: snapshots.map(({generation, blockCount}) => ({generation, bytes: blockCount * blockSize, heldBytes: heldBytes(generation)}))}));
 		return exitCode.ok;
 	}
 
-	const rows = snapshots.map(({generation, blockCount}) => [String(generation), formatBytes(blockCount * blockSize), `snapshots/${generation}`]);
-	for (const line of rows.length > 0 ? formatTable(['SNAPSHOT', 'SIZE', 'NBD EXPORT'], rows) : ['there are no snapshots']) {
+	const rows = snapshots.map(({generation, blockCount}) => {
+		const held = heldBytes(generation);
+		return [String(generation), formatBytes(blockCount * blockSize), held === undefined ? '-' : formatBytes(held), `snapshots/${generation}`];
+	});
+	for (const line of rows.length > 0 ? formatTable(['SNAPSHOT', 'SIZE', 'HELD ALONE', 'NBD EXPORT'], rows) : ['there are no snapshots']) {
 		print(line);
 	}
 

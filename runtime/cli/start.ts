@@ -8,7 +8,9 @@ import {readDeployment} from './deploy-file.js';
 import {describeDevice, type DeviceTarget} from './device-call.js';
 import {exitCode} from './exit-code.js';
 import {existingOrigin} from './key-commands.js';
+import {leaveAtOnce} from './leave.js';
 import {unlockDevice} from './lock.js';
+import {logTo, type LogForm} from './log-output.js';
 import {complain, print, reasonOf} from './output.js';
 import {unlockSeparately} from './separate-unlock.js';
 import {onStopSignal} from './stop-signals.js';
@@ -50,7 +52,12 @@ async function unlockWhileRunning(target: DeviceTarget): Promise<void> {
 	}
 }
 
-export async function start(deployFile: string | undefined, stateDirectory: string, watch: boolean): Promise<number> {
+export interface StartOptions extends LogForm {
+	/** False: edits are applied only when "runtime apply" or "runtime swap" says so. */
+	readonly watch: boolean;
+}
+
+export async function start(deployFile: string | undefined, stateDirectory: string, {watch, ...form}: StartOptions): Promise<number> {
 	const foresee = (read: Deployment) => {
 		foreseen(read, startedOf(read), stateDirectory);
 	};
@@ -61,10 +68,13 @@ export async function start(deployFile: string | undefined, stateDirectory: stri
 	}
 
 	// A signal that comes while the children start is kept until there is something to stop.
+	const log = logTo(print, form);
 	const stopAsked = new Promise<void>(resolve => {
-		onStopSignal(resolve);
+		onStopSignal(resolve, (text, level) => {
+			log(`[runtime] ${text}`, {level, text});
+		});
 	});
-	const running = await startDeployment(deployment, {stateDirectory, log: print, follow: {watch, async load(file) {
+	const running = await startDeployment(deployment, {stateDirectory, log, follow: {watch, async load(file) {
 		const edited = await loadDeployment(file);
 		foresee(edited);
 		return edited;
@@ -73,5 +83,6 @@ export async function start(deployFile: string | undefined, stateDirectory: stri
 		complain(`[runtime] ${reasonOf(error)}`);
 	});
 	const stopped = stopAsked.then(async () => running.stop());
-	return await Promise.race([running.ended, stopped.then(async () => running.ended)]);
+	const code = await Promise.race([running.ended, stopped.then(async () => running.ended)]);
+	return running.lingering.length > 0 ? leaveAtOnce(code) : code;
 }

@@ -9,6 +9,7 @@ import {applyEdit} from './apply.js';
 import {exitCode} from './exit-code.js';
 import {complain, print} from './output.js';
 import {replaceFile} from './replaced-file.js';
+import {isShipped} from './shipped-file.js';
 
 async function fileOf(stateDirectory: string): Promise<string> {
 	const {deployment} = await requestControl(stateDirectory, {op: 'status'}) as RuntimeStatus;
@@ -36,10 +37,17 @@ async function edit(file: string, text: string, name: string, binary: string): P
 	}
 }
 
-export async function swap(name: string, binary: string, stateDirectory: string): Promise<number> {
+/** @param force edits also what comes with the project */
+export async function swap(name: string, binary: string, stateDirectory: string, force: boolean): Promise<number> {
 	const file = await fileOf(stateDirectory);
 	// An edit through a symbolic link is one of the file behind it.
 	const target = realpathSync(file);
+	if (isShipped(target) && !force) {
+		complain(`[runtime] ${displayPath(file)} comes with the project, and a command does not change it by the way: make a file of your own with "runtime init my.xml", start that one, and swap there; or say --force`);
+		complain(`[runtime] ${displayPath(file)} was left as it is`);
+		return exitCode.usage;
+	}
+
 	const text = readFileSync(target, 'utf8');
 	const edited = await edit(file, text, name, binary);
 	if (edited === undefined) {

@@ -14,7 +14,7 @@ const Count = z.number().int().nonnegative();
 const Problem = Text.optional();
 
 const Figures = z.strictObject({
-	sessions: Count, requests: Count, bytes: Count, leasedBytes: Count,
+	sessions: Count, requests: Count, bytes: Count, leasedBytes: Count, arenaBytes: Count, heapBytes: Count, externalBytes: Count,
 	details: z.record(Name, z.union([Text, z.number()])).refine(details => Object.keys(details).length <= detailCountMax, 'too many values'),
 });
 

@@ -1,4 +1,5 @@
 /** One component in a host: its sessions in both directions, and its life from start to stop. */
+import {getHeapStatistics} from 'node:v8';
 import {StartError, type Component, type Environment, type Provisions, type Requirement, type Running} from '../sdk/component.js';
 import type {Client, Handlers, Session} from '../sdk/session.js';
 import {ClientEnd} from '../transport/client-end.js';
@@ -159,11 +160,15 @@ export class HostedComponent {
 
 	figures(): ChildFigures {
 		const fromOutside = this.#running?.served?.();
+		const heap = getHeapStatistics();
 		return {
 			sessions: this.#serverEnds.size + this.#localSessionCount,
 			requests: this.#requests + (fromOutside?.requests ?? 0),
 			bytes: this.#bytes + (fromOutside?.bytes ?? 0),
 			leasedBytes: this.#options.pool.usedBytes,
+			arenaBytes: this.#options.pool.arenaBytes,
+			heapBytes: heap.total_heap_size,
+			externalBytes: heap.external_memory,
 			details: this.#running?.status?.() ?? {},
 		};
 	}

@@ -1,6 +1,6 @@
 /** What runs in a worker thread. */
 import {parentPort, workerData} from 'node:worker_threads';
-import {copyOfShared} from '../sdk/secret-memory.js';
+import {copyOfShared} from '../transport/shared-secret.js';
 import {runHost} from './group-host.js';
 import {handedOver, type ThreadData, type ToHost} from './messages.js';
 

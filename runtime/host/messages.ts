@@ -77,6 +77,11 @@ export interface ChildFigures {
 	readonly bytes: number;
 	/** Bytes of payload memory that it leases now. */
 	readonly leasedBytes: number;
+	/** Bytes of payload memory that it keeps, leased or for later. */
+	readonly arenaBytes: number;
+	/** Bytes of the JavaScript heap, and of buffers beside it, of its thread: the same for all children on one. */
+	readonly heapBytes: number;
+	readonly externalBytes: number;
 	/** The component's own values. */
 	readonly details: Readonly<Record<string, string | number>>;
 }

@@ -7,10 +7,3 @@
 export function secretBytes(length: number): Buffer {
 	return Buffer.from(new ArrayBuffer(length));
 }
-
-/** A copy of a secret in memory that threads share. The caller wipes it. */
-export function copyOfShared(memory: SharedArrayBuffer): Buffer {
-	const bytes = secretBytes(memory.byteLength);
-	bytes.set(new Uint8Array(memory));
-	return bytes;
-}

@@ -28,7 +28,10 @@ export const ControlRequest = z.discriminatedUnion('op', [
 	z.strictObject({op: z.literal('diff'), file: z.string().optional()}),
 	/** Reads the deployment file and applies what was edited; answered when that is over. */
 	z.strictObject({op: z.literal('apply')}),
-	z.strictObject({op: z.literal('shutdown')}),
+	/** Stops everything in order; answered with an `EndReport` when all of it has stopped. */
+	z.strictObject({op: z.literal('stop')}),
+	/** How far the end is; answered with an `EndStage`, or null where nobody has asked for the end. */
+	z.strictObject({op: z.literal('ending')}),
 ]);
 
 export type ControlRequest = z.input<typeof ControlRequest>;
@@ -37,6 +40,13 @@ export const ControlReply = z.union([
 	z.strictObject({ok: z.literal(true), result: z.unknown(), payload: z.number().int().nonnegative().max(payloadByteLengthMax).optional()}),
 	z.strictObject({ok: z.literal(false), code: z.string(), message: z.string()}),
 ]);
+
+/** How everything stopped. */
+export interface EndReport {
+	readonly exitCode: number;
+	/** What went wrong meanwhile, a line each. */
+	readonly problems: readonly string[];
+}
 
 export type ControlReply = z.output<typeof ControlReply>;
 

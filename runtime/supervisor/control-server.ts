@@ -2,11 +2,12 @@
 import {chmodSync, mkdtempSync, renameSync, rmSync} from 'node:fs';
 import {createServer, type Server, type Socket} from 'node:net';
 import {join} from 'node:path';
+import {setTimeout} from 'node:timers/promises';
 import type {z} from 'zod';
 import {DeploymentError} from '../deployment/problem.js';
 import {suggestName} from '../deployment/suggestion.js';
 import type {CallFailure} from '../host/messages.js';
-import {ControlRequest, controlLineMax, controlSocketPath, type ControlReply} from './control-request.js';
+import {ControlRequest, controlLineMax, controlSocketPath, type ControlReply, type EndReport} from './control-request.js';
 import type {DeploymentFollower} from './deployment-follower.js';
 import {LineReader} from './line-reader.js';
 import type {ManagedChild} from './managed-child.js';
@@ -15,6 +16,9 @@ import {socketPath, type SocketPath} from './socket-path.js';
 import type {Supervision} from './supervision.js';
 
 const connectionCountMax = 64;
+
+/** Time for answers to be made that are under way when the runtime has ended. */
+const lastAnswersMs = 1000;
 
 /** Requests of users may take long: a passphrase is slow to try on purpose, and a wrong one is answered late. */
 const callTimeLimitMs = 300_000;
@@ -116,9 +120,13 @@ async function answer(controlled: Controlled, request: ControlRequest): Promise<
 			return callService(supervision, request);
 		}
 
-		case 'shutdown': {
-			void supervision.end(0);
-			return {ok: true, result: {}};
+		case 'stop': {
+			await supervision.end(0);
+			return {ok: true, result: {exitCode: await supervision.ended.promise, problems: supervision.endProblems} satisfies EndReport};
+		}
+
+		case 'ending': {
+			return {ok: true, result: supervision.endStage ?? null};
 		}
 	}
 }
@@ -157,7 +165,7 @@ function parseRequest(line: string): z.output<typeof ControlRequest> | string {
 const waitingCountMax = 16;
 
 /** Requests of one connection are answered one after the other. */
-function serve(controlled: Controlled, socket: Socket): void {
+function serve(controlled: Controlled, socket: Socket, answers: Set<Promise<void>>): void {
 	let turn = Promise.resolve();
 	let waitingCount = 0;
 	const reader = new LineReader({
@@ -171,7 +179,7 @@ function serve(controlled: Controlled, socket: Socket): void {
 				socket.pause();
 			}
 
-			turn = turn.then(async () => {
+			const made = turn.then(async () => {
 				const request = parseRequest(line);
 				const reply: ControlReply = typeof request === 'string' ? {ok: false, code: 'failed', message: request} : await answerSafely(controlled, withData(request, payload));
 				if (socket.writable) {
@@ -188,6 +196,9 @@ function serve(controlled: Controlled, socket: Socket): void {
 					socket.resume();
 				}
 			});
+			turn = made;
+			answers.add(made);
+			void made.finally(() => answers.delete(made));
 		},
 	});
 	socket.on('error', () => {
@@ -209,6 +220,7 @@ function withData(request: z.output<typeof ControlRequest>, payload: Buffer | un
 export class ControlServer {
 	readonly #server: Server;
 	readonly #sockets = new Set<Socket>();
+	readonly #answers = new Set<Promise<void>>();
 	#path: string | undefined;
 	/** Node.js removes what it has bound when it closes, so the way there stays open until then. */
 	#bound: SocketPath | undefined;
@@ -219,7 +231,7 @@ export class ControlServer {
 			socket.on('close', () => {
 				this.#sockets.delete(socket);
 			});
-			serve(controlled, socket);
+			serve(controlled, socket, this.#answers);
 		});
 		this.#server.maxConnections = connectionCountMax;
 	}
@@ -247,14 +259,16 @@ export class ControlServer {
 		}
 	}
 
-	/** Lets answers that are on their way out, then closes. */
-	close(): void {
+	/** Lets answers out that come within a moment, then closes. */
+	async close(): Promise<void> {
 		this.#server.close(() => {
 			this.#bound?.release();
 		});
 		if (this.#path) {
 			rmSync(this.#path, {force: true});
 		}
+
+		await Promise.race([Promise.all(this.#answers), setTimeout(lastAnswersMs, undefined, {ref: false})]);
 
 		for (const socket of this.#sockets) {
 			socket.destroySoon();

@@ -10,6 +10,7 @@ import type {Child, Deployment} from '../deployment/model.js';
 import {DeploymentError} from '../deployment/problem.js';
 import {describeChanges, type PlannedChange, type SessionName} from './change-plan.js';
 import {ChangeError} from './live-change.js';
+import type {RuntimeLog} from './log.js';
 import type {Supervision} from './supervision.js';
 
 /** How often files are looked at. */
@@ -25,7 +26,7 @@ export interface FollowedDeployment {
 	load(file: string): Promise<Deployment>;
 	/** The children of a deployment that run without being asked for. */
 	startedOf(deployment: Deployment): readonly Child[];
-	log(line: string): void;
+	readonly log: RuntimeLog;
 }
 
 export type EditResult =
@@ -108,7 +109,7 @@ export class DeploymentFollower {
 		this.#watched = true;
 		this.#watch().catch((error: unknown) => {
 			this.#watched = false;
-			this.#followed.log(`[runtime] ${displayPath(this.#file)} is not watched any more: ${error instanceof Error ? error.message : String(error)}`);
+			this.#followed.log.say(`${displayPath(this.#file)} is not watched any more: ${error instanceof Error ? error.message : String(error)}`, 'warning');
 		});
 	}
 
@@ -170,10 +171,10 @@ export class DeploymentFollower {
 		const {log} = this.#followed;
 		const {length} = problems;
 		for (const line of message.split('\n')) {
-			log(line);
+			log.problem(line);
 		}
 
-		log(`[runtime] ${displayPath(this.#file)}: ${length} ${length === 1 ? 'error' : 'errors'}; nothing was changed`);
+		log.say(`${displayPath(this.#file)}: ${length} ${length === 1 ? 'error' : 'errors'}; nothing was changed`, 'error');
 		return {result: 'refused', message, pauseMs: 0};
 	}
 
@@ -183,19 +184,19 @@ export class DeploymentFollower {
 		const children = startedOf(deployment);
 		const {changes} = this.#supervision.plan(children);
 		if (changes.length === 0) {
-			log(`[runtime] ${file}: nothing in it changes what runs`);
+			log.say(`${file}: nothing in it changes what runs`);
 			return {result: 'unchanged', message: 'nothing in it changes what runs', pauseMs: 0};
 		}
 
 		const message = describeChanges(changes);
-		log(`[runtime] ${file} was edited: ${message}`);
+		log.say(`${file} was edited: ${message}`);
 		const hintsBefore = this.#supervision.hints;
 		try {
 			const pauseMs = Math.round(await this.#supervision.change(children));
 			this.#generation++;
-			log(`[runtime] deployment generation ${this.#generation} runs${pauseMs > 0 ? `; requests waited for ${pauseMs} ms at most` : ''}`);
+			log.say(`deployment generation ${this.#generation} runs${pauseMs > 0 ? `; requests waited for ${pauseMs} ms at most` : ''}`);
 			for (const hint of this.#supervision.hints.filter(one => !hintsBefore.includes(one))) {
-				log(`[runtime] attach: ${hint}`);
+				log.say(`attach: ${hint}`);
 			}
 
 			return {result: 'applied', message, pauseMs};
@@ -204,7 +205,7 @@ export class DeploymentFollower {
 				throw error;
 			}
 
-			log(`[runtime] ${file} could not be applied: ${error.message}; the deployment before runs on`);
+			log.say(`${file} could not be applied: ${error.message}; the deployment before runs on`, 'error');
 			return {result: 'failed', message: error.message, pauseMs: 0};
 		}
 	}

@@ -1,52 +1,52 @@
 /**
- * Asks a host for signs of life, and ends one that gives none. One that waits in the kernel for a disk that stands still is
- * not ended: no new one would be served any sooner, and its requests are as good as on their way.
+ * Asks a host for signs of life, and ends one that gives none. Two kinds of silence are no fault of its own. One that waits in
+ * the kernel for a disk that stands still is not ended: no new one would be served any sooner, and its requests are as good as
+ * on their way. And time in which it could have run and others had the CPU does not count: a new one would have to queue as well.
  */
-import fs from 'node:fs';
 import type {GroupHost} from './group-host.js';
+import {isWaitingForDevice, threadTimes, unservedMs, type ThreadTimes} from './thread-state.js';
 
 /** Beats that may stay unanswered. One late answer is a busy thread, three are a stuck one. */
 const missedBeatCountMax = 3;
 
-/** The state of a thread that waits for a device and hears no signal (proc(5)). */
-const uninterruptible = 'D';
+/** How many times longer one may be silent while other threads of its process get no CPU. */
+const indirectPatience = 10;
 
-/** True where the kernel keeps the thread waiting for a device. */
-function isWaitingForDevice(tid: number | undefined): boolean {
-	if (tid === undefined) {
-		return false;
-	}
-
-	try {
-		// The name before it stands in parentheses and may hold anything.
-		const stat = fs.readFileSync(`/proc/${tid}/stat`, 'latin1');
-		return stat.slice(stat.lastIndexOf(')') + 2).startsWith(uninterruptible);
-	} catch {
-		return false;
-	}
+/** What the heartbeat knows of threads; tests replace it. */
+export interface ThreadObserver {
+	/** Milliseconds that only ever grow. */
+	now(): number;
+	isWaitingForDevice(tid: number | undefined): boolean;
+	/** Of each thread of its process, by thread id. */
+	threadTimes(tid: number | undefined): ReadonlyMap<number, ThreadTimes>;
 }
+
+const kernel: ThreadObserver = {now: () => performance.now(), isWaitingForDevice, threadTimes};
 
 export class Heartbeat {
 	readonly #host: Pick<GroupHost, 'post' | 'kill' | 'tid'>;
 	readonly #onWait: (text: string) => void;
-	readonly #isWaiting: (tid: number | undefined) => boolean;
+	readonly #threads: ThreadObserver;
 	#beats: NodeJS.Timeout | undefined;
 	#missedCount = 0;
-	#hasSaidSo = false;
+	/** When the first beat was sent that is not answered, and the times of its process's threads then. */
+	#silentSince = 0;
+	#timesBefore: ReadonlyMap<number, ThreadTimes> = new Map();
+	#over: string | undefined;
 
-	/** @param onWait is told when the host waits for a device so long that it would be ended else, and when that is over */
-	constructor(host: Pick<GroupHost, 'post' | 'kill' | 'tid'>, onWait: (text: string) => void, isWaiting = isWaitingForDevice) {
+	/** @param onWait is told when the host is spared although it gives no sign of life, with the reason, and when that is over */
+	constructor(host: Pick<GroupHost, 'post' | 'kill' | 'tid'>, onWait: (text: string) => void, threads: ThreadObserver = kernel) {
 		this.#host = host;
 		this.#onWait = onWait;
-		this.#isWaiting = isWaiting;
+		this.#threads = threads;
 	}
 
 	/** A sign of life has come. */
 	hear(): void {
 		this.#missedCount = 0;
-		if (this.#hasSaidSo) {
-			this.#hasSaidSo = false;
-			this.#onWait('the storage answers again');
+		if (this.#over !== undefined) {
+			this.#onWait(this.#over);
+			this.#over = undefined;
 		}
 	}
 
@@ -59,13 +59,13 @@ export class Heartbeat {
 
 		this.#beats = setInterval(() => {
 			if (this.#missedCount >= missedBeatCountMax) {
-				if (this.#isWaiting(this.#host.tid)) {
-					this.#wait(heartbeatMs);
-					return;
-				}
-
-				this.#host.kill(`missed its heartbeat ${missedBeatCountMax} times, ${heartbeatMs} ms apart`);
+				this.#judge(heartbeatMs);
 				return;
+			}
+
+			if (this.#missedCount === 0) {
+				this.#silentSince = this.#threads.now();
+				this.#timesBefore = this.#threads.threadTimes(this.#host.tid);
 			}
 
 			this.#missedCount++;
@@ -73,14 +73,39 @@ export class Heartbeat {
 		}, heartbeatMs);
 	}
 
-	#wait(heartbeatMs: number): void {
-		if (!this.#hasSaidSo) {
-			this.#hasSaidSo = true;
-			this.#onWait(`has been waiting for its storage for ${missedBeatCountMax * heartbeatMs} ms; requests wait with it`);
-		}
-	}
-
 	stop(): void {
 		clearInterval(this.#beats);
+	}
+
+	/** Ends the host, unless there is a reason for which it could give no sign of life. */
+	#judge(heartbeatMs: number): void {
+		const patienceMs = missedBeatCountMax * heartbeatMs;
+		if (this.#threads.isWaitingForDevice(this.#host.tid)) {
+			this.#spare(`has been waiting for its storage for ${patienceMs} ms; requests wait with it`, 'the storage answers again');
+			return;
+		}
+
+		const silentMs = this.#threads.now() - this.#silentSince;
+		const times = this.#threads.threadTimes(this.#host.tid);
+		const tid = this.#host.tid ?? 0;
+		const own = unservedMs(this.#timesBefore.get(tid), times.get(tid), silentMs);
+		// It may wait for another thread of its process that gets no CPU, such as the engine's: that excuses it for a while.
+		const others = [...times].map(([other, {queuedMs}]) => queuedMs - (this.#timesBefore.get(other)?.queuedMs ?? queuedMs));
+		const queued = Math.max(own, silentMs < patienceMs * indirectPatience ? Math.max(0, ...others) : 0);
+		// By a quarter of a beat less: the kernel's clock and this one are not read at the same moment.
+		if (silentMs - queued < patienceMs - heartbeatMs / 4) {
+			this.#spare(`got no CPU for ${Math.round(queued)} of ${Math.round(silentMs)} ms: this machine is overloaded; requests wait with it`, 'it gets the CPU again');
+			return;
+		}
+
+		this.#host.kill(`missed its heartbeat ${missedBeatCountMax} times, ${heartbeatMs} ms apart`);
+	}
+
+	#spare(why: string, over: string): void {
+		if (this.#over === undefined) {
+			this.#onWait(why);
+		}
+
+		this.#over = over;
 	}
 }

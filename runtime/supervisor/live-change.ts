@@ -82,6 +82,7 @@ export class LiveChange {
 		this.#to = new Roster(children, this.#kept);
 		for (const managed of this.#to.children) {
 			managed.restartCount = from.named(managed.child.name)?.restartCount ?? 0;
+			managed.requestedRestartCount = from.named(managed.child.name)?.requestedRestartCount ?? 0;
 		}
 	}
 

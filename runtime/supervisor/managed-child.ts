@@ -26,7 +26,10 @@ export class ManagedChild {
 	readonly group: ManagedGroup;
 	state: ChildState = 'waiting';
 	hints: readonly string[] = [];
+	/** Restarts after faults, its own or those of what it relies on. */
 	restartCount = 0;
+	/** Restarts that a person has asked for, of itself or of what it relies on. */
+	requestedRestartCount = 0;
 	/** Resolves when the child is up, or lost before it was; a new one takes its place when the child dies. */
 	up = new Deferred<void>();
 	/** The host's answer to `start`. */
@@ -70,12 +73,16 @@ export class ManagedGroup {
 	readonly budget = new RestartBudget();
 	/** While an edit of the deployment is applied: where a child of it cannot start, it is not restarted. */
 	onTrial = false;
+	/** A person wants it to be restarted: its end is no fault. */
+	restartAsked = false;
 	/** A thread, or a process of its own. */
 	thread: GroupHost | undefined;
 	/** The present thread runs, or has ended before it did. */
 	ready = new Deferred<void>();
 	/** The thread before, or the present one, is no more. */
 	ended = new Deferred<void>();
+	/** There is no thread, or none any more. */
+	isGone = true;
 
 	constructor(name: string, isolation: Isolation | undefined) {
 		this.name = name;

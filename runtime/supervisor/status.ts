@@ -1,5 +1,6 @@
 /** What `runtime status` shows of each child. */
 import {readFileSync, readdirSync} from 'node:fs';
+import {getHeapStatistics} from 'node:v8';
 import type {ChildFigures} from '../host/messages.js';
 import type {DeploymentStatus} from './deployment-follower.js';
 import type {ChildState, ManagedChild} from './managed-child.js';
@@ -27,7 +28,15 @@ export interface ChildStatus {
 	readonly bytes: number;
 	/** Bytes of payload memory leased now. */
 	readonly leasedBytes: number;
+	/** Bytes of payload memory that it keeps, leased or for later. */
+	readonly arenaBytes: number;
+	/** Bytes of the JavaScript heap, and of buffers beside it. Children of one group share them. */
+	readonly heapBytes: number;
+	readonly externalBytes: number;
+	/** After faults, its own or of what it relies on. */
 	readonly restarts: number;
+	/** That a person has asked for. */
+	readonly requestedRestarts: number;
 	/** The component's own values. */
 	readonly details: Readonly<Record<string, string | number>>;
 }
@@ -36,6 +45,9 @@ export interface RuntimeStatus {
 	readonly pid: number;
 	/** Resident memory of the runtime's own process, in bytes. */
 	readonly residentBytes: number;
+	/** Bytes of the runtime's own heap, and of buffers beside it; those of its components are theirs. */
+	readonly heapBytes: number;
+	readonly externalBytes: number;
 	/** Missing where the deployment comes from no file. */
 	readonly deployment?: DeploymentStatus;
 	readonly children: readonly ChildStatus[];
@@ -79,10 +91,10 @@ function processUse(pid: number): ThreadUse & {readonly residentBytes: number} {
 	}
 }
 
-const noFigures: ChildFigures = {sessions: 0, requests: 0, bytes: 0, leasedBytes: 0, details: {}};
+const noFigures: ChildFigures = {sessions: 0, requests: 0, bytes: 0, leasedBytes: 0, arenaBytes: 0, heapBytes: 0, externalBytes: 0, details: {}};
 
 async function childStatus(supervision: Supervision, managed: ManagedChild): Promise<ChildStatus> {
-	const {child, state, restartCount, group: {thread}} = managed;
+	const {child, state, restartCount, requestedRestartCount, group: {thread}} = managed;
 	const figures = await supervision.inquire<Record<string, ChildFigures>>(managed, id => ({type: 'inspect', id}));
 	const isProcess = managed.group.isolation !== undefined;
 	const use = thread?.tid === undefined ? {cpus: '', cpuMs: 0} : isProcess ? processUse(thread.tid) : threadUse(thread.tid);
@@ -96,12 +108,16 @@ async function childStatus(supervision: Supervision, managed: ManagedChild): Pro
 		...use,
 		...figures?.[child.name] ?? noFigures,
 		restarts: restartCount,
+		requestedRestarts: requestedRestartCount,
 	};
 }
 
 export async function runtimeStatus(supervision: Supervision, deployment?: DeploymentStatus): Promise<RuntimeStatus> {
+	const heap = getHeapStatistics();
 	return {
 		pid: process.pid,
+		heapBytes: heap.total_heap_size,
+		externalBytes: heap.external_memory,
 		residentBytes: process.memoryUsage.rss(),
 		deployment,
 		children: await Promise.all([...supervision.children].map(async managed => childStatus(supervision, managed))),

@@ -13,7 +13,6 @@ import type {FromHost, ToHost} from '../host/messages.js';
 import {machineCpus} from '../deployment/affinity.js';
 import {suggestName} from '../deployment/suggestion.js';
 import {pinThread, setNice} from '../placement.js';
-import type {LogLevel} from '../sdk/component.js';
 import {planChange, type ChangePlan} from './change-plan.js';
 import type {ChildGraph} from './child-graph.js';
 import {Deferred} from './deferred.js';
@@ -21,6 +20,7 @@ import type {GroupHost, HostEnd, HostOptions} from './group-host.js';
 import {Inquiries} from './inquiries.js';
 import {clearEnvironment, secretsForThreads, startIsolated} from './isolation.js';
 import {BrokenChangeError, ChangeError, LiveChange} from './live-change.js';
+import {RuntimeLog, type LogSink} from './log.js';
 import type {ManagedChild, ManagedGroup} from './managed-child.js';
 import {bufferShare, heapLimits} from './ram-share.js';
 import {restartCountMax, restartWindowMs} from './restart-budget.js';
@@ -28,8 +28,18 @@ import {Roster} from './roster.js';
 import {SessionWiring} from './session-wiring.js';
 import {WorkerThread} from './worker-thread.js';
 
-/** Time for a child to stop in order, or to finish its start when the runtime stops meanwhile. */
-const stopTimeLimitMs = 30_000;
+/** How long the end may take, in milliseconds. */
+export interface EndLimits {
+	/** For a child to stop in order, or to finish its start when the runtime stops meanwhile. */
+	readonly childMs: number;
+	/** For all of them, and the least that each one has, where others have used it up. */
+	readonly allMs: number;
+	readonly leastMs: number;
+	/** For threads and processes to be gone once they were told to end. */
+	readonly goneMs: number;
+}
+
+const endLimits: EndLimits = {childMs: 30_000, allMs: 60_000, leastMs: 2000, goneMs: 5000};
 /** Time for everything to be up before an edit of the deployment is applied. */
 const settleTimeLimitMs = 30_000;
 
@@ -39,8 +49,10 @@ const brokenEndMs = 2000;
 export interface SupervisionOptions {
 	readonly children: readonly Child[];
 	readonly stateDirectory: string;
-	/** Writes one line. */
-	log(line: string): void;
+	/** Takes the lines of the log. */
+	readonly log: LogSink;
+	/** Shorter ones for tests. */
+	readonly limits?: EndLimits;
 }
 
 /** The shortest wish of the children on a thread counts; none where nobody has one. */
@@ -58,8 +70,16 @@ function clientCounts(graph: ChildGraph, child: Child): Record<string, number> {
 	return counts;
 }
 
-function servicePrefix(level: LogLevel): string {
-	return level === 'info' ? '' : `${level}: `;
+/** How far the end is. */
+export interface EndStage {
+	/** The child that is being stopped; missing where threads and processes are waited for. */
+	readonly child: string | undefined;
+	readonly doneCount: number;
+	readonly count: number;
+}
+
+async function within(limitMs: number, promise: Promise<unknown>): Promise<boolean> {
+	return Promise.race([promise.then(() => true, () => true), setTimeout(limitMs, false, {ref: false})]);
 }
 
 export class Supervision {
@@ -68,7 +88,8 @@ export class Supervision {
 	/** Resolves when every child is up. */
 	readonly ready = new Deferred<void>();
 	readonly #stateDirectory: string;
-	readonly #log: (line: string) => void;
+	readonly log: RuntimeLog;
+	readonly #limits: EndLimits;
 	#roster: Roster;
 	readonly #wiring: SessionWiring;
 	readonly #inquiries = new Inquiries();
@@ -83,12 +104,16 @@ export class Supervision {
 	readonly #diedMeanwhile = new Set<ManagedGroup>();
 	#isEnding = false;
 	#ending: Promise<void> | undefined;
+	#endStage: EndStage | undefined;
+	#endsBeforeMs = 0;
+	readonly #endProblems: string[] = [];
 
-	constructor({children, stateDirectory, log}: SupervisionOptions) {
+	constructor({children, stateDirectory, log, limits = endLimits}: SupervisionOptions) {
+		this.#limits = limits;
 		this.#roster = new Roster(children);
 		this.#wiring = new SessionWiring(this.#roster.graph, child => this.#of(child));
 		this.#stateDirectory = stateDirectory;
-		this.#log = log;
+		this.log = new RuntimeLog(log);
 	}
 
 	get children(): Iterable<ManagedChild> {
@@ -120,7 +145,7 @@ export class Supervision {
 				await step();
 			} catch (error) {
 				if (!this.#isEnding) {
-					this.#log(`[runtime] child "${managed.child.name}" failed to start: ${(error as Error).message}`);
+					this.log.say(`child "${managed.child.name}" failed to start: ${(error as Error).message}`, 'error');
 					this.ready.reject(error as Error);
 					void this.end(1);
 				}
@@ -142,11 +167,29 @@ export class Supervision {
 		return [...this.#roster.children].flatMap(({hints}) => hints);
 	}
 
-	/** Stops all children, clients before servers, and resolves `ended`. The first exit code that is not 0 counts. */
+	/**
+	 * Stops all children, clients before servers, and resolves `ended`, in bounded time whatever they do. The first exit code
+	 * that is not 0 counts.
+	 */
 	async end(exitCode: number): Promise<void> {
 		this.#exitCode ||= exitCode;
-		this.#ending ??= this.#change ? this.#changed.then(async () => this.#stopAll()) : this.#stopAll();
+		this.#ending ??= this.#endAll();
 		return this.#ending;
+	}
+
+	/** How far the end is; undefined while nobody has asked for it. */
+	get endStage(): EndStage | undefined {
+		return this.#endStage;
+	}
+
+	/** What went wrong while everything was stopped. */
+	get endProblems(): readonly string[] {
+		return this.#endProblems;
+	}
+
+	/** Names of children whose thread or process was told to end and is still there. */
+	get lingering(): readonly string[] {
+		return [...this.#roster.groups].filter(({isGone}) => !isGone).map(({name}) => name);
 	}
 
 	/** What would have to be done so that these children run instead. */
@@ -183,7 +226,12 @@ export class Supervision {
 			throw new Error(`child "${name}" does not run now`);
 		}
 
+		if (this.#isFirstStart) {
+			throw new Error('the runtime still starts; wait until it is ready');
+		}
+
 		const {ended} = managed.group;
+		managed.group.restartAsked = true;
 		managed.group.thread.kill('ended on request', name);
 		await ended.promise;
 		for (const child of this.#roster.graph.lostWith(managed.child)) {
@@ -287,7 +335,7 @@ export class Supervision {
 		this.#diedMeanwhile.clear();
 		const touched = change.touched.flatMap(name => [...roster.graph.lostWith(roster.named(name)!.child)]);
 		const lost = new Set([...died, ...touched]);
-		this.#log(`[runtime] the change broke off (${reason}); restarting ${[...lost].map(({name}) => name).join(', ')}`);
+		this.log.say(`the change broke off (${reason}); restarting ${[...lost].map(({name}) => name).join(', ')}`, 'error');
 		const groups = new Set([...lost].map(child => this.#of(child).group));
 		// From here on a death is one like any other.
 		this.#change = undefined;
@@ -329,6 +377,7 @@ export class Supervision {
 					this.#onDeath(group, end);
 				}
 
+				group.isGone = true;
 				group.ended.resolve();
 			},
 		};
@@ -337,13 +386,14 @@ export class Supervision {
 				...options, limits, children,
 				isolation: group.isolation,
 				warn: text => {
-					this.#log(`[runtime] child "${group.name}": ${text}`);
+					this.log.say(`child "${group.name}": ${text}`, 'warning');
 				},
 			})
 			: new WorkerThread({...options, limits, secrets: secretsForThreads(children)});
 		group.thread = thread;
 		group.ready = new Deferred();
 		group.ended = new Deferred();
+		group.isGone = false;
 	}
 
 	#hear(group: ManagedGroup, message: FromHost): void {
@@ -399,10 +449,7 @@ export class Supervision {
 			}
 
 			case 'log': {
-				for (const line of message.text.split('\n')) {
-					this.#log(`[runtime -> ${message.child}] ${servicePrefix(message.level)}${line}`);
-				}
-
+				this.log.hear(message.child, message.level, message.text);
 				break;
 			}
 
@@ -467,7 +514,7 @@ export class Supervision {
 				setNice(tid, nice);
 			}
 		} catch (error) {
-			this.#log(`[runtime] child "${children[0].child.name}": ${(error as Error).message}`);
+			this.log.say(`child "${children[0].child.name}": ${(error as Error).message}`, 'warning');
 		}
 	}
 
@@ -521,7 +568,7 @@ export class Supervision {
 	#onFinished(managed: ManagedChild, exitValue: number, message: string | undefined): void {
 		managed.state = 'finished';
 		managed.stopped.resolve(undefined);
-		this.#log(`[runtime] child "${managed.child.name}" exited with exit value ${exitValue}${message ? `: ${message}` : ''}`);
+		this.log.say(`child "${managed.child.name}" exited with exit value ${exitValue}${message ? `: ${message}` : ''}`);
 		if (managed.child.exitPropagate) {
 			void this.end(exitValue);
 		}
@@ -545,12 +592,11 @@ export class Supervision {
 				this.#onFinished(managed, -1, reason);
 			}
 		} else if (this.#isEnding) {
-			this.#log(`[runtime] child "${name}" died while stopping: ${reason}`);
-			this.#exitCode ||= 1;
+			this.#noteEndProblem(`child "${name}" died while stopping: ${reason}`);
 			void this.#lose(this.#roster.graph.groupOf(managed.child), reason);
 			this.#wiring.abandonUnconnected();
 		} else if (managed.child.exitPropagate && !isFault) {
-			this.#log(`[runtime] child "${name}" exited with exit value ${exitCode}`);
+			this.log.say(`child "${name}" exited with exit value ${exitCode}`);
 			void this.#lose(this.#roster.graph.groupOf(managed.child), reason);
 			void this.end(exitCode);
 		} else {
@@ -565,23 +611,31 @@ export class Supervision {
 			return;
 		}
 
-		const restart = group.budget.take(performance.now());
+		const {restartAsked} = group;
+		group.restartAsked = false;
+		// What a person asks for is no sign of a fault that comes back.
+		const restart = restartAsked ? {count: 0, pauseMs: 0} : group.budget.take(performance.now());
 		if (!restart) {
-			this.#log(`[runtime] child "${name}" died: ${reason}, not restarted again after ${restartCountMax} times in ${restartWindowMs / 1000} s: the runtime stops`);
+			this.log.say(`child "${name}" died: ${reason}, not restarted again after ${restartCountMax} times in ${restartWindowMs / 1000} s: the runtime stops`, 'error');
 			void this.#lose(lost, reason);
 			void this.end(1);
 			return;
 		}
 
-		this.#log(`[runtime] child "${name}" died: ${reason}, restarting (${restart.count} of ${restartCountMax})`);
+		if (restartAsked) {
+			this.log.say(`child "${name}" was ended on request, restarting`);
+		} else {
+			this.log.say(`child "${name}" died: ${reason}, restarting (${restart.count} of ${restartCountMax})`, 'error');
+		}
+
 		const along = [...lost].filter(({group: other}) => other !== group.name).map(child => child.name);
 		if (along.length > 0) {
-			this.#log(`[runtime] restarting with it what relied on its state: ${along.join(', ')}`);
+			this.log.say(`restarting with it what relied on its state: ${along.join(', ')}`);
 		}
 
 		const closings = this.#lose(lost, `"${name}" died`);
 		for (const lostGroup of new Set([...lost].map(child => this.#of(child).group))) {
-			void this.#revive(lostGroup, restart.pauseMs, closings);
+			void this.#revive(lostGroup, restart.pauseMs, closings, restartAsked);
 		}
 	}
 
@@ -590,7 +644,7 @@ export class Supervision {
 		const wasUp = culprit.state === 'up';
 		void this.#lose(lost, reason);
 		if (wasUp) {
-			this.#log(`[runtime] child "${name}" died: ${reason}, before everything was started: the runtime stops`);
+			this.log.say(`child "${name}" died: ${reason}, before everything was started: the runtime stops`, 'error');
 			void this.end(1);
 		}
 	}
@@ -615,7 +669,7 @@ export class Supervision {
 		await this.#wiring.lose(lostChildren);
 	}
 
-	async #revive(group: ManagedGroup, pauseMs: number, closings: Promise<unknown>): Promise<void> {
+	async #revive(group: ManagedGroup, pauseMs: number, closings: Promise<unknown>, isAsked = false): Promise<void> {
 		await group.ended.promise;
 		await closings;
 		await setTimeout(pauseMs);
@@ -626,7 +680,8 @@ export class Supervision {
 		this.#spawn(group);
 		const {thread} = group;
 		for (const managed of group.children) {
-			managed.restartCount++;
+			managed.restartCount += isAsked ? 0 : 1;
+			managed.requestedRestartCount += isAsked ? 1 : 0;
 			try {
 				await this.#bringUp(managed);
 			} catch {
@@ -640,14 +695,32 @@ export class Supervision {
 		}
 	}
 
-	async #stopAll(): Promise<void> {
+	#noteEndProblem(problem: string): void {
+		this.#endProblems.push(problem);
+		this.log.say(problem, 'error');
+		this.#exitCode ||= 1;
+	}
+
+	async #endAll(): Promise<void> {
+		const children = [...this.#roster.children].reverse();
+		this.#endsBeforeMs = performance.now() + this.#limits.allMs;
+		this.#endStage = {child: undefined, doneCount: 0, count: children.length};
+		// An edit that is being applied is over first, one way or the other; where it stands still, what it did counts for nothing.
+		if (this.#change && !await within(this.#limits.childMs, this.#changed)) {
+			this.#noteEndProblem(`an edit of the deployment was being applied and not through after ${this.#limits.childMs / 1000} s`);
+		}
+
+		await this.#stopAll([...this.#roster.children].reverse());
+	}
+
+	async #stopAll(children: readonly ManagedChild[]): Promise<void> {
 		this.#isEnding = true;
 		this.#wiring.abandonUnconnected();
-		for (const managed of [...this.#roster.children].reverse()) {
+		for (const [doneCount, managed] of children.entries()) {
+			this.#endStage = {child: managed.child.name, doneCount, count: children.length};
 			const problem = await this.#stopInTime(managed);
 			if (problem !== undefined) {
-				this.#log(`[runtime] child "${managed.child.name}" did not stop cleanly: ${problem}`);
-				this.#exitCode ||= 1;
+				this.#noteEndProblem(`child "${managed.child.name}" did not stop cleanly: ${problem}`);
 			}
 
 			if (managed.group.children.every(({state}) => state === 'stopped' || state === 'finished' || state === 'dead')) {
@@ -655,26 +728,38 @@ export class Supervision {
 			}
 		}
 
-		for (const {ended} of this.#roster.groups) {
-			await ended.promise;
+		this.#endStage = {child: undefined, doneCount: children.length, count: children.length};
+		// Whatever a thread waits for in the kernel, the runtime does not: its process ends with it.
+		if (!await within(this.#limits.goneMs, Promise.all([...this.#roster.groups].map(async ({ended}) => ended.promise)))) {
+			this.#noteEndProblem(`not gone ${this.#limits.goneMs / 1000} s after they were ended: ${this.lingering.join(', ')}; they end with the process`);
 		}
 
+		this.log.close();
 		this.ready.reject(new Error('the runtime was stopped'));
 		this.ended.resolve(this.#exitCode);
+	}
+
+	/** Milliseconds that a child may take to stop: what is left for all of them, within bounds. */
+	#stopTimeMs(): number {
+		const {childMs, leastMs} = this.#limits;
+		return Math.max(leastMs, Math.min(childMs, this.#endsBeforeMs - performance.now()));
 	}
 
 	/** Stops a child in order; resolves with what went wrong, if anything. */
 	async #stopInTime(managed: ManagedChild): Promise<string | undefined> {
 		const {child} = managed;
+		// An edit of the deployment stops children without the runtime's end, each in its own time.
+		const limitMs = () => this.#endStage ? this.#stopTimeMs() : this.#limits.childMs;
 		if (managed.state === 'starting') {
-			await Promise.race([managed.started.promise.catch(() => undefined), setTimeout(stopTimeLimitMs, undefined, {ref: false})]);
+			await within(limitMs(), managed.started.promise);
 		}
 
 		let problem: string | undefined;
 		if (managed.alive && child.component.kind === 'service') {
+			const limit = limitMs();
 			managed.post({type: 'stop', child: child.name});
 			problem = await Promise.race([
-				managed.stopped.promise, setTimeout(stopTimeLimitMs, `not within ${stopTimeLimitMs / 1000} s`, {ref: false}),
+				managed.stopped.promise, setTimeout(limit, `not within ${Math.round(limit / 1000)} s`, {ref: false}),
 			]);
 		}
 

@@ -1,8 +1,10 @@
 import {readFileSync, statSync} from 'node:fs';
 import {join} from 'node:path';
+import {setTimeout} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
 import {makeDeployment, makeStateDirectory, type ChildSketch} from '../../test/support/deployment.js';
-import {requestControl, type RuntimeStatus} from './control-client.js';
+import {requestControl, type EndReport, type RuntimeStatus} from './control-client.js';
+import type {EndLimits} from './supervision.js';
 import {runTool, startDeployment, type RunningDeployment} from './supervisor.js';
 
 interface Recall {
@@ -35,16 +37,16 @@ class Subject {
 	}
 }
 
-async function start(t: ExecutionContext, sketches: readonly ChildSketch[]): Promise<Subject> {
+async function start(t: ExecutionContext, sketches: readonly ChildSketch[], endLimits?: EndLimits): Promise<Subject> {
 	const lines: string[] = [];
 	const stateDirectory = await makeStateDirectory();
-	const running = await startDeployment(await makeDeployment(sketches), {stateDirectory, log: line => lines.push(line)});
+	const running = await startDeployment(await makeDeployment(sketches), {stateDirectory, log: line => lines.push(line), endLimits});
 	t.teardown(async () => running.stop());
 	return new Subject(running, stateDirectory, lines);
 }
 
-async function started(t: ExecutionContext, sketches: readonly ChildSketch[]): Promise<Subject> {
-	const subject = await start(t, sketches);
+async function started(t: ExecutionContext, sketches: readonly ChildSketch[], endLimits?: EndLimits): Promise<Subject> {
+	const subject = await start(t, sketches, endLimits);
 	await subject.running.ready;
 	return subject;
 }
@@ -154,8 +156,21 @@ test.serial('a stateless server comes back under its client', async t => {
 	const after = await subject.status();
 	t.not(after.children[0].tid, before.children[0].tid);
 	t.is(after.children[1].tid, before.children[1].tid);
-	t.is(after.children[0].restarts, 1);
-	t.true(subject.lines.includes('[runtime] child "server" died: ended on request, restarting (1 of 5)'));
+	t.is(after.children[0].restarts, 0);
+	t.is(after.children[0].requestedRestarts, 1);
+	t.true(subject.lines.includes('[runtime] child "server" was ended on request, restarting'));
+});
+
+test.serial('restarts that a person asks for are not counted as faults', async t => {
+	const subject = await started(t, pair);
+	for (let i = 0; i < 7; i++) {
+		await requestControl(subject.stateDirectory, {op: 'restart', name: 'server'});
+	}
+
+	const {children: [server]} = await subject.status();
+	t.deepEqual([server.state, server.restarts, server.requestedRestarts], ['up', 0, 7]);
+	await t.throwsAsync(subject.call('server', 'die', {how: 'throw'}));
+	t.true(subject.lines.some(line => line.includes('died: ') && line.endsWith('restarting (1 of 5)')));
 });
 
 test.serial('a surviving server is told that a dead client is gone', async t => {
@@ -229,6 +244,37 @@ test.serial('a child that does not stop cleanly is named', async t => {
 	await subject.running.stop();
 	t.is(await subject.running.ended, 1);
 	t.regex(subject.lines.at(-1)!, /^\[runtime] child "server" did not stop cleanly: Error: no room/);
+});
+
+const shortLimits: EndLimits = {childMs: 500, allMs: 1000, leastMs: 200, goneMs: 1000};
+
+test.serial('the end is asked for by a request, which is answered when everything has stopped', async t => {
+	const {running, stateDirectory} = await started(t, pair);
+	t.is(await requestControl(stateDirectory, {op: 'ending'}), null);
+	t.deepEqual(await requestControl(stateDirectory, {op: 'stop'}) as EndReport, {exitCode: 0, problems: []});
+	t.is(await running.ended, 0);
+	t.is(readFileSync(join(stateDirectory, 'runtime.lock'), 'utf8'), '');
+});
+
+test.serial('children that do not stop hold up the end for a bounded time, all together', async t => {
+	const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+	const {stateDirectory} = await started(t, names.map(name => ({name, fixture: 'probe-server', config: {stop_error: 'hang'}})), shortLimits);
+	const began = performance.now();
+	const {exitCode, problems} = await requestControl(stateDirectory, {op: 'stop'}) as EndReport;
+	t.true(performance.now() - began < shortLimits.allMs + names.length * shortLimits.leastMs + 5000);
+	t.is(exitCode, 1);
+	t.is(problems.filter(problem => problem.includes('did not stop cleanly: not within')).length, names.length);
+});
+
+test.serial('a thread that the system holds does not hold the end of the runtime', async t => {
+	const {running, stateDirectory, lines} = await started(t, [{name: 'stuck', fixture: 'probe-server', config: {stop_error: 'block'}}], shortLimits);
+	const {exitCode} = await requestControl(stateDirectory, {op: 'stop'}) as EndReport;
+	t.is(exitCode, 1);
+	t.true(lines.some(line => line.includes('not gone 1 s after they were ended: stuck; they end with the process')));
+	// Others must not find the thread in their way.
+	while (running.lingering.length > 0) {
+		await setTimeout(50);
+	}
 });
 
 test.serial('a state directory belongs to one runtime', async t => {

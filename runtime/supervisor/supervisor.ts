@@ -7,13 +7,16 @@ import {childrenNeededBy} from './child-graph.js';
 import {ControlError} from './control-client.js';
 import {ControlServer, callService, toJson, type Controlled} from './control-server.js';
 import {DeploymentFollower} from './deployment-follower.js';
-import {Supervision} from './supervision.js';
+import type {LogSink, RuntimeLog} from './log.js';
+import {Supervision, type EndLimits} from './supervision.js';
 
 export interface RuntimeOptions {
 	/** Made if it is not there. */
 	readonly stateDirectory: string;
-	/** Writes one line of the log. */
-	log(line: string): void;
+	/** Takes the lines of the log. */
+	readonly log: LogSink;
+	/** How long the end may take; shorter for tests. */
+	readonly endLimits?: EndLimits;
 	/** How to follow the file of a deployment; without it, what was started runs until the end. */
 	readonly follow?: {
 		/** False: edits are applied only when `runtime apply` or `runtime swap` asks for it. */
@@ -29,6 +32,8 @@ export interface RunningDeployment {
 	readonly ended: Promise<number>;
 	/** Stops everything in order; resolves with `ended`. */
 	stop(): Promise<void>;
+	/** Names of children whose threads or processes are still there after the end: only the end of the process takes them along. */
+	readonly lingering: readonly string[];
 }
 
 /** Tools are started by `runtime run` alone, unless the runtime is to end with them. */
@@ -41,23 +46,23 @@ export function startedOf({children}: Deployment): Child[] {
 	return children.filter(isStarted);
 }
 
-async function openControl(controlled: Controlled, {stateDirectory, log}: RuntimeOptions): Promise<ControlServer> {
+async function openControl(controlled: Controlled, stateDirectory: string): Promise<ControlServer> {
 	const control = new ControlServer(controlled);
 	try {
-		await control.listen(resolve(stateDirectory));
+		await control.listen(stateDirectory);
 	} catch (error) {
-		log(`[runtime] no control socket, "runtime status" will not work: ${(error as Error).message}`);
+		controlled.supervision.log.say(`no control socket, "runtime status" will not work: ${(error as Error).message}`, 'warning');
 	}
 
 	return control;
 }
 
-async function announce(supervision: Supervision, log: (line: string) => void): Promise<void> {
+async function announce(supervision: Supervision, log: RuntimeLog): Promise<void> {
 	void supervision.start();
 	await supervision.ready.promise;
-	log('[runtime] ready');
+	log.say('ready');
 	for (const hint of supervision.hints) {
-		log(`[runtime] attach: ${hint}`);
+		log.say(`attach: ${hint}`);
 	}
 }
 
@@ -65,13 +70,14 @@ async function announce(supervision: Supervision, log: (line: string) => void): 
 export async function startDeployment(deployment: Deployment, options: RuntimeOptions): Promise<RunningDeployment> {
 	const directory = resolve(options.stateDirectory);
 	const lock = lockStateDirectory(directory);
-	const {log, follow} = options;
-	const supervision = new Supervision({children: startedOf(deployment), stateDirectory: directory, log});
+	const {follow} = options;
+	const supervision = new Supervision({children: startedOf(deployment), stateDirectory: directory, log: options.log, limits: options.endLimits});
+	const {log} = supervision;
 	const follower = follow && new DeploymentFollower(supervision, {deployment, load: follow.load, startedOf, log});
-	const control = await openControl({supervision, follower}, options);
-	const ended = supervision.ended.promise.finally(() => {
+	const control = await openControl({supervision, follower}, directory);
+	const ended = supervision.ended.promise.finally(async () => {
 		follower?.close();
-		control.close();
+		await control.close();
 		lock.release();
 	});
 	const ready = announce(supervision, log);
@@ -84,6 +90,9 @@ export async function startDeployment(deployment: Deployment, options: RuntimeOp
 	return {
 		ready,
 		ended,
+		get lingering() {
+			return supervision.lingering;
+		},
 		async stop() {
 			await supervision.end(0);
 			await ended;

@@ -76,6 +76,11 @@ export class LeasePool {
 		return this.#usedBytes;
 	}
 
+	/** Bytes of memory that it keeps, leased or for later. */
+	get arenaBytes(): number {
+		return this.#arenaBytes;
+	}
+
 	/** @throws RangeError where the limit does not allow it now */
 	lease(byteLength: number): Lease {
 		const size = classSizeOf(byteLength);

@@ -3,7 +3,7 @@ import {readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {assemblyFile} from './device-target.js';
 
-const defaultDimensions = /vbd_leaves="262144" vbd_max_level="4" vbd_degree="64"\s+ft_leaves="32768" ft_max_level="3" ft_degree="64"/g;
+const defaultDimensions = /vbd_leaves="262144" vbd_max_level="4" vbd_degree="64"\s+ft_leaves="262144" ft_max_level="3" ft_degree="64"/g;
 
 export interface Edits {
 	/** File name of the result, without its ending. */

@@ -64,7 +64,7 @@ async function withRunning(t: ExecutionContext, use: (running: Running) => Promi
 } = {}): Promise<void> {
 	await withFolder(async folder => {
 		// A small container, which is made in no time.
-		writeFileSync(join(folder, 'my.xml'), readFileSync(defaultAssembly, 'utf8').replaceAll('vbd_leaves="262144"', 'vbd_leaves="4096"').replaceAll('ft_leaves="32768"', 'ft_leaves="2048"'));
+		writeFileSync(join(folder, 'my.xml'), readFileSync(defaultAssembly, 'utf8').replaceAll('vbd_leaves="262144"', 'vbd_leaves="4096"').replaceAll('ft_leaves="262144"', 'ft_leaves="2048"'));
 		prepare?.(folder);
 		const running = new Running(folder, ...words);
 		try {
@@ -99,7 +99,7 @@ test.serial('a file that is saved by a rename is applied, and connections stay',
 		t.like(await running.child('crypto'), {binary: 'crypto_noble', details: {implementation: '@noble/ciphers'}});
 		t.is((await running.child('cache')).details.frames, 32 * 2 ** 20 / 4096);
 		t.notRegex(running.runtime.output, /went back to its last secured state/);
-		const {output} = await running.command('status');
+		const {output} = await running.command('status', '--wide');
 		t.regex(output, /^deployment .*my\.xml: generation 2; last edit applied at \S+: restart crypto \(binary crypto_noble \(was crypto_openssl\)\); .*requests waited for \d+ ms at most$/m);
 		peer.socket.destroy();
 	});

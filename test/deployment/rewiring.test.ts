@@ -154,7 +154,7 @@ test.serial('with an authenticated cipher the key is changed in time, under the 
 		const file = edited(
 			folder,
 			['\t\t<config>\n\t\t\t<create vbd', '\t\t<config rekey_after="4">\n\t\t\t<create vbd'],
-			['ft_leaves="32768" ft_max_level="3" ft_degree="64" cipher="aes-256-xts"/>\n\t\t</config>', 'ft_leaves="32768" ft_max_level="3" ft_degree="64" cipher="aes-256-gcm"/>\n\t\t</config>'],
+			['ft_leaves="262144" ft_max_level="3" ft_degree="64" cipher="aes-256-xts"/>\n\t\t</config>', 'ft_leaves="262144" ft_max_level="3" ft_degree="64" cipher="aes-256-gcm"/>\n\t\t</config>'],
 		);
 		await during(file, folder, async (socket, runtime) => {
 			await writePattern(socket);

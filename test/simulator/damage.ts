@@ -134,8 +134,9 @@ async function operate({world: {device, control}, model}: Subject, state: State,
 			state.snapshots.set(created.generation, [...state.current]);
 		}
 	} else if (kind === 'discard' && generation !== undefined) {
-		await control.discard_snapshot({generation});
-		state.snapshots.delete(generation);
+		if (await unlessRefused(control.discard_snapshot({generation}))) {
+			state.snapshots.delete(generation);
+		}
 	} else if (kind === 'revert' && generation !== undefined) {
 		if (await unlessRefused(control.revert_snapshot({generation}))) {
 			state.current = [...state.snapshots.get(generation)!];

@@ -124,10 +124,9 @@ export async function soundContainerOf(medium: MemoryMedium, stateDirectory: str
 	return openContainer(clients);
 }
 
-/** What the oracle says of the state that the device comes to when it is opened and closed. */
-export async function oracleVerdictOf(medium: MemoryMedium, stateDirectory: string, passphrase: string): Promise<OracleVerdict> {
-	const secured = await securedOf(medium, stateDirectory, passphrase);
-	const verdict = secured && inspect({content: address => medium.image.subarray(address * blockSize, (address + 1) * blockSize)}, secured.hash, (_address, sealed) => sealed);
+/** What the oracle says of the state that the trust anchor knows. */
+export function inspectMedium({image}: MemoryMedium, hash: Uint8Array): OracleVerdict {
+	const verdict = inspect({content: address => image.subarray(address * blockSize, (address + 1) * blockSize)}, hash, (_address, sealed) => sealed);
 	if (!verdict) {
 		throw new Error('the superblock that the trust anchor knows is not on the medium');
 	}

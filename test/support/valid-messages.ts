@@ -56,6 +56,7 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 				sharedBlockCount: 1, poolLeafCount: 8, poolAllocatableCount: 4, poolHeldCount: 1, poolSecondsLeft: 5,
 			},
 		},
+		measure_snapshots: {request: {}, reply: {snapshots: [{generation: 2, soleBlockCount: 3}]}},
 		list_snapshots: {request: {}, reply: {snapshots: [{generation: 2, blockCount: 10, keep: true}]}},
 		create_snapshot: {request: {}, reply: {generation: 2, isNew: true}},
 		discard_snapshot: {request: {generation: 2}, reply: {}},
@@ -92,6 +93,7 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 		advance: {request: {lastSecuredGeneration: 2, snapshotGenerations: [1], rekeying: null, setAsideCount: 4}, reply: {}},
 		spare: {request: {ranges: [0, 4, 8, 4]}, reply: {addresses: [30], leafCount: 16}},
 		verify: {request: {firstLeaf: 0}, reply: {nextLeaf: 4, checkedBlockCount: 3, damages: ['text']}},
+		sole_holdings: {request: {firstLeaf: 0}, reply: {nextLeaf: 8, holdings: [{generation: 2, blockCount: 3}]}},
 		usage: {request: {}, reply: {leafCount: 8, allocatableCount: 4, heldCount: 1}},
 	},
 	trust_anchor: {

@@ -21,9 +21,9 @@ function kernelImage(): string {
 /** What `makeGuest` and `VirtualMachine` need. */
 export const machineRequirements = ['qemu-system-x86_64', 'busybox', 'resize2fs', 'ldd', kernelImage()];
 
-/** Makes a guest: `vmlinuz`, `initrd`, and in `root` what belongs on its disk. */
-export async function makeGuest(folder: string): Promise<void> {
-	await runTool(join(scripts, 'make-guest'), [folder, kernelFolder]);
+/** Makes a guest: `vmlinuz`, `initrd`, and in `root` what belongs on its disk, `programs` of this machine among it. */
+export async function makeGuest(folder: string, programs: readonly string[] = []): Promise<void> {
+	await runTool(join(scripts, 'make-guest'), [folder, kernelFolder, ...programs]);
 }
 
 export class VirtualMachine {
@@ -41,6 +41,8 @@ export class VirtualMachine {
 			'-nodefaults', '-display', 'none', '-m', '256',
 			'-kernel', join(guestFolder, 'vmlinuz'), '-initrd', join(guestFolder, 'initrd'), '-append', 'console=ttyS0 quiet',
 			'-drive', `${drive},format=raw,if=none,node-name=disk,cache=none,discard=unmap`, '-device', 'virtio-blk-pci,drive=disk',
+			// The host is 10.0.2.2, and its loopback addresses can be reached there.
+			'-nic', 'user,model=virtio-net-pci',
 			'-serial', 'stdio', '-serial', `unix:${join(guestFolder, 'agent.sock')}`, '-qmp', `unix:${join(guestFolder, 'monitor.sock')}`,
 		], {stdio: ['ignore', 'pipe', 'pipe']});
 		for (const stream of [this.#process.stdout, this.#process.stderr]) {

@@ -66,7 +66,7 @@ class Subject {
 
 /** Small, as its image is copied and compared. */
 function smaller(text: string): string {
-	return text.replaceAll('vbd_leaves="262144"', 'vbd_leaves="4096"').replaceAll('ft_leaves="32768"', 'ft_leaves="4096"');
+	return text.replaceAll('vbd_leaves="262144"', 'vbd_leaves="4096"').replaceAll('ft_leaves="262144"', 'ft_leaves="4096"');
 }
 
 async function untilTrue(condition: () => Promise<boolean>): Promise<void> {

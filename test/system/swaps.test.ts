@@ -71,7 +71,7 @@ const edits: ReadonlyArray<{name: string; edit: (text: string) => string; binary
 testWith(['fio'], 'components are swapped under fio --verify: no error, no lost write', async t => {
 	t.timeout(240_000);
 	const original = readFileSync(join(projectFolder, 'deploy.xml'), 'utf8');
-	save(original.replaceAll('vbd_leaves="262144"', 'vbd_leaves="16384"').replaceAll('ft_leaves="32768"', 'ft_leaves="8192"'));
+	save(original.replaceAll('vbd_leaves="262144"', 'vbd_leaves="16384"').replaceAll('ft_leaves="262144"', 'ft_leaves="8192"'));
 	const runtime = await startRuntime(deployFile, stateDirectory);
 	const fio = spawn('fio', [
 		'--name=swaps', '--ioengine=nbd', `--uri=nbd+unix:///?socket=${join(stateDirectory, 'nbd.sock')}`, '--rw=randwrite', '--bsrange=4k-32k',

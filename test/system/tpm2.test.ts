@@ -17,7 +17,7 @@ function deployFileFor(tpm: SoftwareTpm, folder: string): string {
 	const small = shipped
 		.replace('tpm="/dev/tpmrm0"', `tpm="${tpm.socketPath}"`)
 		.replaceAll('vbd_leaves="262144" vbd_max_level="4"', 'vbd_leaves="1024" vbd_max_level="2"')
-		.replaceAll('ft_leaves="32768" ft_max_level="3"', 'ft_leaves="2048" ft_max_level="2"');
+		.replaceAll('ft_leaves="262144" ft_max_level="3"', 'ft_leaves="2048" ft_max_level="2"');
 	const file = join(folder, 'deploy.xml');
 	writeFileSync(file, small);
 	return file;

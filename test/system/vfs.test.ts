@@ -47,7 +47,7 @@ testWith(needed, 'the tree of the article', async t => {
 	await t.throwsAsync(sh('ls control/nothing'), {message: /No such file/});
 });
 
-testWith([...needed, 'qemu-io'], 'qemu-io: odd offsets, holes, zeroes', async t => {
+testWith([...needed, 'qemu-io', 'qemu-img'], 'qemu-io: odd offsets, holes, zeroes', async t => {
 	const commands = [
 		'write -P 0x11 0 1M', 'write -P 0x22 1000 5000', 'write -P 0x33 3 1', 'read -P 0x11 0 3', 'read -P 0x33 3 1', 'read -P 0x11 4 996',
 		'read -P 0x22 1000 5000', 'read -P 0x11 6000 1000', 'write -P 0x55 5M 32M', 'read -P 0x55 5M 32M', 'write -z 8192 8192', 'read -P 0 8192 8192',
@@ -57,6 +57,17 @@ testWith([...needed, 'qemu-io'], 'qemu-io: odd offsets, holes, zeroes', async t 
 		const output = await runTool('qemu-io', ['-t', cache, '-f', 'raw', ...commands.flatMap(command => ['-c', command]), data]);
 		t.notRegex(output, /verification failed|error|Invalid/i);
 	}
+
+	const map = JSON.parse(await runTool('qemu-img', ['map', '--output=json', '-f', 'raw', data])) as Array<{start: number; length: number; data: boolean}>;
+	t.deepEqual(map.slice(0, 3).map(({start, length, data}) => ({start, length, data})), [
+		{start: 0, length: 8192, data: true}, {start: 8192, length: 8192, data: false}, {start: 16_384, length: 507_904, data: true},
+	]);
+	t.like(map[3], {start: 512 * 1024, length: 256 * 1024, data: false});
+	const {code, output} = await runRuntime(['status', '--json', '--state', stateDirectory]);
+	t.is(code, 0, output);
+	const {children} = JSON.parse(output) as {children: Array<{name: string; requests: number; bytes: number}>};
+	const served = children.find(({name}) => name === 'vfs');
+	t.true(served !== undefined && served.requests > 50 && served.bytes > 64 * 2 ** 20, JSON.stringify(served));
 });
 
 testWith([...needed, 'dd', 'cmp'], 'dd writes what cmp reads, cached and direct', async t => {
