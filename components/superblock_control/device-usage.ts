@@ -94,9 +94,13 @@ export class DeviceUsage {
 	noteWritten(blockCount: number): void {
 		this.#writtenCount += blockCount;
 		const {superblock} = this.#securing;
-		if (this.#writtenCount - this.#watchedCount >= watchedPart * superblock.freeTree.leafCount && keptSnapshots(superblock).length > 0) {
+		if (this.#writtenCount - this.#watchedCount < watchedPart * superblock.freeTree.leafCount) {
+			return;
+		} else if (keptSnapshots(superblock).length > 0) {
 			this.#watch();
 		}
+
+		this.#watchedCount = this.#writtenCount;
 	}
 
 	/** Called after a securing: looks at the pool when it is time to. Waits for nothing. */
@@ -108,9 +112,6 @@ export class DeviceUsage {
 		if (this.#env.now() < this.#nextWatchMs) {
 			return;
 		}
-
-		this.#watchedCount = this.#writtenCount;
-
 		this.#nextWatchMs = Infinity;
 		const startedMs = this.#env.now();
 		// A count that fails says nothing about the pool; whoever needs the free tree next meets the same failure.

@@ -101,6 +101,30 @@ export const scripts: readonly Script[] = [
 		actions: [writeAll(8), created, {do: 'clear', vba: 2, count: 4}, flushed, {do: 'write', vba: 3, count: 2}, created, {do: 'clear', vba: 0, count: 12}, checked, flushed, {do: 'write', vba: 0, count: 5}, {do: 'discard', snapshot: 0}, flushed, checked],
 	},
 	{
+		// Leaves that are emptied, under snapshots with and without their content, and then written, reverted, rekeyed.
+		name: 'trims of what snapshots hold', device: [12, 4, 2], pool: [72, 8, 3],
+		actions: [writeAll(8), created, {do: 'clear', vba: 0, count: 8}, flushed, checked, {do: 'write', vba: 2, count: 2}, created, {do: 'clear', vba: 0, count: 4}, flushed, {do: 'revert', snapshot: 0}, checked, {do: 'write', vba: 4, count: 1}, {do: 'revert', snapshot: 1}, checked, {do: 'clear', vba: 2, count: 1}, flushed, {do: 'discard', snapshot: 0}, flushed, writeAll(6), flushed, checked],
+	},
+	{
+		name: 'rekeying over emptied leaves', device: [8, 4, 2], pool: [72, 8, 3],
+		actions: [writeAll(6), created, {do: 'clear', vba: 0, count: 4}, created, {do: 'write', vba: 0, count: 2}, flushed, rekeyed, {do: 'clear', vba: 4, count: 2}, finished, checked, {do: 'revert', snapshot: 1}, checked, {do: 'revert', snapshot: 0}, rekeyed, finished, checked, {do: 'discard', snapshot: 0}, writeAll(8), flushed, checked],
+	},
+	{
+		// What was flushed by the log alone is emptied, lost in a crash, or written again.
+		name: 'trims of what the flush log names', device: [8, 4, 2], pool: [40, 8, 2],
+		actions: [writeAll(4), flushed, created, {do: 'write', vba: 0, count: 3}, flushed, {do: 'clear', vba: 0, count: 2}, flushed, {do: 'write', vba: 1, count: 2}, flushed, {do: 'clear', vba: 1, count: 3}, {do: 'write', vba: 1, count: 1}, flushed, {do: 'discard', snapshot: 0}, {do: 'clear', vba: 0, count: 8}, flushed, checked],
+	},
+	{
+		// Most inner blocks of all trees are never written.
+		name: 'a device with little on it', device: [20, 2, 5], pool: [200, 16, 3],
+		actions: [{do: 'write', vba: 17, count: 1}, created, {do: 'write', vba: 2, count: 1}, flushed, {do: 'clear', vba: 0, count: 20}, flushed, checked, rekeyed, finished, checked, {do: 'extend', tree: 'vbd', blockCount: 9}, finished, {do: 'extend', tree: 'ft', blockCount: 20}, finished, {do: 'write', vba: 19, count: 1}, created, {do: 'discard', snapshot: 0}, {do: 'clear', vba: 0, count: 20}, flushed, checked],
+	},
+	{
+		// Data has no room any more, trims have.
+		name: 'trims on a full pool', device: [24, 4, 3], pool: [34, 8, 2],
+		actions: [writeAll(24), created, writeAll(24), flushed, {do: 'clear', vba: 0, count: 24}, flushed, checked, {do: 'discard', snapshot: 0}, writeAll(24), flushed, checked],
+	},
+	{
 		name: 'a full pool', device: [12, 4, 2], pool: [20, 8, 2],
 		actions: [writeAll(12), created, writeAll(12), flushed, writeAll(12), flushed, checked, {do: 'discard', snapshot: 0}, writeAll(12), flushed, checked],
 	},
