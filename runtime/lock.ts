@@ -1,5 +1,5 @@
 /** One runtime per state directory: `runtime.lock` is locked as long as the runtime lives, and holds its process id until it has ended in order. */
-import {closeSync, existsSync, ftruncateSync, mkdirSync, openSync, readFileSync, statSync, writeSync} from 'node:fs';
+import {closeSync, existsSync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, statSync, writeSync} from 'node:fs';
 import {dirname, join} from 'node:path';
 import {StartError} from './sdk/component.js';
 import {LockError, lockFile} from './sdk/file-lock.js';
@@ -35,6 +35,7 @@ function makeDirectory(path: string): void {
 		mkdirSync(path, {mode: 0o700});
 	} catch (error) {
 		if (codeOf(error) === 'EEXIST' && isDirectory(path)) {
+			syncParent(path);
 			return;
 		}
 
@@ -44,6 +45,28 @@ function makeDirectory(path: string): void {
 
 		makeDirectory(dirname(path));
 		mkdirSync(path, {mode: 0o700});
+	}
+
+	syncParent(path);
+}
+
+/**
+ * Makes the name of a directory durable: nothing in it is before it is, and a run that was cut off may have left it undone. Who may
+ * not read the folder above has not made the directory; some file systems sync no directories.
+ */
+function syncParent(path: string): void {
+	let folder;
+	try {
+		folder = openSync(dirname(path), 'r');
+		fsyncSync(folder);
+	} catch (error) {
+		if (!['EACCES', 'EPERM', 'EROFS', 'EINVAL'].includes(codeOf(error) ?? '')) {
+			throw error;
+		}
+	} finally {
+		if (folder !== undefined) {
+			closeSync(folder);
+		}
 	}
 }
 

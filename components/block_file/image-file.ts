@@ -105,6 +105,10 @@ export function openImageFile(imagePath: string, readonly: boolean): ImageFile |
 
 	return closedOnFailure(fd, () => {
 		lockImage(fd, imagePath);
+		if (!readonly) {
+			settleName(imagePath);
+		}
+
 		return described(fd, imagePath);
 	});
 }
@@ -119,6 +123,17 @@ export function createImageFile(imagePath: string, byteLength: number): ImageFil
 		syncDirectory(path.dirname(imagePath));
 		return {fd, kind: 'file', byteLength};
 	});
+}
+
+/** The run that made the image may have been cut off before its name was durable. Who may not read the folder has not made it. */
+function settleName(imagePath: string): void {
+	try {
+		syncDirectory(path.dirname(imagePath));
+	} catch (error) {
+		if (!isHostError(error) || !['EACCES', 'EPERM', 'EROFS', 'EINVAL'].includes(error.code ?? '')) {
+			throw new StartError(`the folder of ${imagePath} cannot be made durable: ${error instanceof Error ? error.message : String(error)}; start again once its file system works`);
+		}
+	}
 }
 
 function syncDirectory(directory: string): void {

@@ -140,7 +140,8 @@ testWith(['gcc'], 'after a loss of power at any point everything flushed is ther
 	const later = events.filter(({at}) => at > killedAt);
 	const ofRecord = later.filter(({file}) => file.endsWith('newest_superblock'));
 	t.true(ofRecord.length > 4 && later.some(({file, kind}) => file === 'cbe.img' && kind === 'W'), 'what was written was recorded');
-	const firstOf = (file: string, kind: string) => later.find(event => event.file.endsWith(file) && event.kind === kind)?.at ?? Infinity;
+	const firstOf = (file: string, kind: string) => later.find(event => event.file.split('/').at(-1) === file && event.kind === kind)?.at ?? Infinity;
+	t.true(firstOf('.', 'E') < firstOf('cbe.img', 'W') && firstOf('trust_anchor', 'E') < firstOf('cbe.img', 'W'), 'so are the names of image and anchor');
 	t.true(firstOf('newest_superblock', 'E') < firstOf('cbe.img', 'W'), 'what the start found in the record is durable before anything is written that relies on it');
 	for (let trial = 0; trial < trialCount; trial++) {
 		// First: nothing but the image has reached the medium when the record is about to be synced for the first time since the kill.

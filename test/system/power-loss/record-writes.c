@@ -49,7 +49,7 @@ __attribute__((constructor)) static void begin(void)
 	}
 }
 
-/* The name within the folder; 0 where the file is none of it. */
+/* The name within the folder, "." for itself; 0 where the file is none of it. */
 static int name_of(int file, char *name, size_t size)
 {
 	char link[64], path[1024];
@@ -59,8 +59,10 @@ static int name_of(int file, char *name, size_t size)
 	if (length < 0 || prefix == 0)
 		return 0;
 	path[length] = 0;
-	if (strncmp(path, folder, prefix) != 0 || path[prefix] != '/')
+	if (strncmp(path, folder, prefix) != 0 || (path[prefix] != '/' && path[prefix] != 0))
 		return 0;
+	if (path[prefix] == 0)
+		return snprintf(name, size, ".") > 0;
 	return snprintf(name, size, "%s", path + prefix + 1) < 200;
 }
 
