@@ -5,6 +5,8 @@ export class Counts {
 	writes = 0;
 	clears = 0;
 	reads = 0;
+	/** Blocks that were told as holes. */
+	holesChecked = 0;
 	blocksChecked = 0;
 	/** Runs of cbe_check on what a crash or an orderly end left. */
 	checks = 0;
@@ -36,7 +38,7 @@ export class Counts {
 	toString(): string {
 		return [
 			`${this.histories} histories`, `${this.crashPoints} crash points`, `${this.writes} writes`, `${this.clears} clearings`, `${this.reads} reads`,
-			`${this.flushes} flushes`, `${this.replays} logs taken over`, `${this.securings} securings`, `${this.blocksChecked} blocks checked`, `${this.checks} runs of cbe_check`, `${this.bitFlips} bit flips`,
+			`${this.flushes} flushes`, `${this.replays} logs taken over`, `${this.securings} securings`, `${this.blocksChecked} blocks checked`, `${this.holesChecked} holes`, `${this.checks} runs of cbe_check`, `${this.bitFlips} bit flips`,
 			`${this.locks} locks`, `${this.encryptedInnerBlocks} with encrypted inner blocks`, `${this.snapshots} snapshots`, `${this.reverts} reverts`, `${this.operations} operations begun`, `${this.finishedOperations} ended`,
 			`${this.starvedOperations} waits for discarded snapshots`, `${this.fullPools} refusals of a full pool`,
 			`${this.faults} medium faults`, `${this.fullHosts} full hosts`, `${this.readOnlyOpenings} openings to read only`, `${this.rollbacks} images rolled back`, `${this.olderAnchors} older anchors`, `${this.steps} steps`,

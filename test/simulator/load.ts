@@ -1,4 +1,5 @@
 /** Clients of the device that write, read and flush at random, and judge every answer by the model. */
+import {allocationKinds} from '../../components/sessions/allocation.js';
 import {blockSize} from '../../components/sessions/block.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {controlAtRandom, noteSize} from './control-load.js';
@@ -119,6 +120,9 @@ async function change(subject: Subject, {extents, stamps, send}: Change): Promis
 	}
 }
 
+/** After every so many reads the device is asked for holes. */
+const holeAskInterval = 4;
+
 export async function readAtRandom(subject: Subject, random: Random): Promise<void> {
 	const {counts} = subject.setup;
 	const extents = randomExtents(random, boundsOf(subject));
@@ -142,6 +146,36 @@ export async function readAtRandom(subject: Subject, random: Random): Promise<vo
 	for (const [i, part] of cut(extents, stampsOf(data)).entries()) {
 		subject.model.endRead(begins[i], extents[i].vba, part);
 	}
+
+	if (counts.reads % holeAskInterval === 0) {
+		await askForHoles(subject, extents[0]);
+	}
+}
+
+/** What the device calls a hole must have read as zeroes at some moment of the request. */
+async function askForHoles(subject: Subject, {vba, count}: Extent): Promise<void> {
+	const begin = subject.model.beginRead();
+	const note = subject.lock.note();
+	let runs: readonly number[];
+	try {
+		({runs} = await subject.world.device.allocation({first: vba, count}));
+	} catch (error) {
+		subject.model.dropRead(begin);
+		requireExcuse(subject, error, {what: `a question about ${vba}+${count}`, note});
+		return;
+	}
+
+	let start = vba;
+	for (let i = 0; i < runs.length; i += 2) {
+		if (runs[i + 1] === allocationKinds.hole) {
+			subject.setup.counts.holesChecked += runs[i];
+			subject.model.endRead(begin, start, Array.from({length: runs[i]}, () => 0));
+		}
+
+		start += runs[i];
+	}
+
+	subject.model.dropRead(begin);
 }
 
 export async function flush(subject: Subject): Promise<void> {
