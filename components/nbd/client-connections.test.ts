@@ -5,8 +5,9 @@ import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
+import {NbdPeer} from '../../test/support/nbd-peer.js';
 import {NbdStand} from '../../test/support/nbd-stand.js';
-import {connectionCountMax, localConnectionCountMin, tlsMsMax, unknownCountMax, unknownMsMin} from './limits.js';
+import {connectionCountMax, localConnectionCountMin, stallMsMax, tlsMsMax, unknownCountMax, unknownMsMin} from './limits.js';
 import {bindPrivately, closeSocket} from './private-socket.js';
 
 /** A server on TCP too, and its port there. */
@@ -98,6 +99,43 @@ test('clients that do not say who they are are bounded in number and time, and m
 	await setTimeout(50);
 	t.is(connectionCount(), 1);
 	t.true(stand.component.log.some(({text}) => text.includes('TLS did not begin within 10 s')));
+	await stand.stop();
+});
+
+test('behind TLS, a client that takes its replies slowly is not cut off, one that takes nothing is', async t => {
+	const clock = handClock();
+	const {stand, port} = await startOnTcp({config: {tls: [{psk: pskFile()}]}, environment: clock.environment, blockCount: 8192});
+	stand.medium.image.fill(1);
+	const plain = await NbdPeer.connect(port);
+	await plain.greet();
+	const peer = await plain.startTls('alice', Buffer.alloc(32, 0x5a));
+	await peer.attach({greeted: true});
+	const {socket} = peer;
+	socket.pause();
+	peer.request({command: 0, length: 32 * 2 ** 20});
+	const wasCut = () => stand.component.log.some(({text}) => text.includes('no byte of its replies taken'));
+	for (let round = 0; round < 20; round++) {
+		// What the client has in memory of its own has to go before it takes more from the socket.
+		for (let i = 0; i < 8; i++) {
+			socket.resume();
+			await once(socket, 'data');
+			socket.pause();
+		}
+
+		await setTimeout(5);
+		clock.advance(stallMsMax - 1);
+		await setTimeout(1);
+		t.false(wasCut(), `round ${round}`);
+	}
+
+	for (let round = 0; round < 2; round++) {
+		await setTimeout(50);
+		clock.advance(stallMsMax + 1);
+	}
+
+	await setTimeout(5);
+	t.true(wasCut());
+	socket.destroy();
 	await stand.stop();
 });
 

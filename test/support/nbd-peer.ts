@@ -1,6 +1,7 @@
 /** A client of the NBD protocol that says exactly what a test tells it to, right or wrong. */
 import {once} from 'node:events';
 import net from 'node:net';
+import tls from 'node:tls';
 
 export interface Option {
 	readonly type: number;
@@ -95,9 +96,20 @@ export class NbdPeer {
 		});
 	}
 
-	static async connect(path: string): Promise<NbdPeer> {
-		const socket = net.connect(path);
+	/** @param place a path, or a port of 127.0.0.1 */
+	static async connect(place: string | number): Promise<NbdPeer> {
+		const socket = typeof place === 'string' ? net.connect(place) : net.connect(place, '127.0.0.1');
 		await once(socket, 'connect');
+		return new NbdPeer(socket);
+	}
+
+	/** Begins TLS with a pre-shared key, after the greeting, and goes on behind it. */
+	async startTls(identity: string, psk: Buffer): Promise<NbdPeer> {
+		await this.option({type: 5});
+		this.socket.removeAllListeners('data');
+		const ciphers = 'ECDHE-PSK-CHACHA20-POLY1305';
+		const socket = tls.connect({socket: this.socket, ciphers, maxVersion: 'TLSv1.2', checkServerIdentity: () => undefined, pskCallback: () => ({psk, identity})});
+		await once(socket, 'secureConnect');
 		return new NbdPeer(socket);
 	}
 
@@ -164,8 +176,11 @@ export class NbdPeer {
 	}
 
 	/** From the greeting into the transmission phase; the size and flags of the export. */
-	async attach({name = '', structured = true, context = false, extended = false} = {}): Promise<{byteLength: number; flags: number}> {
-		await this.greet();
+	async attach({name = '', structured = true, context = false, extended = false, greeted = false} = {}): Promise<{byteLength: number; flags: number}> {
+		if (!greeted) {
+			await this.greet();
+		}
+
 		if (extended) {
 			await this.option({type: 11});
 			this.#extended = true;
