@@ -17,6 +17,9 @@ export interface WrittenUsage {
 /** Who asks waits this long for a count that is going on; then the last one has to do. */
 const patienceMs = 1000;
 
+/** While a newer count goes on, one that is older than this says nothing. */
+const staleMsMax = 60_000;
+
 /** A count is not repeated before this many times its duration have passed. */
 const costFactor = 20;
 
@@ -30,6 +33,7 @@ export class WrittenUsageCount {
 	#last: WrittenUsage | undefined;
 	/** The state that was counted last. */
 	#countedAt = -1;
+	#countedMs = 0;
 	#nextMs = 0;
 	#running: Promise<void> | undefined;
 
@@ -56,7 +60,12 @@ export class WrittenUsageCount {
 			await Promise.race([this.#running, this.#env.sleep(patienceMs)]);
 		}
 
-		return this.#last;
+		return this.#countedAt === this.#securing.durableCount || this.#tellsOfLater ? this.#last : undefined;
+	}
+
+	/** True where the last count says something of a later state, too: it is of late, and not of a device that had nothing on it. */
+	get #tellsOfLater(): boolean {
+		return this.#last !== undefined && this.#last.usedBlockCount > 0 && (this.#running === undefined || this.#env.now() - this.#countedMs <= staleMsMax);
 	}
 
 	async #count(): Promise<void> {
@@ -78,6 +87,7 @@ export class WrittenUsageCount {
 
 			this.#last = {usedBlockCount, sharedBlockCount};
 			this.#countedAt = durableCount;
+			this.#countedMs = startedMs;
 		} catch {
 			// Whoever needs the damaged part next meets the same failure; here it only means that nothing can be said.
 			this.#last = undefined;
