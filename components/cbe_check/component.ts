@@ -3,7 +3,7 @@
  * one of its snapshots refers to is the one that was stored, and that every block has exactly one owner.
  */
 import {z} from 'zod';
-import {defineTool, optional, type ToolResult} from '../../runtime/sdk/component.js';
+import {defineTool, optional, unfinishedExitValue, type ToolResult} from '../../runtime/sdk/component.js';
 import {openContainer} from '../container/open-container.js';
 import {addKeys, removeKeys} from '../container/shared-keys.js';
 import {reportFailure} from '../container/tool-failure.js';
@@ -57,7 +57,7 @@ export default defineTool({
 
 		const {crypto} = sessions;
 		if (!crypto) {
-			return {exitValue: -1, message: `the ${sealed === 'data' ? `data has cipher ${superblock.cipher}` : 'inner blocks are encrypted'} and can only be checked with its keys: route the service "crypto" of "${env.name}" to a crypto server`};
+			return {exitValue: unfinishedExitValue, message: `the ${sealed === 'data' ? `data has cipher ${superblock.cipher}` : 'inner blocks are encrypted'} and can only be checked with its keys: route the service "crypto" of "${env.name}" to a crypto server`};
 		}
 
 		await addKeys({crypto, trust_anchor: sessions.trust_anchor}, superblock);
@@ -67,5 +67,5 @@ export default defineTool({
 		} finally {
 			await removeKeys({crypto}, superblock);
 		}
-	}),
+	}, unfinishedExitValue),
 });

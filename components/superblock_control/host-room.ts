@@ -153,6 +153,8 @@ export class HostRoom {
 		}
 
 		await this.#giveBackSpare(this.firstKeptLeaf);
+		// What has to succeed comes first.
+		await this.keep();
 		return true;
 	}
 

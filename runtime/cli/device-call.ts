@@ -11,6 +11,7 @@ export interface DeviceTarget {
 export const OperationStatus = z.object({
 	phase: z.enum(['idle', 'in-progress', 'paused']),
 	lastResult: z.enum(['none', 'success', 'failed']),
+	waitsFor: z.string().optional(),
 	done: z.number(),
 	total: z.number(),
 	bytesPerSecond: z.number(),

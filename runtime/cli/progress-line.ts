@@ -22,6 +22,10 @@ export function describeProgress(status: OperationStatus): string {
 		return [...parts, 'paused'].join(', ');
 	}
 
+	if (status.waitsFor !== undefined) {
+		return [...parts, `waits for ${status.waitsFor}`].join(', ');
+	}
+
 	parts.push(`${formatBytes(status.bytesPerSecond)}/s`);
 	if (status.secondsLeft !== undefined) {
 		parts.push(`${formatSeconds(status.secondsLeft)} left`);

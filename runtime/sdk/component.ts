@@ -125,8 +125,11 @@ export class StartError extends Error {
 	override readonly name = 'StartError';
 }
 
+/** Exit value of a tool that could not end its job, or was ended before: it says nothing about what the tool looks at. */
+export const unfinishedExitValue = 3;
+
 export interface ToolResult {
-	/** 0 is success; anything else failed, and `message` says why in one line. */
+	/** 0 is success, `unfinishedExitValue` no result; anything else failed, and `message` says why in one line. */
 	readonly exitValue: number;
 	readonly message?: string;
 }

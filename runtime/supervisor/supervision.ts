@@ -9,6 +9,7 @@
 import {availableParallelism} from 'node:os';
 import {setTimeout} from 'node:timers/promises';
 import type {Child} from '../deployment/model.js';
+import {unfinishedExitValue} from '../sdk/component.js';
 import type {FromHost, ToHost} from '../host/messages.js';
 import {machineCpus} from '../deployment/affinity.js';
 import {suggestName} from '../deployment/suggestion.js';
@@ -589,7 +590,7 @@ export class Supervision {
 		if (managed.child.component.kind === 'tool') {
 			void this.#lose(this.#roster.graph.groupOf(managed.child), reason);
 			if (!this.#isEnding) {
-				this.#onFinished(managed, -1, reason);
+				this.#onFinished(managed, unfinishedExitValue, `not finished: ${reason}`);
 			}
 		} else if (this.#isEnding) {
 			this.#noteEndProblem(`child "${name}" died while stopping: ${reason}`);
