@@ -25,3 +25,15 @@ test('a full and an empty set of odd size', t => {
 	t.deepEqual([...set.ranges(8, false)], []);
 	t.deepEqual([...set.ranges(8, true)], [{first: 8, last: 20}]);
 });
+
+test('parts that are whole take no memory, and come apart where one of them is taken out or added', t => {
+	const set = new PbaSet(2 ** 32);
+	t.deepEqual(set.addRange(100, 2 ** 31), []);
+	t.deepEqual(set.addRange(2 ** 20, 2), [2 ** 20, 2 ** 20 + 1]);
+	set.delete(2 ** 24);
+	t.false(set.has(2 ** 24));
+	t.true(set.has(2 ** 24 + 1));
+	t.true(set.add(2 ** 31 + 2 ** 22));
+	t.deepEqual([...set.ranges(0, true)], [{first: 100, last: 2 ** 24 - 1}, {first: 2 ** 24 + 1, last: 2 ** 31 + 99}, {first: 2 ** 31 + 2 ** 22, last: 2 ** 31 + 2 ** 22}]);
+	t.deepEqual([...set.ranges(0, false)].at(1), {first: 2 ** 24, last: 2 ** 24});
+});
