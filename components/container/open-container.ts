@@ -110,7 +110,7 @@ async function lookBeyond(
 		flushes = await flushesOf(hash, behind?.walk.ahead ?? []);
 	}
 
-	return {superblocks, flushes, announces, areFlushesAuthentic: isAuthenticated};
+	return {superblocks, flushes, announces, areFlushesAuthentic: isAuthenticated, isAnnouncementOpen: intended !== null && !announced};
 }
 
 /** True where the superblock may be one that was written after what the anchor keeps. */

@@ -5,7 +5,7 @@
 import type {FlushesAhead, LogEntry} from './flush-log.js';
 import {superblockSlotCount} from './geometry.js';
 import {labelOf} from './label.js';
-import {SuperblockError, decodeSuperblock, isUnusedSlot, type Superblock} from './superblock.js';
+import {SuperblockError, decodeSuperblock, isUnusedSlot, nextSlot, type Superblock} from './superblock.js';
 
 /** What the trust anchor keeps about the newest superblock, as its session hands it out. */
 export interface Secured {
@@ -85,6 +85,11 @@ export interface Beyond {
 	readonly areFlushesAuthentic: boolean;
 	/** Whoever wrote the record announces superblocks. */
 	readonly announces: boolean;
+	/**
+	 * A superblock was announced and is not there, or in part: what is written over its rest, and torn, might make it whole after the
+	 * next one was announced.
+	 */
+	readonly isAnnouncementOpen: boolean;
 }
 
 /** The flush log whose newest entry is the one that the anchor keeps. */
@@ -160,7 +165,7 @@ export function openSuperblock(search: SuperblockSearch): OpenedSuperblock {
 		log: log?.slot === slot ? log.entries : [],
 		ahead: ahead.announced ? [] : ahead.flush,
 		isAnnounced: ahead.announced !== undefined,
-		strayedSlot: ahead.strayed?.slot,
+		strayedSlot: ahead.strayed?.slot ?? (beyond?.isAnnouncementOpen ? nextSlot(slot) : undefined),
 		isLogSettled: ahead.announced !== undefined || ahead.isLogSettled,
 	};
 }

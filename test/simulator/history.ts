@@ -416,15 +416,17 @@ export interface HistoryOptions {
 	/** Only the script of this name, where the history is scripted. */
 	readonly script?: string | undefined;
 	readonly counts?: Counts;
+	/** False where the trust anchor is one that believes what it reads, see `AnchorOptions`. */
+	readonly settles?: boolean;
 }
 
 /** Runs the history of a seed. @throws whatever went wrong, with the plan and the command that repeats it in the message */
-export async function runHistory(seed: number, {kind, script, counts = new Counts()}: HistoryOptions = {}): Promise<void> {
+export async function runHistory(seed: number, {kind, script, counts = new Counts(), settles = true}: HistoryOptions = {}): Promise<void> {
 	const random = new Random(seed);
 	const plan = randomPlan(random, kind, script);
 	counts.histories++;
 	counts.encryptedInnerBlocks += plan.create.inner_blocks === 'encrypted' ? 1 : 0;
-	const subject = new Subject({plan, random, counts});
+	const subject = new Subject({plan, random, counts, settles});
 	try {
 		await kinds[plan.kind](subject);
 	} catch (error) {
