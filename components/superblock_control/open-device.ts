@@ -106,7 +106,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	const anchoredHash = log.at(-1)?.hash ?? hash;
 	let onSecured = (): void => undefined;
 	const {key: flushKey} = await sessions.trust_anchor.flush_key({hash: anchoredHash});
-	const securing = new Securing(sessions, {superblock, slot, anchoredHash, currentGeneration, flushKey, strayedSlot: opened.strayedSlot, isLogSettled: opened.isLogSettled}, {
+	const securing: Securing = new Securing(sessions, {superblock, slot, anchoredHash, currentGeneration, flushKey, strayedSlot: opened.strayedSlot, isLogSettled: opened.isLogSettled}, {
 		onInterruption: reason => env.fail(reason),
 		onSecured: () => {
 			onSecured();
@@ -118,7 +118,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	});
 	/** Blocks of the log that hold what was flushed before the device was opened, until it is part of the trees. */
 	let pendingLogBlockCount = log.length + opened.ahead.length;
-	const room = new HostRoom({
+	const room: HostRoom = new HostRoom({
 		block: sessions.block,
 		device: sessions.virtual_block_device,
 		freeTree: sessions.free_tree,

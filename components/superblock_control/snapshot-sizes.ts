@@ -31,7 +31,7 @@ export class SnapshotSizes {
 			});
 		}
 
-		return this.#counted!.sizes;
+		return this.#counted.sizes;
 	}
 
 	async #count(): Promise<SnapshotSize[]> {
