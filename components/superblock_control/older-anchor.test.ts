@@ -2,9 +2,11 @@
 import fs from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
+import {z} from 'zod';
+import {defineComponent} from '../../runtime/sdk/component.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {crash, filled, imageOf, openDevice} from '../../test/support/device-stand.js';
-import {blockSize} from '../sessions/block.js';
+import {block, blockSize} from '../sessions/block.js';
 
 type Device = Awaited<ReturnType<typeof openDevice>>;
 
@@ -85,6 +87,64 @@ test('one flush ahead is taken over where all of it is there, two are an older a
 	t.is(await found(combined({image: three, anchor: two})), 3);
 	t.regex(String(await found(combined({image: three, anchor: one}))), /older copy than the image: the flush log holds 2 flushes that the anchor does not know/);
 	t.is(await found(crash(three)), 3);
+});
+
+test('until the anchor knows a flush that is taken over, the place that the log before it names stays as it is', async t => {
+	const state = temporaryDirectory();
+	const device = await openDevice(state);
+	await write(device, 1);
+	await device.stop();
+	const again = await openDevice(state);
+	await write(again, 2);
+	const before = crash(state);
+	await write(again, 3);
+	const mixed = combined({image: crash(state), anchor: before});
+	await again.stop();
+	const image = imageOf(mixed);
+	const record = () => fs.readFileSync(join(mixed, 'anchor', 'newest_superblock'));
+	const known = record();
+	const overwritten: number[] = [];
+	let rewrittenCount = 0;
+	const watch = defineComponent({
+		provides: {block},
+		requires: {block},
+		config: z.strictObject({}),
+		start: ({sessions}) => ({
+			provides: {
+				block: {
+					geometry: async request => sessions.block.geometry(request),
+					allocation: async request => sessions.block.allocation(request),
+					read: async request => sessions.block.read(request),
+					async write({extents, data}) {
+						let offset = 0;
+						for (const address of extents.flatMap((first, i) => i % 2 === 0 ? Array.from({length: extents[i + 1]}, (_, block) => first + block) : [])) {
+							if (record().equals(known)) {
+								rewrittenCount++;
+								if (!image.subarray(address * blockSize, (address + 1) * blockSize).equals(data.subarray(offset, offset + blockSize))) {
+									overwritten.push(address);
+								}
+							}
+
+							offset += blockSize;
+						}
+
+						return sessions.block.write({extents, data});
+					},
+					clear: async request => sessions.block.clear(request),
+					allocate: async request => sessions.block.allocate(request),
+					sync: async request => sessions.block.sync(request),
+					grow: async request => sessions.block.grow(request),
+				},
+			},
+		}),
+	});
+	const opened = await openDevice(mixed, {filter: watch});
+	t.deepEqual(overwritten, []);
+	// The data and the log's entry.
+	t.is(rewrittenCount, 2);
+	t.is(await valueOf(opened), 3);
+	t.true(opened.texts().includes('took over 2 entries of the flush log'));
+	await opened.stop();
 });
 
 test('a flush ahead whose data did not arrive is given up, as nobody was told of it', async t => {

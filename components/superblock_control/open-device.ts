@@ -13,7 +13,7 @@ import {DeviceUsage} from './device-usage.js';
 import {DeviceWrites} from './device-writes.js';
 import {HostRoom} from './host-room.js';
 import {addKeys, removeKeys} from '../container/shared-keys.js';
-import {openOrCreate, openTrees, replayLog, type OpeningServers} from './opening.js';
+import {finishFlush, openOrCreate, openTrees, replayLog, type OpeningServers} from './opening.js';
 import type {OpenedSuperblock} from '../container/open-superblock.js';
 import {clearOldKeys} from './old-keys.js';
 import {Operations, type OperationName} from './operations.js';
@@ -47,6 +47,8 @@ export interface DeviceConfig {
 	/** A rekeying whose old key is lost is ended, with what it had sealed given up. */
 	readonly givesUpLostBlocks: boolean;
 }
+
+const noRoomForLog = 'the host has no room to take over what waits in the flush log; make room there and start again';
 
 const operationNames: readonly OperationName[] = ['extend', 'rekey', 'check'];
 
@@ -89,13 +91,20 @@ async function endClearing({block}: OpeningServers, env: Environment, {slot, sup
 
 /** Opens the container, or creates it where there is none and the configuration says so. @throws StartError */
 export async function openDevice(sessions: OpeningServers, env: Environment, config: DeviceConfig): Promise<OpenDevice> {
-	const opened = await openOrCreate(sessions, env, config.create);
-	const {superblock, slot, hash, log} = opened;
+	const found = await openOrCreate(sessions, env, config.create);
+	const {superblock, slot, hash} = found;
 	/** Why nothing can be written, where that is so. */
 	let readOnly = (await sessions.block.geometry({})).writable ? undefined : 'the medium is read-only';
 	await addKeys(sessions, superblock);
 	const currentGeneration = await openTrees(sessions, superblock);
-	await endClearing(sessions, env, opened);
+	await endClearing(sessions, env, found);
+	const finished = readOnly === undefined ? await finishFlush(sessions, env, found) : found;
+	if (!finished) {
+		readOnly = noRoomForLog;
+	}
+
+	const opened = finished ?? found;
+	const {log} = opened;
 	env.log(`opened generation ${superblock.lastSecuredGeneration} from slot ${slot}`);
 
 	const restriction = restrictionOf(superblock);
@@ -129,7 +138,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	if (readOnly === undefined) {
 		const replayed = await replayLog(sessions, securing, opened, room);
 		if (replayed === undefined) {
-			readOnly = 'the host has no room to take over what waits in the flush log; make room there and start again';
+			readOnly = noRoomForLog;
 		} else {
 			pendingLogBlockCount = 0;
 			if (replayed > 0) {

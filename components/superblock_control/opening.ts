@@ -2,14 +2,15 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import {StartError} from '../../runtime/sdk/component.js';
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
-import type {Pba, Vba} from '../container/addresses.js';
+import type {Pba} from '../container/addresses.js';
 import {createContainer} from '../container/create.js';
 import type {ContainerDimensions} from '../container/dimensions-config.js';
-import {newestChanges, type LeafChanges, type LogEntry} from '../container/flush-log.js';
+import {newestChanges, type LogEntry} from '../container/flush-log.js';
+import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
 import {readSuperblockSearch} from '../container/open-container.js';
 import {ContainerError, openSuperblock, type OpenedSuperblock} from '../container/open-superblock.js';
-import type {Superblock} from '../container/superblock.js';
+import {encodeUnusedSlot, type Superblock} from '../container/superblock.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {HostRoom} from './host-room.js';
 import type {Securing, SecuringServers} from './securing.js';
@@ -90,31 +91,20 @@ export async function openTrees(servers: OpeningServers, superblock: Superblock)
 /** Blocks that are read or written together. */
 const batchBlockCount = 256;
 
-function* batchesOf({vbas, addresses}: LeafChanges): Generator<{vbas: Vba[]; addresses: Pba[]}> {
-	for (let begin = 0; begin < vbas.length; begin += batchBlockCount) {
-		yield {vbas: vbas.slice(begin, begin + batchBlockCount), addresses: addresses.slice(begin, begin + batchBlockCount)};
+function* batchesOf(numbers: readonly number[]): Generator<number[]> {
+	for (let begin = 0; begin < numbers.length; begin += batchBlockCount) {
+		yield numbers.slice(begin, begin + batchBlockCount);
 	}
 }
 
 const singles = (addresses: readonly number[]): number[] => addresses.flatMap(address => [address, 1]);
 
-/**
- * Takes over a flush that was cut off before the trust anchor knew of it, or that an older anchor does not know: makes it part of
- * the trees after the log before it. Its data are written once more, as they may lie in the host's memory alone. False where
- * not all of them are there; the trees have to be opened anew then.
- */
-async function takeFlush(servers: OpeningServers, log: readonly LogEntry[], flush: readonly LogEntry[]): Promise<boolean> {
-	const {block, virtual_block_device: device} = servers;
+/** True where the data that a flush names are all there, as their labels say. The trees must be open, and stay as they are. */
+async function hasArrived({virtual_block_device: device}: OpeningServers, log: readonly LogEntry[], flush: readonly LogEntry[]): Promise<boolean> {
 	const data = Buffer.alloc(batchBlockCount * blockSize);
+	await device.read_with(newestChanges([...log, ...flush]));
 	try {
-		for (const {addresses} of batchesOf(newestChanges(flush))) {
-			const part = data.subarray(0, addresses.length * blockSize);
-			await block.read({extents: singles(addresses), data: part});
-			await block.write({extents: singles(addresses), data: part});
-		}
-
-		await device.replay(newestChanges([...log, ...flush]));
-		for (const {vbas} of batchesOf(newestChanges(flush))) {
+		for (const vbas of batchesOf(newestChanges(flush).vbas)) {
 			await device.read({extents: singles(vbas), data: data.subarray(0, vbas.length * blockSize)});
 		}
 
@@ -128,36 +118,68 @@ async function takeFlush(servers: OpeningServers, log: readonly LogEntry[], flus
 		throw error;
 	} finally {
 		data.fill(0);
+		await device.read_with(newestChanges([]));
 	}
+}
+
+/** Writes what lies there once more, as it may lie in the host's memory alone. */
+async function rewrite({block}: OpeningServers, addresses: readonly Pba[]): Promise<void> {
+	const data = Buffer.alloc(Math.min(batchBlockCount, addresses.length) * blockSize);
+	for (const batch of batchesOf(addresses)) {
+		const part = data.subarray(0, batch.length * blockSize);
+		await block.read({extents: extentsOf(batch), data: part});
+		await block.write({extents: extentsOf(batch), data: part});
+	}
+}
+
+/**
+ * Ends a flush that was cut off before the trust anchor knew of it, or that an older anchor does not know: it is written once more
+ * and anchored, and belongs to the log from then on. One of which not all is there is passed over. The trees must be open.
+ * Undefined where the host has no room for it; then nothing has happened.
+ *
+ * Before it is anchored nothing but its own blocks may be written. Until then the log that counts is the one before it: that may
+ * name a place which this flush gives up, and which a log with this flush no longer keeps from being handed out. @throws StartError
+ */
+export async function finishFlush(servers: OpeningServers, env: Environment, opened: OpenedSuperblock): Promise<OpenedSuperblock | undefined> {
+	const {superblock, log, ahead, strayedSlot} = opened;
+	const generation = firstGenerationAfter(superblock);
+	const {block, trust_anchor: anchor} = servers;
+	try {
+		if (!superblock.flushLog || ahead.length === 0 || ahead.some(entry => entry.generation !== generation) || !await hasArrived(servers, log, ahead)) {
+			return {...opened, ahead: []};
+		}
+
+		await rewrite(servers, newestChanges(ahead).addresses);
+		const {firstPba} = superblock.flushLog;
+		await rewrite(servers, ahead.map((_, i) => firstPba + log.length + i));
+		if (strayedSlot !== undefined) {
+			await block.write({extents: [strayedSlot, 1], data: encodeUnusedSlot()});
+		}
+
+		await block.sync({});
+
+		await anchor.secure({hash: ahead[ahead.length - 1].hash, generation, creating: false});
+	} catch (error) {
+		if (!isSessionError(error)) {
+			throw error;
+		}
+
+		if (error.code === 'no_space') {
+			return undefined;
+		}
+
+		throw new StartError(`a flush that was cut off could not be taken over: ${error.message}; nothing is lost: start again when the medium works`);
+	}
+
+	env.log('ended a flush that was cut off');
+	return {...opened, log: [...log, ...ahead], ahead: [], strayedSlot: undefined};
 }
 
 /**
  * Makes what the flush log says part of the trees, and secures them. Replies with the number of entries, undefined where the host
  * has no room for that: then nothing has happened, and the trees are open without the log. @throws StartError
  */
-export async function replayLog(servers: OpeningServers, securing: Securing, {superblock, log, ahead}: OpenedSuperblock, room: HostRoom): Promise<number | undefined> {
-	if (ahead.length > 0 && ahead.every(({generation}) => generation === securing.currentGeneration)) {
-		try {
-			if (await takeFlush(servers, log, ahead)) {
-				await securing.renew();
-				return log.length + ahead.length;
-			}
-		} catch (error) {
-			if (!isSessionError(error)) {
-				throw error;
-			}
-
-			if (error.code !== 'no_space') {
-				throw new StartError(`a flush that was cut off could not be taken over: ${error.message}; nothing is lost: start again when the medium works`);
-			}
-
-			await openTrees(servers, superblock);
-			return undefined;
-		}
-
-		await openTrees(servers, superblock);
-	}
-
+export async function replayLog(servers: OpeningServers, securing: Securing, {log}: OpenedSuperblock, room: HostRoom): Promise<number | undefined> {
 	return log.length === 0 || await replayAnchored(servers, securing, log, room) ? log.length : undefined;
 }
 

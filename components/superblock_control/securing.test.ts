@@ -129,6 +129,26 @@ test('a change during a securing is secured by the next one, that all late flush
 	t.deepEqual(stand.events, [...sequence(1), ...sequence(2)]);
 });
 
+test('a change of the superblock that comes while trees are stored is of the next state', async t => {
+	const stand = await setUp();
+	let edited: Promise<void> | undefined;
+	stand.before = event => {
+		if (event === 'store' && !edited) {
+			// What was acknowledged just before, and is not in these trees any more, has to be in the state that a snapshot keeps.
+			stand.securing.noteChange();
+			edited = stand.securing.edit(superblock => ({...superblock, snapshots: superblock.snapshots.map(snapshot => snapshot && {...snapshot, keep: true})}));
+		}
+	};
+	stand.securing.noteChange();
+	await stand.securing.flush();
+	await edited;
+	t.deepEqual(stand.events, [...sequence(1), ...sequence(2)]);
+	const keptIn = (slot: number): boolean[] => decodeSuperblock(stand.slots.get(slot)!).snapshots.flatMap(snapshot => snapshot ? [snapshot.keep] : []);
+	t.true(keptIn(1).every(keep => !keep), `${keptIn(1).length} snapshots`);
+	t.true(keptIn(2).some(Boolean));
+	t.is(stand.securing.upcoming, stand.securing.latest);
+});
+
 test('two securings never run at the same time, whenever the second is asked for', async t => {
 	for (let delay = 0; delay < 12; delay++) {
 		const stand = await setUp();
@@ -213,20 +233,35 @@ test('an edit of the superblock is secured with it, or has not happened', async 
 	t.is(stand.securing.superblock.rekeyingVba, 5);
 });
 
-test('an edit that came while the state was being taken is secured with it, whatever becomes of the next securing', async t => {
+test('an edit that came while the state was being taken has not happened where the next securing fails', async t => {
 	const stand = await setUp();
 	let edited: Promise<void> | undefined;
 	stand.before = event => {
 		if (event === 'store' && !edited) {
 			edited = stand.securing.edit(superblock => ({...superblock, rekeyingVba: 5}));
+			edited.catch(() => undefined);
 		} else if (event === 'store') {
 			throw new SessionError('device_failed', 'the medium failed');
 		}
 	};
 	stand.securing.noteChange();
 	await stand.securing.flush();
-	await t.notThrowsAsync(edited ?? Promise.reject(new Error('no edit')));
-	t.is(decodeSuperblock(stand.slots.get(1)!).rekeyingVba, 5);
+	await t.throwsAsync(edited ?? Promise.resolve(), {message: 'the medium failed'});
+	t.not(decodeSuperblock(stand.slots.get(1)!).rekeyingVba, 5);
+	stand.before = () => undefined;
+	stand.securing.noteChange();
+	await stand.securing.flush();
+	t.not(stand.securing.superblock.rekeyingVba, 5);
+});
+
+test('an edit that is secured has happened, whatever fails after it', async t => {
+	const stand = await setUp();
+	stand.before = event => {
+		if (event === 'advance') {
+			throw new SessionError('device_failed', 'the pool failed');
+		}
+	};
+	await t.notThrowsAsync(stand.securing.edit(superblock => ({...superblock, rekeyingVba: 5})));
 	t.is(stand.securing.superblock.rekeyingVba, 5);
 });
 

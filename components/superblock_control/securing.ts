@@ -213,7 +213,7 @@ export class Securing {
 		try {
 			await this.flush();
 		} catch (error) {
-			// A superblock that was on its way may have taken it, though the one after it failed.
+			// It may be secured, and what came after that have failed.
 			if (!pending.isSecured) {
 				this.#edits = this.#edits.filter(other => other !== pending);
 				throw error;
@@ -348,6 +348,8 @@ export class Securing {
 	async #takeState(): Promise<TakenState> {
 		const generation = this.#currentGeneration;
 		const covered = this.#changeCount;
+		// Those that come from now on are for the next state: this one may lack what was acknowledged before them.
+		const waiting = new Set(this.#edits);
 		this.#takenChangeCount = covered;
 		// With no snapshot slot for another record the kept snapshot stays the current state, under its own root block.
 		const isRootKept = currentSnapshotOf(this.#superblock).keep && hasSlotForChange(this.#superblock);
@@ -355,8 +357,9 @@ export class Securing {
 		this.#isSuperblockWanted = false;
 		this.#isLogIncomplete = false;
 		this.#currentGeneration = generation + 1;
-		const edits = this.#edits;
-		this.#edits = [];
+		// One whose securing failed meanwhile has been taken back.
+		const edits = this.#edits.filter(edit => waiting.has(edit));
+		this.#edits = this.#edits.filter(edit => !waiting.has(edit));
 		const superblock = this.keyUse.reserve(edits.reduce((edited, {apply}) => apply(edited), securedSuperblock(this.#superblock, generation, trees)));
 		this.#latest = superblock;
 		return {kind: 'superblock', generation, covered, superblock, edits};
