@@ -69,6 +69,21 @@ test('the tree, with sizes and modes', async t => {
 	await t.throwsAsync(files.read({path: 'current', offset: 0, length: 1}), {code: 'is_a_directory'});
 });
 
+test('what is read lies in the memory that the caller brings, and in memory of its own where none or too little is brought', async t => {
+	const {files} = await start();
+	await files.write({path: 'current/data', offset: 0, data: bytesOf('brought along')});
+	const into = new Uint8Array(13);
+	const {data} = await files.read({path: 'current/data', offset: 0, length: 13, into});
+	t.is(data.buffer, into.buffer);
+	t.is(Buffer.from(into).toString(), 'brought along');
+	const atEnd = await files.read({path: 'current/data', offset: (16 * blockSize) - 3, length: 13, into});
+	t.is(atEnd.data.length, 3);
+	t.is(atEnd.data.buffer, into.buffer);
+	const small = await files.read({path: 'current/data', offset: 0, length: 13, into: into.subarray(0, 5)});
+	t.is(Buffer.from(small.data).toString(), 'brought along');
+	t.not(small.data.buffer, into.buffer);
+});
+
 test('data is read and written at any offset, to the end of the device and not beyond', async t => {
 	const {files, medium} = await start();
 	await files.write({path: 'current/data', offset: 4090, data: bytesOf('across blocks')});

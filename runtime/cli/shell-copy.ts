@@ -9,8 +9,8 @@ const names = ['if', 'of', 'bs', 'count', 'skip', 'seek'];
 
 /** One end of a copy. */
 interface CopyEnd {
-	/** Empty at the end of the file. */
-	read(offset: number, length: number): Promise<Buffer>;
+	/** Fills `memory` or its beginning, and returns what it has filled; empty at the end of the file. */
+	read(offset: number, memory: Buffer): Promise<Buffer>;
 	write(offset: number, data: Buffer): Promise<void>;
 	/** Undefined where it cannot be told. */
 	byteLength(): Promise<number | undefined>;
@@ -31,14 +31,13 @@ class HostEnd implements CopyEnd {
 		return new HostEnd(await open(path, isTarget ? 'w' : 'r', 0o600), isTarget);
 	}
 
-	async read(offset: number, length: number): Promise<Buffer> {
-		const buffer = Buffer.allocUnsafe(length);
+	async read(offset: number, memory: Buffer): Promise<Buffer> {
 		let filled = 0;
-		for (let count = -1; count !== 0 && filled < length; filled += count) {
-			count = (await this.#file.read(buffer, filled, length - filled, offset + filled)).bytesRead;
+		for (let count = -1; count !== 0 && filled < memory.length; filled += count) {
+			count = (await this.#file.read(memory, filled, memory.length - filled, offset + filled)).bytesRead;
 		}
 
-		return buffer.subarray(0, filled);
+		return memory.subarray(0, filled);
 	}
 
 	async byteLength(): Promise<number | undefined> {
@@ -73,8 +72,8 @@ class TreeEnd implements CopyEnd {
 		this.#isTarget = isTarget;
 	}
 
-	async read(offset: number, length: number): Promise<Buffer> {
-		return this.#tree.read(this.#path, offset, length);
+	async read(offset: number, memory: Buffer): Promise<Buffer> {
+		return this.#tree.read(this.#path, offset, memory.length, memory);
 	}
 
 	async byteLength(): Promise<number> {
@@ -147,11 +146,12 @@ async function copyRange(from: CopyEnd, to: CopyEnd, {begin, end, shift}: Range,
 	let sourceEnd = end;
 	let copied = 0;
 	const copyPieces = async () => {
+		const memory = Buffer.allocUnsafeSlow(transferByteLengthMax);
 		while (next < sourceEnd && !signal.aborted) {
 			const offset = next;
 			const length = Math.min(transferByteLengthMax, sourceEnd - offset);
 			next += length;
-			const data = await from.read(offset, length);
+			const data = await from.read(offset, memory.subarray(0, length));
 			if (data.length < length) {
 				sourceEnd = Math.min(sourceEnd, offset + data.length);
 			}

@@ -43,13 +43,17 @@ export class ShellTree {
 		return Listing.parse(await this.#call('list', {path: this.#resolve(path)})).entries;
 	}
 
-	/** Fewer bytes than asked for mean the end of the file. @param length at most `transferByteLengthMax` */
-	async read(path: string, offset: number, length: number): Promise<Buffer> {
-		return await this.#transfer('read', {path: this.#resolve(path), offset, length}) ?? Buffer.alloc(0);
+	/**
+	 * Fewer bytes than asked for mean the end of the file.
+	 * @param length at most `transferByteLengthMax`
+	 * @param into memory of that length for what is read
+	 */
+	async read(path: string, offset: number, length: number, into?: Buffer): Promise<Buffer> {
+		return await this.#transfer('read', {path: this.#resolve(path), offset, length}, {into}) ?? Buffer.alloc(0);
 	}
 
 	async write(path: string, offset: number, data: Buffer): Promise<void> {
-		await this.#transfer('write', {path: this.#resolve(path), offset}, data);
+		await this.#transfer('write', {path: this.#resolve(path), offset}, {data});
 	}
 
 	async sync(path: string): Promise<void> {
@@ -57,9 +61,9 @@ export class ShellTree {
 	}
 
 	/** On a connection of its own among those that are open: transfers that go on at the same time have one each. */
-	async #transfer(operation: string, request: Record<string, unknown>, data?: Uint8Array): Promise<Buffer | undefined> {
+	async #transfer(operation: string, request: Record<string, unknown>, payload: {data?: Uint8Array; into?: Buffer | undefined}): Promise<Buffer | undefined> {
 		const connection = this.#idle.pop() ?? await ControlConnection.open(this.#stateDirectory);
-		const {data: answer} = await connection.call({service: 'file_system', operation, request, child: this.#child}, data);
+		const {data: answer} = await connection.call({service: 'file_system', operation, request, child: this.#child}, payload);
 		this.#idle.push(connection);
 		return answer;
 	}

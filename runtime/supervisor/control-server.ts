@@ -4,10 +4,12 @@ import {createServer, type Server, type Socket} from 'node:net';
 import {join} from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 import type {z} from 'zod';
+import type {Lease} from '../sdk/component.js';
+import {LeasePool} from '../transport/lease-pool.js';
 import {DeploymentError} from '../deployment/problem.js';
 import {suggestName} from '../deployment/suggestion.js';
 import type {CallFailure} from '../host/messages.js';
-import {ControlRequest, controlLineMax, controlSocketPath, type ControlReply, type EndReport} from './control-request.js';
+import {ControlRequest, controlLineMax, controlSocketPath, payloadByteLengthMax, type ControlReply, type EndReport} from './control-request.js';
 import type {DeploymentFollower} from './deployment-follower.js';
 import {LineReader} from './line-reader.js';
 import type {ManagedChild} from './managed-child.js';
@@ -164,6 +166,23 @@ function parseRequest(line: string): z.output<typeof ControlRequest> | string {
 /** Requests of one connection that wait; a client that sends more is not read from meanwhile. */
 const waitingCountMax = 16;
 
+/** Memory for what reads bring, used by one after another: a piece for each would be fetched from the system and collected again. */
+const readMemory = new LeasePool(16 * payloadByteLengthMax);
+
+/** Memory for the answer of a request that reads a file; undefined for others, and where so many are under way that this one takes its own. */
+function tryLease(request: z.output<typeof ControlRequest> | string): Lease | undefined {
+	const isRead = typeof request !== 'string' && request.op === 'call' && request.raw === true && request.service === 'file_system' && request.operation === 'read';
+	const {length} = isRead ? request.request : {};
+	return typeof length === 'number' && Number.isInteger(length) && length > 0 && length <= payloadByteLengthMax && readMemory.usedBytes + payloadByteLengthMax <= readMemory.limit
+		? readMemory.lease(length)
+		: undefined;
+}
+
+/** Who has not answered yet may still write there. */
+function isInUse(reply: ControlReply): boolean {
+	return !reply.ok && reply.code === 'not_running';
+}
+
 /** Requests of one connection are answered one after the other. */
 function serve(controlled: Controlled, socket: Socket, answers: Set<Promise<void>>): void {
 	let turn = Promise.resolve();
@@ -181,15 +200,24 @@ function serve(controlled: Controlled, socket: Socket, answers: Set<Promise<void
 
 			const made = turn.then(async () => {
 				const request = parseRequest(line);
-				const reply: ControlReply = typeof request === 'string' ? {ok: false, code: 'failed', message: request} : await answerSafely(controlled, withData(request, payload));
+				const lease = tryLease(request);
+				const reply: ControlReply = typeof request === 'string' ? {ok: false, code: 'failed', message: request} : await answerSafely(controlled, withMemory(request, payload, lease?.bytes));
+				const free = () => {
+					if (!isInUse(reply)) {
+						lease?.release();
+					}
+				};
+
 				if (socket.writable) {
 					const parts = encodeReply(reply, typeof request !== 'string' && request.op === 'call' && request.raw === true);
 					socket.cork();
-					for (const part of parts) {
-						socket.write(part);
+					for (const [i, part] of parts.entries()) {
+						socket.write(part, i === parts.length - 1 ? free : undefined);
 					}
 
 					socket.uncork();
+				} else {
+					free();
 				}
 
 				if (waitingCount-- === waitingCountMax) {
@@ -213,8 +241,9 @@ function serve(controlled: Controlled, socket: Socket, answers: Set<Promise<void
 	});
 }
 
-function withData(request: z.output<typeof ControlRequest>, payload: Buffer | undefined): ControlRequest {
-	return request.op === 'call' && payload ? {...request, request: {...request.request, data: payload}} : request;
+/** The request with what does not fit a line: its payload, and memory for that of the answer. */
+function withMemory(request: z.output<typeof ControlRequest>, data: Buffer | undefined, into: Buffer | undefined): ControlRequest {
+	return request.op === 'call' && (data ?? into) ? {...request, request: {...request.request, ...data && {data}, ...into && {into}}} : request;
 }
 
 export class ControlServer {

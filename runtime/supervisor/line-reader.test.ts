@@ -23,6 +23,33 @@ for (const pieceLength of [1, 2, 3, 7, 100]) {
 	});
 }
 
+test('payload goes to the memory that was brought for it, and is not copied where it was read to its place; lines outlive what they came in', t => {
+	const memory = Buffer.alloc(8);
+	const lines: Array<[string, Buffer | undefined]> = [];
+	const reader = new LineReader({
+		lengthMax: 20,
+		payloadLengthOf: line => Number(/\d+$/.exec(line)?.[0] ?? 0),
+		payloadMemory: length => memory.subarray(0, length),
+		onLine: (line, payload) => void lines.push([line, payload]),
+	});
+	const received = Buffer.alloc(8);
+	const take = (text: string) => {
+		const room = reader.room ?? received;
+		reader.take(room.subarray(0, room.write(text)));
+	};
+
+	take('on');
+	take('e 6\nab');
+	t.is(reader.room?.buffer, memory.buffer);
+	t.is(reader.room?.length, 4);
+	take('cd');
+	take('ef');
+	t.is(reader.room, undefined);
+	take('end\n');
+	t.deepEqual(lines.map(([line, payload]) => [line, payload?.toString()]), [['one 6', 'abcdef'], ['end', undefined]]);
+	t.is(lines[0][1]?.buffer, memory.buffer);
+});
+
 test('a line that is too long is not kept', t => {
 	t.throws(() => linesOf('x'.repeat(21), 10), {message: /more than 20 bytes/});
 	t.deepEqual(linesOf(`${'x'.repeat(20)}\n`, 10), [['x'.repeat(20), undefined]]);

@@ -7,6 +7,8 @@ export interface LineReaderOptions {
 	readonly lengthMax: number;
 	/** How many bytes follow the line. @throws Error where it cannot be understood */
 	payloadLengthOf(line: string): number;
+	/** Memory for so many bytes that follow the line; new memory for each where it is left out. */
+	payloadMemory?(length: number, line: string): Buffer;
 	/** @param payload undefined where none follows */
 	onLine(line: string, payload: Buffer | undefined): void;
 }
@@ -29,7 +31,12 @@ export class LineReader {
 		this.#options = options;
 	}
 
-	/** @throws Error where a line is too long or cannot be understood */
+	/** Where the next bytes are best put: the place that they have in the payload being read. Undefined between payloads. */
+	get room(): Buffer | undefined {
+		return this.#open?.payload.subarray(this.#open.length);
+	}
+
+	/** Keeps nothing of `data`. @throws Error where a line is too long or cannot be understood */
 	take(data: Buffer): void {
 		for (let at = 0; at < data.length;) {
 			at = this.#open ? this.#takePayload(this.#open, data, at) : this.#takeLine(data, at);
@@ -38,7 +45,8 @@ export class LineReader {
 
 	#takePayload(open: OpenLine, data: Buffer, at: number): number {
 		const {line, payload} = open;
-		const taken = data.copy(payload, open.length, at);
+		const isThere = data.buffer === payload.buffer && data.byteOffset + at === payload.byteOffset + open.length;
+		const taken = isThere ? Math.min(data.length - at, payload.length - open.length) : data.copy(payload, open.length, at);
 		open.length += taken;
 		if (open.length === payload.length) {
 			this.#open = undefined;
@@ -56,17 +64,18 @@ export class LineReader {
 			throw new Error(`a line has more than ${this.#options.lengthMax} bytes`);
 		}
 
-		this.#parts.push(part);
 		if (end === -1) {
+			this.#parts.push(Buffer.from(part));
 			return data.length;
 		}
 
+		this.#parts.push(part);
 		const line = Buffer.concat(this.#parts).toString();
 		this.#parts = [];
 		this.#lineLength = 0;
 		const length = this.#options.payloadLengthOf(line);
 		if (length > 0) {
-			this.#open = {line, payload: Buffer.allocUnsafeSlow(length), length: 0};
+			this.#open = {line, payload: this.#options.payloadMemory?.(length, line) ?? Buffer.allocUnsafeSlow(length), length: 0};
 		} else {
 			this.#options.onLine(line, undefined);
 		}

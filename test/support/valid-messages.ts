@@ -76,7 +76,7 @@ export const validMessages: Readonly<Record<string, Readonly<Record<string, {rea
 	file_system: {
 		describe: {request: {path: '/data'}, reply: file},
 		list: {request: {path: '/'}, reply: {entries: [file]}},
-		read: {request: {path: '/data', offset: 0, length: 3}, reply: {data: hash}},
+		read: {request: {path: '/data', offset: 0, length: 3, into: hash}, reply: {data: hash}},
 		write: {request: {path: '/data', offset: 0, data: hash}, reply: {}},
 		sync: {request: {path: '/data'}, reply: {}},
 	},
