@@ -51,6 +51,18 @@ test('a range larger than the pool is cleared at once, and what does not fit the
 	await stop();
 });
 
+test('in the original\'s form a range with more content than the pool has spare blocks is cleared in parts', async t => {
+	const {device, stop, bugs} = await openStand(temporaryDirectory(), {shape: {ft_leaves: '20', cipher: 'aes-256-cbc-essiv', flush_log_blocks: '0'}});
+	await device.write({extents: [100, 300], data: filled(300, 1)});
+	await device.sync({});
+	await device.clear({extents: [0, 390]});
+	const data = filled(400, 9);
+	await device.read({extents: [0, 400], data});
+	t.true(data.equals(Buffer.concat([filled(390, 0), filled(10, 1)])));
+	await stop();
+	t.deepEqual(bugs, []);
+});
+
 test('a pool that snapshots have filled takes no more data, but every trim, and both bring nothing of the snapshot away', async t => {
 	const {device, control, stop, bugs} = await openDevice(temporaryDirectory());
 	await device.write({extents: [0, blockCount], data: filled(blockCount, 1)});

@@ -44,6 +44,8 @@ function* piecesOf(extents: readonly number[], data: Uint8Array): Generator<Piec
 interface Clearing {
 	vba: number;
 	readonly end: number;
+	/** Blocks that the next part may have: fewer where the pool had no room for more at once. */
+	countMax: number;
 	isChanged: boolean;
 }
 
@@ -83,11 +85,9 @@ export class DeviceWrites {
 		let isChanged = false;
 		// One part after another: a range may be as large as the device, and clearing moves no data that could be overlapped.
 		for (let i = 0; i < extents.length; i += 2) {
-			const clearing: Clearing = {vba: extents[i], end: extents[i] + extents[i + 1], isChanged: false};
+			const clearing: Clearing = {vba: extents[i], end: extents[i] + extents[i + 1], countMax: Infinity, isChanged: false};
 			while (clearing.vba < clearing.end) {
-				await this.#changeAll(async () => this.#clearPart(clearing), async error => {
-					throw error;
-				});
+				await this.#changeAll(async () => this.#clearPart(clearing), async error => this.#clearLess(clearing, error));
 			}
 
 			isChanged ||= clearing.isChanged;
@@ -154,6 +154,17 @@ export class DeviceWrites {
 		}
 	}
 
+	/** Clears a smaller part: where leaves keep no place without content, each block takes one of the pool. */
+	async #clearLess(clearing: Clearing, error: SessionError): Promise<void> {
+		const count = Math.min(clearing.countMax, writeBlockCountMax, clearing.end - clearing.vba);
+		if (count === 1) {
+			throw error;
+		}
+
+		clearing.countMax = Math.floor(count / 2);
+		await this.#insist(async () => this.#clearPart(clearing), async failure => this.#clearLess(clearing, failure));
+	}
+
 	/** Does a change, securing the state in between where that may help; replies with the error where the pool is too full. */
 	async #attempt(change: () => Promise<void>, securingCountMax: number): Promise<SessionError | undefined> {
 		for (let securings = 0; ; securings++) {
@@ -200,8 +211,11 @@ export class DeviceWrites {
 	async #clearPart(clearing: Clearing): Promise<void> {
 		this.#underWay++;
 		try {
-			const {isChanged, nextVba} = await this.#device.clear({vba: clearing.vba, count: clearing.end - clearing.vba});
-			clearing.vba = nextVba ?? clearing.end;
+			const end = Math.min(clearing.end, clearing.vba + clearing.countMax);
+			const {isChanged, nextVba} = await this.#device.clear({vba: clearing.vba, count: end - clearing.vba});
+			clearing.vba = nextVba ?? end;
+			// What lies ahead may have little content, and be as large as the device.
+			clearing.countMax *= 2;
 			if (isChanged) {
 				clearing.isChanged = true;
 				this.#securing.noteChange();
