@@ -5,7 +5,8 @@ import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {connectMemory, runTool} from '../../test/support/tool-run.js';
 import {readSuperblockSearch} from '../container/open-container.js';
 import {ContainerError, type Secured} from '../container/open-superblock.js';
-import {findCandidate, refusalOf} from './adoption.js';
+import {clearBeyond, findCandidate, refusalOf} from './adoption.js';
+import {nextSlot} from '../container/superblock.js';
 import adoptTool from './component.js';
 
 /** The newest generation in the image used here. */
@@ -22,7 +23,7 @@ function world(secured: Secured | null) {
 	const clients = connectMemory({medium, anchor});
 	const search = async () => readSuperblockSearch(clients);
 	const candidate = async () => findCandidate(clients, await search(), {secured: secured!, refusal: new ContainerError('rolled_back', '')});
-	return {medium, anchor, description, search, candidate};
+	return {medium, anchor, clients, description, search, candidate};
 }
 
 test('the newest older state is found', async t => {
@@ -63,4 +64,19 @@ test('an anchor that cannot open the keys has no say, whatever is confirmed', as
 	t.is(exitValue, -1);
 	t.regex(message ?? '', /shares no key/);
 	t.deepEqual(anchor.history, []);
+});
+
+test('what is left of an announced superblock is emptied, as the anchor forgets that it was announced', async t => {
+	for (const intended of [new Uint8Array(32).fill(2), null]) {
+		const {medium, anchor, clients, search, candidate} = world(expecting(9));
+		anchor.intended = intended;
+		const found = await candidate();
+		const next = nextSlot(found.slot) * 4096;
+		medium.image.fill(1, next, next + 4096);
+		const before = Buffer.from(medium.image);
+		await clearBeyond(clients, await search(), found);
+		t.is(medium.image[next], intended ? 0 : 1);
+		medium.image.copy(before, next, next, next + 4096);
+		t.true(medium.image.equals(before));
+	}
 });

@@ -5,7 +5,7 @@ import {labelOf} from '../container/label.js';
 import {walkLog, type ContainerSessions} from '../container/open-container.js';
 import {ContainerError, openSuperblock, readSlot, type ContainerErrorKind, type OpenedSuperblock, type Secured, type SuperblockSearch} from '../container/open-superblock.js';
 import {judgeAuthenticity} from '../container/superblock-authenticator.js';
-import {encodeUnusedSlot, type Superblock} from '../container/superblock.js';
+import {encodeUnusedSlot, nextSlot, type Superblock} from '../container/superblock.js';
 import type {RootNode} from '../sessions/tree-root.js';
 
 /** Refusals after which the image may hold another state of the anchor's container. */
@@ -130,13 +130,17 @@ export async function findCandidate(sessions: ContainerSessions, search: Superbl
 }
 
 /**
- * Takes away what would make the trust anchor look older than the image once it keeps the candidate: newer superblocks, and a
- * flush log that is given up.
+ * Takes away what would make the trust anchor look older than the image once it keeps the candidate: newer superblocks, what is
+ * left of one that was announced, since the anchor forgets that it was, and a flush log that is given up.
  */
-export async function clearBeyond({block}: Pick<ContainerSessions, 'block'>, {slots}: SuperblockSearch, {superblock, hash, log}: Candidate): Promise<void> {
-	const newer = slots.map((_, slot) => readSlot(slots, slot)).filter(read => read && 'superblock' in read && read.superblock.lastSecuredGeneration > superblock.lastSecuredGeneration);
-	for (const read of newer) {
-		await block.write({extents: [read!.slot, 1], data: encodeUnusedSlot()});
+export async function clearBeyond({block, trustAnchor}: ContainerSessions, {slots}: SuperblockSearch, {slot: adopted, superblock, hash, log}: Candidate): Promise<void> {
+	const {intended} = await trustAnchor.marks({});
+	for (const slot of slots.keys()) {
+		const read = readSlot(slots, slot);
+		const isNewer = read !== undefined && 'superblock' in read && read.superblock.lastSecuredGeneration > superblock.lastSecuredGeneration;
+		if (isNewer || (intended && slot === nextSlot(adopted))) {
+			await block.write({extents: [slot, 1], data: encodeUnusedSlot()});
+		}
 	}
 
 	const {flushLog} = superblock;

@@ -3,8 +3,9 @@
  * or of the trust anchor.
  *
  * Guarantee: without confirmation nothing is changed; of the image nothing is written but superblocks newer than the adopted one,
- * and the first block of a flush log that is given up; a state is adopted only where the trust anchor opens and shares its keys,
- * and the state was written with this anchor, where superblocks carry authenticators, and is whole at its roots.
+ * what is left of an announced one, and the first block of a flush log that is given up; a state is adopted only where the trust
+ * anchor opens and shares its keys, and the state was written with this anchor, where superblocks carry authenticators, and is
+ * whole at its roots.
  */
 import {z} from 'zod';
 import {defineTool, type Environment, type ToolResult} from '../../runtime/sdk/component.js';

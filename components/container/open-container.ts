@@ -7,7 +7,7 @@ import {blockSize, superblockSlotCount} from './geometry.js';
 import {labelOf} from './label.js';
 import {anchoredSlot, openSuperblock, readSlot, type Beyond, type NewerSuperblock, type OpenedSuperblock, type Secured, type SuperblockSearch} from './open-superblock.js';
 import {judgeAuthenticity} from './superblock-authenticator.js';
-import type {FlushLogArea, Superblock} from './superblock.js';
+import {nextSlot, type FlushLogArea, type Superblock} from './superblock.js';
 
 /** Blocks of the log that are read together: mostly few of them are in use. */
 const logReadCount = 64;
@@ -76,7 +76,8 @@ async function findLog(medium: Client<typeof block>, slots: readonly Uint8Array[
 
 /**
  * What was written after the state that the anchor keeps, by who had this anchor. Where superblocks carry authenticators
- * nothing else counts: nobody who writes to the medium alone can lock the owner out.
+ * nothing else counts: nobody who writes to the medium alone can lock the owner out. Where they carry none, the announced one may
+ * be there in part and yet be readable: then it has another hash, and is what a crash has left.
  */
 async function lookBeyond(
 	{block, trustAnchor: anchor}: ContainerSessions,
@@ -103,6 +104,10 @@ async function lookBeyond(
 	}
 
 	const announced = superblocks.find(({isAnnounced}) => isAnnounced);
+	const isAnnouncementOpen = intended !== null && !announced;
+	const rest = base !== undefined && isAnnouncementOpen ? superblocks.find(({slot, isAuthentic}) => slot === nextSlot(base) && !isAuthentic) : undefined;
+	// Nobody flushes after a superblock that is not whole.
+	const isRest = rest !== undefined && !(await walkLog(block, slots, rest.slot, labelOf(slots[rest.slot]), mediumBlockCount))?.walk.ahead.length;
 	if (announced) {
 		// What it covers does not matter any more; what was flushed after it was flushed with a newer anchor.
 		const hash = labelOf(slots[announced.slot]);
@@ -110,7 +115,7 @@ async function lookBeyond(
 		flushes = await flushesOf(hash, behind?.walk.ahead ?? []);
 	}
 
-	return {superblocks, flushes, announces, areFlushesAuthentic: isAuthenticated, isAnnouncementOpen: intended !== null && !announced};
+	return {superblocks: isRest ? superblocks.filter(other => other !== rest) : superblocks, flushes, announces, areFlushesAuthentic: isAuthenticated, isAnnouncementOpen};
 }
 
 /** True where the superblock may be one that was written after what the anchor keeps. */
