@@ -61,7 +61,7 @@ const damaged = withSlot(anchoredIndex, slot => void slot.writeUInt32LE(63, 3565
 const stateless = withSlot(anchoredIndex, slot => void slot.writeUInt8(0, 0));
 
 const refusals: Refusal[] = [
-	{name: 'an empty image and a fresh anchor', slots: empty, secured: null, kind: 'no_container', message: /no container in the image; create one/},
+	{name: 'an empty image and a fresh anchor', slots: empty, secured: null, kind: 'no_container', message: /no container in the image; "runtime run cbe_init"/},
 	{name: 'an image of unused slots', slots: empty.map(() => encodeUnusedSlot()), secured: null, kind: 'no_container', message: /no container/},
 	{name: 'an empty image and an anchor in use', slots: empty, secured: expecting(6), kind: 'no_container', message: /expects generation 6/},
 	{name: 'a medium of no blocks and an anchor in use', slots: empty, secured: expecting(null), mediumBlockCount: 0, kind: 'no_container', message: /expects one/},
