@@ -4,6 +4,7 @@ import {join} from 'node:path';
 import test from 'ava';
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
+import {SessionError} from '../../runtime/sdk/session.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {crash, filled, imageOf, openDevice} from '../../test/support/device-stand.js';
 import {block, blockSize} from '../sessions/block.js';
@@ -46,6 +47,36 @@ async function found(state: string): Promise<number | string> {
 	const last = await valueOf(again);
 	await again.stop();
 	return last === 99 ? value : `then ${last}`;
+}
+
+function addressesOf(extents: readonly number[]): number[] {
+	return extents.flatMap((first, i) => i % 2 === 0 ? Array.from({length: extents[i + 1]}, (_, block) => first + block) : []);
+}
+
+/** A medium that calls `onWrite` before each write. */
+function filterOf(onWrite: (request: {readonly extents: readonly number[]; readonly data: Uint8Array}) => void) {
+	return defineComponent({
+		provides: {block},
+		requires: {block},
+		config: z.strictObject({}),
+		start: ({sessions}) => ({
+			provides: {
+				block: {
+					geometry: async request => sessions.block.geometry(request),
+					allocation: async request => sessions.block.allocation(request),
+					read: async request => sessions.block.read(request),
+					async write(request) {
+						onWrite(request);
+						return sessions.block.write(request);
+					},
+					clear: async request => sessions.block.clear(request),
+					allocate: async request => sessions.block.allocate(request),
+					sync: async request => sessions.block.sync(request),
+					grow: async request => sessions.block.grow(request),
+				},
+			},
+		}),
+	});
 }
 
 const older = /the trust anchor is an older copy than the image: .*generation \d+, the trust anchor knows generation \d+; nothing was changed: put the newest trust anchor back/;
@@ -105,38 +136,15 @@ test('until the anchor knows a flush that is taken over, the place that the log 
 	const known = record();
 	const overwritten: number[] = [];
 	let rewrittenCount = 0;
-	const watch = defineComponent({
-		provides: {block},
-		requires: {block},
-		config: z.strictObject({}),
-		start: ({sessions}) => ({
-			provides: {
-				block: {
-					geometry: async request => sessions.block.geometry(request),
-					allocation: async request => sessions.block.allocation(request),
-					read: async request => sessions.block.read(request),
-					async write({extents, data}) {
-						let offset = 0;
-						for (const address of extents.flatMap((first, i) => i % 2 === 0 ? Array.from({length: extents[i + 1]}, (_, block) => first + block) : [])) {
-							if (record().equals(known)) {
-								rewrittenCount++;
-								if (!image.subarray(address * blockSize, (address + 1) * blockSize).equals(data.subarray(offset, offset + blockSize))) {
-									overwritten.push(address);
-								}
-							}
-
-							offset += blockSize;
-						}
-
-						return sessions.block.write({extents, data});
-					},
-					clear: async request => sessions.block.clear(request),
-					allocate: async request => sessions.block.allocate(request),
-					sync: async request => sessions.block.sync(request),
-					grow: async request => sessions.block.grow(request),
-				},
-			},
-		}),
+	const watch = filterOf(({extents, data}) => {
+		for (const [i, address] of addressesOf(extents).entries()) {
+			if (record().equals(known)) {
+				rewrittenCount++;
+				if (!image.subarray(address * blockSize, (address + 1) * blockSize).equals(data.subarray(i * blockSize, (i + 1) * blockSize))) {
+					overwritten.push(address);
+				}
+			}
+		}
 	});
 	const opened = await openDevice(mixed, {filter: watch});
 	t.deepEqual(overwritten, []);
@@ -145,6 +153,25 @@ test('until the anchor knows a flush that is taken over, the place that the log 
 	t.is(await valueOf(opened), 3);
 	t.true(opened.texts().includes('took over 2 entries of the flush log'));
 	await opened.stop();
+});
+
+test('a device that cannot write on a full host reads what the next start takes over', async t => {
+	const state = temporaryDirectory();
+	const device = await openDevice(state);
+	await write(device, 1);
+	const before = crash(state);
+	await write(device, 2);
+	const mixed = combined({image: crash(state), anchor: before});
+	await device.stop();
+	const image = imageOf(mixed);
+	const opened = await openDevice(mixed, {filter: filterOf(() => {
+		throw new SessionError('no_space', 'full');
+	})});
+	t.false((await opened.device.geometry({})).writable);
+	t.is(await valueOf(opened), 2);
+	await opened.stop();
+	t.true(image.equals(imageOf(mixed)));
+	t.is(await found(mixed), 2);
 });
 
 test('a flush ahead whose data did not arrive is given up, as nobody was told of it', async t => {

@@ -98,13 +98,12 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	await addKeys(sessions, superblock);
 	const currentGeneration = await openTrees(sessions, superblock);
 	await endClearing(sessions, env, found);
-	const finished = readOnly === undefined ? await finishFlush(sessions, env, found) : found;
-	if (!finished) {
-		readOnly = noRoomForLog;
+	const opened = await finishFlush(sessions, env, found, {writable: readOnly === undefined});
+	const {log, ahead} = opened;
+	if (ahead.length > 0) {
+		readOnly ??= noRoomForLog;
 	}
 
-	const opened = finished ?? found;
-	const {log} = opened;
 	env.log(`opened generation ${superblock.lastSecuredGeneration} from slot ${slot}`);
 
 	const restriction = restrictionOf(superblock);
@@ -126,7 +125,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		onNoRoom: async attempt => room.make(attempt),
 	});
 	/** Blocks of the log that hold what was flushed before the device was opened, until it is part of the trees. */
-	let pendingLogBlockCount = log.length + opened.ahead.length;
+	let pendingLogBlockCount = log.length + ahead.length;
 	const room: HostRoom = new HostRoom({
 		block: sessions.block,
 		device: sessions.virtual_block_device,
@@ -149,8 +148,9 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 
 	if (readOnly !== undefined) {
 		// What was flushed last stays in the log, and is read from there.
-		await sessions.virtual_block_device.read_with(newestChanges(log));
-		env.log(`the device can only be read: ${readOnly}${log.length > 0 ? ` (${log.length} entries of the flush log are read on top)` : ''}`, 'warning');
+		const waiting = [...log, ...ahead];
+		await sessions.virtual_block_device.read_with(newestChanges(waiting));
+		env.log(`the device can only be read: ${readOnly}${waiting.length > 0 ? ` (${waiting.length} entries of the flush log are read on top)` : ''}`, 'warning');
 	} else {
 		await room.keep();
 	}

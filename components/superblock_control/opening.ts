@@ -134,19 +134,23 @@ async function rewrite({block}: OpeningServers, addresses: readonly Pba[]): Prom
 
 /**
  * Ends a flush that was cut off before the trust anchor knew of it, or that an older anchor does not know: it is written once more
- * and anchored, and belongs to the log from then on. One of which not all is there is passed over. The trees must be open.
- * Undefined where the host has no room for it; then nothing has happened.
+ * and anchored, and belongs to the log from then on. One of which not all is there is passed over. Where nothing can be written, it
+ * stays ahead: whoever only reads has to read what the next start takes over. The trees must be open.
  *
  * Before it is anchored nothing but its own blocks may be written. Until then the log that counts is the one before it: that may
  * name a place which this flush gives up, and which a log with this flush no longer keeps from being handed out. @throws StartError
  */
-export async function finishFlush(servers: OpeningServers, env: Environment, opened: OpenedSuperblock): Promise<OpenedSuperblock | undefined> {
+export async function finishFlush(servers: OpeningServers, env: Environment, opened: OpenedSuperblock, {writable}: {writable: boolean}): Promise<OpenedSuperblock> {
 	const {superblock, log, ahead, strayedSlot} = opened;
 	const generation = firstGenerationAfter(superblock);
 	const {block, trust_anchor: anchor} = servers;
 	try {
 		if (!superblock.flushLog || ahead.length === 0 || ahead.some(entry => entry.generation !== generation) || !await hasArrived(servers, log, ahead)) {
 			return {...opened, ahead: []};
+		}
+
+		if (!writable) {
+			return opened;
 		}
 
 		await rewrite(servers, newestChanges(ahead).addresses);
@@ -165,7 +169,12 @@ export async function finishFlush(servers: OpeningServers, env: Environment, ope
 		}
 
 		if (error.code === 'no_space') {
-			return undefined;
+			return opened;
+		}
+
+		if (!writable) {
+			// Damage of the medium keeps nobody from reading what is left.
+			return {...opened, ahead: []};
 		}
 
 		throw new StartError(`a flush that was cut off could not be taken over: ${error.message}; nothing is lost: start again when the medium works`);

@@ -13,6 +13,8 @@ interface Stand {
 	readonly slots: Map<number, Uint8Array>;
 	/** Called before a request is answered. */
 	before: (event: string) => Promise<void> | void;
+	/** The device has a change that a log can name. */
+	giveChange(): void;
 	anchored: Uint8Array | undefined;
 	intended?: Uint8Array;
 }
@@ -26,7 +28,7 @@ async function setUp({hasLog = false} = {}): Promise<Stand> {
 	const superblock = hasLog ? {...fresh, cipher: 'aes-256-xts' as const, containerId: new Uint8Array(16), pbaCount: fresh.pbaCount + 4, flushLog: {firstPba: fresh.pbaCount, blockCount: 4}} : fresh;
 	/** What the device has not named in a log yet. */
 	let pending = [3];
-	const stand: Stand = {events: [], slots: new Map(), before: () => undefined, anchored: undefined} as unknown as Stand;
+	const stand: Stand = {events: [], slots: new Map(), before: () => undefined, giveChange: () => void pending.push(4), anchored: undefined} as unknown as Stand;
 	const note = async (event: string): Promise<void> => {
 		stand.events.push(event);
 		await stand.before(event);
@@ -263,6 +265,33 @@ test('an edit that is secured has happened, whatever fails after it', async t =>
 	};
 	await t.notThrowsAsync(stand.securing.edit(superblock => ({...superblock, rekeyingVba: 5})));
 	t.is(stand.securing.superblock.rekeyingVba, 5);
+});
+
+test('blocks of a log that cannot be written any more count until a superblock is anchored', async t => {
+	const stand = await setUp({hasLog: true});
+	stand.securing.useFlushKey(new Uint8Array(32));
+	stand.securing.noteChange();
+	await stand.securing.commit();
+	t.deepEqual([stand.securing.loggedCount, stand.securing.usedLogBlockCount], [1, 1]);
+	const used: string[] = [];
+	stand.before = event => {
+		if (event !== 'log') {
+			used.push(`${event}: ${stand.securing.usedLogBlockCount}`);
+		}
+
+		if (used.length === 1) {
+			throw new SessionError('device_failed', 'bad sector');
+		}
+	};
+	stand.giveChange();
+	stand.securing.noteChange();
+	await stand.securing.commit();
+	t.regex(used[0], /^write \d{2,}: 1$/);
+	t.deepEqual(used.slice(1), [...['store', 'sync', 'intend', 'write 1', 'sync', 'secure'].map(event => `${event}: 1`), 'advance: 0']);
+	stand.giveChange();
+	stand.securing.noteChange();
+	await stand.securing.commit();
+	t.is(stand.securing.loggedCount, 1);
 });
 
 for (const [kind, error] of [['of the session', new SessionError('no_space', 'full')], ['of another kind', new Error('broken')]] as const) {

@@ -92,8 +92,10 @@ export class Securing {
 	#latest: Superblock;
 	#slot: number;
 	#currentGeneration: Generation;
-	/** Undefined where the container has none, or has one that cannot be written. */
-	#log: FlushLog | undefined;
+	/** Undefined where the container has none. */
+	readonly #log: FlushLog | undefined;
+	/** A block of the log could not be written: what is in it counts until a superblock does, and nothing more comes in. */
+	#isLogBroken = false;
 	#anchoredHash: Uint8Array;
 	#strayedSlot: number | undefined;
 	#isLogSettled: boolean;
@@ -329,7 +331,7 @@ export class Securing {
 	async #takeChanges(): Promise<TakenChanges | undefined> {
 		const log = this.#log;
 		const covered = this.#changeCount;
-		if (!log || log.room === 0 || !this.#isLogSettled || this.#isSuperblockWanted || this.#isLogIncomplete || this.#edits.length > 0 || this.#latest.state !== 'normal') {
+		if (!log || this.#isLogBroken || log.room === 0 || !this.#isLogSettled || this.#isSuperblockWanted || this.#isLogIncomplete || this.#edits.length > 0 || this.#latest.state !== 'normal') {
 			return undefined;
 		}
 
@@ -413,7 +415,7 @@ export class Securing {
 		}
 
 		if (error.code !== 'no_space') {
-			this.#log = undefined;
+			this.#isLogBroken = true;
 			this.#events.onWarning?.(`the flush log cannot be written (${error.message}): until the device is opened again every flush secures a superblock`);
 		}
 
