@@ -411,8 +411,9 @@ test('values arrive as the supervisor needs them', async t => {
 		frontStart(`${toDisk}<config name="n&amp;m"><unix path="a"/></config><exit propagate="yes"/>`),
 		'</config>',
 	].join('\r\n')});
-	const {position, component, ...disk} = childOf(deployment, 'disk');
+	const {position, positionOf, component, ...disk} = childOf(deployment, 'disk');
 	t.like(position, {line: 4, column: 1});
+	t.is(positionOf([]).line, 4);
 	t.false(component.stateful);
 	t.deepEqual(disk, {
 		name: 'disk',
