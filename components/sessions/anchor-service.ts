@@ -163,7 +163,7 @@ export interface ServedAnchor {
 	readonly isEmpty: () => boolean;
 }
 
-/** Nobody knows which record the medium holds now, so none may be told: the next start reads it. */
+/** Nobody knows which record the medium holds now, so none may be told before the next start has read it. */
 export class UncertainRecord extends SessionError {
 	constructor(message: string) {
 		super('storage_failed', message);
@@ -249,7 +249,10 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 		flushMaster = undefined;
 	}
 
-	/** Has the store remember something. Where nobody knows then what it remembers, the anchor has failed. */
+	/**
+	 * Has the store remember something. Where nobody knows then what it remembers, the anchor starts over: it reads what is there, makes
+	 * that durable, and is asked once more.
+	 */
 	async function remember(open: OpenState, write: (marks: RecordMarks) => Promise<void>, marks: RecordMarks): Promise<void> {
 		try {
 			await write(marks);
@@ -258,6 +261,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 				wipeKeys(open.masterKeys);
 				state = {kind: 'failed', error};
 				await store.close();
+				env.fail(error.message);
 			}
 
 			throw error;

@@ -64,7 +64,7 @@ export class RecordStore {
 			await this.#dataSync.run(this.#file);
 			this.#watch.look(this.#file);
 		} catch (error) {
-			throw new UncertainRecord(`${this.#path} cannot be written (${reasonOf(error)}); restart once its file system works again`);
+			throw new UncertainRecord(`${this.#path} cannot be written (${reasonOf(error)}): what it holds has to be read again`);
 		}
 
 		this.#sequence = sequence;
