@@ -35,6 +35,8 @@ export interface CheckResult {
 
 export interface CheckArguments {
 	readonly superblock: Superblock;
+	/** Why the names of the snapshots are not the ones that were stored, where they are not. */
+	readonly namesFault?: string | undefined;
 	/** What was flushed after the superblock. */
 	readonly log: readonly LogEntry[];
 	readonly medium: Client<typeof block>;
@@ -91,8 +93,12 @@ async function checkLog({vbas, addresses, labels}: LeafChanges, {verifier, findi
 	}
 }
 
-export async function checkContainer({superblock, log, medium, env, crypto}: CheckArguments): Promise<CheckResult> {
+export async function checkContainer({superblock, namesFault, log, medium, env, crypto}: CheckArguments): Promise<CheckResult> {
 	const findings = new Findings();
+	if (namesFault !== undefined) {
+		findings.add(namesFault);
+	}
+
 	const trees = snapshotTrees(superblock);
 	const freeTree: RootedTree = {name: 'free tree', current: true, ...superblock.freeTree};
 	const metaTree: RootedTree = {name: 'meta tree', current: true, ...superblock.metaTree};

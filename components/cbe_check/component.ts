@@ -6,6 +6,7 @@ import {z} from 'zod';
 import {defineTool, optional, unfinishedExitValue, type ToolResult} from '../../runtime/sdk/component.js';
 import {openContainer} from '../container/open-container.js';
 import {addKeys, removeKeys} from '../container/shared-keys.js';
+import {readNames} from '../container/snapshot-directory.js';
 import {reportFailure} from '../container/tool-failure.js';
 import {block} from '../sessions/block.js';
 import {isAuthenticated} from '../sessions/cipher.js';
@@ -48,11 +49,17 @@ export default defineTool({
 	requires: {block, trust_anchor: trustAnchor, crypto: optional(crypto)},
 	config: z.strictObject({}),
 	run: async ({sessions, env}) => reportFailure(async () => {
-		const {slot, superblock, log} = await openContainer({block: sessions.block, trustAnchor: sessions.trust_anchor});
+		const {slot, superblock: opened, log} = await openContainer({block: sessions.block, trustAnchor: sessions.trust_anchor});
+		const {superblock, fault} = await readNames(sessions.block, opened);
+		if (fault?.kind === 'unreadable') {
+			return {exitValue: unfinishedExitValue, message: fault.text};
+		}
+
+		const namesFault = fault?.text;
 		env.log(`checking generation ${superblock.lastSecuredGeneration} (superblock slot ${slot}, state ${superblock.state}, ${superblock.pbaCount} blocks)`);
 		const sealed = isAuthenticated(superblock.cipher) ? 'data' : superblock.innerBlocks && 'inner blocks';
 		if (!sealed) {
-			return resultOf(await checkContainer({superblock, log, medium: sessions.block, env}), (text, level) => env.log(text, level));
+			return resultOf(await checkContainer({superblock, namesFault, log, medium: sessions.block, env}), (text, level) => env.log(text, level));
 		}
 
 		const {crypto} = sessions;
@@ -62,7 +69,7 @@ export default defineTool({
 
 		await addKeys({crypto, trust_anchor: sessions.trust_anchor}, superblock);
 		try {
-			const result = await checkContainer({superblock, log, medium: sessions.block, env, crypto});
+			const result = await checkContainer({superblock, namesFault, log, medium: sessions.block, env, crypto});
 			return resultOf(result, (text, level) => env.log(text, level));
 		} finally {
 			await removeKeys({crypto}, superblock);

@@ -1,12 +1,12 @@
 /**
  * Who owns which PBA (format section 2, "Invariant"). Every PBA behind the superblocks belongs exactly once to the
- * newest snapshot's tree, the free tree or the meta tree, as a leaf or as an inner block, or to the flush log; what older
- * snapshots need beyond that must lie in the free tree where it cannot be handed out.
+ * newest snapshot's tree, the free tree or the meta tree, as a leaf or as an inner block, to the flush log or to the snapshot
+ * directory; what older snapshots need beyond that must lie in the free tree where it cannot be handed out.
  */
 import type {Pba} from '../container/addresses.js';
 import {superblockSlotCount} from '../container/geometry.js';
 import type {PoolEntry} from '../container/node-blocks.js';
-import type {Superblock} from '../container/superblock.js';
+import {snapshotDirectoryBlockCount, type Superblock} from '../container/superblock.js';
 import type {Findings} from './findings.js';
 import {isAllocatable} from './pool-rule.js';
 import {PbaSet, type PbaRange} from './pba-set.js';
@@ -27,9 +27,13 @@ export class Ownership {
 		this.#findings = findings;
 		this.#owned = new PbaSet(superblock.pbaCount);
 		this.#held = new PbaSet(superblock.pbaCount);
-		const {firstPba, blockCount} = superblock.flushLog ?? {firstPba: 0, blockCount: 0};
-		for (let pba = firstPba; pba < firstPba + blockCount; pba++) {
-			this.#owned.add(pba);
+		const {flushLog, snapshotDirectory} = superblock;
+		if (flushLog) {
+			this.claimRange(flushLog.firstPba, flushLog.blockCount, () => 'flush log');
+		}
+
+		if (snapshotDirectory) {
+			this.claimRange(snapshotDirectory.firstPba, snapshotDirectoryBlockCount, () => 'snapshot directory');
 		}
 	}
 

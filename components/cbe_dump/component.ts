@@ -9,13 +9,14 @@ import {readSuperblockSearch} from '../container/open-container.js';
 import {innerKeyId} from '../container/inner-blocks.js';
 import {ContainerError, openSuperblock} from '../container/open-superblock.js';
 import {addInnerKey} from '../container/shared-keys.js';
+import {readNames} from '../container/snapshot-directory.js';
 import type {Superblock} from '../container/superblock.js';
 import {reportFailure} from '../container/tool-failure.js';
 import {block} from '../sessions/block.js';
 import {crypto} from '../sessions/crypto.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {formatRecord, type DumpRecord} from './dump-record.js';
-import {superblockRecords} from './superblock-dump.js';
+import {nameRecords, superblockRecords} from './superblock-dump.js';
 import {treeRecords, type DumpedTree, type LeafRange} from './tree-dump.js';
 
 const treeNames = ['vbd', 'ft', 'mt'] as const;
@@ -111,6 +112,15 @@ export default defineTool({
 
 		// The superblocks are worth seeing where none can be opened, too.
 		const {superblock} = openSuperblock(search);
+		const {superblock: named, fault} = await readNames(sessions.block, superblock);
+		if (fault) {
+			env.log(fault.text, 'warning');
+		}
+
+		for (const record of nameRecords(named)) {
+			print(record);
+		}
+
 		if (config.detail === 'superblock') {
 			return {exitValue: 0};
 		}

@@ -4,18 +4,19 @@ import {superblockSlotCount} from '../container/geometry.js';
 import {labelOf} from '../container/label.js';
 import {anchoredSlot, readSlot, type AnchoredLog, type SuperblockSearch} from '../container/open-superblock.js';
 import type {PoolRoot, Snapshot, Superblock} from '../container/superblock.js';
+import {namesOf} from '../container/snapshot-directory.js';
 import {hex, type DumpRecord} from './dump-record.js';
 
 function poolRecord(name: string, {root, maxLevel, degree, leafCount}: PoolRoot): DumpRecord {
 	return {kind: 'pool', depth: 1, fields: {tree: name, pba: root.address, generation: root.generation, max_level: maxLevel, degree, leaves: leafCount, hash: hex(root.hash)}};
 }
 
-function snapshotRecord(slot: number, {root, maxLevel, leafCount, keep}: Snapshot, current: boolean): DumpRecord {
-	return {kind: 'snapshot', depth: 1, fields: {slot, generation: root.generation, current, keep, pba: root.address, max_level: maxLevel, leaves: leafCount, hash: hex(root.hash)}};
+function snapshotRecord(slot: number, {root, maxLevel, leafCount, keep, time}: Snapshot, current: boolean): DumpRecord {
+	return {kind: 'snapshot', depth: 1, fields: {slot, generation: root.generation, current, keep, time: time ?? null, pba: root.address, max_level: maxLevel, leaves: leafCount, hash: hex(root.hash)}};
 }
 
 function superblockFields(superblock: Superblock): DumpRecord['fields'] {
-	const {state, lastSecuredGeneration, pbaCount, degree, cipher, innerBlocks, containerId, currentKey, previousKey, rekeyingVba, resizing, flushLog} = superblock;
+	const {state, lastSecuredGeneration, pbaCount, degree, cipher, innerBlocks, containerId, currentKey, previousKey, rekeyingVba, resizing, flushLog, snapshotDirectory} = superblock;
 	return {
 		state, generation: lastSecuredGeneration, blocks: pbaCount, degree, cipher,
 		inner_blocks: innerBlocks ?? null,
@@ -24,6 +25,8 @@ function superblockFields(superblock: Superblock): DumpRecord['fields'] {
 		previous_key_id: previousKey?.id ?? null,
 		flush_log_pba: flushLog?.firstPba ?? null,
 		flush_log_blocks: flushLog?.blockCount ?? null,
+		snapshot_directory_pba: snapshotDirectory?.firstPba ?? null,
+		snapshot_directory_place: snapshotDirectory?.place ?? null,
 		rekeying_vba: state === 'rekeying' ? rekeyingVba : null,
 		blocks_left_to_add: resizing.pbaCount > 0 ? resizing.pbaCount : null,
 	};
@@ -56,6 +59,11 @@ export function superblockRecords({slots, secured, log}: SuperblockSearch): Dump
 		...Array.from({length: superblockSlotCount}, (_, slot) => slotRecords(slots, slot, slot === anchored)).flat(),
 		...log ? logRecords(log) : [],
 	];
+}
+
+/** The names of the snapshots that the trust anchor vouches for. */
+export function nameRecords(superblock: Superblock): DumpRecord[] {
+	return [...namesOf(superblock)].map(([generation, name]): DumpRecord => ({kind: 'name', depth: 0, fields: {generation, name}}));
 }
 
 /** The flush log that the trust anchor vouches for. */

@@ -9,10 +9,10 @@ import {blockSize, freshPbaCount} from './geometry.js';
 import {labelOf} from './label.js';
 import {openContainer} from './open-container.js';
 import {ContainerError} from './open-superblock.js';
-import {encodeUnusedSlot} from './superblock.js';
+import {encodeUnusedSlot, snapshotDirectoryBlockCount} from './superblock.js';
 
 const plan = ContainerDimensions.parse({vbd_leaves: '200', vbd_max_level: '2', ft_leaves: '1024', ft_max_level: '2'});
-const pbaCount = freshPbaCount(plan.virtualBlockDevice, plan.freeTree) + plan.flushLogBlockCount;
+const pbaCount = freshPbaCount(plan.virtualBlockDevice, plan.freeTree) + plan.flushLogBlockCount + snapshotDirectoryBlockCount;
 
 class Crash extends Error {}
 

@@ -14,7 +14,7 @@ import {labelOf} from './label.js';
 import {readSuperblockSearch, type ContainerSessions} from './open-container.js';
 import {ContainerError, anchoredSlot, readSlot, type SuperblockSearch} from './open-superblock.js';
 import {sealSuperblock} from './superblock-authenticator.js';
-import {containerIdLength, encodeUnusedSlot} from './superblock.js';
+import {containerIdLength, encodeUnusedSlot, snapshotDirectoryBlockCount} from './superblock.js';
 
 const firstKeyId = 1;
 /** The smallest part of a block that a medium writes whole. */
@@ -186,7 +186,7 @@ export async function createContainer(creation: Creation): Promise<{readonly pba
 
 	const {initialized} = await trustAnchor.status({});
 
-	const pbaCount = freshPbaCount(dimensions.virtualBlockDevice, dimensions.freeTree) + dimensions.flushLogBlockCount;
+	const pbaCount = freshPbaCount(dimensions.virtualBlockDevice, dimensions.freeTree) + dimensions.flushLogBlockCount + (dimensions.namesSnapshots ? snapshotDirectoryBlockCount : 0);
 	await makeRoom(block, pbaCount);
 	await markBegun(block);
 	if (!initialized) {

@@ -7,6 +7,7 @@ test('the default is 1 GiB with a pool as large and XTS', t => {
 		freeTree: {leafCount: 262_144, maxLevel: 3, degree: 64},
 		cipher: 'aes-256-xts',
 		flushLogBlockCount: 256,
+		namesSnapshots: true,
 	});
 });
 
@@ -35,6 +36,7 @@ test('the pool is as large as the device, from 64 GiB on a 16th of it but no les
 
 test('inner blocks are encrypted where it is asked for', t => {
 	t.is(ContainerDimensions.parse({inner_blocks: 'encrypted'}).innerBlocks, 'encrypted');
+	t.is(ContainerDimensions.parse({inner_blocks: 'encrypted'}).namesSnapshots, undefined, 'they would lie in clear');
 	t.is(ContainerDimensions.parse({inner_blocks: 'encrypted'}).flushLogBlockCount, 0);
 	t.is(ContainerDimensions.parse({inner_blocks: 'encrypted', cipher: 'aes-256-gcm'}).innerBlocks, 'encrypted');
 	t.is(ContainerDimensions.parse({inner_blocks: 'clear'}).innerBlocks, undefined);

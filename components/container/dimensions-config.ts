@@ -12,6 +12,8 @@ export interface ContainerDimensions {
 	readonly cipher: CipherName;
 	/** 0 for none. */
 	readonly flushLogBlockCount: number;
+	/** True where its snapshots can have names. */
+	readonly namesSnapshots?: boolean;
 	/** Undefined where inner blocks lie on the medium as they are. */
 	readonly innerBlocks?: 'encrypted' | undefined;
 }
@@ -148,6 +150,11 @@ function innerBlocksFault({cipher, inner_blocks: form}: Attributes): Fault | und
 		: undefined;
 }
 
+/** The snapshot directory lies in clear, and the original's containers have none. */
+function canNameSnapshots({cipher, inner_blocks: form}: Attributes): boolean {
+	return cipher !== 'aes-256-cbc-essiv' && form !== 'encrypted';
+}
+
 function isFault(value: Dimensions | number | Fault): value is Fault {
 	return typeof value === 'object' && 'attribute' in value;
 }
@@ -164,7 +171,7 @@ export const ContainerDimensions = attributes.transform((given, context): Contai
 		const flushLog = flushLogOf(given, virtualBlockDevice);
 		const fault = poolFault(given, virtualBlockDevice, freeTree) ?? innerBlocksFault(given) ?? (isFault(flushLog) ? flushLog : undefined);
 		if (fault === undefined && !isFault(flushLog)) {
-			return {virtualBlockDevice, freeTree, cipher: given.cipher, flushLogBlockCount: flushLog, ...given.inner_blocks === 'encrypted' && {innerBlocks: 'encrypted'}};
+			return {virtualBlockDevice, freeTree, cipher: given.cipher, flushLogBlockCount: flushLog, ...canNameSnapshots(given) && {namesSnapshots: true}, ...given.inner_blocks === 'encrypted' && {innerBlocks: 'encrypted'}};
 		}
 
 		faults.push(...fault ? [fault] : []);

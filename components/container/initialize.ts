@@ -13,7 +13,7 @@ import {firstPlace, freshTrees, type FreshTrees} from './fresh-layout.js';
 import {blockSize, freshPbaCount, innerBlockCount, superblockSlotCount, type Dimensions} from './geometry.js';
 import {labelLength, labelOf} from './label.js';
 import {NodeBlocks} from './node-blocks.js';
-import {encodeUnusedSlot, snapshotSlotCount, type Key, type Superblock} from './superblock.js';
+import {encodeUnusedSlot, snapshotDirectoryBlockCount, snapshotSlotCount, type Key, type Superblock} from './superblock.js';
 
 export interface ContainerPlan {
 	readonly virtualBlockDevice: Dimensions;
@@ -23,6 +23,8 @@ export interface ContainerPlan {
 	readonly key: Key;
 	/** Blocks of the flush log, behind everything else; 0 in the original's containers. */
 	readonly flushLogBlockCount?: number;
+	/** True where snapshots can have names: then two blocks behind the flush log are the snapshot directory's. */
+	readonly namesSnapshots?: boolean | undefined;
 	/** Undefined where inner blocks lie on the medium as they are. */
 	readonly innerBlocks?: 'encrypted' | undefined;
 }
@@ -206,6 +208,7 @@ export async function layOut(plan: ContainerPlan, medium: Medium, progress: (wri
 	const {maxLevel, degree, leafCount} = plan.virtualBlockDevice;
 	const logPba = freshPbaCount(plan.virtualBlockDevice, plan.freeTree);
 	const logBlockCount = plan.flushLogBlockCount ?? 0;
+	const directoryPba = logPba + logBlockCount;
 	return {
 		state: 'normal',
 		rekeyingVba: 0,
@@ -217,13 +220,14 @@ export async function layOut(plan: ContainerPlan, medium: Medium, progress: (wri
 		lastSecuredGeneration: 0,
 		degree,
 		firstPba: 0,
-		pbaCount: logPba + logBlockCount,
+		pbaCount: directoryPba + (plan.namesSnapshots ? snapshotDirectoryBlockCount : 0),
 		freeTree: {root: free, ...plan.freeTree, ...fresh && {fresh: fresh.freeTree}},
 		metaTree: {root: meta, ...plan.freeTree, ...fresh && {fresh: fresh.metaTree}},
 		cipher: plan.cipher,
 		containerId: plan.containerId,
 		...logBlockCount > 0 && {flushLog: {firstPba: logPba, blockCount: logBlockCount}},
 		...plan.innerBlocks && {innerBlocks: plan.innerBlocks},
-		...fresh && {features: ['implied_inner_blocks', 'emptied_leaves'], fresh},
+		...fresh && {features: ['implied_inner_blocks', 'emptied_leaves', ...plan.namesSnapshots ? ['snapshot_names'] as const : []], fresh},
+		...plan.namesSnapshots && {snapshotDirectory: {firstPba: directoryPba, place: 0, hash: new Uint8Array(labelLength)}},
 	};
 }

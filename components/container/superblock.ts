@@ -16,7 +16,10 @@
  *     3777  4   version 2: features that a reader has to know (`featureBits`)
  *     3781 72   with implied inner blocks: the fresh trees, device, free tree and meta tree, of each: number of leaves, first
  *               PBA of its inner blocks, first PBA of its leaves (fresh-layout.ts); else 0
- *     3853      zeroes
+ *     3853  8   with snapshot names: first of the two places of the snapshot directory (snapshot-directory.ts); else 0
+ *     3861  4   the place that counts, 0 or 1
+ *     3865 32   SHA-256 of the block there; zeroes where no snapshot has a name
+ *     3897      zeroes
  *     4064 32   version 2: authenticator of everything before (superblock-authenticator.ts)
  *
  * A container keeps the version that it was created with: version 1 has neither features nor an authenticator.
@@ -52,6 +55,8 @@ export const featureBits = {
 	implied_inner_blocks: 1,
 	/** A leaf that was written and has a label of zeroes reads as zeroes; its block may still be a snapshot's. */
 	emptied_leaves: 2,
+	/** There are two places for a block with the names of the snapshots (snapshot-directory.ts). */
+	snapshot_names: 4,
 } as const satisfies Readonly<Record<string, number>>;
 
 export type Feature = keyof typeof featureBits;
@@ -67,6 +72,10 @@ export interface Snapshot {
 	readonly leafCount: number;
 	readonly maxLevel: number;
 	readonly keep: boolean;
+	/** When it was taken, in seconds since 1970; undefined where that is not known, as in the original's containers. */
+	readonly time?: number | undefined;
+	/** Undefined where it has none, or where the snapshot directory has not been read. */
+	readonly name?: string | undefined;
 }
 
 export interface PoolRoot {
@@ -105,6 +114,26 @@ export interface Superblock {
 	readonly fresh?: FreshTrees | undefined;
 	/** Undefined where every flush secures the whole state, as in the original's containers. */
 	readonly flushLog?: FlushLogArea | undefined;
+	/** Undefined where snapshots have no names. */
+	readonly snapshotDirectory?: SnapshotDirectoryPlace | undefined;
+}
+
+/** Blocks of the snapshot directory, in use in turn. */
+export const snapshotDirectoryBlockCount = 2;
+
+/** Where the names of the snapshots lie. */
+export interface SnapshotDirectoryPlace {
+	/** The first of the two places. */
+	readonly firstPba: Pba;
+	/** The one that counts. */
+	readonly place: 0 | 1;
+	/** Of the block there; zeroes where no snapshot has a name. */
+	readonly hash: Uint8Array;
+}
+
+/** Blocks behind the superblocks that belong to no tree. */
+export function reservedBlockCount({flushLog, snapshotDirectory}: Superblock): number {
+	return (flushLog?.blockCount ?? 0) + (snapshotDirectory ? snapshotDirectoryBlockCount : 0);
 }
 
 /** The blocks of the flush log. */
@@ -120,13 +149,18 @@ const offsets = {
 } as const;
 
 const snapshotSize = 72;
+/** In a snapshot slot: seconds since 1970, zero where they are not known. */
+const timeOffset = 66;
+const timeLength = 6;
 const keyValueLength = 32;
 const extensionMagic = Buffer.from('CBE ext\0', 'latin1');
 /** The version of new containers; those of version 1 stay as they are. */
 const extensionVersion = 2;
 export const containerIdLength = 16;
 /** Bytes of the extension that its versions give a meaning, but for the authenticator. */
-const extensionLengths: Readonly<Record<number, number>> = {1: 64, 2: 140};
+const extensionLengths: Readonly<Record<number, number>> = {1: 64, 2: 184};
+const freshTreesEnd = 140;
+const directoryOffsets = {firstPba: 140, place: 148, hash: 152} as const;
 /** Of the fresh trees in the extension, each of the same size. */
 const freshTreeOffsets = {virtualBlockDevice: 68, freeTree: 92, metaTree: 116} as const;
 export const authenticatorLength = 32;
@@ -178,7 +212,7 @@ function encodeKey(view: Buffer, offset: number, key: Key | undefined): void {
 	}
 }
 
-function decodeSnapshot(view: Buffer, slot: number): Snapshot | undefined {
+function decodeSnapshot(view: Buffer, slot: number, hasTimes: boolean): Snapshot | undefined {
 	const offset = offsets.snapshots + (slot * snapshotSize);
 	if (!readBoolean(view, offset + 60, `the valid flag of snapshot slot ${slot}`)) {
 		return undefined;
@@ -193,7 +227,13 @@ function decodeSnapshot(view: Buffer, slot: number): Snapshot | undefined {
 		leafCount: readNumber(view, offset + 48, `the number of leaves of snapshot slot ${slot}`),
 		maxLevel: view.readUInt32LE(offset + 56),
 		keep: readBoolean(view, offset + 65, `the keep flag of snapshot slot ${slot}`),
+		...hasTimes && decodeTime(view, offset + timeOffset),
 	};
+}
+
+function decodeTime(view: Buffer, offset: number): Pick<Snapshot, 'time'> {
+	const time = view.readUIntLE(offset, timeLength);
+	return time === 0 ? {} : {time};
 }
 
 function encodeSnapshot(view: Buffer, slot: number, snapshot: Snapshot | undefined): void {
@@ -207,6 +247,7 @@ function encodeSnapshot(view: Buffer, slot: number, snapshot: Snapshot | undefin
 		view.writeUInt32LE(snapshot.maxLevel, offset + 56);
 		view[offset + 60] = 1;
 		view[offset + 65] = snapshot.keep ? 1 : 0;
+		view.writeUIntLE(snapshot.time ?? 0, offset + timeOffset, timeLength);
 		return;
 	}
 
@@ -246,7 +287,7 @@ function encodePool(view: Buffer, offset: number, {root, maxLevel, degree, leafC
 	view.writeBigUInt64LE(BigInt(leafCount), offset + 56);
 }
 
-type Extension = Pick<Superblock, 'cipher' | 'containerId' | 'sealedBlockCounts' | 'flushLog' | 'innerBlocks' | 'features' | 'fresh'>;
+type Extension = Pick<Superblock, 'cipher' | 'containerId' | 'sealedBlockCounts' | 'flushLog' | 'innerBlocks' | 'features' | 'fresh' | 'snapshotDirectory'>;
 
 function decodeFeatures(bits: number): Feature[] {
 	const names = (Object.keys(featureBits) as Feature[]).filter(name => (bits & featureBits[name]) !== 0);
@@ -296,6 +337,20 @@ function decodeFlushLog(area: Buffer, pbaCount: number): FlushLogArea | undefine
 	return {firstPba, blockCount};
 }
 
+function decodeDirectoryPlace(area: Buffer, pbaCount: number): SnapshotDirectoryPlace {
+	const firstPba = readNumber(area, directoryOffsets.firstPba, 'the first PBA of the snapshot directory');
+	const place = area.readUInt32LE(directoryOffsets.place);
+	check(firstPba >= superblockSlotCount && firstPba + snapshotDirectoryBlockCount <= pbaCount, `the snapshot directory at PBA ${firstPba} does not fit the container`);
+	check(place === 0 || place === 1, `the snapshot directory has two places, and no place ${place}`);
+	return {firstPba, place, hash: copy(area, directoryOffsets.hash, 32)};
+}
+
+function encodeDirectoryPlace(area: Buffer, {firstPba, place, hash}: SnapshotDirectoryPlace): void {
+	area.writeBigUInt64LE(BigInt(firstPba), directoryOffsets.firstPba);
+	area.writeUInt32LE(place, directoryOffsets.place);
+	area.set(hash, directoryOffsets.hash);
+}
+
 function decodeExtension(view: Buffer, pbaCount: number): Extension {
 	const area = view.subarray(offsets.extension);
 	if (area.every(byte => byte === 0)) {
@@ -316,9 +371,11 @@ function decodeExtension(view: Buffer, pbaCount: number): Extension {
 	const flushLog = decodeFlushLog(area, pbaCount);
 	const features = version === 1 ? undefined : decodeFeatures(area.readUInt32LE(64));
 	const isImplied = features?.includes('implied_inner_blocks') === true;
-	check(isImplied || area.subarray(freshTreeOffsets.virtualBlockDevice, extensionLengths[2]).every(byte => byte === 0), 'the superblock carries an extension that this version does not know');
+	const hasDirectory = features?.includes('snapshot_names') === true;
+	check(isImplied || area.subarray(freshTreeOffsets.virtualBlockDevice, freshTreesEnd).every(byte => byte === 0), 'the superblock carries an extension that this version does not know');
+	check(hasDirectory || area.subarray(directoryOffsets.firstPba, extensionLengths[2]).every(byte => byte === 0), 'the superblock carries an extension that this version does not know');
 	const innerBlocks = area.readUInt32LE(60);
-	check(innerBlocks === 0 || (innerBlocks === 1 && cipher !== 'none' && !flushLog), 'the superblock carries an extension that this version does not know');
+	check(innerBlocks === 0 || (innerBlocks === 1 && cipher !== 'none' && !flushLog && !hasDirectory), 'the superblock carries an extension that this version does not know');
 	return {
 		cipher,
 		containerId,
@@ -327,10 +384,11 @@ function decodeExtension(view: Buffer, pbaCount: number): Extension {
 		...innerBlocks === 1 && {innerBlocks: 'encrypted'},
 		...features && {features},
 		...isImplied && {fresh: decodeFresh(area, pbaCount)},
+		...hasDirectory && {snapshotDirectory: decodeDirectoryPlace(area, pbaCount)},
 	};
 }
 
-function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, flushLog, innerBlocks, features, fresh}: Superblock): void {
+function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, flushLog, innerBlocks, features, fresh, snapshotDirectory}: Superblock): void {
 	if (containerId === undefined) {
 		check(features === undefined, 'a container with features needs a container id');
 		check(flushLog === undefined, 'a container with a flush log needs a container id');
@@ -357,6 +415,10 @@ function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, 
 	area.writeUInt32LE(encodeFeatures(features ?? []), 64);
 	if (fresh) {
 		encodeFresh(area, fresh);
+	}
+
+	if (snapshotDirectory) {
+		encodeDirectoryPlace(area, snapshotDirectory);
 	}
 }
 
@@ -403,7 +465,7 @@ export function decodeSuperblock(block: Uint8Array): Superblock {
 		},
 		previousKey: decodeKey(view, offsets.previousKey),
 		currentKey,
-		snapshots: Array.from({length: snapshotSlotCount}, (_, slot) => decodeSnapshot(view, slot)),
+		snapshots: Array.from({length: snapshotSlotCount}, (_, slot) => decodeSnapshot(view, slot, extension.features !== undefined)),
 		currentSnapshot: view.readUInt32LE(offsets.currentSnapshot),
 		lastSecuredGeneration: readNumber(view, offsets.lastSecuredGeneration, 'the last secured generation'),
 		degree: view.readUInt32LE(offsets.degree),

@@ -23,6 +23,11 @@ export interface ExportListOptions {
 
 const snapshotPrefix = 'snapshots/';
 
+/** Each snapshot has its number, and its name where it has one; no name looks like a number. */
+function namesOf({generation, name}: SnapshotDescription): string[] {
+	return [`${snapshotPrefix}${generation}`, ...name === undefined ? [] : [`${snapshotPrefix}${name}`]];
+}
+
 export class ExportList {
 	readonly #options: ExportListOptions;
 	/** One for all connections: partial writes are kept apart across them. */
@@ -37,7 +42,7 @@ export class ExportList {
 	/** The exports that there are now. */
 	async list(): Promise<Export[]> {
 		const snapshots = await this.#snapshots();
-		return [await this.#deviceExport(), ...snapshots.map(snapshot => this.#snapshotExport(snapshot))];
+		return [await this.#deviceExport(), ...snapshots.flatMap(snapshot => namesOf(snapshot).map(name => this.#snapshotExport(snapshot, name)))];
 	}
 
 	/** The export of that name, if there is one now. */
@@ -50,8 +55,8 @@ export class ExportList {
 			return undefined;
 		}
 
-		const snapshot = (await this.#snapshots()).find(({generation}) => name === `${snapshotPrefix}${generation}`);
-		return snapshot && this.#snapshotExport(snapshot);
+		const snapshot = (await this.#snapshots()).find(candidate => namesOf(candidate).includes(name));
+		return snapshot && this.#snapshotExport(snapshot, name);
 	}
 
 	async #snapshots(): Promise<SnapshotDescription[]> {
@@ -74,11 +79,11 @@ export class ExportList {
 		};
 	}
 
-	#snapshotExport({generation, blockCount}: SnapshotDescription): Export {
+	#snapshotExport({generation, blockCount, time}: SnapshotDescription, name: string): Export {
 		const {control, buffers} = this.#options;
 		return {
-			name: `${snapshotPrefix}${generation}`,
-			description: `the device as it was in generation ${generation}`,
+			name,
+			description: `the device as it was in generation ${generation}${time === undefined ? '' : `, ${new Date(time * 1000).toISOString()}`}`,
 			byteLength: blockCount * blockSize,
 			readOnly: true,
 			device: new ByteDevice({

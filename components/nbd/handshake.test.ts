@@ -1,6 +1,7 @@
 import test from 'ava';
 import {infoRequest, lengthAndText, uint16, uint32, uint64} from '../../test/support/nbd-peer.js';
 import {NbdStand} from '../../test/support/nbd-stand.js';
+import type {SnapshotDescription} from '../sessions/device-control.js';
 
 const invalid = 0x8000_0003;
 const unsupported = 0x8000_0001;
@@ -65,7 +66,7 @@ test('INFO describes and stays in the handshake, GO leaves it', async t => {
 });
 
 test('LIST names the device and every snapshot that there is now', async t => {
-	const snapshots = [{generation: 4, blockCount: 8, keep: true}];
+	const snapshots: SnapshotDescription[] = [{generation: 4, blockCount: 8, keep: true}];
 	const control = {
 		list_snapshots: async () => ({snapshots}),
 		read_snapshot: async ({data}: {data: Uint8Array}) => void data.fill(4),
@@ -77,9 +78,12 @@ test('LIST names the device and every snapshot that there is now', async t => {
 		.filter(({type}) => type === 2)
 		.map(({data}) => data.toString('utf8', 4, 4 + data.readUInt32BE(0)));
 	t.deepEqual(await names(), ['current', 'snapshots/4']);
-	snapshots.push({generation: 9, blockCount: 8, keep: true});
-	t.deepEqual(await names(), ['current', 'snapshots/4', 'snapshots/9']);
+	snapshots.push({generation: 9, name: 'before upgrade', time: 1_767_323_045, blockCount: 8, keep: true});
+	t.deepEqual(await names(), ['current', 'snapshots/4', 'snapshots/9', 'snapshots/before upgrade']);
 
+	const named = await stand.connect();
+	t.is((await named.attach({name: 'snapshots/before upgrade'})).byteLength, 8 * 4096);
+	t.deepEqual(await named.read(0, 1), Buffer.alloc(1, 4));
 	const reader = await stand.connect();
 	const {byteLength, flags} = await reader.attach({name: 'snapshots/4'});
 	t.is(byteLength, 8 * 4096);

@@ -5,9 +5,16 @@ import {allocationFault, allocationRange, allocationRangeFault, AllocationReply}
 import {SealedSecret} from './sealed-secret.js';
 import {Generation, extents, payloadFault} from './vocabulary.js';
 
+/** Longer texts are no request; what a name may be is told in words. */
+const snapshotNameLengthLimit = 4096;
+
 export const SnapshotDescription = z.strictObject({
-	/** The snapshot's name. */
+	/** The number that it is known by. */
 	generation: Generation,
+	/** What it is called beside that; missing where it has no name. */
+	name: z.string().optional(),
+	/** When it was taken, in seconds since 1970; missing where that is not known, as in the original's containers. */
+	time: z.number().int().positive().optional(),
 	/** Size of the device when it was taken, in blocks. */
 	blockCount: z.number().int().positive(),
 	keep: z.boolean(),
@@ -36,6 +43,8 @@ export const deviceControl = defineSession('device_control', {
 	errors: [
 		/** There is no snapshot of that name. */
 		'unknown_snapshot',
+		/** The text is no name for a snapshot, or another one has it. */
+		'invalid_name',
 		/** The operation cannot be done now; the message says why and what to do. */
 		'refused',
 		/** The device is locked; `unlock` serves it again. */
@@ -82,10 +91,16 @@ export const deviceControl = defineSession('device_control', {
 			reply: z.strictObject({snapshots: z.array(z.strictObject({generation: Generation, soleBlockCount: z.number().int().nonnegative()}))}),
 		}),
 		/**
-		 * Keeps the current content as a snapshot and replies with its name. Light: no data is copied. Where nothing was written
-		 * since the newest snapshot, that one has the content already: `isNew` is false then, and there is no second one.
+		 * Keeps the current content as a snapshot and replies with its number. Light: no data is copied. Where nothing was written
+		 * since the newest snapshot, that one has the content already: without a name `isNew` is false then, and there is no
+		 * second one. With a name it gets the name, and `isNew` is false; where it has another name there is a second one.
+		 * A name has 1 to 48 bytes of UTF-8, not digits alone, no "/", no control characters, and no other snapshot has it:
+		 * else it is an `invalid_name`. In containers whose snapshots have no names the request is `refused`.
 		 */
-		create_snapshot: op({reply: z.strictObject({generation: Generation, isNew: z.boolean()})}),
+		create_snapshot: op({
+			request: z.strictObject({name: z.string().max(snapshotNameLengthLimit).optional()}),
+			reply: z.strictObject({generation: Generation, isNew: z.boolean()}),
+		}),
 		/** Gives a snapshot up; blocks that only it held become spare. */
 		discard_snapshot: op({request: z.strictObject({generation: Generation})}),
 		/** Makes the content of a snapshot the current content, in one step. The snapshot stays. */

@@ -4,6 +4,7 @@
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {blockSize} from '../container/geometry.js';
+import {readNames} from '../container/snapshot-directory.js';
 import type {Work} from './background-operation.js';
 import type {OpeningServers} from './opening.js';
 import type {Securing} from './securing.js';
@@ -50,6 +51,7 @@ export class CheckWork implements Work {
 			// What only the flush log says so far is not on the medium in full.
 			await this.#securing.flush();
 			this.#isBegun = true;
+			await this.#checkNames();
 		}
 
 		await (this.#vba === null ? this.#stepPool(this.#leaf ?? 0) : this.#stepDevice(this.#vba));
@@ -62,6 +64,14 @@ export class CheckWork implements Work {
 		}
 
 		this.#env.log(`no damage found: ${this.#checkedBlockCount} blocks checked`);
+	}
+
+	async #checkNames(): Promise<void> {
+		// While no state is taken, the place of the names is not written.
+		await this.#securing.steady(async () => {
+			const {fault} = await readNames(this.#servers.block, this.#securing.superblock);
+			this.#note({checkedBlockCount: 0, damages: fault ? [fault.text] : []});
+		});
 	}
 
 	async #stepDevice(firstVba: number): Promise<void> {

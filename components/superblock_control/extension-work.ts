@@ -2,7 +2,7 @@
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import {blockSize, innerBlockCount, maxLevelLimit, superblockSlotCount, type Dimensions} from '../container/geometry.js';
 import {poolRoom} from '../container/pool-growth.js';
-import type {Superblock} from '../container/superblock.js';
+import {reservedBlockCount, type Superblock} from '../container/superblock.js';
 import type {block} from '../sessions/block.js';
 import type {Work} from './background-operation.js';
 import {requireSlot} from './restrictions.js';
@@ -26,7 +26,7 @@ function deviceRoom({degree, leafCount, maxLevel}: Dimensions): number {
 /** Inner blocks without a leaf that earlier extensions have left, in whichever tree: every block has an owner. */
 function unfinishedBlockCount(superblock: Superblock): number {
 	const device = {...currentSnapshotOf(superblock), degree: superblock.degree};
-	return [device, superblock.freeTree, superblock.metaTree].reduce((left, tree) => left - tree.leafCount - innerBlockCount(tree), superblock.pbaCount - superblockSlotCount - (superblock.flushLog?.blockCount ?? 0));
+	return [device, superblock.freeTree, superblock.metaTree].reduce((left, tree) => left - tree.leafCount - innerBlockCount(tree), superblock.pbaCount - superblockSlotCount - reservedBlockCount(superblock));
 }
 
 /** How many of `wanted` blocks a tree can still take: so many at least, as it may have unfinished branches already. */

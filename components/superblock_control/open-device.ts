@@ -15,6 +15,7 @@ import {HostRoom} from './host-room.js';
 import {addKeys, removeKeys} from '../container/shared-keys.js';
 import {finishFlush, openOrCreate, openTrees, replayLog, type OpeningServers} from './opening.js';
 import type {OpenedSuperblock} from '../container/open-superblock.js';
+import {readNames} from '../container/snapshot-directory.js';
 import {clearOldKeys} from './old-keys.js';
 import {Operations, type OperationName} from './operations.js';
 import {Reclaiming} from './reclaiming.js';
@@ -91,8 +92,10 @@ async function endClearing({block}: OpeningServers, env: Environment, {slot, sup
 
 /** Opens the container, or creates it where there is none and the configuration says so. @throws StartError */
 export async function openDevice(sessions: OpeningServers, env: Environment, config: DeviceConfig): Promise<OpenDevice> {
-	const found = await openOrCreate(sessions, env, config.create);
-	const {superblock, slot, hash} = found;
+	const unnamed = await openOrCreate(sessions, env, config.create);
+	const {superblock, fault: namesFault} = await readNames(sessions.block, unnamed.superblock);
+	const found = {...unnamed, superblock};
+	const {slot, hash} = found;
 	/** Why nothing can be written, where that is so. */
 	let readOnly = (await sessions.block.geometry({})).writable ? undefined : 'the medium is read-only';
 	await addKeys(sessions, superblock);
@@ -109,6 +112,10 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	const restriction = restrictionOf(superblock);
 	if (restriction !== undefined) {
 		env.log(restriction, 'error');
+	}
+
+	if (namesFault) {
+		env.log(`${namesFault.text}; the snapshots have their numbers, and their content is whole`, 'error');
 	}
 
 	const anchoredHash = log.at(-1)?.hash ?? hash;
@@ -238,6 +245,9 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		turn,
 		edit: async edit => securing.edit(edit),
 		secure,
+		medium: sessions.block,
+		timeOfDay: () => env.timeOfDay(),
+		namesFault: namesFault?.kind === 'unreadable' ? `${namesFault.text}; a new name would have the others forgotten: start again when the medium works` : undefined,
 	});
 	if (readOnly === undefined) {
 		await operations.resumePending();
@@ -333,12 +343,14 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 				};
 			},
 			list_snapshots: () => ({
-				snapshots: keptSnapshots(securing.superblock).map(({root: {generation}, leafCount, keep}) => ({generation, blockCount: leafCount, keep})),
+				snapshots: keptSnapshots(securing.superblock).map(({root: {generation}, leafCount, keep, name, time}) => (
+					{generation, blockCount: leafCount, keep, ...name !== undefined && {name}, ...time !== undefined && {time}}
+				)),
 			}),
 			measure_snapshots: async () => ({snapshots: await sizes.get()}),
-			async create_snapshot() {
+			async create_snapshot({name}) {
 				requireChangeableMedium();
-				return snapshots.create();
+				return snapshots.create(name);
 			},
 			async discard_snapshot({generation}) {
 				requireChangeableMedium();

@@ -12,6 +12,7 @@ import {FlushLog, type LeafChanges} from '../container/flush-log.js';
 import {blockSize} from '../container/geometry.js';
 import {labelOf} from '../container/label.js';
 import {Turn} from '../container/turn.js';
+import {withDirectory} from '../container/snapshot-directory.js';
 import {encodeUnusedSlot, nextSlot, type Superblock} from '../container/superblock.js';
 import {sealSuperblock} from '../container/superblock-authenticator.js';
 import type {block} from '../sessions/block.js';
@@ -431,12 +432,18 @@ export class Securing {
 		}
 	}
 
-	async #anchor(superblock: Superblock): Promise<void> {
+	async #anchor(unnamed: Superblock): Promise<void> {
 		const {block, trust_anchor: anchor} = this.#servers;
+		const {superblock, write: directory} = withDirectory(this.#superblock, unnamed);
 		const slot = nextSlot(this.#slot);
 		const encoded = await sealSuperblock(anchor, superblock);
 		const hash = labelOf(encoded);
 		await this.#clearStrayed();
+		if (directory) {
+			// Not in the place of the secured superblock's, which counts until this one does.
+			await block.write({extents: [directory.address, 1], data: directory.data});
+		}
+
 		// Both come before the superblock: whoever finds it there can tell a crash from an anchor that is older than the medium.
 		await allEnded([block.sync({}), anchor.intend({hash})]);
 		await block.write({extents: [slot, 1], data: encoded});

@@ -3,12 +3,14 @@ import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import type {Generation} from '../container/addresses.js';
 import type {Gate} from '../container/gate.js';
 import type {Turn} from '../container/turn.js';
-import {keptSnapshotCountMax, type Snapshot} from '../container/superblock.js';
+import {snapshotNameFault} from '../container/snapshot-name.js';
+import {keptSnapshotCountMax, snapshotDirectoryBlockCount, type Snapshot, type Superblock} from '../container/superblock.js';
+import type {block} from '../sessions/block.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {requireChangeable} from './restrictions.js';
 import type {Securing, SuperblockEdit} from './securing.js';
-import {currentSnapshotOf, keptGenerations, keptSnapshots, treeOf, withCurrentKept, withoutKept} from './transition.js';
+import {currentSnapshotOf, keptGenerations, keptSnapshots, treeOf, withCurrentKept, withName, withoutKept} from './transition.js';
 
 export interface SnapshotParts {
 	readonly securing: Securing;
@@ -21,6 +23,28 @@ export interface SnapshotParts {
 	edit(edit: SuperblockEdit): Promise<void>;
 	/** Secures what is due. */
 	secure(): Promise<void>;
+	readonly medium: Pick<Client<typeof block>, 'allocate'>;
+	/** Milliseconds since 1970. */
+	timeOfDay(): number;
+	/** Why the names of the snapshots that there are could not be read, where a later start may read them. */
+	readonly namesFault: string | undefined;
+}
+
+/** The host's clock may say anything; what the medium cannot hold is not known. */
+function secondsOf(milliseconds: number): number | undefined {
+	const seconds = Math.floor(milliseconds / 1000);
+	return seconds > 0 && seconds < 2 ** 48 ? seconds : undefined;
+}
+
+/** Why snapshots of this container cannot have names, undefined where they can. */
+function namelessReason({snapshotDirectory, innerBlocks}: Superblock): string | undefined {
+	if (snapshotDirectory) {
+		return undefined;
+	}
+
+	return innerBlocks
+		? 'snapshots have no names where inner blocks are encrypted, since the names would lie there in clear; leave the name out'
+		: 'snapshots have no names in a container of this form (one of the original, or of an earlier version); leave the name out';
 }
 
 export class Snapshots {
@@ -44,35 +68,94 @@ export class Snapshots {
 		return snapshot;
 	}
 
-	/** Keeps the current content; where it is kept already, under the name it has. */
-	async create(): Promise<{generation: Generation; isNew: boolean}> {
+	/** Keeps the current content; where it is kept already, under the name it has, or under the one that it gets. */
+	async create(name?: string): Promise<{generation: Generation; isNew: boolean}> {
 		return this.#parts.turn.take(async () => {
-			requireChangeable(this.#parts.securing.superblock, {needsSlot: false});
-			return this.#create();
+			const {superblock} = this.#parts.securing;
+			requireChangeable(superblock, {needsSlot: false});
+			if (name !== undefined) {
+				this.#requireName(superblock, name);
+				await this.#makeDirectoryRoom(superblock);
+			}
+
+			return this.#create(name);
 		});
 	}
 
-	async #create(): Promise<{generation: Generation; isNew: boolean}> {
-		const {securing, edit} = this.#parts;
-		const current = currentSnapshotOf(securing.superblock);
-		if (current.keep && !securing.isBehind) {
-			return {generation: current.root.generation, isNew: false};
+	/** @throws SessionError `refused`, `invalid_name` */
+	#requireName(superblock: Superblock, name: string): void {
+		const kept = keptSnapshots(superblock);
+		const reason = namelessReason(superblock) ?? (kept.length > 0 ? this.#parts.namesFault : undefined);
+		if (reason !== undefined) {
+			throw new SessionError('refused', `${reason}; no snapshot was created`);
 		}
 
+		const fault = snapshotNameFault(name);
+		if (fault !== undefined) {
+			throw new SessionError('invalid_name', `${fault}; no snapshot was created`);
+		}
+
+		const other = kept.find(snapshot => snapshot.name === name);
+		if (other) {
+			throw new SessionError('invalid_name', `there is a snapshot "${name}" already (${other.root.generation}); discard it first or choose another name`);
+		}
+	}
+
+	/** Both places get their room before anything is secured: then names can also be given up on a host that is full. */
+	async #makeDirectoryRoom({snapshotDirectory}: Superblock): Promise<void> {
+		if (snapshotDirectory) {
+			await this.#parts.medium.allocate({extents: [snapshotDirectory.firstPba, snapshotDirectoryBlockCount]});
+		}
+	}
+
+	async #create(name: string | undefined): Promise<{generation: Generation; isNew: boolean}> {
+		const {securing, edit, timeOfDay} = this.#parts;
+		const current = currentSnapshotOf(securing.superblock);
+		const {generation: currentGeneration} = current.root;
+		if (current.keep && !securing.isBehind && (name === undefined || current.name === undefined)) {
+			if (name !== undefined) {
+				await edit(superblock => withName(superblock, currentGeneration, name));
+			}
+
+			return {generation: currentGeneration, isNew: false};
+		}
+
+		const marks = {name, time: secondsOf(timeOfDay())};
 		let generation: Generation | undefined;
+		let isKeptAlready = false;
 		await edit(superblock => {
-			if (keptSnapshots(superblock).length >= keptSnapshotCountMax && !currentSnapshotOf(superblock).keep) {
+			// Only in a full pool the content that is kept already gets no root block for a second snapshot.
+			generation = undefined;
+			isKeptAlready = currentSnapshotOf(superblock).keep;
+			if (isKeptAlready || keptSnapshots(superblock).length >= keptSnapshotCountMax) {
 				return superblock;
 			}
 
 			generation = currentSnapshotOf(superblock).root.generation;
-			return withCurrentKept(superblock);
+			return withCurrentKept(superblock, marks);
 		});
+		if (isKeptAlready) {
+			return this.#takeOver(currentSnapshotOf(securing.superblock), name);
+		}
+
 		if (generation === undefined) {
 			throw new SessionError('refused', `there are ${keptSnapshotCountMax} snapshots already, the most that a container holds; discard one first`);
 		}
 
 		return {generation, isNew: true};
+	}
+
+	/** The snapshot that has the present content already is the one that was asked for, unless it has another name. */
+	async #takeOver({root: {generation}, name: present}: Snapshot, name: string | undefined): Promise<{generation: Generation; isNew: boolean}> {
+		if (name !== undefined && present !== undefined) {
+			throw new SessionError('no_space', `snapshot "${present}" (${generation}) has the present content already, and the pool has no block for another one; discard one or extend the pool`);
+		}
+
+		if (name !== undefined) {
+			await this.#parts.edit(superblock => withName(superblock, generation, name));
+		}
+
+		return {generation, isNew: false};
 	}
 
 	async discard(generation: Generation): Promise<void> {

@@ -131,19 +131,27 @@ function withSlot(superblock: Superblock, slot: number, snapshot: Snapshot | und
 	return {...superblock, snapshots: superblock.snapshots.map((other, i) => i === slot ? snapshot : other)};
 }
 
-/** The same state with the current snapshot kept. */
-export function withCurrentKept(superblock: Superblock): Superblock {
-	return withSlot(superblock, superblock.currentSnapshot, {...currentSnapshotOf(superblock), keep: true});
+/** The same state with the current snapshot kept, from that time on. Versions of the superblock that know no times have none. */
+export function withCurrentKept(superblock: Superblock, {name, time}: Pick<Snapshot, 'name' | 'time'> = {}): Superblock {
+	const {root, leafCount, maxLevel} = currentSnapshotOf(superblock);
+	const hasTime = superblock.features !== undefined && time !== undefined;
+	return withSlot(superblock, superblock.currentSnapshot, {root, leafCount, maxLevel, keep: true, ...hasTime && {time}, ...name !== undefined && {name}});
 }
 
-/** The same state without the kept snapshot of that name; where it is the current content it only loses its mark. */
+/** The same state with the kept snapshot of that generation called so. */
+export function withName(superblock: Superblock, generation: Generation, name: string): Superblock {
+	return {...superblock, snapshots: superblock.snapshots.map(snapshot => snapshot?.keep && snapshot.root.generation === generation ? {...snapshot, name} : snapshot)};
+}
+
+/** The same state without the kept snapshot of that generation; where it is the current content it only loses its mark, its time and its name. */
 export function withoutKept(superblock: Superblock, generation: Generation): Superblock {
 	const slot = superblock.snapshots.findIndex(snapshot => snapshot?.keep && snapshot.root.generation === generation);
 	if (slot === -1) {
 		return superblock;
 	}
 
-	return withSlot(superblock, slot, slot === superblock.currentSnapshot ? {...currentSnapshotOf(superblock), keep: false} : undefined);
+	const {root, leafCount, maxLevel} = currentSnapshotOf(superblock);
+	return withSlot(superblock, slot, slot === superblock.currentSnapshot ? {root, leafCount, maxLevel, keep: false} : undefined);
 }
 
 /** The tree of a snapshot of this superblock. */

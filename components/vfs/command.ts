@@ -22,9 +22,18 @@ export function parseTrigger(text: string): void {
 	}
 }
 
+/** Undefined where the text is a name. @throws FileError EINVAL */
+export function parseGeneration(text: string): number | undefined {
+	return /^\d*$/.test(text) ? wholeNumber(text, 'snapshot; "ls snapshots" shows their numbers, and a number') : undefined;
+}
+
 /** @throws FileError EINVAL */
-export function parseGeneration(text: string): number {
-	return wholeNumber(text, 'snapshot; "ls snapshots" shows their generations, and a generation');
+export function requireName(text: string): string {
+	if (text === '') {
+		throw invalid('nothing was written; write "true", or a name for the snapshot');
+	}
+
+	return text;
 }
 
 export interface Extension {

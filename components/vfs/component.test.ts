@@ -5,6 +5,7 @@ import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {connectLocal} from '../../runtime/transport/local.js';
 import {block} from '../sessions/block.js';
+import type {SnapshotDescription} from '../sessions/device-control.js';
 import {fileSystem} from '../sessions/file-system.js';
 import vfs from './component.js';
 
@@ -16,7 +17,7 @@ function scriptedControl() {
 	const asked: unknown[] = [];
 	return {
 		asked,
-		snapshots: [{generation: 7, blockCount: 4, keep: true}],
+		snapshots: [{generation: 7, blockCount: 4, keep: true}] as SnapshotDescription[],
 		operations: async () => ({extend: idle, rekey: {...idle, phase: 'in-progress', done: 1, total: 4}, check: idle}),
 		async list_snapshots() {
 			return {snapshots: this.snapshots};
@@ -25,9 +26,13 @@ function scriptedControl() {
 			data.fill(0x77);
 			return {};
 		},
-		async create_snapshot() {
-			asked.push('create_snapshot');
+		async create_snapshot({name}: {name?: string}) {
+			asked.push(name === undefined ? 'create_snapshot' : {name});
 			return {generation: 8};
+		},
+		async revert_snapshot(request: unknown) {
+			asked.push(request);
+			return {};
 		},
 		async extend(extension: unknown) {
 			asked.push(extension);
@@ -114,16 +119,33 @@ test('control files carry out commands and tell how operations stand', async t =
 	t.regex(await text(files, 'control/rekey_progress'), /^in-progress 25\.0% /);
 });
 
+test('snapshots have their name and their time beside their data, and are named by either', async t => {
+	const {files, control, stand} = await start();
+	control.snapshots = [{generation: 7, blockCount: 4, keep: true}, {generation: 9, name: 'before upgrade', time: 1_767_323_045, blockCount: 4, keep: true}];
+	t.deepEqual((await files.list({path: '/snapshots/9'})).entries.map(({name, mode}) => `${name} ${mode.toString(8)}`), ['data 400', 'name 400', 'time 400']);
+	t.is(await text(files, 'snapshots/9/name'), 'before upgrade\n');
+	t.is(await text(files, 'snapshots/9/time'), '2026-01-02T03:04:05.000Z\n');
+	t.is(await text(files, 'snapshots/9/data', 1, 3), 'www');
+	await t.throwsAsync(files.read({path: 'snapshots/7/name', offset: 0, length: 1}), {code: 'not_found'});
+	await t.throwsAsync(files.write({path: 'snapshots/9/name', offset: 0, data: bytesOf('x')}), {code: 'not_permitted'});
+	await files.write({path: 'control/create_snapshot', offset: 0, data: bytesOf('after upgrade\n')});
+	await files.write({path: 'control/revert_snapshot', offset: 0, data: bytesOf('before upgrade\n')});
+	await files.write({path: 'control/revert_snapshot', offset: 0, data: bytesOf('7\n')});
+	t.deepEqual(control.asked, [{name: 'after upgrade'}, {generation: 9}, {generation: 7}]);
+	await t.throwsAsync(files.write({path: 'control/revert_snapshot', offset: 0, data: bytesOf('before')}), {code: 'invalid', message: /there is no snapshot "before"/});
+	t.is(stand.log.length, 1);
+});
+
 test('commands that fail: the reason is in the log, and the file remembers', async t => {
 	const {files, stand, control} = await start();
-	await t.throwsAsync(files.write({path: 'control/create_snapshot', offset: 0, data: bytesOf('yes')}), {code: 'invalid'});
+	await t.throwsAsync(files.write({path: 'control/create_snapshot', offset: 0, data: bytesOf(' ')}), {code: 'invalid'});
 	t.is(await text(files, 'control/create_snapshot'), 'idle last-result:failed\n');
 	await t.throwsAsync(files.write({path: 'control/rekey', offset: 0, data: bytesOf('true')}), {code: 'busy'});
 	await t.throwsAsync(files.write({path: 'control/extend', offset: 0, data: bytesOf('x'.repeat(5000))}), {code: 'invalid'});
 	await t.throwsAsync(files.write({path: 'control/rekey_progress', offset: 0, data: bytesOf('true')}), {code: 'not_permitted'});
 	t.deepEqual(control.asked, []);
 	t.deepEqual(stand.log.map(({text}) => text), [
-		'create_snapshot: "yes" is not understood; write "true" (EINVAL)',
+		'create_snapshot: nothing was written; write "true", or a name for the snapshot (EINVAL)',
 		'rekey: the container is extending_vbd now (EBUSY)',
 		'extend: a command of more than 4096 bytes is none (EINVAL)',
 	]);

@@ -4,7 +4,7 @@ import {sealEnvelope} from '../../runtime/sdk/key-envelope.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {deviceControl, OperationStatus} from '../sessions/device-control.js';
 import {withoutLineEnd} from '../sessions/passphrase-source.js';
-import {parseExtension, parseGeneration, parseTrigger} from './command.js';
+import {parseExtension, parseGeneration, parseTrigger, requireName} from './command.js';
 import {FileError, errnoNameOf} from './errno.js';
 import {commandByteLengthMax, commandWaitMs} from './limits.js';
 import {progressLine, stateLine} from './operation-report.js';
@@ -83,17 +83,32 @@ async function unlock(control: Control, written: Buffer, env: Environment): Prom
 	}
 }
 
+/** The snapshot that is meant, by its number or its name. @throws FileError EINVAL */
+async function findSnapshot(control: Control, text: string): Promise<number> {
+	const generation = parseGeneration(text);
+	if (generation !== undefined) {
+		return generation;
+	}
+
+	const {snapshots} = await control.list_snapshots({});
+	const found = snapshots.find(({name}) => name === text);
+	if (!found) {
+		throw new FileError('EINVAL', `there is no snapshot "${text}"; "ls snapshots" shows their numbers, and "cat snapshots/NUMBER/name" a name`);
+	}
+
+	return found.generation;
+}
+
 function makeFiles(control: Control, {contentChanged, deinitialize}: ControlFileEffects, env: Environment): ControlFile[] {
 	return [
 		new ShortOperation('create_snapshot', commanded(async command => {
-			parseTrigger(command);
-			await control.create_snapshot({});
+			await control.create_snapshot(command === 'true' ? {} : {name: requireName(command)});
 		})),
 		new ShortOperation('discard_snapshot', commanded(async command => {
-			await control.discard_snapshot({generation: parseGeneration(command)});
+			await control.discard_snapshot({generation: await findSnapshot(control, command)});
 		})),
 		new ShortOperation('revert_snapshot', commanded(async command => {
-			await control.revert_snapshot({generation: parseGeneration(command)});
+			await control.revert_snapshot({generation: await findSnapshot(control, command)});
 			await contentChanged();
 		})),
 		...longOperation(control, 'extend', async command => {

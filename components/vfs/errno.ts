@@ -49,6 +49,7 @@ const namesOfCodes: Readonly<Record<string, ErrnoName>> = {
 	read_only: 'EROFS',
 	refused: 'EBUSY',
 	unknown_snapshot: 'ESTALE',
+	invalid_name: 'EINVAL',
 	locked: 'ENOKEY',
 	wrong_passphrase: 'EKEYREJECTED',
 };

@@ -1,4 +1,4 @@
-/** The file system's tree: `control/`, `current/data`, `snapshots/GENERATION/data`. Nodes are numbered for good. */
+/** The file system's tree: `control/`, `current/data`, and in `snapshots/GENERATION/` `data`, `name` and `time`. Nodes are numbered for good. */
 import type {Client} from '../../runtime/sdk/session.js';
 import type {PartialBlockBuffers} from '../front_end/byte-device.js';
 import type {deviceControl, SnapshotDescription} from '../sessions/device-control.js';
@@ -19,7 +19,7 @@ export interface ControlNode {
 	readonly kind: 'control';
 	readonly id: number;
 	readonly name: string;
-	readonly isVolatile: false;
+	readonly isVolatile: boolean;
 	readonly file: ControlFile;
 }
 
@@ -41,8 +41,14 @@ const snapshotsId = 4;
 /** The device's data. */
 export const currentDataId = 5;
 const controlFileId = 16;
-/** A snapshot's directory has twice its generation and this as its number, its data one more. */
+/** A snapshot's directory has four times its generation and this as its number, its files the ones that follow. */
 const snapshotId = 2 ** 32;
+const idsOfSnapshot = 4;
+
+/** What is known of a snapshot, as a file with one line. */
+function lineFile(name: string, text: string): ControlFile {
+	return {name, takesSecret: false, read: async () => `${text}\n`};
+}
 
 export interface TreeParts {
 	readonly control: Client<typeof deviceControl> | undefined;
@@ -77,14 +83,18 @@ export class Tree {
 			return fixed;
 		}
 
-		const generation = Math.floor((id - snapshotId) / 2);
+		const generation = Math.floor((id - snapshotId) / idsOfSnapshot);
 		const directory = (await this.#snapshots()).find(({name}) => name === String(generation));
 		if (!directory) {
 			throw new FileError('ESTALE', 'the snapshot is gone');
 		}
 
-		const [data] = await directory.children();
-		return data.id === id ? data : directory;
+		const node = directory.id === id ? directory : (await directory.children()).find(child => child.id === id);
+		if (!node) {
+			throw new FileError('ESTALE', 'the snapshot has no such file');
+		}
+
+		return node;
 	}
 
 	/** @throws FileError ENOENT, ENOTDIR */
@@ -132,9 +142,13 @@ export class Tree {
 		return directories;
 	}
 
-	#snapshotDirectory({generation}: SnapshotDescription, file: DataFile): DirectoryNode {
-		const id = snapshotId + 2 * generation;
+	#snapshotDirectory({generation, name, time}: SnapshotDescription, file: DataFile): DirectoryNode {
+		const id = snapshotId + idsOfSnapshot * generation;
 		const data: DataNode = {kind: 'data', id: id + 1, name: 'data', isVolatile: true, file};
-		return {kind: 'directory', id, name: String(generation), isVolatile: true, children: async () => [data]};
+		const known = [
+			...name === undefined ? [] : [{id: id + 2, file: lineFile('name', name)}],
+			...time === undefined ? [] : [{id: id + 3, file: lineFile('time', new Date(time * 1000).toISOString())}],
+		].map((line): ControlNode => ({kind: 'control', name: line.file.name, isVolatile: true, ...line}));
+		return {kind: 'directory', id, name: String(generation), isVolatile: true, children: async () => [data, ...known]};
 	}
 }

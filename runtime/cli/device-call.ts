@@ -22,7 +22,7 @@ export type OperationStatus = z.output<typeof OperationStatus>;
 
 const Operations = z.object({extend: OperationStatus, rekey: OperationStatus, check: OperationStatus});
 
-const Snapshots = z.object({snapshots: z.array(z.object({generation: z.number(), blockCount: z.number()}))});
+const Snapshots = z.object({snapshots: z.array(z.object({generation: z.number(), name: z.string().optional(), time: z.number().optional(), blockCount: z.number()}))});
 
 const DeviceStatus = z.object({
 	locked: z.boolean(),

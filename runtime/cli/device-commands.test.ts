@@ -56,7 +56,6 @@ function damageBlockOf(image: string, value: number): void {
 const misuses: ReadonlyArray<readonly [readonly string[], RegExp]> = [
 	[['snapshot'], /Usage: runtime snapshot/],
 	[['snapshot', 'discard'], /missing required argument 'snapshot'/],
-	[['snapshot', 'discard', 'old'], /a snapshot is named by a number/],
 	[['extend'], /say what to extend, and by how much/],
 	[['extend', 'vbd'], /say what to extend, and by how much/],
 	[['extend', 'disk', '1M'], /Allowed choices are vbd, ft/],
@@ -93,14 +92,53 @@ test('snapshots: created, listed, reverted to and discarded', async t => {
 		const {generation} = JSON.parse((await run('snapshot', 'create', '--json')).output) as {generation: number};
 		t.regex((await run('snapshot', 'create')).output, new RegExp(`^nothing was written since snapshot ${generation}, .*no other one was created\n$`));
 		await writeFirstBlock(state, 2);
-		t.regex((await run('snapshot', 'list')).output, new RegExp(`^${generation} +1\\.0 GiB +20\\.0 KiB +snapshots/${generation}$`, 'm'));
-		t.deepEqual(JSON.parse((await run('snapshot', 'list', '--json')).output), {snapshots: [{generation, bytes: 2 ** 30, heldBytes: 20_480}]});
+		t.regex((await run('snapshot', 'list')).output, new RegExp(`^${generation} +- +20\\d\\d-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d +1\\.0 GiB +20\\.0 KiB +snapshots/${generation}$`, 'm'));
+		const {snapshots: [{time, ...listed}]} = JSON.parse((await run('snapshot', 'list', '--json')).output) as {snapshots: Array<{time: string}>};
+		t.deepEqual(listed as unknown, {generation, bytes: 2 ** 30, heldBytes: 20_480});
+		t.regex(time, /^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+		t.true(Math.abs(Date.parse(time) - Date.now()) < 600_000);
 		t.is((await run('snapshot', 'revert', String(generation))).code, 0);
 		t.deepEqual(await readFirstBlock(state), Buffer.alloc(4096, 1));
 		const unknown = await run('snapshot', 'discard', '999999');
 		t.is(unknown.code, 1);
 		t.regex(unknown.output, /^\[runtime\] there is no snapshot 999999\n$/);
 		t.is((await run('snapshot', 'discard', String(generation), '--device', 'superblock_control')).code, 0);
+		t.regex((await run('snapshot', 'list')).output, /there are no snapshots/);
+	});
+});
+
+test('snapshots have names: created, listed with their times, attached, reverted to and discarded by them', async t => {
+	await withDevice(ram, async (run, state) => {
+		await writeFirstBlock(state, 1);
+		t.regex((await run('snapshot', 'create', 'before upgrade')).output, /^snapshot \d+ "before upgrade" was created\n$/);
+		await writeFirstBlock(state, 2);
+		const {generation, name} = JSON.parse((await run('snapshot', 'create', 'später', '--json')).output) as {generation: number; name: string};
+		t.is(name, 'später');
+		const {snapshots} = JSON.parse((await run('snapshot', 'list', '--json')).output) as {snapshots: Array<{name: string}>};
+		t.deepEqual(snapshots.map(snapshot => snapshot.name), ['before upgrade', 'später']);
+		t.regex((await run('snapshot', 'list')).output, /^SNAPSHOT +NAME +TIME +SIZE +HELD ALONE +NBD EXPORT\n\d+ +before upgrade +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d +1\.0 GiB /);
+		for (const [wanted, pattern] of [
+			['before upgrade', /there is a snapshot "before upgrade" already \(\d+\); discard it first or choose another name/],
+			['2026', /"2026" would look like the number of a snapshot/],
+			['a/b', /"a\/b" is a path/],
+			['x'.repeat(49), /has 1 to 48 bytes, this one has 49; no snapshot was created/],
+		] as const) {
+			const {code, output} = await run('snapshot', 'create', wanted);
+			t.is(code, 1);
+			t.regex(output, pattern);
+		}
+
+		const peer = await NbdPeer.connect(join(state, 'nbd.sock'));
+		await peer.attach({name: 'snapshots/before upgrade'});
+		t.deepEqual(await peer.read(0, 4096), Buffer.alloc(4096, 1));
+		peer.socket.destroy();
+		t.regex((await run('snapshot', 'revert', 'before upgrade')).output, /^the device holds the content of snapshot \d+ "before upgrade" again; the snapshot stays\n$/);
+		t.deepEqual(await readFirstBlock(state), Buffer.alloc(4096, 1));
+		const unknown = await run('snapshot', 'discard', 'before upgrad');
+		t.is(unknown.code, 1);
+		t.regex(unknown.output, /there is no snapshot "before upgrad"; did you mean "before upgrade"\? "runtime snapshot list" shows/);
+		t.is((await run('snapshot', 'discard', 'before upgrade')).code, 0);
+		t.is((await run('snapshot', 'discard', String(generation))).code, 0);
 		t.regex((await run('snapshot', 'list')).output, /there are no snapshots/);
 	});
 });

@@ -24,14 +24,6 @@ interface OperationFlags extends DeviceOptions {
 
 const sizeHelp = 'how much to add: a number of blocks of 4096 bytes, or bytes with K, M, G or T behind them, such as 256M; the tree\'s own blocks come out of it, 1 of 64 at the default degree';
 
-function snapshotName(text: string): number {
-	if (!/^\d{1,15}$/.test(text)) {
-		throw new InvalidArgumentError('a snapshot is named by a number; "runtime snapshot list" shows them.');
-	}
-
-	return Number(text);
-}
-
 function blockCountOf(text: string): number {
 	const blockCount = parseBlockCount(text);
 	if (blockCount === undefined) {
@@ -72,11 +64,12 @@ function wishOf({attach, pause, resume}: OperationFlags): Wish | undefined {
 function addSnapshot(runtime: Command, end: End): void {
 	const snapshot = runtime.command('snapshot')
 		.description('create, list, discard or revert to snapshots of a running device')
-		.addHelpText('after', '\nExamples:\n  runtime snapshot create\n  runtime snapshot list --json\n  runtime snapshot discard 12\n  runtime snapshot revert 12');
+		.addHelpText('after', '\nExamples:\n  runtime snapshot create\n  runtime snapshot create before-upgrade\n  runtime snapshot list --json\n  runtime snapshot revert before-upgrade\n  runtime snapshot discard 12');
 	withDeviceOptions(snapshot.command('create').description('keep the present content; nothing is copied'))
-		.action(async (options: DeviceOptions) => {
+		.argument('[name]', 'what it is called beside its number: 1 to 48 bytes, not digits only, without "/"')
+		.action(async (name: string | undefined, options: DeviceOptions) => {
 			const {createSnapshot} = await import('./snapshot.js');
-			end(await createSnapshot({target: targetOf(options), json: options.json ?? false}));
+			end(await createSnapshot({target: targetOf(options), json: options.json ?? false}, name));
 		});
 	withDeviceOptions(snapshot.command('list').description('show the snapshots, oldest first'))
 		.action(async (options: DeviceOptions) => {
@@ -84,16 +77,16 @@ function addSnapshot(runtime: Command, end: End): void {
 			end(await showSnapshots({target: targetOf(options), json: options.json ?? false}));
 		});
 	withDeviceOptions(snapshot.command('discard').description('give a snapshot up; what only it held becomes spare'))
-		.argument('<snapshot>', 'its name, a number', snapshotName)
-		.action(async (generation: number, options: DeviceOptions) => {
+		.argument('<snapshot>', 'its number or its name')
+		.action(async (wanted: string, options: DeviceOptions) => {
 			const {discardSnapshot} = await import('./snapshot.js');
-			end(await discardSnapshot({target: targetOf(options), json: options.json ?? false}, generation));
+			end(await discardSnapshot({target: targetOf(options), json: options.json ?? false}, wanted));
 		});
 	withDeviceOptions(snapshot.command('revert').description('give the device the content of a snapshot again; everything newer is lost, the snapshot stays'))
-		.argument('<snapshot>', 'its name, a number', snapshotName)
-		.action(async (generation: number, options: DeviceOptions) => {
+		.argument('<snapshot>', 'its number or its name')
+		.action(async (wanted: string, options: DeviceOptions) => {
 			const {revertSnapshot} = await import('./snapshot.js');
-			end(await revertSnapshot({target: targetOf(options), json: options.json ?? false}, generation));
+			end(await revertSnapshot({target: targetOf(options), json: options.json ?? false}, wanted));
 		});
 }
 

@@ -26,6 +26,7 @@ export function makeEnvironment(child: HostedChild, stateDirectory: string, pool
 			effects.log(text, level);
 		},
 		now: () => performance.now(),
+		timeOfDay: () => Date.now(),
 		sleep: async milliseconds => setTimeout(milliseconds),
 		randomBytes: kernelRandomBytes,
 		fillRandom: fillFromKernel,

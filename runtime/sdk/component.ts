@@ -27,6 +27,8 @@ export interface Environment {
 	log(text: string, level?: LogLevel): void;
 	/** Milliseconds that only ever grow; not the time of day. */
 	now(): number;
+	/** The time of day: milliseconds since 1970. Whoever sets the host's clock makes it jump, also back. */
+	timeOfDay(): number;
 	sleep(milliseconds: number): Promise<void>;
 	/** Cryptographically strong bytes, drawn from the kernel at this call: a copy of the process draws others. */
 	randomBytes(count: number): Uint8Array;

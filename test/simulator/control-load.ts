@@ -33,7 +33,14 @@ export async function createSnapshot(subject: Subject): Promise<void> {
 	const {snapshots} = model;
 	const begin = model.beginFlush();
 	snapshots.beginCreation(begin);
-	const created = await unlessRefused(subject, () => snapshots.names.length >= 46 ? ['refused'] : [], world.control.create_snapshot({}));
+	const name = subject.namesSnapshots ? snapshots.nextName() : undefined;
+	const excuses = () => [
+		...snapshots.names.length >= 46 || (name !== undefined && !subject.areNamesLegible) ? ['refused'] : [],
+		// The content may be kept already under another name, and the pool be full.
+		...name === undefined ? [] : ['no_space'],
+	];
+	const created = await unlessRefused(subject, excuses, world.control.create_snapshot({name}));
+	snapshots.endNaming(name, created?.generation);
 	if (!created) {
 		snapshots.endCreation(begin, model.now);
 		return;

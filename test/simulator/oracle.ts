@@ -126,6 +126,8 @@ interface Facts {
 	readonly kept: readonly number[];
 	readonly logAddress: number;
 	readonly logBlockCount: number;
+	/** Undefined where snapshots have no names. */
+	readonly names: {readonly firstAddress: number; readonly place: number; readonly hash: Buffer} | undefined;
 	readonly areInnerBlocksEncrypted: boolean;
 	/** Inner blocks that nobody has changed may be missing. */
 	readonly areInnerBlocksImplied: boolean;
@@ -185,9 +187,33 @@ class Inspection {
 			this.#own(address, 'flush log');
 		}
 
+		this.#finishNames();
 		for (let address = slotCount; address < this.#pbaCount; address++) {
 			if (!this.#owners.has(address)) {
 				this.problems.push(`PBA ${address} belongs to nobody`);
+			}
+		}
+	}
+
+	/** One of two blocks has the names of the snapshots. */
+	#finishNames(): void {
+		const {names, kept} = this.#facts;
+		if (!names) {
+			return;
+		}
+
+		this.#own(names.firstAddress, 'snapshot directory');
+		this.#own(names.firstAddress + 1, 'snapshot directory');
+		if (names.place > 1) {
+			this.problems.push(`the snapshot directory has no place ${names.place}`);
+		} else if (!isZero(names.hash)) {
+			const address = names.firstAddress + names.place;
+			const block = this.#image.content(address);
+			this.#refer(address, 'snapshot directory');
+			const count = block.readUInt32LE(8);
+			const named = Array.from({length: Math.min(count, kept.length)}, (_, i) => number64(block, 16 + (64 * i)));
+			if (hashOf(block) !== names.hash.toString('hex') || block.toString('latin1', 0, 8) !== 'CBE dir\0' || named.length !== count || named.some(generation => !kept.includes(generation))) {
+				this.problems.push(`the snapshot directory at PBA ${address} names ${count} snapshots: ${named.join(', ')}; there are ${kept.join(', ')}`);
 			}
 		}
 	}
@@ -465,6 +491,7 @@ function factsOf(superblock: Buffer): Facts {
 		kept: snapshotsOf(superblock).filter(({isKept}) => isKept).map(({shape: {generation}}) => generation),
 		logAddress: number64(superblock, 3761),
 		logBlockCount: superblock.readUInt32LE(3769),
+		names: (superblock.readUInt32LE(3777) & 4) === 0 ? undefined : {firstAddress: number64(superblock, 3853), place: superblock.readUInt32LE(3861), hash: superblock.subarray(3865, 3897)},
 		areInnerBlocksEncrypted: superblock.readUInt32LE(3773) === 1,
 		areInnerBlocksImplied: (superblock.readUInt32LE(3777) & 1) === 1,
 		areLeavesEmptied: (superblock.readUInt32LE(3777) & 2) === 2,

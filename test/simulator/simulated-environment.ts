@@ -20,6 +20,9 @@ function giveBackBuffer(buffer: Buffer): void {
 	spareBuffers.set(buffer.length, spare);
 }
 
+/** The time of day when a world begins, in milliseconds since 1970. */
+export const simulatedStartTime = Date.UTC(2026, 0, 2, 3, 4, 5);
+
 /** The component has ended itself. */
 export class ComponentEnded extends Error {
 	override readonly name = 'ComponentEnded';
@@ -75,6 +78,10 @@ export class SimulatedEnvironment implements Environment {
 
 	now(): number {
 		return this.#setup.scheduler.nowMs;
+	}
+
+	timeOfDay(): number {
+		return simulatedStartTime + this.#setup.scheduler.nowMs;
 	}
 
 	async sleep(milliseconds: number): Promise<void> {

@@ -1,9 +1,16 @@
 /** Which snapshots a device may have, and what each holds: a copy of the content at some moment of its creation. */
 import type {Stamp} from './content.js';
 import type {Moment} from './model.js';
+import {SimulationFailure} from './simulation-failure.js';
 
 /** Stamps by VBA, undefined where a block cannot be read. */
 export type Content = ReadonlyArray<Stamp | undefined>;
+
+/** Beside its content. */
+interface Marks {
+	readonly name?: string | undefined;
+	readonly time?: number | undefined;
+}
 
 interface Window {
 	readonly from: Moment;
@@ -21,6 +28,11 @@ export class SnapshotModel {
 	readonly #discards = new Set<number>();
 	/** Discarded for good. */
 	readonly #gone = new Set<number>();
+	/** What snapshots are called, and when they were taken, as far as that is known. */
+	readonly #marks = new Map<number, Marks>();
+	/** Names that were asked for without an answer. */
+	readonly #pendingNames = new Set<string>();
+	#nameCount = 0;
 
 	copy(): SnapshotModel {
 		const copy = new SnapshotModel();
@@ -36,7 +48,56 @@ export class SnapshotModel {
 			}
 		}
 
+		for (const [generation, marks] of this.#marks) {
+			copy.#marks.set(generation, marks);
+		}
+
+		for (const name of this.#pendingNames) {
+			copy.#pendingNames.add(name);
+		}
+
+		copy.#nameCount = this.#nameCount;
 		return copy;
+	}
+
+	/** What the next snapshot is to be called: one of three gets no name. */
+	nextName(): string | undefined {
+		this.#nameCount++;
+		const name = this.#nameCount % 3 === 0 ? undefined : `state ${this.#nameCount}`;
+		if (name !== undefined) {
+			this.#pendingNames.add(name);
+		}
+
+		return name;
+	}
+
+	/** The request for the name was answered; `generation` is undefined where it was refused. */
+	endNaming(name: string | undefined, generation?: number): void {
+		if (name !== undefined && this.#pendingNames.delete(name) && generation !== undefined && !this.mayBeGone(generation)) {
+			this.#marks.set(generation, {...this.#marks.get(generation), name});
+		}
+	}
+
+	/**
+	 * Judges names and times of the snapshots that there are, and takes them as the truth. `areNamesLegible` is false where damage
+	 * or a medium that fails excuses that names are missing. @throws SimulationFailure
+	 */
+	judgeMarks(listed: ReadonlyArray<Marks & {readonly generation: number}>, {hasTimes, areNamesLegible}: {hasTimes: boolean; areNamesLegible: boolean}): void {
+		for (const {generation, name, time} of listed) {
+			const known = this.#marks.get(generation);
+			const isNameRight = name === known?.name || (known?.name === undefined && name !== undefined && this.#pendingNames.has(name)) || (!areNamesLegible && name === undefined);
+			const isTimeRight = (time !== undefined) === hasTimes && (known?.time === undefined || known.time === time);
+			if (!isNameRight || !isTimeRight) {
+				throw new SimulationFailure(`snapshot ${generation} has the name ${name} and the time ${time}, it had ${JSON.stringify(known)}; being named: ${[...this.#pendingNames].join(', ')}`);
+			}
+
+			this.#marks.set(generation, {name: name ?? known?.name, time});
+		}
+
+		const names = listed.flatMap(({name}) => name === undefined ? [] : [name]);
+		if (new Set(names).size < names.length) {
+			throw new SimulationFailure(`two snapshots have one name: ${names.join(', ')}`);
+		}
 	}
 
 	/** Names of the snapshots that nobody is about to discard. */
@@ -102,6 +163,7 @@ export class SnapshotModel {
 		this.#known.delete(generation);
 		this.#named.delete(generation);
 		this.#gone.add(generation);
+		this.#marks.delete(generation);
 	}
 
 	/** After a crash: when the unanswered creations began; undefined where there is none. */
@@ -128,6 +190,7 @@ export class SnapshotModel {
 		}
 
 		this.#named.clear();
+		this.#pendingNames.clear();
 		this.#creations.clear();
 		this.#discards.clear();
 	}

@@ -95,6 +95,17 @@ export class Subject {
 		return this.excuses.length > 0;
 	}
 
+	/** True where the container's form lets snapshots have names. */
+	get namesSnapshots(): boolean {
+		const {cipher, inner_blocks: form} = this.setup.plan.create;
+		return cipher !== 'aes-256-cbc-essiv' && form !== 'encrypted';
+	}
+
+	/** False where the names could not be read, and something excuses that. */
+	get areNamesLegible(): boolean {
+		return !((this.isFaulty || this.isDamaged) && this.world.log.some(line => line.includes('names of the snapshots')));
+	}
+
 	get world(): World {
 		if (!this.#world) {
 			throw new Error('the device has not been opened');
@@ -250,6 +261,13 @@ export class Subject {
 		for (const generation of this.model.snapshots.names) {
 			await readSnapshot(this, generation);
 		}
+
+		await this.#judgeMarks();
+	}
+
+	async #judgeMarks(): Promise<void> {
+		const {snapshots} = await this.world.control.list_snapshots({});
+		this.model.snapshots.judgeMarks(snapshots, {hasTimes: this.setup.plan.create.cipher !== 'aes-256-cbc-essiv', areNamesLegible: this.areNamesLegible});
 	}
 
 	/** Judges the snapshots found after a crash and takes them as the truth from now on. */
@@ -275,6 +293,7 @@ export class Subject {
 			throw new SimulationFailure(`${unknownCount} snapshots more than anybody created: ${listed.join(', ')}`);
 		}
 
+		await this.#judgeMarks();
 		snapshots.settle(listed);
 	}
 

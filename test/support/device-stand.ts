@@ -26,25 +26,28 @@ export interface DeviceStandOptions {
 	readonly discard?: 'yes' | 'no';
 	/** A filter between the image and everything else. */
 	readonly filter?: AssemblyChild['component'];
+	/** Milliseconds since 1970; the host's clock where it is left out. */
+	readonly timeOfDay?: () => number;
 }
 
-export async function openDevice(stateDirectory: string, {shape = {}, caches = ['8M'], discard = 'yes', filter}: DeviceStandOptions = {}) {
+export async function openDevice(stateDirectory: string, {shape = {}, caches = ['8M'], discard = 'yes', filter, timeOfDay}: DeviceStandOptions = {}) {
 	const poolCache = caches.length > 1 ? 'pool_cache' : 'cache';
 	const medium = filter ? 'filter' : 'file';
+	const cacheRoutes = {block: medium, ...shape.inner_blocks === 'encrypted' && {crypto: 'crypto'}};
 	const assembly = await startAssembly([
 		{name: 'file', component: blockFile, config: {path: 'image', create: 'yes'}},
 		...filter ? [{name: 'filter', component: filter, routes: {block: 'file'}}] : [],
 		{name: 'crypto', component: cryptoOpenssl},
 		{name: 'anchor', component: trustAnchorFile, config: {path: 'anchor'}},
-		{name: 'cache', component: cache, config: {size: caches[0]}, routes: {block: medium}},
-		...caches.length > 1 ? [{name: 'pool_cache', component: cache, config: {size: caches[1]}, routes: {block: medium}}] : [],
+		{name: 'cache', component: cache, config: {size: caches[0]}, routes: cacheRoutes},
+		...caches.length > 1 ? [{name: 'pool_cache', component: cache, config: {size: caches[1]}, routes: cacheRoutes}] : [],
 		{name: 'free_tree', component: freeTree, routes: {cache: poolCache}},
 		{name: 'vbd', component: virtualBlockDevice, config: {discard}, routes: {cache: 'cache', block: medium, crypto: 'crypto', free_tree: 'free_tree'}},
 		{
 			name: 'control', component: superblockControl, config: {create: [{...defaultShape, ...shape}]},
 			routes: {virtual_block_device: 'vbd', free_tree: 'free_tree', block: medium, trust_anchor: 'anchor', crypto: 'crypto'},
 		},
-	], {stateDirectory});
+	], {stateDirectory, ...timeOfDay && {environment: (_name, base) => ({...base, timeOfDay})}});
 	const control = assembly.client('control', deviceControl);
 	return {
 		device: assembly.client('control', block),

@@ -31,6 +31,8 @@ export class TestEnvironment implements Environment {
 	readonly cpuCount = 1;
 	readonly logged: LoggedLine[] = [];
 	leasedByteLength = 0;
+	/** The time of day when the clock began to move, in milliseconds since 1970. */
+	startTime = Date.UTC(2026, 0, 2, 3, 4, 5);
 	readonly claims: EnvironmentOptions['claims'];
 	readonly variables: Readonly<Record<string, string>>;
 	readonly #randomBytes: (count: number) => Uint8Array;
@@ -52,6 +54,10 @@ export class TestEnvironment implements Environment {
 
 	now() {
 		return this.#now;
+	}
+
+	timeOfDay() {
+		return this.startTime + this.#now;
 	}
 
 	/** How many jobs sleep now. */

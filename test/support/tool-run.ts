@@ -42,6 +42,7 @@ function toolEnvironment(log: LogLine[], {tickMs, cpuCount}: {tickMs: number; cp
 		stateDirectory: '/nonexistent',
 		log: (text, level = 'info') => void log.push({text, level}),
 		now: () => now += tickMs,
+		timeOfDay: () => now,
 		sleep: async () => undefined,
 		randomBytes: count => new Uint8Array(count).fill(0x5a),
 		fillRandom: bytes => void bytes.fill(0x5a),
