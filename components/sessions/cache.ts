@@ -4,7 +4,7 @@
  */
 import {z} from 'zod';
 import {bytes, defineSession, op, region} from '../../runtime/sdk/session.js';
-import {firstFault, frames, indexes, indexesFault, labelsFault, lengthFault, pbas} from './vocabulary.js';
+import {frames, indexes, indexesFault, labelsFault, lengthFault, pbas} from './vocabulary.js';
 
 /** Pairs of a block's index and a node (frame * 64 + index), ascending by the former. */
 function placesFault(places: readonly number[], blockCount: number): string | undefined {
@@ -42,7 +42,7 @@ export const cache = defineSession('cache', {
 		load: op({
 			request: z.strictObject({frames: frames(), addresses: pbas(), labels: bytes(), encrypted: z.literal(true).optional()}),
 			reply: z.strictObject({mismatched: indexes()}),
-			requestFault: ({frames, addresses, labels}) => firstFault(lengthFault(frames.length, {addresses}), labelsFault(labels, frames.length)),
+			requestFault: ({frames, addresses, labels}) => lengthFault(frames.length, 'addresses', addresses) ?? labelsFault(labels, frames.length),
 			replyFault: ({mismatched}, {frames}) => indexesFault('mismatched', mismatched, frames.length),
 		}),
 		/** Reads the blocks at `addresses` and compares each with its label (32 bytes each in `labels`); keeps nothing. */
@@ -61,7 +61,7 @@ export const cache = defineSession('cache', {
 		store: op({
 			request: z.strictObject({frames: frames(), addresses: pbas(), places: indexes(), encrypted: z.literal(true).optional()}),
 			reply: z.strictObject({labels: bytes()}),
-			requestFault: ({frames, addresses, places}) => firstFault(lengthFault(frames.length, {addresses}), placesFault(places, frames.length)),
+			requestFault: ({frames, addresses, places}) => lengthFault(frames.length, 'addresses', addresses) ?? placesFault(places, frames.length),
 			replyFault: ({labels}, {frames}) => labelsFault(labels, frames.length),
 		}),
 	},

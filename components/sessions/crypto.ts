@@ -5,7 +5,7 @@
 import {z} from 'zod';
 import {bulk, bytes, defineSession, op, segments} from '../../runtime/sdk/session.js';
 import {cipherNames} from './cipher.js';
-import {blockSize, firstFault, generations, indexes, indexesFault, labelsFault, lengthFault, pbas, vbas} from './vocabulary.js';
+import {blockSize, generations, indexes, indexesFault, labelsFault, lengthFault, pbas, vbas} from './vocabulary.js';
 
 const KeyId = z.number().int().min(1).max(0xffff_ffff);
 
@@ -31,7 +31,7 @@ function batchFault({addresses, vbas, generations, plain, sealed}: Batch): strin
 	const blockCount = addresses.length;
 	return plainLength !== sealed.length || sealed.length !== blockCount * blockSize
 		? `${blockCount} addresses with ${plainLength} plain and ${sealed.length} sealed bytes`
-		: lengthFault(blockCount, {vbas, generations});
+		: lengthFault(blockCount, 'vbas', vbas) ?? lengthFault(blockCount, 'generations', generations);
 }
 
 export const crypto = defineSession('crypto', {
@@ -70,7 +70,7 @@ export const crypto = defineSession('crypto', {
 		open: op({
 			request: z.strictObject({keyId: KeyId, addresses: pbas(), vbas: vbas(), generations: generations(), labels: bytes(), sealed: bulk('in'), plain: segments('out')}),
 			reply: z.strictObject({mismatched: indexes()}),
-			requestFault: request => firstFault(batchFault(request), labelsFault(request.labels, request.addresses.length)),
+			requestFault: request => batchFault(request) ?? labelsFault(request.labels, request.addresses.length),
 			replyFault: ({mismatched}, {addresses}) => indexesFault('mismatched', mismatched, addresses.length),
 		}),
 	},

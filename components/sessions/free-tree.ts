@@ -5,7 +5,7 @@
 import {z} from 'zod';
 import {defineSession, op, vector} from '../../runtime/sdk/session.js';
 import {TreeRoot} from './tree-root.js';
-import {Generation, Vba, extents, extentsFault, firstFault, itemsFault, lengthFault, pbas, vbas} from './vocabulary.js';
+import {Generation, Vba, extents, extentsFault, itemsFault, lengthFault, pbas, vbas} from './vocabulary.js';
 
 /** While rekeying: blocks sealed with the previous key below the rekeying VBA have been replaced for every snapshot. */
 const Rekeying = z.strictObject({previousKeyId: z.number().int().positive(), rekeyingVba: Vba});
@@ -34,7 +34,7 @@ export const reserveItemLength = 4;
 
 /** A place, and the pool entry that it came from, for each item. */
 function placesFault({addresses, leaves}: {readonly addresses: readonly number[]; readonly leaves: readonly number[]}, itemCount: number): string | undefined {
-	return lengthFault(itemCount, {addresses, leaves});
+	return lengthFault(itemCount, 'addresses', addresses) ?? lengthFault(itemCount, 'leaves', leaves);
 }
 
 export const freeTree = defineSession('free_tree', {
@@ -80,7 +80,7 @@ export const freeTree = defineSession('free_tree', {
 		/** Undoes exchanges of the current generation whose new blocks were never used: `leaves` get `addresses` back. */
 		restore: op({
 			request: z.strictObject({leaves: vbas(), addresses: pbas()}),
-			requestFault: ({leaves, addresses}) => lengthFault(leaves.length, {addresses}),
+			requestFault: ({leaves, addresses}) => lengthFault(leaves.length, 'addresses', addresses),
 		}),
 		/**
 		 * Takes blocks out of the pool that older snapshots held, and others in for them: `items` are (PBA to take out, PBA,
@@ -89,10 +89,8 @@ export const freeTree = defineSession('free_tree', {
 		 */
 		swap: op({
 			request: z.strictObject({items: vector(), leaves: vbas(), keyId: z.number().int().nonnegative()}),
-			requestFault: ({items, leaves}) => firstFault(
-				itemsFault('items', items, swapItemLength),
-				leaves.length === 0 ? undefined : lengthFault(items.length / swapItemLength, {leaves}),
-			),
+			requestFault: ({items, leaves}) => itemsFault('items', items, swapItemLength)
+				?? (leaves.length === 0 ? undefined : lengthFault(items.length / swapItemLength, 'leaves', leaves)),
 		}),
 		/**
 		 * Adds leaves from up to `pbaCount` PBAs from `firstPba` on, in up to `stepCount` steps of one lowest block each.

@@ -3,7 +3,7 @@ import {z} from 'zod';
 import {bulk, bytes, defineSession, op, vector} from '../../runtime/sdk/session.js';
 import {allocationFault, allocationRange, allocationRangeFault, AllocationReply} from './allocation.js';
 import {TreeRoot} from './tree-root.js';
-import {Generation, Vba, blockSize, extents, firstFault, labelsFault, lengthFault, payloadFault, pbas, vbas} from './vocabulary.js';
+import {Generation, Vba, blockSize, extents, labelsFault, lengthFault, payloadFault, pbas, vbas} from './vocabulary.js';
 
 /**
  * Keys by VBA: below `rekeyingVba` the current key, from there on the previous one; previous is 0 when not rekeying. Where
@@ -31,7 +31,7 @@ const LeafChanges = z.strictObject({vbas: vbas(), addresses: pbas(), leaves: vec
 export type LeafChanges = z.output<typeof LeafChanges>;
 
 function changesFault({vbas, addresses, leaves, labels}: LeafChanges): string | undefined {
-	return firstFault(lengthFault(vbas.length, {addresses, leaves}), labelsFault(labels, vbas.length));
+	return lengthFault(vbas.length, 'addresses', addresses) ?? lengthFault(vbas.length, 'leaves', leaves) ?? labelsFault(labels, vbas.length);
 }
 
 interface Transfer {

@@ -47,20 +47,9 @@ export const frames = () => vector<Frame>();
 export const indexes = () => vector();
 export const extents = () => vector();
 
-/** @returns the first of the faults */
-export function firstFault(...faults: ReadonlyArray<string | undefined>): string | undefined {
-	return faults.find(fault => fault !== undefined);
-}
-
-/** Each of the vectors has an item for each of `itemCount`. */
-export function lengthFault(itemCount: number, vectors: Readonly<Record<string, ArrayLike<unknown>>>): string | undefined {
-	for (const name in vectors) {
-		if (vectors[name].length !== itemCount) {
-			return `${name} has ${vectors[name].length} items where ${itemCount} belong`;
-		}
-	}
-
-	return undefined;
+/** The vector has an item for each of `itemCount`. Checked for each message on the way of every block: it makes no object. */
+export function lengthFault(itemCount: number, name: string, values: readonly number[]): string | undefined {
+	return values.length === itemCount ? undefined : `${name} has ${values.length} items where ${itemCount} belong`;
 }
 
 /** The vector holds `itemLength` values for each item. */
