@@ -3,9 +3,13 @@ import {loadGolden} from '../../test/support/golden.js';
 import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {connectMemory, runTool} from '../../test/support/tool-run.js';
+import {superblockSlotCount} from '../container/geometry.js';
+import {layOut} from '../container/initialize.js';
+import {labelOf} from '../container/label.js';
 import {readSuperblockSearch} from '../container/open-container.js';
-import {ContainerError, type Secured} from '../container/open-superblock.js';
-import {clearBeyond, findCandidate, refusalOf} from './adoption.js';
+import {ContainerError, openSuperblock, type Secured} from '../container/open-superblock.js';
+import {sealSuperblock} from '../container/superblock-authenticator.js';
+import {clearBeyond, findCandidate, recordOf, refusalOf} from './adoption.js';
 import {nextSlot} from '../container/superblock.js';
 import adoptTool from './component.js';
 
@@ -79,4 +83,59 @@ test('what is left of an announced superblock is emptied, as the anchor forgets 
 		medium.image.copy(before, next, next, next + 4096);
 		t.true(medium.image.equals(before));
 	}
+});
+
+/** A container with authenticators, of which nothing but superblocks lies on the medium, and an anchor that knows a newer state. */
+async function authenticatedWorld() {
+	const plan = {
+		virtualBlockDevice: {leafCount: 4, maxLevel: 1, degree: 4}, freeTree: {leafCount: 20, maxLevel: 2, degree: 8},
+		cipher: 'aes-256-xts', containerId: new Uint8Array(16).fill(9), key: {wrapped: new Uint8Array(32).fill(7), id: 1},
+	} as const;
+	const superblock = await layOut(plan, {write: async () => undefined});
+	const anchor = new MemoryAnchor({secured: expecting(9), initialized: true});
+	const medium = new MemoryMedium(Buffer.alloc(superblock.pbaCount * 4096));
+	const clients = connectMemory({medium, anchor});
+	for (const slot of [0, 1]) {
+		medium.image.set(await sealSuperblock(clients.trustAnchor, {...superblock, lastSecuredGeneration: slot}), slot * 4096);
+	}
+
+	return {
+		medium,
+		candidate: async () => findCandidate(clients, await readSuperblockSearch(clients), {secured: expecting(9), refusal: new ContainerError('rolled_back', '')}),
+	};
+}
+
+test('a state whose roots were never written is whole', async t => {
+	const {candidate} = await authenticatedWorld();
+	const {slot, isAuthentic} = await candidate();
+	t.is(slot, 1);
+	t.true(isAuthentic);
+});
+
+test('superblocks that were altered or made without the anchor are passed over, and refused where there are no others', async t => {
+	const {medium, candidate} = await authenticatedWorld();
+	medium.image.writeBigUInt64LE(7n, 4096 + 3553);
+	t.is((await candidate()).slot, 0);
+	// One of a version that carries no authenticator is none that this anchor has written.
+	medium.image.writeUInt32LE(1, 3721);
+	medium.image.fill(0, 3777, 4096);
+	await t.throwsAsync(candidate(), {message: /no other state that was written with this trust anchor.*the superblock in slot 0, 1 was not made with this trust anchor/});
+});
+
+test('the hash that is anchored is that of the bytes in the slot, whatever no reader looks at', async t => {
+	const {medium, candidate, description} = world(expecting(9));
+	const first = description.superblock.superblock_slot * 4096;
+	const before = await candidate();
+	// What is zero behind the fields of a snapshot.
+	medium.image[first + 97 + 67] ^= 1;
+	const after = await candidate();
+	t.deepEqual(after.superblock, before.superblock);
+	const hash = labelOf(medium.image.subarray(first, first + 4096));
+	t.deepEqual(Buffer.from(recordOf(after).hash), hash);
+	const {slot, hash: opened} = openSuperblock({
+		slots: Array.from({length: superblockSlotCount}, (_, i) => medium.image.subarray(i * 4096, (i + 1) * 4096)),
+		secured: recordOf(after), log: undefined, mediumBlockCount: medium.image.length / 4096,
+	});
+	t.is(slot, after.slot);
+	t.deepEqual(Buffer.from(opened), hash);
 });
