@@ -1,3 +1,4 @@
+import {spawnSync} from 'node:child_process';
 import {closeSync, openSync, readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
@@ -49,4 +50,22 @@ test('the process id replaces a longer one that was left behind', async t => {
 	t.is(readFileSync(join(directory, 'runtime.lock'), 'utf8'), `${process.pid}\n`);
 	lock.release();
 	t.is(readFileSync(join(directory, 'runtime.lock'), 'utf8'), '');
+});
+
+const hasStrace = spawnSync('strace', ['-e', 'trace=fsync', 'true']).status === 0;
+
+(hasStrace ? test : test.skip)('the names of a new state directory and of what leads there are durable before it is used', async t => {
+	const directory = await makeStateDirectory();
+	const script = `import(${JSON.stringify(new URL('lock.js', import.meta.url).href)}).then(({lockStateDirectory}) => lockStateDirectory(${JSON.stringify(join(directory, 'a', 'b'))}))`;
+	for (const run of ['made', 'found']) {
+		const {status, stderr} = spawnSync('strace', ['-f', '-qq', '-y', '-e', 'trace=mkdir,fsync,openat', process.execPath, '-e', script], {encoding: 'utf8'});
+		t.is(status, 0, stderr);
+		const used = stderr.indexOf('runtime.lock');
+		const synced = (folder: string) => stderr.search(new RegExp(`fsync\\(\\d+<${folder}>\\) += 0`));
+		t.true(used > 0);
+		// Also one that was found there: a run that was cut off may have left it in memory alone.
+		for (const folder of run === 'made' ? [directory, join(directory, 'a')] : [join(directory, 'a')]) {
+			t.true(synced(folder) > 0 && synced(folder) < used, `${run}: ${folder}\n${stderr}`);
+		}
+	}
 });
