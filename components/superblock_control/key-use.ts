@@ -6,6 +6,7 @@
  * is reserved in each superblock, and who wants more than that waits for the next one.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
+import type {KeyId} from '../container/addresses.js';
 import {isAuthenticated} from '../sessions/cipher.js';
 import type {Superblock} from '../container/superblock.js';
 
@@ -26,7 +27,10 @@ export class KeyUse {
 	/** What the secured superblock names. */
 	#secured: {readonly current: number; readonly previous: number};
 
-	constructor({cipher, previousKey, sealedBlockCounts = {current: 0, previous: 0}}: Pick<Superblock, 'cipher' | 'previousKey' | 'sealedBlockCounts'>) {
+	#currentKeyId: KeyId;
+
+	constructor({cipher, currentKey, previousKey, sealedBlockCounts = {current: 0, previous: 0}}: Pick<Superblock, 'cipher' | 'currentKey' | 'previousKey' | 'sealedBlockCounts'>) {
+		this.#currentKeyId = currentKey.id;
 		this.#isCounted = isAuthenticated(cipher);
 		this.#current = sealedBlockCounts.current;
 		this.#previous = previousKey && sealedBlockCounts.previous;
@@ -72,16 +76,16 @@ export class KeyUse {
 		this.#count(count);
 	}
 
-	/** The current key is the previous one from now on, and a new one the current. */
-	rotate(): void {
-		this.#previous = this.#current;
-		this.#current = 0;
-	}
-
-	/** The superblock about to be secured, with a share for what will be sealed after it. */
+	/** The superblock about to be secured, with a share for what will be sealed after it. Its current key may be a new one. */
 	reserve(superblock: Superblock): Superblock {
 		if (!this.#isCounted) {
 			return superblock;
+		}
+
+		if (superblock.currentKey.id !== this.#currentKeyId) {
+			this.#currentKeyId = superblock.currentKey.id;
+			this.#previous = this.#current;
+			this.#current = 0;
 		}
 
 		const reserved = (count: number) => Math.min(sealedBlockCountMax, count + reservedBlockCount);

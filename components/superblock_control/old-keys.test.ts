@@ -3,10 +3,17 @@ import fs from 'node:fs';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import test from 'ava';
+import {z} from 'zod';
+import {defineComponent} from '../../runtime/sdk/component.js';
+import {SessionError} from '../../runtime/sdk/session.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {crash, filled, imageOf, openDevice} from '../../test/support/device-stand.js';
-import {blockSize} from '../container/geometry.js';
+import {blockSize, superblockSlotCount} from '../container/geometry.js';
 import {wrappedKeysOf} from '../container/superblock.js';
+import {block} from '../sessions/block.js';
+
+/** First byte of a superblock while a rekeying goes on. */
+const rekeyingState = 2;
 
 function keysIn(state: string): Set<string> {
 	const image = imageOf(state);
@@ -42,4 +49,57 @@ test('when a rekeying is over, and after a crash that left the slots, no slot na
 	t.false(keysIn(cut).has(old));
 	t.true(again.texts().some(text => text.includes('emptied 1 slot with a key that a rekeying has replaced')));
 	await again.stop();
+});
+
+test('a key that a rekeying has replaced does not come back when a full host kept the rekeying from being secured', async t => {
+	/** Set with the superblock that begins the rekeying. */
+	let [isFull, wasFull] = [false, false];
+	const requireRoom = (): void => {
+		if (isFull) {
+			throw new SessionError('no_space', 'full');
+		}
+	};
+	const filter = defineComponent({
+		provides: {block},
+		requires: {block},
+		config: z.strictObject({}),
+		start: ({sessions}) => ({
+			provides: {
+				block: {
+					...sessions.block,
+					async write({extents, data}) {
+						requireRoom();
+						const reply = await sessions.block.write({extents, data});
+						isFull ||= !wasFull && extents[0] < superblockSlotCount && data[0] === rekeyingState;
+						wasFull ||= isFull;
+						return reply;
+					},
+					async allocate(request) {
+						requireRoom();
+						return sessions.block.allocate(request);
+					},
+				},
+			},
+		}),
+	});
+	const {device, control, status, stop, bugs} = await openDevice(temporaryDirectory(), {filter, shape: {vbd_leaves: '1', vbd_max_level: '1', flush_log_blocks: '0'}});
+	t.is(status('crypto').keys, 1);
+	// Nothing has to be sealed anew, so the rekeying comes to its last step.
+	await control.rekey({});
+	for (let i = 0; i < 500 && (await control.operations({})).rekey.waitsFor === undefined; i++) {
+		await sleep(10);
+	}
+
+	await t.throwsAsync(control.lock({}), {code: 'no_space'});
+	await control.unlock({});
+	isFull = false;
+	await device.write({extents: [0, 1], data: filled(1, 1)});
+	await device.sync({});
+	t.is((await control.status({})).state, 'normal');
+	t.is(status('crypto').keys, 1);
+	const data = filled(1, 9);
+	await device.read({extents: [0, 1], data});
+	t.true(data.equals(filled(1, 1)));
+	await stop();
+	t.deepEqual(bugs, []);
 });

@@ -402,7 +402,8 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 		get isDue() {
 			return readOnly === undefined && securing.isDue;
 		},
-		giveKeys: async () => addKeys(sessions, securing.latest),
+		// A key that a rekeying has replaced does not come back, though its end may not be secured yet.
+		giveKeys: async () => addKeys(sessions, securing.upcoming),
 		async suspend(options) {
 			// Where it stopped half-way before, nothing has begun since.
 			if (!isSuspended) {
@@ -430,7 +431,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 
 			const {key} = await sessions.trust_anchor.flush_key({hash: securing.anchoredHash});
 			securing.useFlushKey(key);
-			await addKeys(sessions, securing.latest);
+			await addKeys(sessions, securing.upcoming);
 			isSuspended = false;
 			if (readOnly === undefined) {
 				await operations.resumePending();

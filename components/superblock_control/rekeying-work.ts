@@ -19,10 +19,7 @@ export async function beginRekeying(servers: OpeningServers, securing: Securing)
 	const id = securing.superblock.currentKey.id + 1;
 	await addKey(servers, securing.superblock, {wrapped, id});
 	try {
-		await securing.edit(superblock => {
-			securing.keyUse.rotate();
-			return {...superblock, state: 'rekeying', rekeyingVba: 0, previousKey: superblock.currentKey, currentKey: {wrapped, id}};
-		});
+		await securing.edit(superblock => ({...superblock, state: 'rekeying', rekeyingVba: 0, previousKey: superblock.currentKey, currentKey: {wrapped, id}}));
 	} catch (error) {
 		await servers.crypto.remove_key({keyId: id});
 		throw error;

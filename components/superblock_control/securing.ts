@@ -61,7 +61,7 @@ interface TakenChanges {
 	readonly changes: LeafChanges;
 }
 
-/** A change of the superblock beside that of its trees, applied to the superblock about to be secured. */
+/** A change of the superblock beside that of its trees, applied to the superblock about to be secured, and to see what it will be. */
 export type SuperblockEdit = (superblock: Superblock) => Superblock;
 
 /** An edit that waits for the next superblock, or is part of one. */
