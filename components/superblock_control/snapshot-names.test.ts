@@ -3,19 +3,22 @@ import fs from 'node:fs';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import test from 'ava';
+import {z} from 'zod';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {crash, filled, imageOf, openDevice} from '../../test/support/device-stand.js';
 import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {runTool} from '../../test/support/tool-run.js';
-import type {Component} from '../../runtime/sdk/component.js';
+import {defineComponent, type Component} from '../../runtime/sdk/component.js';
+import {SessionError} from '../../runtime/sdk/session.js';
 import cbeCheck from '../cbe_check/component.js';
 import cbeDump from '../cbe_dump/component.js';
 import {blockSize} from '../container/geometry.js';
 import {labelOf} from '../container/label.js';
 import {snapshotNameFault} from '../container/snapshot-name.js';
 import {decodeDirectory, encodeDirectory} from '../container/snapshot-directory.js';
-import {decodeSuperblock, isUnusedSlot, SuperblockError} from '../container/superblock.js';
+import {decodeSuperblock, isUnusedSlot, snapshotDirectoryBlockCount, SuperblockError} from '../container/superblock.js';
+import {block} from '../sessions/block.js';
 
 type Stand = Awaited<ReturnType<typeof openDevice>>;
 
@@ -48,10 +51,10 @@ test('what a name may be', t => {
 
 test('the block of the names says what it was made of, and nothing else passes', t => {
 	const names = new Map([[3, 'one'], [2 ** 40, 'zwölf'], ...Array.from({length: 44}, (_, i) => [100 + i, `${i}`.padEnd(48, 'x')] as const)]);
-	const block = encodeDirectory(names);
-	t.deepEqual(new Map([...decodeDirectory(block)].sort()), new Map([...names].sort()));
+	const encoded = encodeDirectory(names);
+	t.deepEqual(new Map([...decodeDirectory(encoded)].sort()), new Map([...names].sort()));
 	for (const offset of [0, 8, 12, 24, 25, 74, 4095]) {
-		const changed = Buffer.from(block);
+		const changed = Buffer.from(encoded);
 		changed[offset] ^= 0xff;
 		t.throws(() => decodeDirectory(changed), {instanceOf: SuperblockError}, `byte ${offset}`);
 	}
@@ -176,9 +179,9 @@ test('names that were altered are told as damage and not believed; everything el
 	const slots = Array.from({length: 8}, (_, slot) => image.subarray(slot * blockSize, (slot + 1) * blockSize)).filter(slot => !isUnusedSlot(slot));
 	const {snapshotDirectory} = slots.map(slot => decodeSuperblock(slot)).sort((a, b) => b.lastSecuredGeneration - a.lastSecuredGeneration)[0];
 	const address = snapshotDirectory!.firstPba + snapshotDirectory!.place;
-	const block = image.subarray(address * blockSize, (address + 1) * blockSize);
-	t.deepEqual(labelOf(block), Buffer.from(snapshotDirectory!.hash));
-	block.write('worthless', 25);
+	const stored = image.subarray(address * blockSize, (address + 1) * blockSize);
+	t.deepEqual(labelOf(stored), Buffer.from(snapshotDirectory!.hash));
+	stored.write('worthless', 25);
 	fs.writeFileSync(join(copy, 'image'), image);
 	const checked = await run(cbeCheck);
 	t.is(checked.exitValue, -1);
@@ -204,4 +207,71 @@ test('names that were altered are told as damage and not believed; everything el
 	t.deepEqual(again.errors(), []);
 	await again.stop();
 	await stand.stop();
+});
+
+/** A medium of which one block cannot be read, and that has no room for it. */
+const hostile = {badPba: -1, isFull: false};
+
+const refusing = defineComponent({
+	provides: {block},
+	requires: {block},
+	config: z.strictObject({}),
+	start: ({sessions}) => ({
+		provides: {
+			block: {
+				geometry: async request => sessions.block.geometry(request),
+				allocation: async request => sessions.block.allocation(request),
+				async read({extents, data}) {
+					if (extents.length === 2 && extents[0] === hostile.badPba) {
+						throw new SessionError('device_failed', 'bad sector');
+					}
+
+					return sessions.block.read({extents, data});
+				},
+				write: async request => sessions.block.write(request),
+				clear: async request => sessions.block.clear(request),
+				async allocate({extents}) {
+					if (hostile.isFull && extents[1] === snapshotDirectoryBlockCount) {
+						throw new SessionError('no_space', 'the host has no room');
+					}
+
+					return sessions.block.allocate({extents});
+				},
+				sync: async request => sessions.block.sync(request),
+				grow: async request => sessions.block.grow(request),
+			},
+		},
+	}),
+});
+
+test('names that cannot be read now are not forgotten; on a host without room no name is taken, and nothing else happens', async t => {
+	const state = temporaryDirectory();
+	const first = await openDevice(state, {filter: refusing});
+	await write(first, 1);
+	hostile.isFull = true;
+	await t.throwsAsync(first.control.create_snapshot({name: 'one'}), {code: 'no_space', message: /the host has no room/});
+	t.deepEqual(await namesOf(first), []);
+	hostile.isFull = false;
+	const {generation} = await first.control.create_snapshot({name: 'one'});
+	await write(first, 2);
+	await first.control.create_snapshot({name: 'two'});
+	const copy = crash(state);
+	await first.stop();
+	const image = imageOf(copy);
+	const {snapshotDirectory} = Array.from({length: 8}, (_, slot) => image.subarray(slot * blockSize, (slot + 1) * blockSize))
+		.filter(slot => !isUnusedSlot(slot)).map(slot => decodeSuperblock(slot)).sort((a, b) => b.lastSecuredGeneration - a.lastSecuredGeneration)[0];
+	hostile.badPba = snapshotDirectory!.firstPba + snapshotDirectory!.place;
+	const second = await openDevice(copy, {filter: refusing});
+	t.regex(second.errors().join('\n'), /the names of the snapshots \(PBA \d+\) cannot be read: bad sector/);
+	t.deepEqual(await namesOf(second), [undefined, undefined]);
+	await t.throwsAsync(second.control.create_snapshot({name: 'three'}), {code: 'refused', message: /would have the others forgotten: start again/});
+	await second.control.discard_snapshot({generation});
+	await write(second, 3);
+	await second.control.create_snapshot({});
+	hostile.badPba = -1;
+	const third = await openDevice(crash(copy), {filter: refusing});
+	t.deepEqual(await namesOf(third), ['two', undefined]);
+	t.deepEqual(third.errors(), []);
+	await third.stop();
+	await second.stop();
 });
