@@ -175,7 +175,8 @@ export class Rekeying {
 		const older = moves.filter(({owner}) => owner.generation !== null);
 		const exchangeItems = current.flatMap(({address, generation, lowestVba}) => [address, generation, lowestVba]);
 		const exchanged = current.length > 0
-			? await servers.free_tree.exchange({items: exchangeItems, keyId: keys.previousKeyId, reserved: false})
+			// What a step takes comes back with the next superblock, so it may take what is set aside.
+			? await servers.free_tree.exchange({items: exchangeItems, keyId: keys.previousKeyId, reserved: false, relief: true})
 			: {addresses: [], leaves: []};
 		const undoExchange = async () => void await servers.free_tree.restore(exchanged);
 		let reserved: typeof exchanged;

@@ -1,6 +1,7 @@
-import {closeSync, openSync, readSync, writeSync} from 'node:fs';
 import {join} from 'node:path';
+import {setImmediate} from 'node:timers/promises';
 import test from 'ava';
+import {flipBits, placeOf} from '../../test/support/image-file.js';
 import {NbdPeer} from '../../test/support/nbd-peer.js';
 import {projectFolder, runRuntime, startRuntime, withFolder} from '../../test/support/runtime-process.js';
 import {requestControl} from '../supervisor/control-client.js';
@@ -35,22 +36,6 @@ async function readFirstBlock(state: string): Promise<Buffer> {
 	const data = await peer.read(0, 4096);
 	peer.socket.destroy();
 	return data;
-}
-
-/** Changes a byte of the block in the image that is full of `value`. */
-function damageBlockOf(image: string, value: number): void {
-	const file = openSync(image, 'r+');
-	try {
-		const block = Buffer.alloc(4096);
-		let offset = 0;
-		while (readSync(file, block, 0, block.length, offset) === block.length && !block.every(byte => byte === value)) {
-			offset += block.length;
-		}
-
-		writeSync(file, Buffer.of(value ^ 1), 0, 1, offset);
-	} finally {
-		closeSync(file);
-	}
 }
 
 const misuses: ReadonlyArray<readonly [readonly string[], RegExp]> = [
@@ -189,6 +174,15 @@ test('a verification is watched to its end, can be paused, and tells of damage b
 		t.like(JSON.parse((await run('verify', '--json')).output), {operation: 'verify', phase: 'idle', lastResult: 'success'});
 		t.regex((await run('verify', '--attach')).output, /not going on; last result: success/);
 		t.regex((await run('verify', '--detach')).output, /goes on by itself; "runtime verify --attach"/);
+		// A command of its own would come too late for so little to verify.
+		const paused = async () => Promise.all([
+			requestControl(state, {op: 'call', service: 'device_control', operation: 'check'}),
+			requestControl(state, {op: 'call', service: 'device_control', operation: 'pause', request: {operation: 'check'}}),
+		]).then(() => true, () => false);
+		while (!await paused()) {
+			await setImmediate();
+		}
+
 		t.regex((await run('verify', '--pause')).output, /verifying is paused; requests to the device go on/);
 		t.regex((await run('verify')).output, /verifying is going on already and is paused .*"runtime verify --resume" lets it go on\n$/);
 		t.is((await run('verify', '--resume')).code, 0);
@@ -199,7 +193,8 @@ test('a verification is watched to its end, can be paused, and tells of damage b
 		try {
 			await writeFirstBlock(state, 0x77);
 			await requestControl(state, {op: 'call', service: 'device_control', operation: 'create_snapshot'});
-			damageBlockOf(join(state, 'cbe.img'), 0x77);
+			const image = join(state, 'cbe.img');
+			flipBits(image, placeOf(image, Buffer.alloc(4096, 0x77)), 1);
 			const {code, output} = await runRuntime(['verify', '--state', state]);
 			t.is(code, 1);
 			t.regex(output, /verifying: damage was found.*the runtime's log names the blocks/);

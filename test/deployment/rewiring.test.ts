@@ -2,6 +2,7 @@
 import {readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
+import {flipBits, placeOf} from '../support/image-file.js';
 import {NbdPeer} from '../support/nbd-peer.js';
 import {projectFolder, runRuntime, startRuntime, withFolder, type RuntimeProcess} from '../support/runtime-process.js';
 
@@ -115,14 +116,13 @@ test.serial('large requests are spread over the pool of crypto_offload', async t
 test.serial('without encryption blocks lie on the medium as they are, and are still checked', async t => {
 	await withFolder(async folder => {
 		await during(assembly('no_encryption'), folder, async socket => writePattern(socket));
-		const image = readFileSync(join(folder, 'cbe.img'));
-		const at = image.indexOf(pattern.subarray(0, 3000));
+		const image = join(folder, 'cbe.img');
+		const at = placeOf(image, pattern.subarray(0, 3000));
 		t.not(at, -1);
 		await during(assembly('no_encryption'), folder, async socket => {
 			t.true(await readPattern(socket));
 		});
-		image[at] ^= 1;
-		writeFileSync(join(folder, 'cbe.img'), image);
+		flipBits(image, at, 1);
 		await during(assembly('no_encryption'), folder, async (socket, runtime) => {
 			const peer = await NbdPeer.connect(socket);
 			await peer.attach({structured: false});
