@@ -1,5 +1,5 @@
 /** Labels of blocks about to be stored, put into the nodes of their parents, which are labelled after them. */
-import type {Frame} from '../container/addresses.js';
+import type {Frame} from '../sessions/vocabulary.js';
 import {blockSize, nodesPerBlock} from '../container/geometry.js';
 import {labelLength, labelOf} from '../container/label.js';
 import {NodeBlocks} from '../container/node-blocks.js';

@@ -1,5 +1,5 @@
 /** What a node must look like where it stands (format section 2), before anything that it refers to is read. */
-import type {Generation, NodeIndex} from '../container/addresses.js';
+import type {Generation, NodeIndex} from '../sessions/vocabulary.js';
 import {blockSize, nodeSize} from '../container/geometry.js';
 import type {NodeBlocks} from '../container/node-blocks.js';
 import type {Reference} from './reference.js';

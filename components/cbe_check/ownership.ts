@@ -3,7 +3,7 @@
  * newest snapshot's tree, the free tree or the meta tree, as a leaf or as an inner block, to the flush log or to the snapshot
  * directory; what older snapshots need beyond that must lie in the free tree where it cannot be handed out.
  */
-import type {Pba} from '../container/addresses.js';
+import type {Pba} from '../sessions/vocabulary.js';
 import {superblockSlotCount} from '../container/geometry.js';
 import type {PoolEntry} from '../container/node-blocks.js';
 import {snapshotDirectoryBlockCount, type Superblock} from '../container/superblock.js';

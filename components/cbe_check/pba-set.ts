@@ -2,7 +2,7 @@
  * A set of PBAs: one bit for each block of the container, but for parts of which all are in the set, or none. So the memory
  * that it takes grows with what was ever used of the container.
  */
-import type {Pba} from '../container/addresses.js';
+import type {Pba} from '../sessions/vocabulary.js';
 
 export interface PbaRange {
 	readonly first: Pba;

@@ -6,7 +6,7 @@
  * and equal ones (same PBA, same hash) are followed once. A branch that snapshots share is so checked once, without a
  * record of what has been checked already.
  */
-import type {NodeIndex} from '../container/addresses.js';
+import type {NodeIndex} from '../sessions/vocabulary.js';
 import {blockSize} from '../container/geometry.js';
 import {fillImplied, firstPlace} from '../container/fresh-layout.js';
 import {NodeBlocks, type PoolEntry} from '../container/node-blocks.js';

@@ -1,6 +1,6 @@
 /** A tree as records, read block by block; each block says whether it is what its parent expects. */
 import type {Client} from '../../runtime/sdk/session.js';
-import type {Level, NodeIndex, Pba} from '../container/addresses.js';
+import type {Level, NodeIndex, Pba} from '../sessions/vocabulary.js';
 import {isImplied} from '../container/fresh-layout.js';
 import {blockSize, type Dimensions} from '../container/geometry.js';
 import {openInner} from '../container/inner-blocks.js';

@@ -26,7 +26,7 @@
  * the same VBA is overridden. The log counts only with state `normal`, and only until the next superblock is secured.
  */
 import {createHmac, timingSafeEqual} from 'node:crypto';
-import type {Generation, Pba, Vba} from './addresses.js';
+import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
 import {blockSize} from './geometry.js';
 import {labelLength, labelOf} from './label.js';
 import type {FlushLogArea} from './superblock.js';

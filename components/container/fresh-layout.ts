@@ -5,7 +5,7 @@
  * block makes it.
  */
 import type {FreshTree} from '../sessions/tree-root.js';
-import type {Frame, Level, Pba} from './addresses.js';
+import type {Frame, Level, Pba} from '../sessions/vocabulary.js';
 import {innerBlockCount, superblockSlotCount, type Dimensions} from './geometry.js';
 import type {NodeBlocks} from './node-blocks.js';
 

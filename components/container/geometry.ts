@@ -1,7 +1,7 @@
 /** The shape of a tree (format section 2): which child leads to which leaf, and how many blocks a tree has. */
-import type {Level, NodeIndex, Vba} from './addresses.js';
+import {blockSize, type Level, type NodeIndex, type Vba} from '../sessions/vocabulary.js';
 
-export const blockSize = 4096;
+export {blockSize};
 export const nodeSize = 64;
 export const nodesPerBlock = blockSize / nodeSize;
 export const maxLevelLimit = 5;

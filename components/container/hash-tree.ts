@@ -3,7 +3,7 @@
  * (format sections 3 and 4). All of it is synchronous; what is not held is named so that the caller can load it.
  */
 import type {FreshTree, TreeRoot} from '../sessions/tree-root.js';
-import type {Frame, Generation, Level, NodeIndex, Pba, Vba} from './addresses.js';
+import type {Frame, Generation, Level, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
 import {isImplied} from './fresh-layout.js';
 import {Geometry, nodesPerBlock} from './geometry.js';
 import type {HeldBlocks, RootMark, WantedBlock} from './held-blocks.js';

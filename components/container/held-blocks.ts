@@ -11,7 +11,7 @@
  */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import type {cache} from '../sessions/cache.js';
-import type {Frame, Level, Pba} from './addresses.js';
+import type {Frame, Level, Pba} from '../sessions/vocabulary.js';
 import {fillImplied, type ImpliedBlock} from './fresh-layout.js';
 import {maxLevelLimit} from './geometry.js';
 import {labelLength} from './label.js';

@@ -8,7 +8,7 @@
  */
 import type {CipherName} from '../sessions/cipher.js';
 import type {FreshTree, RootNode} from '../sessions/tree-root.js';
-import type {Level, Pba} from './addresses.js';
+import type {Level, Pba} from '../sessions/vocabulary.js';
 import {firstPlace, freshTrees, type FreshTrees} from './fresh-layout.js';
 import {blockSize, freshPbaCount, innerBlockCount, superblockSlotCount, type Dimensions} from './geometry.js';
 import {labelLength, labelOf} from './label.js';

@@ -5,7 +5,7 @@
 import type {Client} from '../../runtime/sdk/session.js';
 import type {CipherName} from '../sessions/cipher.js';
 import type {crypto} from '../sessions/crypto.js';
-import type {KeyId, Pba} from './addresses.js';
+import type {KeyId, Pba} from '../sessions/vocabulary.js';
 
 /** The crypto server knows the key by this id; those of data count from 1. */
 export const innerKeyId: KeyId = 0xffff_ffff;

@@ -1,7 +1,8 @@
 /** The label of a block that is not data: SHA-256 over its 4096 bytes as they lie on the medium (format section 1). */
 import {hash} from 'node:crypto';
+import {labelLength} from '../sessions/vocabulary.js';
 
-export const labelLength = 32;
+export {labelLength};
 
 export function labelOf(block: Uint8Array): Buffer {
 	return hash('sha256', block, 'buffer');

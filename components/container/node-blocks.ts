@@ -3,7 +3,7 @@
  * bytes; a node is named by its block's frame and its index.
  */
 import {endianness} from 'node:os';
-import type {Frame, Generation, KeyId, NodeIndex, Pba, Vba} from './addresses.js';
+import type {Frame, Generation, KeyId, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
 import {blockSize, nodeSize} from './geometry.js';
 import {labelLength} from './label.js';
 

@@ -2,7 +2,7 @@
  * Blocks that were met before, by all that a node says of them. The address alone names no block: where a container was
  * damaged by another implementation, two nodes may name one address and mean different blocks, of which one at most is there.
  */
-import type {Generation, Level, Pba, Vba} from './addresses.js';
+import type {Generation, Level, Pba, Vba} from '../sessions/vocabulary.js';
 
 /** What a node says of the block that it refers to. */
 export interface BlockReference {

@@ -3,7 +3,7 @@ import {isSessionError, type Client} from '../../runtime/sdk/session.js';
 import type {CipherName} from '../sessions/cipher.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {trustAnchor} from '../sessions/trust-anchor.js';
-import type {KeyId} from './addresses.js';
+import type {KeyId} from '../sessions/vocabulary.js';
 import {innerCipher, innerKeyId} from './inner-blocks.js';
 import {hasLostPreviousKey, type Key, type Superblock} from './superblock.js';
 

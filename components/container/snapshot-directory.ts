@@ -10,7 +10,7 @@
  */
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
 import type {block} from '../sessions/block.js';
-import type {Generation, Pba} from './addresses.js';
+import type {Generation, Pba} from '../sessions/vocabulary.js';
 import {blockSize} from './geometry.js';
 import {labelLength, labelOf} from './label.js';
 import {snapshotNameByteLengthMax, snapshotNameFault} from './snapshot-name.js';

@@ -26,7 +26,7 @@
  */
 import {cipherOfNumber, ciphers, isAuthenticated, type CipherName} from '../sessions/cipher.js';
 import type {FreshTree, RootNode} from '../sessions/tree-root.js';
-import type {Generation, KeyId, Pba, Vba} from './addresses.js';
+import type {Generation, KeyId, Pba, Vba} from '../sessions/vocabulary.js';
 import type {FreshTrees} from './fresh-layout.js';
 import {blockSize, dimensionsFault, superblockSlotCount} from './geometry.js';
 

@@ -2,7 +2,7 @@
  * Growth of a tree by new leaves behind its last one (format section 8). New blocks and new leaves take their places
  * from a contingent of PBAs right behind the container's end; existing blocks on the way are copied on write.
  */
-import type {Frame, Generation, Level, NodeIndex, Pba, Vba} from './addresses.js';
+import type {Frame, Generation, Level, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
 import {maxLevelLimit} from './geometry.js';
 import type {HashTree, Path} from './hash-tree.js';
 

@@ -4,7 +4,7 @@
  * meanwhile.
  */
 import {isSessionError} from '../../runtime/sdk/session.js';
-import type {Frame, NodeIndex, Vba} from './addresses.js';
+import type {Frame, NodeIndex, Vba} from '../sessions/vocabulary.js';
 import {isImplied} from './fresh-layout.js';
 import type {HashTree, Path} from './hash-tree.js';
 import type {HeldBlocks} from './held-blocks.js';

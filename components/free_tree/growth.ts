@@ -1,5 +1,5 @@
 /** New leaves of the pool trees. */
-import type {Frame, NodeIndex, Pba} from '../container/addresses.js';
+import type {Frame, NodeIndex, Pba} from '../sessions/vocabulary.js';
 import type {NodeBlocks} from '../container/node-blocks.js';
 
 /** A free pool entry has only its PBA set. */

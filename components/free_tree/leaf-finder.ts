@@ -5,7 +5,7 @@
  * frees its next entry, and the kept snapshots. So the cost of an allocation does not grow with the time since the last
  * securing, nor with the part of the pool that is taken.
  */
-import type {Frame, Generation, Vba} from '../container/addresses.js';
+import type {Frame, Generation, Vba} from '../sessions/vocabulary.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
 import type {NodeBlocks} from '../container/node-blocks.js';
 import type {Horizon} from './horizon.js';

@@ -2,7 +2,7 @@
  * Allocation from the meta tree: new places for inner blocks of the free tree, and for the meta tree's own blocks on
  * the way, which take theirs from the same lowest block (format section 5). A plan changes nothing until it is applied.
  */
-import type {Level, Pba, Vba} from '../container/addresses.js';
+import type {Level, Pba, Vba} from '../sessions/vocabulary.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
 import type {NodeBlocks} from '../container/node-blocks.js';
 import {addLeaves, addLevelIfFull, branchToMove, isBranchHeld, moveBranch, type BranchBlock, type Contingent} from '../container/tree-growth.js';

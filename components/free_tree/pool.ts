@@ -5,7 +5,7 @@
  * happens whole or not at all. Callers run one operation at a time.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
-import type {Frame, Generation, KeyId, Level, NodeIndex, Pba, Vba} from '../container/addresses.js';
+import type {Frame, Generation, KeyId, Level, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
 import {HashTree, type Path} from '../container/hash-tree.js';
 import type {HeldBlocks} from '../container/held-blocks.js';
 import type {PoolEntry} from '../container/node-blocks.js';

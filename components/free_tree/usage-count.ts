@@ -3,7 +3,7 @@
  * securing that frees one of them, or the kept snapshots. So a count costs what has changed since the last one, whatever
  * the size of the pool; only after a change of the snapshots it goes through all of it.
  */
-import type {Generation, Vba} from '../container/addresses.js';
+import type {Generation, Vba} from '../sessions/vocabulary.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
 import type {NodeBlocks} from '../container/node-blocks.js';
 import type {Horizon} from './horizon.js';

@@ -25,7 +25,7 @@ export function cipherOfNumber(number: number): CipherName | undefined {
 export const blockKeyLength = 32;
 
 /** Length of a label: what a parent node stores about its child, in bytes. */
-export const labelLength = 32;
+export {labelLength} from './vocabulary.js';
 
 /** True where tag and nonce are the label: blocks are authenticated by the cipher and not by a hash. */
 export function isAuthenticated(cipher: CipherName): boolean {

@@ -6,7 +6,7 @@
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
-import type {Generation, Pba, Vba} from '../container/addresses.js';
+import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
 import {extentsOf} from '../container/extents.js';
 import type {Superblock} from '../container/superblock.js';
 import type {block} from '../sessions/block.js';

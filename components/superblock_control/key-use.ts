@@ -6,7 +6,7 @@
  * is reserved in each superblock, and who wants more than that waits for the next one.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
-import type {KeyId} from '../container/addresses.js';
+import type {KeyId} from '../sessions/vocabulary.js';
 import {isAuthenticated} from '../sessions/cipher.js';
 import type {Superblock} from '../container/superblock.js';
 

@@ -2,7 +2,7 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import {StartError} from '../../runtime/sdk/component.js';
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
-import type {Pba} from '../container/addresses.js';
+import type {Pba} from '../sessions/vocabulary.js';
 import {createContainer} from '../container/create.js';
 import type {ContainerDimensions} from '../container/dimensions-config.js';
 import {newestChanges, type LogEntry} from '../container/flush-log.js';

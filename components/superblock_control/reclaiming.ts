@@ -5,7 +5,7 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
-import type {Generation, Vba} from '../container/addresses.js';
+import type {Generation, Vba} from '../sessions/vocabulary.js';
 import type {Securing} from './securing.js';
 import {keptSnapshots, treeOf} from './transition.js';
 

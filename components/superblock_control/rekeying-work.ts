@@ -1,6 +1,6 @@
 /** Rekeying of the device and all its snapshots (format section 7). */
 import {blockSize} from '../container/geometry.js';
-import type {KeyId, Vba} from '../container/addresses.js';
+import type {KeyId, Vba} from '../sessions/vocabulary.js';
 import {isGrowing} from './extension-work.js';
 import {addKey} from '../container/shared-keys.js';
 import type {Superblock} from '../container/superblock.js';

@@ -6,7 +6,7 @@
  * A crash at any point leaves the last state that the trust anchor knows, with every block of it untouched.
  */
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
-import type {Generation} from '../container/addresses.js';
+import type {Generation} from '../sessions/vocabulary.js';
 import {allEnded} from '../container/all-ended.js';
 import {FlushLog, type LeafChanges} from '../container/flush-log.js';
 import {blockSize} from '../container/geometry.js';

@@ -1,6 +1,6 @@
 /** What each snapshot holds alone: counted once for each secured state that somebody asks for. */
 import type {Client} from '../../runtime/sdk/session.js';
-import type {Generation} from '../container/addresses.js';
+import type {Generation} from '../sessions/vocabulary.js';
 import type {freeTree} from '../sessions/free-tree.js';
 import type {Securing} from './securing.js';
 import {keptGenerations} from './transition.js';

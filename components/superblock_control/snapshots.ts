@@ -1,6 +1,6 @@
 /** Snapshots of the device: created, given up, read and reverted to (format section 6). */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
-import type {Generation} from '../container/addresses.js';
+import type {Generation} from '../sessions/vocabulary.js';
 import type {Gate} from '../container/gate.js';
 import type {Turn} from '../container/turn.js';
 import {snapshotNameFault} from '../container/snapshot-name.js';

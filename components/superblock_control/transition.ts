@@ -1,5 +1,5 @@
 /** Pure steps from one superblock to the next. */
-import type {Generation} from '../container/addresses.js';
+import type {Generation} from '../sessions/vocabulary.js';
 import {innerBlockCount} from '../container/geometry.js';
 import {hasLostPreviousKey, keptSnapshotCountMax, newestGenerationOf, type Snapshot, type Superblock} from '../container/superblock.js';
 import type {TreeRoot} from '../sessions/tree-root.js';

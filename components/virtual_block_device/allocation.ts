@@ -2,7 +2,7 @@
  * Which leaves of a tree have content, a bounded part of the tree at a time. A leaf is told as a hole where reading it at the
  * same moment would give zeroes without a look at the medium: both go by the same node.
  */
-import type {Vba} from '../container/addresses.js';
+import type {Vba} from '../sessions/vocabulary.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
 import {allocationKinds, AllocationRuns} from '../sessions/allocation.js';
 import type {Device} from './device.js';

@@ -4,7 +4,7 @@
  *
  * Invariant: what a log names is not overwritten before the tree is stored, so its leaves are no longer written in place.
  */
-import type {Vba} from '../container/addresses.js';
+import type {Vba} from '../sessions/vocabulary.js';
 import type {LeafChanges} from '../container/flush-log.js';
 import type {Path} from '../container/hash-tree.js';
 import {labelLength} from '../container/label.js';

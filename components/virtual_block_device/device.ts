@@ -1,7 +1,7 @@
 /** What reader and writer share: the current tree, its generation and its keys. */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
-import type {Frame, Generation, KeyId, Level, NodeIndex, Pba, Vba} from '../container/addresses.js';
+import type {Frame, Generation, KeyId, Level, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
 import {extentsOf} from '../container/extents.js';
 import {maxLevelLimit} from '../container/geometry.js';
 import type {LeafChanges} from '../container/flush-log.js';

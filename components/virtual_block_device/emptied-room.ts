@@ -3,7 +3,7 @@
  * snapshots that have it there with its label, if any. Once a state is secured in which the leaf is empty, and no kept
  * snapshot has the content, nobody needs it.
  */
-import type {Generation, Pba, Vba} from '../container/addresses.js';
+import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
 import {HashTree, type Path} from '../container/hash-tree.js';
 import {readOnlyMark, type Device, type KeptSnapshot} from './device.js';
 

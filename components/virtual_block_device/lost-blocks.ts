@@ -3,7 +3,7 @@
  * say what lies below them. The step goes around them.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
-import type {Generation, Pba, Vba} from '../container/addresses.js';
+import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
 import type {HeldBlocks, WantedBlock} from '../container/held-blocks.js';
 import {isLostLabel} from '../container/label.js';
 import type {RekeyedBlock, RekeyedTree, Shared} from './rekey-plan.js';

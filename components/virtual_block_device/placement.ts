@@ -3,7 +3,7 @@
  * belong to the current generation, found, exchanged and put into the tree in one synchronous step.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
-import type {Frame, Generation, KeyId, NodeIndex, Pba, Vba} from '../container/addresses.js';
+import type {Frame, Generation, KeyId, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
 import {Turn} from '../container/turn.js';
 import type {Device} from './device.js';

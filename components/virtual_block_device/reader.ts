@@ -7,7 +7,7 @@
  * is bad.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
-import type {Generation, KeyId, Pba, Vba} from '../container/addresses.js';
+import type {Generation, KeyId, Pba, Vba} from '../sessions/vocabulary.js';
 import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
 import type {HashTree, Path} from '../container/hash-tree.js';

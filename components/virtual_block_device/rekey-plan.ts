@@ -8,7 +8,7 @@
  * Trees share a block only where their nodes say the same of it. What a tree refers to at the address of another tree's
  * block, with another label, generation or place, is judged by its own label.
  */
-import type {Frame, Generation, Level, NodeIndex, Pba, Vba} from '../container/addresses.js';
+import type {Frame, Generation, Level, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
 import type {HeldBlocks, WantedBlock} from '../container/held-blocks.js';
 import {SeenBlocks, type BlockReference} from '../container/seen-blocks.js';

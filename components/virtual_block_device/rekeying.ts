@@ -7,7 +7,7 @@
  * should hold. It is given up (`lostLabel`), told, and counted, and the rekeying goes on with the others.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
-import type {Frame, Level, NodeIndex, Pba, Vba} from '../container/addresses.js';
+import type {Frame, Level, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
 import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
 import type {HashTree, Path} from '../container/hash-tree.js';

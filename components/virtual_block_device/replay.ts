@@ -3,7 +3,7 @@
  * in their place goes in, and the leaves get their new places and labels.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
-import type {Vba} from '../container/addresses.js';
+import type {Vba} from '../sessions/vocabulary.js';
 import type {LeafChanges} from '../container/flush-log.js';
 import type {Path} from '../container/hash-tree.js';
 import {labelLength} from '../container/label.js';

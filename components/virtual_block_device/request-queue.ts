@@ -2,7 +2,7 @@
  * Requests that wait anyway go together: a queue that hands out batches. Alone, a request starts at once; under load
  * the batches grow. Requests of one batch do not overlap each other, nor any that is running.
  */
-import type {Vba} from '../container/addresses.js';
+import type {Vba} from '../sessions/vocabulary.js';
 
 /** Contiguous blocks of the device. */
 export interface Range {

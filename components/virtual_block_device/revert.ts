@@ -3,7 +3,7 @@
  * it was held for the snapshot, and the current tree's block goes in for it. No data is copied.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
-import type {Generation, Pba, Vba} from '../container/addresses.js';
+import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
 import {HashTree, type Path} from '../container/hash-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 import {readOnlyMark, type Device} from './device.js';

@@ -7,7 +7,7 @@
  * no write under way, and nothing is handed out in between.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
-import type {Generation, Pba, Vba} from '../container/addresses.js';
+import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
 import {extentsOf} from '../container/extents.js';
 import type {Device, KeptSnapshot} from './device.js';
 import {EmptiedRoom} from './emptied-room.js';

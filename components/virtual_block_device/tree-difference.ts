@@ -2,7 +2,7 @@
  * The blocks in which two states of a tree with the same dimensions differ. A part that both share is skipped whole, so
  * the cost is that of the difference.
  */
-import type {Frame, Generation, Level, NodeIndex, Pba, Vba} from '../container/addresses.js';
+import type {Frame, Generation, Level, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
 import type {HeldBlocks} from '../container/held-blocks.js';
 

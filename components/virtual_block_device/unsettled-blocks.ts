@@ -5,7 +5,7 @@
  * Only a block that is written in place can lose something, so what has to lie there is kept here until the medium has it. It
  * is read from here meanwhile, and no state is stored or logged before.
  */
-import type {Pba, Vba} from '../container/addresses.js';
+import type {Pba, Vba} from '../sessions/vocabulary.js';
 import {blockSize} from '../container/geometry.js';
 
 /** A leaf of the current tree, and what its label says has to lie in its place. */

@@ -1,5 +1,5 @@
 /** Verification of the trees in use, those of the current state and of all kept snapshots side by side, part by part. */
-import type {KeyId, Vba} from '../container/addresses.js';
+import type {KeyId, Vba} from '../sessions/vocabulary.js';
 import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
 import {labelLength} from '../container/label.js';

@@ -6,7 +6,7 @@
  * written in place. Where the medium fails then, the block's content is kept and the block settled later.
  */
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
-import type {KeyId, Pba, Vba} from '../container/addresses.js';
+import type {KeyId, Pba, Vba} from '../sessions/vocabulary.js';
 import type {LeafChanges} from '../container/flush-log.js';
 import {Gate} from '../container/gate.js';
 import {blockSize} from '../container/geometry.js';

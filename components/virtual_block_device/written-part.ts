@@ -1,5 +1,5 @@
 /** Finds what has content in a range of the current tree. What was never written is skipped whole, so that it costs nothing. */
-import type {Vba} from '../container/addresses.js';
+import type {Vba} from '../sessions/vocabulary.js';
 import type {Path} from '../container/hash-tree.js';
 import type {Device} from './device.js';
 
