@@ -37,7 +37,7 @@ class Subject {
 
 	async isUp(name: string, restartCount: number): Promise<boolean> {
 		const child = await this.child(name);
-		return child.state === 'up' && child.restarts === restartCount;
+		return child.state === 'up' && child.restarts + child.requestedRestarts === restartCount;
 	}
 
 	anchorFiles(): Record<string, string> {
