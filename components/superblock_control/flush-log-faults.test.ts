@@ -17,6 +17,8 @@ import {block, blockSize} from '../sessions/block.js';
 
 /** Blocks of the medium that cannot be read, or not written. */
 const bad = {reads: new Set<number>(), writes: new Set<number>()};
+/** Called after each sync. */
+let synced = (): void => undefined;
 
 function requireGood(extents: readonly number[], blocks: ReadonlySet<number>): void {
 	for (let i = 0; i < extents.length; i += 2) {
@@ -47,7 +49,11 @@ const badSectors = defineComponent({
 				},
 				clear: async request => sessions.block.clear(request),
 				allocate: async request => sessions.block.allocate(request),
-				sync: async request => sessions.block.sync(request),
+				async sync(request) {
+					await sessions.block.sync(request);
+					synced();
+					return {};
+				},
 				grow: async request => sessions.block.grow(request),
 			},
 		},
@@ -66,6 +72,7 @@ function firstLogPba(image: Buffer): number {
 test.afterEach(() => {
 	bad.reads.clear();
 	bad.writes.clear();
+	synced = () => undefined;
 });
 
 test.serial('a log opens with any cache that the components accept', async t => {
@@ -218,6 +225,41 @@ test.serial('reverting works right after a write that failed', async t => {
 	const data = filled(10, 9);
 	await device.read({extents: [0, 10], data});
 	t.true(data.equals(filled(10, 1)));
+	await stop();
+});
+
+test.serial('nothing is written after a reverting that could not be secured before it is', async t => {
+	const state = temporaryDirectory();
+	const {device, control, stop} = await openDevice(state);
+	await device.write({extents: [0, 1], data: filled(1, 1)});
+	const {generation} = await control.create_snapshot({});
+	await device.write({extents: [5, 1], data: filled(1, 2)});
+	// The state before the reverting is secured with two syncs; then the trees of the reverted one find a bad medium.
+	let syncCount = 0;
+	synced = () => {
+		syncCount++;
+		for (let pba = 8; syncCount === 2 && pba < 4000; pba++) {
+			bad.writes.add(pba);
+		}
+	};
+
+	await t.throwsAsync(control.revert_snapshot({generation}), {code: 'device_failed'});
+	await t.throwsAsync(device.write({extents: [5, 1], data: filled(1, 3)}), {code: 'device_failed'});
+	const before = await openStand(crash(state));
+	const data = filled(1, 9);
+	await before.device.read({extents: [5, 1], data});
+	t.true(data.equals(filled(1, 2)));
+	await before.stop();
+
+	// Now it is secured first, and block 5 of the state that counts was never written: what lies in its place does not matter.
+	bad.writes.clear();
+	await device.write({extents: [5, 1], data: filled(1, 3)});
+	const after = await openStand(crash(state));
+	await after.device.read({extents: [5, 1], data});
+	t.true(data.equals(filled(1, 0)));
+	await after.device.read({extents: [0, 1], data});
+	t.true(data.equals(filled(1, 1)));
+	await after.stop();
 	await stop();
 });
 

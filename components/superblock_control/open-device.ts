@@ -278,6 +278,10 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 				}
 
 				try {
+					if (snapshots.isReversionDue) {
+						await secure();
+					}
+
 					await writes.write(extents, data);
 					usage.noteWritten(data.length / blockSize);
 				} finally {

@@ -199,9 +199,14 @@ export class Securing {
 		this.#log?.useKey(flushKey);
 	}
 
-	/** The state was changed and somebody was told so. */
-	noteChange(): void {
-		this.#changeCount++;
+	/** The state was changed and somebody was told so; replies with the change's number. */
+	noteChange(): number {
+		return ++this.#changeCount;
+	}
+
+	/** True where the last secured superblock covers this change. */
+	isSecured(change: number): boolean {
+		return change <= this.#securedChangeCount;
 	}
 
 	/** Secures the state whether or not it was changed. */

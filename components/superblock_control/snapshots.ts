@@ -53,9 +53,19 @@ export class Snapshots {
 	readonly #reads = new Map<Generation, Set<Promise<unknown>>>();
 	/** Being given up: a rekeying takes no care of them any more, so nobody may begin to read them. */
 	readonly #leaving = new Set<Generation>();
+	/** The change that the last reverting was. */
+	#reversion = 0;
 
 	constructor(parts: SnapshotParts) {
 		this.#parts = parts;
+	}
+
+	/**
+	 * True where a reverting could not be secured so far. A crash falls back to the state before it, which has content in
+	 * places that are never written ones after it, and those are written in place: no data may be before it is secured.
+	 */
+	get isReversionDue(): boolean {
+		return !this.#parts.securing.isSecured(this.#reversion);
 	}
 
 	/** @throws SessionError `unknown_snapshot` */
@@ -213,7 +223,7 @@ export class Snapshots {
 			await securing.renew();
 			const newestKeptGeneration = Math.max(...keptGenerations(securing.superblock));
 			await device.revert({tree: treeOf(securing.superblock, snapshot), newestKeptGeneration});
-			securing.noteChange();
+			this.#reversion = securing.noteChange();
 			await secure();
 		}));
 	}
