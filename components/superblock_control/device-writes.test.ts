@@ -1,5 +1,6 @@
 import fs from 'node:fs';
 import {join} from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
 import test from 'ava';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {filled, openDevice as openStand} from '../../test/support/device-stand.js';
@@ -49,6 +50,35 @@ test('a range larger than the pool is cleared at once, and what does not fit the
 	t.true(data.equals(filled(blockCount, 0)));
 	await t.throwsAsync(device.clear({extents: [blockCount - 1, 2]}), {code: 'out_of_range'});
 	await stop();
+});
+
+test('a pool that an extension by a level has left small still takes data, and rekeys', async t => {
+	const {device, control, stop, bugs} = await openStand(temporaryDirectory(), {
+		shape: {vbd_leaves: '7', vbd_degree: '8', vbd_max_level: '1', ft_leaves: '4', ft_degree: '4', ft_max_level: '1', flush_log_blocks: '0'},
+	});
+	const ended = async () => {
+		for (let phases = ['']; phases.some(phase => phase !== 'idle');) {
+			await sleep(10);
+			phases = Object.values(await control.operations({})).map(({phase}) => phase);
+		}
+	};
+
+	t.timeout(20_000);
+	await device.write({extents: [0, 7], data: filled(7, 1)});
+	await control.extend({tree: 'vbd', blockCount: 20});
+	await ended();
+	const {blockCount: grown} = await device.geometry({});
+	t.true(grown > 8, String(grown));
+	await device.write({extents: [0, grown], data: filled(grown, 2)});
+	await device.write({extents: [0, grown], data: filled(grown, 3)});
+	await control.rekey({});
+	await ended();
+	const data = filled(grown, 9);
+	await device.read({extents: [0, grown], data});
+	t.true(data.equals(filled(grown, 3)));
+	await device.clear({extents: [0, grown]});
+	await stop();
+	t.deepEqual(bugs, []);
 });
 
 test('in the original\'s form a range with more content than the pool has spare blocks is cleared in parts', async t => {

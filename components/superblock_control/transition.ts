@@ -50,7 +50,8 @@ const setAsidePart = 1 / 8;
 
 /**
  * Blocks of the pool that data may not take: with leaves that can be emptied a trim needs no others than the tree's own, and
- * each of those only once as long as the snapshots stay the same.
+ * each of those only once as long as the snapshots stay the same. An extension may have added levels that a small pool was
+ * not made for: what a single block needs when it is written, itself and the way to it, is never set aside.
  */
 export function setAsideCount(superblock: Superblock): number {
 	if (!superblock.features?.includes('emptied_leaves')) {
@@ -58,7 +59,9 @@ export function setAsideCount(superblock: Superblock): number {
 	}
 
 	const {leafCount, maxLevel} = currentSnapshotOf(superblock);
-	return Math.min(innerBlockCount({leafCount, maxLevel, degree: superblock.degree}), Math.max(maxLevel, Math.floor(setAsidePart * superblock.freeTree.leafCount)));
+	const {leafCount: poolLeafCount} = superblock.freeTree;
+	const wanted = Math.min(innerBlockCount({leafCount, maxLevel, degree: superblock.degree}), Math.max(maxLevel, Math.floor(setAsidePart * poolLeafCount)));
+	return Math.max(0, Math.min(wanted, poolLeafCount - (maxLevel + 1)));
 }
 
 /** What the free tree has to know of a secured superblock. */
