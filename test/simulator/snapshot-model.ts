@@ -71,9 +71,12 @@ export class SnapshotModel {
 		return name;
 	}
 
-	/** The request for the name was answered; `generation` is undefined where it was refused. */
+	/**
+	 * The request for the name was answered; `generation` is undefined where it was refused. A discard that is under way may be
+	 * refused, too: then the snapshot stays, and is called so.
+	 */
 	endNaming(name: string | undefined, generation?: number): void {
-		if (name !== undefined && this.#pendingNames.delete(name) && generation !== undefined && !this.mayBeGone(generation)) {
+		if (name !== undefined && this.#pendingNames.delete(name) && generation !== undefined && !this.isGone(generation)) {
 			this.#marks.set(generation, {...this.#marks.get(generation), name});
 		}
 	}
