@@ -260,6 +260,7 @@ for (const [count, structured] of [[4, true], [24, true], [40, false]] as const)
 
 test('a failure in the middle of a reply that is sent in pieces ends the connection, one at its beginning is answered', async t => {
 	const stand = await NbdStand.start({environment: handClock().environment, blockCount: 1024, leaseLimit: 64 * MiB});
+	stand.medium.image.fill(3);
 	const standing = await standStill(stand, 100, true);
 	await setTimeout(100);
 	const simple = await stand.attach({structured: false});
@@ -291,6 +292,8 @@ for (const structured of [true, false]) {
 	test(`a client that takes its replies slowly is never cut off, one that takes nothing is; ${structured ? 'structured' : 'simple'} replies`, async t => {
 		const clock = handClock();
 		const stand = await NbdStand.start({environment: clock.environment, blockCount: 8192});
+		// Holes would be told in a few bytes.
+		stand.medium.image.fill(3);
 		const peer = await stand.attach({structured});
 		const {socket} = peer;
 		socket.pause();
