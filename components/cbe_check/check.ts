@@ -15,8 +15,8 @@ import {Findings} from './findings.js';
 import {LabelPool} from './label-pool.js';
 import {Ownership} from './ownership.js';
 import {Progress} from './progress.js';
-import {referenceText, type Reference} from './reference.js';
-import {TreeWalk, type RootedTree, type WalkCounts, type WalkParts} from './tree-walk.js';
+import {referenceText, type CheckedTree, type Reference} from './reference.js';
+import {TreeWalk, type NewerNodes, type RootedTree, type WalkCounts, type WalkParts} from './tree-walk.js';
 
 /** Ranges of lost VBAs that a finding names. */
 const keylessRangeMax = 50;
@@ -51,7 +51,7 @@ function snapshotTrees({snapshots, currentSnapshot, degree, fresh, features}: Su
 	for (const [slot, snapshot] of snapshots.entries()) {
 		if (snapshot) {
 			const {root, leafCount, maxLevel} = snapshot;
-			trees.push({name: `snapshot ${root.generation}`, root, leafCount, maxLevel, degree, current: slot === currentSnapshot, fresh: fresh?.virtualBlockDevice, emptiesLeaves: features?.includes('emptied_leaves') === true});
+			trees.push({name: `snapshot ${root.generation}`, generation: root.generation, root, leafCount, maxLevel, degree, current: slot === currentSnapshot, fresh: fresh?.virtualBlockDevice, emptiesLeaves: features?.includes('emptied_leaves') === true});
 		}
 	}
 
@@ -59,11 +59,22 @@ function snapshotTrees({snapshots, currentSnapshot, degree, fresh, features}: Su
 }
 
 /** No damage, but a reader that goes on from the newest snapshot alone would write over blocks of the secured state. */
-function warnOfLateTrees({snapshots, currentSnapshot, freeTree, metaTree}: Superblock, env: Pick<Environment, 'log'>): void {
+function warnOfLateTrees(superblock: Superblock, env: Pick<Environment, 'log'>): void {
+	const {snapshots, currentSnapshot, freeTree, metaTree, lastSecuredGeneration} = superblock;
 	const newest = snapshots[currentSnapshot]?.root.generation ?? 0;
 	const pool = Math.max(freeTree.root.generation, metaTree.root.generation);
-	if (newest < pool) {
-		env.log(`the newest snapshot is of generation ${newest}, the pool's trees of ${pool}: this program goes on from ${pool}, the original would go back; a flush after a write mends it`, 'warning');
+	const last = newestGenerationOf(superblock);
+	if (newest < last) {
+		const later = newest < pool ? `the pool's trees of ${pool}` : `the last secured state of ${lastSecuredGeneration}`;
+		env.log(`the newest snapshot is of generation ${newest}, ${later}: this program goes on from ${last}, the original would go back; a flush after a write mends it`, 'warning');
+	}
+}
+
+/** No damage yet: the pool holds for a snapshot what is as old as it is. */
+function warnOfNewerNodes(newer: ReadonlyMap<CheckedTree, NewerNodes>, env: Pick<Environment, 'log'>): void {
+	for (const [{name}, {count, first}] of newer) {
+		const nodes = `${name}: ${count} of its nodes ${count === 1 ? 'is' : 'are'} newer than itself (${count === 1 ? '' : 'the first: '}${referenceText(first)}, generation ${first.generation})`;
+		env.log(`${nodes}: their blocks are not held for it once the device has others in their place; copy what you need of it before anything is written`, 'warning');
 	}
 }
 
@@ -77,10 +88,11 @@ interface LogCheck {
 
 /** The blocks that the flush log names, of each VBA the newest; they become part of the tree when the device is opened. */
 async function checkLog({vbas, addresses, labels}: LeafChanges, {verifier, findings, superblock, device}: LogCheck): Promise<void> {
-	const tree: RootedTree = {...device, name: 'flush log'};
+	const generation = superblock.lastSecuredGeneration + 1;
+	const tree: RootedTree = {...device, name: 'flush log', generation};
 	const references: Reference[] = [];
 	for (const [i, address] of addresses.entries()) {
-		const reference = {address, generation: superblock.lastSecuredGeneration + 1, hash: labels.subarray(i * labelLength, (i + 1) * labelLength), level: 0, position: vbas[i], tree};
+		const reference = {address, generation, hash: labels.subarray(i * labelLength, (i + 1) * labelLength), level: 0, position: vbas[i], tree, oldest: tree};
 		if (address < superblockSlotCount || address >= superblock.pbaCount || vbas[i] >= device.leafCount) {
 			findings.add(`${referenceText(reference)}: does not fit the container`);
 		} else {
@@ -100,8 +112,8 @@ export async function checkContainer({superblock, namesFault, log, medium, env, 
 	}
 
 	const trees = snapshotTrees(superblock);
-	const freeTree: RootedTree = {name: 'free tree', current: true, ...superblock.freeTree};
-	const metaTree: RootedTree = {name: 'meta tree', current: true, ...superblock.metaTree};
+	const freeTree: RootedTree = {name: 'free tree', generation: superblock.freeTree.root.generation, current: true, ...superblock.freeTree};
+	const metaTree: RootedTree = {name: 'meta tree', generation: superblock.metaTree.root.generation, current: true, ...superblock.metaTree};
 	const deviceLeafCount = Math.max(...trees.map(({leafCount}) => leafCount));
 	const progress = new Progress(env, deviceLeafCount + freeTree.leafCount + metaTree.leafCount);
 	const pool = new LabelPool(env.cpuCount);
@@ -136,6 +148,10 @@ export async function checkContainer({superblock, namesFault, log, medium, env, 
 	} finally {
 		await parts.jobs.finish().catch(() => undefined);
 		await pool.close();
+	}
+
+	for (const {newer} of walks) {
+		warnOfNewerNodes(newer, env);
 	}
 
 	const {keyless} = snapshotWalk.counts;

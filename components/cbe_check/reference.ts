@@ -7,6 +7,8 @@ import type {Generation, Level, Pba} from '../sessions/vocabulary.js';
 export interface CheckedTree {
 	/** What findings call it: `snapshot 6`, `free tree`, `meta tree`. */
 	readonly name: string;
+	/** The state that it belongs to; none of its nodes is newer. */
+	readonly generation: Generation;
 	readonly maxLevel: number;
 	readonly degree: number;
 	readonly leafCount: number;
@@ -27,6 +29,8 @@ export interface Reference {
 	readonly position: number;
 	/** The first of the trees that refer to the block from this position. */
 	readonly tree: CheckedTree;
+	/** The oldest of them. */
+	readonly oldest: CheckedTree;
 }
 
 function hasNoLabel({hash}: Reference): boolean {

@@ -49,6 +49,12 @@ export interface WalkCounts {
 	readonly keyless: Array<{readonly first: number; last: number}>;
 }
 
+/** Nodes of a tree with a generation that it does not have yet. */
+export interface NewerNodes {
+	count: number;
+	readonly first: Reference;
+}
+
 /** The verified blocks of one batch. */
 interface Batch {
 	readonly references: readonly Reference[];
@@ -58,6 +64,8 @@ interface Batch {
 
 export class TreeWalk {
 	readonly counts: WalkCounts = {inner: 0, data: 0, unread: 0, gaps: 0, keyless: []};
+	/** What each tree has that is newer than itself; of blocks that trees share, the oldest of these counts. */
+	readonly newer = new Map<CheckedTree, NewerNodes>();
 	readonly #trees: readonly RootedTree[];
 	readonly #parts: WalkParts;
 	readonly #leavesBefore: number;
@@ -229,6 +237,7 @@ export class TreeWalk {
 			level: parent.level - 1,
 			position: (parent.position * parent.tree.degree) + index,
 			tree: parent.tree,
+			oldest: parent.oldest,
 		};
 		const fault = type1Fault(nodes, frame, index, this.#parts.lastGeneration);
 		if (fault !== undefined) {
@@ -283,7 +292,10 @@ export class TreeWalk {
 	#accept(references: readonly Reference[]): Reference[] {
 		const accepted: Reference[] = [];
 		for (const reference of references) {
-			if (accepted.some(other => isSameReference(other, reference))) {
+			this.#noteNewer(reference);
+			const same = accepted.findIndex(other => isSameReference(other, reference));
+			if (same !== -1) {
+				accepted[same] = withOldest(accepted[same], reference);
 				continue;
 			}
 
@@ -300,6 +312,18 @@ export class TreeWalk {
 		}
 
 		return accepted;
+	}
+
+	#noteNewer(reference: Reference): void {
+		const {oldest, generation} = reference;
+		if (generation > oldest.generation) {
+			const noted = this.newer.get(oldest);
+			if (noted) {
+				noted.count++;
+			} else {
+				this.newer.set(oldest, {count: 1, first: {...reference, tree: oldest}});
+			}
+		}
 	}
 
 	#own(reference: Reference): void {
@@ -320,8 +344,13 @@ export class TreeWalk {
 	#rootsAt(level: number): Reference[] {
 		return this.#trees
 			.filter(({maxLevel}) => maxLevel === level)
-			.map(tree => ({...tree.root, level, position: 0, tree}));
+			.map(tree => ({...tree.root, level, position: 0, tree, oldest: tree}));
 	}
+}
+
+/** A reference of several trees, with the oldest of those of both. */
+function withOldest(reference: Reference, {oldest}: Reference): Reference {
+	return oldest.generation < reference.oldest.generation ? {...reference, oldest} : reference;
 }
 
 /** True where two references from one place mean the same block; of data the generation may be a part of what is sealed. */
