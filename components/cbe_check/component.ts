@@ -4,6 +4,7 @@
  */
 import {z} from 'zod';
 import {defineTool, optional, unfinishedExitValue, type ToolResult} from '../../runtime/sdk/component.js';
+import type {Client} from '../../runtime/sdk/session.js';
 import {openContainer} from '../container/open-container.js';
 import {addKeys, removeKeys} from '../container/shared-keys.js';
 import {readNames} from '../container/snapshot-directory.js';
@@ -50,29 +51,33 @@ export default defineTool({
 	config: z.strictObject({}),
 	run: async ({sessions, env}) => reportFailure(async () => {
 		const {slot, superblock: opened, log} = await openContainer({block: sessions.block, trustAnchor: sessions.trust_anchor});
-		const {superblock, fault} = await readNames(sessions.block, opened);
-		if (fault?.kind === 'unreadable') {
-			return {exitValue: unfinishedExitValue, message: fault.text};
-		}
+		env.log(`checking generation ${opened.lastSecuredGeneration} (superblock slot ${slot}, state ${opened.state}, ${opened.pbaCount} blocks)`);
+		/** @param server where there is something that only keys can check; it has them */
+		const check = async (server?: Client<typeof crypto>): Promise<ToolResult> => {
+			const {superblock, fault} = await readNames({block: sessions.block, crypto: server}, opened);
+			if (fault?.kind === 'unreadable') {
+				return {exitValue: unfinishedExitValue, message: fault.text};
+			}
 
-		const namesFault = fault?.text;
-		env.log(`checking generation ${superblock.lastSecuredGeneration} (superblock slot ${slot}, state ${superblock.state}, ${superblock.pbaCount} blocks)`);
-		const sealed = isAuthenticated(superblock.cipher) ? 'data' : superblock.innerBlocks && 'inner blocks';
-		if (!sealed) {
-			return resultOf(await checkContainer({superblock, namesFault, log, medium: sessions.block, env}), (text, level) => env.log(text, level));
-		}
-
-		const {crypto} = sessions;
-		if (!crypto) {
-			return {exitValue: unfinishedExitValue, message: `the ${sealed === 'data' ? `data has cipher ${superblock.cipher}` : 'inner blocks are encrypted'} and can only be checked with its keys: route the service "crypto" of "${env.name}" to a crypto server`};
-		}
-
-		await addKeys({crypto, trust_anchor: sessions.trust_anchor}, superblock);
-		try {
-			const result = await checkContainer({superblock, namesFault, log, medium: sessions.block, env, crypto});
+			const result = await checkContainer({superblock, namesFault: fault?.text, log, medium: sessions.block, env, ...server && {crypto: server}});
 			return resultOf(result, (text, level) => env.log(text, level));
+		};
+
+		const sealed = isAuthenticated(opened.cipher) ? 'data' : opened.innerBlocks && 'inner blocks';
+		if (!sealed) {
+			return check();
+		}
+
+		const {crypto: server} = sessions;
+		if (!server) {
+			return {exitValue: unfinishedExitValue, message: `the ${sealed === 'data' ? `data has cipher ${opened.cipher}` : 'inner blocks are encrypted'} and can only be checked with its keys: route the service "crypto" of "${env.name}" to a crypto server`};
+		}
+
+		await addKeys({crypto: server, trust_anchor: sessions.trust_anchor}, opened);
+		try {
+			return await check(server);
 		} finally {
-			await removeKeys({crypto}, superblock);
+			await removeKeys({crypto: server}, opened);
 		}
 	}, unfinishedExitValue),
 });

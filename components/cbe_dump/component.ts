@@ -9,7 +9,7 @@ import {readSuperblockSearch} from '../container/open-container.js';
 import {innerKeyId} from '../container/inner-blocks.js';
 import {ContainerError, openSuperblock} from '../container/open-superblock.js';
 import {addInnerKey} from '../container/shared-keys.js';
-import {readNames} from '../container/snapshot-directory.js';
+import {hasSealedNames, readNames} from '../container/snapshot-directory.js';
 import type {Superblock} from '../container/superblock.js';
 import {reportFailure} from '../container/tool-failure.js';
 import {block} from '../sessions/block.js';
@@ -112,35 +112,38 @@ export default defineTool({
 
 		// The superblocks are worth seeing where none can be opened, too.
 		const {superblock} = openSuperblock(search);
-		const {superblock: named, fault} = await readNames(sessions.block, superblock);
-		if (fault) {
-			env.log(fault.text, 'warning');
-		}
+		/** @param innerServer with the key of the inner blocks, where these are encrypted */
+		const dump = async (innerServer?: Client<typeof crypto>): Promise<void> => {
+			const {superblock: named, fault} = await readNames({block: sessions.block, crypto: innerServer}, superblock);
+			if (fault) {
+				env.log(fault.text, 'warning');
+			}
 
-		for (const record of nameRecords(named)) {
-			print(record);
-		}
+			for (const record of nameRecords(named)) {
+				print(record);
+			}
 
-		if (config.detail === 'superblock') {
+			if (config.detail !== 'superblock') {
+				await dumpTrees({superblock, medium: sessions.block, config, print, innerServer});
+			}
+		};
+
+		const sealed = [...hasSealedNames(superblock) ? ['the names of the snapshots'] : [], ...superblock.innerBlocks && config.detail !== 'superblock' ? ['the inner blocks'] : []];
+		if (sealed.length === 0 || !superblock.containerId) {
+			await dump();
 			return {exitValue: 0};
 		}
 
-		const dump = {superblock, medium: sessions.block, config, print};
-		if (!superblock.innerBlocks || !superblock.containerId) {
-			await dumpTrees({...dump, innerServer: undefined});
-			return {exitValue: 0};
+		const {crypto: server} = sessions;
+		if (!server) {
+			return {exitValue: -1, message: `${sealed.join(' and ')} are encrypted: route the service "crypto" of "${env.name}" to a crypto server`};
 		}
 
-		const {crypto} = sessions;
-		if (!crypto) {
-			return {exitValue: -1, message: `the inner blocks are encrypted: route the service "crypto" of "${env.name}" to a crypto server`};
-		}
-
-		await addInnerKey({crypto, trust_anchor: sessions.trust_anchor}, superblock.containerId);
+		await addInnerKey({crypto: server, trust_anchor: sessions.trust_anchor}, superblock.containerId);
 		try {
-			await dumpTrees({...dump, innerServer: crypto});
+			await dump(server);
 		} finally {
-			await crypto.remove_key({keyId: innerKeyId});
+			await server.remove_key({keyId: innerKeyId});
 		}
 
 		return {exitValue: 0};

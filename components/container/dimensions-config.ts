@@ -150,9 +150,9 @@ function innerBlocksFault({cipher, inner_blocks: form}: Attributes): Fault | und
 		: undefined;
 }
 
-/** The snapshot directory lies in clear, and the original's containers have none. */
-function canNameSnapshots({cipher, inner_blocks: form}: Attributes): boolean {
-	return cipher !== 'aes-256-cbc-essiv' && form !== 'encrypted';
+/** The original's containers have no snapshot directory. */
+function canNameSnapshots({cipher}: Attributes): boolean {
+	return cipher !== 'aes-256-cbc-essiv';
 }
 
 function isFault(value: Dimensions | number | Fault): value is Fault {

@@ -7,11 +7,15 @@
  *        8   4   number of names, 1 to 48
  *       12   4   zero
  *       16  64   each: generation of the snapshot (8), length of the name in bytes (1), name (48), zeroes (7)
+ *
+ * Where inner blocks are encrypted on the medium this block is, in the same way, and its SHA-256 is of the ciphertext.
  */
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
 import type {block} from '../sessions/block.js';
+import type {crypto} from '../sessions/crypto.js';
 import type {Generation, Pba} from '../sessions/vocabulary.js';
 import {blockSize} from './geometry.js';
+import {openInner, sealInner} from './inner-blocks.js';
 import {labelLength, labelOf} from './label.js';
 import {snapshotNameByteLengthMax, snapshotNameFault} from './snapshot-name.js';
 import {snapshotSlotCount, SuperblockError, type Snapshot, type SnapshotDirectoryPlace, type Superblock} from './superblock.js';
@@ -78,14 +82,26 @@ export function directoryPba({firstPba, place}: SnapshotDirectoryPlace): Pba {
 	return firstPba + place;
 }
 
+function requireServer(server: Client<typeof crypto> | undefined): Client<typeof crypto> {
+	if (!server) {
+		throw new Error('the names of snapshots are encrypted here, and there is no crypto server for them');
+	}
+
+	return server;
+}
+
 export interface DirectoryChange {
 	readonly superblock: Superblock;
 	/** What has to be durable before the superblock is written, and where. */
 	readonly write?: {readonly address: Pba; readonly data: Buffer};
 }
 
-/** Has the superblock that follows `before` say where its names lie; where they are the same they stay where they are. */
-export function withDirectory(before: Superblock, superblock: Superblock): DirectoryChange {
+/**
+ * Has the superblock that follows `before` say where its names lie; where they are the same they stay where they are.
+ *
+ * @param server has the key of the inner blocks, where these are encrypted
+ */
+export async function withDirectory(before: Superblock, superblock: Superblock, server: Client<typeof crypto> | undefined): Promise<DirectoryChange> {
 	const directory = before.snapshotDirectory;
 	const names = namesOf(superblock);
 	if (!directory || (areSameNames(namesOf(before), names) && superblock.snapshots.some(snapshot => snapshot?.keep))) {
@@ -98,8 +114,10 @@ export function withDirectory(before: Superblock, superblock: Superblock): Direc
 	}
 
 	const data = encodeDirectory(names);
-	const changed = {...directory, place: directory.place === 0 ? 1 : 0, hash: labelOf(data)} as const;
-	return {superblock: {...superblock, snapshotDirectory: changed}, write: {address: directoryPba(changed), data}};
+	const place = {...directory, place: directory.place === 0 ? 1 : 0} as const;
+	const address = directoryPba(place);
+	const hash = superblock.innerBlocks ? await sealInner(requireServer(server), [address], data) : labelOf(data);
+	return {superblock: {...superblock, snapshotDirectory: {...place, hash}}, write: {address, data}};
 }
 
 /** What became of reading the names. */
@@ -120,12 +138,30 @@ function withNames(superblock: Superblock, names: SnapshotNames): Superblock {
 	return {...superblock, snapshots: superblock.snapshots.map(snapshot => snapshot && named(snapshot))};
 }
 
+/** True where snapshots have names that only a crypto server with the key of the inner blocks can tell. */
+export function hasSealedNames({innerBlocks, snapshotDirectory}: Superblock): boolean {
+	return innerBlocks !== undefined && snapshotDirectory?.hash.some(byte => byte !== 0) === true;
+}
+
+export interface NameReaders {
+	readonly block: Pick<Client<typeof block>, 'read'>;
+	/** With the key of the inner blocks, where these are encrypted. */
+	readonly crypto?: Client<typeof crypto> | undefined;
+}
+
+/** Decrypts the block where it stands. False where it is not the one with this label. */
+async function isStored(data: Buffer, {address, label, server}: {readonly address: Pba; readonly label: Uint8Array; readonly server: Client<typeof crypto> | undefined}): Promise<boolean> {
+	return server ? (await openInner(server, [address], {labels: label, blocks: data})).length === 0 : labelOf(data).equals(label);
+}
+
 /** Reads the names of the superblock's snapshots. They are no part of any content: without them everything else can be used. */
-export async function readNames(medium: Pick<Client<typeof block>, 'read'>, superblock: Superblock): Promise<NamedSuperblock> {
+export async function readNames({block: medium, crypto: server}: NameReaders, superblock: Superblock): Promise<NamedSuperblock> {
 	const directory = superblock.snapshotDirectory;
 	if (!directory || directory.hash.every(byte => byte === 0)) {
 		return {superblock};
 	}
+
+	const opener = superblock.innerBlocks && requireServer(server);
 
 	const address = directoryPba(directory);
 	const data = Buffer.alloc(blockSize);
@@ -139,7 +175,7 @@ export async function readNames(medium: Pick<Client<typeof block>, 'read'>, supe
 		return {superblock, fault: {kind: 'unreadable', text: `the names of the snapshots (PBA ${address}) cannot be read: ${error.message}`}};
 	}
 
-	if (!labelOf(data).equals(directory.hash)) {
+	if (!await isStored(data, {address, label: directory.hash, server: opener})) {
 		return {superblock, fault: {kind: 'damaged', text: `the names of the snapshots (PBA ${address}) are not the ones that were stored`}};
 	}
 

@@ -375,7 +375,7 @@ function decodeExtension(view: Buffer, pbaCount: number): Extension {
 	check(isImplied || area.subarray(freshTreeOffsets.virtualBlockDevice, freshTreesEnd).every(byte => byte === 0), 'the superblock carries an extension that this version does not know');
 	check(hasDirectory || area.subarray(directoryOffsets.firstPba, extensionLengths[2]).every(byte => byte === 0), 'the superblock carries an extension that this version does not know');
 	const innerBlocks = area.readUInt32LE(60);
-	check(innerBlocks === 0 || (innerBlocks === 1 && cipher !== 'none' && !flushLog && !hasDirectory), 'the superblock carries an extension that this version does not know');
+	check(innerBlocks === 0 || (innerBlocks === 1 && cipher !== 'none' && !flushLog), 'the superblock carries an extension that this version does not know');
 	return {
 		cipher,
 		containerId,

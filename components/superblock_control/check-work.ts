@@ -69,7 +69,7 @@ export class CheckWork implements Work {
 	async #checkNames(): Promise<void> {
 		// While no state is taken, the place of the names is not written.
 		await this.#securing.steady(async () => {
-			const {fault} = await readNames(this.#servers.block, this.#securing.superblock);
+			const {fault} = await readNames(this.#servers, this.#securing.superblock);
 			this.#note({checkedBlockCount: 0, damages: fault ? [fault.text] : []});
 		});
 	}

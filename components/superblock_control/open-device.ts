@@ -93,12 +93,12 @@ async function endClearing({block}: OpeningServers, env: Environment, {slot, sup
 /** Opens the container, or creates it where there is none and the configuration says so. @throws StartError */
 export async function openDevice(sessions: OpeningServers, env: Environment, config: DeviceConfig): Promise<OpenDevice> {
 	const unnamed = await openOrCreate(sessions, env, config.create);
-	const {superblock, fault: namesFault} = await readNames(sessions.block, unnamed.superblock);
+	await addKeys(sessions, unnamed.superblock);
+	const {superblock, fault: namesFault} = await readNames(sessions, unnamed.superblock);
 	const found = {...unnamed, superblock};
 	const {slot, hash} = found;
 	/** Why nothing can be written, where that is so. */
 	let readOnly = (await sessions.block.geometry({})).writable ? undefined : 'the medium is read-only';
-	await addKeys(sessions, superblock);
 	const currentGeneration = await openTrees(sessions, superblock);
 	await endClearing(sessions, env, found);
 	const opened = await finishFlush(sessions, env, found, {writable: readOnly === undefined});

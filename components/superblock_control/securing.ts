@@ -16,6 +16,7 @@ import {withDirectory} from '../container/snapshot-directory.js';
 import {encodeUnusedSlot, nextSlot, type Superblock} from '../container/superblock.js';
 import {sealSuperblock} from '../container/superblock-authenticator.js';
 import type {block} from '../sessions/block.js';
+import type {crypto} from '../sessions/crypto.js';
 import type {freeTree} from '../sessions/free-tree.js';
 import type {trustAnchor} from '../sessions/trust-anchor.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
@@ -28,6 +29,8 @@ export interface SecuringServers {
 	readonly virtual_block_device: Client<typeof virtualBlockDevice>;
 	readonly free_tree: Client<typeof freeTree>;
 	readonly trust_anchor: Client<typeof trustAnchor>;
+	/** Has the key of the inner blocks; where they are not encrypted nobody asks it. */
+	readonly crypto?: Client<typeof crypto>;
 }
 
 export interface OpenState {
@@ -438,8 +441,8 @@ export class Securing {
 	}
 
 	async #anchor(unnamed: Superblock): Promise<void> {
-		const {block, trust_anchor: anchor} = this.#servers;
-		const {superblock, write: directory} = withDirectory(this.#superblock, unnamed);
+		const {block, trust_anchor: anchor, crypto: server} = this.#servers;
+		const {superblock, write: directory} = await withDirectory(this.#superblock, unnamed, server);
 		const slot = nextSlot(this.#slot);
 		const encoded = await sealSuperblock(anchor, superblock);
 		const hash = labelOf(encoded);

@@ -148,21 +148,51 @@ test('46 names at most', async t => {
 	await stand.stop();
 });
 
-for (const [form, shape, pattern] of [
-	['encrypted inner blocks', {inner_blocks: 'encrypted', flush_log_blocks: '0'}, /where inner blocks are encrypted/],
-	['the form of the original', {cipher: 'aes-256-cbc-essiv', flush_log_blocks: '0'}, /in a container of this form/],
-] as const) {
-	test(`no names with ${form}, and nothing is created for one`, async t => {
-		const stand = await openDevice(temporaryDirectory(), {shape});
-		await write(stand, 1);
-		await t.throwsAsync(stand.control.create_snapshot({name: 'a'}), {code: 'refused', message: pattern});
-		t.deepEqual(await namesOf(stand), []);
-		await stand.control.create_snapshot({});
-		const {snapshots: [{time}]} = await stand.control.list_snapshots({});
-		t.is(time === undefined, form === 'the form of the original');
+test('no names in the form of the original, and nothing is created for one', async t => {
+	const stand = await openDevice(temporaryDirectory(), {shape: {cipher: 'aes-256-cbc-essiv', flush_log_blocks: '0'}});
+	await write(stand, 1);
+	await t.throwsAsync(stand.control.create_snapshot({name: 'a'}), {code: 'refused', message: /in a container of this form/});
+	t.deepEqual(await namesOf(stand), []);
+	await stand.control.create_snapshot({});
+	const {snapshots: [{time}]} = await stand.control.list_snapshots({});
+	t.is(time, undefined);
+	await stand.stop();
+});
+
+test('where inner blocks are encrypted names are, too; they survive crashes, and an altered one is damage', async t => {
+	const state = temporaryDirectory();
+	const options = {shape: {inner_blocks: 'encrypted', flush_log_blocks: '0'}};
+	const first = await openDevice(state, options);
+	await write(first, 1);
+	await first.control.create_snapshot({name: 'the first of all names'});
+	await write(first, 2);
+	await first.control.create_snapshot({name: 'the second of all names'});
+	await first.control.rekey({});
+	await idle(first);
+	const second = await openDevice(crash(state), options);
+	t.deepEqual(await namesOf(second), ['the first of all names', 'the second of all names']);
+	await second.control.check({});
+	while ((await second.control.operations({})).check.phase !== 'idle') {
+		await sleep(10);
+	}
+
+	t.is((await second.control.operations({})).check.lastResult, 'success', 'a check of the running device reads them as well');
+	t.deepEqual([...first.errors(), ...second.errors()], []);
+	const image = imageOf(state);
+	t.false(image.includes('of all names'), 'none lies on the medium in clear');
+
+	const slots = Array.from({length: 8}, (_, slot) => image.subarray(slot * blockSize, (slot + 1) * blockSize)).filter(slot => !isUnusedSlot(slot));
+	const {snapshotDirectory} = slots.map(slot => decodeSuperblock(slot)).sort((a, b) => b.lastSecuredGeneration - a.lastSecuredGeneration)[0];
+	image[((snapshotDirectory!.firstPba + snapshotDirectory!.place) * blockSize) + 25] ^= 1;
+	const copy = crash(state);
+	fs.writeFileSync(join(copy, 'image'), image);
+	const third = await openDevice(copy, options);
+	t.regex(third.errors().join('\n'), /^the names of the snapshots \(PBA \d+\) are not the ones that were stored/);
+	t.deepEqual(await namesOf(third), [undefined, undefined]);
+	for (const stand of [first, second, third]) {
 		await stand.stop();
-	});
-}
+	}
+});
 
 test('names that were altered are told as damage and not believed; everything else works, and new names do', async t => {
 	const state = temporaryDirectory();

@@ -37,14 +37,8 @@ function secondsOf(milliseconds: number): number | undefined {
 }
 
 /** Why snapshots of this container cannot have names, undefined where they can. */
-function namelessReason({snapshotDirectory, innerBlocks}: Superblock): string | undefined {
-	if (snapshotDirectory) {
-		return undefined;
-	}
-
-	return innerBlocks
-		? 'snapshots have no names where inner blocks are encrypted, since the names would lie there in clear; leave the name out'
-		: 'snapshots have no names in a container of this form (one of the original, or of an earlier version); leave the name out';
+function namelessReason({snapshotDirectory}: Superblock): string | undefined {
+	return snapshotDirectory ? undefined : 'snapshots have no names in a container of this form (one of the original, or of an earlier version); leave the name out';
 }
 
 export class Snapshots {

@@ -208,11 +208,12 @@ class Inspection {
 			this.problems.push(`the snapshot directory has no place ${names.place}`);
 		} else if (!isZero(names.hash)) {
 			const address = names.firstAddress + names.place;
-			const block = this.#image.content(address);
+			const stored = this.#image.content(address);
+			const block = this.#facts.areInnerBlocksEncrypted ? opened(address, stored, this.#openInner) : stored;
 			this.#refer(address, 'snapshot directory');
 			const count = block.readUInt32LE(8);
 			const named = Array.from({length: Math.min(count, kept.length)}, (_, i) => number64(block, 16 + (64 * i)));
-			if (hashOf(block) !== names.hash.toString('hex') || block.toString('latin1', 0, 8) !== 'CBE dir\0' || named.length !== count || named.some(generation => !kept.includes(generation))) {
+			if (hashOf(stored) !== names.hash.toString('hex') || block.toString('latin1', 0, 8) !== 'CBE dir\0' || named.length !== count || named.some(generation => !kept.includes(generation))) {
 				this.problems.push(`the snapshot directory at PBA ${address} names ${count} snapshots: ${named.join(', ')}; there are ${kept.join(', ')}`);
 			}
 		}

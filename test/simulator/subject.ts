@@ -97,8 +97,7 @@ export class Subject {
 
 	/** True where the container's form lets snapshots have names. */
 	get namesSnapshots(): boolean {
-		const {cipher, inner_blocks: form} = this.setup.plan.create;
-		return cipher !== 'aes-256-cbc-essiv' && form !== 'encrypted';
+		return this.setup.plan.create.cipher !== 'aes-256-cbc-essiv';
 	}
 
 	/** False where the names could not be read, and something excuses that. */
