@@ -1,4 +1,5 @@
 /** Where a passphrase comes from when nobody is there to type it: a file, or an environment variable. Never the configuration itself. */
+import {statSync} from 'node:fs';
 import {stat} from 'node:fs/promises';
 import type {Environment, Obstacle, Outlook, Reach} from '../../runtime/sdk/component.js';
 import {whyDirectoryUnmakable, whyUnreadable} from '../../runtime/sdk/host-path.js';
@@ -6,6 +7,9 @@ import {readSmallFile} from '../container/durable-file.js';
 
 export const passphraseLengthMax = 1024;
 const fileVariable = 'CBE_PASSPHRASE_FILE';
+
+/** Bytes. */
+const lineEndLengthMax = 2;
 
 export interface SourceConfig {
 	readonly file: string | undefined;
@@ -26,16 +30,51 @@ export function passphraseReach({file, variable: secret}: SourceConfig, variable
 	return {files: named === undefined || named === '' ? [] : [{path: named, writable: false}], variables: [fileVariable], secrets: [secret]};
 }
 
-/** The file that a passphrase is to come from and that cannot be read. */
-export function passphraseObstacles({file}: SourceConfig, {resolvePath, variable}: Pick<Outlook, 'resolvePath' | 'variable'>): Obstacle[] {
-	const named = file ?? variable(fileVariable);
-	const path = named === undefined || named === '' ? undefined : resolvePath(named);
-	const reason = path === undefined ? undefined : whyUnreadable(path);
-	return reason === undefined ? [] : [{
-		...file !== undefined && {at: ['passphrase_file']},
-		what: `the passphrase file ${path} cannot be read: ${reason}`,
-		remedy: file === undefined ? `correct --passphrase-file or ${fileVariable}` : 'correct the path, or write the passphrase there (chmod 600)',
-	}];
+type PassphraseOutlook = Pick<Outlook, 'resolvePath' | 'variable' | 'variableLength'>;
+
+/** Why what is there cannot be a passphrase, as far as its size tells; nobody reads it before it is needed. */
+function whyNoPassphrase(path: string): string | undefined {
+	const found = statSync(path);
+	if (!found.isFile() || (found.size > 0 && found.size <= passphraseLengthMax + lineEndLengthMax)) {
+		return undefined;
+	}
+
+	return found.size === 0 ? 'it is empty' : `it has ${found.size} bytes, and a passphrase has ${passphraseLengthMax} at most`;
+}
+
+/** A variable for a secret that is set to nothing. */
+export function emptyVariableObstacles(variable: string, at: string, content: string, {variableLength}: Pick<Outlook, 'variableLength'>): Obstacle[] {
+	return variableLength(variable) === 0
+		? [{at: [at], what: `the environment variable ${variable} is set, but empty`, remedy: `unset it, or set it to ${content}`}]
+		: [];
+}
+
+/** What a passphrase is to come from and cannot: a file that cannot be read, a variable that is set to nothing. */
+export function passphraseObstacles({file, variable: secret}: SourceConfig, outlook: PassphraseOutlook): Obstacle[] {
+	const named = file ?? outlook.variable(fileVariable);
+	if (named === undefined) {
+		const length = outlook.variableLength(secret) ?? 0;
+		return length <= passphraseLengthMax ? emptyVariableObstacles(secret, 'passphrase_variable', 'the passphrase', outlook) : [{
+			at: ['passphrase_variable'], what: `the environment variable ${secret} holds ${length} bytes`, remedy: `a passphrase has 1 to ${passphraseLengthMax}`,
+		}];
+	}
+
+	if (named === '') {
+		return [{what: `the environment variable ${fileVariable} is set, but empty`, remedy: 'unset it, or set it to the name of a file'}];
+	}
+
+	const path = outlook.resolvePath(named);
+	const at = file !== undefined && {at: ['passphrase_file']};
+	const reason = whyUnreadable(path);
+	if (reason !== undefined) {
+		return [{
+			...at, what: `the passphrase file ${path} cannot be read: ${reason}`,
+			remedy: file === undefined ? `correct --passphrase-file or ${fileVariable}` : 'correct the path, or write the passphrase there (chmod 600)',
+		}];
+	}
+
+	const fault = whyNoPassphrase(path);
+	return fault === undefined ? [] : [{...at, what: `the passphrase file ${path} holds no passphrase: ${fault}`, remedy: 'write the passphrase there (chmod 600)'}];
 }
 
 /** What keeps the directory of an anchor's files from being made or used. */
@@ -85,7 +124,7 @@ export async function readPassphrase({file, variable}: SourceConfig, env: Enviro
 	}
 
 	const path = env.resolvePath(named);
-	const content = await readSmallFile(path, passphraseLengthMax + 3).catch((error: unknown) => {
+	const content = await readSmallFile(path, passphraseLengthMax + lineEndLengthMax + 1).catch((error: unknown) => {
 		throw new Error(`the passphrase file ${path} cannot be read (${error instanceof Error ? error.message : String(error)})`);
 	});
 	if (!content) {

@@ -9,7 +9,7 @@ import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {whyUnmakable, whyUnwritable} from '../../runtime/sdk/host-path.js';
 import {serveTrustAnchor} from '../sessions/anchor-service.js';
-import {anchorDirectoryObstacles, passphraseObstacles, passphraseReach} from '../sessions/passphrase-source.js';
+import {anchorDirectoryObstacles, emptyVariableObstacles, passphraseObstacles, passphraseReach} from '../sessions/passphrase-source.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {pcrCount} from './key-file.js';
 import {Tpm2Store} from './tpm2-store.js';
@@ -55,13 +55,14 @@ const config = z.strictObject({
 export default defineComponent({
 	provides: {trust_anchor: trustAnchor},
 	config,
-	obstacles({path, tpm, passphrase_file: file, passphrase_variable: variable, recovery_file: recovery}, outlook) {
+	obstacles({path, tpm, passphrase_file: file, passphrase_variable: variable, recovery_file: recovery, recovery_variable: recoveryVariable}, outlook) {
 		const tpmPath = outlook.resolvePath(tpm);
 		const reason = whyUnwritable(tpmPath);
 		const recoveryReason = recovery === undefined ? undefined : whyUnmakable(outlook.resolvePath(recovery), outlook.stateDirectory);
 		return [
 			...anchorDirectoryObstacles(path, outlook),
 			...passphraseObstacles({file, variable}, outlook),
+			...emptyVariableObstacles(recoveryVariable, 'recovery_variable', 'the recovery key', outlook),
 			...reason === undefined ? [] : [{
 				at: ['tpm'], what: `the TPM ${tpmPath} cannot be used: ${reason}`,
 				remedy: 'enable the TPM in the firmware, put this user into the group of the device (tss), or name another one with tpm="…"',

@@ -162,6 +162,8 @@ export interface Outlook {
 	resolvePath(path: string): string;
 	/** A process environment variable, undefined where it is not set. */
 	variable(name: string): string | undefined;
+	/** Bytes of a variable that may hold a secret, which nobody looks at; undefined where it is not set. */
+	variableLength(name: string): number | undefined;
 	/** How many sessions deploy.xml routes to the named service of the component. */
 	clientCount(service: string): number;
 	/** Bytes of payload memory that it may lease at once. */

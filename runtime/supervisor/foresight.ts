@@ -6,6 +6,7 @@ import {readFileSync} from 'node:fs';
 import {resolve} from 'node:path';
 import type {Child, Deployment, SourcePosition} from '../deployment/model.js';
 import {DeploymentError, Problems, type Problem} from '../deployment/problem.js';
+import {variableLength} from '../process-environment.js';
 import type {Obstacle, Outlook} from '../sdk/component.js';
 import {whyDirectoryUnmakable} from '../sdk/host-path.js';
 import {isolationProblem} from './isolation.js';
@@ -31,6 +32,7 @@ function outlookOf(child: Child, children: readonly Child[], stateDirectory: str
 		stateDirectory,
 		resolvePath: path => resolve(stateDirectory, path),
 		variable: name => process.env[name],
+		variableLength,
 		clientCount: service => children.flatMap(({routes}) => routes).filter(route => route.server === child.name && route.service === service).length,
 		leaseLimit: bufferShare(child.ramQuantum),
 	};

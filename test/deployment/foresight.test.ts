@@ -27,6 +27,7 @@ interface Obstacle {
 	readonly title: string;
 	readonly from: string;
 	readonly to: string;
+	readonly variables?: Readonly<Record<string, string>>;
 	/** The part of the edited text that the error points at. */
 	readonly at: string;
 	readonly error: RegExp;
@@ -86,6 +87,37 @@ const obstacles: readonly Obstacle[] = [
 		error: /child "trust_anchor": the passphrase file \/nowhere\/p cannot be read: it does not exist/,
 	},
 	{
+		title: 'the passphrase is set to nothing', from: '<!--', to: '<!--', at: '<config path="trust_anchor"/>', variables: {CBE_PASSPHRASE: ''},
+		error: /child "trust_anchor": the environment variable CBE_PASSPHRASE is set, but empty; unset it, or set it to the passphrase/,
+	},
+	{
+		title: 'the variable of one\'s own for the passphrase is set to nothing',
+		from: '<config path="trust_anchor"/>', to: '<config path="trust_anchor" passphrase_variable="MINE"/>', at: 'passphrase_variable=', variables: {MINE: ''},
+		error: /child "trust_anchor": the environment variable MINE is set, but empty; unset it, or set it to the passphrase/,
+	},
+	{
+		title: 'the passphrase is too long', from: '<!--', to: '<!--', at: '<config path="trust_anchor"/>', variables: {CBE_PASSPHRASE: 'x'.repeat(1025)},
+		error: /child "trust_anchor": the environment variable CBE_PASSPHRASE holds 1025 bytes; a passphrase has 1 to 1024/,
+	},
+	{
+		title: 'the passphrase file is named by nothing', from: '<!--', to: '<!--', at: '<config path="trust_anchor"/>', variables: {CBE_PASSPHRASE_FILE: '', CBE_PASSPHRASE: 'x'},
+		error: /child "trust_anchor": the environment variable CBE_PASSPHRASE_FILE is set, but empty; unset it, or set it to the name of a file/,
+	},
+	{
+		title: 'the passphrase file is empty', from: '<config path="trust_anchor"/>', to: '<config path="trust_anchor" passphrase_file="../p"/>', at: 'passphrase_file=',
+		error: /child "trust_anchor": the passphrase file .*\/p holds no passphrase: it is empty; write the passphrase there/,
+		prepare(folder) {
+			writeFileSync(join(folder, 'p'), '', {mode: 0o600});
+		},
+	},
+	{
+		title: 'the passphrase file is something else', from: '<config path="trust_anchor"/>', to: '<config path="trust_anchor" passphrase_file="../p"/>', at: 'passphrase_file=',
+		error: /child "trust_anchor": the passphrase file .*\/p holds no passphrase: it has 5000 bytes, and a passphrase has 1024 at most/,
+		prepare(folder) {
+			writeFileSync(join(folder, 'p'), 'x'.repeat(5000), {mode: 0o600});
+		},
+	},
+	{
 		title: 'a file is in the place of the trust anchor', from: '<config path="trust_anchor"/>', to: '<config path="../file"/>', at: 'path="../file"',
 		error: /child "trust_anchor": the trust anchor's directory .*\/file cannot be used: .* is no folder/,
 		prepare(folder) {
@@ -101,7 +133,7 @@ const obstacles: readonly Obstacle[] = [
 	},
 ];
 
-for (const {title, from, to, at, error, prepare, state = 'state'} of obstacles) {
+for (const {title, from, to, at, error, prepare, variables, state = 'state'} of obstacles) {
 	test(`before anything is made: ${title}`, async t => {
 		const document = from === to ? shipped : replaced(from, to);
 		await withFolder(async folder => {
@@ -109,7 +141,7 @@ for (const {title, from, to, at, error, prepare, state = 'state'} of obstacles) 
 			prepare?.(folder);
 			const before = readdirSync(folder);
 			for (const command of ['check', 'start']) {
-				const {code, output} = await runRuntime([command, 'my.xml', '--state', state], {directory: folder});
+				const {code, output} = await runRuntime([command, 'my.xml', '--state', state], {directory: folder, ...variables && {variables}});
 				t.is(code, 2, output);
 				t.true(output.startsWith(`my.xml:${placeOf(document, at)}: error: `), output);
 				t.regex(output, error);
@@ -127,6 +159,8 @@ test('a TPM that is missing, and a passphrase file of the command line', async t
 		const {code, output} = await runRuntime(['check', deploy, '--state', join(folder, 'state')]);
 		t.is(code, 2);
 		t.regex(output, /child "trust_anchor": the TPM \/nowhere\/tpm cannot be used: it does not exist; enable the TPM/);
+		const recovering = await runRuntime(['check', deploy, '--state', join(folder, 'state')], {variables: {CBE_RECOVERY_KEY: ''}});
+		t.regex(recovering.output, /child "trust_anchor": the environment variable CBE_RECOVERY_KEY is set, but empty; unset it, or set it to the recovery key/);
 		const started = await runRuntime(['start', '--passphrase-file', '/nowhere/p', '--state', join(folder, 'state')]);
 		t.is(started.code, 2);
 		t.regex(started.output, /the passphrase file \/nowhere\/p cannot be read: it does not exist; correct --passphrase-file/);

@@ -1,5 +1,5 @@
 /** Passphrases and paths are bytes: nothing that is no UTF-8 may be taken for something else. */
-import {readdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {existsSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {spawnSync} from 'node:child_process';
 import {join} from 'node:path';
 import test from 'ava';
@@ -46,14 +46,16 @@ test('a passphrase that is set, but empty, is an error, and makes no anchor with
 		const state = join(folder, 'state');
 		for (const variable of ['CBE_PASSPHRASE', 'CBE_PASSPHRASE_FILE']) {
 			const started = await runRuntime(['start', deployFile, '--state', state], {variables: {[variable]: ''}});
-			t.is(started.code, 1, started.output);
+			t.is(started.code, 2, started.output);
 			t.true(started.output.includes(`the environment variable ${variable} is set, but empty; unset it, or set it to`), started.output);
 		}
+
+		t.false(existsSync(state));
 
 		const added = await runRuntime(['key', 'add', '--state', state, '--deploy', deployFile], {variables: {CBE_NEW_PASSPHRASE: ''}});
 		t.is(added.code, 1, added.output);
 		t.regex(added.output, /CBE_NEW_PASSPHRASE is set, but empty/);
-		t.false(readdirSync(state).includes('trust_anchor') && readdirSync(join(state, 'trust_anchor')).some(name => /^(?:master_key|key_slots)$/.test(name)));
+		t.false(existsSync(join(state, 'trust_anchor')) && readdirSync(join(state, 'trust_anchor')).some(name => /^(?:master_key|key_slots)$/.test(name)));
 
 		const runtime = await startRuntime(deployFile, state);
 		try {
