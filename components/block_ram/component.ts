@@ -46,7 +46,7 @@ export default defineComponent({
 		return {
 			provides: {
 				block: {
-					geometry: () => ({blockCount, writable: true, growable}),
+					geometry: () => ({blockCount, writable: true, growable, volatile: true}),
 					read: ({extents, data}) => eachExtent(extents, data, (position, part) => {
 						memory.read(position, part);
 					}),

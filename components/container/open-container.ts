@@ -30,18 +30,18 @@ export async function readSuperblockSlots(medium: Client<typeof block>, mediumBl
 
 /** What `openSuperblock` decides by. */
 export async function readSuperblockSearch({block, trustAnchor}: ContainerSessions): Promise<SuperblockSearch> {
-	const {blockCount} = await block.geometry({});
+	const {blockCount, volatile: isVolatile = false} = await block.geometry({});
 	const {secured} = await trustAnchor.status({});
 	const slots = await readSuperblockSlots(block, blockCount);
 	if (!secured) {
-		return {slots, secured, log: undefined, mediumBlockCount: blockCount};
+		return {slots, secured, log: undefined, mediumBlockCount: blockCount, isVolatile};
 	}
 
 	const anchored = anchoredSlot(slots, secured);
 	const found = anchored === undefined ? await findLog(block, slots, secured, blockCount) : await walkLog(block, slots, anchored, secured.hash, blockCount);
 	const base = anchored ?? found?.slot;
 	const beyond = await lookBeyond({block, trustAnchor}, {slots, secured, base, ahead: found?.walk.ahead ?? [], mediumBlockCount: blockCount});
-	return {slots, secured, log: anchored === undefined && found ? {slot: found.slot, entries: found.walk.entries} : undefined, mediumBlockCount: blockCount, beyond};
+	return {slots, secured, log: anchored === undefined && found ? {slot: found.slot, entries: found.walk.entries} : undefined, mediumBlockCount: blockCount, isVolatile, beyond};
 }
 
 interface FoundLog {

@@ -47,6 +47,7 @@ interface Refusal {
 	readonly slots: Uint8Array[];
 	readonly secured: Secured | null;
 	readonly mediumBlockCount?: number;
+	readonly isVolatile?: boolean;
 	readonly kind: ContainerErrorKind;
 	readonly message: RegExp;
 }
@@ -64,6 +65,9 @@ const refusals: Refusal[] = [
 	{name: 'an empty image and a fresh anchor', slots: empty, secured: null, kind: 'no_container', message: /no container in the image; "runtime run cbe_init"/},
 	{name: 'an image of unused slots', slots: empty.map(() => encodeUnusedSlot()), secured: null, kind: 'no_container', message: /no container/},
 	{name: 'an empty image and an anchor in use', slots: empty, secured: expecting(6), kind: 'no_container', message: /expects generation 6/},
+	{name: 'memory that is empty and an anchor in use', slots: empty, secured: expecting(6), isVolatile: true, kind: 'no_container', message: /the medium is memory, which is empty at each start, and the trust anchor expects generation 6\. .*start with a new state directory \(--state DIR\)\. If this trust anchor was ever used with an image, it holds the only keys to it: keep it/},
+	{name: 'memory that is empty and a fresh anchor', slots: empty, secured: null, isVolatile: true, kind: 'no_container', message: /no container in the image; "runtime run cbe_init"/},
+	{name: 'memory with an older container', slots: goldenSlots, secured: expecting(9), isVolatile: true, kind: 'rolled_back', message: /an older copy of the image/},
 	{name: 'a medium of no blocks and an anchor in use', slots: empty, secured: expecting(null), mediumBlockCount: 0, kind: 'no_container', message: /expects one/},
 	{name: 'an older copy', slots: goldenSlots, secured: expecting(9), kind: 'rolled_back', message: /holds generation 6, the trust anchor expects generation 9: an older copy of the image or the image of another container was put back; put the newest one back/},
 	{name: 'another superblock of the same generation', slots: goldenSlots, secured: expecting(6), kind: 'damaged', message: /altered or damaged superblock of generation 6 in slot 5/},
@@ -80,9 +84,9 @@ const refusals: Refusal[] = [
 	{name: 'a container in use and an anchor in creation', slots: goldenSlots, secured: expecting(0, true), kind: 'foreign', message: /foreign/},
 ];
 
-for (const {name, kind, message, slots, secured, mediumBlockCount: blockCount = mediumBlockCount} of refusals) {
+for (const {name, kind, message, slots, secured, mediumBlockCount: blockCount = mediumBlockCount, isVolatile = false} of refusals) {
 	test(`refused as ${kind}: ${name}`, t => {
-		const error = t.throws(() => openSuperblock({slots, secured, log: undefined, mediumBlockCount: blockCount}), {instanceOf: ContainerError, message});
+		const error = t.throws(() => openSuperblock({slots, secured, log: undefined, mediumBlockCount: blockCount, isVolatile}), {instanceOf: ContainerError, message});
 		t.is(error?.kind, kind);
 	});
 }

@@ -110,6 +110,8 @@ export interface SuperblockSearch {
 	/** Undefined where the anchor keeps no entry of a log. */
 	readonly log: AnchoredLog | undefined;
 	readonly mediumBlockCount: number;
+	/** What is stored on the medium ends with whoever provides it. */
+	readonly isVolatile?: boolean;
 	/** Undefined where the anchor has secured nothing. */
 	readonly beyond?: Beyond;
 }
@@ -213,7 +215,7 @@ function truncated(mediumBlockCount: number, {pbaCount}: Superblock): ContainerE
 }
 
 /** Why no slot holds what the anchor expects. */
-function explainMissing({slots, secured, mediumBlockCount, beyond}: SuperblockSearch): ContainerError {
+function explainMissing({slots, secured, mediumBlockCount, isVolatile, beyond}: SuperblockSearch): ContainerError {
 	const used = slots.map((_, slot) => readSlot(slots, slot)).filter(read => read !== undefined);
 	const damaged = used.filter(read => 'fault' in read);
 	const found = used.flatMap(read => 'superblock' in read ? [{
@@ -226,6 +228,12 @@ function explainMissing({slots, secured, mediumBlockCount, beyond}: SuperblockSe
 
 	if (secured?.creating && generations.every(generation => generation === 0)) {
 		return new ContainerError('creation_interrupted', 'the creation of the container was interrupted before it was complete; it holds no data yet: create it again');
+	}
+
+	if (used.length === 0 && secured && isVolatile) {
+		return new ContainerError('no_container', `the medium is memory, which is empty at each start, and the trust anchor expects ${expected(secured)}. `
+			+ 'If that was in memory, too, it has ended, and its trust anchor with it opens nothing any more: start with a new state directory (--state DIR). '
+			+ 'If this trust anchor was ever used with an image, it holds the only keys to it: keep it, and start with the deployment file that names the image. Nothing was changed');
 	}
 
 	if (used.length === 0) {

@@ -32,7 +32,8 @@ export const block = defineSession('block', {
 		'locked',
 	],
 	ops: {
-		geometry: op({reply: z.strictObject({blockCount: BlockCount, writable: z.boolean(), growable: z.boolean()})}),
+		/** `volatile`: what is stored there ends with the provider. */
+		geometry: op({reply: z.strictObject({blockCount: BlockCount, writable: z.boolean(), growable: z.boolean(), volatile: z.boolean().optional()})}),
 		/** Reads the blocks of `extents`, in that order, into `data`. */
 		read: op({request: z.strictObject({extents: extents(), data: bulk('out')}), requestFault: transferFault}),
 		/**

@@ -98,7 +98,8 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	const found = {...unnamed, superblock};
 	const {slot, hash} = found;
 	/** Why nothing can be written, where that is so. */
-	let readOnly = (await sessions.block.geometry({})).writable ? undefined : 'the medium is read-only';
+	const {writable: isMediumWritable, volatile: isVolatile = false} = await sessions.block.geometry({});
+	let readOnly = isMediumWritable ? undefined : 'the medium is read-only';
 	const currentGeneration = await openTrees(sessions, superblock);
 	await endClearing(sessions, env, found);
 	const opened = await finishFlush(sessions, env, found, {writable: readOnly === undefined});
@@ -257,7 +258,7 @@ export async function openDevice(sessions: OpeningServers, env: Environment, con
 	let paused: OperationName[] = [];
 	return {
 		block: {
-			geometry: () => ({blockCount: blockCount(), writable: (readOnly ?? readOnlyReason(securing.superblock)) === undefined, growable: false}),
+			geometry: () => ({blockCount: blockCount(), writable: (readOnly ?? readOnlyReason(securing.superblock)) === undefined, growable: false, ...isVolatile && {volatile: true}}),
 			async read({extents, data}) {
 				requestCount++;
 				requireFit(extents, data, blockCount());
