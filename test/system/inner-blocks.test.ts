@@ -14,7 +14,7 @@ const assembly = readFileSync(join(projectFolder, 'config/assemblies/low_latency
 /** A small device of the default assembly, with these attributes of `<create>` beside its size. */
 function deployment(attributes: string): string {
 	const changed = assembly
-		.replace(/<create [^/]*\/>/, `<create vbd_leaves="2048" ft_leaves="2048" ${attributes}/>`)
+		.replace(/<create [^/]*\/>/, `<create vbd_leaves="4096" ft_leaves="4096" ${attributes}/>`)
 		.replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1" kdf_memory="1M"/>');
 	if (!changed.includes(attributes)) {
 		throw new Error('the assembly says nothing of a new container');
@@ -135,8 +135,9 @@ for (const cipher of ['aes-256-xts', 'aes-256-gcm']) {
 			const first = await startRuntime(deployFile, state, options);
 			t.teardown(async () => first.stop('SIGKILL'));
 			t.regex(first.output, /inner blocks encrypted/);
-			await io('write -P 1 0 4M', 'write -P 2 6M 64k', 'flush');
-			await run('snapshot', 'create');
+			// Enough that the rekeying changes much of each tree: inner blocks as they were created do not lie on the medium.
+			await io('write -P 1 0 4M', 'write -P 2 6M 64k', 'write -P 6 10M 6M', 'flush');
+			await run('snapshot', 'create', 'before the rekeying');
 			await io('write -P 3 1M 1M', 'flush');
 			await run('rekey');
 			await settled(state);
@@ -156,15 +157,17 @@ for (const cipher of ['aes-256-xts', 'aes-256-gcm']) {
 
 			const second = await startRuntime(deployFile, state, options);
 			t.teardown(async () => second.stop('SIGKILL'));
-			await io('read -P 1 0 1M', 'read -P 3 1M 1M', 'read -P 1 2M 2M', 'read -P 2 6M 64k', 'read -P 4 9M 256k', 'read -P 0 5M 1M');
-			const [generation] = (JSON.parse(await run('snapshot', 'list', '--json')) as {snapshots: Array<{generation: number}>}).snapshots.map(({generation: name}) => name);
+			await io('read -P 1 0 1M', 'read -P 3 1M 1M', 'read -P 1 2M 2M', 'read -P 2 6M 64k', 'read -P 4 9M 256k', 'read -P 0 5M 1M', 'read -P 6 10M 6M');
+			const [{generation, name}] = (JSON.parse(await run('snapshot', 'list', '--json')) as {snapshots: Array<{generation: number; name: string}>}).snapshots;
+			t.is(name, 'before the rekeying');
 			t.is(await second.stop(), 0);
 			t.true(generation > 0);
 			const checked = await runRuntime(['run', 'cbe_check', deployFile, '--state', state], options);
 			t.is(checked.code, 0, checked.output);
 
 			const image = await imageOf(deployFile, state, options.variables);
-			t.true(image.innerAddresses.length > 50);
+			t.true(image.innerAddresses.length > 100, `${image.innerAddresses.length} inner blocks`);
+			t.false(image.blocks.some(block => block.includes(name)), 'its name lies nowhere in clear');
 			t.true(image.labels.length > 1000);
 			t.deepEqual(visibleLabels(image), []);
 			const written = [...image.blocks.entries()].slice(superblockSlotCount).filter(([, block]) => block.some(byte => byte !== 0));
