@@ -1,6 +1,7 @@
 /** `runtime shell`: the file system of a running device, without mounting it. */
 import {join, posix} from 'node:path';
 import {createInterface, type Interface} from 'node:readline';
+import {isatty} from 'node:tty';
 import {exitCode} from './exit-code.js';
 import {complain, reasonOf} from './output.js';
 import {runShellLine, shellCommands, type ShellContext} from './shell-commands.js';
@@ -45,7 +46,8 @@ function openTerminal(tree: ShellTree, history: ShellHistory): Interface {
 	const terminal = createInterface({
 		input: process.stdin,
 		output: process.stdout,
-		terminal: process.stdin.isTTY && process.stdout.isTTY,
+		// A stream that is none says nothing of itself, and readline would look at the output alone: it would show what it reads in a pipe.
+		terminal: isatty(process.stdin.fd) && isatty(process.stdout.fd),
 		history: [...history.lines],
 		historySize: historyLineCountMax,
 		completer(line: string, done: (error: Error | null, result: [string[], string]) => void) {

@@ -17,6 +17,8 @@ export interface RuntimeOptions {
 	readonly directory?: string;
 	/** What can be read from file descriptor 3, a pipe. */
 	readonly descriptor3?: string;
+	/** What can be read from its standard input, a pipe, also where everything else is a terminal. */
+	readonly input?: string;
 	/** True where the program shall run on a terminal, through util-linux's `script`. */
 	readonly terminal?: boolean;
 }
@@ -37,15 +39,16 @@ export class RuntimeProcess {
 	/** How much of the output was there when something was typed last. */
 	#answeredLength = 0;
 
-	constructor(words: readonly string[], {variables, directory, descriptor3, terminal = false}: RuntimeOptions = {}) {
+	constructor(words: readonly string[], {variables, directory, descriptor3, input, terminal = false}: RuntimeOptions = {}) {
 		const command = [process.execPath, program, ...words];
 		const line = command.map(word => quoted(word)).join(' ');
+		const piped = input === undefined ? undefined : `printf %s "$PIPED" | ${line}`;
 		const [file, ...parameters] = terminal
-			? ['script', '-qfec', `exec ${line}`, '/dev/null']
-			: descriptor3 === undefined ? command : ['sh', '-c', `printf %s "$PIPED" | ${line} 3<&0 </dev/null`];
+			? ['script', '-qfec', piped ?? `exec ${line}`, '/dev/null']
+			: descriptor3 === undefined ? (piped === undefined ? command : ['sh', '-c', piped]) : ['sh', '-c', `printf %s "$PIPED" | ${line} 3<&0 </dev/null`];
 		this.#process = spawn(file, parameters, {
 			cwd: directory ?? projectFolder,
-			env: {...process.env, ...variables, ...terminal && {SHELL: '/bin/sh'}, ...descriptor3 !== undefined && {PIPED: descriptor3}},
+			env: {...process.env, ...variables, ...terminal && {SHELL: '/bin/sh'}, ...(input ?? descriptor3) !== undefined && {PIPED: input ?? descriptor3}},
 			stdio: [terminal ? 'pipe' : 'ignore', 'pipe', 'pipe'],
 		});
 		for (const stream of [this.#process.stdout, this.#process.stderr]) {

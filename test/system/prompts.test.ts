@@ -8,7 +8,7 @@ import {projectFolder, runRuntime, RuntimeProcess, withFolder} from '../support/
 /** An assembly whose passphrases are quick to try. */
 const assembly = readFileSync(join(projectFolder, 'config/assemblies/low_latency.xml'), 'utf8').replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1" kdf_memory="1M"/>');
 const secret = 'the hïdden words';
-const [interrupt, endOfInput, eraseLine, backspace] = ['\u0003', '\u0004', '\u0015', '\u007F'];
+const [interrupt, endOfInput, eraseLine, backspace, lineBegin] = ['\u0003', '\u0004', '\u0015', '\u007F', '\u0001'];
 
 interface Place {
 	readonly deployFile: string;
@@ -150,6 +150,58 @@ testWith(['script'], 'what is no passphrase is shown while it is typed', async t
 		await removing.answer('Type "yes": ', 'yes\r');
 		await removing.answer('Passphrase that opens it now, or recovery key: ', `${secret}\r`);
 		t.is(await removing.ended, 0, removing.output);
+	});
+});
+
+testWith(['script'], 'Ctrl-C at the shell\'s prompt gives up the line, wherever the cursor stands in it, and the shell stays', async t => {
+	await withPlace(t, async ({deployFile, state, terminal}) => {
+		const runtime = new RuntimeProcess(['start', deployFile, '--state', state]);
+		t.teardown(async () => runtime.stop('SIGKILL'));
+		await runtime.printed('[runtime] ready');
+		const shell = terminal('shell');
+		t.teardown(async () => shell.stop('SIGKILL'));
+		await shell.answer('cbe:/> ', 'echo true > control/create_snapshot');
+		await shell.answer('control/create_snapshot', interrupt);
+		await shell.answer(/\^C\r\n[^]*cbe:\/> /, `echo true > control/rekey${lineBegin}`);
+		await shell.answer('control/rekey', interrupt);
+		await shell.answer(/\^C\r\n[^]*cbe:\/> /, interrupt);
+		// What is left of a line would be the beginning of this one.
+		await shell.answer(/\^C\r\n[^]*cbe:\/> /, 'cat control/create_snapshot control/rekey\r');
+		await shell.answer(/idle last-result:none[^]*idle last-result:none[^]*cbe:\/> /, endOfInput);
+		t.is(await shell.ended, 0, shell.output);
+		t.is(shell.output.match(/\^C/g)?.length, 3);
+		t.is((JSON.parse((await runRuntime(['snapshot', 'list', '--json', '--state', state])).output) as {snapshots: unknown[]}).snapshots.length, 0);
+		t.is(await runtime.stop(), 0, runtime.output);
+	});
+});
+
+testWith(['script'], 'nobody is asked, and nothing prompts, where standard input is no terminal', async t => {
+	await withPlace(t, async place => {
+		const {deployFile, state} = place;
+		t.is(await (await addPassphrase(place)).ended, 0);
+		const runtime = new RuntimeProcess(['start', deployFile, '--state', state], {terminal: true, input: `${secret}\n`});
+		t.teardown(async () => runtime.stop('SIGKILL'));
+		await runtime.printed('[runtime] ready');
+		const questions = /assphrase[^\n]*: ?$|The same again|Type "yes"|cbe:\/|^> /m;
+		for (const terminal of [false, true]) {
+			const piped = async (input: string, ...words: string[]) => runRuntime([...words, '--state', state], {terminal, input});
+			const shell = await piped('ls\ncd control\ncat unlock\n', 'shell');
+			t.is(shell.code, 0, shell.output);
+			t.is(shell.output.replaceAll('\r', ''), 'control\ncurrent\nsnapshots\nidle last-result:none\n');
+			for (const words of [['unlock'], ['key', 'add'], ['key', 'remove', '0']]) {
+				const refused = await piped(`${secret}\n${secret}\n`, ...words);
+				t.is(refused.code, 1, refused.output);
+				t.regex(refused.output, /there is no terminal to ask on|a running runtime|locked/, words.join(' '));
+				t.notRegex(refused.output, questions, words.join(' '));
+			}
+		}
+
+		t.notRegex(runtime.output, questions);
+		t.is((await runRuntime(['stop', '--state', state])).code, 0);
+		const checked = await runRuntime(['run', 'cbe_check', deployFile, '--state', state], {terminal: true, input: `${secret}\n`});
+		t.not(checked.code, 0);
+		t.notRegex(checked.output, questions);
+		t.regex(checked.output, /locked/);
 	});
 });
 
