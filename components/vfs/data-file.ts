@@ -66,12 +66,16 @@ export class DataFile {
 		await this.#device.zero(offset, length);
 	}
 
-	/** Where room is asked for, there is room inside of the file, and none beyond. @throws FileError ENOSPC */
-	async #requireRoom(offset: number, length: number): Promise<void> {
+	/** @throws FileError EROFS */
+	requireWritable(): void {
 		if (!this.writable) {
 			throw new FileError('EROFS', 'the file can be read only');
 		}
+	}
 
+	/** Where room is asked for, there is room inside of the file, and none beyond. @throws FileError ENOSPC */
+	async #requireRoom(offset: number, length: number): Promise<void> {
+		this.requireWritable();
 		if (await this.available(offset, length) < length) {
 			throw new FileError('ENOSPC', `${length} bytes at ${offset} reach beyond the end of the device`);
 		}

@@ -23,6 +23,9 @@ import {currentDataId, type ControlNode, type Tree, type TreeNode} from './tree.
 
 const nothing = Buffer.alloc(0);
 
+/** The bits of an opening's flags that say whether it reads or writes. */
+const accessModes = 0b11;
+
 export interface FuseServerOptions {
 	readonly fd: number;
 	readonly env: Environment;
@@ -303,7 +306,12 @@ export class FuseServer {
 	async #setAttributes(id: number, {valid, size}: {valid: number; size: number}): Promise<Buffer> {
 		const node = await this.#options.tree.node(id);
 		const attributes = await this.#describe(node);
-		const resizes = (valid & setattrValid.size) !== 0 && size !== 0 && size !== attributes.byteLength;
+		const isSizeGiven = (valid & setattrValid.size) !== 0;
+		if (isSizeGiven && node.kind === 'data') {
+			node.file.requireWritable();
+		}
+
+		const resizes = isSizeGiven && size !== 0 && size !== attributes.byteLength;
 		if (resizes || (valid & (setattrValid.mode | setattrValid.uid | setattrValid.gid)) !== 0) {
 			throw new FileError('EPERM', 'size, owner and mode of files here are fixed');
 		}
@@ -319,6 +327,11 @@ export class FuseServer {
 
 		if (node.kind === 'control') {
 			return encodeOpen(this.#open.add({kind: 'control', node, text: undefined}), openFlags.directIo | openFlags.nonSeekable);
+		}
+
+		// The kernel lets root pass whatever the mode says.
+		if ((flags & accessModes) !== fs.constants.O_RDONLY) {
+			node.file.requireWritable();
 		}
 
 		await node.file.available(0, 0);

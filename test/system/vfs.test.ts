@@ -28,6 +28,11 @@ async function sh(command: string): Promise<string> {
 	return runTool('timeout', ['60', 'sh', '-c', command], mountPoint);
 }
 
+/** Of the part of an image in which the superblocks, the trees and the first data lie. */
+async function digest(image: string): Promise<string> {
+	return runTool('sh', ['-c', `head -c ${64 * MiB} "$1" | sha256sum`, 'sh', image]);
+}
+
 async function shell(t: ExecutionContext, command: string): Promise<string> {
 	const {code, output} = await runRuntime(['shell', '--state', stateDirectory, '-c', command]);
 	t.is(code, 0, output);
@@ -237,4 +242,39 @@ testWith([...needed, 'setpriv'], 'allow_other lets every user at the data; reado
 	} finally {
 		t.is(await shared.stop(), 0);
 	}
+});
+
+testWith([...needed, 'bash', 'dd', 'truncate', 'fallocate', 'perl'], 'a medium that is read-only is a file that nobody writes to, root neither', async t => {
+	const state = join(folder, 'readonly');
+	const file = join(state, 'cbe/current/data');
+	const bash = async (command: string) => runTool('timeout', ['60', 'bash', '-c', command, 'bash', file]);
+	const first = await startRuntime(deployFile, state);
+	await bash('printf "was here" | dd of="$1" conv=notrunc,fsync status=none');
+	t.is(await first.stop(), 0, first.output);
+	const image = await digest(join(state, 'cbe.img'));
+	const edited = join(folder, 'readonly.xml');
+	const deployment = fs.readFileSync(deployFile, 'utf8');
+	fs.writeFileSync(edited, deployment.replace('<config path="cbe.img" create="yes"/>', '<config path="cbe.img" readonly="yes"/>'));
+	const second = await startRuntime(edited, state);
+	try {
+		t.is(await bash('head -c 8 "$1"; stat -c " %A" "$1"'), 'was here -r--------\n');
+		for (const command of [
+			'exec 3<>"$1"', 'exec 3>"$1"', 'exec 3>>"$1"', 'dd if=/dev/zero of="$1" bs=4096 count=1 conv=notrunc', 'dd if=/dev/zero of="$1" bs=4096 count=1 oflag=direct conv=notrunc',
+			'truncate -s 4096 "$1"', 'truncate -s 0 "$1"', 'truncate -c -s +4096 "$1"', 'fallocate -l 4096 "$1"', 'fallocate -p -o 0 -l 4096 "$1"', 'fallocate -z -o 0 -l 4096 "$1"',
+		]) {
+			await t.throwsAsync(bash(command), {message: /Read-only file system/}, command);
+		}
+
+		// By name: truncate(1) opens the file first.
+		for (const size of [0, 4096]) {
+			await t.throwsAsync(bash(`perl -e 'truncate($ARGV[0], ${size}) or die $!' "$1"`), {message: /Read-only file system/});
+		}
+
+		t.is(await bash('head -c 8 "$1"; cat "${1%/current/data}/control/rekey"'), 'was hereidle last-result:none\n');
+	} finally {
+		t.is(await second.stop(), 0, second.output);
+	}
+
+	t.notRegex(second.output, /died|a request failed/);
+	t.is(await digest(join(state, 'cbe.img')), image);
 });
