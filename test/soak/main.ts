@@ -3,6 +3,7 @@
  * `node dist/test/soak/main.js --seconds 7200`. Exits with 1 where something died, or where a component still grows at the end.
  */
 import {join} from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
 import {Command} from 'commander';
 import {requestControl, type RuntimeStatus} from '../../runtime/supervisor/control-client.js';
 import {NbdPeer} from '../support/nbd-peer.js';
@@ -15,20 +16,30 @@ const blockSize = 4096;
 /** The part of the device that is written; the rest stays as it was created. */
 const usedBlockCount = 16_384;
 const flush = 3;
+/** The administrator's rest, in those of a client. */
+const administratorRests = 100;
 
 interface Values {
 	readonly seconds: string;
 	readonly deploy: string;
 	readonly sampleSeconds: string;
+	readonly restMs: string;
 }
 
 const values = new Command('soak')
 	.option('--seconds <count>', 'how long', '600')
 	.option('--deploy <file>', 'the deployment file', join(projectFolder, 'deploy.xml'))
 	.option('--sample-seconds <count>', 'how often memory is looked at', '15')
+	.option('--rest-ms <count>', 'how long each client rests between two requests, and a hundred times as long the administrator between two commands', '0')
 	.parse()
 	.opts<Values>();
-const [seconds, sampleSeconds] = [Number(values.seconds), Number(values.sampleSeconds)];
+const [seconds, sampleSeconds, restMs] = [Number(values.seconds), Number(values.sampleSeconds), Number(values.restMs)];
+
+async function rest(times = 1): Promise<void> {
+	if (restMs > 0) {
+		await sleep(restMs * times);
+	}
+}
 
 async function load(random: SeededRandom, socketPath: string, isOver: () => boolean): Promise<number> {
 	let count = 0;
@@ -46,6 +57,7 @@ async function load(random: SeededRandom, socketPath: string, isOver: () => bool
 			}
 
 			count += 2;
+			await rest();
 		}
 
 		peer.socket.destroy();
@@ -60,6 +72,7 @@ async function administrate(state: string, turn: number): Promise<void> {
 		['status'], ['snapshot', 'create'], ['snapshot', 'list'], ['shell', '-c', 'ls -l current'], ['status', '--json'], ['rekey', '--detach'], ['restart', 'crypto'], ['diff'],
 	];
 	await runRuntime([...work[turn % work.length], '--state', state]);
+	await rest(administratorRests);
 	const {snapshots} = await requestControl(state, {op: 'call', service: 'device_control', operation: 'list_snapshots', request: {}}) as {snapshots: Array<{generation: number}>};
 	if (snapshots.length > 2) {
 		await runRuntime(['snapshot', 'discard', String(snapshots[0].generation), '--state', state]);
