@@ -207,19 +207,38 @@ async function faultHistory(first: Subject): Promise<void> {
 			read: random.chance(0.5) ? rate : 0, write: random.chance(0.7) ? rate : 0,
 			noSpace: random.chance(0.3) ? rate : 0, sync: random.chance(0.4) ? rate / 2 : 0,
 		};
-		subject.startFaults(faults, random.chance(0.2) ? rate / 2 : 0);
+		subject.startFaults(faults, random.chance(0.3) ? rate : 0);
 		const broken = await breaks(async () => subject.run(load(subject, plan.operationCount)));
 		subject.stopFaults();
 		if (broken || random.chance(0.3)) {
 			const remains = random.chance(0.5) ? subject.afterPowerLoss() : subject.afterKill();
 			subject.abandon();
-			subject = await reopen(remains);
+			subject = await loadAndPowerLoss(await reopen(remains));
 		} else {
 			await requireAlive(subject);
 		}
 	}
 
 	await subject.verifyAfterClose();
+}
+
+/** What a start has believed may be lost where power fails in the work that builds on it. */
+async function loadAndPowerLoss(subject: Subject): Promise<Subject> {
+	const {random} = subject.setup;
+	if (random.chance(0.5)) {
+		return subject;
+	}
+
+	failAfter(subject, random.between(1, 30));
+	const failed = await survives(async () => subject.run(load(subject, 3)));
+	subject.onChange = undefined;
+	if (!failed) {
+		return subject;
+	}
+
+	const remains = subject.afterPowerLoss();
+	subject.abandon();
+	return reopen(remains);
 }
 
 /** No component may give up because the host is full, and what was flushed is there when the device is opened on it. */

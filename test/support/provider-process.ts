@@ -135,7 +135,7 @@ export class ProviderProcess {
 	readonly #host: ProviderHost;
 	readonly #number = ++providerCount;
 	readonly #waiting: Array<{readonly resolve: () => void; readonly reject: (error: Error) => void}> = [];
-	readonly #ends: ClientEnd[] = [];
+	readonly #ends: Array<{readonly end: ClientEnd; readonly link: () => void}> = [];
 	#status: Status = {};
 	#isStopped = false;
 	/** What further calls have to wait for: they go another way. */
@@ -168,29 +168,41 @@ export class ProviderProcess {
 	}
 
 	connect<S extends Session>(session: S, {session: number = ++this.#sessionCount, client = 'client'}: Partial<ClientContext> = {}): Client<S> {
-		const [ours, theirs] = socketPair();
-		this.#host.pass(theirs);
-		this.#tell({type: 'serve', service: session.name, session: number, client});
 		const end = new ClientEnd({
 			session, server: 'provider',
 			onBadReply: reason => void this.bugs.push(reason),
 		});
-		end.connect({socket: ours}, {
-			onBroken: (reason, isEnd) => {
-				if (!isEnd) {
-					this.bugs.push(reason);
-				}
+		const link = () => {
+			const [ours, theirs] = socketPair();
+			this.#host.pass(theirs);
+			this.#tell({type: 'serve', service: session.name, session: number, client});
+			end.connect({socket: ours}, {
+				onBroken: (reason, isEnd) => {
+					if (!isEnd) {
+						this.bugs.push(reason);
+					}
 
-				end.disconnect(true);
-			},
-		});
-		this.#ends.push(end);
+					end.disconnect(true);
+				},
+			});
+		};
+
+		link();
+		this.#ends.push({end, link});
 		return withPlainBytes(session, end.client(), async () => this.#inOrder) as unknown as Client<S>;
 	}
 
 	disconnect(): void {
-		for (const end of this.#ends) {
+		for (const {end} of this.#ends) {
 			end.disconnect(true);
+		}
+	}
+
+	/** A bug ends what was asked for, as where the runtime ends a component. Tests may ask on what has become of it. */
+	#failCalls(): void {
+		for (const {end, link} of this.#ends) {
+			end.disconnect(true);
+			link();
 		}
 	}
 
@@ -259,6 +271,7 @@ export class ProviderProcess {
 
 			case 'bug': {
 				this.bugs.push(new Error(message.message));
+				this.#failCalls();
 			}
 		}
 	}
