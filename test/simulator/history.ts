@@ -241,6 +241,31 @@ async function loadAndPowerLoss(subject: Subject): Promise<Subject> {
 	return reopen(remains);
 }
 
+/** The program is killed at each change, and the power fails at each change of the first work after the start that follows. */
+async function restartHistory(subject: Subject): Promise<void> {
+	await subject.open();
+	subject.onChange = async () => powerLosses(subject.afterKill());
+	await subject.run(load(subject, subject.setup.plan.operationCount));
+	subject.onChange = undefined;
+	await requireAlive(subject);
+	await subject.verifyAfterClose();
+}
+
+/** What that start has read may be gone, unless it has made it durable. */
+async function powerLosses(remains: Subject): Promise<void> {
+	const subject = await reopen(remains);
+	subject.onChange = async () => {
+		const later = await reopen(subject.afterPowerLoss());
+		later.abandon();
+	};
+	await subject.run((async () => {
+		await ensureUnlocked(subject);
+		await writeAtRandom(subject, subject.setup.random);
+		await flush(subject);
+	})());
+	subject.abandon();
+}
+
 /** No component may give up because the host is full, and what was flushed is there when the device is opened on it. */
 async function fullHostHistory(first: Subject): Promise<void> {
 	let subject = first;
@@ -423,6 +448,7 @@ const kinds: Readonly<Record<HistoryKind, (subject: Subject) => Promise<void>>> 
 	long: longHistory,
 	faults: faultHistory,
 	full_host: fullHostHistory,
+	restarts: restartHistory,
 	flips: flipHistory,
 	damage: damageHistory,
 	scripted: scriptedHistory,

@@ -15,6 +15,7 @@ export const historyKinds = [
 	'faults',
 	/** The host has no room any more, at any step; the device goes on, stops and opens all the same. */
 	'full_host',
+	'restarts',
 	/** Bits of a secured image are flipped. */
 	'flips',
 	/** Blocks of a secured image are damaged, and met by every operation. */
@@ -75,6 +76,7 @@ const bounds: Readonly<Record<HistoryKind, Bounds>> = {
 	long: {leafCountMax: 700, poolLeafCountMax: 1200, operationCountMax: 60},
 	faults: {leafCountMax: 200, poolLeafCountMax: 400, operationCountMax: 40},
 	full_host: {leafCountMax: 60, poolLeafCountMax: 160, operationCountMax: 30},
+	restarts: {leafCountMax: 48, poolLeafCountMax: 64, operationCountMax: 2},
 	flips: {leafCountMax: 40, poolLeafCountMax: 48, operationCountMax: 15},
 	damage: {leafCountMax: 40, poolLeafCountMax: 300, operationCountMax: 10},
 	scripted: {leafCountMax: 16, poolLeafCountMax: 64, operationCountMax: 3},
@@ -110,7 +112,7 @@ function randomShape(random: Random, {leafCountMax, poolLeafCountMax}: Bounds): 
 	}
 }
 
-const operationKinds: readonly HistoryKind[] = ['scripted', 'operations', 'long_operations', 'full_host'];
+const operationKinds: readonly HistoryKind[] = ['scripted', 'operations', 'long_operations', 'full_host', 'restarts'];
 
 function shapeOf({device, pool}: Script): Record<string, string> {
 	const [[leaves, degree, maxLevel], [poolLeaves, poolDegree, poolMaxLevel]] = [device, pool];
@@ -122,7 +124,7 @@ function shapeOf({device, pool}: Script): Record<string, string> {
 
 function randomKind(random: Random): HistoryKind {
 	return random.pick([
-		'crash_points', 'creation', 'long', 'faults', 'full_host', 'full_host', 'flips', 'damage',
+		'crash_points', 'creation', 'long', 'faults', 'full_host', 'full_host', 'restarts', 'flips', 'damage',
 		'scripted', 'scripted', 'scripted', 'operations', 'operations', 'operations', 'long_operations', 'long_operations',
 	]);
 }
