@@ -1,4 +1,4 @@
-/** README.md as a newcomer uses it: every command as it is printed, in a fresh copy whose path has a blank; every example wired. */
+/** README.md and the pages of docs/ as a newcomer uses them: every command as it is printed, in a fresh copy whose path has a blank; every example wired. */
 import {execFileSync, spawn, type ChildProcess} from 'node:child_process';
 import {once} from 'node:events';
 import {chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync} from 'node:fs';
@@ -8,29 +8,33 @@ import test from 'ava';
 import {testWith} from '../support/external-tools.js';
 import {projectFolder, runRuntime, withFolder} from '../support/runtime-process.js';
 
-const readme = readFileSync(join(projectFolder, 'README.md'), 'utf8');
+/** Those that are read from the beginning to the end; in all others each section begins anew. */
+const tours = ['README.md', 'docs/tour.md'];
+const documents = [...tours, 'docs/rewiring.md', 'docs/keys.md', 'docs/snapshots-and-growth.md'];
 
 interface Block {
 	readonly language: string;
 	readonly text: string;
-	readonly section: string;
+	readonly document: string;
+	/** What its commands go on from, in words. */
+	readonly stretch: string;
 }
 
 function blocksOf(document: string): Block[] {
 	const blocks: Block[] = [];
-	let section = '';
-	for (const [, heading, language, text] of document.matchAll(/^(?:## (.*)|```(\w+)\n([^]*?)^```)$/gm)) {
+	let stretch = document;
+	for (const [, heading, language, text] of readFileSync(join(projectFolder, document), 'utf8').matchAll(/^(?:## (.*)|```(\w+)\n([^]*?)^```)$/gm)) {
 		if (heading === undefined) {
-			blocks.push({language, text, section});
-		} else {
-			section = heading;
+			blocks.push({language, text, document, stretch});
+		} else if (!tours.includes(document)) {
+			stretch = `${document}: ${heading}`;
 		}
 	}
 
 	return blocks;
 }
 
-const blocks = blocksOf(readme);
+const blocks = documents.flatMap(document => blocksOf(document));
 
 /** The project's files without what was built or installed, which is lent. */
 function copyProject(to: string): void {
@@ -182,8 +186,8 @@ const asking = /^npx runtime (?:key add|unlock)/m;
 
 const requirements = ['root', '/dev/fuse', 'git', 'script', 'npx', 'nbdinfo', 'nbdcopy', 'nbdfuse', 'qemu-io', 'fusermount3', 'mkfs.ext4'];
 
-testWith(requirements, 'every command of README.md runs as it is printed', async t => {
-	t.timeout(1_200_000);
+testWith(requirements, `every command of ${documents.join(', ')} runs as it is printed`, async t => {
+	t.timeout(1_800_000);
 	await withFolder(async place => {
 		const folder = join(place, 'a fresh copy');
 		mkdirSync(folder);
@@ -191,20 +195,20 @@ testWith(requirements, 'every command of README.md runs as it is printed', async
 		const newcomer = new Newcomer(folder, `${lendNpm(join(place, 'bin'))}:${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`);
 		const said: string[] = [];
 		try {
-			let section = '';
+			let stretch = '';
 			for (const block of blocks.filter(({language}) => language === 'sh')) {
-				if (block.section !== section && !block.section.startsWith('A tour')) {
+				if (block.stretch !== stretch) {
 					await newcomer.stop();
 					await newcomer.run('rm -rf var');
 				}
 
-				({section} = block);
+				({stretch} = block);
 				if (/^(?:npm ci && )?npx runtime start(?: [^|&]*)?\n$/.test(block.text)) {
 					await newcomer.serve(block.text);
 					continue;
 				}
 
-				if (!section.startsWith('A tour') && !newcomer.isServed) {
+				if (!tours.includes(block.document) && !newcomer.isServed) {
 					await newcomer.serve('npx runtime start');
 				}
 
@@ -233,11 +237,11 @@ function wired(deployment: string, example: string): string {
 	return edited;
 }
 
-const examples = blocks.filter(({language, section, text}) => language === 'xml' && section === 'Rewiring' && text.includes('<start name='));
+const examples = blocks.filter(({language, document, text}) => language === 'xml' && document === 'docs/rewiring.md' && text.includes('<start name='));
 
 for (const [i, {text}] of examples.entries()) {
 	const [, name] = /<start name="(\w+)"/.exec(text) ?? [];
-	test(`the example of README.md with "${name}" (${i + 1} of ${examples.length}) is right`, async t => {
+	test(`the example of docs/rewiring.md with "${name}" (${i + 1} of ${examples.length}) is right`, async t => {
 		const deployment = readFileSync(join(projectFolder, 'deploy.xml'), 'utf8');
 		const parts = {free_tree_a: 'two_devices', cache_outer: 'stacked'};
 		if (Object.hasOwn(parts, name)) {
