@@ -6,9 +6,9 @@
  */
 import type {Vba} from '../sessions/vocabulary.js';
 import type {LeafChanges} from '../container/flush-log.js';
-import type {Path} from '../container/hash-tree.js';
+import type {HashTree, Path} from '../container/hash-tree.js';
+import type {HeldBlocks} from '../container/held-blocks.js';
 import {labelLength} from '../container/label.js';
-import type {Device} from './device.js';
 
 /** More than this would make opening after a crash slow. */
 const countMax = 8192;
@@ -69,7 +69,7 @@ export class ChangedLeaves {
 	}
 
 	/** What has changed since the last call; undefined where a log cannot say it or may not say so much. With no write under way. */
-	take(room: number, {tree, held}: Device): LeafChanges | undefined {
+	take(room: number, {tree, held}: {readonly tree: HashTree; readonly held: HeldBlocks}): LeafChanges | undefined {
 		const {nodes} = held;
 		const count = this.#pending.size;
 		if (!this.#isWhole || count > room || held.dirtyCount > held.frameCount * dirtyPartMax) {
