@@ -9,7 +9,8 @@ import {isShared} from './arena.js';
 import {CallTable} from './call-table.js';
 import {LeasePool} from './lease-pool.js';
 import {mayAnswer, parseReply} from './local.js';
-import {openPort, type SessionHandle, type SessionPort} from './session-port.js';
+import {openPort} from './open-port.js';
+import type {SessionHandle, SessionPort} from './session-port.js';
 import {fromWire, payloadLength, refused, toWire, wireOperations, type WireOperation} from './wire.js';
 
 /** Calls of one session that its server has not answered yet; more wait at the client. */

@@ -1,7 +1,8 @@
 /** The server's end of a session to another thread: checks requests, runs their handlers, sends replies. */
 import {isSessionError, type SessionError, type ClientContext, type Handlers, type Session} from '../sdk/session.js';
 import {foreignCode, mayAnswer, parseRequest, type BugHandler} from './local.js';
-import {openPort, type SessionHandle, type SessionPort} from './session-port.js';
+import {openPort} from './open-port.js';
+import type {SessionHandle, SessionPort} from './session-port.js';
 import {answered, fromWire, payloadLength, refused, toWire, wireOperations, type WireOperation} from './wire.js';
 
 type Handler = (request: unknown, context: ClientContext) => unknown;

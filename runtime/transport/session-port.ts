@@ -1,8 +1,6 @@
 /** One end of a session's way to another thread (a message port) or another process (a socket). */
 import type {MessagePort} from 'node:worker_threads';
 import type {BulkDirection} from '../sdk/session.js';
-import {BatchPort} from './batch-port.js';
-import {SocketPort} from './socket-port.js';
 
 /** A number of the call, what it is about, and its fields; see `wire.ts`. */
 export type OnTriple = (number: number, kind: number, content: unknown[]) => void;
@@ -41,8 +39,4 @@ export interface PortOptions {
 
 export function isSocket(handle: SessionHandle): handle is SocketHandle {
 	return 'socket' in handle;
-}
-
-export function openPort(handle: SessionHandle, options: PortOptions): SessionPort {
-	return isSocket(handle) ? new SocketPort(handle.socket, options) : new BatchPort(handle, options.onTriple);
 }
