@@ -11,10 +11,11 @@ import {GrowingTable} from './growing-table.js';
 import {memoryUse} from './process-use.js';
 import {missingPrograms} from './program.js';
 import type {ReportProgress} from './progress.js';
-import {speedOf, whole} from './report.js';
+import {speedOf} from './report.js';
 import {ServerProcess} from './server-process.js';
 import {median} from './statistics.js';
 import {makeFolder, removeFolder} from './workspace.js';
+import {whole} from './whole-number.js';
 
 const cellNames = ['randread-1', 'randwrite-1', 'randread-32', 'randwrite-32', 'seqread-4', 'seqwrite-4'];
 const measured = cells.filter(({name}) => cellNames.includes(name));

@@ -4,8 +4,8 @@ import {cpuTimeUs, memoryUse, type MemoryUse} from './process-use.js';
 import type {Calibration} from './calibration.js';
 import type {Cell} from './cell.js';
 import type {ReportProgress} from './progress.js';
-import {whole} from './report.js';
 import type {Target} from './target.js';
+import {whole} from './whole-number.js';
 
 export interface Sample extends FioResult {
 	/** CPU time of the serving process for one request, in microseconds. Others on the machine change it less than speed, but do change it. */

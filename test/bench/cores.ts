@@ -6,7 +6,8 @@ import {measureCell, prefill, type FioLoad} from './fio.js';
 import {missingPrograms} from './program.js';
 import {GrowingTable} from './growing-table.js';
 import type {ReportProgress} from './progress.js';
-import {speedOf, whole} from './report.js';
+import {speedOf} from './report.js';
+import {whole} from './whole-number.js';
 
 const rangeByteLength = 256 * 2 ** 20;
 const assemblies = ['deploy.xml', 'throughput.xml'] as const;

@@ -5,7 +5,7 @@ import {editedAssembly} from './edited-assembly.js';
 import {measureCell, prefill, type FioLoad, type FioResult} from './fio.js';
 import {GrowingTable} from './growing-table.js';
 import type {ReportProgress} from './progress.js';
-import {whole} from './report.js';
+import {whole} from './whole-number.js';
 
 const rangeByteLength = 256 * 2 ** 20;
 const pollMs = 100;

@@ -9,6 +9,7 @@ import {originalSpeeds, type OriginalLoadResult} from './original-load.js';
 import type {CellProfile} from './profiling.js';
 import type {RekeyingResult} from './rekeying.js';
 import {median, ratios, summarize, type Summary} from './statistics.js';
+import {whole} from './whole-number.js';
 
 const mebibyte = 2 ** 20;
 const megabyte = 1e6;
@@ -25,10 +26,6 @@ export function speedOf({unit}: Cell, {iops, bytesPerSecond}: Pick<FioResult, 'i
 
 function speedsOf({cell, samples}: CellResult): number[] {
 	return samples.map(sample => speedOf(cell, sample));
-}
-
-export function whole(value: number): string {
-	return Math.round(value).toLocaleString('en-US');
 }
 
 function withSpread({median: middle, min, max}: Summary): string {

@@ -8,7 +8,8 @@ import {fillSparsely, measureCell, prefill, type FioLoad} from './fio.js';
 import {memoryUse} from './process-use.js';
 import {GrowingTable} from './growing-table.js';
 import type {ReportProgress} from './progress.js';
-import {speedOf, whole} from './report.js';
+import {speedOf} from './report.js';
+import {whole} from './whole-number.js';
 
 const gibibyte = 2 ** 30;
 const mebibyte = 2 ** 20;
