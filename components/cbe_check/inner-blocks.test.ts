@@ -4,6 +4,7 @@ import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {runTool} from '../../test/support/tool-run.js';
 import {Counts} from '../../test/simulator/counts.js';
+import {open} from '../../test/simulator/lifecycle.js';
 import {write} from '../../test/simulator/load.js';
 import {randomPlan, type Plan} from '../../test/simulator/plan.js';
 import {quickCryptoHandlers} from '../../test/simulator/quick-crypto.js';
@@ -32,7 +33,7 @@ async function written() {
 	const create = {...dimensions, cipher: 'aes-256-xts'};
 	const plan: Plan = {...randomPlan(random, 'long'), create, leafCount: 200, poolLeafCount: 1024, crypto: 'quick', lockPercent: 0, locksAtStart: false};
 	const subject = new Subject({plan, random, counts: new Counts()});
-	await subject.open();
+	await open(subject);
 	await subject.run(write(subject, random, [{vba: 0, count: 200}]));
 	await subject.world.close();
 	const image = Buffer.concat(Array.from({length: subject.medium.blockCount}, (_, address) => subject.medium.content(address)));

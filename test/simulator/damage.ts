@@ -8,6 +8,7 @@ import {isSessionError} from '../../runtime/sdk/session.js';
 import {StartError} from '../../runtime/sdk/component.js';
 import {dataOf, stampOf, type Stamp} from './content.js';
 import {createSnapshot, finishOperations} from './control-load.js';
+import {open, verifyAfterClose} from './lifecycle.js';
 import {clear, flush, writeAtRandom} from './load.js';
 import type {Random} from './random.js';
 import {SimulationFailure} from './simulation-failure.js';
@@ -190,10 +191,10 @@ function damage(subject: Subject): Subject {
 }
 
 export async function damageHistory(subject: Subject): Promise<void> {
-	await subject.open();
+	await open(subject);
 	await subject.run(prepare(subject));
 	const before = await subject.run(stateOf(subject));
-	await subject.verifyAfterClose();
+	await verifyAfterClose(subject);
 	for (let round = 0; round < 6; round++) {
 		await meetDamage(damage(subject), before);
 	}
@@ -202,7 +203,7 @@ export async function damageHistory(subject: Subject): Promise<void> {
 async function meetDamage(damaged: Subject, before: State): Promise<void> {
 	const {random} = damaged.setup;
 	try {
-		await damaged.open();
+		await open(damaged);
 	} catch (error) {
 		if (error instanceof StartError) {
 			return;

@@ -6,13 +6,14 @@ import {dataOf, stampOf} from './content.js';
 import {damageHistory} from './damage.js';
 import {discardSnapshot, finishOperations} from './control-load.js';
 import {Counts} from './counts.js';
+import {open, verify, verifyAfterClose, verifyQuiet} from './lifecycle.js';
 import {flush, load, writeAtRandom} from './load.js';
 import {ensureUnlocked} from './locking.js';
 import {checkMedium} from './medium-check.js';
 import {randomPlan, type HistoryKind, type Plan} from './plan.js';
 import {Random} from './random.js';
 import {ComponentEnded} from './simulated-environment.js';
-import {runScript} from './script.js';
+import {runScript} from './script-run.js';
 import {SimulationFailure} from './simulation-failure.js';
 import {Subject, type SecuredImage} from './subject.js';
 
@@ -60,8 +61,8 @@ async function reopen(remains: Subject): Promise<Subject> {
 		await checkMedium(remains);
 	}
 
-	await remains.open();
-	await remains.verify();
+	await open(remains);
+	await verify(remains);
 	return remains;
 }
 
@@ -80,7 +81,7 @@ async function requireAlive(subject: Subject): Promise<void> {
 			await requireRoomAgain(subject);
 		}
 
-		await subject.verifyQuiet();
+		await verifyQuiet(subject);
 	})());
 }
 
@@ -109,12 +110,12 @@ async function future(remains: Subject, depth: number): Promise<void> {
 		}
 
 		await requireAlive(subject);
-		await subject.verifyAfterClose();
+		await verifyAfterClose(subject);
 		return;
 	}
 
 	await subject.run(finishOperations(subject));
-	await subject.run(subject.verifyQuiet());
+	await subject.run(verifyQuiet(subject));
 	subject.abandon();
 }
 
@@ -125,7 +126,7 @@ async function goOn(subject: Subject, random: Random): Promise<void> {
 	}
 
 	await finishOperations(subject);
-	await subject.verifyQuiet();
+	await verifyQuiet(subject);
 }
 
 /** Explores the future of a crash at each change while `job` runs. */
@@ -135,11 +136,11 @@ function explore(subject: Subject): void {
 
 async function crashPointHistory(subject: Subject): Promise<void> {
 	subject.securedImages = [];
-	await subject.open();
+	await open(subject);
 	explore(subject);
 	await subject.run(load(subject, subject.setup.plan.operationCount));
 	await requireAlive(subject);
-	await subject.verifyAfterClose();
+	await verifyAfterClose(subject);
 	await checkMedium(subject);
 	await refuseOlderImages(subject, subject.securedImages);
 	await refuseOlderAnchors(subject, subject.securedImages);
@@ -147,11 +148,11 @@ async function crashPointHistory(subject: Subject): Promise<void> {
 
 async function scriptedHistory(subject: Subject): Promise<void> {
 	subject.securedImages = [];
-	await subject.open();
+	await open(subject);
 	explore(subject);
 	await subject.run(runScript(subject, subject.setup.plan.script!));
 	await requireAlive(subject);
-	await subject.verifyAfterClose();
+	await verifyAfterClose(subject);
 	await checkMedium(subject);
 	await refuseOlderImages(subject, subject.securedImages);
 	await refuseOlderAnchors(subject, subject.securedImages);
@@ -159,15 +160,15 @@ async function scriptedHistory(subject: Subject): Promise<void> {
 
 async function creationHistory(subject: Subject): Promise<void> {
 	explore(subject);
-	await subject.open();
+	await open(subject);
 	await subject.run(load(subject, subject.setup.plan.operationCount));
 	subject.onChange = undefined;
-	await subject.verifyAfterClose();
+	await verifyAfterClose(subject);
 }
 
 async function longHistory(first: Subject): Promise<void> {
 	let subject = first;
-	await subject.open();
+	await open(subject);
 	const {random, plan} = subject.setup;
 	for (let round = random.between(1, 4); round > 0; round--) {
 		failAfter(subject, random.pick([20, 200, 2000]) + random.below(100));
@@ -180,7 +181,7 @@ async function longHistory(first: Subject): Promise<void> {
 	}
 
 	await requireAlive(subject);
-	await subject.verifyAfterClose();
+	await verifyAfterClose(subject);
 }
 
 /** Runs a job on a failing medium; true where a component gave up and the device has to be opened again. */
@@ -199,7 +200,7 @@ async function breaks(job: () => Promise<unknown>): Promise<boolean> {
 
 async function faultHistory(first: Subject): Promise<void> {
 	let subject = first;
-	await subject.open();
+	await open(subject);
 	const {random, plan} = subject.setup;
 	for (let round = random.between(1, 4); round > 0; round--) {
 		const rate = random.pick([0.01, 0.05, 0.2]);
@@ -219,7 +220,7 @@ async function faultHistory(first: Subject): Promise<void> {
 		}
 	}
 
-	await subject.verifyAfterClose();
+	await verifyAfterClose(subject);
 }
 
 /** What a start has believed may be lost where power fails in the work that builds on it. */
@@ -243,12 +244,12 @@ async function loadAndPowerLoss(subject: Subject): Promise<Subject> {
 
 /** The program is killed at each change, and the power fails at each change of the first work after the start that follows. */
 async function restartHistory(subject: Subject): Promise<void> {
-	await subject.open();
+	await open(subject);
 	subject.onChange = async () => powerLosses(subject.afterKill());
 	await subject.run(load(subject, subject.setup.plan.operationCount));
 	subject.onChange = undefined;
 	await requireAlive(subject);
-	await subject.verifyAfterClose();
+	await verifyAfterClose(subject);
 }
 
 /** What that start has read may be gone, unless it has made it durable. */
@@ -269,7 +270,7 @@ async function powerLosses(remains: Subject): Promise<void> {
 /** No component may give up because the host is full, and what was flushed is there when the device is opened on it. */
 async function fullHostHistory(first: Subject): Promise<void> {
 	let subject = first;
-	await subject.open();
+	await open(subject);
 	const {random, plan, counts} = subject.setup;
 	for (let round = random.between(1, 4); round > 0; round--) {
 		await subject.run(load(subject, random.below(plan.operationCount)));
@@ -298,7 +299,7 @@ async function fullHostHistory(first: Subject): Promise<void> {
 		await requireAlive(subject);
 	}
 
-	await subject.verifyAfterClose();
+	await verifyAfterClose(subject);
 }
 
 /** An older image with the newest anchor is no state to open. */
@@ -327,7 +328,7 @@ async function refuseOlderAnchors(newest: Subject, images: readonly SecuredImage
 		counts.olderAnchors++;
 		const subject = newest.withAnchor(anchor);
 		subject.isDamaged = true;
-		const refusal = await refusalOf(subject, async () => subject.verify());
+		const refusal = await refusalOf(subject, async () => verify(subject));
 		if (refusal !== undefined && !/older copy than the image|foreign trust anchor/.test(refusal)) {
 			throw new SimulationFailure(`an anchor of generation ${generation} was put back: ${refusal}`);
 		}
@@ -337,7 +338,7 @@ async function refuseOlderAnchors(newest: Subject, images: readonly SecuredImage
 /** Why the device does not open, undefined where it does. */
 async function refusalOf(subject: Subject, onOpened: () => Promise<void> = async () => undefined): Promise<string | undefined> {
 	try {
-		await subject.open();
+		await open(subject);
 		await onOpened();
 		subject.abandon();
 		return undefined;
@@ -352,12 +353,12 @@ async function refusalOf(subject: Subject, onOpened: () => Promise<void> = async
 
 async function flipHistory(first: Subject): Promise<void> {
 	let subject = first;
-	await subject.open();
+	await open(subject);
 	await subject.run(load(subject, subject.setup.plan.operationCount));
 	await subject.run(flush(subject));
 	const {random, counts} = subject.setup;
 	if (random.chance(0.5)) {
-		await subject.verifyAfterClose();
+		await verifyAfterClose(subject);
 	} else {
 		// The flush log is all that is left of the last flushes.
 		subject.abandon();
@@ -386,7 +387,7 @@ async function checkDamaged(subject: Subject, address: number): Promise<void> {
 	const damaged = subject.withMedium(medium);
 	damaged.isDamaged = true;
 	try {
-		await damaged.open();
+		await open(damaged);
 	} catch (error) {
 		if (error instanceof StartError) {
 			return;

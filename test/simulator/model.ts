@@ -6,11 +6,9 @@
  * before the last acknowledged flush began.
  */
 import type {Stamp} from './content.js';
+import type {Moment} from './moment.js';
 import {SnapshotModel, type Content} from './snapshot-model.js';
 import {SimulationFailure} from './simulation-failure.js';
-
-/** Counts the events of a history: what happened before what. */
-export type Moment = number;
 
 interface Version {
 	readonly stamp: Stamp;

@@ -1,6 +1,6 @@
 /** Which snapshots a device may have, and what each holds: a copy of the content at some moment of its creation. */
 import type {Stamp} from './content.js';
-import type {Moment} from './model.js';
+import type {Moment} from './moment.js';
 import {SimulationFailure} from './simulation-failure.js';
 
 /** Stamps by VBA, undefined where a block cannot be read. */

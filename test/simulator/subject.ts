@@ -1,14 +1,8 @@
 /** The device under test with all that outlives a crash of it: medium, trust anchor, and the model of what it holds. */
-import {blockSize} from '../../components/sessions/block.js';
-import {StartError} from '../../runtime/sdk/component.js';
-import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
-import {stampsOf, type Stamp} from './content.js';
-import {contentOf, noteSize, readSnapshot} from './control-load.js';
 import type {Counts} from './counts.js';
 import {cryptoKinds} from './crypto-kind.js';
 import {innerOpenerOf} from './inner-opener.js';
 import {LockModel} from './lock-model.js';
-import {lock, requireClosed} from './locking.js';
 import {Model} from './model.js';
 import {OperationsModel, type TreeShape} from './operations-model.js';
 import {inspect, type OracleVerdict} from './oracle.js';
@@ -113,8 +107,8 @@ export class Subject {
 		return this.#world;
 	}
 
-	/** @throws StartError where the device refuses to open */
-	async open(): Promise<void> {
+	/** Starts the device, which may have come back locked; see `open` in lifecycle.ts. @throws StartError where it refuses to open */
+	async start(): Promise<void> {
 		const {plan, random} = this.setup;
 		const secured = this.anchor.secured;
 		if (secured && !secured.creating) {
@@ -139,10 +133,6 @@ export class Subject {
 			operationStep: plan.operationStep,
 			eachTurn: async () => this.#afterTurn(),
 		});
-		if (this.lock.isClosed) {
-			this.setup.counts.locks++;
-			await this.run(this.#unlockFirst());
-		}
 	}
 
 	/** A superblock that the anchor announced, and that has arrived, is the state that will be opened. */
@@ -151,18 +141,6 @@ export class Subject {
 		if (intended && !this.isDamaged && inspect(this.medium, intended, innerOpenerOf(this.setup.plan.crypto))) {
 			this.#protectedSoon = this.#inspect(intended);
 		}
-	}
-
-	/** The device has started without its keys: it serves nothing until it is unlocked. */
-	async #unlockFirst(): Promise<void> {
-		await requireClosed(this);
-		try {
-			await this.world.control.unlock({});
-		} catch (error) {
-			throw isSessionError(error) && error.code === 'device_failed' ? new StartError(error.message) : error;
-		}
-
-		this.lock.noteUnlocked();
 	}
 
 	async run<T>(job: Promise<T>): Promise<T> {
@@ -218,125 +196,11 @@ export class Subject {
 		this.anchor.faultRate = 0;
 	}
 
-	/** Closes the device in good order, opens it once more and checks that nothing is missing. */
-	async verifyAfterClose(): Promise<void> {
-		this.onChange = undefined;
-		// It may end while it is locked, too.
-		if (this.setup.plan.lockPercent > 0 && this.setup.random.chance(0.2)) {
-			await this.run(lock(this));
-		}
-
-		const begin = this.model.beginFlush();
-		await this.world.close();
-		this.model.endFlush(begin);
-		const remains = this.afterPowerLoss();
-		await remains.open();
-		await remains.verify();
-		remains.abandon();
-	}
-
 	abandon(): void {
 		if (this.#world) {
 			this.setup.counts.steps += this.#world.scheduler.stepCount;
 			this.setup.counts.faults += this.medium.faultCount;
 			this.#world.abandon();
-		}
-	}
-
-	/** After a crash: everything must be there, from one moment, and the container must be in order. */
-	async verify(): Promise<void> {
-		await this.run((async () => {
-			await this.#verifySnapshots();
-			const stamps = await this.#readAll();
-			this.model.recover(stamps);
-			this.setup.counts.blocksChecked += stamps.length;
-		})());
-	}
-
-	/** With nothing under way but operations that change no content: everything reads as it should. */
-	async verifyQuiet(): Promise<void> {
-		const begin = this.model.beginRead();
-		this.model.endQuietRead(begin, await this.#readAll());
-		for (const generation of this.model.snapshots.names) {
-			await readSnapshot(this, generation);
-		}
-
-		await this.#judgeMarks();
-	}
-
-	async #judgeMarks(): Promise<void> {
-		const {snapshots} = await this.world.control.list_snapshots({});
-		this.model.snapshots.judgeMarks(snapshots, {hasTimes: this.setup.plan.create.cipher !== 'aes-256-cbc-essiv', areNamesLegible: this.areNamesLegible});
-	}
-
-	/** Judges the snapshots found after a crash and takes them as the truth from now on. */
-	async #verifySnapshots(): Promise<void> {
-		const {snapshots} = this.model;
-		const listed = (await this.world.control.list_snapshots({})).snapshots.map(({generation}) => generation);
-		const missing = snapshots.names.find(generation => !listed.includes(generation));
-		if (missing !== undefined) {
-			throw new SimulationFailure(`snapshot ${missing} is missing after the crash; there are ${listed.join(', ')}`);
-		}
-
-		let unknownCount = 0;
-		for (const generation of listed) {
-			if (!snapshots.contentOf(generation) && !snapshots.windowOf(generation)) {
-				unknownCount++;
-				await this.#acceptUnknownSnapshot(generation);
-			} else {
-				await readSnapshot(this, generation);
-			}
-		}
-
-		if (unknownCount > snapshots.pendingCount) {
-			throw new SimulationFailure(`${unknownCount} snapshots more than anybody created: ${listed.join(', ')}`);
-		}
-
-		await this.#judgeMarks();
-		snapshots.settle(listed);
-	}
-
-	async #acceptUnknownSnapshot(generation: number): Promise<void> {
-		const {model, model: {snapshots}} = this;
-		const from = snapshots.pendingSince;
-		const stamps = await contentOf(this, generation);
-		if (from === undefined || snapshots.isGone(generation) || !stamps) {
-			throw new SimulationFailure(`after the crash there is a snapshot ${generation} that ${snapshots.isGone(generation) ? 'was discarded' : 'nobody created'}`);
-		}
-
-		await noteSize(this);
-		model.judgeSnapshot({generation, stamps, from, to: model.now});
-		snapshots.learn(generation, stamps);
-	}
-
-	async #readAll(): Promise<Array<Stamp | undefined>> {
-		const {blockCount} = await this.world.device.geometry({});
-		this.model.noteBlockCount(blockCount);
-		const whole = await this.#readBlocks(0, blockCount);
-		if (whole) {
-			return whole;
-		}
-
-		const stamps: Array<Stamp | undefined> = [];
-		for (let vba = 0; vba < blockCount; vba++) {
-			stamps.push((await this.#readBlocks(vba, 1))?.[0]);
-		}
-
-		return stamps;
-	}
-
-	/** Undefined where a block cannot be read. */
-	async #readBlocks(vba: number, count: number): Promise<Stamp[] | undefined> {
-		const data = Buffer.alloc(count * blockSize, 0xee);
-		try {
-			await this.world.device.read({extents: [vba, count], data});
-			return stampsOf(data);
-		} catch (error) {
-			if (error instanceof SessionError && error.code === 'integrity') {
-				return undefined;
-			}
-
-			throw error;
 		}
 	}
 

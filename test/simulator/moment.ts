@@ -1,0 +1,2 @@
+/** Counts the events of a history: what happened before what. */
+export type Moment = number;
