@@ -9,7 +9,8 @@ import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {extentsBlockCount} from '../container/extents.js';
 import {byteSize} from '../container/size-config.js';
-import {allocationKinds, AllocationRuns} from '../sessions/allocation.js';
+import {AllocationRuns} from '../container/allocation-runs.js';
+import {allocationKinds} from '../sessions/allocation.js';
 import {block, blockSize} from '../sessions/block.js';
 import {SparseMemory} from './sparse-memory.js';
 

@@ -2,7 +2,8 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import {blockSize} from '../sessions/block.js';
 import {allEnded} from '../container/all-ended.js';
-import {allocationKinds, AllocationRuns} from '../sessions/allocation.js';
+import {AllocationRuns} from '../container/allocation-runs.js';
+import {allocationKinds} from '../sessions/allocation.js';
 import {divide, isWholeBlocks, type ByteRange, type PartialBlock} from './byte-range.js';
 import {RangeLock} from './range-lock.js';
 

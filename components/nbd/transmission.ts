@@ -8,7 +8,8 @@
 import type {Environment, Lease} from '../../runtime/sdk/component.js';
 import {isSessionError} from '../../runtime/sdk/session.js';
 import type {RequestCounter} from '../front_end/request-counter.js';
-import {allocationKinds, allocationRunCountMax, AllocationRuns} from '../sessions/allocation.js';
+import {AllocationRuns} from '../container/allocation-runs.js';
+import {allocationKinds, allocationRunCountMax} from '../sessions/allocation.js';
 import {blockSize} from '../sessions/block.js';
 import type {ByteSource} from './byte-source.js';
 import {errorNumberOf} from './device-fault.js';

@@ -41,21 +41,3 @@ export function allocationFault({runs}: {readonly runs: readonly number[]}, {cou
 
 	return covered <= count ? undefined : `runs of ${covered} blocks for a range of ${count}`;
 }
-
-/** Collects runs, neighbours of one kind joined. */
-export class AllocationRuns {
-	/** Pairs of a length and a kind. */
-	readonly pairs: number[] = [];
-
-	get isFull(): boolean {
-		return this.pairs.length >= 2 * allocationRunCountMax;
-	}
-
-	add(length: number, kind: number): void {
-		if (this.pairs.at(-1) === kind) {
-			this.pairs[this.pairs.length - 2] += length;
-		} else {
-			this.pairs.push(length, kind);
-		}
-	}
-}

@@ -4,7 +4,8 @@
  */
 import type {Vba} from '../sessions/vocabulary.js';
 import type {HashTree, Path} from '../container/hash-tree.js';
-import {allocationKinds, AllocationRuns} from '../sessions/allocation.js';
+import {AllocationRuns} from '../container/allocation-runs.js';
+import {allocationKinds} from '../sessions/allocation.js';
 import type {Device} from './device.js';
 import {loadToContent} from './written-count.js';
 

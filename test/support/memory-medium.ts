@@ -1,6 +1,7 @@
 /** A medium in memory with a `block` session, and a log of what was done to it. */
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
-import {allocationKinds, AllocationRuns} from '../../components/sessions/allocation.js';
+import {AllocationRuns} from '../../components/container/allocation-runs.js';
+import {allocationKinds} from '../../components/sessions/allocation.js';
 import {type block, blockSize} from '../../components/sessions/block.js';
 
 export interface MemoryMediumOptions {
