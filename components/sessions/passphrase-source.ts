@@ -3,6 +3,7 @@ import {statSync} from 'node:fs';
 import {stat} from 'node:fs/promises';
 import type {Environment, Obstacle, Outlook, Reach} from '../../runtime/sdk/component.js';
 import {whyDirectoryUnmakable, whyUnreadable} from '../../runtime/sdk/host-path.js';
+import {withoutLineEnd} from '../../runtime/sdk/secret-line.js';
 import {readSmallFile} from '../container/durable-file.js';
 
 export const passphraseLengthMax = 1024;
@@ -81,12 +82,6 @@ export function passphraseObstacles({file, variable: secret}: SourceConfig, outl
 export function anchorDirectoryObstacles(path: string, {resolvePath}: Pick<Outlook, 'resolvePath'>): Obstacle[] {
 	const reason = whyDirectoryUnmakable(resolvePath(path));
 	return reason === undefined ? [] : [{at: ['path'], what: `the trust anchor's directory ${resolvePath(path)} cannot be used: ${reason}`, remedy: 'correct the path, or give this user rights there'}];
-}
-
-/** One line end at the end of a file is not part of the passphrase. The same memory. */
-export function withoutLineEnd(content: Buffer): Buffer {
-	const end = content.at(-1) === 0x0a ? content.length - (content.at(-2) === 0x0d ? 2 : 1) : content.length;
-	return content.subarray(0, end);
 }
 
 /** A pipe is nobody else's, whatever its mode. */

@@ -6,6 +6,7 @@ import {closeSync, openSync, readSync} from 'node:fs';
 import {sharedSecret} from '../process-secrets.js';
 import {sealEnvelope} from '../sdk/key-envelope.js';
 import {kernelRandomBytes} from '../sdk/kernel-random.js';
+import {withoutLineEnd} from '../sdk/secret-line.js';
 import {copyOfShared} from '../transport/shared-secret.js';
 import {complain} from './output.js';
 import {askSecret, isInteractive} from './terminal-prompt.js';
@@ -33,11 +34,6 @@ function readAll(descriptor: number): Buffer {
 	}
 
 	return content.subarray(0, length);
-}
-
-function withoutLineEnd(content: Buffer): Buffer {
-	const end = content.at(-1) === 0x0a ? content.length - (content.at(-2) === 0x0d ? 2 : 1) : content.length;
-	return content.subarray(0, end);
 }
 
 function readFile(file: string): Buffer {
