@@ -2,9 +2,9 @@
 import {gcm} from '@noble/ciphers/aes.js';
 import {swap32IfBE} from '@noble/ciphers/utils.js';
 import {sha256} from '@noble/hashes/sha2.js';
-import {blockSize} from '../container/geometry.js';
 import {labelLength, tagLength} from '../sessions/cipher.js';
 import {AesSuite, contextLength, labelParts, makeContexts, tweakLength, writeContext, writeTweak, type AuthenticatedKey, type BlockRun, type CipherKey} from '../sessions/cipher-suite.js';
+import {blockSize} from '../sessions/vocabulary.js';
 import {CbcEssiv, Xts, type BlockMode} from './block-modes.js';
 
 /** One block as bytes and as words: payload need not be aligned, and may be changed by others meanwhile. */

@@ -1,7 +1,7 @@
 /** Blocks as they are, with a label that is real. */
-import {blockSize} from '../container/geometry.js';
 import type {CipherName} from '../sessions/cipher.js';
 import type {BlockRun, CipherKey, CipherSuite} from '../sessions/cipher-suite.js';
+import {blockSize} from '../sessions/vocabulary.js';
 
 /** Of no key anything is kept, so nothing is left to wipe. */
 const copying: CipherKey = {

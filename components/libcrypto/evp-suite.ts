@@ -3,10 +3,10 @@
  * times as much as encrypting a block.
  */
 import {createHash} from 'node:crypto';
-import {blockSize} from '../container/geometry.js';
 import {labelLength, nonceLength, tagLength} from '../sessions/cipher.js';
 import {AesSuite, contextLength, makeContexts, tweakLength, writeContext, writeTweak, type AuthenticatedKey, type BlockRun, type CipherKey, type PreparedKey} from '../sessions/cipher-suite.js';
 import {runBlockCountMax} from '../sessions/batch-work.js';
+import {blockSize} from '../sessions/vocabulary.js';
 import type {Address, Libcrypto} from './libcrypto.js';
 
 /** What all keys of a suite share: it is used within one synchronous call only. */

@@ -1,8 +1,8 @@
 /** The same ciphers through node:crypto, for a node binary that does not export libcrypto. Slower: a set-up per block. */
 import {createCipheriv, createDecipheriv, createHash, hash, type DecipherGCM} from 'node:crypto';
-import {blockSize} from '../container/geometry.js';
 import {labelLength, tagLength} from '../sessions/cipher.js';
 import {AesSuite, contextLength, labelParts, makeContexts, tweakLength, writeContext, writeTweak, type AuthenticatedKey, type BlockRun, type CipherKey} from '../sessions/cipher-suite.js';
+import {blockSize} from '../sessions/vocabulary.js';
 
 function tweaksOf({addresses, first, count}: BlockRun): Buffer {
 	const tweaks = Buffer.alloc(count * tweakLength);

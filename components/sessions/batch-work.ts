@@ -5,9 +5,9 @@
  * Guarantee: of a block that does not match its label nothing is given out.
  */
 import {setImmediate as eventLoopTurn} from 'node:timers/promises';
-import {blockSize} from '../container/geometry.js';
 import {labelLength} from './cipher.js';
 import {isAuthenticatedKey, type BlockRun, type CipherKey, type CipherSuite, type PreparedKey} from './cipher-suite.js';
+import {blockSize} from './vocabulary.js';
 
 /** Blocks worked on in one go: 128 KiB, so that what was just encrypted is still in the processor's cache when labelled. */
 export const runBlockCountMax = 32;
