@@ -4,10 +4,11 @@ import {cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSy
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {trustAnchor} from '../sessions/trust-anchor.js';
+import {loadComponent} from '../../test/support/component-folder.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {TestEnvironment} from '../../test/support/environment.js';
 import {testWith} from '../../test/support/external-tools.js';
-import {loadComponent, startProvider} from '../../test/support/providers.js';
+import {startProvider} from '../../test/support/providers.js';
 import {SoftwareTpm} from '../../test/support/swtpm.js';
 import {TpmProxy, type TpmTraffic} from '../../test/support/tpm-proxy.js';
 import {openStorageKey} from './key-policy.js';

@@ -9,8 +9,9 @@ import {trustAnchor} from '../../components/sessions/trust-anchor.js';
 import {createRecipient, openEnvelope, sealEnvelope} from '../../runtime/sdk/key-envelope.js';
 import type {Client, Handlers} from '../../runtime/sdk/session.js';
 import {connectLocal} from '../../runtime/transport/local.js';
+import {loadComponent, providerNames} from '../support/component-folder.js';
 import {TestEnvironment} from '../support/environment.js';
-import {loadComponent, providerNames, startProvider} from '../support/providers.js';
+import {startProvider} from '../support/providers.js';
 
 const config = {unlock_ms: '1', kdf_memory: '1M'};
 const record = {hash: new Uint8Array(32).fill(1), generation: 1, creating: false};

@@ -18,8 +18,9 @@ import type {AesSuite, BlockRun} from '../../components/sessions/cipher-suite.js
 import {sealEnvelope} from '../../runtime/sdk/key-envelope.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {LeasePool} from '../../runtime/transport/lease-pool.js';
+import {providerNames} from '../support/component-folder.js';
 import {TestEnvironment} from '../support/environment.js';
-import {providerNames, startProvider} from '../support/providers.js';
+import {startProvider} from '../support/providers.js';
 import {cbcVectors, essivVectors, gcmVectors, hkdfVectors, xtsVectors} from '../support/published-vectors.js';
 import {cbcDecrypt, cbcEncrypt, essiv, gcmDecrypt, gcmEncrypt, hkdf, unitNumber, xor, xtsDecrypt, xtsEncrypt} from '../support/reference-ciphers.js';
 

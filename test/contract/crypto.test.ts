@@ -6,9 +6,10 @@ import {crypto} from '../../components/sessions/crypto.js';
 import {sealEnvelope} from '../../runtime/sdk/key-envelope.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {LeasePool} from '../../runtime/transport/lease-pool.js';
+import {providerNames} from '../support/component-folder.js';
 import {TestEnvironment} from '../support/environment.js';
 import {loadGolden} from '../support/golden.js';
-import {providerNames, startProvider} from '../support/providers.js';
+import {startProvider} from '../support/providers.js';
 
 const blockSize = 4096;
 const blockKey = Buffer.from('60fe9b8dd81f40d12921e93669b9e226316469b8eb49fa9ec16b97cc65a373c3', 'hex');

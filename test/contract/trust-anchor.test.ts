@@ -7,9 +7,10 @@ import test, {type ExecutionContext} from 'ava';
 import {DirectoryClaims} from '../../runtime/host/directory-claims.js';
 import {createRecipient, openEnvelope} from '../../runtime/sdk/key-envelope.js';
 import {trustAnchor} from '../../components/sessions/trust-anchor.js';
+import {providerNames} from '../support/component-folder.js';
 import {TestEnvironment} from '../support/environment.js';
 import {goldenNames, loadGolden} from '../support/golden.js';
-import {arePlacedInProcesses, providerNames, startProvider} from '../support/providers.js';
+import {arePlacedInProcesses, startProvider} from '../support/providers.js';
 import {hasSoftwareTpm, SoftwareTpm} from '../support/swtpm.js';
 
 const providers = providerNames('trust_anchor_');

@@ -1,53 +1,15 @@
 /** A provider under test in a process of its own, behind sockets as the runtime would put it, in the test's environment. */
 import {spawn} from 'node:child_process';
 import {fileURLToPath} from 'node:url';
-import type {Component, LogLevel, Running} from '../../runtime/sdk/component.js';
+import type {Component, Running} from '../../runtime/sdk/component.js';
 import type {Client, ClientContext, Handlers, Session} from '../../runtime/sdk/session.js';
 import {closeDescriptor, passDescriptor, socketPair} from '../../runtime/isolation/socket-pair.js';
 import {ClientEnd} from '../../runtime/transport/client-end.js';
 import {FrameSocket} from '../../runtime/transport/frame-socket.js';
+import type {FromProvider, Status, ToProvider, Untold} from './provider-messages.js';
 import type {TestEnvironment} from './environment.js';
 
-const program = fileURLToPath(new URL('fixtures/provider-host.js', import.meta.url));
-
-export const descriptors = {control: 3, sessions: 4} as const;
-
-export interface ProviderSketch {
-	readonly name: string;
-	readonly config: unknown;
-	readonly stateDirectory: string;
-	readonly variables: Readonly<Record<string, string>>;
-	readonly leaseLimit: number;
-	/** Others can have what it takes; else it is alone in the world. */
-	readonly isClaiming: boolean;
-	/** Random bytes of a multiple of this length are always the same ones. */
-	readonly fixedNonceLength: number | undefined;
-}
-
-type Status = Readonly<Record<string, string | number>>;
-
-/** Each names the provider that it is for. */
-export type ToProvider = {readonly provider: number} & (
-	| {readonly type: 'begin'; readonly sketch: ProviderSketch}
-	| {readonly type: 'serve'; readonly service: string; readonly session: number; readonly client: string}
-	| {readonly type: 'wake'; readonly id: number; readonly now: number}
-	| {readonly type: 'client_gone'; readonly service: string; readonly session: number}
-	| {readonly type: 'stop'}
-);
-
-export type FromProvider = {readonly provider: number} & (
-	| {readonly type: 'started'; readonly status: Status}
-	| {readonly type: 'failed'; readonly message: string}
-	| {readonly type: 'log'; readonly text: string; readonly level: LogLevel}
-	| {readonly type: 'sleep'; readonly id: number; readonly milliseconds: number}
-	| {readonly type: 'bug'; readonly message: string}
-	| {readonly type: 'status'; readonly status: Status}
-	/** It has been stopped, or knows that a client is gone. */
-	| {readonly type: 'done'}
-);
-
-/** Leaves the union of messages as it is. */
-export type Untold<Message> = Message extends unknown ? Omit<Message, 'provider'> : never;
+const program = fileURLToPath(new URL('provider-host.js', import.meta.url));
 
 /** The process that all providers of one test file share. It ends with the test's. */
 class ProviderHost {

@@ -1,13 +1,10 @@
-/** Finds every component that provides a session, by the beginning of its folder's name, and starts it alone. */
-import {existsSync, readdirSync} from 'node:fs';
-import type {Component, Running} from '../../runtime/sdk/component.js';
+/** Starts a component that provides a session, alone. */
+import type {Running} from '../../runtime/sdk/component.js';
 import type {Client, ClientContext, Handlers, Session} from '../../runtime/sdk/session.js';
 import {connectLocal} from '../../runtime/transport/local.js';
+import {loadComponent} from './component-folder.js';
 import type {TestEnvironment} from './environment.js';
 import {ProviderProcess} from './provider-process.js';
-
-// Compiled tests run from dist/test/support.
-const componentsDirectory = new URL('../../components/', import.meta.url);
 
 let placement: 'here' | 'process' = 'here';
 
@@ -18,15 +15,6 @@ export function placeInProcesses(): void {
 
 export function arePlacedInProcesses(): boolean {
 	return placement === 'process';
-}
-
-export function providerNames(prefix: string): string[] {
-	return readdirSync(componentsDirectory).filter(name => name.startsWith(prefix) && existsSync(new URL(`${name}/component.js`, componentsDirectory))).sort();
-}
-
-export async function loadComponent(name: string): Promise<Component> {
-	const module = await import(new URL(`${name}/component.js`, componentsDirectory).href) as {default: Component};
-	return module.default;
 }
 
 export interface StartedProvider<S extends Session> {
