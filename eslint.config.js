@@ -29,6 +29,36 @@ export default defineConfig(
 		},
 	},
 	{
+		// Time, chance and waiting come from the environment, so that a component does in the simulator what it does everywhere.
+		files: ['components/**/*.ts'],
+		ignores: ['**/*.test.ts'],
+		rules: {
+			'no-restricted-globals': ['error', ...['setTimeout', 'setInterval', 'performance'].map(name => ({name, message: 'use env.now and env.sleep'}))],
+			'no-restricted-properties': [
+				'error',
+				{object: 'Date', property: 'now', message: 'use env.now or env.timeOfDay'},
+				{object: 'Math', property: 'random', message: 'use env.randomBytes'},
+			],
+			'no-restricted-imports': ['error', {
+				paths: [
+					...['timers', 'timers/promises'].map(name => ({
+						name: `node:${name}`, importNames: ['setTimeout', 'setInterval', 'scheduler'], message: 'use env.sleep',
+					})),
+					{name: 'node:perf_hooks', message: 'use env.now'},
+					{
+						name: 'node:crypto',
+						importNames: ['randomBytes', 'randomFill', 'randomFillSync', 'randomInt', 'randomUUID', 'getRandomValues', 'webcrypto'],
+						message: 'use env.randomBytes and env.fillRandom',
+					},
+				],
+			}],
+			'no-restricted-syntax': [
+				'error', 'TSEnumDeclaration', 'TSModuleDeclaration[kind="namespace"]',
+				{selector: 'NewExpression[callee.name="Date"][arguments.length=0]', message: 'use env.timeOfDay'},
+			],
+		},
+	},
+	{
 		files: ['**/*.js'],
 		extends: [tseslint.configs.disableTypeChecked],
 		languageOptions: {globals: {process: 'readonly', URL: 'readonly'}},

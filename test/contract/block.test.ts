@@ -202,7 +202,7 @@ for (const {name, open, openGrowable, knowsHoles = true} of providers) {
 	if (openGrowable) {
 		test(`${name}: an empty device grows, never shrinks, and is zero where it grew`, async t => {
 			const device = await openGrowable();
-			t.deepEqual(await device.geometry({}), {blockCount: 0, writable: true, growable: true});
+			t.like(await device.geometry({}), {blockCount: 0, writable: true, growable: true});
 			await device.sync({});
 			await t.throwsAsync(device.read({extents: [0, 1], data: filled(1, 0)}), {code: 'out_of_range'});
 			await device.grow({blockCount: 5});
