@@ -31,7 +31,7 @@ async function created() {
 async function written() {
 	const random = new Random(1);
 	const create = {...dimensions, cipher: 'aes-256-xts'};
-	const plan: Plan = {...randomPlan(random, 'long'), create, leafCount: 200, poolLeafCount: 1024, crypto: 'quick', lockPercent: 0, locksAtStart: false};
+	const plan: Plan = {...randomPlan(random, {kind: 'long'}), create, leafCount: 200, poolLeafCount: 1024, crypto: 'quick', lockPercent: 0, locksAtStart: false};
 	const subject = new Subject({plan, random, counts: new Counts()});
 	await open(subject);
 	await subject.run(write(subject, random, [{vba: 0, count: 200}]));

@@ -1,7 +1,8 @@
 /** Histories of ascending seeds, until the time is up or one fails. */
 import {Counts} from './counts.js';
 import {runHistory} from './history.js';
-import type {HistoryKind} from './plan.js';
+import type {PlanWishes} from './plan.js';
+import {Trace} from './trace.js';
 
 export interface CampaignSetup {
 	readonly seed: number;
@@ -9,10 +10,11 @@ export interface CampaignSetup {
 	/** Goes on beyond `seconds` until there were so many crash points. */
 	readonly crashPointCountMin?: number;
 	readonly historyCountMax?: number;
-	readonly kind?: HistoryKind | undefined;
-	/** Only the script of this name, where the histories are scripted. */
-	readonly script?: string | undefined;
+	/** Of every history. */
+	readonly wishes?: PlanWishes;
 	readonly keepGoing?: boolean;
+	/** Reports of each history what all that happened in it comes to. */
+	readonly traces?: boolean;
 	readonly report: (text: string) => void;
 }
 
@@ -51,13 +53,18 @@ export class Campaign {
 	}
 
 	async #runOne(seed: number): Promise<0 | 1> {
-		const {kind, script, report} = this.#setup;
+		const {wishes, traces = false, report} = this.#setup;
+		const trace = traces ? new Trace() : undefined;
 		try {
-			await runHistory(seed, {kind, script, counts: this.counts});
+			await runHistory(seed, {...wishes, counts: this.counts, ...trace && {trace}});
 			return 0;
 		} catch (error) {
 			report(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`);
 			return 1;
+		} finally {
+			if (trace) {
+				report(`seed ${seed}: ${trace.toString()}`);
+			}
 		}
 	}
 }

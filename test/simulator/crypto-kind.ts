@@ -6,29 +6,33 @@ import openssl from '../../components/crypto_openssl/component.js';
 import type {crypto} from '../../components/sessions/crypto.js';
 import {sealEnvelope} from '../../runtime/sdk/key-envelope.js';
 import {quickCryptoHandlers} from './quick-crypto.js';
-import {Random} from './random.js';
 import type {EnvelopeSealer} from './simulated-anchor.js';
 
-export type CryptoName = 'quick' | 'openssl' | 'noble';
+export const cryptoNames = ['quick', 'openssl', 'noble'] as const;
+
+export type CryptoName = (typeof cryptoNames)[number];
 
 export interface CryptoKind {
 	start(env: Environment): Promise<Handlers<typeof crypto>>;
 	readonly sealEnvelope: EnvelopeSealer;
+	/** True where it may still be at work on the memory of a world that has ended. */
+	readonly outlivesItsWorld: boolean;
 }
 
 function ofComponent(component: Component): CryptoKind {
-	const random = new Random(1);
 	return {
+		// Large batches go on between turns of the event loop.
+		outlivesItsWorld: true,
 		async start(env) {
 			const running = await component.start!({config: component.config.parse({}), sessions: {}, env});
 			return running.provides.crypto as unknown as Handlers<typeof crypto>;
 		},
-		sealEnvelope: (key, recipient) => sealEnvelope(key, recipient, count => random.bytes(count)),
+		sealEnvelope,
 	};
 }
 
 export const cryptoKinds: Readonly<Record<CryptoName, CryptoKind>> = {
-	quick: {start: async () => quickCryptoHandlers(), sealEnvelope: key => Uint8Array.from(key)},
+	quick: {start: async () => quickCryptoHandlers(), sealEnvelope: key => Uint8Array.from(key), outlivesItsWorld: false},
 	openssl: ofComponent(openssl),
 	noble: ofComponent(noble),
 };

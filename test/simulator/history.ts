@@ -10,12 +10,13 @@ import {open, verify, verifyAfterClose, verifyQuiet} from './lifecycle.js';
 import {flush, load, writeAtRandom} from './load.js';
 import {ensureUnlocked} from './locking.js';
 import {checkMedium} from './medium-check.js';
-import {randomPlan, type HistoryKind, type Plan} from './plan.js';
+import {randomPlan, type HistoryKind, type Plan, type PlanWishes} from './plan.js';
 import {Random} from './random.js';
 import {ComponentEnded} from './simulated-environment.js';
 import {runScript} from './script-run.js';
 import {SimulationFailure} from './simulation-failure.js';
 import {Subject, type SecuredImage} from './subject.js';
+import type {Trace} from './trace.js';
 
 /** Thrown between two steps: the power fails here. */
 class PowerFailure extends Error {
@@ -457,33 +458,69 @@ const kinds: Readonly<Record<HistoryKind, (subject: Subject) => Promise<void>>> 
 	long_operations: longHistory,
 };
 
-export interface HistoryOptions {
-	readonly kind?: HistoryKind | undefined;
-	/** Only the script of this name, where the history is scripted. */
-	readonly script?: string | undefined;
+/** Of all old containers, how many an earlier program has used. */
+const oldLifeRate = 0.6;
+
+/** Changes of medium and anchor until the power fails in the life of an earlier program, at most. */
+const oldLifeChangeCountMax = 80;
+
+/**
+ * An earlier program uses the container until a crash: what it left is opened, with crashes at every change meanwhile.
+ * Returns what the first life of this program has left in good order.
+ */
+async function afterOldLife(subject: Subject): Promise<Subject> {
+	const {random, plan, counts} = subject.setup;
+	counts.oldLives++;
+	subject.anchor.isOfOldProgram = true;
+	await open(subject);
+	failAfter(subject, random.between(1, oldLifeChangeCountMax));
+	await survives(async () => subject.run(load(subject, Math.min(10, plan.operationCount))));
+	const remains = random.chance(0.7) ? subject.afterPowerLoss() : subject.afterKill();
+	subject.abandon();
+	explore(remains);
+	await reopen(remains);
+	remains.onChange = undefined;
+	await remains.run(finishOperations(remains));
+	await verifyAfterClose(remains);
+	return remains.afterKill();
+}
+
+export interface HistoryOptions extends PlanWishes {
 	readonly counts?: Counts;
 	/** False where the trust anchor is one that believes what it reads, see `AnchorOptions`. */
 	readonly settles?: boolean;
+	/** Learns everything that happens. */
+	readonly trace?: Trace;
 }
 
 /** Runs the history of a seed. @throws whatever went wrong, with the plan and the command that repeats it in the message */
-export async function runHistory(seed: number, {kind, script, counts = new Counts(), settles = true}: HistoryOptions = {}): Promise<void> {
+export async function runHistory(seed: number, {counts: total, settles = true, trace, ...wishes}: HistoryOptions = {}): Promise<void> {
 	const random = new Random(seed);
-	const plan = randomPlan(random, kind, script);
+	const plan = randomPlan(random, wishes);
+	// Of its own, so that nothing in a history can depend on those before it.
+	const counts = new Counts();
 	counts.histories++;
 	counts.encryptedInnerBlocks += plan.create.inner_blocks === 'encrypted' ? 1 : 0;
-	const subject = new Subject({plan, random, counts, settles});
+	counts.oldContainers += plan.isOld ? 1 : 0;
+	let subject = new Subject({plan, random, counts, settles, trace});
 	try {
+		// A script says what the container goes through from the beginning on.
+		if (plan.isOld && plan.kind !== 'scripted' && random.chance(oldLifeRate)) {
+			subject = await afterOldLife(subject);
+		}
+
 		await kinds[plan.kind](subject);
 	} catch (error) {
-		throw explained(error, plan, repeatCommand(seed, kind, script));
+		throw explained(error, plan, repeatCommand(seed, wishes));
 	} finally {
 		subject.abandon();
+		total?.add(counts);
 	}
 }
 
-function repeatCommand(seed: number, kind: HistoryKind | undefined, script: string | undefined): string {
-	return `node dist/test/simulator/main.js --seed ${seed} --histories 1${kind === undefined ? '' : ` --kind ${kind}`}${script === undefined ? '' : ` --script '${script}'`}`;
+function repeatCommand(seed: number, {kind, script, cipher, crypto, innerBlocks, container}: PlanWishes): string {
+	const options = Object.entries({kind, script: script && `'${script}'`, cipher, crypto, 'inner-blocks': innerBlocks, container});
+	return `node dist/test/simulator/main.js --seed ${seed} --histories 1${options.map(([name, value]) => value === undefined ? '' : ` --${name} ${value}`).join('')}`;
 }
 
 function explained(error: unknown, plan: Plan, repeat: string): Error {

@@ -71,7 +71,7 @@ export async function verifyQuiet(subject: Subject): Promise<void> {
 
 async function judgeMarks(subject: Subject): Promise<void> {
 	const {snapshots} = await subject.world.control.list_snapshots({});
-	subject.model.snapshots.judgeMarks(snapshots, {hasTimes: subject.setup.plan.create.cipher !== 'aes-256-cbc-essiv', areNamesLegible: subject.areNamesLegible});
+	subject.model.snapshots.judgeMarks(snapshots, {hasTimes: subject.namesSnapshots, areNamesLegible: subject.areNamesLegible});
 }
 
 /** Judges the snapshots found after a crash and takes them as the truth from now on. */

@@ -120,8 +120,8 @@ async function change(subject: Subject, {extents, stamps, send}: Change): Promis
 	}
 }
 
-/** After every so many reads the device is asked for holes. */
-const holeAskInterval = 4;
+/** Of all reads, after how many the device is asked for holes. */
+const holeAskRate = 0.25;
 
 export async function readAtRandom(subject: Subject, random: Random): Promise<void> {
 	const {counts} = subject.setup;
@@ -147,7 +147,7 @@ export async function readAtRandom(subject: Subject, random: Random): Promise<vo
 		subject.model.endRead(begins[i], extents[i].vba, part);
 	}
 
-	if (counts.reads % holeAskInterval === 0) {
+	if (random.chance(holeAskRate)) {
 		await askForHoles(subject, extents[0]);
 	}
 }

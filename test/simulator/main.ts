@@ -1,15 +1,14 @@
 /** Runs the simulator from the command line: `npm run soak`, or `node dist/test/simulator/main.js --seconds N --seed S`. */
 import {Command, InvalidArgumentError, Option} from 'commander';
 import {Campaign} from './campaign.js';
-import {historyKinds, type HistoryKind} from './plan.js';
+import {planChoices, wishFault, type PlanWishes} from './plan.js';
 
-interface Values {
+interface Values extends PlanWishes {
 	readonly seconds: number;
 	readonly seed: number;
 	readonly histories?: number;
-	readonly kind?: HistoryKind;
-	readonly script?: string;
 	readonly keepGoing: boolean;
+	readonly trace: boolean;
 }
 
 function wholeNumber(text: string): number {
@@ -26,18 +25,28 @@ const program = new Command('simulator')
 	.option('--seconds <count>', 'how long to go on with new histories', wholeNumber, 60)
 	.option('--seed <number>', 'the seed of the first history, the next ones follow; by default the time', wholeNumber)
 	.option('--histories <count>', 'stop after so many histories instead', wholeNumber)
-	.addOption(new Option('--kind <kind>', 'only histories of this kind').choices(historyKinds))
-	.option('--script <name>', 'with --kind scripted: only the script of this name')
+	.addOption(new Option('--kind <kind>', 'only histories of this kind').choices(planChoices.kind))
+	.addOption(new Option('--script <name>', 'with --kind scripted: only the script of this name').choices(planChoices.script))
+	.addOption(new Option('--cipher <name>', 'only containers with this cipher').choices(planChoices.cipher))
+	.addOption(new Option('--crypto <server>', 'only with this crypto server; quick is no secret').choices(planChoices.crypto))
+	.addOption(new Option('--inner-blocks <form>', 'only containers whose inner blocks lie so').choices(planChoices['inner-blocks']))
+	.addOption(new Option('--container <age>', 'only containers made by the device itself (new), or by an earlier program (old)').choices(planChoices.container))
 	.option('--keep-going', 'go on after a failure, to see how many seeds fail', false)
+	.option('--trace', 'print of each history a number that differs where anything in it does', false)
 	.parse();
-const {seconds, seed = Date.now(), histories, kind, script, keepGoing} = program.opts<Values>();
+const {seconds, seed = Date.now(), histories, keepGoing, trace, ...wishes} = program.opts<Values>();
+const fault = wishFault(wishes);
+if (fault !== undefined) {
+	program.error(fault);
+}
+
 const campaign = new Campaign({
 	seed,
 	seconds: histories === undefined ? seconds : Infinity,
 	historyCountMax: histories ?? Infinity,
-	kind,
-	script,
+	wishes,
 	keepGoing,
+	traces: trace,
 	report: text => {
 		console.log(text);
 	},

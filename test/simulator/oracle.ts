@@ -4,7 +4,6 @@
  * has one owner, that the pool gives away nothing that a snapshot needs, and what the flush log says on top of it.
  */
 import {createHash} from 'node:crypto';
-import {boundLabel} from './quick-crypto.js';
 
 const blockSize = 4096;
 const nodeSize = 64;
@@ -14,8 +13,24 @@ export interface OracleImage {
 	content(address: number): Buffer;
 }
 
-/** What an encrypted inner block says. */
-export type InnerOpener = (address: number, sealed: Buffer) => Buffer;
+/** A data block, with what an authenticated cipher binds it to. */
+export interface SealedBlock {
+	readonly content: Buffer;
+	readonly label: Buffer;
+	readonly address: number;
+	readonly vba: number;
+	readonly generation: number;
+	readonly keyId: number;
+	/** As it lies in the superblock. */
+	readonly key: Buffer;
+}
+
+export interface OracleCipher {
+	/** What an encrypted inner block says. */
+	readonly openInner: (address: number, sealed: Buffer) => Buffer;
+	/** Whether a block is what its label says, with an authenticated cipher. */
+	readonly isAuthentic: (block: SealedBlock) => boolean;
+}
 
 /** A data block that does not match its label; `snapshot` is undefined for the current state. */
 export interface BadData {
@@ -74,17 +89,17 @@ function hashOf(block: Buffer): string {
 	return hash;
 }
 
-const openedBlocks = new WeakMap<Buffer, {readonly address: number; readonly block: Buffer}>();
+const openedBlocks = new WeakMap<Buffer, {readonly address: number; readonly cipher: OracleCipher; readonly block: Buffer}>();
 
 /** Each is decrypted once: a block of the simulated medium stays where it is. */
-function opened(address: number, content: Buffer, open: InnerOpener): Buffer {
+function opened(address: number, content: Buffer, cipher: OracleCipher): Buffer {
 	const known = openedBlocks.get(content);
-	if (known?.address === address) {
+	if (known?.address === address && known.cipher === cipher) {
 		return known.block;
 	}
 
-	const block = open(address, content);
-	openedBlocks.set(content, {address, block});
+	const block = cipher.openInner(address, content);
+	openedBlocks.set(content, {address, cipher, block});
 	return block;
 }
 
@@ -119,6 +134,8 @@ interface Facts {
 	readonly rekeyingVba: number;
 	readonly previousKeyId: number;
 	readonly keyId: number;
+	readonly previousKey: Buffer;
+	readonly key: Buffer;
 	readonly lastGeneration: number;
 	readonly pbaCount: number;
 	readonly cipherNumber: number;
@@ -145,10 +162,10 @@ class Inspection {
 	readonly #facts: Facts;
 	readonly #lastGeneration: number;
 	readonly #pbaCount: number;
-	readonly #openInner: InnerOpener;
+	readonly #cipher: OracleCipher;
 
-	constructor(image: OracleImage, facts: Facts, openInner: InnerOpener) {
-		this.#openInner = openInner;
+	constructor(image: OracleImage, facts: Facts, cipher: OracleCipher) {
+		this.#cipher = cipher;
 		this.#image = image;
 		this.#facts = facts;
 		this.#lastGeneration = facts.lastGeneration;
@@ -209,7 +226,7 @@ class Inspection {
 		} else if (!isZero(names.hash)) {
 			const address = names.firstAddress + names.place;
 			const stored = this.#image.content(address);
-			const block = this.#facts.areInnerBlocksEncrypted ? opened(address, stored, this.#openInner) : stored;
+			const block = this.#facts.areInnerBlocksEncrypted ? opened(address, stored, this.#cipher) : stored;
 			this.#refer(address, 'snapshot directory');
 			const count = block.readUInt32LE(8);
 			const named = Array.from({length: Math.min(count, kept.length)}, (_, i) => number64(block, 16 + (64 * i)));
@@ -296,7 +313,7 @@ class Inspection {
 			return undefined;
 		}
 
-		return this.#facts.areInnerBlocksEncrypted ? opened(address, content, this.#openInner) : content;
+		return this.#facts.areInnerBlocksEncrypted ? opened(address, content, this.#cipher) : content;
 	}
 
 	#notNewer(generation: number, parent: number, what: string): void {
@@ -383,9 +400,9 @@ class Inspection {
 			return hashOf(content) === label.toString('hex');
 		}
 
-		const {previousKeyId, keyId, rekeyingVba} = this.#facts;
-		const usedKeyId = previousKeyId !== 0 && vba >= rekeyingVba ? previousKeyId : keyId;
-		return boundLabel(content, {address, vba, generation, keyId: usedKeyId}).equals(label);
+		const {previousKeyId, previousKey, keyId, key, rekeyingVba} = this.#facts;
+		const used = previousKeyId !== 0 && vba >= rekeyingVba ? {keyId: previousKeyId, key: previousKey} : {keyId, key};
+		return this.#cipher.isAuthentic({content, label, address, vba, generation, ...used});
 	}
 
 	#poolEntry(shape: TreeShape, node: Buffer, leaf: number): void {
@@ -473,7 +490,7 @@ function snapshotsOf(superblock: Buffer): SnapshotSlot[] {
 	return found.sort((a, b) => b.shape.generation - a.shape.generation);
 }
 
-/** Of the quick crypto server, whose rule for it is known. */
+/** Its labels are tags. */
 const authenticatedCipher = 2;
 
 const stateRekeying = 2;
@@ -486,6 +503,8 @@ function factsOf(superblock: Buffer): Facts {
 		rekeyingVba: number64(superblock, 1),
 		previousKeyId: superblock.readUInt32LE(57),
 		keyId: superblock.readUInt32LE(93),
+		previousKey: superblock.subarray(25, 57),
+		key: superblock.subarray(61, 93),
 		lastGeneration: number64(superblock, 3553),
 		pbaCount: number64(superblock, 3577),
 		cipherNumber: superblock.readUInt32LE(3725),
@@ -569,7 +588,7 @@ function superblockProblems(superblock: Buffer, {state, rekeyingVba, previousKey
 }
 
 /** Looks at the state whose superblock or newest log entry has this hash; undefined where nothing has it. */
-export function inspect(image: OracleImage, anchoredHash: Uint8Array, openInner: InnerOpener): OracleVerdict | undefined {
+export function inspect(image: OracleImage, anchoredHash: Uint8Array, cipher: OracleCipher): OracleVerdict | undefined {
 	const anchored = anchoredAt(image, Buffer.from(anchoredHash).toString('hex'));
 	if (!anchored) {
 		return undefined;
@@ -578,7 +597,7 @@ export function inspect(image: OracleImage, anchoredHash: Uint8Array, openInner:
 	const {slot, log} = anchored;
 	const superblock = image.content(slot);
 	const facts = factsOf(superblock);
-	const inspection = new Inspection(image, facts, openInner);
+	const inspection = new Inspection(image, facts, cipher);
 	const snapshots = snapshotsOf(superblock);
 	for (const {shape} of snapshots.filter(snapshot => snapshot.shape.kind === 'data')) {
 		inspection.tree(shape);

@@ -1,6 +1,6 @@
 /** What one history is made of: the container's shape, the sizes around it, and what goes on at the same time. */
 import {ContainerDimensions} from '../../components/container/dimensions-config.js';
-import type {CryptoName} from './crypto-kind.js';
+import {cryptoNames, type CryptoName} from './crypto-kind.js';
 import type {Random} from './random.js';
 import {scripts, type Script} from './script.js';
 
@@ -32,7 +32,9 @@ export type HistoryKind = (typeof historyKinds)[number];
 
 export interface Plan {
 	readonly kind: HistoryKind;
-	/** Attributes of `<create>`. */
+	/** True where an earlier program has made the container: of version 1, or with the original's cipher of the original. */
+	readonly isOld: boolean;
+	/** Attributes of `<create>`; an old container has the same. */
 	readonly create: Readonly<Record<string, string>>;
 	readonly leafCount: number;
 	readonly poolLeafCount: number;
@@ -129,19 +131,56 @@ function randomKind(random: Random): HistoryKind {
 	]);
 }
 
-export function randomPlan(random: Random, kind: HistoryKind = randomKind(random), scriptName?: string): Plan {
+const cipherNames = ['aes-256-xts', 'aes-256-gcm', 'aes-256-cbc-essiv'] as const;
+
+/** What may be chosen for a history; the seed decides the rest. */
+export interface PlanWishes {
+	readonly kind?: HistoryKind | undefined;
+	/** Only the script of this name, where the history is scripted. */
+	readonly script?: string | undefined;
+	readonly cipher?: (typeof cipherNames)[number] | undefined;
+	/** The crypto server. */
+	readonly crypto?: CryptoName | undefined;
+	/** How inner blocks lie on the medium. */
+	readonly innerBlocks?: 'clear' | 'encrypted' | undefined;
+	/** Made by the device itself, or by an earlier program. */
+	readonly container?: 'new' | 'old' | undefined;
+}
+
+/** The choices, by the names of their options on the command line. */
+export const planChoices = {
+	kind: historyKinds,
+	script: scripts.map(({name}) => name),
+	cipher: cipherNames,
+	crypto: cryptoNames,
+	'inner-blocks': ['clear', 'encrypted'],
+	container: ['new', 'old'],
+} as const;
+
+/** What of it cannot be together. */
+export function wishFault({kind, cipher, innerBlocks, container}: PlanWishes): string | undefined {
+	return cipher === 'aes-256-cbc-essiv' && innerBlocks === 'encrypted'
+		? 'with aes-256-cbc-essiv inner blocks lie in clear'
+		: kind === 'creation' && container === 'old' ? 'nobody creates old containers any more' : undefined;
+}
+
+export function randomPlan(random: Random, wishes: PlanWishes = {}): Plan {
+	const {kind = randomKind(random), script: scriptName} = wishes;
 	const bound = bounds[kind];
 	const wide = kind === 'long' && random.chance(0.2);
 	const script = kind === 'scripted' ? random.pick(scripts.filter(({name}) => scriptName === undefined || name === scriptName)) : undefined;
 	const create = wide ? wideShape : script ? shapeOf(script) : randomShape(random, bound);
 	const withOperations = operationKinds.includes(kind);
-	// The oracle cannot tell good data of the real authenticated cipher from bad.
 	const isQuick = random.chance(withOperations ? 0.97 : 0.85);
-	const cipher = isQuick ? random.pick(['aes-256-xts', 'aes-256-gcm', 'aes-256-cbc-essiv']) : random.pick(['aes-256-xts', 'aes-256-cbc-essiv']);
+	const drawnCipher = random.pick(cipherNames.filter(name => name !== 'aes-256-cbc-essiv' || wishes.innerBlocks !== 'encrypted'));
+	const cipher = wishes.cipher ?? drawnCipher;
 	const mebibyte = 2 ** 20;
-	const innerBlocks = cipher !== 'aes-256-cbc-essiv' && random.chance(0.4) ? 'encrypted' : 'clear';
+	const isEncrypted = random.chance(0.4);
+	const innerBlocks = cipher === 'aes-256-cbc-essiv' ? 'clear' : wishes.innerBlocks ?? (isEncrypted ? 'encrypted' : 'clear');
+	const isOld = random.chance(0.25);
 	return {
 		kind,
+		isOld: kind !== 'creation' && (wishes.container === undefined ? isOld : wishes.container === 'old'),
 		create: {...create, cipher, inner_blocks: innerBlocks, ...cipher !== 'aes-256-cbc-essiv' && innerBlocks === 'clear' && {flush_log_blocks: random.pick(['0', '1', '3', '64'])}},
 		leafCount: Number(create.vbd_leaves),
 		poolLeafCount: Number(create.ft_leaves),
@@ -149,7 +188,7 @@ export function randomPlan(random: Random, kind: HistoryKind = randomKind(random
 		leaseLimit: random.pick([2, 4, 16]) * mebibyte,
 		copies: random.chance(0.7),
 		// The real ones are slower and change nothing about the order of things.
-		crypto: isQuick ? 'quick' : random.chance(0.8) ? 'openssl' : 'noble',
+		crypto: wishes.crypto ?? (isQuick ? 'quick' : random.chance(0.8) ? 'openssl' : 'noble'),
 		clientCount: random.between(1, kind === 'operations' ? 3 : 6),
 		operationCount: random.between(2, bound.operationCountMax),
 		requestBlockCountMax: random.pick([1, 4, 20, 600]),

@@ -48,6 +48,11 @@ interface QuickKey {
 	readonly isBinding: boolean;
 }
 
+/** A block sealed for its place, by others than the server. */
+export function sealQuick(key: Uint8Array, address: number, plain: Uint8Array): Buffer {
+	return addPad(plain, padOf(key, address));
+}
+
 /** What a block says that was sealed for this place, for readers other than the server. */
 export function openQuick(key: Uint8Array, address: number, sealed: Uint8Array): Buffer {
 	return addPad(sealed, -padOf(key, address));

@@ -3,6 +3,7 @@
  * whose turn it is. Nothing here waits for real time.
  */
 import type {Random} from './random.js';
+import type {Trace} from './trace.js';
 
 interface Sleeper {
 	readonly wakeMs: number;
@@ -32,14 +33,16 @@ export class Scheduler {
 	readonly #waiting: Array<() => void> = [];
 	readonly #sleepers: Sleeper[] = [];
 	readonly #stepMs: number;
+	readonly #trace: Trace | undefined;
 	#haltReason: Error | undefined;
 	#nowMs = 0;
 	#stepCount = 0;
 
 	/** @param stepMs how long a step takes on the simulated clock */
-	constructor(random: Random, stepMs: number) {
+	constructor(random: Random, stepMs: number, trace?: Trace) {
 		this.#random = random;
 		this.#stepMs = stepMs;
+		this.#trace = trace;
 	}
 
 	get nowMs(): number {
@@ -104,6 +107,7 @@ export class Scheduler {
 		// Who slept long enough takes part in the draw; now and then time passes though there is something to do.
 		const dueCount = this.#sleepers.filter(({wakeMs}) => wakeMs <= this.#nowMs).length;
 		const index = this.#random.below(this.#waiting.length + dueCount);
+		this.#trace?.note('step', this.#nowMs, this.#waiting.length, this.#sleepers.length, index);
 		if (index < this.#waiting.length && !(this.#sleepers.length > 0 && this.#random.chance(passingTimeRate))) {
 			const [resolve] = this.#waiting.splice(index, 1);
 			resolve();

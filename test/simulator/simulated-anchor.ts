@@ -11,7 +11,7 @@ import {authenticatorOf, flushKeyOf, innerKey} from '../support/memory-anchor.js
 import type {Random} from './random.js';
 
 /** Makes the envelope that carries a block key to a crypto server. */
-export type EnvelopeSealer = (key: Uint8Array, recipient: Uint8Array) => Uint8Array;
+export type EnvelopeSealer = (key: Uint8Array, recipient: Uint8Array, randomBytes: (count: number) => Uint8Array) => Uint8Array;
 
 /** What the anchor's storage holds. */
 export interface AnchorState {
@@ -33,6 +33,8 @@ export class SimulatedAnchor {
 	changeCount = 0;
 	/** Probability that a record fails; whether it was remembered stays open. */
 	faultRate = 0;
+	/** True while an earlier program runs, which writes superblocks without announcing them. */
+	isOfOldProgram = false;
 	/** Called before a record may be remembered. */
 	onSecuring: (secured: Secured) => void = () => undefined;
 	onSecured: (secured: Secured) => void = () => undefined;
@@ -48,7 +50,7 @@ export class SimulatedAnchor {
 	#isSettled = false;
 	#locked: boolean;
 
-	constructor(random: Random, options: AnchorOptions, {state = blankState, durable = state}: {state?: AnchorState; durable?: AnchorState} = {}) {
+	constructor(random: Random, options: AnchorOptions, {state = blankState, durable = state}: {state?: AnchorState | undefined; durable?: AnchorState} = {}) {
 		this.#random = random;
 		this.#options = options;
 		this.#state = state;
@@ -98,6 +100,7 @@ export class SimulatedAnchor {
 			}
 		};
 
+		const randomBytes = (count: number) => this.#random.bytes(count);
 		return {
 			access: async () => {
 				if (!this.#locked) {
@@ -134,11 +137,11 @@ export class SimulatedAnchor {
 			},
 			share_key: ({wrapped, recipient}) => {
 				opened();
-				return {envelope: seal(wrapped, recipient)};
+				return {envelope: seal(wrapped, recipient, randomBytes)};
 			},
 			share_inner_key: ({recipient}) => {
 				opened();
-				return {envelope: seal(innerKey, recipient)};
+				return {envelope: seal(innerKey, recipient, randomBytes)};
 			},
 			authenticate: ({containerId, digest}) => {
 				opened();
@@ -155,7 +158,10 @@ export class SimulatedAnchor {
 			},
 			intend: async ({hash}) => {
 				opened();
-				await this.#write({...this.#state, marks: {...this.#state.marks, intended: Uint8Array.from(hash), announces: true}}, step);
+				if (!this.isOfOldProgram) {
+					await this.#write({...this.#state, marks: {...this.#state.marks, intended: Uint8Array.from(hash), announces: true}}, step);
+				}
+
 				return {};
 			},
 			flush_key: ({hash}) => {
@@ -166,7 +172,7 @@ export class SimulatedAnchor {
 				opened();
 				const secured = {...record, hash: Uint8Array.from(record.hash)};
 				this.onSecuring(secured);
-				await this.#write({...this.#state, secured, marks: {...this.#state.marks, intended: null, announces: true}}, step, () => {
+				await this.#write({...this.#state, secured, marks: {...this.#state.marks, intended: null, announces: !this.isOfOldProgram}}, step, () => {
 					this.onSecured(secured);
 				});
 				return {flushKey: flushKeyOf(secured.hash)};

@@ -7,7 +7,7 @@ import {SimulationFailure} from './simulation-failure.js';
 /** What memory holds that was given back: whoever still reads it gets no sense. */
 const poison = 0xdb;
 
-/** Buffers for reuse by length, full of poison: allocating megabytes for each short life would cost the most time. */
+/** Buffers for reuse by length, all full of poison, whoever had them before: allocating megabytes for each short life would cost the most time. */
 const spareBuffers = new Map<number, Buffer[]>();
 
 function takeBuffer(byteLength: number): Buffer {
@@ -15,6 +15,7 @@ function takeBuffer(byteLength: number): Buffer {
 }
 
 function giveBackBuffer(buffer: Buffer): void {
+	buffer.fill(poison);
 	const spare = spareBuffers.get(buffer.length) ?? [];
 	spare.push(buffer);
 	spareBuffers.set(buffer.length, spare);
@@ -63,9 +64,9 @@ export class SimulatedEnvironment implements Environment {
 		return this.#leases.size;
 	}
 
-	/** The component has gone: its memory can be used again. */
-	abandon(): void {
-		for (const buffer of this.#leases.values()) {
+	/** The component has gone: its memory can be used again, unless somebody may still be at work on it. */
+	abandon({isInUse}: {isInUse: boolean}): void {
+		for (const buffer of isInUse ? [] : this.#leases.values()) {
 			giveBackBuffer(buffer);
 		}
 
@@ -156,7 +157,6 @@ export class SimulatedEnvironment implements Environment {
 
 	#release(lease: Lease, bytes: Buffer): void {
 		if (this.#leases.delete(lease)) {
-			bytes.fill(poison);
 			giveBackBuffer(bytes);
 			this.#leasedByteLength -= bytes.length;
 			while (this.#waiters.length > 0 && this.#leasedByteLength + this.#waiters[0].byteLength <= this.leaseLimit) {

@@ -5,6 +5,7 @@
  */
 import {connectLocal, type BugHandler} from '../../runtime/transport/local.js';
 import {isSessionError, type Client, type ClientContext, type Handlers, type Session} from '../../runtime/sdk/session.js';
+import type {Trace} from './trace.js';
 
 export interface SimulatedConnection {
 	readonly context: ClientContext;
@@ -12,6 +13,8 @@ export interface SimulatedConnection {
 	readonly step: () => Promise<void>;
 	/** True where payloads are copied, false where both ends see the same memory. */
 	readonly copies: boolean;
+	/** Learns all messages. */
+	readonly trace?: Trace | undefined;
 }
 
 type UntypedCall = (request: unknown, context: ClientContext) => unknown;
@@ -74,7 +77,25 @@ function replyCopy(session: Session, opName: string, reply: Message): Message {
 	return Object.fromEntries(Object.entries(reply).map(([name, value]) => [name, shared.has(name) ? value : copyOf(value)]));
 }
 
-export function connectSimulated<S extends Session>(session: S, handlers: Handlers<S>, {copies, ...options}: SimulatedConnection): Client<S> {
+/** Tells the trace what is sent and what comes back; memory that both ends share is no message. */
+function traced(session: Session, opName: string, call: (request: Message) => Promise<unknown>, trace: Trace): (request: Message) => Promise<unknown> {
+	const isOutput = new Set(session.ops[opName].requestBulk.filter(({mark}) => mark.shape !== 'region' && mark.direction === 'out').map(({name}) => name));
+	const isShared = new Set(session.ops[opName].replyBulk.map(({name}) => name));
+	const part = (message: Message, isWanted: (name: string) => boolean) => Object.fromEntries(Object.entries(message).filter(([name]) => isWanted(name)));
+	return async request => {
+		trace.note('request', session.name, opName, part(request, name => !isOutput.has(name)));
+		try {
+			const reply = await call(request);
+			trace.note('reply', session.name, opName, part(reply as Message, name => !isShared.has(name)), part(request, name => isOutput.has(name)));
+			return reply;
+		} catch (error) {
+			trace.note('error', session.name, opName, String(error));
+			throw error;
+		}
+	};
+}
+
+export function connectSimulated<S extends Session>(session: S, handlers: Handlers<S>, {copies, trace, ...options}: SimulatedConnection): Client<S> {
 	const untyped = handlers as unknown as Record<string, UntypedCall>;
 	const copying: Record<string, UntypedCall> = {};
 	for (const opName of session.opNames) {
@@ -84,7 +105,7 @@ export function connectSimulated<S extends Session>(session: S, handlers: Handle
 	const local = connectLocal(session, copying as unknown as Handlers<S>, options) as unknown as Record<string, (request: unknown) => Promise<unknown>>;
 	const client: Record<string, (request: Message) => Promise<unknown>> = {};
 	for (const opName of session.opNames) {
-		client[opName] = async request => {
+		const call = async (request: Message): Promise<unknown> => {
 			const {sent, bringBack} = carry(session, opName, request, copies);
 			try {
 				const reply = await local[opName](sent);
@@ -98,6 +119,7 @@ export function connectSimulated<S extends Session>(session: S, handlers: Handle
 				throw error;
 			}
 		};
+		client[opName] = trace ? traced(session, opName, call, trace) : call;
 	}
 
 	return client as unknown as Client<S>;

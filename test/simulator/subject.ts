@@ -1,16 +1,18 @@
 /** The device under test with all that outlives a crash of it: medium, trust anchor, and the model of what it holds. */
 import type {Counts} from './counts.js';
 import {cryptoKinds} from './crypto-kind.js';
-import {innerOpenerOf} from './inner-opener.js';
 import {LockModel} from './lock-model.js';
 import {Model} from './model.js';
 import {OperationsModel, type TreeShape} from './operations-model.js';
+import {oldContainer} from './old-life.js';
 import {inspect, type OracleVerdict} from './oracle.js';
+import {oracleCipherOf} from './oracle-cipher.js';
 import type {Plan} from './plan.js';
 import type {Random} from './random.js';
 import {SimulatedAnchor, type AnchorState} from './simulated-anchor.js';
 import {SimulatedMedium, noFaults, type MediumFaults} from './simulated-medium.js';
 import {SimulationFailure} from './simulation-failure.js';
+import type {Trace} from './trace.js';
 import {World} from './world.js';
 
 export interface SubjectSetup {
@@ -19,6 +21,8 @@ export interface SubjectSetup {
 	readonly counts: Counts;
 	/** False where the trust anchor is one that believes what it reads, see `AnchorOptions`. */
 	readonly settles?: boolean;
+	/** Learns everything that happens. */
+	readonly trace?: Trace | undefined;
 }
 
 /** An image as it was when a generation had just been secured. */
@@ -65,8 +69,9 @@ export class Subject {
 
 	constructor(setup: SubjectSetup, remains?: Remains) {
 		this.setup = setup;
-		this.medium = remains?.medium ?? new SimulatedMedium(setup.random.fork(), 0);
-		this.anchor = remains?.anchor ?? new SimulatedAnchor(setup.random.fork(), {locksAtStart: setup.plan.locksAtStart, settles: setup.settles !== false});
+		const old = !remains && setup.plan.isOld ? oldContainer(setup.plan, setup.random.fork()) : undefined;
+		this.medium = remains?.medium ?? old?.medium ?? new SimulatedMedium(setup.random.fork(), 0);
+		this.anchor = remains?.anchor ?? new SimulatedAnchor(setup.random.fork(), {locksAtStart: setup.plan.locksAtStart, settles: setup.settles !== false}, {state: old?.anchor});
 		this.model = remains?.model ?? new Model(setup.plan.leafCount);
 		this.lock = new LockModel(this.anchor.isLocked);
 		this.operations = remains?.operations ?? new OperationsModel(deviceShape(setup.plan.create));
@@ -89,9 +94,10 @@ export class Subject {
 		return this.excuses.length > 0;
 	}
 
-	/** True where the container's form lets snapshots have names. */
+	/** True where the container's form lets snapshots have names, and times. */
 	get namesSnapshots(): boolean {
-		return this.setup.plan.create.cipher !== 'aes-256-cbc-essiv';
+		const {isOld, create: {cipher}} = this.setup.plan;
+		return !isOld && cipher !== 'aes-256-cbc-essiv';
 	}
 
 	/** False where the names could not be read, and something excuses that. */
@@ -110,6 +116,7 @@ export class Subject {
 	/** Starts the device, which may have come back locked; see `open` in lifecycle.ts. @throws StartError where it refuses to open */
 	async start(): Promise<void> {
 		const {plan, random} = this.setup;
+		this.#traceMedium('opening');
 		const secured = this.anchor.secured;
 		if (secured && !secured.creating) {
 			this.#protected = this.#inspect(secured.hash);
@@ -132,13 +139,25 @@ export class Subject {
 			stepMs: plan.stepMs,
 			operationStep: plan.operationStep,
 			eachTurn: async () => this.#afterTurn(),
+			trace: this.setup.trace,
 		});
+	}
+
+	/** What lies there, and what the anchor remembers. */
+	#traceMedium(when: string): void {
+		const {trace} = this.setup;
+		if (trace) {
+			trace.note(when, this.anchor.content);
+			for (let address = 0; address < this.medium.blockCount; address++) {
+				trace.note(this.medium.content(address));
+			}
+		}
 	}
 
 	/** A superblock that the anchor announced, and that has arrived, is the state that will be opened. */
 	#inspectAnnounced(): void {
 		const {intended} = this.anchor;
-		if (intended && !this.isDamaged && inspect(this.medium, intended, innerOpenerOf(this.setup.plan.crypto))) {
+		if (intended && !this.isDamaged && inspect(this.medium, intended, oracleCipherOf(this.setup.plan.crypto))) {
 			this.#protectedSoon = this.#inspect(intended);
 		}
 	}
@@ -198,6 +217,7 @@ export class Subject {
 
 	abandon(): void {
 		if (this.#world) {
+			this.#traceMedium('end');
 			this.setup.counts.steps += this.#world.scheduler.stepCount;
 			this.setup.counts.faults += this.medium.faultCount;
 			this.#world.abandon();
@@ -210,7 +230,7 @@ export class Subject {
 			return new Map();
 		}
 
-		const verdict = inspect(this.medium, hash, innerOpenerOf(this.setup.plan.crypto));
+		const verdict = inspect(this.medium, hash, oracleCipherOf(this.setup.plan.crypto));
 		if (!verdict) {
 			throw new SimulationFailure('the superblock that the trust anchor knows is not on the medium');
 		}

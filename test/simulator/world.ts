@@ -22,6 +22,7 @@ import type {SimulatedAnchor} from './simulated-anchor.js';
 import {ComponentEnded, SimulatedEnvironment} from './simulated-environment.js';
 import type {SimulatedMedium} from './simulated-medium.js';
 import {connectSimulated} from './simulated-transport.js';
+import type {Trace} from './trace.js';
 
 const mebibyte = 2 ** 20;
 
@@ -44,6 +45,8 @@ export interface WorldSetup {
 	readonly operationStep: number;
 	/** Called between steps. */
 	readonly eachTurn?: () => Promise<void>;
+	/** Learns all steps and messages. */
+	readonly trace?: Trace | undefined;
 }
 
 /** Servers of operations that go on step by step. */
@@ -66,7 +69,7 @@ export class World {
 
 	private constructor(setup: WorldSetup) {
 		this.#setup = setup;
-		this.scheduler = new Scheduler(setup.random.fork(), setup.stepMs);
+		this.scheduler = new Scheduler(setup.random.fork(), setup.stepMs, setup.trace);
 	}
 
 	/** Starts everything. @throws StartError where the device refuses to open */
@@ -112,7 +115,7 @@ export class World {
 	abandon(): void {
 		this.scheduler.halt(new ComponentEnded('the world has ended'));
 		for (const environment of this.#environments) {
-			environment.abandon();
+			environment.abandon({isInUse: this.#setup.crypto.outlivesItsWorld});
 		}
 	}
 
@@ -166,6 +169,7 @@ export class World {
 			scheduler: this.scheduler,
 			clientCounts: {cache: 2},
 			onLog: (text, level) => {
+				this.#setup.trace?.note('log', name, level, text);
 				if (level !== 'info') {
 					this.log.push(`${name}: ${text}`);
 				}
@@ -183,6 +187,7 @@ export class World {
 		return connectSimulated(session, handlers, {
 			context: {session: this.#sessionCount, client: `client ${this.#sessionCount}`},
 			copies: this.#setup.copies,
+			trace: this.#setup.trace,
 			step: this.scheduler.step,
 			// Whatever is no answer of a session would end the component: a bug, or its own decision.
 			onBug: error => {

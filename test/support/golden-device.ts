@@ -18,6 +18,7 @@ import {defineComponent, type Component} from '../../runtime/sdk/component.js';
 import {isSessionError} from '../../runtime/sdk/session.js';
 import {Assembly} from './assembly.js';
 import {inspect, type OracleVerdict} from '../simulator/oracle.js';
+import {oracleCipherOf} from '../simulator/oracle-cipher.js';
 import {unreadable, type GoldenContent} from './golden.js';
 import {MemoryAnchor} from './memory-anchor.js';
 import type {MemoryMedium} from './memory-medium.js';
@@ -126,7 +127,7 @@ export async function soundContainerOf(medium: MemoryMedium, stateDirectory: str
 
 /** What the oracle says of the state that the trust anchor knows. */
 export function inspectMedium({image}: MemoryMedium, hash: Uint8Array): OracleVerdict {
-	const verdict = inspect({content: address => image.subarray(address * blockSize, (address + 1) * blockSize)}, hash, (_address, sealed) => sealed);
+	const verdict = inspect({content: address => image.subarray(address * blockSize, (address + 1) * blockSize)}, hash, oracleCipherOf('openssl'));
 	if (!verdict) {
 		throw new Error('the superblock that the trust anchor knows is not on the medium');
 	}
