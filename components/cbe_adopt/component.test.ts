@@ -1,27 +1,14 @@
 import fs from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
+import {deviceDeployment} from '../../test/support/device-deployment.js';
 import {NbdPeer} from '../../test/support/nbd-peer.js';
 import {RuntimeProcess, runRuntime, startRuntime, withFolder} from '../../test/support/runtime-process.js';
 
-const deployment = `<config>
-	<default-route><any-service><parent/><any-child/></any-service></default-route>
-	<default ram="64M"/>
-	<start name="block_file"><binary name="block_file"/><provides><service name="block"/></provides><config path="cbe.img" create="yes"/></start>
-	<start name="crypto"><binary name="crypto_openssl"/><provides><service name="crypto"/></provides></start>
-	<start name="trust_anchor"><binary name="trust_anchor_file"/><provides><service name="trust_anchor"/></provides><config path="trust_anchor"/></start>
-	<start name="cache"><binary name="cache"/><provides><service name="cache"/></provides><config size="8M"/>
-		<route><service name="block"><child name="block_file"/></service></route></start>
-	<start name="free_tree"><binary name="free_tree"/><provides><service name="free_tree"/></provides></start>
-	<start name="virtual_block_device"><binary name="virtual_block_device"/><provides><service name="virtual_block_device"/></provides>
-		<route><service name="block"><child name="block_file"/></service></route></start>
-	<start name="superblock_control"><binary name="superblock_control"/><provides><service name="block"/><service name="device_control"/></provides>
-		<config><create vbd_leaves="256" vbd_max_level="2" vbd_degree="64" ft_leaves="512" ft_max_level="2" ft_degree="64" cipher="aes-256-xts"/></config>
-		<route><service name="block"><child name="block_file"/></service></route></start>
-	<start name="nbd"><binary name="nbd"/><resource name="RAM" quantum="160M"/><config><unix path="nbd.sock"/></config>
-		<route><service name="block" label="device"><child name="superblock_control"/></service></route></start>
-	<start name="cbe_adopt"><binary name="cbe_adopt"/><route><service name="block"><child name="block_file"/></service></route></start>
-</config>`;
+const deployment = deviceDeployment({
+	create: 'vbd_leaves="256" vbd_max_level="2" vbd_degree="64" ft_leaves="512" ft_max_level="2" ft_degree="64" cipher="aes-256-xts"',
+	tools: ['cbe_adopt'],
+});
 
 interface Disk {
 	readonly deployFile: string;

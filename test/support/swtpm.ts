@@ -1,7 +1,7 @@
 /** A TPM 2.0 in software (Debian: `swtpm`): its state is a folder, which tests put back, throw away and copy. */
 import {spawn, type ChildProcess} from 'node:child_process';
 import {once} from 'node:events';
-import {cpSync, existsSync, mkdirSync, rmSync} from 'node:fs';
+import {cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
 import {setTimeout} from 'node:timers/promises';
 import {join} from 'node:path';
 import {missingRequirements} from './external-tools.js';
@@ -11,6 +11,9 @@ import {temporaryDirectory} from './component-stand.js';
 export const hasSoftwareTpm = missingRequirements(['swtpm']).length === 0;
 
 const startAttemptMax = 500;
+
+/** What it keeps without power: its files by name. */
+export type TpmState = Readonly<Record<string, Buffer>>;
 
 export class SoftwareTpm {
 	/** Where it takes commands. */
@@ -80,11 +83,21 @@ export class SoftwareTpm {
 		await this.resume();
 	}
 
-	/** Another TPM takes its place. */
-	async replace(): Promise<void> {
+	/** What it would keep if it lost power now. */
+	get content(): TpmState {
+		const names = readdirSync(this.#stateFolder).filter(name => name.endsWith('.permall'));
+		return Object.fromEntries(names.map(name => [name, readFileSync(join(this.#stateFolder, name))]));
+	}
+
+	/** Another TPM takes its place: a new one, or one with this content. */
+	async replace(content: TpmState = {}): Promise<void> {
 		await this.stop();
 		rmSync(this.#stateFolder, {recursive: true});
 		mkdirSync(this.#stateFolder);
+		for (const [name, bytes] of Object.entries(content)) {
+			writeFileSync(join(this.#stateFolder, name), bytes);
+		}
+
 		await this.resume();
 	}
 }

@@ -1,42 +1,61 @@
 /**
- * Losses of power under the real program. All that it writes to image and trust anchor is recorded, with its syncs; then folders are
- * rebuilt that a loss of power may leave at some point of it, and the program is started on each: it opens, and each block holds what was
- * flushed last, or something written since. In the middle the program is killed right before a sync of the anchor's record and
- * goes on with what it finds, so that what a start believes has to be durable.
+ * Losses of power under the real program, from its very first start on. All that it does to its files and directories is recorded,
+ * with its syncs; then folders are rebuilt that a loss of power may leave at some point of it, with files, names and whole directories
+ * missing, and the program is started on each: it opens, and each block holds what was flushed last, or something written since.
+ * On its way the program is killed right before a sync, once while image and anchor are being made and once before the anchor's record
+ * is durable, and goes on with what it finds: what a start believes has to be durable, its own name and those above it, too.
  */
 import fs from 'node:fs';
 import {join} from 'node:path';
+import {isDeepStrictEqual} from 'node:util';
 import test from 'ava';
 import {temporaryDirectory} from '../support/component-stand.js';
+import {deviceDeployment} from '../support/device-deployment.js';
 import {testWith} from '../support/external-tools.js';
 import {NbdPeer} from '../support/nbd-peer.js';
-import {buildRecorder, readRecord, rebuild, type Fate} from '../support/recorded-writes.js';
-import {runRuntime, startRuntime} from '../support/runtime-process.js';
+import {buildRecorder, readRecord, rebuild, type Fate, type RecordedEvent} from '../support/recorded-writes.js';
+import {runRuntime, RuntimeProcess, startRuntime} from '../support/runtime-process.js';
 import {SeededRandom} from '../support/seeded-random.js';
+import {SoftwareTpm, type TpmState} from '../support/swtpm.js';
+import {TpmProxy} from '../support/tpm-proxy.js';
 
 const blockSize = 4096;
 const blockCount = 48;
-const trialCount = Number(process.env.CBE_POWER_LOSSES ?? 6);
+/** For each kind of trust anchor. */
+const trialCount = Number(process.env.CBE_POWER_LOSSES ?? 5);
+/** Of the first start's syncs, the last before which it may be killed; the making of image and anchor has some dozen. */
+const firstSyncMax = 30;
 const seed = Number(process.env.CBE_POWER_LOSSES_SEED ?? Date.now() % 1_000_000);
 
-const deployment = `<config>
-	<default-route><any-service><parent/><any-child/></any-service></default-route>
-	<default ram="96M"/>
-	<start name="block_file"><binary name="block_file"/><provides><service name="block"/></provides><config path="cbe.img" create="yes"/></start>
-	<start name="crypto"><binary name="crypto_openssl"/><provides><service name="crypto"/></provides></start>
-	<start name="trust_anchor"><binary name="trust_anchor_file"/><provides><service name="trust_anchor"/></provides><config path="trust_anchor"/></start>
-	<start name="cache"><binary name="cache"/><provides><service name="cache"/></provides><config size="8M"/>
-		<route><service name="block"><child name="block_file"/></service></route></start>
-	<start name="free_tree"><binary name="free_tree"/><provides><service name="free_tree"/></provides></start>
-	<start name="virtual_block_device"><binary name="virtual_block_device"/><provides><service name="virtual_block_device"/></provides>
-		<route><service name="block"><child name="block_file"/></service></route></start>
-	<start name="superblock_control"><binary name="superblock_control"/><provides><service name="block"/><service name="device_control"/></provides>
-		<config><create vbd_leaves="256" vbd_max_level="4" vbd_degree="8" ft_leaves="256" ft_max_level="4" ft_degree="8" flush_log_blocks="4"/></config>
-		<route><service name="block"><child name="block_file"/></service></route></start>
-	<start name="nbd"><binary name="nbd"/><resource name="RAM" quantum="192M"/><config><unix path="nbd.sock"/></config>
-		<route><service name="block" label="device"><child name="superblock_control"/></service></route></start>
-	<start name="cbe_check"><binary name="cbe_check"/><route><service name="block"><child name="block_file"/></service></route></start>
-</config>`;
+/** A kind of trust anchor under test. */
+interface AnchorKind {
+	readonly binary: string;
+	readonly requirements: readonly string[];
+	/** Attributes of its `<config>` beside the path. */
+	readonly config: string;
+	/** Attributes of `<create>` beside the dimensions. */
+	readonly create: string;
+	/** The file that names the newest superblock. */
+	readonly recordName: string;
+	/** What is synced when the record has changed: the file, or the directory in which another one took its place. */
+	readonly syncName: string;
+	readonly variables: Readonly<Record<string, string>>;
+}
+
+const anchorKinds: readonly AnchorKind[] = [
+	{binary: 'trust_anchor_file', requirements: [], config: '', create: 'cipher="aes-256-xts" flush_log_blocks="4"', recordName: 'newest_superblock', syncName: 'newest_superblock', variables: {}},
+	{binary: 'trust_anchor_tresor', requirements: [], config: '', create: 'cipher="aes-256-cbc-essiv"', recordName: 'superblock_hash', syncName: 'trust_anchor', variables: {CBE_PASSPHRASE: 'correct horse battery staple'}},
+	{binary: 'trust_anchor_tpm2', requirements: ['swtpm'], config: 'tpm="TPM"', create: 'cipher="aes-256-gcm" flush_log_blocks="4"', recordName: 'newest_superblock', syncName: 'newest_superblock', variables: {CBE_PASSPHRASE: 'correct horse battery staple'}},
+];
+
+function deploymentWith({binary, config, create}: AnchorKind, tpmPath: string): string {
+	return deviceDeployment({
+		anchor: binary,
+		anchorConfig: config.replace('TPM', tpmPath),
+		create: `vbd_leaves="256" vbd_max_level="4" vbd_degree="8" ft_leaves="256" ft_max_level="4" ft_degree="8" ${create}`,
+		tools: ['cbe_check'],
+	});
+}
 
 /** A write or a flush, with the length of the record when it was sent and when it was acknowledged. */
 interface Operation {
@@ -108,76 +127,190 @@ async function stampsIn(state: string): Promise<Array<number | string>> {
 	}
 }
 
-testWith(['gcc'], 'after a loss of power at any point everything flushed is there, also where a run before was killed between a record and its sync', async t => {
+/** The memory of a TPM through a run, so that a loss of power can be rebuilt for it, too. */
+class TpmHistory {
+	readonly socketPath: string;
+	readonly #tpm: SoftwareTpm;
+	readonly #proxy: TpmProxy;
+	/** What it held from when on, and since when a command may have led to it. */
+	readonly #states: Array<{readonly from: number; readonly to: number; readonly content: TpmState}> = [];
+
+	private constructor(tpm: SoftwareTpm, proxy: TpmProxy) {
+		this.#tpm = tpm;
+		this.#proxy = proxy;
+		this.socketPath = proxy.socketPath;
+	}
+
+	static async start(sizeOfRecord: () => number): Promise<TpmHistory> {
+		const tpm = await SoftwareTpm.start();
+		let from = 0;
+		const proxy: TpmProxy = await TpmProxy.start(tpm.socketPath, {
+			command({bytes}) {
+				from = sizeOfRecord();
+				return bytes;
+			},
+			response({bytes}) {
+				history.#note(from, sizeOfRecord());
+				return bytes;
+			},
+		});
+		const history = new TpmHistory(tpm, proxy);
+		history.#note(0, 0);
+		return history;
+	}
+
+	/** Puts the TPM back to what a loss of power may have left in it when the record had this length. */
+	async goBackTo(at: number, random: SeededRandom): Promise<void> {
+		const certain = this.#states.findLastIndex(({to}) => to <= at);
+		const possible = this.#states.slice(Math.max(0, certain)).filter(({from}) => from <= at);
+		await this.#tpm.replace(possible[random.below(possible.length)].content);
+	}
+
+	get count(): number {
+		return this.#states.length;
+	}
+
+	async stop(): Promise<void> {
+		await this.#proxy.stop();
+		await this.#tpm.stop();
+	}
+
+	#note(from: number, to: number): void {
+		const content = this.#tpm.content;
+		const newest = this.#states.at(-1)?.content;
+		if (!newest || !isDeepStrictEqual(content, newest)) {
+			this.#states.push({from, to, content});
+		}
+	}
+}
+
+for (const kind of anchorKinds) {
+	testWith(['gcc', ...kind.requirements], `${kind.binary}: after a loss of power at any point, from the first start on, everything flushed is there`, async t => {
+		t.timeout(240_000);
+		const folder = temporaryDirectory();
+		const [deployFile, disk, copy, record] = ['deploy.xml', 'disk', 'copy', 'record'].map(name => join(folder, name));
+		const state = join(disk, 'state');
+		const random = new SeededRandom(seed);
+		const sizeOfRecord = () => fs.statSync(record, {throwIfNoEntry: false})?.size ?? 0;
+		const tpm = kind.requirements.includes('swtpm') ? await TpmHistory.start(sizeOfRecord) : undefined;
+		t.teardown(async () => tpm?.stop());
+		fs.writeFileSync(deployFile, deploymentWith(kind, tpm?.socketPath ?? ''));
+		fs.mkdirSync(disk);
+
+		const recording = {...kind.variables, LD_PRELOAD: buildRecorder(folder), RECORD_FOLDER: disk, RECORD_TO: record};
+		const operations: Operation[] = [];
+		const first = new RuntimeProcess(['start', deployFile, '--state', state], {variables: {...recording, RECORD_KILL: `*:${1 + random.below(firstSyncMax)}`}});
+		await Promise.race([first.printed('[runtime] ready\n').catch(() => undefined), first.ended]);
+		if (first.output.includes('[runtime] ready\n')) {
+			await load(state, operations, {countMax: 400, sizeOfRecord, random});
+		}
+
+		t.is(await first.ended, null, first.output);
+
+		/** What was not flushed may be gone with the process; what is found counts from now on. */
+		const takeOver = async (killedAt: number): Promise<void> => {
+			for (const [vba, found] of (await stampsIn(state)).entries()) {
+				const legal = legalStamps(operations, vba, killedAt);
+				t.true(typeof found === 'number' && legal.has(found), `seed ${seed}, after the kill: VBA ${vba} holds ${found}, it may hold ${[...legal].join(', ')}`);
+				operations.push({vba, stamp: Number(found), sentAt: sizeOfRecord(), ackedAt: sizeOfRecord()});
+			}
+
+			operations.push({vba: undefined, stamp: 0, sentAt: sizeOfRecord(), ackedAt: sizeOfRecord()});
+		};
+
+		// Its own start syncs some parts of the record, or the directory, already.
+		let killedAt = sizeOfRecord();
+		const second = await startRuntime(deployFile, state, {variables: {...recording, RECORD_KILL: `${kind.syncName}:${8 + random.below(12)}`}});
+		const madeAt = sizeOfRecord();
+		await takeOver(killedAt);
+		await load(state, operations, {countMax: 400, sizeOfRecord, random});
+		t.is(await second.ended, null, second.output);
+		killedAt = sizeOfRecord();
+		const third = await startRuntime(deployFile, state, {variables: recording});
+		await takeOver(killedAt);
+		await load(state, operations, {countMax: 60, sizeOfRecord, random});
+		await third.stop('SIGKILL');
+
+		const events = readRecord(record);
+		const later = events.filter(({at}) => at > killedAt);
+		const ofRecord = later.filter(({file}) => file.split('/').at(-1)!.startsWith(kind.recordName));
+		t.true(ofRecord.length > 4 && later.some(({file, kind}) => file === 'state/cbe.img' && kind === 'W'), 'what was written was recorded');
+		const firstOf = (file: string, kind: string) => later.find(event => event.file.split('/').at(-1) === file && event.kind === kind)?.at ?? Infinity;
+		for (const name of ['.', 'state', 'trust_anchor']) {
+			t.true(firstOf(name, 'E') < firstOf('cbe.img', 'W'), `the names in ${name} are durable before anything is written`);
+		}
+
+		t.true(firstOf(kind.recordName, 'E') < firstOf('cbe.img', 'W'), 'what the start found in the record is durable before anything is written that relies on it');
+		t.true(tpm === undefined || tpm.count > 4);
+		for (let trial = 0; trial < trialCount; trial++) {
+			// First: nothing but the image has reached the medium when the record is about to be synced for the first time since the kill.
+			const among = trial === 0
+				? ofRecord.filter(({kind}) => kind === 'B').slice(0, 1)
+				: [later, events.filter(({at}) => at <= madeAt), ofRecord.slice(0, 8), events][trial % 4];
+			const {at} = among[random.below(among.length)];
+			const fates = new Map<string, Fate>(trial === 0 ? [['cbe.img', 'kept'], [kind.recordName, 'lost']] : []);
+			const isAllLost = random.below(3) === 0;
+			const fateOf = (file: string): Fate => {
+				const name = file.split('/').at(-1)!;
+				const fate = fates.get(name) ?? (isAllLost ? 'lost' : (['lost', 'kept', 'any'] as const)[random.below(3)]);
+				fates.set(name, fate);
+				return fate;
+			};
+
+			fs.rmSync(copy, {recursive: true, force: true});
+			fs.mkdirSync(copy);
+			rebuild(copy, events.filter(event => event.at <= at), fateOf, random);
+			await tpm?.goBackTo(at, random);
+			const what = `seed ${seed}, trial ${trial}, at ${at} of ${sizeOfRecord()}, ${JSON.stringify(Object.fromEntries(fates))}`;
+			const rebuilt = join(copy, 'state');
+			const runtime = new RuntimeProcess(['start', deployFile, '--state', rebuilt], {variables: kind.variables});
+			await t.notThrowsAsync(runtime.printed('[runtime] ready\n'), what);
+			for (const [vba, stamp] of (await stampsIn(rebuilt)).entries()) {
+				const legal = legalStamps(operations, vba, at);
+				t.true(typeof stamp === 'number' && legal.has(stamp), `${what}: VBA ${vba} holds ${stamp}, it may hold ${[...legal].join(', ')}\n${runtime.output}`);
+			}
+
+			t.is(await runtime.stop(), 0, what);
+			if (trial < 2) {
+				const {code, output} = await runRuntime(['run', 'cbe_check', deployFile, '--state', rebuilt], {variables: kind.variables});
+				t.is(code, 0, `${what}: ${output}`);
+			}
+		}
+	});
+}
+
+const inodes: Readonly<Record<string, number>> = {folder: 2, file: 3, 'file.new': 4};
+
+/** One after another, each by the thread 1. */
+function eventsOf(...steps: ReadonlyArray<readonly [kind: RecordedEvent['kind'], file: string, data?: Buffer, offset?: number]>): RecordedEvent[] {
+	return steps.map(([kind, file, data = Buffer.alloc(0), offset = 0], i) => ({kind, at: i + 1, file, inode: inodes[file.split('/').at(-1)!] ?? 1, thread: 1, offset, length: data.length, data}));
+}
+
+/** What is left in the file, block by block; undefined where there is none. */
+function left(events: readonly RecordedEvent[], fate: Fate, file: string): number[] | undefined {
 	const folder = temporaryDirectory();
-	const [deployFile, state, base, record] = ['deploy.xml', 'state', 'base', 'record'].map(name => join(folder, name));
-	const random = new SeededRandom(seed);
-	fs.writeFileSync(deployFile, deployment);
-	await (await startRuntime(deployFile, state)).stop();
-	fs.cpSync(state, base, {recursive: true});
+	rebuild(folder, events, () => fate, new SeededRandom(1));
+	const path = join(folder, file);
+	return fs.existsSync(path) ? Array.from({length: 3}, (_, i) => fs.readFileSync(path)[i * blockSize] ?? 0) : undefined;
+}
 
-	const recording = {LD_PRELOAD: buildRecorder(folder), RECORD_FOLDER: state, RECORD_TO: record};
-	const sizeOfRecord = () => fs.statSync(record).size;
-	const operations: Operation[] = [];
-	// Two parts of the record are synced by the start.
-	const killed = await startRuntime(deployFile, state, {variables: {...recording, RECORD_KILL: `newest_superblock:${4 + random.below(12)}`}});
-	await load(state, operations, {countMax: 400, sizeOfRecord, random});
-	await killed.ended;
-	const killedAt = sizeOfRecord();
-	const second = await startRuntime(deployFile, state, {variables: recording});
-	// What was not flushed may be gone with the process; what is found counts from now on.
-	for (const [vba, found] of (await stampsIn(state)).entries()) {
-		const legal = legalStamps(operations, vba, killedAt);
-		t.true(typeof found === 'number' && legal.has(found), `seed ${seed}, after the kill: VBA ${vba} holds ${found}, it may hold ${[...legal].join(', ')}`);
-		operations.push({vba, stamp: Number(found), sentAt: sizeOfRecord(), ackedAt: sizeOfRecord()});
-	}
-
-	operations.push({vba: undefined, stamp: 0, sentAt: sizeOfRecord(), ackedAt: sizeOfRecord()});
-	await load(state, operations, {countMax: 60, sizeOfRecord, random});
-	await second.stop('SIGKILL');
-
-	const events = readRecord(record);
-	const later = events.filter(({at}) => at > killedAt);
-	const ofRecord = later.filter(({file}) => file.endsWith('newest_superblock'));
-	t.true(ofRecord.length > 4 && later.some(({file, kind}) => file === 'cbe.img' && kind === 'W'), 'what was written was recorded');
-	const firstOf = (file: string, kind: string) => later.find(event => event.file.split('/').at(-1) === file && event.kind === kind)?.at ?? Infinity;
-	t.true(firstOf('.', 'E') < firstOf('cbe.img', 'W') && firstOf('trust_anchor', 'E') < firstOf('cbe.img', 'W'), 'so are the names of image and anchor');
-	t.true(firstOf('newest_superblock', 'E') < firstOf('cbe.img', 'W'), 'what the start found in the record is durable before anything is written that relies on it');
-	for (let trial = 0; trial < trialCount; trial++) {
-		// First: nothing but the image has reached the medium when the record is about to be synced for the first time since the kill.
-		const among = trial === 0 ? ofRecord.filter(({kind}) => kind === 'B').slice(0, 1) : [events, ofRecord.slice(0, 8), ofRecord, later][trial % 4];
-		const {at} = among[random.below(among.length)];
-		const drawn = () => (['lost', 'kept', 'any'] as Fate[])[random.below(3)];
-		const fates: Readonly<Record<string, Fate>> = trial === 0 ? {'cbe.img': 'kept', newest_superblock: 'lost'} : {'cbe.img': drawn(), newest_superblock: drawn()};
-		const what = `seed ${seed}, trial ${trial}, at ${at} of ${sizeOfRecord()}, ${JSON.stringify(fates)}`;
-		const copy = join(folder, 'copy');
-		fs.rmSync(copy, {recursive: true, force: true});
-		fs.cpSync(base, copy, {recursive: true});
-		rebuild(copy, events.filter(event => event.at <= at), file => fates[file.split('/').at(-1) ?? ''] ?? 'kept', random);
-		const runtime = await startRuntime(deployFile, copy);
-		const stamps = await stampsIn(copy);
-		for (const [vba, stamp] of stamps.entries()) {
-			const legal = legalStamps(operations, vba, at);
-			t.true(typeof stamp === 'number' && legal.has(stamp), `${what}: VBA ${vba} holds ${stamp}, it may hold ${[...legal].join(', ')}\n${runtime.output}`);
-		}
-
-		t.is(await runtime.stop(), 0, what);
-		if (trial === 0) {
-			const {code, output} = await runRuntime(['run', 'cbe_check', deployFile, '--state', copy]);
-			t.is(code, 0, `${what}: ${output}`);
-		}
-	}
-});
+const block = (value: number) => Buffer.alloc(blockSize, value);
 
 test('the rebuilding keeps what was synced, and loses, keeps or tears what was not', t => {
-	const copy = temporaryDirectory();
-	const block = (value: number) => Buffer.alloc(blockSize, value);
-	const event = (kind: 'W' | 'B' | 'E', at: number, offset = 0, data = Buffer.alloc(0)) => ({kind, at, file: 'file', offset, length: data.length, data});
-	const events = [event('W', 1, 0, block(1)), event('B', 2), event('W', 3, blockSize, block(2)), event('E', 4), event('W', 5, 2 * blockSize, block(3))];
-	for (const [fate, expected] of [['lost', [1, 0, 0]], ['kept', [1, 2, 3]]] as const) {
-		fs.writeFileSync(join(copy, 'file'), Buffer.alloc(3 * blockSize));
-		rebuild(copy, events, () => fate, new SeededRandom(1));
-		const content = fs.readFileSync(join(copy, 'file'));
-		t.deepEqual(expected.map((_, i) => content[i * blockSize]), [...expected]);
-	}
+	const events = eventsOf(['C', 'file'], ['B', '.'], ['E', '.'], ['W', 'file', block(1)], ['B', 'file'], ['W', 'file', block(2), blockSize], ['E', 'file'], ['W', 'file', block(3), 2 * blockSize]);
+	t.deepEqual(left(events, 'lost', 'file'), [1, 0, 0]);
+	t.deepEqual(left(events, 'kept', 'file'), [1, 2, 3]);
+});
+
+test('the rebuilding loses names whose directory was not synced, with all that is below, and renames', t => {
+	const made = eventsOf(['M', 'folder'], ['C', 'folder/file'], ['W', 'folder/file', block(1)], ['B', 'folder/file'], ['E', 'folder/file'], ['B', 'folder'], ['E', 'folder']);
+	t.is(left(made, 'lost', 'folder/file'), undefined);
+	t.deepEqual(left(made, 'kept', 'folder/file'), [1, 0, 0]);
+	const named = [...made, ...eventsOf(['B', '.'], ['E', '.'])];
+	t.deepEqual(left(named, 'lost', 'folder/file'), [1, 0, 0]);
+	const replaced = [...named, ...eventsOf(['C', 'folder/file.new'], ['W', 'folder/file.new', block(2)], ['B', 'folder/file.new'], ['E', 'folder/file.new'], ['R', 'folder/file.new', Buffer.from('folder/file')])];
+	t.deepEqual([left(replaced, 'lost', 'folder/file'), left(replaced, 'kept', 'folder/file')], [[1, 0, 0], [2, 0, 0]]);
+	t.is(left(replaced, 'kept', 'folder/file.new'), undefined);
+	t.deepEqual(left([...replaced, ...eventsOf(['B', 'folder'], ['E', 'folder'])], 'lost', 'folder/file'), [2, 0, 0]);
+	t.is(left([...named, ...eventsOf(['U', 'folder/file'])], 'kept', 'folder/file'), undefined);
 });
