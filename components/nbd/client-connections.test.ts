@@ -59,6 +59,12 @@ function handClock() {
 	};
 }
 
+/** A server that demands TLS there, with a clock that the test sets. */
+async function startBehindTls(options: Parameters<typeof NbdStand.start>[0] = {}) {
+	const clock = handClock();
+	return {...await startOnTcp({...options, config: {tls: [{psk: pskFile()}]}, environment: clock.environment}), clock};
+}
+
 test('a thousand idle TCP connections leave the unix socket usable', async t => {
 	const {stand, port} = await startOnTcp();
 	await connectAll(t, port, 1000);
@@ -81,8 +87,7 @@ test('a thousand idle TCP connections leave the unix socket usable', async t => 
 });
 
 test('clients that do not say who they are are bounded in number and time, and make room for others', async t => {
-	const clock = handClock();
-	const {stand, port} = await startOnTcp({config: {tls: [{psk: pskFile()}]}, environment: clock.environment});
+	const {stand, port, clock} = await startBehindTls();
 	const sockets = await connectAll(t, port, unknownCountMax + 10);
 	await setTimeout(50);
 	const connectionCount = () => stand.component.running.status!().connections;
@@ -103,8 +108,7 @@ test('clients that do not say who they are are bounded in number and time, and m
 });
 
 test('behind TLS, a client that takes its replies slowly is not cut off, one that takes nothing is', async t => {
-	const clock = handClock();
-	const {stand, port} = await startOnTcp({config: {tls: [{psk: pskFile()}]}, environment: clock.environment, blockCount: 8192});
+	const {stand, port, clock} = await startBehindTls({blockCount: 8192});
 	stand.medium.image.fill(1);
 	const plain = await NbdPeer.connect(port);
 	await plain.greet();

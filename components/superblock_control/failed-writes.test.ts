@@ -1,11 +1,10 @@
 /** Writes that the medium refuses in the middle: each block has its old or its new content, and the next flush is right. */
 import test from 'ava';
-import {z} from 'zod';
-import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {crash, filled, openDevice as openStand} from '../../test/support/device-stand.js';
-import {block, blockSize} from '../sessions/block.js';
+import {addressesOf, filteredMedium} from '../../test/support/filtered-medium.js';
+import {blockSize} from '../sessions/block.js';
 
 interface Failure {
 	readonly code: 'no_space' | 'device_failed';
@@ -20,45 +19,29 @@ interface Failure {
 /** What happens to the next writes of more than the trees need. */
 const medium: {failure: Failure | undefined; lastPba: number} = {failure: undefined, lastPba: -1};
 
-const refusing = defineComponent({
-	provides: {block},
-	requires: {block},
-	config: z.strictObject({}),
-	start: ({sessions}) => ({
-		provides: {
-			block: {
-				geometry: async request => sessions.block.geometry(request),
-				allocation: async request => sessions.block.allocation(request),
-				read: async request => sessions.block.read(request),
-				async write({extents, data}) {
-					const {failure} = medium;
-					[medium.lastPba] = extents;
-					const strikes = failure && failure.times > 0 && (failure.pba === undefined || extents.some((first, i) => i % 2 === 0 && first <= failure.pba! && failure.pba! < first + extents[i + 1]));
-					if (!strikes) {
-						return sessions.block.write({extents, data});
-					}
+const refusing = filteredMedium(below => ({
+	async write({extents, data}) {
+		const {failure} = medium;
+		[medium.lastPba] = extents;
+		const addresses = addressesOf(extents);
+		if (!failure || failure.times <= 0 || (failure.pba !== undefined && !addresses.includes(failure.pba))) {
+			return below.write({extents, data});
+		}
 
-					failure.times--;
-					let left = failure.writtenByteLength;
-					for (let i = 0, offset = 0; i < extents.length; i += 2) {
-						for (let pba = extents[i]; pba < extents[i] + extents[i + 1] && left > 0; pba++, offset += blockSize, left -= blockSize) {
-							const content = Buffer.alloc(blockSize);
-							await sessions.block.read({extents: [pba, 1], data: content});
-							content.set(data.subarray(offset, offset + Math.min(left, blockSize)));
-							await sessions.block.write({extents: [pba, 1], data: content});
-						}
-					}
+		failure.times--;
+		for (const [i, pba] of addresses.entries()) {
+			const left = failure.writtenByteLength - (i * blockSize);
+			if (left > 0) {
+				const content = Buffer.alloc(blockSize);
+				await below.read({extents: [pba, 1], data: content});
+				content.set(data.subarray(i * blockSize, (i * blockSize) + Math.min(left, blockSize)));
+				await below.write({extents: [pba, 1], data: content});
+			}
+		}
 
-					throw new SessionError(failure.code, 'refused in the middle');
-				},
-				clear: async request => sessions.block.clear(request),
-				allocate: async request => sessions.block.allocate(request),
-				sync: async request => sessions.block.sync(request),
-				grow: async request => sessions.block.grow(request),
-			},
-		},
-	}),
-});
+		throw new SessionError(failure.code, 'refused in the middle');
+	},
+}));
 
 const openDevice = async (stateDirectory: string, flushLogBlocks = '8') => openStand(stateDirectory, {filter: refusing, shape: {flush_log_blocks: flushLogBlocks}});
 type Stand = Awaited<ReturnType<typeof openDevice>>;

@@ -3,17 +3,16 @@ import fs from 'node:fs';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import test from 'ava';
-import {z} from 'zod';
-import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {crash, filled, imageOf, openDevice as openStand, type DeviceStandOptions} from '../../test/support/device-stand.js';
+import {addressesOf, filteredMedium} from '../../test/support/filtered-medium.js';
 import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {runTool} from '../../test/support/tool-run.js';
 import cbeAdopt from '../cbe_adopt/component.js';
 import {decodeSuperblock} from '../container/superblock.js';
-import {block, blockSize} from '../sessions/block.js';
+import {blockSize} from '../sessions/block.js';
 
 /** Blocks of the medium that cannot be read, or not written. */
 const bad = {reads: new Set<number>(), writes: new Set<number>()};
@@ -21,44 +20,26 @@ const bad = {reads: new Set<number>(), writes: new Set<number>()};
 let synced = (): void => undefined;
 
 function requireGood(extents: readonly number[], blocks: ReadonlySet<number>): void {
-	for (let i = 0; i < extents.length; i += 2) {
-		for (let pba = extents[i]; pba < extents[i] + extents[i + 1]; pba++) {
-			if (blocks.has(pba)) {
-				throw new SessionError('device_failed', 'bad sector');
-			}
-		}
+	if (addressesOf(extents).some(pba => blocks.has(pba))) {
+		throw new SessionError('device_failed', 'bad sector');
 	}
 }
 
-const badSectors = defineComponent({
-	provides: {block},
-	requires: {block},
-	config: z.strictObject({}),
-	start: ({sessions}) => ({
-		provides: {
-			block: {
-				geometry: async request => sessions.block.geometry(request),
-				allocation: async request => sessions.block.allocation(request),
-				async read(request) {
-					requireGood(request.extents, bad.reads);
-					return sessions.block.read(request);
-				},
-				async write(request) {
-					requireGood(request.extents, bad.writes);
-					return sessions.block.write(request);
-				},
-				clear: async request => sessions.block.clear(request),
-				allocate: async request => sessions.block.allocate(request),
-				async sync(request) {
-					await sessions.block.sync(request);
-					synced();
-					return {};
-				},
-				grow: async request => sessions.block.grow(request),
-			},
-		},
-	}),
-});
+const badSectors = filteredMedium(below => ({
+	async read(request) {
+		requireGood(request.extents, bad.reads);
+		return below.read(request);
+	},
+	async write(request) {
+		requireGood(request.extents, bad.writes);
+		return below.write(request);
+	},
+	async sync(request) {
+		await below.sync(request);
+		synced();
+		return {};
+	},
+}));
 
 /** A log of some length, on a medium with bad blocks. */
 async function openDevice(stateDirectory: string, {shape, ...options}: DeviceStandOptions = {}) {

@@ -3,14 +3,12 @@ import fs from 'node:fs';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import test from 'ava';
-import {z} from 'zod';
-import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {crash, filled, imageOf, openDevice} from '../../test/support/device-stand.js';
+import {filteredMedium} from '../../test/support/filtered-medium.js';
 import {blockSize, superblockSlotCount} from '../container/geometry.js';
 import {wrappedKeysOf} from '../container/superblock.js';
-import {block} from '../sessions/block.js';
 
 /** First byte of a superblock while a rekeying goes on. */
 const rekeyingState = 2;
@@ -59,29 +57,19 @@ test('a key that a rekeying has replaced does not come back when a full host kep
 			throw new SessionError('no_space', 'full');
 		}
 	};
-	const filter = defineComponent({
-		provides: {block},
-		requires: {block},
-		config: z.strictObject({}),
-		start: ({sessions}) => ({
-			provides: {
-				block: {
-					...sessions.block,
-					async write({extents, data}) {
-						requireRoom();
-						const reply = await sessions.block.write({extents, data});
-						isFull ||= !wasFull && extents[0] < superblockSlotCount && data[0] === rekeyingState;
-						wasFull ||= isFull;
-						return reply;
-					},
-					async allocate(request) {
-						requireRoom();
-						return sessions.block.allocate(request);
-					},
-				},
-			},
-		}),
-	});
+	const filter = filteredMedium(below => ({
+		async write({extents, data}) {
+			requireRoom();
+			const reply = await below.write({extents, data});
+			isFull ||= !wasFull && extents[0] < superblockSlotCount && data[0] === rekeyingState;
+			wasFull ||= isFull;
+			return reply;
+		},
+		async allocate(request) {
+			requireRoom();
+			return below.allocate(request);
+		},
+	}));
 	const {device, control, status, stop, bugs} = await openDevice(temporaryDirectory(), {filter, shape: {vbd_leaves: '1', vbd_max_level: '1', flush_log_blocks: '0'}});
 	t.is(status('crypto').keys, 1);
 	// Nothing has to be sealed anew, so the rekeying comes to its last step.

@@ -2,12 +2,11 @@
 import fs from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
-import {z} from 'zod';
-import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {crash, filled, imageOf, openDevice} from '../../test/support/device-stand.js';
-import {block, blockSize} from '../sessions/block.js';
+import {addressesOf, filteredMedium} from '../../test/support/filtered-medium.js';
+import {blockSize} from '../sessions/block.js';
 
 type Device = Awaited<ReturnType<typeof openDevice>>;
 
@@ -49,34 +48,14 @@ async function found(state: string): Promise<number | string> {
 	return last === 99 ? value : `then ${last}`;
 }
 
-function addressesOf(extents: readonly number[]): number[] {
-	return extents.flatMap((first, i) => i % 2 === 0 ? Array.from({length: extents[i + 1]}, (_, block) => first + block) : []);
-}
-
 /** A medium that calls `onWrite` before each write. */
 function filterOf(onWrite: (request: {readonly extents: readonly number[]; readonly data: Uint8Array}) => void) {
-	return defineComponent({
-		provides: {block},
-		requires: {block},
-		config: z.strictObject({}),
-		start: ({sessions}) => ({
-			provides: {
-				block: {
-					geometry: async request => sessions.block.geometry(request),
-					allocation: async request => sessions.block.allocation(request),
-					read: async request => sessions.block.read(request),
-					async write(request) {
-						onWrite(request);
-						return sessions.block.write(request);
-					},
-					clear: async request => sessions.block.clear(request),
-					allocate: async request => sessions.block.allocate(request),
-					sync: async request => sessions.block.sync(request),
-					grow: async request => sessions.block.grow(request),
-				},
-			},
-		}),
-	});
+	return filteredMedium(below => ({
+		async write(request) {
+			onWrite(request);
+			return below.write(request);
+		},
+	}));
 }
 
 const older = /the trust anchor is an older copy than the image: .*generation \d+, the trust anchor knows generation \d+; nothing was changed: put the newest trust anchor back/;

@@ -1,11 +1,9 @@
 /** A medium that is read-only, and a host without any room: the device opens with all that was flushed, and is only read. */
 import test from 'ava';
-import {z} from 'zod';
-import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {crash, filled, imageOf, openDevice as openStand} from '../../test/support/device-stand.js';
-import {block} from '../sessions/block.js';
+import {filteredMedium} from '../../test/support/filtered-medium.js';
 
 /** What the medium does not do now. */
 const medium: {refuses: 'nothing' | 'writes' | 'room'} = {refuses: 'nothing'};
@@ -16,27 +14,17 @@ function requireRoom(): void {
 	}
 }
 
-const restricted = defineComponent({
-	provides: {block},
-	requires: {block},
-	config: z.strictObject({}),
-	start: ({sessions}) => ({
-		provides: {
-			block: {
-				...sessions.block,
-				geometry: async request => ({...await sessions.block.geometry(request), writable: medium.refuses !== 'writes'}),
-				async write(request) {
-					requireRoom();
-					return sessions.block.write(request);
-				},
-				async allocate(request) {
-					requireRoom();
-					return sessions.block.allocate(request);
-				},
-			},
-		},
-	}),
-});
+const restricted = filteredMedium(below => ({
+	geometry: async request => ({...await below.geometry(request), writable: medium.refuses !== 'writes'}),
+	async write(request) {
+		requireRoom();
+		return below.write(request);
+	},
+	async allocate(request) {
+		requireRoom();
+		return below.allocate(request);
+	},
+}));
 
 const openDevice = async (stateDirectory: string) => openStand(stateDirectory, {filter: restricted});
 

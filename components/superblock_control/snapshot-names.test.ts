@@ -3,13 +3,13 @@ import fs from 'node:fs';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import test from 'ava';
-import {z} from 'zod';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {crash, filled, imageOf, openDevice} from '../../test/support/device-stand.js';
+import {filteredMedium} from '../../test/support/filtered-medium.js';
 import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {runTool} from '../../test/support/tool-run.js';
-import {defineComponent, type Component} from '../../runtime/sdk/component.js';
+import type {Component} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import cbeCheck from '../cbe_check/component.js';
 import cbeDump from '../cbe_dump/component.js';
@@ -18,7 +18,6 @@ import {labelOf} from '../container/label.js';
 import {snapshotNameFault} from '../container/snapshot-name.js';
 import {decodeDirectory, encodeDirectory} from '../container/snapshot-directory.js';
 import {decodeSuperblock, isUnusedSlot, snapshotDirectoryBlockCount, SuperblockError} from '../container/superblock.js';
-import {block} from '../sessions/block.js';
 
 type Stand = Awaited<ReturnType<typeof openDevice>>;
 
@@ -242,37 +241,22 @@ test('names that were altered are told as damage and not believed; everything el
 /** A medium of which one block cannot be read, and that has no room for it. */
 const hostile = {badPba: -1, isFull: false};
 
-const refusing = defineComponent({
-	provides: {block},
-	requires: {block},
-	config: z.strictObject({}),
-	start: ({sessions}) => ({
-		provides: {
-			block: {
-				geometry: async request => sessions.block.geometry(request),
-				allocation: async request => sessions.block.allocation(request),
-				async read({extents, data}) {
-					if (extents.length === 2 && extents[0] === hostile.badPba) {
-						throw new SessionError('device_failed', 'bad sector');
-					}
+const refusing = filteredMedium(below => ({
+	async read({extents, data}) {
+		if (extents.length === 2 && extents[0] === hostile.badPba) {
+			throw new SessionError('device_failed', 'bad sector');
+		}
 
-					return sessions.block.read({extents, data});
-				},
-				write: async request => sessions.block.write(request),
-				clear: async request => sessions.block.clear(request),
-				async allocate({extents}) {
-					if (hostile.isFull && extents[1] === snapshotDirectoryBlockCount) {
-						throw new SessionError('no_space', 'the host has no room');
-					}
+		return below.read({extents, data});
+	},
+	async allocate({extents}) {
+		if (hostile.isFull && extents[1] === snapshotDirectoryBlockCount) {
+			throw new SessionError('no_space', 'the host has no room');
+		}
 
-					return sessions.block.allocate({extents});
-				},
-				sync: async request => sessions.block.sync(request),
-				grow: async request => sessions.block.grow(request),
-			},
-		},
-	}),
-});
+		return below.allocate({extents});
+	},
+}));
 
 test('names that cannot be read now are not forgotten; on a host without room no name is taken, and nothing else happens', async t => {
 	const state = temporaryDirectory();

@@ -1,0 +1,36 @@
+/** A medium in which a test meddles: requests of a block session go on to the medium below, but for those that the test answers itself. */
+import {z} from 'zod';
+import {block} from '../../components/sessions/block.js';
+import {defineComponent} from '../../runtime/sdk/component.js';
+import type {Client, Handlers} from '../../runtime/sdk/session.js';
+import type {AssemblyChild} from './assembly.js';
+
+/** The answers that are not the medium's own. */
+export type Meddling = (below: Client<typeof block>) => Partial<Handlers<typeof block>>;
+
+export function filteredMedium(meddling: Meddling): AssemblyChild['component'] {
+	return defineComponent({
+		provides: {block},
+		requires: {block},
+		config: z.strictObject({}),
+		start: ({sessions}) => ({provides: {block: {...passedOn(sessions.block), ...meddling(sessions.block)}}}),
+	});
+}
+
+function passedOn(below: Client<typeof block>): Handlers<typeof block> {
+	return {
+		geometry: async request => below.geometry(request),
+		allocation: async request => below.allocation(request),
+		read: async request => below.read(request),
+		write: async request => below.write(request),
+		clear: async request => below.clear(request),
+		allocate: async request => below.allocate(request),
+		sync: async request => below.sync(request),
+		grow: async request => below.grow(request),
+	};
+}
+
+/** The blocks of extents, one by one. */
+export function addressesOf(extents: readonly number[]): number[] {
+	return extents.flatMap((first, i) => i % 2 === 0 ? Array.from({length: extents[i + 1]}, (_, block) => first + block) : []);
+}
