@@ -20,7 +20,7 @@ async function tracesOf(seed: number, histories: number, options: readonly strin
 const campaigns = [
 	...historyKinds.map(kind => ['--kind', kind, ...kind === 'scripted' ? ['--script', 'leaves that an old snapshot never wrote'] : []]),
 	['--kind', 'long', '--crypto', 'openssl'],
-	['--kind', 'operations', '--container', 'old', '--inner-blocks', 'encrypted', '--crypto', 'noble'],
+	['--kind', 'full_host', '--container', 'old', '--inner-blocks', 'encrypted', '--crypto', 'noble'],
 ];
 
 for (const options of campaigns) {
