@@ -89,6 +89,11 @@ export function readYesNo(element: XmlElement, name: string, problems: Problems)
 	return declared(attribute, attribute.value === 'yes');
 }
 
+export function readText(element: XmlElement, name: string): Declared<string> | undefined {
+	const attribute = element.attributes.get(name);
+	return attribute && declared(attribute, attribute.value);
+}
+
 /** Names stand in log lines, file names and routes, so they hold nothing that could be misread there. */
 export function readName(element: XmlElement, name: string, problems: Problems): Declared<string> | undefined {
 	const attribute = element.attributes.get(name);

@@ -16,6 +16,12 @@ test('changes the value alone', t => {
 	t.is(withBinary('x.xml', text, 'other', 'new_one'), text.replace('<start name="other"><binary name="old"/>', '<start name="other"><binary name="new_one"/>'));
 });
 
+test('takes the path of a binary outside of the project away', t => {
+	const outside = '<config><start name="a"><binary name="my"  path="../my.js"/></start><start name="b"><binary path=\'x.js\' name="my"/></start></config>';
+	t.is(withBinary('x.xml', outside, 'a', 'block_file'), outside.replace('"my"  path="../my.js"', '"block_file"  '));
+	t.is(withBinary('x.xml', outside, 'b', 'block_file'), outside.replace('path=\'x.js\' name="my"', 'name="block_file"'));
+});
+
 test('keeps the ends of lines', t => {
 	for (const end of ['\r\n', '\r']) {
 		const lines = text.replaceAll('\n', end);

@@ -44,6 +44,7 @@ const catalog: Catalog = {
 	binaries: Object.keys(components),
 	modulePath: binary => `/modules/${binary}/component.js`,
 	load: async binary => components[binary](),
+	loadOutside: async modulePath => (await import(modulePath) as {default: Component}).default,
 	serviceNames: async () => ['store', 'lock', 'memory', 'unused'],
 };
 
@@ -461,4 +462,33 @@ test('names with a meaning in JavaScript are just names', async t => {
 test('every problem of a file is reported at once', async t => {
 	const messages = await messagesOf({'deploy.xml': around(frontStart('<config nam="x"/><affinity xpos="9"/>'), '<start name="a"><binary name="x"/></start>', '<x/>')});
 	t.is(messages.length, 5);
+});
+
+test('a binary outside of the project is the module at its path, seen from the file in which it stands', async t => {
+	const module = 'export default {kind: \'service\', stateful: false, provides: {}, requires: {}, config: {safeParseAsync: async data => ({success: true, data})}};\n';
+	const deployment = await load({
+		'deploy.xml': around('<start name="a"><binary name="mine" path="my/dist/mine.mjs"/></start>', '<start name="b" launcher="l"/>'),
+		'my/dist/mine.mjs': module,
+		'launcher/l.xml': '<launcher><binary name="mine" path="../my/dist/mine.mjs"/></launcher>',
+	});
+	t.deepEqual(deployment.children.map(({name, binary}) => `${name} ${binary}`), ['a mine', 'b mine']);
+	t.regex(deployment.children[0].modulePath, /^\/.*\/my\/dist\/mine\.mjs$/);
+	t.is(deployment.children[1].modulePath, deployment.children[0].modulePath);
+});
+
+test('what a path of a binary cannot be is told where the path stands', async t => {
+	const paths = ['my/none.mjs', 'my', 'my/mine.ts', '', 'my/broken.mjs', 'my/x.mjs/y.mjs'];
+	const starts = [...paths.map((path, i) => `<start name="s${i}"><binary name="mine" path="${path}"/></start>`), '<start name="d"><binary name="disk" path="my/broken.mjs"/></start>'];
+	const messages = await messagesOf({'deploy.xml': around(...starts), 'my/broken.mjs': 'throw new Error(\'its module\\nhas a mistake\');\n', 'my/mine.ts': '', 'my/x.mjs': ''});
+	const short = messages.map(message => message.replaceAll(/\/\S*\/deployment-\w+\//g, '').replace('deploy.xml:', ''));
+	const build = 'build the component, or correct the path: a relative one begins at the folder of the file in which it stands';
+	t.deepEqual(short, [
+		`2:38: error: there is no file my/none.mjs; ${build}`,
+		'3:38: error: my is no file; name the compiled module of the component in it',
+		'4:38: error: my/mine.ts is TypeScript; name the module that is compiled from it, which ends in .js',
+		'5:38: error: the path of the binary is empty; name the compiled module of the component, or remove the attribute',
+		'6:38: error: binary "mine" cannot be loaded: its module; mend or rebuild the component; packages that it imports lie in a node_modules beside it or above',
+		`7:38: error: there is no file my/x.mjs/y.mjs; ${build}`,
+		'8:25: error: "disk" is a binary of this project; remove the path, or give the component that lies there another name',
+	]);
 });

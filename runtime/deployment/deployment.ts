@@ -4,12 +4,13 @@ import {fileURLToPath} from 'node:url';
 import type {Component} from '../sdk/component.js';
 import {machineCpus, readAffinitySpace} from './affinity.js';
 import {readInteger} from './attribute-value.js';
-import {projectCatalog, type Catalog} from './catalog.js';
+import {projectCatalog, UnusableModule, type Catalog} from './catalog.js';
 import {checkConfig, configPosition} from './component-config.js';
 import {displayPath} from './display-path.js';
 import {checkIsolatable, checkSharedMemory, readIsolation} from './isolation-rule.js';
 import {LauncherFolders} from './launcher.js';
 import type {Child, Deployment, Isolation, SourcePosition} from './model.js';
+import {outsideModule} from './outside-module.js';
 import {DeploymentError, Problems} from './problem.js';
 import {readRouteRules, readServiceNames} from './route-rule.js';
 import {environmentServices, Routing, type Participant, type PlacedRoute} from './routing.js';
@@ -67,22 +68,41 @@ function readStarts(root: XmlElement, surroundings: Surroundings, launchers: Lau
 	return [...nodes.values()];
 }
 
-async function loadComponent(node: StartNode, catalog: Catalog, problems: Problems): Promise<Component | undefined> {
-	const {binary} = node;
+/** The module behind a binary of the project or outside of it; undefined, with a problem, where there is none. */
+function modulePathOf({binary, binaryPath}: StartNode, catalog: Catalog, problems: Problems): string | undefined {
 	if (!binary) {
 		return undefined;
 	}
 
-	if (!catalog.binaries.includes(binary.value)) {
+	const isKnown = catalog.binaries.includes(binary.value);
+	if (binaryPath && isKnown) {
+		problems.report(binary.position, `"${binary.value}" is a binary of this project`, 'remove the path, or give the component that lies there another name');
+		return undefined;
+	}
+
+	if (binaryPath) {
+		return outsideModule(binaryPath, problems);
+	}
+
+	if (!isKnown) {
 		problems.report(binary.position, `there is no binary "${binary.value}"`, suggestName(binary.value, catalog.binaries, 'binaries'));
 		return undefined;
 	}
 
+	return catalog.modulePath(binary.value);
+}
+
+async function loadComponent({binary, binaryPath}: StartNode, modulePath: string | undefined, catalog: Catalog, problems: Problems): Promise<Component | undefined> {
+	if (!binary || modulePath === undefined) {
+		return undefined;
+	}
+
 	try {
-		return await catalog.load(binary.value);
+		return await (binaryPath ? catalog.loadOutside(modulePath) : catalog.load(binary.value));
 	} catch (error) {
 		const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
-		problems.report(binary.position, `binary "${binary.value}" cannot be loaded: ${reason}`, 'mend or rebuild the component (npm run build)');
+		const rebuild = binaryPath ? 'mend or rebuild the component; packages that it imports lie in a node_modules beside it or above' : 'mend or rebuild the component (npm run build)';
+		problems.report((binaryPath ?? binary).position, `binary "${binary.value}" cannot be loaded: ${reason}`, error instanceof UnusableModule ? error.remedy : rebuild);
 		return undefined;
 	}
 }
@@ -91,7 +111,8 @@ async function loadParticipants(nodes: readonly StartNode[], catalog: Catalog, p
 	const participants = new Map<string, Participant>();
 	for (const node of nodes) {
 		// One after the other: problems are to be found in the order of the file.
-		participants.set(node.name, {node, component: await loadComponent(node, catalog, problems)});
+		const modulePath = modulePathOf(node, catalog, problems);
+		participants.set(node.name, {node, modulePath, component: await loadComponent(node, modulePath, catalog, problems)});
 	}
 
 	return participants;
@@ -139,14 +160,13 @@ interface Defaults {
 
 /** Children that have come this far without a problem; undefined where the binary is not known. */
 async function makeChild(
-	{node, component}: Participant,
+	{node, component, modulePath}: Participant,
 	terms: ThreadTerms,
 	routes: readonly PlacedRoute[],
 	defaults: Defaults,
-	catalog: Catalog,
 	problems: Problems,
 ): Promise<Child | undefined> {
-	if (!component || !node.binary) {
+	if (!component || !node.binary || modulePath === undefined) {
 		return undefined;
 	}
 
@@ -164,7 +184,7 @@ async function makeChild(
 	return {
 		name: node.name,
 		binary,
-		modulePath: catalog.modulePath(binary),
+		modulePath,
 		component: {
 			kind: component.kind, stateful: component.stateful, provides: component.provides, requires: component.requires,
 			config: component.config, reach: component.reach, obstacles: component.obstacles, needsRuntime: component.needsRuntime,
@@ -201,7 +221,7 @@ async function check(
 	for (const name of startOrder(routes, problems)) {
 		const participant = participants.get(name);
 		const childTerms = terms.get(name);
-		const child = participant && childTerms && await makeChild(participant, childTerms, routes.get(name) ?? [], defaults, catalog, problems);
+		const child = participant && childTerms && await makeChild(participant, childTerms, routes.get(name) ?? [], defaults, problems);
 		if (child) {
 			children.push(child);
 		}

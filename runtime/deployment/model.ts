@@ -40,7 +40,7 @@ export interface Isolation {
 export interface Child {
 	readonly name: string;
 	readonly binary: string;
-	/** The module behind `binary`, an absolute path of a compiled `component.js`. */
+	/** The compiled module behind `binary`, an absolute path. */
 	readonly modulePath: string;
 	readonly component: Pick<Component, 'kind' | 'stateful' | 'provides' | 'requires' | 'config' | 'reach' | 'obstacles' | 'needsRuntime'>;
 	/** `<config>` as plain data (attributes as strings, child elements as arrays): passed the component's schema; parsed again at start. */

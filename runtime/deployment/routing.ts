@@ -13,6 +13,8 @@ export const environmentServices = ['clock', 'entropy', 'log'];
 export interface Participant {
 	readonly node: StartNode;
 	readonly component: Component | undefined;
+	/** The module of the component, an absolute path. */
+	readonly modulePath: string | undefined;
 }
 
 export interface PlacedRoute extends Route {

@@ -1,7 +1,7 @@
 /** A `<start>` as it is written, with what its launcher adds: values are read, nothing is resolved yet. */
 import {ramQuantumMin} from '../supervisor/ram-share.js';
 import {readAffinity, type AffinitySpace} from './affinity.js';
-import {readByteCount, readInteger, readName, readYesNo, type Declared} from './attribute-value.js';
+import {readByteCount, readInteger, readName, readText, readYesNo, type Declared} from './attribute-value.js';
 import {readPlacement, type Placement} from './isolation-rule.js';
 import type {LauncherFolders} from './launcher.js';
 import type {SourcePosition} from './model.js';
@@ -22,6 +22,8 @@ const niceMax = 19;
 export interface StartNode {
 	readonly name: string;
 	readonly binary: Declared<string> | undefined;
+	/** Where the module of a binary outside of the project lies, as it is written. */
+	readonly binaryPath: Declared<string> | undefined;
 	readonly ramQuantum: Declared<number> | undefined;
 	readonly provides: ReadonlyArray<Declared<string>>;
 	readonly affinity: Declared<number[]> | undefined;
@@ -133,6 +135,7 @@ export function readStart(start: XmlElement, context: StartContext): StartNode |
 	return {
 		name: name.value,
 		binary: binary && readName(binary, 'name', problems),
+		binaryPath: binary && readText(binary, 'path'),
 		ramQuantum: readRam(part('resource'), problems),
 		provides: readServiceNames(part('provides'), problems),
 		affinity: readAffinity(part('affinity'), context.affinitySpace, context.machineCpus, problems),

@@ -37,7 +37,7 @@ const services: ElementRule = {attributes: {}, children: {service: many(leaf({na
 
 /** What describes a child, in a `<start>` and in a launcher alike. */
 const childParts = {
-	binary: once(leaf({name: 'required'})),
+	binary: once(leaf({name: 'required', path: 'optional'})),
 	resource: once(leaf({name: 'required', quantum: 'required'})),
 	provides: once(services),
 	affinity: once(leaf({xpos: 'required', ypos: 'optional', width: 'optional', height: 'optional'})),

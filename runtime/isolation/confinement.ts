@@ -38,22 +38,40 @@ function system(): string[] {
 	});
 }
 
-/** This program: compiled modules, the packages that it uses, and what says how they are to be read. */
-function program(modulePath: readonly string[]): string[] {
-	const parts = [process.execPath, realpathSync(process.execPath), compiledFolder, ...modulePath.map(path => dirname(path))];
-	for (let folder = dirname(compiledFolder); ; folder = dirname(folder)) {
-		parts.push(join(folder, 'node_modules'), join(folder, 'package.json'));
-		if (folder === dirname(folder)) {
-			break;
-		}
-	}
+/** Where packages of modules in a folder are looked for, and what says how these modules are to be read. */
+function packageParts(folder: string): string[] {
+	const own = [join(folder, 'node_modules'), join(folder, 'package.json')];
+	return folder === dirname(folder) ? own : [...own, ...packageParts(dirname(folder))];
+}
 
-	const workspaces = join(dirname(compiledFolder), 'node_modules');
-	if (existsSync(workspaces)) {
-		parts.push(...readdirSync(workspaces).map(name => join(workspaces, name)).filter(path => lstatSync(path).isSymbolicLink() && existsSync(path)).map(path => join(realpathSync(path), 'package.json')));
-	}
+/** Packages that links in these folders lead to. */
+function linkedPackages(folders: readonly string[]): string[] {
+	return folders.filter(folder => existsSync(folder)).flatMap(folder => readdirSync(folder)
+		.flatMap(name => name.startsWith('@') ? readdirSync(join(folder, name)).map(part => join(folder, name, part)) : [join(folder, name)])
+		.filter(path => lstatSync(path).isSymbolicLink() && existsSync(path))
+		.map(path => realpathSync(path)));
+}
 
-	return [...new Set(parts)].filter(path => existsSync(path)).flatMap(path => ['--ro-bind', path, path]);
+function isBelow(path: string, folder: string): boolean {
+	return path === folder || path.startsWith(folder === '/' ? folder : `${folder}/`);
+}
+
+/**
+ * This program: compiled modules, the packages that they use, and what says how they are to be read. Of packages that are
+ * linked into this project, and of the project itself, that is what is read to find modules; of others it is the whole package.
+ */
+function program(modulePaths: readonly string[]): string[] {
+	const project = dirname(compiledFolder);
+	const folders = modulePaths.map(path => dirname(path));
+	const own = packageParts(project);
+	const others = folders.filter(folder => !isBelow(folder, project)).flatMap(folder => packageParts(folder));
+	const isPackageFolder = (path: string) => path.endsWith('/node_modules');
+	const parts = [
+		process.execPath, realpathSync(process.execPath), compiledFolder, ...folders, ...own, ...others,
+		...linkedPackages(own.filter(path => isPackageFolder(path))).map(path => join(path, 'package.json')),
+		...linkedPackages(others.filter(path => isPackageFolder(path))).filter(path => !isBelow(path, project) && !isBelow(project, path)),
+	];
+	return [...new Set(parts)].filter(path => existsSync(path));
 }
 
 function reached(files: readonly ReachedFile[]): string[] {
@@ -103,18 +121,25 @@ export interface Confined {
 	readonly files: readonly ReachedFile[];
 	/** Modules of the components. */
 	readonly modulePaths: readonly string[];
+	/** Of it nothing is seen but `files`, wherever the modules lie. */
+	readonly stateDirectory: string;
 }
 
 /** Program and arguments that run `node` with these arguments in confinement. */
-export function confinedCommand({files, modulePaths}: Confined, nodeArguments: readonly string[]): {readonly command: string; readonly arguments: readonly string[]} {
-	const bindings = [...system(), ...program(modulePaths), ...reached(files)];
+export function confinedCommand({files, modulePaths, stateDirectory}: Confined, nodeArguments: readonly string[]): {readonly command: string; readonly arguments: readonly string[]} {
+	const parts = program(modulePaths);
+	const shown = [...system(), ...parts.flatMap(path => ['--ro-bind', path, path])];
+	const own = reached(files);
+	const state = existsSync(stateDirectory) ? realpathSync(stateDirectory) : stateDirectory;
+	const hidden = parts.some(part => isBelow(state, part)) ? ['--tmpfs', state, ...above(own.filter(path => isBelow(path, state)))] : [];
+	const bindings = [...above([...shown, ...own]), ...shown, ...hidden, ...own];
 	return {
 		command: bubblewrap,
 		arguments: [
 			...unshared(), '--die-with-parent', '--as-pid-1', '--new-session', '--info-fd', String(informationDescriptor),
 			// To become another user; that drops them.
 			'--cap-drop', 'ALL', ...isRoot() ? ['--cap-add', 'CAP_SETUID', '--cap-add', 'CAP_SETGID'] : [],
-			'--dev', '/dev', ...above(bindings), ...bindings, '--proc', '/proc',
+			'--dev', '/dev', ...bindings, '--proc', '/proc',
 			'--chdir', '/', process.execPath, ...nodeArguments,
 		],
 	};

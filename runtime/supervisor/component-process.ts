@@ -80,7 +80,7 @@ export class ComponentProcess implements GroupHost {
 		const [sessions, theirSessions] = socketPair();
 		this.#sessions = sessions;
 		const {command, arguments: words} = isConfined
-			? confinedCommand({files, modulePaths: data.children.map(({modulePath}) => modulePath)}, nodeArguments(limits))
+			? confinedCommand({files, modulePaths: data.children.map(({modulePath}) => modulePath), stateDirectory: data.stateDirectory}, nodeArguments(limits))
 			: {command: process.execPath, arguments: nodeArguments(limits)};
 		this.#process = spawn(command, words, {
 			stdio: ['ignore', 'ignore', 'pipe', theirControl, theirSessions, 'pipe', secrets],
