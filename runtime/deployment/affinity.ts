@@ -1,12 +1,10 @@
 /** Where threads may run: the affinity space of a deployment laid over the CPUs of the machine. */
 import {readFileSync} from 'node:fs';
 import {availableParallelism} from 'node:os';
+import {spacePositionBounds, spaceSizeBounds} from './allowed-values.js';
 import {readInteger, type Declared} from './attribute-value.js';
 import type {Problems} from './problem.js';
 import type {XmlElement} from './xml-document.js';
-
-/** Most columns or rows of an affinity space. */
-const spaceSizeMax = 1024;
 
 export interface AffinitySpace {
 	readonly width: number;
@@ -37,7 +35,7 @@ export function machineCpus(): number[] {
 
 /** The declared space, or one row with every CPU of the machine. */
 export function readAffinitySpace(element: XmlElement | undefined, cpus: readonly number[], problems: Problems): AffinitySpace {
-	const bounds = {min: 1, max: spaceSizeMax};
+	const bounds = spaceSizeBounds;
 	return {
 		width: (element && readInteger(element, 'width', bounds, problems)?.value) ?? Math.max(...cpus) + 1,
 		height: (element && readInteger(element, 'height', bounds, problems)?.value) ?? 1,
@@ -51,9 +49,9 @@ interface Place extends AffinitySpace {
 
 function readPlace(element: XmlElement, problems: Problems): Place | undefined {
 	const before = problems.count;
-	const read = (name: string, min: number, otherwise: number) =>
-		readInteger(element, name, {min, max: spaceSizeMax}, problems)?.value ?? otherwise;
-	const place = {xpos: read('xpos', 0, 0), ypos: read('ypos', 0, 0), width: read('width', 1, 1), height: read('height', 1, 1)};
+	const position = (name: string) => readInteger(element, name, spacePositionBounds, problems)?.value ?? 0;
+	const size = (name: string) => readInteger(element, name, spaceSizeBounds, problems)?.value ?? 1;
+	const place = {xpos: position('xpos'), ypos: position('ypos'), width: size('width'), height: size('height')};
 	return problems.count === before ? place : undefined;
 }
 

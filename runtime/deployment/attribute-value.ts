@@ -1,4 +1,5 @@
 /** Values of attributes: numbers, sizes, names, yes and no. A bad value is reported where it stands and read as undefined. */
+import {yesOrNo, type Bounds} from './allowed-values.js';
 import type {SourcePosition} from './model.js';
 import type {Problems} from './problem.js';
 import type {XmlAttribute, XmlElement} from './xml-document.js';
@@ -32,11 +33,6 @@ export function formatByteCount(byteCount: number): string {
 
 function declared<T>(attribute: XmlAttribute, value: T): Declared<T> {
 	return {value, position: attribute.position};
-}
-
-export interface Bounds {
-	readonly min: number;
-	readonly max: number;
 }
 
 export function readInteger(element: XmlElement, name: string, bounds: Bounds, problems: Problems): Declared<number> | undefined {
@@ -81,12 +77,13 @@ export function readYesNo(element: XmlElement, name: string, problems: Problems)
 		return undefined;
 	}
 
-	if (attribute.value !== 'yes' && attribute.value !== 'no') {
-		problems.report(attribute.position, `bad value ${shown(attribute)} of <${element.name}>`, 'write "yes" or "no"');
+	const [yes, no] = yesOrNo;
+	if (attribute.value !== yes && attribute.value !== no) {
+		problems.report(attribute.position, `bad value ${shown(attribute)} of <${element.name}>`, `write "${yes}" or "${no}"`);
 		return undefined;
 	}
 
-	return declared(attribute, attribute.value === 'yes');
+	return declared(attribute, attribute.value === yes);
 }
 
 export function readText(element: XmlElement, name: string): Declared<string> | undefined {

@@ -3,6 +3,7 @@ import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import type {Component} from '../sdk/component.js';
 import {machineCpus, readAffinitySpace} from './affinity.js';
+import {environmentServices, isEnvironmentService, priorityLevelsMax} from './allowed-values.js';
 import {readInteger} from './attribute-value.js';
 import {projectCatalog, UnusableModule, type Catalog} from './catalog.js';
 import {checkConfig, configPosition} from './component-config.js';
@@ -13,9 +14,9 @@ import type {Child, Deployment, Isolation, SourcePosition} from './model.js';
 import {outsideModule} from './outside-module.js';
 import {DeploymentError, Problems} from './problem.js';
 import {readRouteRules, readServiceNames} from './route-rule.js';
-import {environmentServices, Routing, type Participant, type PlacedRoute} from './routing.js';
+import {Routing, type Participant, type PlacedRoute} from './routing.js';
 import {startOrder} from './start-order.js';
-import {priorityLevelsMax, readDefaultRam, readHeartbeat, readStart, type StartNode} from './start-node.js';
+import {readDefaultRam, readHeartbeat, readStart, type StartNode} from './start-node.js';
 import {suggestName} from './suggestion.js';
 import {threadTerms, type ThreadTerms} from './thread-group.js';
 import {checkRoot, checkVocabulary, deploymentRule} from './vocabulary.js';
@@ -121,7 +122,7 @@ async function loadParticipants(nodes: readonly StartNode[], catalog: Catalog, p
 function readParentServices(root: XmlElement, problems: Problems): Set<string> {
 	const names = readServiceNames(childNamed(root, 'parent-provides'), problems);
 	for (const {value, position} of names) {
-		if (!environmentServices.includes(value)) {
+		if (!isEnvironmentService(value)) {
 			problems.report(position, `the parent cannot provide "${value}"`, suggestName(value, environmentServices, 'services of the parent'));
 		}
 	}

@@ -1,29 +1,24 @@
 /** Which children run in processes of their own, and whether they can. */
 import type {Component} from '../sdk/component.js';
+import {missingActions, placements, userBounds, type Placement} from './allowed-values.js';
 import {readInteger, type Declared} from './attribute-value.js';
 import type {Child, Isolation} from './model.js';
 import type {Problems} from './problem.js';
 import type {XmlElement} from './xml-document.js';
 
-export type Placement = 'thread' | 'process';
-
-const placements: readonly string[] = ['thread', 'process'] satisfies Placement[];
-
-/** Root owns everything, so it is no user to isolate anything as. */
-const userBounds = {min: 1, max: 2 ** 32 - 2};
-
-function readChoice<T extends string>(element: XmlElement, name: string, choices: readonly string[], problems: Problems): Declared<T> | undefined {
+function readChoice<T extends string>(element: XmlElement, name: string, choices: readonly T[], problems: Problems): Declared<T> | undefined {
 	const attribute = element.attributes.get(name);
 	if (!attribute) {
 		return undefined;
 	}
 
-	if (!choices.includes(attribute.value)) {
+	const chosen = choices.find(choice => choice === attribute.value);
+	if (chosen === undefined) {
 		problems.report(attribute.position, `bad value ${name}="${attribute.value.slice(0, 64)}" of <${element.name}>`, `write ${choices.map(choice => `"${choice}"`).join(' or ')}`);
 		return undefined;
 	}
 
-	return {value: attribute.value as T, position: attribute.position};
+	return {value: chosen, position: attribute.position};
 }
 
 /** The attribute `isolation` of a child. */
@@ -35,7 +30,7 @@ export function readPlacement(owner: XmlElement | undefined, problems: Problems)
 export function readIsolation(element: XmlElement | undefined, problems: Problems): Isolation {
 	return {
 		user: element && readInteger(element, 'user', userBounds, problems)?.value,
-		ifMissing: (element && readChoice<Isolation['ifMissing']>(element, 'if_missing', ['refuse', 'continue'], problems)?.value) ?? 'refuse',
+		ifMissing: (element && readChoice(element, 'if_missing', missingActions, problems)?.value) ?? 'refuse',
 	};
 }
 

@@ -3,6 +3,7 @@
  * in it is consistent: routes are resolved, binaries exist, configurations have passed their component's schema.
  */
 import type {Component} from '../sdk/component.js';
+import type {MissingAction} from './allowed-values.js';
 
 /** Where something stands in a deployment file, for messages. Lines and columns count from 1. */
 export interface SourcePosition {
@@ -33,7 +34,7 @@ export interface Isolation {
 	/** The user (and group) that it runs as, by number; undefined where the deployment does not say. */
 	readonly user: number | undefined;
 	/** What happens where the system does not give what isolation is made of. */
-	readonly ifMissing: 'refuse' | 'continue';
+	readonly ifMissing: MissingAction;
 }
 
 /** One `<start>` node. */

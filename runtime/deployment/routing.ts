@@ -1,13 +1,11 @@
 /** Who serves whom: each required session of each child led to one server, first matching rule first. */
 import type {Component} from '../sdk/component.js';
+import {isEnvironmentService} from './allowed-values.js';
 import type {Route, SourcePosition} from './model.js';
 import type {Problems} from './problem.js';
 import type {RouteRule, RouteTarget} from './route-rule.js';
 import type {StartNode} from './start-node.js';
 import {suggestName} from './suggestion.js';
-
-/** What the runtime itself gives every component, by its environment. */
-export const environmentServices = ['clock', 'entropy', 'log'];
 
 /** A child whose binary may be unknown; then its routes are not judged. */
 export interface Participant {
@@ -114,7 +112,7 @@ export class Routing {
 		}
 
 		if (target.kind === 'parent' && service !== undefined && this.#knownServices.has(service) && !this.#parentServices.has(service)) {
-			const remedy = environmentServices.includes(service)
+			const remedy = isEnvironmentService(service)
 				? `add <service name="${service}"/> to <parent-provides>`
 				: 'route it to a child that provides it';
 			this.#problems.report(target.position, `the parent does not provide "${service}"`, remedy);
@@ -129,7 +127,7 @@ export class Routing {
 
 		const requirements = requirementsOf(component);
 		for (const {service, label, position} of node.rules) {
-			if (!service || !this.#knownServices.has(service.value) || environmentServices.includes(service.value)) {
+			if (!service || !this.#knownServices.has(service.value) || isEnvironmentService(service.value)) {
 				continue;
 			}
 

@@ -2,6 +2,7 @@ import {readdirSync, readFileSync} from 'node:fs';
 import {basename} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import test from 'ava';
+import {publishedFiles} from '../../test/support/published-files.js';
 import {validateXML} from 'xmllint-wasm';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -48,4 +49,15 @@ for (const [what, text, pattern] of wrong) {
 
 test('the schema leaves the configuration of a component to the component', async t => {
 	t.deepEqual(await faultsOf('open.xml', '<config><start name="a"><config any="1"><thing deep="2"><er/></thing></config></start></config>'), []);
+});
+
+for (const [path, text] of publishedFiles()) {
+	test(`${path} has the words that the runtime reads: "npm run words" writes it`, t => {
+		t.is(readFileSync(`${root}${path}`, 'utf8'), text);
+	});
+}
+
+test('the schema knows the words of launchers', async t => {
+	t.deepEqual(await faultsOf('launcher.xml', '<launcher priority="-1"><binary name="x" path="../x.js"/><exit propagate="no"/></launcher>'), []);
+	t.regex((await faultsOf('launcher.xml', '<launcher name="x"/>')).join('\n'), /name/);
 });

@@ -1,23 +1,13 @@
 /** A `<start>` as it is written, with what its launcher adds: values are read, nothing is resolved yet. */
-import {ramQuantumMin} from '../supervisor/ram-share.js';
+import {heartbeatBounds, niceMax, ramBounds, resources, type Placement} from './allowed-values.js';
 import {readAffinity, type AffinitySpace} from './affinity.js';
 import {readByteCount, readInteger, readName, readText, readYesNo, type Declared} from './attribute-value.js';
-import {readPlacement, type Placement} from './isolation-rule.js';
+import {readPlacement} from './isolation-rule.js';
 import type {LauncherFolders} from './launcher.js';
 import type {SourcePosition} from './model.js';
 import type {Problems} from './problem.js';
 import {readRouteRules, readServiceNames, type RouteRule} from './route-rule.js';
 import {childNamed, type XmlElement} from './xml-document.js';
-
-const ramQuantumMax = 1024 ** 4;
-const ramBounds = {min: ramQuantumMin, max: ramQuantumMax};
-
-/** More often would be busywork, more rarely no supervision. */
-const heartbeatBounds = {min: 50, max: 3_600_000};
-
-/** Priority levels are spread over the nice values 0 to 19, so more levels could not be told apart. */
-export const priorityLevelsMax = 20;
-const niceMax = 19;
 
 export interface StartNode {
 	readonly name: string;
@@ -90,7 +80,7 @@ function readPriority(owner: XmlElement | undefined, levels: number, problems: P
 
 /** A quantum that was reported as bad counts as the least one, so that it is not reported as missing too. */
 function readQuantum(element: XmlElement, attribute: string, problems: Problems): Declared<number> {
-	return readByteCount(element, attribute, ramBounds, problems) ?? {value: ramQuantumMin, position: element.position};
+	return readByteCount(element, attribute, ramBounds, problems) ?? {value: ramBounds.min, position: element.position};
 }
 
 function readRam(resource: XmlElement | undefined, problems: Problems): Declared<number> | undefined {
@@ -99,8 +89,9 @@ function readRam(resource: XmlElement | undefined, problems: Problems): Declared
 		return undefined;
 	}
 
-	if (name.value !== 'RAM') {
-		problems.report(name.position, `unknown resource "${name.value}"`, 'the one resource is "RAM"');
+	const [known] = resources;
+	if (name.value !== known) {
+		problems.report(name.position, `unknown resource "${name.value}"`, `the one resource is "${known}"`);
 	}
 
 	return readQuantum(resource, 'quantum', problems);

@@ -3,7 +3,7 @@
  * that does not say takes what the others say, and two that contradict each other are an error.
  */
 import type {Declared} from './attribute-value.js';
-import type {Placement} from './isolation-rule.js';
+import type {Placement} from './allowed-values.js';
 import type {Problems} from './problem.js';
 import type {StartNode} from './start-node.js';
 

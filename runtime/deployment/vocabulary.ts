@@ -1,68 +1,152 @@
 /**
- * The words of deployment files and launchers: which elements and attributes may stand where. `config/deploy.xsd` says
- * the same to editors; what values mean is checked where they are read.
+ * The words of deployment files and launchers: which elements and attributes may stand where, which values they have, and
+ * what they mean. `config/deploy.xsd` and the table in README.md are made of it (`published-words.ts`); what values mean beyond that
+ * is checked where they are read.
  */
+import {
+	environmentServices, heartbeatBounds, missingActions, placements, priorityLevelsMax, resources, spacePositionBounds, spaceSizeBounds, userBounds, yesOrNo,
+	type Bounds,
+} from './allowed-values.js';
 import type {Problems} from './problem.js';
 import {suggestName} from './suggestion.js';
 import type {XmlElement} from './xml-document.js';
 
-interface ElementRule {
-	readonly attributes: Readonly<Record<string, 'required' | 'optional'>>;
+export type ValueRule =
+	/** Of a child, a service, a group, a label. */
+	| {readonly kind: 'name'}
+	| {readonly kind: 'text'}
+	/** Bytes, or a number with K, M or G. */
+	| {readonly kind: 'size'}
+	| {readonly kind: 'integer'; readonly bounds: Bounds}
+	| {readonly kind: 'choice'; readonly words: readonly string[]};
+
+export interface AttributeRule {
+	readonly presence: 'required' | 'optional';
+	readonly value: ValueRule;
+	/** What it says, where the element's text does not say it. Markdown, as seen from this folder. */
+	readonly text?: string;
+}
+
+export interface ElementRule {
+	/** What it says. Markdown, as seen from this folder; empty where it only holds others. */
+	readonly text: string;
+	readonly attributes: Readonly<Record<string, AttributeRule>>;
 	readonly children: Readonly<Record<string, {readonly rule: ElementRule; readonly occurs: 'once' | 'many'}>>;
+	/** How many of its children it needs; any number unless it is said. */
+	readonly needs?: 'one' | 'some';
 	/** What stands inside is checked by somebody else. */
 	readonly open?: true;
 }
 
-const leaf = (attributes: ElementRule['attributes']): ElementRule => ({attributes, children: {}});
+const required = (value: ValueRule, text?: string): AttributeRule => ({presence: 'required', value, text});
+const optional = (value: ValueRule, text?: string): AttributeRule => ({presence: 'optional', value, text});
+
+const name: ValueRule = {kind: 'name'};
+const size: ValueRule = {kind: 'size'};
+const integer = (bounds: Bounds): ValueRule => ({kind: 'integer', bounds});
+const choice = (words: readonly string[]): ValueRule => ({kind: 'choice', words});
+
+const leaf = (text: string, attributes: ElementRule['attributes'] = {}): ElementRule => ({text, attributes, children: {}});
 const once = (rule: ElementRule) => ({rule, occurs: 'once'} as const);
 const many = (rule: ElementRule) => ({rule, occurs: 'many'} as const);
 
-const childTarget = leaf({name: 'required', label: 'optional'});
+const targets = {
+	'child': many(leaf('a target of a rule', {name: required(name), label: optional(name, 'what the server sees as the name of its client; the client\'s own name unless given')})),
+	'any-child': many(leaf('the one child that provides the service; several are an error; a child never serves itself')),
+	'parent': many(leaf('the runtime itself, for the services of `<parent-provides>`')),
+};
 
 const routeRules: ElementRule = {
+	text: 'rules, the first that matches counts: those of the child before those of `<default-route>`',
 	attributes: {},
 	children: {
 		'service': many({
-			attributes: {name: 'required', label: 'optional'},
-			children: {'child': many(childTarget), 'parent': many(leaf({})), 'any-child': many(leaf({}))},
+			text: 'a rule for one service; one target',
+			attributes: {name: required(name), label: optional(name, 'only for this one of the child\'s sessions to the service; each component\'s README names them')},
+			children: targets,
+			needs: 'one',
 		}),
-		'any-service': many({
-			attributes: {},
-			children: {'child': many(childTarget), 'parent': many(leaf({})), 'any-child': many(leaf({}))},
-		}),
+		'any-service': many({text: 'a rule for all services; a target that does not provide the service is passed over', attributes: {}, children: targets, needs: 'some'}),
 	},
 };
 
-const services: ElementRule = {attributes: {}, children: {service: many(leaf({name: 'required'}))}};
+const provides: ElementRule = {
+	text: 'services that may be routed to the child; its binary has to have them',
+	attributes: {},
+	children: {service: many(leaf('', {name: required(name)}))},
+};
+
+const heartbeat = leaf('for all children, or in a `<start>` for one: a thread that gives no sign of life is replaced', {
+	rate_ms: required(integer(heartbeatBounds), 'milliseconds between two signs of life'),
+});
 
 /** What describes a child, in a `<start>` and in a launcher alike. */
 const childParts = {
-	binary: once(leaf({name: 'required', path: 'optional'})),
-	resource: once(leaf({name: 'required', quantum: 'required'})),
-	provides: once(services),
-	affinity: once(leaf({xpos: 'required', ypos: 'optional', width: 'optional', height: 'optional'})),
-	config: once({attributes: {}, children: {}, open: true}),
+	binary: once(leaf('the component: a folder below `components/`', {
+		name: required(name),
+		path: optional({kind: 'text'}, 'the compiled module of a component [outside of the project](../../docs/write-a-component.md), relative to the file in which it stands'),
+	})),
+	resource: once(leaf(
+		'what the child may use at most: half of it, from 24M to 64M, is for the JavaScript heap, the rest for payload; a component that needs more dies of it and is restarted. '
+		+ 'What an empty component needs of the heap depends on Node\'s version: `runtime check` measures it',
+		{name: required(choice(resources)), quantum: required(size, 'bytes, or a number with K, M or G; at least 32M')},
+	)),
+	provides: once(provides),
+	affinity: once(leaf('the part of the affinity space in which the thread may run', {
+		xpos: required(integer(spacePositionBounds), 'its first column'), ypos: optional(integer(spacePositionBounds), 'its first row; 0 unless given'),
+		width: optional(integer(spaceSizeBounds), 'in columns; 1 unless given'), height: optional(integer(spaceSizeBounds), 'in rows; 1 unless given'),
+	})),
+	config: once({text: 'checked by the component\'s own schema', attributes: {}, children: {}, open: true}),
 	route: once(routeRules),
-	heartbeat: once(leaf({rate_ms: 'required'})),
-	exit: once(leaf({propagate: 'required'})),
+	heartbeat: once(heartbeat),
+	exit: once(leaf('what the end of the child means', {propagate: required(choice(yesOrNo), '`yes`: the runtime ends with this child, with its exit value')})),
+};
+
+/** How a child is placed, in a `<start>` and in a launcher alike. */
+const placing = {
+	priority: optional(integer({min: 1 - priorityLevelsMax, max: 0}), '0 is the highest, `1 - prio_levels` the lowest; spread over the nice values 0 to 19'),
+	colocate: optional(name, 'children of one group share one thread, its CPUs, priority, heartbeat and isolation'),
+	isolation: optional(
+		choice(placements),
+		'`process`: a [confined process](../../docs/architecture.md#isolation) of its own, or of its group\'s; `thread` unless given. Not for front ends, nor between children that share memory',
+	),
 };
 
 /** How a file names its schema for editors. */
-const schemaReference = {'xmlns:xsi': 'optional', 'xsi:noNamespaceSchemaLocation': 'optional'} as const;
+const schemaReference = {'xmlns:xsi': optional({kind: 'text'}), 'xsi:noNamespaceSchemaLocation': optional({kind: 'text'})};
 
-export const launcherRule: ElementRule = {attributes: {...schemaReference, priority: 'optional', colocate: 'optional', isolation: 'optional'}, children: childParts};
+export const launcherRule: ElementRule = {
+	text: 'the root of a launcher',
+	attributes: {...schemaReference, ...placing},
+	children: childParts,
+};
 
 export const deploymentRule: ElementRule = {
-	attributes: {...schemaReference, prio_levels: 'optional'},
+	text: 'the root of a deployment file',
+	attributes: {...schemaReference, prio_levels: optional(integer({min: 1, max: priorityLevelsMax}), 'how many priorities there are; 1 unless given')},
 	children: {
-		'affinity-space': once(leaf({width: 'required', height: 'optional'})),
-		'parent-provides': once(services),
+		'affinity-space': once(leaf('a grid of CPUs: the number of a CPU is y * width + x. Without it: one row of all CPUs', {
+			width: required(integer(spaceSizeBounds), 'columns'), height: optional(integer(spaceSizeBounds), 'rows; 1 unless given'),
+		})),
+		'parent-provides': once({
+			text: 'what every component has in its environment: `log`, `clock`, `entropy`; only what is listed may be routed to `<parent/>`',
+			attributes: {},
+			children: {service: many(leaf('', {name: required(choice(environmentServices))}))},
+		}),
 		'default-route': once(routeRules),
-		'default': once(leaf({ram: 'required'})),
-		'heartbeat': once(leaf({rate_ms: 'required'})),
-		'isolation': once(leaf({user: 'optional', if_missing: 'optional'})),
+		'default': once(leaf('what children get that do not say otherwise', {ram: required(size, 'the RAM quantum of children without `<resource>`')})),
+		'heartbeat': once(heartbeat),
+		'isolation': once(leaf('how children with `isolation="process"` run', {
+			user: optional(integer(userBounds), 'the number of their user, and group, where the runtime is root; 65432 unless given'),
+			if_missing: optional(choice(missingActions), 'whether they start without what the system does not give: `refuse` unless given, or `continue` with a warning'),
+		})),
 		'start': many({
-			attributes: {name: 'required', priority: 'optional', launcher: 'optional', colocate: 'optional', isolation: 'optional'},
+			text: 'a child; a tool waits for `runtime run NAME`, unless it has `<exit propagate="yes"/>`',
+			attributes: {
+				name: required(name),
+				...placing,
+				launcher: optional(name, '`config/launcher/NAME.xml`, beside the deployment file or else the project\'s, gives what the `<start>` does not say; without a `<binary>` the child\'s own name is looked for'),
+			},
 			children: childParts,
 		}),
 	},
@@ -76,7 +160,7 @@ function checkAttributes(element: XmlElement, rule: ElementRule, problems: Probl
 		}
 	}
 
-	for (const [name, presence] of Object.entries(rule.attributes)) {
+	for (const [name, {presence}] of Object.entries(rule.attributes)) {
 		if (presence === 'required' && !element.attributes.has(name)) {
 			problems.report(element.position, `<${element.name}> has no attribute "${name}"`, `write <${element.name} ${name}="…">`);
 		}
