@@ -171,3 +171,37 @@ test('bytes behind the last whole block are never grown over, unless they are ze
 	await stop();
 	t.deepEqual(fs.readFileSync(file), Buffer.alloc(8 * blockSize));
 });
+
+test('an image that was found empty has the size of one that is made: whoever confines the component has made the file', async t => {
+	const directory = temporaryDirectory();
+	fs.writeFileSync(join(directory, 'image'), '');
+	const {device, stop, file} = await open(directory, {create: 'yes', size: '16384'});
+	t.is((await device.geometry({})).blockCount, 4);
+	t.is(fs.statSync(file).size, 16384);
+	await stop();
+});
+
+test('a client whose policy says so may only read; all others do what they like', async t => {
+	const directory = temporaryDirectory();
+	const open = async (label: string) => startComponent(blockFile, {stateDirectory: directory, config: {path: 'image', create: 'yes', size: '16384', policy: [{label, readonly: 'yes'}]}});
+	const stand = await open('test');
+	const reader = stand.client(block);
+	t.deepEqual(await reader.geometry({}), {blockCount: 4, writable: false, growable: false});
+	const changes = [
+		() => reader.write({extents: [0, 1], data: one(1)}), () => reader.clear({extents: [0, 1]}),
+		() => reader.allocate({extents: [0, 1]}), () => reader.grow({blockCount: 8}),
+	];
+	for (const change of changes) {
+		await t.throwsAsync(change(), {code: 'read_only', message: /may only be read by "test"$/});
+	}
+
+	const data = one(9);
+	await reader.read({extents: [0, 1], data});
+	t.deepEqual(data, one(0));
+	await reader.sync({});
+	await stand.running.stop!();
+
+	const other = (await open('somebody else')).client(block);
+	t.like(await other.geometry({}), {writable: true, growable: true});
+	await other.write({extents: [0, 1], data: one(1)});
+});

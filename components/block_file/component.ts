@@ -24,6 +24,8 @@ const config = z.strictObject({
 	/** Size of an image made at start. Without it, nothing is made before the first `grow`. */
 	size: byteSize().optional(),
 	readonly: z.enum(['yes', 'no']).default('no'),
+	/** For clients that go by a label. */
+	policy: z.array(z.strictObject({label: z.string().min(1), readonly: z.enum(['yes', 'no']).default('no')})).default([]),
 }).refine(({create, readonly}) => create === 'no' || readonly === 'no', 'create="yes" and readonly="yes" contradict each other; drop one')
 	.refine(({create, size}) => size === undefined || create === 'yes', 'size is the size of an image to make; it needs create="yes"');
 
@@ -67,7 +69,17 @@ function openImage(config: Config, env: Environment): Image {
 		env.log(`the last ${remainder} bytes of ${imagePath} are no whole block of ${blockSize} bytes and are left alone`, 'warning');
 	}
 
-	return new Image(file, {path: imagePath, writable, growable: writable && file?.kind !== 'device', now: () => env.now()});
+	const image = new Image(file, {path: imagePath, writable, growable: writable && file?.kind !== 'device', now: () => env.now()});
+	// Whoever confines the component makes the file for it, and a making may have been cut off: an empty one is not there yet.
+	if (config.size !== undefined && file?.byteLength === 0 && image.growable) {
+		try {
+			image.grow(Math.floor(config.size / blockSize));
+		} catch (error) {
+			throw error instanceof SessionError ? new StartError(error.message) : error;
+		}
+	}
+
+	return image;
 }
 
 export default defineComponent({
@@ -78,6 +90,14 @@ export default defineComponent({
 	start({config, env}) {
 		const image = openImage(config, env);
 		const watch = new PathWatch(image.path, env);
+		const readers = new Set(config.policy.filter(({readonly}) => readonly === 'yes').map(({label}) => label));
+
+		function requireWriter(client: string): void {
+			if (readers.has(client)) {
+				throw new SessionError('read_only', `${image.path} may only be read by "${client}"`);
+			}
+		}
+
 		/** When each kind of failure was logged last. */
 		const faults = new Map<string, number>();
 
@@ -94,6 +114,11 @@ export default defineComponent({
 			return error;
 		}
 
+		function change(client: string, job: () => void): Record<string, never> {
+			requireWriter(client);
+			return transfer(job);
+		}
+
 		function transfer(job: () => void): Record<string, never> {
 			try {
 				job();
@@ -106,7 +131,10 @@ export default defineComponent({
 		return {
 			provides: {
 				block: {
-					geometry: () => ({blockCount: image.blockCount, writable: image.writable, growable: image.growable}),
+					geometry(_request, {client}) {
+						const isReader = readers.has(client);
+						return {blockCount: image.blockCount, writable: image.writable && !isReader, growable: image.growable && !isReader};
+					},
 					read: ({extents, data}) => transfer(() => {
 						image.read(extents, data);
 					}),
@@ -118,13 +146,13 @@ export default defineComponent({
 
 						return {runs: [count, allocationKinds.data]};
 					},
-					write: ({extents, data}) => transfer(() => {
+					write: ({extents, data}, {client}) => change(client, () => {
 						image.write(extents, data);
 					}),
-					clear: ({extents}) => transfer(() => {
+					clear: ({extents}, {client}) => change(client, () => {
 						image.clear(extents);
 					}),
-					allocate: ({extents}) => transfer(() => {
+					allocate: ({extents}, {client}) => change(client, () => {
 						image.allocate(extents);
 					}),
 					async sync() {
@@ -139,7 +167,7 @@ export default defineComponent({
 
 						return {};
 					},
-					grow: ({blockCount}) => transfer(() => {
+					grow: ({blockCount}, {client}) => change(client, () => {
 						image.grow(blockCount);
 					}),
 				},

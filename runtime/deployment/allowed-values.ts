@@ -34,11 +34,3 @@ export type MissingAction = (typeof missingActions)[number];
 export const yesOrNo = ['yes', 'no'] as const;
 
 export const resources = ['RAM'] as const;
-
-/** What the runtime itself gives every component, by its environment. */
-export const environmentServices = ['clock', 'entropy', 'log'] as const;
-export type EnvironmentService = (typeof environmentServices)[number];
-
-export function isEnvironmentService(name: string): name is EnvironmentService {
-	return environmentServices.some(service => service === name);
-}

@@ -185,8 +185,8 @@ const mistakes: ReadonlyArray<readonly [string, string, readonly string[]]> = [
 	['a parent that is asked for too much', around(diskStart, frontStart('\n<route><service name="store"><parent/></service></route>')), [
 		'4:30: error: the parent does not provide "store"; route it to a child that provides it',
 	]],
-	['a parent that was not said to provide', around(diskStart, '<default-route><service name="log"><parent/></service></default-route>'), [
-		'3:36: error: the parent does not provide "log"; add <service name="log"/> to <parent-provides>',
+	['a parent that was not said to provide', around(diskStart, '<parent-provides/><default-route><service name="log"><parent/></service></default-route>'), [
+		'3:54: error: the parent does not provide "log"; add <service name="log"/> to <parent-provides>',
 	]],
 	['a parent that could never provide', around(diskStart, '<parent-provides><service name="store"/></parent-provides>'), [
 		'3:27: error: the parent cannot provide "store"; services of the parent: clock, entropy, log',
@@ -428,6 +428,7 @@ test('values arrive as the supervisor needs them', async t => {
 		isolation: undefined,
 		routes: [],
 		heartbeat: {rateMs: 900},
+		environment: ['clock', 'entropy', 'log'],
 		exitPropagate: false,
 	});
 	t.like(childOf(deployment, 'l'), {cpus: [0, 1], priority: 10, ramQuantum: 1024 ** 3, group: 'g'});
@@ -462,6 +463,13 @@ test('names with a meaning in JavaScript are just names', async t => {
 test('every problem of a file is reported at once', async t => {
 	const messages = await messagesOf({'deploy.xml': around(frontStart('<config nam="x"/><affinity xpos="9"/>'), '<start name="a"><binary name="x"/></start>', '<x/>')});
 	t.is(messages.length, 5);
+});
+
+test('the environment of components gives what the file lists, and everything where it lists nothing', async t => {
+	const environmentWith = async (element: string) => (await load({'deploy.xml': around(element, diskStart)})).children[0].environment;
+	t.deepEqual(await environmentWith(''), ['clock', 'entropy', 'log']);
+	t.deepEqual(await environmentWith('<parent-provides><service name="log"/><service name="clock"/></parent-provides>'), ['clock', 'log']);
+	t.deepEqual(await environmentWith('<parent-provides/>'), []);
 });
 
 test('a binary outside of the project is the module at its path, seen from the file in which it stands', async t => {

@@ -2,8 +2,9 @@
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import type {Component} from '../sdk/component.js';
+import {environmentServices, isEnvironmentService, type EnvironmentService} from '../sdk/environment-service.js';
 import {machineCpus, readAffinitySpace} from './affinity.js';
-import {environmentServices, isEnvironmentService, priorityLevelsMax} from './allowed-values.js';
+import {priorityLevelsMax} from './allowed-values.js';
 import {readInteger} from './attribute-value.js';
 import {projectCatalog, UnusableModule, type Catalog} from './catalog.js';
 import {checkConfig, configPosition} from './component-config.js';
@@ -119,20 +120,27 @@ async function loadParticipants(nodes: readonly StartNode[], catalog: Catalog, p
 	return participants;
 }
 
-function readParentServices(root: XmlElement, problems: Problems): Set<string> {
-	const names = readServiceNames(childNamed(root, 'parent-provides'), problems);
+/** What the runtime gives the components: all that it can, where the file does not say. */
+function readParentServices(root: XmlElement, problems: Problems): readonly EnvironmentService[] {
+	const element = childNamed(root, 'parent-provides');
+	if (!element) {
+		return environmentServices;
+	}
+
+	const names = readServiceNames(element, problems);
 	for (const {value, position} of names) {
 		if (!isEnvironmentService(value)) {
 			problems.report(position, `the parent cannot provide "${value}"`, suggestName(value, environmentServices, 'services of the parent'));
 		}
 	}
 
-	return new Set(names.map(({value}) => value));
+	return environmentServices.filter(service => names.some(({value}) => value === service));
 }
 
 async function resolveRoutes(
 	root: XmlElement,
 	participants: ReadonlyMap<string, Participant>,
+	environment: readonly EnvironmentService[],
 	catalog: Catalog,
 	problems: Problems,
 ): Promise<Map<string, PlacedRoute[]>> {
@@ -141,7 +149,7 @@ async function resolveRoutes(
 	return new Routing({
 		participants,
 		defaultRules: readRouteRules(childNamed(root, 'default-route'), problems),
-		parentServices: readParentServices(root, problems),
+		parentServices: new Set(environment),
 		knownServices: new Set([...environmentServices, ...await catalog.serviceNames(), ...own]),
 		problems,
 	}).resolve();
@@ -154,6 +162,7 @@ function checkTool({group, name}: StartNode, component: Component, problems: Pro
 }
 
 interface Defaults {
+	readonly environment: readonly EnvironmentService[];
 	readonly isolation: Isolation;
 	readonly ramQuantum: number | undefined;
 	readonly heartbeatMs: number | undefined;
@@ -198,6 +207,7 @@ async function makeChild(
 		isolation: terms.placement === 'process' ? defaults.isolation : undefined,
 		routes: routes.map(({position: _, ...route}) => route),
 		heartbeat: heartbeatMs === undefined ? undefined : {rateMs: heartbeatMs},
+		environment: defaults.environment,
 		exitPropagate: node.exitPropagate,
 		position: node.position,
 		positionOf: way => configPosition(node.config, way) ?? node.position,
@@ -212,8 +222,10 @@ async function check(
 	const nodes = readStarts(root, surroundings, launchers, problems);
 	const participants = await loadParticipants(nodes, catalog, problems);
 	const terms = threadTerms(nodes, problems);
-	const routes = await resolveRoutes(root, participants, catalog, problems);
+	const environment = readParentServices(root, problems);
+	const routes = await resolveRoutes(root, participants, environment, catalog, problems);
 	const defaults = {
+		environment,
 		ramQuantum: readDefaultRam(childNamed(root, 'default'), problems)?.value,
 		heartbeatMs: readHeartbeat(childNamed(root, 'heartbeat'), problems)?.value,
 		isolation: readIsolation(childNamed(root, 'isolation'), problems),

@@ -3,6 +3,7 @@
  * in it is consistent: routes are resolved, binaries exist, configurations have passed their component's schema.
  */
 import type {Component} from '../sdk/component.js';
+import type {EnvironmentService} from '../sdk/environment-service.js';
 import type {MissingAction} from './allowed-values.js';
 
 /** Where something stands in a deployment file, for messages. Lines and columns count from 1. */
@@ -58,6 +59,8 @@ export interface Child {
 	readonly isolation: Isolation | undefined;
 	readonly routes: readonly Route[];
 	readonly heartbeat: Heartbeat | undefined;
+	/** What the deployment lets it have of the runtime, in the order of the alphabet. */
+	readonly environment: readonly EnvironmentService[];
 	/** The runtime ends with the child's exit value when this child exits. */
 	readonly exitPropagate: boolean;
 	readonly position: SourcePosition;

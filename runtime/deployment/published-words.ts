@@ -191,22 +191,24 @@ function rowsOf(name: string, rule: ElementRule): string[] {
 		const said = [text, valueText(value, text)].filter(part => part !== '').join('; ');
 		return said === '' ? [] : [`| | \`${attribute}\` | ${said} |`];
 	});
-	return rule.text === '' ? attributes : [`| \`<${name}>\` | | ${rule.text} |`, ...attributes];
+	return [`| \`<${name}>\` | | ${rule.text} |`, ...attributes];
 }
 
 /** The table of the documents: every word once, where it stands first. */
 export function wordsTable(): string {
-	const rows = rowsOf('config', deploymentRule);
-	const seen = new Set<ElementRule>();
+	const names = new Map<ElementRule, Set<string>>([[deploymentRule, new Set(['config'])]]);
 	const visit = (rule: ElementRule) => {
 		for (const [name, {rule: child}] of Object.entries(rule.children)) {
-			if (!seen.has(child)) {
-				seen.add(child);
-				rows.push(...child.text === '' ? [] : rowsOf(name, child));
+			const known = names.get(child);
+			if (known) {
+				known.add(name);
+			} else {
+				names.set(child, new Set([name]));
 				visit(child);
 			}
 		}
 	};
 	visit(deploymentRule);
+	const rows = [...names].flatMap(([rule, called]) => rule.text === '' ? [] : rowsOf([...called].join('>`, `<'), rule));
 	return ['| element | attribute | meaning |', '|---|---|---|', ...rows].join('\n') + '\n';
 }

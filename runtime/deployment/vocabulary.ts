@@ -3,9 +3,9 @@
  * what they mean. `config/deploy.xsd` and the table in README.md are made of it (`published-words.ts`); what values mean beyond that
  * is checked where they are read.
  */
+import {environmentServices} from '../sdk/environment-service.js';
 import {
-	environmentServices, heartbeatBounds, missingActions, placements, priorityLevelsMax, resources, spacePositionBounds, spaceSizeBounds, userBounds, yesOrNo,
-	type Bounds,
+	heartbeatBounds, missingActions, placements, priorityLevelsMax, resources, spacePositionBounds, spaceSizeBounds, userBounds, yesOrNo, type Bounds,
 } from './allowed-values.js';
 import type {Problems} from './problem.js';
 import {suggestName} from './suggestion.js';
@@ -51,9 +51,9 @@ const once = (rule: ElementRule) => ({rule, occurs: 'once'} as const);
 const many = (rule: ElementRule) => ({rule, occurs: 'many'} as const);
 
 const targets = {
-	'child': many(leaf('a target of a rule', {name: required(name), label: optional(name, 'what the server sees as the name of its client; the client\'s own name unless given')})),
+	'child': many(leaf('a target of a rule', {name: required(name), label: optional(name, 'who the client is to the server, which may tell its clients apart by it (a `<policy>` of [block_file](../../components/block_file/README.md) does); the client\'s name unless given')})),
 	'any-child': many(leaf('the one child that provides the service; several are an error; a child never serves itself')),
-	'parent': many(leaf('the runtime itself, for the services of `<parent-provides>`')),
+	'parent': many(leaf('the runtime itself, for what `<parent-provides>` lists; no component needs a route to that')),
 };
 
 const routeRules: ElementRule = {
@@ -129,7 +129,7 @@ export const deploymentRule: ElementRule = {
 			width: required(integer(spaceSizeBounds), 'columns'), height: optional(integer(spaceSizeBounds), 'rows; 1 unless given'),
 		})),
 		'parent-provides': once({
-			text: 'what every component has in its environment: `log`, `clock`, `entropy`; only what is listed may be routed to `<parent/>`',
+			text: 'what the environment of the components gives; all of it where this element is left out. A component that uses a `clock` or `entropy` that is not listed dies of it; without `log` its lines go nowhere',
 			attributes: {},
 			children: {service: many(leaf('', {name: required(choice(environmentServices))}))},
 		}),

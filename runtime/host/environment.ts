@@ -2,6 +2,7 @@
 import {resolve} from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 import type {Claim, Environment, LogLevel} from '../sdk/component.js';
+import type {EnvironmentService} from '../sdk/environment-service.js';
 import {fillFromKernel, kernelRandomBytes} from '../sdk/kernel-random.js';
 import {type LeasePool} from '../transport/lease-pool.js';
 import {dropGarbage} from './garbage.js';
@@ -17,19 +18,24 @@ export interface EnvironmentEffects {
 }
 
 export function makeEnvironment(child: HostedChild, stateDirectory: string, pool: LeasePool, effects: EnvironmentEffects): Environment {
+	const has = (service: EnvironmentService) => child.environment.includes(service);
+	/** In place of what the deployment does not give. */
+	const denied = (service: EnvironmentService) => (): never =>
+		effects.fail(`it uses the ${service} of the runtime, which its deployment file does not give: add <service name="${service}"/> to <parent-provides>`);
+	const [clock, entropy] = [has('clock'), has('entropy')];
 	return {
 		name: child.name,
 		stateDirectory,
 		leaseLimit: child.leaseLimit,
 		cpuCount: child.cpuCount,
-		log(text, level = 'info') {
+		log: has('log') ? (text, level = 'info') => {
 			effects.log(text, level);
-		},
-		now: () => performance.now(),
-		timeOfDay: () => Date.now(),
-		sleep: async milliseconds => setTimeout(milliseconds),
-		randomBytes: kernelRandomBytes,
-		fillRandom: fillFromKernel,
+		} : () => undefined,
+		now: clock ? () => performance.now() : denied('clock'),
+		timeOfDay: clock ? () => Date.now() : denied('clock'),
+		sleep: clock ? async milliseconds => setTimeout(milliseconds) : denied('clock'),
+		randomBytes: entropy ? kernelRandomBytes : denied('entropy'),
+		fillRandom: entropy ? fillFromKernel : denied('entropy'),
 		variable: name => process.env[name],
 		secret: name => effects.secret(name),
 		dropGarbage,

@@ -187,7 +187,7 @@ export class HostedComponent {
 		for (const connection of connections) {
 			sessions[connection.label] = connection.port
 				? this.#connectOther(connection, connection.port)
-				: this.#options.neighbour(connection.server).#serveNeighbour(connection, this.name);
+				: this.#options.neighbour(connection.server).#serveNeighbour(connection);
 		}
 
 		return sessions;
@@ -212,7 +212,7 @@ export class HostedComponent {
 		return end.client();
 	}
 
-	#serveNeighbour({service, session}: Connection, client: string): Client<Session> {
+	#serveNeighbour({service, session, client}: Connection): Client<Session> {
 		this.#localSessionCount++;
 		return this.serveLocally(service, session, client);
 	}

@@ -1,6 +1,7 @@
 /** What the supervisor and a host, in a worker thread or a process of its own, tell each other. Ends of sessions travel in these messages. */
 import type {SharedSecrets} from '../process-secrets.js';
 import type {LogLevel} from '../sdk/component.js';
+import type {EnvironmentService} from '../sdk/environment-service.js';
 import type {SessionErrorDetail} from '../sdk/session.js';
 import type {SessionHandle} from '../transport/session-port.js';
 
@@ -13,6 +14,8 @@ export interface HostedChild {
 	/** Sessions routed to it, by service. */
 	readonly clientCounts: Readonly<Record<string, number>>;
 	readonly cpuCount: number;
+	/** What the deployment lets it have of the runtime. */
+	readonly environment: readonly EnvironmentService[];
 }
 
 /** `workerData` of a host. */
@@ -36,6 +39,8 @@ export interface Connection {
 	readonly service: string;
 	readonly session: number;
 	readonly server: string;
+	/** Who the client is to the server. */
+	readonly client: string;
 	readonly port: SessionHandle | undefined;
 }
 

@@ -204,7 +204,7 @@ export type Client<S extends Session> = {
 export interface ClientContext {
 	/** A number that no other session to this server instance has, and that a reconnected client does not get again. */
 	readonly session: number;
-	/** The child's name in deploy.xml. */
+	/** Who it is to the server: the label that deploy.xml gives the route (`<child label>`), else the client's own name there. */
 	readonly client: string;
 }
 

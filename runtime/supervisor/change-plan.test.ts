@@ -156,3 +156,17 @@ test('heartbeat, priority and exit are changed in place', async t => {
 	t.deepEqual(plan.placed, ['front']);
 	t.deepEqual(plan.moved, []);
 });
+
+test('a client that goes by another label is connected anew, and goes on', async t => {
+	const route = '<service name="block" label="device"><child name="superblock_control"/></service>';
+	const plan = await editOf([route, route.replace('/></service>', ' label="guest"/></service>')]);
+	t.deepEqual(shown(plan), ['nbd', 'vfs'].map(name => `rewire ${name}: device -> superblock_control, as guest (was superblock_control)`));
+	t.deepEqual(plan.moved, ['nbd', 'vfs'].map(child => ({child, label: 'device'})));
+	t.deepEqual(plan.reset, []);
+});
+
+test('components start anew where the runtime gives them something else', async t => {
+	const plan = await editOf(['<service name="entropy"/>', '']);
+	t.true(shown(plan).includes('restart crypto: another <parent-provides>'));
+	t.is(plan.kept.size, 0);
+});

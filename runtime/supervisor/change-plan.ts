@@ -182,6 +182,10 @@ class Planner {
 			this.#restart(name, !child.isolation ? 'on a thread of the runtime' : old.isolation ? 'another <isolation>' : 'in a process of its own');
 		}
 
+		if (!isDeepStrictEqual(old.environment, child.environment)) {
+			this.#restart(name, 'another <parent-provides>');
+		}
+
 		const [sharers, sharersBefore] = [this.#after.memorySharers(child), this.#before.memorySharers(old)];
 		if (sharers !== sharersBefore) {
 			this.#restart(name, `its memory is shared by ${sharers} clients (was ${sharersBefore})`);
@@ -254,9 +258,9 @@ class Planner {
 	}
 
 	/** @param from a session in the running deployment */
-	#isMoved({client, server, route: {label}}: RouteEdge): boolean {
+	#isMoved({client, server, route: {label, serverLabel}}: RouteEdge): boolean {
 		const to = this.#after.routes(client.name).get(label);
-		return to?.server.name !== server.name || this.#isNew(server.name);
+		return to?.server.name !== server.name || to.route.serverLabel !== serverLabel || this.#isNew(server.name);
 	}
 
 	#isReset({client, server, route: {label}}: RouteEdge): boolean {
@@ -279,9 +283,12 @@ class Planner {
 
 	#rewirings(old: Child, child: Child): PlannedChange[] {
 		const after = this.#after.routes(child.name);
-		return this.#before.graph.routesFrom(old).flatMap(({server, route: {label}}): PlannedChange[] => {
-			const to = after.get(label)?.server.name;
-			return to === undefined || to === server.name ? [] : [{child: child.name, action: 'rewire', detail: `${label} -> ${to} (was ${server.name})`}];
+		const target = ({server, route: {serverLabel}}: RouteEdge) => serverLabel === undefined ? server.name : `${server.name}, as ${serverLabel}`;
+		return this.#before.graph.routesFrom(old).flatMap((edge): PlannedChange[] => {
+			const {label} = edge.route;
+			const edgeAfter = after.get(label);
+			const [from, to] = [target(edge), edgeAfter && target(edgeAfter)];
+			return to === undefined || to === from ? [] : [{child: child.name, action: 'rewire', detail: `${label} -> ${to} (was ${from})`}];
 		});
 	}
 

@@ -212,17 +212,17 @@ export class SessionWiring {
 
 	/** Opens a session at its server, and gives what its client needs. */
 	open(edge: RouteEdge): Connection {
-		const {client, server, route: {label, service}} = edge;
+		const {client, server, route: {label, service, serverLabel = client.name}} = edge;
 		const session = ++this.#lastSession;
 		this.#sessions.set(edgeKey(edge), session);
 		this.#interruptions.delete(edgeKey(edge));
 		if (client.group === server.group) {
-			return {label, service, session, server: server.name, port: undefined};
+			return {label, service, session, server: server.name, client: serverLabel, port: undefined};
 		}
 
 		const [forServer, forClient] = sessionEnds(client, server);
-		this.#of(server).post({type: 'serve', child: server.name, service, session, client: client.name, port: forServer}, [forServer]);
-		return {label, service, session, server: server.name, port: forClient};
+		this.#of(server).post({type: 'serve', child: server.name, service, session, client: serverLabel, port: forServer}, [forServer]);
+		return {label, service, session, server: server.name, client: serverLabel, port: forClient};
 	}
 
 	/** Sessions to a server that clients wait for. */

@@ -365,6 +365,7 @@ export class Supervision {
 					leaseLimit: bufferShare(child.ramQuantum),
 					clientCounts: clientCounts(graph, child),
 					cpuCount: child.cpus.length || availableParallelism(),
+					environment: child.environment,
 				})),
 			},
 			onMessage: message => {

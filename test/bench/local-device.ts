@@ -11,6 +11,7 @@ import trustAnchorComponent from '../../components/trust_anchor_file/component.j
 import {block} from '../../components/sessions/block.js';
 import {makeEnvironment} from '../../runtime/host/environment.js';
 import type {Component, Provisions, Requirement, Running} from '../../runtime/sdk/component.js';
+import {environmentServices} from '../../runtime/sdk/environment-service.js';
 import type {Client, Handlers, Session} from '../../runtime/sdk/session.js';
 import {LeasePool} from '../../runtime/transport/lease-pool.js';
 import {connectLocal} from '../../runtime/transport/local.js';
@@ -139,7 +140,7 @@ export class LocalDevice {
 			label, this.#connect(sessionOf(component.requires[label]), server, name),
 		]));
 		const clientCounts = {cache: Object.values(this.#parts).filter(part => part.routes?.cache).length};
-		const child = {name, leaseLimit, clientCounts, modulePath: '', config: {}, cpuCount: availableParallelism()};
+		const child = {name, leaseLimit, clientCounts, modulePath: '', config: {}, cpuCount: availableParallelism(), environment: environmentServices};
 		const env = {...makeEnvironment(child, this.#stateDirectory, new LeasePool(leaseLimit), {
 			log: () => undefined,
 			claimDirectory: async () => 'held',

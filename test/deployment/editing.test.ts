@@ -254,3 +254,35 @@ test.serial('swap edits the file behind a symbolic link', async t => {
 		symlinkSync('real.xml', join(folder, 'my.xml'));
 	}});
 });
+
+for (const [how, medium, client] of [['threads', '', ''], ['one thread', ' colocate="one"', ' colocate="one"'], ['processes', ' isolation="process"', '']] as const) {
+	test.serial(`a server tells its clients apart by the labels of their routes: between ${how}`, async t => {
+		const prepare = (folder: string) => {
+			const raw = readFileSync(join(projectFolder, 'config/assemblies/raw.xml'), 'utf8');
+			writeFileSync(join(folder, 'my.xml'), raw
+				.replace('<start name="block_file"', `<start name="block_file"${medium}`)
+				.replace('<start name="nbd"', `<start name="nbd"${client}`)
+				.replace('<default ram', '<isolation if_missing="continue"/><default ram')
+				.replace('<config path="raw.img" create="yes" size="1G"/>', '<config path="raw.img" create="yes" size="1G"><policy label="guest" readonly="yes"/></config>')
+				.replace('<child name="block_file"/>', '<child name="block_file" label="guest"/>'));
+		};
+		await withRunning(t, async running => {
+			const reader = await running.attach();
+			t.is(await reader.write(0, block), 1, 'EPERM');
+			writeFileSync(running.file, running.edited(['label="guest"/></service>', 'label="owner"/></service>']));
+			await running.runtime.printed('[runtime] deployment generation 2 runs');
+			t.regex(running.runtime.output, client === '' ? /was edited: rewire nbd \(device -> block_file, as owner \(was block_file, as guest\)\)/ : /was edited: restart /);
+			await useBlock(t, await running.attach(), 0);
+		}, {prepare});
+	});
+}
+
+test('a deployment whose <parent-provides> lacks what a component uses does not run, and says what it lacks', async t => {
+	await withFolder(async folder => {
+		const file = join(folder, 'my.xml');
+		writeFileSync(file, readFileSync(defaultAssembly, 'utf8').replace('<service name="entropy"/>', ''));
+		const {code, output} = await runRuntime(['start', file, '--state', join(folder, 'state')]);
+		t.is(code, 1);
+		t.regex(output, /it uses the entropy of the runtime, which its deployment file does not give: add <service name="entropy"\/> to <parent-provides>/);
+	});
+});

@@ -6,6 +6,7 @@ import {availableParallelism, tmpdir} from 'node:os';
 import {DirectoryClaims} from '../../runtime/host/directory-claims.js';
 import {makeEnvironment} from '../../runtime/host/environment.js';
 import type {Component, Environment, LogLevel, Provisions, Requirement, Running} from '../../runtime/sdk/component.js';
+import {environmentServices} from '../../runtime/sdk/environment-service.js';
 import {SessionError, type Client, type Handlers, type Session} from '../../runtime/sdk/session.js';
 import {LeasePool} from '../../runtime/transport/lease-pool.js';
 import {connectLocal} from '../../runtime/transport/local.js';
@@ -202,7 +203,7 @@ export class Assembly {
 			}
 		}
 
-		const child = {name, leaseLimit, clientCounts, modulePath: '', config: {}, cpuCount: availableParallelism()};
+		const child = {name, leaseLimit, clientCounts, modulePath: '', config: {}, cpuCount: availableParallelism(), environment: environmentServices};
 		const base = makeEnvironment(child, this.#options.stateDirectory ?? tmpdir(), pool, {
 			log: (text, level) => {
 				this.log.push({child: name, level, text});

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type {Component, Environment, LogLevel, Running} from '../../runtime/sdk/component.js';
+import {environmentServices} from '../../runtime/sdk/environment-service.js';
 import type {Client, Handlers, Session} from '../../runtime/sdk/session.js';
 import {makeEnvironment} from '../../runtime/host/environment.js';
 import {LeasePool} from '../../runtime/transport/lease-pool.js';
@@ -52,7 +53,7 @@ export async function startComponent(component: Component, options: StandOptions
 	const pool = new LeasePool(leaseLimit);
 	const log: Array<{text: string; level: LogLevel}> = [];
 	const bugs: unknown[] = [];
-	const child = {name: 'stand', leaseLimit, cpuCount: 2, clientCounts: {}} as unknown as Parameters<typeof makeEnvironment>[0];
+	const child = {name: 'stand', leaseLimit, cpuCount: 2, clientCounts: {}, environment: environmentServices} as unknown as Parameters<typeof makeEnvironment>[0];
 	const env = makeEnvironment(child, stateDirectory, pool, {
 		log: (text, level) => void log.push({text, level}),
 		claimDirectory: async () => 'held',

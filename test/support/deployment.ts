@@ -6,8 +6,9 @@ import {join} from 'node:path';
 import {fileURLToPath, pathToFileURL} from 'node:url';
 import type {Child, Deployment} from '../../runtime/deployment/model.js';
 import type {Component} from '../../runtime/sdk/component.js';
+import {environmentServices} from '../../runtime/sdk/environment-service.js';
 
-export interface ChildSketch extends Partial<Pick<Child, 'config' | 'ramQuantum' | 'cpus' | 'group' | 'isolation' | 'heartbeat' | 'exitPropagate' | 'priority'>> {
+export interface ChildSketch extends Partial<Pick<Child, 'config' | 'ramQuantum' | 'cpus' | 'group' | 'isolation' | 'heartbeat' | 'exitPropagate' | 'priority' | 'environment'>> {
 	readonly name: string;
 	/** A fixture's file name without `.js`. */
 	readonly fixture: string;
@@ -36,6 +37,7 @@ async function makeChild(sketch: ChildSketch): Promise<Child> {
 			return {label, service: 'optional' in requirement ? requirement.session.name : requirement.name, server};
 		}),
 		heartbeat: sketch.heartbeat,
+		environment: sketch.environment ?? environmentServices,
 		exitPropagate: sketch.exitPropagate ?? false,
 		position: {file: 'test.xml', line: 1, column: 1},
 		positionOf: () => ({file: 'test.xml', line: 1, column: 1}),
