@@ -1,10 +1,10 @@
 import test from 'ava';
+import {WrittenLog} from '../../test/support/written-log.js';
 import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {connectMemory} from '../../test/support/tool-run.js';
 import {createContainer} from './create.js';
 import {ContainerDimensions} from './dimensions-config.js';
-import {FlushLog} from './flush-log.js';
 import {blockSize, freshPbaCount} from './geometry.js';
 import {labelOf} from './label.js';
 import {openContainer} from './open-container.js';
@@ -121,7 +121,7 @@ test('a container in its first generation, with all that was flushed in its log,
 	const first = world();
 	await first.create();
 	const {superblock: {flushLog}} = await first.open();
-	const log = new FlushLog(flushLog!, labelOf(first.medium.image.subarray(0, blockSize)), 'plain');
+	const log = new WrittenLog(flushLog!, labelOf(first.medium.image.subarray(0, blockSize)), 'plain');
 	const {firstPba, data} = log.encode({vbas: [3], addresses: [100], leaves: [-1], labels: new Uint8Array(32)}, 1);
 	first.medium.image.set(data, firstPba * blockSize);
 	const before = Buffer.from(first.medium.image);

@@ -1,6 +1,7 @@
 import {createHash} from 'node:crypto';
 import test from 'ava';
-import {FlushLog, LogWalk, authenticFlushes, changesPerBlock, plainFlushes, decodeLogEntry, newestChanges, type LeafChanges, type LogEntry} from './flush-log.js';
+import {WrittenLog} from '../../test/support/written-log.js';
+import {LogWalk, authenticFlushes, changesPerBlock, plainFlushes, decodeLogEntry, newestChanges, type LeafChanges, type LogEntry} from './flush-log.js';
 import {blockSize} from './geometry.js';
 import {labelLength, labelOf} from './label.js';
 
@@ -34,8 +35,8 @@ function logLeadingTo(anchored: Uint8Array, from: Uint8Array, blocks: readonly B
 	return walk.hasArrived ? walk.entries : undefined;
 }
 
-function startLog(blockCount = 16): FlushLog {
-	return new FlushLog({firstPba: 500, blockCount}, superblockHash, 'plain');
+function startLog(blockCount = 16): WrittenLog {
+	return new WrittenLog({firstPba: 500, blockCount}, superblockHash, 'plain');
 }
 
 test('an entry comes back as it was, with large numbers, too', t => {
@@ -136,7 +137,7 @@ const keyAfter = async (hash: Uint8Array): Promise<Uint8Array> => createHash('sh
 
 /** Three flushes, the second of two blocks, as a log whose entries carry authenticators. */
 async function authenticatedBlocks(): Promise<Array<{hash: Uint8Array; blocks: Buffer[]}>> {
-	const log = new FlushLog({firstPba: 500, blockCount: 16}, superblockHash, 'authenticated');
+	const log = new WrittenLog({firstPba: 500, blockCount: 16}, superblockHash, 'authenticated');
 	log.useKey(await keyAfter(superblockHash));
 	const flushes = [];
 	for (const vbas of [[1, 2], countingTo(changesPerBlock('authenticated') + 1), [3]]) {
@@ -180,7 +181,7 @@ test('flushes behind the anchored one are told apart, and only who had the key c
 });
 
 test('without its key a log that needs one has no room', async t => {
-	const log = new FlushLog({firstPba: 500, blockCount: 2}, superblockHash, 'authenticated');
+	const log = new WrittenLog({firstPba: 500, blockCount: 2}, superblockHash, 'authenticated');
 	t.is(log.room, 0);
 	log.useKey(await keyAfter(superblockHash));
 	t.is(log.room, 2 * 71);

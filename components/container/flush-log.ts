@@ -74,83 +74,67 @@ export interface LogEntry {
 	};
 }
 
-/** Appends to the log of one secured state after the other. */
-export class FlushLog {
-	readonly #area: FlushLogArea;
-	#position = 0;
-	#flushCount = 0;
-	#lastHash: Uint8Array;
-	readonly #form: LogForm;
-	/** For the next flush; undefined where the trust anchor has given none. */
-	#flushKey: Uint8Array | undefined;
-
-	/** @param superblockHash of the secured superblock */
-	constructor(area: FlushLogArea, superblockHash: Uint8Array, form: LogForm) {
-		this.#area = area;
-		this.#lastHash = superblockHash;
-		this.#form = form;
-	}
-
+/** Where the log of a secured state ends so far. */
+export interface LogTail {
 	/** Blocks, from the first one on, that hold what was flushed. */
-	get usedBlockCount(): number {
-		return this.#position;
-	}
+	readonly usedBlockCount: number;
+	/** Flushes in this log. */
+	readonly flushCount: number;
+	/** Of the newest entry, or of the superblock where there is none. */
+	readonly hash: Uint8Array;
+}
 
-	/** Changes that still fit; none without the key that they have to be authenticated with. */
-	get room(): number {
-		return this.#form === 'authenticated' && !this.#flushKey ? 0 : (this.#area.blockCount - this.#position) * changesPerBlock(this.#form);
-	}
+/** A log that begins behind the superblock with this hash. */
+export function emptyLog(superblockHash: Uint8Array): LogTail {
+	return {usedBlockCount: 0, flushCount: 0, hash: superblockHash};
+}
 
-	/** The trust anchor's key for the next flush, or none from now on. */
-	useKey(flushKey: Uint8Array | undefined): void {
-		this.#flushKey?.fill(0);
-		this.#flushKey = flushKey && Uint8Array.from(flushKey);
-	}
+/** Changes that still fit into the log; none without the key that they have to be authenticated with. */
+export function logRoom({blockCount}: FlushLogArea, {usedBlockCount}: LogTail, form: LogForm, hasKey: boolean): number {
+	return form === 'authenticated' && !hasKey ? 0 : (blockCount - usedBlockCount) * changesPerBlock(form);
+}
 
-	/** Another superblock has been secured: what was logged is part of it. */
-	restart(superblockHash: Uint8Array, flushKey?: Uint8Array): void {
-		this.#position = 0;
-		this.#flushCount = 0;
-		this.#lastHash = superblockHash;
-		this.useKey(flushKey);
-	}
+/** Entries of one flush. They count once the hash of the tail with them is anchored. */
+export interface EncodedFlush {
+	readonly firstPba: Pba;
+	readonly data: Buffer;
+	/** The log with them. */
+	readonly tail: LogTail;
+}
 
-	/** Blocks for the changes and where they have to lie. They count once `hash` is anchored; then they must be noted. */
-	encode(changes: LeafChanges, generation: Generation): {firstPba: Pba; data: Buffer; hash: Uint8Array} {
-		const count = changes.vbas.length;
-		const perBlock = changesPerBlock(this.#form);
-		const blockCount = Math.ceil(count / perBlock);
-		const data = Buffer.alloc(blockCount * blockSize);
-		let hash = this.#lastHash;
-		for (let i = 0; i < blockCount; i++) {
-			const block = data.subarray(i * blockSize, (i + 1) * blockSize);
-			const first = i * perBlock;
-			magic.copy(block);
-			block.writeUInt32LE(versions[this.#form], 8);
-			block.writeUInt32LE(Math.min(perBlock, count - first), 12);
-			writeNumber(block, generation, 16);
-			writeNumber(block, this.#position + i, 24);
-			block.set(hash, 32);
-			encodeChanges(block, changes, first, this.#form);
-			if (this.#flushKey && this.#form === 'authenticated') {
-				block.writeUInt32LE(this.#flushCount, flushOffset);
-				block.writeUInt32LE(blockCount - i - 1, flushOffset + 4);
-				authenticatorOf(block, this.#flushKey).copy(block, authenticatorOffset);
-			}
+/** How entries are made: with authenticators there is the trust anchor's key for the one flush that follows the tail. */
+export interface FlushEncoding {
+	readonly form: LogForm;
+	readonly key: Uint8Array | undefined;
+}
 
-			hash = labelOf(block);
+/** The entries that follow the tail, and where they have to lie. */
+export function encodeFlush({firstPba}: FlushLogArea, {usedBlockCount, flushCount, hash: previous}: LogTail, {form, key}: FlushEncoding, changes: LeafChanges, generation: Generation): EncodedFlush {
+	const count = changes.vbas.length;
+	const perBlock = changesPerBlock(form);
+	const blockCount = Math.ceil(count / perBlock);
+	const data = Buffer.alloc(blockCount * blockSize);
+	let hash = previous;
+	for (let i = 0; i < blockCount; i++) {
+		const block = data.subarray(i * blockSize, (i + 1) * blockSize);
+		const first = i * perBlock;
+		magic.copy(block);
+		block.writeUInt32LE(versions[form], 8);
+		block.writeUInt32LE(Math.min(perBlock, count - first), 12);
+		writeNumber(block, generation, 16);
+		writeNumber(block, usedBlockCount + i, 24);
+		block.set(hash, 32);
+		encodeChanges(block, changes, first, form);
+		if (key && form === 'authenticated') {
+			block.writeUInt32LE(flushCount, flushOffset);
+			block.writeUInt32LE(blockCount - i - 1, flushOffset + 4);
+			authenticatorOf(block, key).copy(block, authenticatorOffset);
 		}
 
-		return {firstPba: this.#area.firstPba + this.#position, data, hash};
+		hash = labelOf(block);
 	}
 
-	/** Blocks that `encode` made are anchored. */
-	note({data, hash}: {readonly data: Uint8Array; readonly hash: Uint8Array}, flushKey?: Uint8Array): void {
-		this.#position += data.length / blockSize;
-		this.#flushCount++;
-		this.#lastHash = hash;
-		this.useKey(flushKey);
-	}
+	return {firstPba: firstPba + usedBlockCount, data, tail: {usedBlockCount: usedBlockCount + blockCount, flushCount: flushCount + 1, hash}};
 }
 
 /** Of a block where the authenticator is zero. */

@@ -1,10 +1,10 @@
 /** What lies on the medium beyond the anchored state, where superblocks carry no authenticators. */
 import test from 'ava';
+import {WrittenLog} from '../../test/support/written-log.js';
 import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {layOutPool} from '../../test/support/pool-layout.js';
 import {connectMemory} from '../../test/support/tool-run.js';
-import {FlushLog} from './flush-log.js';
 import {blockSize} from './geometry.js';
 import {labelOf} from './label.js';
 import {openContainer} from './open-container.js';
@@ -23,7 +23,7 @@ async function crashed({slot = nextSlot(baseSlot), isFlushed = false} = {}) {
 	image.set(base, baseSlot * blockSize);
 	image.set(newer, slot * blockSize);
 	if (isFlushed) {
-		const {firstPba, data} = new FlushLog(flushLog, labelOf(newer), 'plain').encode({vbas: [1], addresses: [20], leaves: [3], labels: new Uint8Array(32)}, 12);
+		const {firstPba, data} = new WrittenLog(flushLog, labelOf(newer), 'plain').encode({vbas: [1], addresses: [20], leaves: [3], labels: new Uint8Array(32)}, 12);
 		image.set(data, firstPba * blockSize);
 	}
 

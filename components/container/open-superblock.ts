@@ -147,9 +147,8 @@ export function openSuperblock(search: SuperblockSearch): OpenedSuperblock {
 		throw explainMissing(search);
 	}
 
-	const ahead = judgeBeyond(secured, beyond);
-	const slot = ahead.announced?.slot ?? base;
-
+	const standing = judgeStanding({base, secured, log, beyond});
+	const {slot} = standing;
 	const read = readSlot(slots, slot);
 	if (read === undefined || 'fault' in read) {
 		throw new ContainerError('damaged', `the superblock in slot ${slot} is the one the trust anchor secured, but cannot be used: ${read?.fault ?? 'its state is 0'}`);
@@ -160,10 +159,18 @@ export function openSuperblock(search: SuperblockSearch): OpenedSuperblock {
 		throw truncated(mediumBlockCount, superblock);
 	}
 
+	return {...standing, hash: labelOf(slots[slot]), superblock};
+}
+
+/** Which superblock counts, what was flushed behind it, and what a crash has left, whatever the blocks say. */
+export type Standing = Omit<OpenedSuperblock, 'hash' | 'superblock'>;
+
+/** `base`: the slot of the superblock that the trust anchor keeps, or that its log begins behind. @throws ContainerError where more lies there than a crash can leave */
+export function judgeStanding({base, secured, log, beyond}: Pick<SuperblockSearch, 'secured' | 'log' | 'beyond'> & {readonly base: number}): Standing {
+	const ahead = judgeBeyond(secured, beyond);
+	const slot = ahead.announced?.slot ?? base;
 	return {
 		slot,
-		hash: labelOf(slots[slot]),
-		superblock,
 		log: log?.slot === slot ? log.entries : [],
 		ahead: ahead.announced ? [] : ahead.flush,
 		isAnnounced: ahead.announced !== undefined,

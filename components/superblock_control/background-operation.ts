@@ -15,7 +15,7 @@ export interface Work {
 	readonly unitBytes: number;
 	/** The state is secured at least this often. */
 	readonly secureIntervalMs: number;
-	/** Does one step; false when none is left. `no_space` asks for a securing first. */
+	/** Does one step; false when none is left. `no_space` asks for a checkpoint first. */
 	step(): Promise<boolean>;
 	/** What has to be said of it at its end, if anything. */
 	readonly outcome?: string | undefined;
@@ -54,7 +54,7 @@ export interface OperationParts {
 const yieldFactor = 4;
 /** … but no longer than this. */
 const yieldMaxMs = 200;
-/** Steps that find no room, each followed by a securing, before spare blocks are waited for. */
+/** Steps that find no room, each followed by a checkpoint, before spare blocks are waited for. */
 const attemptMax = 10;
 /** Wait for `resume`, and five times as long for spare blocks or room. */
 const waitMs = 200;
@@ -232,11 +232,11 @@ export class BackgroundOperation {
 		return more;
 	}
 
-	/** A securing frees what was replaced before it, and a work that failed asks for less the next time. */
+	/** A checkpoint frees what was replaced before it, and a work that failed asks for less the next time. */
 	async #stepOrWait(work: Work): Promise<boolean> {
 		const {secure, makeRoom} = this.#parts;
 		let reason = '';
-		// On a full host the first securing brings what there is; after that somebody else has to make room.
+		// On a full host the first checkpoint brings what there is; after that somebody else has to make room.
 		for (let attempt = 0, isFull = false; attempt < (isFull ? 2 : attemptMax); attempt++) {
 			try {
 				const more = await work.step();

@@ -7,7 +7,7 @@ import {blockSize} from '../container/geometry.js';
 import {readNames} from '../container/snapshot-directory.js';
 import type {Work} from './background-operation.js';
 import type {OpeningServers} from './opening.js';
-import type {Securing} from './securing.js';
+import type {Commit} from './commit.js';
 import {currentSnapshotOf, keptSnapshots, treeOf} from './transition.js';
 
 /** Damages that are logged one by one; the rest is counted. */
@@ -17,7 +17,7 @@ export class CheckWork implements Work {
 	readonly unitBytes = blockSize;
 	readonly secureIntervalMs = 60_000;
 	readonly #servers: OpeningServers;
-	readonly #securing: Securing;
+	readonly #commit: Commit;
 	readonly #env: Environment;
 	#vba: number | null = 0;
 	#leaf: number | null = 0;
@@ -26,14 +26,14 @@ export class CheckWork implements Work {
 	#damageCount = 0;
 	#isBegun = false;
 
-	constructor(servers: OpeningServers, securing: Securing, env: Environment) {
+	constructor(servers: OpeningServers, commit: Commit, env: Environment) {
 		this.#servers = servers;
-		this.#securing = securing;
+		this.#commit = commit;
 		this.#env = env;
 	}
 
 	get total(): number {
-		const {superblock} = this.#securing;
+		const {superblock} = this.#commit;
 		return this.#deviceTotal + superblock.freeTree.leafCount + superblock.metaTree.leafCount;
 	}
 
@@ -42,14 +42,14 @@ export class CheckWork implements Work {
 	}
 
 	get #deviceTotal(): number {
-		const {superblock} = this.#securing;
+		const {superblock} = this.#commit;
 		return Math.max(currentSnapshotOf(superblock).leafCount, ...keptSnapshots(superblock).map(({leafCount}) => leafCount));
 	}
 
 	async step(): Promise<boolean> {
 		if (!this.#isBegun) {
 			// What only the flush log says so far is not on the medium in full.
-			await this.#securing.flush();
+			await this.#commit.checkpoint();
 			this.#isBegun = true;
 			await this.#checkNames();
 		}
@@ -68,16 +68,16 @@ export class CheckWork implements Work {
 
 	async #checkNames(): Promise<void> {
 		// While no state is taken, the place of the names is not written.
-		await this.#securing.steady(async () => {
-			const {fault} = await readNames(this.#servers, this.#securing.superblock);
+		await this.#commit.holdStill(async () => {
+			const {fault} = await readNames(this.#servers, this.#commit.superblock);
 			this.#note({checkedBlockCount: 0, damages: fault ? [fault.text] : []});
 		});
 	}
 
 	async #stepDevice(firstVba: number): Promise<void> {
 		// While no state is taken, no snapshot of this list is given up.
-		await this.#securing.steady(async () => {
-			const {latest} = this.#securing;
+		await this.#commit.holdStill(async () => {
+			const {latest} = this.#commit;
 			const snapshots = keptSnapshots(latest).map(snapshot => ({generation: snapshot.root.generation, tree: treeOf(latest, snapshot)}));
 			const {nextVba, ...verified} = await this.#servers.virtual_block_device.verify({snapshots, firstVba});
 			this.#vba = nextVba;

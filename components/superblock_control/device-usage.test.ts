@@ -3,7 +3,7 @@ import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {freeTree} from '../sessions/free-tree.js';
 import {DeviceUsage} from './device-usage.js';
-import type {Securing} from './securing.js';
+import type {Commit} from './commit.js';
 
 /** A pool of 1000 blocks, a clock and a number of securings that the test sets. */
 function stand(setAside = false) {
@@ -21,7 +21,7 @@ function stand(setAside = false) {
 		get durableCount() {
 			return state.durableCount;
 		},
-	} as unknown as Securing;
+	} as unknown as Commit;
 	const device = new DeviceUsage({free_tree: {usage} as unknown as Client<typeof freeTree>}, securing, env);
 	/** The pool as it is at a later time, after another securing. */
 	const at = async (seconds: number, heldCount: number) => {

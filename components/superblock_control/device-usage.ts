@@ -6,7 +6,7 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {freeTree} from '../sessions/free-tree.js';
-import type {Securing} from './securing.js';
+import type {Commit} from './commit.js';
 import {keptSnapshots, setAsideCount} from './transition.js';
 
 export interface PoolUsage {
@@ -40,7 +40,7 @@ const sampleCountMax = 64;
 
 export class DeviceUsage {
 	readonly #freeTree: Client<typeof freeTree>;
-	readonly #securing: Securing;
+	readonly #commit: Commit;
 	readonly #env: Environment;
 	#counted: {readonly durableCount: number; readonly writtenCount: number; readonly usage: Promise<PoolUsage>} | undefined;
 	/** Blocks written since the device was opened … */
@@ -52,9 +52,9 @@ export class DeviceUsage {
 	#warned = false;
 	#last: PoolUsage = {leafCount: 0, allocatableCount: 0, heldCount: 0};
 
-	constructor(servers: {readonly free_tree: Client<typeof freeTree>}, securing: Securing, env: Environment) {
+	constructor(servers: {readonly free_tree: Client<typeof freeTree>}, commit: Commit, env: Environment) {
 		this.#freeTree = servers.free_tree;
-		this.#securing = securing;
+		this.#commit = commit;
 		this.#env = env;
 		this.#nextWatchMs = env.now() + watchIntervalMs;
 	}
@@ -66,7 +66,7 @@ export class DeviceUsage {
 
 	/** The pool as it now is. */
 	async pool(): Promise<PoolUsage> {
-		const {durableCount} = this.#securing;
+		const {durableCount} = this.#commit;
 		const writtenCount = this.#writtenCount;
 		if (this.#counted?.durableCount !== durableCount || this.#counted.writtenCount !== writtenCount) {
 			this.#counted = {durableCount, writtenCount, usage: this.#count()};
@@ -87,13 +87,13 @@ export class DeviceUsage {
 
 		// Up to now: where nothing is written any more the pool lasts longer and longer.
 		const perMs = (first.freeCount - last.freeCount) / (nowMs - first.atMs);
-		return Math.round(Math.max(0, last.freeCount - setAsideCount(this.#securing.superblock)) / perMs / 1000);
+		return Math.round(Math.max(0, last.freeCount - setAsideCount(this.#commit.superblock)) / perMs / 1000);
 	}
 
 	/** Blocks were written. Waits for nothing. */
 	noteWritten(blockCount: number): void {
 		this.#writtenCount += blockCount;
-		const {superblock} = this.#securing;
+		const {superblock} = this.#commit;
 		if (this.#writtenCount - this.#watchedCount < watchedPart * superblock.freeTree.leafCount) {
 			return;
 		} else if (keptSnapshots(superblock).length > 0) {
@@ -103,7 +103,7 @@ export class DeviceUsage {
 		this.#watchedCount = this.#writtenCount;
 	}
 
-	/** Called after a securing: looks at the pool when it is time to. Waits for nothing. */
+	/** Called after a checkpoint: looks at the pool when it is time to. Waits for nothing. */
 	noteSecured(): void {
 		this.#watch();
 	}
@@ -146,7 +146,7 @@ export class DeviceUsage {
 	}
 
 	#warn({leafCount, heldCount}: PoolUsage): void {
-		const left = Math.max(0, leafCount - heldCount - setAsideCount(this.#securing.superblock));
+		const left = Math.max(0, leafCount - heldCount - setAsideCount(this.#commit.superblock));
 		const part = left / leafCount;
 		if (part > recoveredPart) {
 			this.#warned = false;

@@ -1,6 +1,6 @@
 /**
- * Changes of the device: cut to what the virtual block device takes at once, and repeated after a securing where the
- * pool had nothing to hand out, since a securing frees what was replaced before it.
+ * Changes of the device: cut to what the virtual block device takes at once, and repeated after a checkpoint where the
+ * pool had nothing to hand out, since a checkpoint frees what was replaced before it.
  */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import {allEnded} from '../container/all-ended.js';
@@ -8,9 +8,9 @@ import {blockSize} from '../container/geometry.js';
 import {Turn} from '../container/turn.js';
 import {writeBlockCountMax, type virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {isHostFull, type HostRoom} from './host-room.js';
-import type {Securing} from './securing.js';
+import type {Commit} from './commit.js';
 
-/** Other writers may take what a securing freed; after this many securings in vain a writer has the others wait. */
+/** Other writers may take what a checkpoint freed; after this many checkpoints in vain a writer has the others wait. */
 const securingMax = 2;
 /** Then only those that were under way already may take it; after this many the pool counts as full. */
 const lonelySecuringMax = 4;
@@ -51,7 +51,7 @@ interface Clearing {
 
 export class DeviceWrites {
 	readonly #device: Client<typeof virtualBlockDevice>;
-	readonly #securing: Securing;
+	readonly #commit: Commit;
 	readonly #secure: () => Promise<void>;
 	readonly #onShortage: () => void;
 	readonly #room: Pick<HostRoom, 'makeForData' | 'noteFruitless'>;
@@ -60,17 +60,17 @@ export class DeviceWrites {
 	#underWay = 0;
 
 	/** @param onShortage is told each time the pool has nothing to hand out */
-	constructor(device: Client<typeof virtualBlockDevice>, securing: Securing, {secure, onShortage, room}: {
+	constructor(device: Client<typeof virtualBlockDevice>, commit: Commit, {secure, onShortage, room}: {
 		secure: () => Promise<void>; onShortage: () => void; room: Pick<HostRoom, 'makeForData' | 'noteFruitless'>;
 	}) {
 		this.#device = device;
-		this.#securing = securing;
+		this.#commit = commit;
 		this.#secure = secure;
 		this.#onShortage = onShortage;
 		this.#room = room;
 	}
 
-	/** @throws SessionError `no_space` where the pool is full even after a securing */
+	/** @throws SessionError `no_space` where the pool is full even after a checkpoint */
 	async write(extents: readonly number[], data: Uint8Array): Promise<void> {
 		await (extents.length === 2 && extents[1] <= writeBlockCountMax
 			? this.#changePiece({vba: extents[0], count: extents[1], data})
@@ -79,7 +79,7 @@ export class DeviceWrites {
 
 	/**
 	 * Makes blocks read as zeroes; replies whether any had content. Its cost is that of what has.
-	 * @throws SessionError `no_space` where the pool is full even after a securing
+	 * @throws SessionError `no_space` where the pool is full even after a checkpoint
 	 */
 	async clear(extents: readonly number[]): Promise<boolean> {
 		let isChanged = false;
@@ -116,9 +116,9 @@ export class DeviceWrites {
 		}
 	}
 
-	/** Once more with the room of what nobody needs after a securing; replies as `#attempt`. @throws SessionError where the host has none */
+	/** Once more with the room of what nobody needs after a checkpoint; replies as `#attempt`. @throws SessionError where the host has none */
 	async #attemptWithRoom(change: () => Promise<void>, reason: SessionError): Promise<SessionError | undefined> {
-		if (this.#securing.isBehind) {
+		if (this.#commit.isBehind) {
 			await this.#secure();
 		}
 
@@ -168,7 +168,7 @@ export class DeviceWrites {
 	/** Does a change, securing the state in between where that may help; replies with the error where the pool is too full. */
 	async #attempt(change: () => Promise<void>, securingCountMax: number): Promise<SessionError | undefined> {
 		for (let securings = 0; ; securings++) {
-			const securedCount = this.#securing.securedCount;
+			const securedCount = this.#commit.checkpointCount;
 			try {
 				await change();
 				return undefined;
@@ -182,27 +182,27 @@ export class DeviceWrites {
 				}
 
 				this.#onShortage();
-				// Where nothing was or is being written since the last securing, and none ended meanwhile, another frees nothing.
-				const mayHelp = this.#securing.isBehind || this.#underWay > 0 || this.#securing.securedCount > securedCount;
+				// Where nothing was or is being written since the last checkpoint, and none ended meanwhile, another frees nothing.
+				const mayHelp = this.#commit.isBehind || this.#underWay > 0 || this.#commit.checkpointCount > securedCount;
 				if (!mayHelp || securings === securingCountMax) {
 					return error;
 				}
 
-				this.#securing.noteChange();
+				this.#commit.noteChange();
 				await this.#secure();
 			}
 		}
 	}
 
 	async #try({vba, count, data}: Piece): Promise<void> {
-		if (!this.#securing.keyUse.tryAdmit(count)) {
-			await this.#securing.keyUse.admit(count, async () => this.#securing.renew());
+		if (!this.#commit.keyUse.tryAdmit(count)) {
+			await this.#commit.keyUse.admit(count, async () => this.#commit.checkpointAnew());
 		}
 
 		this.#underWay++;
 		try {
 			await this.#device.write({extents: [vba, count], data});
-			this.#securing.noteChange();
+			this.#commit.noteChange();
 		} finally {
 			this.#underWay--;
 		}
@@ -218,7 +218,7 @@ export class DeviceWrites {
 			clearing.countMax *= 2;
 			if (isChanged) {
 				clearing.isChanged = true;
-				this.#securing.noteChange();
+				this.#commit.noteChange();
 			}
 		} finally {
 			this.#underWay--;

@@ -6,7 +6,8 @@ import {reservedBlockCount, type Superblock} from '../container/superblock.js';
 import type {block} from '../sessions/block.js';
 import type {Work} from './background-operation.js';
 import {requireSlot} from './restrictions.js';
-import type {Securing, SecuringServers} from './securing.js';
+import type {Commit} from './commit.js';
+import type {CommitServers} from './commit-actions.js';
 import {currentSnapshotOf} from './transition.js';
 
 export type ExtendedTree = 'vbd' | 'ft';
@@ -60,29 +61,24 @@ export async function makeRoom(medium: Client<typeof block>, needed: number): Pr
 	}
 }
 
-/** True where an extension has not ended, beside a rekeying perhaps. */
-export function isGrowing({resizing: {pbaCount, leafCount}}: Superblock): boolean {
-	return pbaCount > 0 || leafCount > 0;
-}
-
 /** What is left of the extension that a superblock describes. */
 export class ExtensionWork implements Work {
 	readonly unitBytes = blockSize;
 	/** What clients see of the growth is what is secured: a size that they have seen never shrinks. */
 	readonly secureIntervalMs = 100;
 	readonly total: number;
-	readonly #servers: SecuringServers;
-	readonly #securing: Securing;
+	readonly #servers: CommitServers;
+	readonly #commit: Commit;
 	readonly #tree: ExtendedTree;
 	#firstPba: number;
 	#left: number;
 	#addedLeafCount: number;
 
-	constructor(servers: SecuringServers, securing: Securing) {
+	constructor(servers: CommitServers, commit: Commit) {
 		// Where the device was to be put to rest on a full host, steps may have been done that are not secured.
-		const {state, pbaCount, resizing} = securing.upcoming;
+		const {state, pbaCount, resizing} = commit.upcoming;
 		this.#servers = servers;
-		this.#securing = securing;
+		this.#commit = commit;
 		// Beside a rekeying only the pool grows.
 		this.#tree = state === 'extending_vbd' ? 'vbd' : 'ft';
 		this.#firstPba = pbaCount;
@@ -101,9 +97,9 @@ export class ExtensionWork implements Work {
 		}
 
 		let used = 0;
-		await this.#securing.step(async () => {
+		await this.#commit.changeTogether(async () => {
 			if (this.#tree === 'vbd') {
-				requireSlot(this.#securing.latest);
+				requireSlot(this.#commit.latest);
 			}
 
 			const server = this.#tree === 'vbd' ? this.#servers.virtual_block_device : this.#servers.free_tree;
@@ -114,12 +110,12 @@ export class ExtensionWork implements Work {
 			this.#addedLeafCount += addedLeafCount;
 			const resizing = {pbaCount: this.#left, leafCount: this.#addedLeafCount};
 			const pbaCount = this.#firstPba;
-			return superblock => ({...superblock, pbaCount, resizing});
+			return {kind: 'extend', pbaCount, resizing};
 		});
 		return used > 0 && this.#left > 0;
 	}
 
 	async finish(): Promise<void> {
-		await this.#securing.edit(superblock => ({...superblock, state: superblock.state === 'rekeying' ? 'rekeying' : 'normal', resizing: {pbaCount: 0, leafCount: 0}}));
+		await this.#commit.checkpointWith({kind: 'end_extension'});
 	}
 }

@@ -2,7 +2,7 @@
  * Room on a host that may be full. What has to succeed all the same has room of its own, taken when the container is created
  * or opened and kept: the whole flush log, so that a flush needs none; and the spare blocks at the pool's end, for trees that
  * have to be stored. Where storing finds no room, theirs and that of all other spare blocks is given back to the host, and
- * after the securing, which makes others spare, it is taken again. Clients' data never gets the kept room.
+ * after the checkpoint, which makes others spare, it is taken again. Clients' data never gets the kept room.
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
@@ -163,7 +163,7 @@ export class HostRoom {
 		this.#fruitlessUntil = this.#parts.env.now() + fruitlessMs;
 	}
 
-	/** Clears the blocks of the pool before `endLeaf` that nobody needs after the last securing. */
+	/** Clears the blocks of the pool before `endLeaf` that nobody needs after the last checkpoint. */
 	async #giveBackSpare(endLeaf: Vba): Promise<void> {
 		const {device, superblock} = this.#parts;
 		const secured = superblock();

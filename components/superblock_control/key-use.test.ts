@@ -1,6 +1,6 @@
 import test from 'ava';
 import type {Superblock} from '../container/superblock.js';
-import {KeyUse, sealedBlockCountMax} from './key-use.js';
+import {KeyUse, sealedBlockCountMax, withReservedCounts} from './key-use.js';
 
 const key = {wrapped: new Uint8Array(32), id: 1};
 
@@ -24,7 +24,8 @@ function device(superblock: Superblock) {
 		},
 		async secure(edit: (superblock: Superblock) => Superblock = same => same) {
 			securings++;
-			secured = use.reserve(edit(secured));
+			secured = withReservedCounts(edit(secured), use.counts);
+			use.follow(secured);
 			use.noteSecured(secured);
 		},
 		async write(blockCount: number) {

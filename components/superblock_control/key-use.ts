@@ -19,6 +19,32 @@ const reservedBlockCount = 2 ** 20;
 /** A batch that fails is sealed once more, piece by piece. */
 const sealingsOfBlock = 2;
 
+/** Blocks that keys have sealed, at most. */
+export interface SealedCounts {
+	/** The current key. */
+	readonly keyId: KeyId;
+	readonly current: number;
+	/** 0 where there is no previous key. */
+	readonly previous: number;
+}
+
+/** What the keys of a superblock have sealed: a new current key nothing so far. */
+export function sealedUnder({currentKey, previousKey}: Superblock, {keyId, current, previous}: SealedCounts): {current: number; previous: number} {
+	const isNewKey = currentKey.id !== keyId;
+	return {current: isNewKey ? 0 : current, previous: previousKey ? (isNewKey ? current : previous) : 0};
+}
+
+/** The superblock about to be secured, with a share for what will be sealed after it. */
+export function withReservedCounts(superblock: Superblock, counts: SealedCounts | undefined): Superblock {
+	if (!counts) {
+		return superblock;
+	}
+
+	const reserved = (count: number) => Math.min(sealedBlockCountMax, count + reservedBlockCount);
+	const {current, previous} = sealedUnder(superblock, counts);
+	return {...superblock, sealedBlockCounts: {current: reserved(current), previous: superblock.previousKey ? reserved(previous) : 0}};
+}
+
 export class KeyUse {
 	readonly #isCounted: boolean;
 	#current: number;
@@ -76,20 +102,18 @@ export class KeyUse {
 		this.#count(count);
 	}
 
-	/** The superblock about to be secured, with a share for what will be sealed after it. Its current key may be a new one. */
-	reserve(superblock: Superblock): Superblock {
-		if (!this.#isCounted) {
-			return superblock;
-		}
+	/** What the keys have sealed so far; undefined where that is not counted. */
+	get counts(): SealedCounts | undefined {
+		return this.#isCounted ? {keyId: this.#currentKeyId, current: this.#current, previous: this.#previous ?? 0} : undefined;
+	}
 
-		if (superblock.currentKey.id !== this.#currentKeyId) {
-			this.#currentKeyId = superblock.currentKey.id;
+	/** The superblock about to be secured is this one; its current key may be a new one. */
+	follow({currentKey}: Superblock): void {
+		if (this.#isCounted && currentKey.id !== this.#currentKeyId) {
+			this.#currentKeyId = currentKey.id;
 			this.#previous = this.#current;
 			this.#current = 0;
 		}
-
-		const reserved = (count: number) => Math.min(sealedBlockCountMax, count + reservedBlockCount);
-		return {...superblock, sealedBlockCounts: {current: reserved(this.#current), previous: superblock.previousKey ? reserved(this.#previous ?? 0) : 0}};
 	}
 
 	noteSecured({previousKey, sealedBlockCounts = {current: 0, previous: 0}}: Superblock): void {

@@ -2,7 +2,7 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import {StartError} from '../../runtime/sdk/component.js';
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
-import type {Pba} from '../sessions/vocabulary.js';
+import type {Generation, Pba} from '../sessions/vocabulary.js';
 import {createContainer} from '../container/create.js';
 import type {ContainerDimensions} from '../container/dimensions-config.js';
 import {newestChanges, type LogEntry} from '../container/flush-log.js';
@@ -10,14 +10,86 @@ import {extentsOf} from '../container/extents.js';
 import {blockSize} from '../container/geometry.js';
 import {readSuperblockSearch} from '../container/open-container.js';
 import {ContainerError, openSuperblock, type OpenedSuperblock} from '../container/open-superblock.js';
+import {addKeys} from '../container/shared-keys.js';
+import {readNames, type NamedSuperblock} from '../container/snapshot-directory.js';
 import {encodeUnusedSlot, type Superblock} from '../container/superblock.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {HostRoom} from './host-room.js';
-import type {Securing, SecuringServers} from './securing.js';
+import {clearOldKeys} from './old-keys.js';
+import {checkpointRecovery, flushRecovery, type RecoveryStep} from './recovery-plan.js';
+import {restrictionOf} from './restrictions.js';
+import type {Commit} from './commit.js';
+import type {CommitServers} from './commit-actions.js';
 import {currentSnapshotOf, firstGenerationAfter, horizonOf, keysOf, treeOf} from './transition.js';
 
-export interface OpeningServers extends SecuringServers {
+export interface OpeningServers extends CommitServers {
 	readonly crypto: Client<typeof crypto>;
+}
+
+export interface DeviceConfig {
+	readonly create: ContainerDimensions | undefined;
+	/** Bytes per second. */
+	readonly rekeyingRate: number | undefined;
+	/** Blocks that a key of an authenticated cipher seals before a rekeying begins by itself. */
+	readonly rekeyAfter: number;
+	/** A rekeying whose old key is lost is ended, with what it had sealed given up. */
+	readonly givesUpLostBlocks: boolean;
+}
+
+/** A container whose trees are open and whose last commit, where it was cut off, is ended. */
+export interface OpenedContainer extends OpenedSuperblock {
+	/** What the trust anchor keeps. */
+	readonly anchoredHash: Uint8Array;
+	/** What is written from now on carries it. */
+	readonly currentGeneration: Generation;
+	/** Why nothing can be written, where the medium says so. */
+	readonly readOnly: string | undefined;
+	/** The medium forgets everything when it ends. */
+	readonly isVolatile: boolean;
+	readonly namesFault: NamedSuperblock['fault'];
+}
+
+/** Opens the container, or creates it where there is none and the configuration says so; its keys are given. @throws StartError */
+export async function openContainer(servers: OpeningServers, env: Environment, {create}: Pick<DeviceConfig, 'create'>): Promise<OpenedContainer> {
+	const unnamed = await openOrCreate(servers, env, create);
+	await addKeys(servers, unnamed.superblock);
+	const {superblock, fault: namesFault} = await readNames(servers, unnamed.superblock);
+	const found = {...unnamed, superblock};
+	const {writable, volatile: isVolatile = false} = await servers.block.geometry({});
+	const currentGeneration = await openTrees(servers, superblock);
+	await endClearing(servers, env, found, writable);
+	const opened = await finishFlush(servers, env, found, {writable});
+	env.log(`opened generation ${superblock.lastSecuredGeneration} from slot ${found.slot}`);
+	const restriction = restrictionOf(superblock);
+	if (restriction !== undefined) {
+		env.log(restriction, 'error');
+	}
+
+	if (namesFault) {
+		env.log(`${namesFault.text}; the snapshots have their numbers, and their content is whole`, 'error');
+	}
+
+	return {...opened, anchoredHash: opened.log.at(-1)?.hash ?? opened.hash, currentGeneration, readOnly: writable ? undefined : 'the medium is read-only', isVolatile, namesFault};
+}
+
+/** A rekeying that was cut off after its last superblock has left slots that name the old key. */
+async function endClearing({block}: OpeningServers, env: Environment, {slot, superblock, isAnnounced, strayedSlot}: OpenedSuperblock, writable: boolean): Promise<void> {
+	if (!writable || isAnnounced || strayedSlot !== undefined || superblock.previousKey) {
+		return;
+	}
+
+	try {
+		const count = await clearOldKeys(block, slot, superblock);
+		if (count > 0) {
+			env.log(`emptied ${count} ${count === 1 ? 'slot' : 'slots'} with a key that a rekeying has replaced`);
+		}
+	} catch (error) {
+		if (!isSessionError(error)) {
+			throw error;
+		}
+
+		env.log(`superblock slots still name a key that a rekeying has replaced (${error.message}); the next start tries again`, 'warning');
+	}
 }
 
 /** Kinds of failure in which nothing has ever been stored, so that a container may be created. */
@@ -29,7 +101,7 @@ export async function openOrCreate(servers: OpeningServers, env: Environment, cr
 	try {
 		const search = await readSuperblockSearch(sessions);
 		try {
-			return await finishSecuring(servers, env, openSuperblock(search), search.slots);
+			return await finishCheckpoint(servers, env, openSuperblock(search));
 		} catch (error) {
 			const fresh = search.secured === null || search.secured.creating;
 			if (!(error instanceof ContainerError && create && fresh && creatableKinds.has(error.kind))) {
@@ -51,21 +123,46 @@ export async function openOrCreate(servers: OpeningServers, env: Environment, cr
 }
 
 /**
- * Ends a securing that was cut off at its last step. The superblock is written once more: it may lie in the host's memory alone,
+ * Ends a checkpoint that was cut off at its last step. The superblock is written once more: it may lie in the host's memory alone,
  * and a sync that failed before says no more of it. What it refers to was synced before it was written.
  */
-async function finishSecuring({block, trust_anchor: anchor}: OpeningServers, env: Environment, opened: OpenedSuperblock, slots: readonly Uint8Array[]): Promise<OpenedSuperblock> {
-	const {writable} = await block.geometry({});
+async function finishCheckpoint(servers: OpeningServers, env: Environment, opened: OpenedSuperblock): Promise<OpenedSuperblock> {
+	const {writable} = await servers.block.geometry({});
 	if (!opened.isAnnounced || !writable) {
 		return opened;
 	}
 
-	const {slot, hash, superblock: {lastSecuredGeneration: generation}} = opened;
-	await block.write({extents: [slot, 1], data: slots[slot]});
-	await block.sync({});
-	await anchor.secure({hash, generation, creating: false});
-	env.log(`ended the securing of generation ${generation}, which was cut off`);
+	await recover(servers, checkpointRecovery(opened));
+	env.log(`ended the securing of generation ${opened.superblock.lastSecuredGeneration}, which was cut off`);
 	return {...opened, isAnnounced: false};
+}
+
+/** Does the steps one after the other. */
+async function recover(servers: OpeningServers, steps: readonly RecoveryStep[]): Promise<void> {
+	const {block, trust_anchor: anchor} = servers;
+	for (const step of steps) {
+		switch (step.kind) {
+			case 'rewrite': {
+				await rewrite(servers, step.addresses);
+				break;
+			}
+
+			case 'empty_slot': {
+				await block.write({extents: [step.slot, 1], data: encodeUnusedSlot()});
+				break;
+			}
+
+			case 'sync': {
+				await block.sync({});
+				break;
+			}
+
+			case 'anchor': {
+				await anchor.secure({hash: step.hash, generation: step.generation, creating: false});
+				break;
+			}
+		}
+	}
 }
 
 /** Has the tree servers start over from a secured superblock; replies with the generation that counts from now on. */
@@ -136,14 +233,11 @@ async function rewrite({block}: OpeningServers, addresses: readonly Pba[]): Prom
  * Ends a flush that was cut off before the trust anchor knew of it, or that an older anchor does not know: it is written once more
  * and anchored, and belongs to the log from then on. One of which not all is there is passed over. Where nothing can be written, it
  * stays ahead: whoever only reads has to read what the next start takes over. The trees must be open.
- *
- * Before it is anchored nothing but its own blocks may be written. Until then the log that counts is the one before it: that may
- * name a place which this flush gives up, and which a log with this flush no longer keeps from being handed out. @throws StartError
+ * @throws StartError
  */
 export async function finishFlush(servers: OpeningServers, env: Environment, opened: OpenedSuperblock, {writable}: {writable: boolean}): Promise<OpenedSuperblock> {
-	const {superblock, log, ahead, strayedSlot} = opened;
+	const {superblock, log, ahead} = opened;
 	const generation = firstGenerationAfter(superblock);
-	const {block, trust_anchor: anchor} = servers;
 	try {
 		if (!superblock.flushLog || ahead.length === 0 || ahead.some(entry => entry.generation !== generation) || !await hasArrived(servers, log, ahead)) {
 			return {...opened, ahead: []};
@@ -153,16 +247,7 @@ export async function finishFlush(servers: OpeningServers, env: Environment, ope
 			return opened;
 		}
 
-		await rewrite(servers, newestChanges(ahead).addresses);
-		const {firstPba} = superblock.flushLog;
-		await rewrite(servers, ahead.map((_, i) => firstPba + log.length + i));
-		if (strayedSlot !== undefined) {
-			await block.write({extents: [strayedSlot, 1], data: encodeUnusedSlot()});
-		}
-
-		await block.sync({});
-
-		await anchor.secure({hash: ahead[ahead.length - 1].hash, generation, creating: false});
+		await recover(servers, flushRecovery(opened, superblock.flushLog));
 	} catch (error) {
 		if (!isSessionError(error)) {
 			throw error;
@@ -188,22 +273,22 @@ export async function finishFlush(servers: OpeningServers, env: Environment, ope
  * Makes what the flush log says part of the trees, and secures them. Replies with the number of entries, undefined where the host
  * has no room for that: then nothing has happened, and the trees are open without the log. @throws StartError
  */
-export async function replayLog(servers: OpeningServers, securing: Securing, {log}: OpenedSuperblock, room: HostRoom): Promise<number | undefined> {
-	return log.length === 0 || await replayAnchored(servers, securing, log, room) ? log.length : undefined;
+export async function replayLog(servers: OpeningServers, commit: Commit, {log}: OpenedSuperblock, room: HostRoom): Promise<number | undefined> {
+	return log.length === 0 || await replayAnchored(servers, commit, log, room) ? log.length : undefined;
 }
 
 /** False where the host has no room; then the trees are open without the log. @throws StartError */
-async function replayAnchored(servers: OpeningServers, securing: Securing, log: readonly LogEntry[], room: HostRoom): Promise<boolean> {
-	const stray = log.find(({generation}) => generation !== securing.currentGeneration);
+async function replayAnchored(servers: OpeningServers, commit: Commit, log: readonly LogEntry[], room: HostRoom): Promise<boolean> {
+	const stray = log.find(({generation}) => generation !== commit.currentGeneration);
 	if (stray) {
-		throw new StartError(`the flush log holds changes of generation ${stray.generation} where ${securing.currentGeneration} has to follow; put back an undamaged copy of the image's newest state`);
+		throw new StartError(`the flush log holds changes of generation ${stray.generation} where ${commit.currentGeneration} has to follow; put back an undamaged copy of the image's newest state`);
 	}
 
 	const flushed = new Set(log.flatMap(({changes}) => changes.addresses));
 	for (let attempt = 0; ; attempt++) {
 		try {
 			await servers.virtual_block_device.replay(newestChanges(log));
-			await securing.renew();
+			await commit.checkpointAnew();
 			return true;
 		} catch (error) {
 			if (!isSessionError(error)) {
@@ -216,7 +301,7 @@ async function replayAnchored(servers: OpeningServers, securing: Securing, log: 
 					: `what waits in the flush log (${log.length} entries) could not be taken over: ${error.message}; nothing is lost: start again when the medium works`);
 			}
 
-			await openTrees(servers, securing.superblock);
+			await openTrees(servers, commit.superblock);
 			if (!await room.makeForReplay(attempt, flushed)) {
 				return false;
 			}

@@ -4,17 +4,18 @@ import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
 import type {Turn} from '../container/turn.js';
 import {BackgroundOperation, type OperationStatus} from './background-operation.js';
 import {CheckWork} from './check-work.js';
-import {ExtensionWork, isGrowing, makeRoom, prepareExtension, type ExtendedTree} from './extension-work.js';
+import {ExtensionWork, makeRoom, prepareExtension, type ExtendedTree} from './extension-work.js';
 import type {OpeningServers} from './opening.js';
 import {readOnlyReason, requireChangeable} from './restrictions.js';
 import {RekeyingWork, beginRekeying} from './rekeying-work.js';
-import type {Securing} from './securing.js';
+import type {Commit} from './commit.js';
+import {isGrowing} from './transition.js';
 
 export type OperationName = 'extend' | 'rekey' | 'check';
 
 export interface OperationsParts {
 	readonly servers: OpeningServers;
-	readonly securing: Securing;
+	readonly commit: Commit;
 	readonly env: Environment;
 	/** Held by everything that changes the container as a whole. */
 	readonly turn: Turn;
@@ -50,21 +51,21 @@ export class Operations {
 
 	/** Goes on with what the opened superblock says is pending; where the medium has no room for it the device stays usable. */
 	async resumePending(): Promise<void> {
-		const {servers, securing, env} = this.#parts;
-		const {upcoming} = securing;
+		const {servers, commit, env} = this.#parts;
+		const {upcoming} = commit;
 		const {state, pbaCount, resizing} = upcoming;
 		if (state === 'normal') {
 			return;
 		}
 
-		const restriction = readOnlyReason(securing.superblock);
+		const restriction = readOnlyReason(commit.superblock);
 		if (restriction !== undefined && !this.#parts.givesUpLostBlocks) {
 			return;
 		}
 
 		env.log(`the container is ${state}: going on with it`);
 		if (state === 'rekeying') {
-			this.#operations.rekey.start(new RekeyingWork(servers, securing));
+			this.#operations.rekey.start(new RekeyingWork(servers, commit));
 		}
 
 		if (state === 'rekeying' && !isGrowing(upcoming)) {
@@ -73,7 +74,7 @@ export class Operations {
 
 		try {
 			await makeRoom(servers.block, pbaCount + resizing.pbaCount);
-			this.#operations.extend.start(new ExtensionWork(servers, securing));
+			this.#operations.extend.start(new ExtensionWork(servers, commit));
 		} catch (error) {
 			if (!isSessionError(error)) {
 				throw error;
@@ -85,24 +86,20 @@ export class Operations {
 
 	/** Begins an extension; it is recorded durably once this resolves. @throws SessionError `refused` */
 	async extend(extension: {tree: ExtendedTree; blockCount: number}): Promise<void> {
-		const {servers, securing, turn, env} = this.#parts;
+		const {servers, commit, turn, env} = this.#parts;
 		await turn.take(async () => {
-			requireChangeable(securing.superblock, {needsSlot: extension.tree === 'vbd'});
+			requireChangeable(commit.superblock, {needsSlot: extension.tree === 'vbd'});
 			this.#requireExtensible(extension.tree);
-			await prepareExtension(servers.block, securing.superblock, extension);
-			await securing.edit(superblock => ({
-				...superblock,
-				state: superblock.state === 'rekeying' ? 'rekeying' : extension.tree === 'vbd' ? 'extending_vbd' : 'extending_ft',
-				resizing: {pbaCount: extension.blockCount, leafCount: 0},
-			}));
+			await prepareExtension(servers.block, commit.superblock, extension);
+			await commit.checkpointWith({kind: 'begin_extension', ...extension});
 			env.log(`extending the ${extension.tree === 'vbd' ? 'device' : 'free tree'} by ${extension.blockCount} blocks`);
-			this.#operations.extend.start(new ExtensionWork(servers, securing));
+			this.#operations.extend.start(new ExtensionWork(servers, commit));
 		});
 	}
 
 	/** Begins a rekeying where the key has sealed so many blocks, unless something is going on. */
 	async rekeyAfter(sealedBlockCount: number): Promise<void> {
-		const {securing: {keyUse}, env} = this.#parts;
+		const {commit: {keyUse}, env} = this.#parts;
 		if (keyUse.blockCount < sealedBlockCount || this.#isBusy || this.#isBeginning) {
 			return;
 		}
@@ -120,25 +117,25 @@ export class Operations {
 
 	/** Begins a rekeying; it is recorded durably once this resolves. @throws SessionError `refused` */
 	async rekey(): Promise<void> {
-		const {servers, securing, turn, env} = this.#parts;
+		const {servers, commit, turn, env} = this.#parts;
 		await turn.take(async () => {
-			requireChangeable(securing.superblock, {needsSlot: true});
+			requireChangeable(commit.superblock, {needsSlot: true});
 			this.#requireIdle();
-			await beginRekeying(servers, securing);
+			await beginRekeying(servers, commit);
 			env.log('rekeying: everything is sealed anew with a new key');
-			this.#operations.rekey.start(new RekeyingWork(servers, securing));
+			this.#operations.rekey.start(new RekeyingWork(servers, commit));
 		});
 	}
 
 	/** Begins to check everything that is in use, beside whatever else goes on. @throws SessionError `refused` */
 	check(): void {
-		const {servers, securing, env} = this.#parts;
+		const {servers, commit, env} = this.#parts;
 		if (this.#operations.check.isRunning) {
 			throw new SessionError('refused', 'a check is going on already');
 		}
 
 		env.log('checking everything that is in use');
-		this.#operations.check.start(new CheckWork(servers, securing, env));
+		this.#operations.check.start(new CheckWork(servers, commit, env));
 	}
 
 	pause(operation: OperationName): void {
@@ -154,18 +151,18 @@ export class Operations {
 	}
 
 	get #isBusy(): boolean {
-		return this.#parts.securing.superblock.state !== 'normal' || this.#operations.extend.isRunning || this.#operations.rekey.isRunning;
+		return this.#parts.commit.superblock.state !== 'normal' || this.#operations.extend.isRunning || this.#operations.rekey.isRunning;
 	}
 
 	/** A rekeying may wait for the very blocks that the pool is to get; the device has to wait for its end. */
 	#requireExtensible(tree: ExtendedTree): void {
-		if (tree !== 'ft' || this.#parts.securing.superblock.state !== 'rekeying' || this.#operations.extend.isRunning) {
+		if (tree !== 'ft' || this.#parts.commit.superblock.state !== 'rekeying' || this.#operations.extend.isRunning) {
 			this.#requireIdle();
 		}
 	}
 
 	#requireIdle(): void {
-		const {superblock} = this.#parts.securing;
+		const {superblock} = this.#parts.commit;
 		if (this.#isBusy) {
 			throw new SessionError('refused', `the container is ${superblock.state} now; begin when that has ended`);
 		}

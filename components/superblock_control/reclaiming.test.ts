@@ -3,7 +3,7 @@ import type {Client} from '../../runtime/sdk/session.js';
 import {TestEnvironment} from '../../test/support/environment.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {Reclaiming} from './reclaiming.js';
-import type {Securing} from './securing.js';
+import type {Commit} from './commit.js';
 
 type Remainder = 'nothing' | 'more' | 'unsecured';
 
@@ -23,7 +23,7 @@ function stand(replies: Remainder[]) {
 			return {remainder};
 		},
 	} as unknown as Client<typeof virtualBlockDevice>;
-	return {env, asked, superblock, reclaiming: new Reclaiming(device, {superblock} as unknown as Securing, {env, endLeaf: () => 96})};
+	return {env, asked, superblock, reclaiming: new Reclaiming(device, {superblock} as unknown as Commit, {env, endLeaf: () => 96})};
 }
 
 async function settle(): Promise<void> {

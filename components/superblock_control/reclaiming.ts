@@ -1,12 +1,12 @@
 /**
  * Has blocks that nobody needs any more given back to the medium: after clearings, and after snapshots are gone. It waits
- * for a securing, because until then the last secured state needs them, and goes on in small steps beside the requests.
+ * for a checkpoint, because until then the last secured state needs them, and goes on in small steps beside the requests.
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import type {Generation, Vba} from '../sessions/vocabulary.js';
-import type {Securing} from './securing.js';
+import type {Commit} from './commit.js';
 import {keptSnapshots, treeOf} from './transition.js';
 
 /** After a step, pause this many times as long as the step took. */
@@ -17,7 +17,7 @@ const finishMsMax = 2000;
 
 export class Reclaiming {
 	readonly #device: Client<typeof virtualBlockDevice>;
-	readonly #securing: Securing;
+	readonly #commit: Commit;
 	readonly #env: Environment;
 	#isPending = false;
 	/** Since this generation the device has changed beside a snapshot that is gone. */
@@ -31,10 +31,10 @@ export class Reclaiming {
 	readonly #endLeaf: () => Vba;
 
 	/** @param endLeaf entries of the pool from there on keep their room */
-	constructor(device: Client<typeof virtualBlockDevice>, securing: Securing, {env, endLeaf}: {env: Environment; endLeaf: () => Vba}) {
+	constructor(device: Client<typeof virtualBlockDevice>, commit: Commit, {env, endLeaf}: {env: Environment; endLeaf: () => Vba}) {
 		this.#endLeaf = endLeaf;
 		this.#device = device;
-		this.#securing = securing;
+		this.#commit = commit;
 		this.#env = env;
 	}
 
@@ -50,7 +50,7 @@ export class Reclaiming {
 		this.noteSecured();
 	}
 
-	/** Called after a securing. Waits for nothing. */
+	/** Called after a checkpoint. Waits for nothing. */
 	noteSecured(): void {
 		this.#securedMeanwhile = true;
 		if (this.#isPending && !this.#running) {
@@ -83,13 +83,13 @@ export class Reclaiming {
 		}
 	}
 
-	/** False where there is nothing more to do before the next securing. */
+	/** False where there is nothing more to do before the next checkpoint. */
 	async #step(): Promise<boolean> {
 		const snapshotGone = this.#snapshotGone;
 		this.#snapshotGone = null;
 		this.#securedMeanwhile = false;
 		this.#isPending = false;
-		const {superblock} = this.#securing;
+		const {superblock} = this.#commit;
 		const snapshots = keptSnapshots(superblock).map(snapshot => ({generation: snapshot.root.generation, tree: treeOf(superblock, snapshot)}));
 		const {remainder} = await this.#device.reclaim({lastSecuredGeneration: superblock.lastSecuredGeneration, snapshots, snapshotGone, endLeaf: this.#endLeaf()});
 		this.#isPending ||= remainder === 'unsecured';

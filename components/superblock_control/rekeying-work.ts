@@ -1,32 +1,31 @@
 /** Rekeying of the device and all its snapshots (format section 7). */
 import {blockSize} from '../container/geometry.js';
 import type {KeyId, Vba} from '../sessions/vocabulary.js';
-import {isGrowing} from './extension-work.js';
 import {addKey} from '../container/shared-keys.js';
 import type {Superblock} from '../container/superblock.js';
 import type {Work} from './background-operation.js';
 import type {OpeningServers} from './opening.js';
 import {requireSlot} from './restrictions.js';
-import type {Securing, SuperblockEdit} from './securing.js';
-import {currentSnapshotOf, keptSnapshots, keysOf, treeOf} from './transition.js';
+import type {Commit} from './commit.js';
+import {currentSnapshotOf, keptSnapshots, keysOf, treeOf, type SuperblockEdit} from './transition.js';
 
 /** Blocks of each tree that one step goes through: 1 MiB. A running step keeps writes to its range waiting. */
 const blocksAtOnce = 256;
 
 /** Makes a new key the current one and the current key the previous one, durably. Nothing is sealed with it yet. */
-export async function beginRekeying(servers: OpeningServers, securing: Securing): Promise<void> {
-	const {wrapped} = await servers.trust_anchor.create_key({current: securing.superblock.currentKey.wrapped});
-	const id = securing.superblock.currentKey.id + 1;
-	await addKey(servers, securing.superblock, {wrapped, id});
+export async function beginRekeying(servers: OpeningServers, commit: Commit): Promise<void> {
+	const {wrapped} = await servers.trust_anchor.create_key({current: commit.superblock.currentKey.wrapped});
+	const id = commit.superblock.currentKey.id + 1;
+	await addKey(servers, commit.superblock, {wrapped, id});
 	try {
-		await securing.edit(superblock => ({...superblock, state: 'rekeying', rekeyingVba: 0, previousKey: superblock.currentKey, currentKey: {wrapped, id}}));
+		await commit.checkpointWith({kind: 'begin_rekeying', key: {wrapped, id}});
 	} catch (error) {
 		await servers.crypto.remove_key({keyId: id});
 		throw error;
 	}
 
 	// Until now every block was written with the key that is now the previous one: what it is for every VBA.
-	await servers.virtual_block_device.set_keys(keysOf(securing.superblock));
+	await servers.virtual_block_device.set_keys(keysOf(commit.superblock));
 }
 
 /** The number of leaves that a rekeying goes through. */
@@ -55,7 +54,7 @@ export class RekeyingWork implements Work {
 	readonly secureIntervalMs = 1000;
 	readonly total: number;
 	readonly #servers: OpeningServers;
-	readonly #securing: Securing;
+	readonly #commit: Commit;
 	readonly #previousKeyId: KeyId;
 	#phase: Phase = {kind: 'leaves'};
 	#rekeyingVba: number;
@@ -63,12 +62,12 @@ export class RekeyingWork implements Work {
 	#blockCount = blocksAtOnce;
 	#lostBlockCount = 0;
 
-	constructor(servers: OpeningServers, securing: Securing) {
-		const {superblock} = securing;
+	constructor(servers: OpeningServers, commit: Commit) {
+		const {superblock} = commit;
 		this.#servers = servers;
-		this.#securing = securing;
+		this.#commit = commit;
 		this.#previousKeyId = keysOf(superblock).previousKeyId;
-		this.#rekeyingVba = securing.upcoming.rekeyingVba;
+		this.#rekeyingVba = commit.upcoming.rekeyingVba;
 		this.total = rekeyedLeafCount(superblock);
 	}
 
@@ -97,7 +96,7 @@ export class RekeyingWork implements Work {
 				}
 
 				// The pool goes by how far the secured state has been rekeyed.
-				await this.#securing.flush();
+				await this.#commit.checkpoint();
 				return {kind: 'sweep', firstLeaf: 0};
 			}
 
@@ -112,7 +111,7 @@ export class RekeyingWork implements Work {
 			}
 
 			case 'ending': {
-				await this.#securing.flush();
+				await this.#commit.checkpoint();
 				// A crypto server that came back meanwhile has got it again.
 				await this.#forgetPreviousKey();
 				return {kind: 'last_sweep', firstLeaf: 0};
@@ -127,7 +126,7 @@ export class RekeyingWork implements Work {
 
 	async #rekeyWithRoom(): Promise<void> {
 		try {
-			await this.#rekeyOnce(this.#blockCount, this.total - 1, () => superblock => ({...superblock, rekeyingVba: this.#rekeyingVba}));
+			await this.#rekeyOnce(this.#blockCount, this.total - 1, () => ({kind: 'rekey', rekeyingVba: this.#rekeyingVba}));
 			this.#blockCount = Math.min(blocksAtOnce, 2 * this.#blockCount);
 		} catch (error) {
 			this.#blockCount = Math.max(1, Math.floor(this.#blockCount / 2));
@@ -138,15 +137,9 @@ export class RekeyingWork implements Work {
 	async #rekeyLast(): Promise<void> {
 		await this.#rekeyOnce(1, this.total, async () => {
 			// From now on every block has the new key; where this is not secured the device is opened as it was before.
-			await this.#servers.virtual_block_device.set_keys({currentKeyId: this.#securing.latest.currentKey.id, previousKeyId: 0, rekeyingVba: 0});
+			await this.#servers.virtual_block_device.set_keys({currentKeyId: this.#commit.latest.currentKey.id, previousKeyId: 0, rekeyingVba: 0});
 			await this.#forgetPreviousKey();
-			return superblock => ({
-				...superblock,
-				// The pool may be growing meanwhile.
-				state: isGrowing(superblock) ? 'extending_ft' : 'normal',
-				rekeyingVba: 0,
-				previousKey: undefined,
-			});
+			return {kind: 'end_rekeying'};
 		});
 	}
 
@@ -155,11 +148,11 @@ export class RekeyingWork implements Work {
 	}
 
 	async #rekeyOnce(blockCount: number, untilVba: Vba, edit: () => SuperblockEdit | Promise<SuperblockEdit>): Promise<void> {
-		const treeCount = 1 + keptSnapshots(this.#securing.latest).length;
-		await this.#securing.keyUse.admit(treeCount * blockCount, async () => this.#securing.renew());
-		await this.#securing.step(async () => {
-			// A snapshot counts from the moment its securing has taken the state, though it may not be anchored yet.
-			const {latest} = this.#securing;
+		const treeCount = 1 + keptSnapshots(this.#commit.latest).length;
+		await this.#commit.keyUse.admit(treeCount * blockCount, async () => this.#commit.checkpointAnew());
+		await this.#commit.changeTogether(async () => {
+			// A snapshot counts from the moment its checkpoint has taken the state, though it may not be anchored yet.
+			const {latest} = this.#commit;
 			requireSlot(latest);
 			const snapshots = keptSnapshots(latest).map(snapshot => ({generation: snapshot.root.generation, tree: treeOf(latest, snapshot)}));
 			const {rekeyingVba, lostBlockCount} = await this.#servers.virtual_block_device.rekey({snapshots, blockCount, untilVba});
@@ -171,15 +164,15 @@ export class RekeyingWork implements Work {
 
 	/** Nothing is to be done after the last step but to secure it. */
 	async finish(): Promise<void> {
-		await this.#securing.flush();
+		await this.#commit.checkpoint();
 	}
 
-	/** No securing takes its state meanwhile: what changes after the pool was stored must belong to the next generation. */
+	/** No checkpoint takes its state meanwhile: what changes after the pool was stored must belong to the next generation. */
 	async #sweep(firstLeaf: Vba, rekeyingVba: Vba): Promise<Vba | null> {
 		let nextLeaf: Vba | null = null;
-		await this.#securing.step(async () => {
+		await this.#commit.changeTogether(async () => {
 			({nextLeaf} = await this.#servers.free_tree.sweep({firstLeaf, rekeyed: {previousKeyId: this.#previousKeyId, rekeyingVba}}));
-			return superblock => superblock;
+			return {kind: 'trees_only'};
 		});
 		return nextLeaf;
 	}

@@ -2,7 +2,7 @@
 import type {Client} from '../../runtime/sdk/session.js';
 import type {Generation} from '../sessions/vocabulary.js';
 import type {freeTree} from '../sessions/free-tree.js';
-import type {Securing} from './securing.js';
+import type {Commit} from './commit.js';
 import {keptGenerations} from './transition.js';
 
 export interface SnapshotSize {
@@ -12,17 +12,17 @@ export interface SnapshotSize {
 
 export class SnapshotSizes {
 	readonly #freeTree: Client<typeof freeTree>;
-	readonly #securing: Securing;
+	readonly #commit: Commit;
 	#counted: {readonly durableCount: number; readonly sizes: Promise<SnapshotSize[]>} | undefined;
 
-	constructor({free_tree: server}: {readonly free_tree: Client<typeof freeTree>}, securing: Securing) {
+	constructor({free_tree: server}: {readonly free_tree: Client<typeof freeTree>}, commit: Commit) {
 		this.#freeTree = server;
-		this.#securing = securing;
+		this.#commit = commit;
 	}
 
 	/** Those of all kept snapshots, oldest first. Who asks while it is counted gets the same count. */
 	async get(): Promise<SnapshotSize[]> {
-		const {durableCount} = this.#securing;
+		const {durableCount} = this.#commit;
 		if (this.#counted?.durableCount !== durableCount) {
 			const sizes = this.#count();
 			this.#counted = {durableCount, sizes};
@@ -35,7 +35,7 @@ export class SnapshotSizes {
 	}
 
 	async #count(): Promise<SnapshotSize[]> {
-		const counts = new Map(keptGenerations(this.#securing.superblock).map(generation => [generation, 0]));
+		const counts = new Map(keptGenerations(this.#commit.superblock).map(generation => [generation, 0]));
 		for (let firstLeaf: number | null = counts.size > 0 ? 0 : null; firstLeaf !== null;) {
 			const {nextLeaf, holdings} = await this.#freeTree.sole_holdings({firstLeaf});
 			for (const {generation, blockCount} of holdings) {
@@ -45,6 +45,6 @@ export class SnapshotSizes {
 			firstLeaf = nextLeaf;
 		}
 
-		return keptGenerations(this.#securing.superblock).map(generation => ({generation, soleBlockCount: counts.get(generation) ?? 0}));
+		return keptGenerations(this.#commit.superblock).map(generation => ({generation, soleBlockCount: counts.get(generation) ?? 0}));
 	}
 }

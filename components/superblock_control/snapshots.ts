@@ -9,20 +9,16 @@ import type {block} from '../sessions/block.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {requireChangeable} from './restrictions.js';
-import type {Securing, SuperblockEdit} from './securing.js';
-import {currentSnapshotOf, keptGenerations, keptSnapshots, treeOf, withCurrentKept, withName, withoutKept} from './transition.js';
+import type {Commit} from './commit.js';
+import {currentSnapshotOf, keptGenerations, keptSnapshots, treeOf} from './transition.js';
 
 export interface SnapshotParts {
-	readonly securing: Securing;
+	readonly commit: Commit;
 	readonly device: Client<typeof virtualBlockDevice>;
 	/** Held by everything that changes the container as a whole. */
 	readonly turn: Turn;
 	/** Writers of the device pass it together; reverting closes it. */
 	readonly gate: Gate;
-	/** Secures the state with a change of the superblock. */
-	edit(edit: SuperblockEdit): Promise<void>;
-	/** Secures what is due. */
-	secure(): Promise<void>;
 	readonly medium: Pick<Client<typeof block>, 'allocate'>;
 	/** Milliseconds since 1970. */
 	timeOfDay(): number;
@@ -59,12 +55,12 @@ export class Snapshots {
 	 * places that are never written ones after it, and those are written in place: no data may be before it is secured.
 	 */
 	get isReversionDue(): boolean {
-		return !this.#parts.securing.isSecured(this.#reversion);
+		return !this.#parts.commit.isCheckpointed(this.#reversion);
 	}
 
 	/** @throws SessionError `unknown_snapshot` */
 	find(generation: Generation): Snapshot {
-		const snapshot = keptSnapshots(this.#parts.securing.superblock).find(({root}) => root.generation === generation);
+		const snapshot = keptSnapshots(this.#parts.commit.superblock).find(({root}) => root.generation === generation);
 		if (!snapshot || this.#leaving.has(generation)) {
 			throw new SessionError('unknown_snapshot', `there is no snapshot ${generation}`);
 		}
@@ -75,7 +71,7 @@ export class Snapshots {
 	/** Keeps the current content; where it is kept already, under the name it has, or under the one that it gets. */
 	async create(name?: string): Promise<{generation: Generation; isNew: boolean}> {
 		return this.#parts.turn.take(async () => {
-			const {superblock} = this.#parts.securing;
+			const {superblock} = this.#parts.commit;
 			requireChangeable(superblock, {needsSlot: false});
 			if (name !== undefined) {
 				this.#requireName(superblock, name);
@@ -113,40 +109,28 @@ export class Snapshots {
 	}
 
 	async #create(name: string | undefined): Promise<{generation: Generation; isNew: boolean}> {
-		const {securing, edit, timeOfDay} = this.#parts;
-		const current = currentSnapshotOf(securing.superblock);
+		const {commit, timeOfDay} = this.#parts;
+		const current = currentSnapshotOf(commit.superblock);
 		const {generation: currentGeneration} = current.root;
-		if (current.keep && !securing.isBehind && (name === undefined || current.name === undefined)) {
+		if (current.keep && !commit.isBehind && (name === undefined || current.name === undefined)) {
 			if (name !== undefined) {
-				await edit(superblock => withName(superblock, currentGeneration, name));
+				await commit.checkpointWith({kind: 'name_snapshot', generation: currentGeneration, name});
 			}
 
 			return {generation: currentGeneration, isNew: false};
 		}
 
-		const marks = {name, time: secondsOf(timeOfDay())};
-		let generation: Generation | undefined;
-		let isKeptAlready = false;
-		await edit(superblock => {
+		const {before, after} = await commit.checkpointWith({kind: 'keep_current', name, time: secondsOf(timeOfDay())});
+		if (currentSnapshotOf(before).keep) {
 			// Only in a full pool the content that is kept already gets no root block for a second snapshot.
-			generation = undefined;
-			isKeptAlready = currentSnapshotOf(superblock).keep;
-			if (isKeptAlready || keptSnapshots(superblock).length >= keptSnapshotCountMax) {
-				return superblock;
-			}
-
-			generation = currentSnapshotOf(superblock).root.generation;
-			return withCurrentKept(superblock, marks);
-		});
-		if (isKeptAlready) {
-			return this.#takeOver(currentSnapshotOf(securing.superblock), name);
+			return this.#takeOver(currentSnapshotOf(commit.superblock), name);
 		}
 
-		if (generation === undefined) {
+		if (after === before) {
 			throw new SessionError('refused', `there are ${keptSnapshotCountMax} snapshots already, the most that a container holds; discard one first`);
 		}
 
-		return {generation, isNew: true};
+		return {generation: currentSnapshotOf(after).root.generation, isNew: true};
 	}
 
 	/** The snapshot that has the present content already is the one that was asked for, unless it has another name. */
@@ -156,7 +140,7 @@ export class Snapshots {
 		}
 
 		if (name !== undefined) {
-			await this.#parts.edit(superblock => withName(superblock, generation, name));
+			await this.#parts.commit.checkpointWith({kind: 'name_snapshot', generation, name});
 		}
 
 		return {generation, isNew: false};
@@ -164,12 +148,12 @@ export class Snapshots {
 
 	async discard(generation: Generation): Promise<void> {
 		await this.#parts.turn.take(async () => {
-			requireChangeable(this.#parts.securing.superblock, {needsSlot: false});
+			requireChangeable(this.#parts.commit.superblock, {needsSlot: false});
 			this.find(generation);
 			this.#leaving.add(generation);
 			try {
 				await Promise.allSettled([...this.#reads.get(generation) ?? []]);
-				await this.#parts.edit(superblock => withoutKept(superblock, generation));
+				await this.#parts.commit.checkpointWith({kind: 'discard_snapshot', generation});
 			} finally {
 				this.#leaving.delete(generation);
 			}
@@ -188,7 +172,7 @@ export class Snapshots {
 
 	/** The snapshot is not given up before the request to it has ended. */
 	async #using<T>(generation: Generation, request: (snapshot: {generation: Generation; tree: TreeRoot}) => Promise<T>): Promise<T> {
-		const running = request({generation, tree: treeOf(this.#parts.securing.superblock, this.find(generation))});
+		const running = request({generation, tree: treeOf(this.#parts.commit.superblock, this.find(generation))});
 		const reads = this.#reads.get(generation) ?? new Set();
 		this.#reads.set(generation, reads.add(running));
 		try {
@@ -200,13 +184,13 @@ export class Snapshots {
 
 	/** Makes the snapshot's content the current content. No write is under way meanwhile; the step is secured. */
 	async revert(generation: Generation): Promise<void> {
-		const {securing, device, gate, turn, secure} = this.#parts;
+		const {commit, device, gate, turn} = this.#parts;
 		await turn.take(async () => gate.exclusively(async () => {
-			requireChangeable(securing.superblock, {needsSlot: true});
+			requireChangeable(commit.superblock, {needsSlot: true});
 			const snapshot = this.find(generation);
-			const current = currentSnapshotOf(securing.superblock);
-			if (securing.superblock.state !== 'normal') {
-				throw new SessionError('refused', `the container is ${securing.superblock.state} now; revert when that has ended`);
+			const current = currentSnapshotOf(commit.superblock);
+			if (commit.superblock.state !== 'normal') {
+				throw new SessionError('refused', `the container is ${commit.superblock.state} now; revert when that has ended`);
 			}
 
 			if (snapshot.leafCount !== current.leafCount || snapshot.maxLevel !== current.maxLevel) {
@@ -214,11 +198,11 @@ export class Snapshots {
 			}
 
 			// Whether or not anything was changed: a write that failed may have left changed inner blocks, too.
-			await securing.renew();
-			const newestKeptGeneration = Math.max(...keptGenerations(securing.superblock));
-			await device.revert({tree: treeOf(securing.superblock, snapshot), newestKeptGeneration});
-			this.#reversion = securing.noteChange();
-			await secure();
+			await commit.checkpointAnew();
+			const newestKeptGeneration = Math.max(...keptGenerations(commit.superblock));
+			await device.revert({tree: treeOf(commit.superblock, snapshot), newestKeptGeneration});
+			this.#reversion = commit.noteChange();
+			await commit.checkpoint();
 		}));
 	}
 }

@@ -1,7 +1,7 @@
 /** Pure steps from one superblock to the next. */
-import type {Generation} from '../sessions/vocabulary.js';
+import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
 import {innerBlockCount} from '../container/geometry.js';
-import {hasLostPreviousKey, keptSnapshotCountMax, newestGenerationOf, type Snapshot, type Superblock} from '../container/superblock.js';
+import {hasLostPreviousKey, keptSnapshotCountMax, newestGenerationOf, type Key, type Snapshot, type Superblock} from '../container/superblock.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 
 /** The trees of one consistent state, as they lie on the medium. */
@@ -155,6 +155,79 @@ export function withoutKept(superblock: Superblock, generation: Generation): Sup
 
 	const {root, leafCount, maxLevel} = currentSnapshotOf(superblock);
 	return withSlot(superblock, slot, slot === superblock.currentSnapshot ? {root, leafCount, maxLevel, keep: false} : undefined);
+}
+
+/** True where an extension has not ended, beside a rekeying perhaps. */
+export function isGrowing({resizing: {pbaCount, leafCount}}: Superblock): boolean {
+	return pbaCount > 0 || leafCount > 0;
+}
+
+/** A change of the superblock beside that of its trees, for the next checkpoint to make. */
+export type SuperblockEdit =
+	/** Nothing but the trees has changed. */
+	| {readonly kind: 'trees_only'}
+	/** Keeps the current content, unless it is kept already or no further snapshot can be. */
+	| {readonly kind: 'keep_current'; readonly name: string | undefined; readonly time: number | undefined}
+	| {readonly kind: 'name_snapshot'; readonly generation: Generation; readonly name: string}
+	| {readonly kind: 'discard_snapshot'; readonly generation: Generation}
+	| {readonly kind: 'begin_extension'; readonly tree: 'vbd' | 'ft'; readonly blockCount: number}
+	/** Blocks up to `pbaCount` belong to the container now. */
+	| {readonly kind: 'extend'; readonly pbaCount: Pba; readonly resizing: Superblock['resizing']}
+	| {readonly kind: 'end_extension'}
+	/** The current key becomes the previous one. */
+	| {readonly kind: 'begin_rekeying'; readonly key: Key}
+	/** Every leaf before this one has the current key. */
+	| {readonly kind: 'rekey'; readonly rekeyingVba: Vba}
+	/** Every leaf has the current key. */
+	| {readonly kind: 'end_rekeying'};
+
+/** The superblock with the edit; itself where there is nothing to do. */
+export function edited(superblock: Superblock, edit: SuperblockEdit): Superblock {
+	switch (edit.kind) {
+		case 'trees_only': {
+			return superblock;
+		}
+
+		case 'keep_current': {
+			const isFull = keptSnapshots(superblock).length >= keptSnapshotCountMax;
+			return isFull || currentSnapshotOf(superblock).keep ? superblock : withCurrentKept(superblock, edit);
+		}
+
+		case 'name_snapshot': {
+			return withName(superblock, edit.generation, edit.name);
+		}
+
+		case 'discard_snapshot': {
+			return withoutKept(superblock, edit.generation);
+		}
+
+		case 'begin_extension': {
+			// Beside a rekeying only the pool grows.
+			const state = superblock.state === 'rekeying' ? 'rekeying' : edit.tree === 'vbd' ? 'extending_vbd' : 'extending_ft';
+			return {...superblock, state, resizing: {pbaCount: edit.blockCount, leafCount: 0}};
+		}
+
+		case 'extend': {
+			return {...superblock, pbaCount: edit.pbaCount, resizing: edit.resizing};
+		}
+
+		case 'end_extension': {
+			return {...superblock, state: superblock.state === 'rekeying' ? 'rekeying' : 'normal', resizing: {pbaCount: 0, leafCount: 0}};
+		}
+
+		case 'begin_rekeying': {
+			return {...superblock, state: 'rekeying', rekeyingVba: 0, previousKey: superblock.currentKey, currentKey: edit.key};
+		}
+
+		case 'rekey': {
+			return {...superblock, rekeyingVba: edit.rekeyingVba};
+		}
+
+		case 'end_rekeying': {
+			// The pool may be growing meanwhile.
+			return {...superblock, state: isGrowing(superblock) ? 'extending_ft' : 'normal', rekeyingVba: 0, previousKey: undefined};
+		}
+	}
 }
 
 /** The tree of a snapshot of this superblock. */

@@ -2,7 +2,7 @@ import test from 'ava';
 import {TestEnvironment} from '../../test/support/environment.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
-import type {Securing} from './securing.js';
+import type {Commit} from './commit.js';
 import {WrittenUsageCount} from './written-usage.js';
 
 /** A device of which a count takes as long as the test wants. */
@@ -19,7 +19,7 @@ function stand() {
 			return {usedCount: device.usedCount, sharedCount: 0, nextVba: null};
 		},
 	} as unknown as Client<typeof virtualBlockDevice>;
-	const written = new WrittenUsageCount(client, securing as unknown as Securing, env);
+	const written = new WrittenUsageCount(client, securing as unknown as Commit, env);
 	const ask = async () => {
 		const asked = written.get();
 		for (let turn = 0; turn < 10; turn++) {

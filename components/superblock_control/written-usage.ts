@@ -5,7 +5,7 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
-import type {Securing} from './securing.js';
+import type {Commit} from './commit.js';
 import {keptGenerations} from './transition.js';
 
 export interface WrittenUsage {
@@ -28,7 +28,7 @@ const yieldFactor = 1;
 
 export class WrittenUsageCount {
 	readonly #device: Client<typeof virtualBlockDevice>;
-	readonly #securing: Securing;
+	readonly #commit: Commit;
 	readonly #env: Environment;
 	#last: WrittenUsage | undefined;
 	/** The state that was counted last. */
@@ -37,9 +37,9 @@ export class WrittenUsageCount {
 	#nextMs = 0;
 	#running: Promise<void> | undefined;
 
-	constructor(device: Client<typeof virtualBlockDevice>, securing: Securing, env: Environment) {
+	constructor(device: Client<typeof virtualBlockDevice>, commit: Commit, env: Environment) {
 		this.#device = device;
-		this.#securing = securing;
+		this.#commit = commit;
 		this.#env = env;
 	}
 
@@ -50,7 +50,7 @@ export class WrittenUsageCount {
 
 	/** The count as of late; undefined while the first one is going on. */
 	async get(): Promise<WrittenUsage | undefined> {
-		if (this.#countedAt !== this.#securing.durableCount && this.#env.now() >= this.#nextMs) {
+		if (this.#countedAt !== this.#commit.durableCount && this.#env.now() >= this.#nextMs) {
 			this.#running ??= this.#count().finally(() => {
 				this.#running = undefined;
 			});
@@ -60,7 +60,7 @@ export class WrittenUsageCount {
 			await Promise.race([this.#running, this.#env.sleep(patienceMs)]);
 		}
 
-		return this.#countedAt === this.#securing.durableCount || this.#tellsOfLater ? this.#last : undefined;
+		return this.#countedAt === this.#commit.durableCount || this.#tellsOfLater ? this.#last : undefined;
 	}
 
 	/** True where the last count says something of a later state, too: it is of late, and not of a device that had nothing on it. */
@@ -69,7 +69,7 @@ export class WrittenUsageCount {
 	}
 
 	async #count(): Promise<void> {
-		const {durableCount, superblock} = this.#securing;
+		const {durableCount, superblock} = this.#commit;
 		const newestKeptGeneration = Math.max(0, ...keptGenerations(superblock));
 		const startedMs = this.#env.now();
 		let usedBlockCount = 0;

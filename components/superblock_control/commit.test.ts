@@ -3,10 +3,11 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {layOutPool} from '../../test/support/pool-layout.js';
 import {labelOf} from '../container/label.js';
 import {decodeSuperblock, encodeSuperblock, type Superblock} from '../container/superblock.js';
-import {Securing, SecuringInterrupted, type SecuringServers} from './securing.js';
+import {Commit, CommitInterrupted} from './commit.js';
+import type {CommitServers} from './commit-actions.js';
 
 interface Stand {
-	readonly securing: Securing;
+	readonly commit: Commit;
 	/** Every request to a server, in order. */
 	readonly events: string[];
 	/** Superblocks by the slot they were written to. */
@@ -77,42 +78,42 @@ async function setUp({hasLog = false} = {}): Promise<Stand> {
 				return {};
 			},
 		},
-	} as unknown as SecuringServers;
-	return Object.assign(stand, {securing: new Securing(servers, {superblock, slot: 0, anchoredHash: labelOf(encodeSuperblock(superblock)), currentGeneration: 1})});
+	} as unknown as CommitServers;
+	return Object.assign(stand, {commit: new Commit(servers, {superblock, slot: 0, anchoredHash: labelOf(encodeSuperblock(superblock)), currentGeneration: 1})});
 }
 
 const sequence = (slot: number): string[] => ['store', 'sync', 'intend', `write ${slot}`, 'sync', 'secure', 'advance'];
 
 test('a securing goes through blocks, sync and announcement, superblock, sync, trust anchor', async t => {
 	const stand = await setUp();
-	stand.securing.noteChange();
-	await stand.securing.flush();
+	stand.commit.noteChange();
+	await stand.commit.checkpoint();
 	t.deepEqual(stand.events, sequence(1));
 	t.deepEqual(Buffer.from(stand.anchored!), labelOf(stand.slots.get(1)!));
 	t.is(decodeSuperblock(stand.slots.get(1)!).lastSecuredGeneration, 1);
-	t.is(stand.securing.currentGeneration, 2);
+	t.is(stand.commit.currentGeneration, 2);
 });
 
 test('without a change nothing is secured', async t => {
 	const stand = await setUp();
-	await stand.securing.flush();
+	await stand.commit.checkpoint();
 	t.deepEqual(stand.events, []);
 });
 
 test('each securing takes the next slot, round and round', async t => {
 	const stand = await setUp();
 	for (let i = 0; i < 9; i++) {
-		stand.securing.noteChange();
-		await stand.securing.flush();
+		stand.commit.noteChange();
+		await stand.commit.checkpoint();
 	}
 
 	t.deepEqual(stand.events.filter(event => event.startsWith('write')), [1, 2, 3, 4, 5, 6, 7, 0, 1].map(slot => `write ${slot}`));
 });
 
 test('flushes at the same time share one securing', async t => {
-	const {securing, events} = await setUp();
-	securing.noteChange();
-	await Promise.all([securing.flush(), securing.flush(), securing.flush()]);
+	const {commit, events} = await setUp();
+	commit.noteChange();
+	await Promise.all([commit.checkpoint(), commit.checkpoint(), commit.checkpoint()]);
 	t.deepEqual(events, sequence(1));
 });
 
@@ -121,34 +122,34 @@ test('a change during a securing is secured by the next one, that all late flush
 	let late: Array<Promise<void>> = [];
 	stand.before = event => {
 		if (event === 'write 1') {
-			stand.securing.noteChange();
-			late = [stand.securing.flush(), stand.securing.flush()];
+			stand.commit.noteChange();
+			late = [stand.commit.checkpoint(), stand.commit.checkpoint()];
 		}
 	};
-	stand.securing.noteChange();
-	await stand.securing.flush();
+	stand.commit.noteChange();
+	await stand.commit.checkpoint();
 	await Promise.all(late);
 	t.deepEqual(stand.events, [...sequence(1), ...sequence(2)]);
 });
 
 test('a change of the superblock that comes while trees are stored is of the next state', async t => {
 	const stand = await setUp();
-	let edited: Promise<void> | undefined;
+	let edited: Promise<unknown> | undefined;
 	stand.before = event => {
 		if (event === 'store' && !edited) {
 			// What was acknowledged just before, and is not in these trees any more, has to be in the state that a snapshot keeps.
-			stand.securing.noteChange();
-			edited = stand.securing.edit(superblock => ({...superblock, snapshots: superblock.snapshots.map(snapshot => snapshot && {...snapshot, keep: true})}));
+			stand.commit.noteChange();
+			edited = stand.commit.checkpointWith({kind: 'keep_current', name: undefined, time: undefined});
 		}
 	};
-	stand.securing.noteChange();
-	await stand.securing.flush();
+	stand.commit.noteChange();
+	await stand.commit.checkpoint();
 	await edited;
 	t.deepEqual(stand.events, [...sequence(1), ...sequence(2)]);
 	const keptIn = (slot: number): boolean[] => decodeSuperblock(stand.slots.get(slot)!).snapshots.flatMap(snapshot => snapshot ? [snapshot.keep] : []);
 	t.true(keptIn(1).every(keep => !keep), `${keptIn(1).length} snapshots`);
 	t.true(keptIn(2).some(Boolean));
-	t.is(stand.securing.upcoming, stand.securing.latest);
+	t.is(stand.commit.upcoming, stand.commit.latest);
 });
 
 test('two securings never run at the same time, whenever the second is asked for', async t => {
@@ -158,8 +159,8 @@ test('two securings never run at the same time, whenever the second is asked for
 		let queued: Promise<void> | undefined;
 		stand.before = event => {
 			if (event === 'write 1') {
-				stand.securing.noteChange();
-				queued = stand.securing.flush();
+				stand.commit.noteChange();
+				queued = stand.commit.checkpoint();
 			}
 
 			if (event === 'advance' && !last) {
@@ -169,13 +170,13 @@ test('two securings never run at the same time, whenever the second is asked for
 						await Promise.resolve();
 					}
 
-					stand.securing.noteChange();
-					await stand.securing.flush();
+					stand.commit.noteChange();
+					await stand.commit.checkpoint();
 				})();
 			}
 		};
-		stand.securing.noteChange();
-		await stand.securing.flush();
+		stand.commit.noteChange();
+		await stand.commit.checkpoint();
 		await queued;
 		await last;
 		const count = stand.events.filter(event => event === 'store').length;
@@ -190,12 +191,12 @@ test('a failure to store leaves everything as it was: the flush fails, the next 
 			throw new SessionError('device_failed', 'the medium failed');
 		}
 	};
-	stand.securing.noteChange();
-	await t.throwsAsync(stand.securing.flush(), {instanceOf: SessionError, message: 'the medium failed'});
-	t.true(stand.securing.isDue);
-	t.is(stand.securing.currentGeneration, 1);
+	stand.commit.noteChange();
+	await t.throwsAsync(stand.commit.checkpoint(), {instanceOf: SessionError, message: 'the medium failed'});
+	t.true(stand.commit.isDue);
+	t.is(stand.commit.currentGeneration, 1);
 	stand.before = () => undefined;
-	await stand.securing.flush();
+	await stand.commit.checkpoint();
 	t.deepEqual(stand.events, ['store', ...sequence(1)]);
 });
 
@@ -207,53 +208,53 @@ for (const failing of ['sync', 'intend', 'write 1', 'secure']) {
 				throw new SessionError('device_failed', 'it failed');
 			}
 		};
-		stand.securing.noteChange();
-		await t.throwsAsync(stand.securing.flush(), {instanceOf: SecuringInterrupted, message: /securing generation 1 failed: it failed/});
+		stand.commit.noteChange();
+		await t.throwsAsync(stand.commit.checkpoint(), {instanceOf: CommitInterrupted, message: /securing generation 1 failed: it failed/});
 		t.is(stand.anchored, undefined);
 
 		// A sync that succeeds after a failed one must not be trusted with what was written before.
 		stand.before = () => undefined;
 		const eventCount = stand.events.length;
-		stand.securing.noteChange();
-		await t.throwsAsync(stand.securing.flush(), {instanceOf: SecuringInterrupted});
+		stand.commit.noteChange();
+		await t.throwsAsync(stand.commit.checkpoint(), {instanceOf: CommitInterrupted});
 		t.is(stand.events.length, eventCount);
 	});
 }
 
 test('an edit of the superblock is secured with it, or has not happened', async t => {
 	const stand = await setUp();
-	await stand.securing.edit(superblock => ({...superblock, rekeyingVba: 5}));
+	await stand.commit.checkpointWith({kind: 'rekey', rekeyingVba: 5});
 	t.is(decodeSuperblock(stand.slots.get(1)!).rekeyingVba, 5);
 	stand.before = event => {
 		if (event === 'store') {
 			throw new SessionError('device_failed', 'the medium failed');
 		}
 	};
-	await t.throwsAsync(stand.securing.edit(superblock => ({...superblock, rekeyingVba: 6})));
+	await t.throwsAsync(stand.commit.checkpointWith({kind: 'rekey', rekeyingVba: 6}));
 	stand.before = () => undefined;
-	await stand.securing.flush();
-	t.is(stand.securing.superblock.rekeyingVba, 5);
+	await stand.commit.checkpoint();
+	t.is(stand.commit.superblock.rekeyingVba, 5);
 });
 
 test('an edit that came while the state was being taken has not happened where the next securing fails', async t => {
 	const stand = await setUp();
-	let edited: Promise<void> | undefined;
+	let edited: Promise<unknown> | undefined;
 	stand.before = event => {
 		if (event === 'store' && !edited) {
-			edited = stand.securing.edit(superblock => ({...superblock, rekeyingVba: 5}));
+			edited = stand.commit.checkpointWith({kind: 'rekey', rekeyingVba: 5});
 			edited.catch(() => undefined);
 		} else if (event === 'store') {
 			throw new SessionError('device_failed', 'the medium failed');
 		}
 	};
-	stand.securing.noteChange();
-	await stand.securing.flush();
+	stand.commit.noteChange();
+	await stand.commit.checkpoint();
 	await t.throwsAsync(edited ?? Promise.resolve(), {message: 'the medium failed'});
 	t.not(decodeSuperblock(stand.slots.get(1)!).rekeyingVba, 5);
 	stand.before = () => undefined;
-	stand.securing.noteChange();
-	await stand.securing.flush();
-	t.not(stand.securing.superblock.rekeyingVba, 5);
+	stand.commit.noteChange();
+	await stand.commit.checkpoint();
+	t.not(stand.commit.superblock.rekeyingVba, 5);
 });
 
 test('an edit that is secured has happened, whatever fails after it', async t => {
@@ -263,20 +264,20 @@ test('an edit that is secured has happened, whatever fails after it', async t =>
 			throw new SessionError('device_failed', 'the pool failed');
 		}
 	};
-	await t.notThrowsAsync(stand.securing.edit(superblock => ({...superblock, rekeyingVba: 5})));
-	t.is(stand.securing.superblock.rekeyingVba, 5);
+	await t.notThrowsAsync(stand.commit.checkpointWith({kind: 'rekey', rekeyingVba: 5}));
+	t.is(stand.commit.superblock.rekeyingVba, 5);
 });
 
 test('blocks of a log that cannot be written any more count until a superblock is anchored', async t => {
 	const stand = await setUp({hasLog: true});
-	stand.securing.useFlushKey(new Uint8Array(32));
-	stand.securing.noteChange();
-	await stand.securing.commit();
-	t.deepEqual([stand.securing.loggedCount, stand.securing.usedLogBlockCount], [1, 1]);
+	stand.commit.useFlushKey(new Uint8Array(32));
+	stand.commit.noteChange();
+	await stand.commit.flush();
+	t.deepEqual([stand.commit.flushCount, stand.commit.usedLogBlockCount], [1, 1]);
 	const used: string[] = [];
 	stand.before = event => {
 		if (event !== 'log') {
-			used.push(`${event}: ${stand.securing.usedLogBlockCount}`);
+			used.push(`${event}: ${stand.commit.usedLogBlockCount}`);
 		}
 
 		if (used.length === 1) {
@@ -284,14 +285,14 @@ test('blocks of a log that cannot be written any more count until a superblock i
 		}
 	};
 	stand.giveChange();
-	stand.securing.noteChange();
-	await stand.securing.commit();
+	stand.commit.noteChange();
+	await stand.commit.flush();
 	t.regex(used[0], /^write \d{2,}: 1$/);
 	t.deepEqual(used.slice(1), [...['store', 'sync', 'intend', 'write 1', 'sync', 'secure'].map(event => `${event}: 1`), 'advance: 0']);
 	stand.giveChange();
-	stand.securing.noteChange();
-	await stand.securing.commit();
-	t.is(stand.securing.loggedCount, 1);
+	stand.commit.noteChange();
+	await stand.commit.flush();
+	t.is(stand.commit.flushCount, 1);
 });
 
 for (const [kind, error] of [['of the session', new SessionError('no_space', 'full')], ['of another kind', new Error('broken')]] as const) {
@@ -308,13 +309,13 @@ for (const [kind, error] of [['of the session', new SessionError('no_space', 'fu
 				throw new SessionError('device_failed', 'the medium failed');
 			}
 		};
-		stand.securing.noteChange();
-		await t.throwsAsync(stand.securing.commit());
-		t.true(stand.securing.isDue);
+		stand.commit.noteChange();
+		await t.throwsAsync(stand.commit.flush());
+		t.true(stand.commit.isDue);
 		storeFails = false;
-		await stand.securing.commit();
-		t.false(stand.securing.isDue);
-		t.false(stand.securing.isBehind);
+		await stand.commit.flush();
+		t.false(stand.commit.isDue);
+		t.false(stand.commit.isBehind);
 		t.is(stand.events.filter(event => event === 'log').length, 1);
 	});
 }

@@ -1,5 +1,5 @@
 /**
- * Every chain of crashes around securings, in a small model: after each change of medium or trust anchor the power may fail, and of
+ * Every chain of crashes around checkpoints, in a small model: after each change of medium or trust anchor the power may fail, and of
  * each write that was not synced any sectors may have arrived. Whatever is left opens, with a state that is whole, and with what was
  * acknowledged.
  */
@@ -12,7 +12,7 @@ import {labelOf} from '../container/label.js';
 import {sealSuperblock} from '../container/superblock-authenticator.js';
 import {encodeUnusedSlot, type Superblock} from '../container/superblock.js';
 import {openOrCreate, type OpeningServers} from './opening.js';
-import {Securing} from './securing.js';
+import {Commit} from './commit.js';
 import {currentSnapshotOf, firstGenerationAfter} from './transition.js';
 
 const sectorSize = 512;
@@ -71,7 +71,7 @@ function mixtures(address: number, before: Buffer, after: Buffer): Buffer[] {
 	});
 }
 
-/** One life of the device, from its opening to the end of a securing. */
+/** One life of the device, from its opening to the end of a checkpoint. */
 class Life {
 	/** All that a crash may have left at any moment. */
 	readonly remains: Remains[] = [];
@@ -107,9 +107,9 @@ class Life {
 			throw new Error(`opened generation ${generation}, though ${this.#acknowledged} was acknowledged`);
 		}
 
-		const securing = new Securing(servers, {superblock, slot, anchoredHash: hash, currentGeneration: firstGenerationAfter(superblock), strayedSlot, isLogSettled});
-		await securing.renew();
-		this.#acknowledged = securing.superblock.lastSecuredGeneration;
+		const commit = new Commit(servers, {superblock, slot, anchoredHash: hash, currentGeneration: firstGenerationAfter(superblock), strayedSlot, isLogSettled});
+		await commit.checkpointAnew();
+		this.#acknowledged = commit.superblock.lastSecuredGeneration;
 		return {blocks: this.#blocks, record: this.#record, acknowledged: this.#acknowledged, story: []};
 	}
 
