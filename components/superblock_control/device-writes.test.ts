@@ -63,7 +63,7 @@ test('a pool that an extension by a level has left small still takes data, and r
 		}
 	};
 
-	t.timeout(20_000);
+	t.timeout(60_000);
 	await device.write({extents: [0, 7], data: filled(7, 1)});
 	await control.extend({tree: 'vbd', blockCount: 20});
 	await ended();
