@@ -1,4 +1,5 @@
 /** What the host's operating system reports, in the words of the block session. */
+import {withOpenFilesMax} from '../../runtime/sdk/open-files.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 
 /** The host has no room: its file system, the user's quota, or the largest file it can hold. */
@@ -15,5 +16,5 @@ export function hostFault(error: unknown, action: string, path: string): Session
 	}
 
 	const code = noSpaceCodes.has(error.code ?? '') ? 'no_space' : 'device_failed';
-	return new SessionError(code, `${action} ${path} failed: ${error.message}`, {errno: error.code});
+	return new SessionError(code, withOpenFilesMax(`${action} ${path} failed: ${error.message}`), {errno: error.code});
 }

@@ -1,6 +1,7 @@
 /** Runs programs of the system without blocking this thread, which may have to serve them. */
 import {spawn, type StdioOptions} from 'node:child_process';
 import {once} from 'node:events';
+import {withOpenFilesMax} from '../../runtime/sdk/open-files.js';
 
 export interface ProgramEnd {
 	readonly ok: boolean;
@@ -34,13 +35,8 @@ function whyNotRun(name: string, error: unknown): string {
 			return `this user may not run the program ${name}`;
 		}
 
-		case 'EMFILE':
-		case 'ENFILE': {
-			return `the program ${name} cannot be started: too many files are open; raise the limit (ulimit -n)`;
-		}
-
 		default: {
-			return `the program ${name} cannot be started: ${error instanceof Error ? error.message : String(error)}`;
+			return withOpenFilesMax(`the program ${name} cannot be started: ${error instanceof Error ? error.message : String(error)}`);
 		}
 	}
 }

@@ -1,4 +1,5 @@
 /** Errors in one line of a log. */
+import {withOpenFilesMax} from '../sdk/open-files.js';
 
 /** The message and, for what its user cannot mend, where it was thrown first. */
 export function describeError(error: unknown): string {
@@ -7,5 +8,5 @@ export function describeError(error: unknown): string {
 	}
 
 	const place = error.stack?.split('\n').find(line => line.startsWith('    at '))?.trim();
-	return `${error.name}: ${error.message}${place ? ` (${place})` : ''}`;
+	return withOpenFilesMax(`${error.name}: ${error.message}${place ? ` (${place})` : ''}`);
 }

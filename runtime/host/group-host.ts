@@ -2,6 +2,7 @@
 import {readlinkSync} from 'node:fs';
 import {pathToFileURL} from 'node:url';
 import {StartError, type Component, type LogLevel} from '../sdk/component.js';
+import {withOpenFilesMax} from '../sdk/open-files.js';
 import {isSessionError} from '../sdk/session.js';
 import {LeasePool} from '../transport/lease-pool.js';
 import {describeError} from './describe-error.js';
@@ -75,7 +76,7 @@ async function host(child: HostedChild): Promise<void> {
 }
 
 function startProblem(error: unknown): string {
-	return error instanceof StartError || isSessionError(error) ? error.message : describeError(error);
+	return error instanceof StartError || isSessionError(error) ? withOpenFilesMax(error.message) : describeError(error);
 }
 
 async function start({child, connections}: Extract<ToHost, {type: 'start'}>): Promise<void> {

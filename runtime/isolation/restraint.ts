@@ -1,5 +1,6 @@
 /** What an isolated process takes from itself before it loads a component. None of it can be taken back. */
 import koffi from 'koffi';
+import {openFilesMax} from '../sdk/open-files.js';
 import {isFiltered, seccompFilter} from './seccomp-filter.js';
 
 export interface Restraint {
@@ -22,7 +23,7 @@ const setFilter = 1;
 const forAllThreads = 1;
 
 const limits = {fileSize: 1, core: 4, processes: 6, openFiles: 7, messageQueue: 12} as const;
-const openFilesMax = 1024;
+const isolatedOpenFilesMax = 1024;
 /** Threads, which count as processes of their user, together with those of other isolated components. */
 const threadsMax = 1024;
 
@@ -61,7 +62,8 @@ export function restrain({user, writesNothing, sockets}: Restraint): string[] {
 		attempt(what, system.setrlimit(resource, BigUint64Array.of(BigInt(value), BigInt(value))) !== 0);
 	};
 	limit('no core dumps', limits.core, 0);
-	limit('a limit of open files', limits.openFiles, openFilesMax);
+	// One that is lower already stays: only root may raise it.
+	limit('a limit of open files', limits.openFiles, Math.min(isolatedOpenFilesMax, openFilesMax() ?? Infinity));
 	limit('no message queues', limits.messageQueue, 0);
 	if (writesNothing) {
 		limit('no files of its own', limits.fileSize, 0);

@@ -9,6 +9,7 @@ import type {ProcessStart} from '../host/process-start.js';
 import {confinedCommand} from '../isolation/confinement.js';
 import {closeDescriptor, passDescriptor, socketPair} from '../isolation/socket-pair.js';
 import type {ReachedFile} from '../sdk/component.js';
+import {withOpenFilesMax} from '../sdk/open-files.js';
 import {FrameSocket} from '../transport/frame-socket.js';
 import {isSocket, type SessionHandle} from '../transport/session-port.js';
 import {Heartbeat} from './heartbeat.js';
@@ -183,7 +184,7 @@ export class ComponentProcess implements GroupHost {
 		}
 
 		this.#process.on('error', error => {
-			this.#end ??= {child: undefined, reason: `its process cannot be started: ${error.message}`};
+			this.#end ??= {child: undefined, reason: withOpenFilesMax(`its process cannot be started: ${error.message}`)};
 			this.#finish(1, null);
 		});
 		this.#process.on('close', (code, signal) => {

@@ -2,30 +2,25 @@
  * What can be known before anything is started or made: components are asked what would keep them from working on this host
  * with their configuration, and the runtime looks for what it needs itself. Nothing is written, nothing is opened for good.
  */
-import {readFileSync} from 'node:fs';
 import {resolve} from 'node:path';
 import type {Child, Deployment, SourcePosition} from '../deployment/model.js';
 import {DeploymentError, Problems, type Problem} from '../deployment/problem.js';
 import {variableLength} from '../process-environment.js';
 import type {Obstacle, Outlook} from '../sdk/component.js';
 import {whyDirectoryUnmakable} from '../sdk/host-path.js';
+import {moreOpenFiles, openFilesMax} from '../sdk/open-files.js';
 import {isolationProblem} from './isolation.js';
+import {loadingDescriptorCount} from './loading-turns.js';
 import {bufferShare} from './ram-share.js';
 
-/** Descriptors that the runtime itself has open: its threads, its sockets, the lock. */
-const ownDescriptorCount = 40;
+/** Descriptors that the runtime itself has open, and some that it needs for a moment: its sockets, the lock, what it asks the system. */
+const ownDescriptorCount = 48;
 
-/** Of a thread: its event loop's, and those of its children. */
-const threadDescriptorCount = 8;
+/** Of a thread: its event loop's, and those of its children. Measured as all others here, with each shipped assembly. */
+const threadDescriptorCount = 6;
 
 /** Of a process of its own: its pipes, and a pair of sockets for each session. */
-const processDescriptorCount = 24;
-
-/** A thread that starts opens all of its modules at once; measured with Node.js 20: 400 are too few for three at a time, 520 for two late ones. */
-const loadingDescriptorCount = 256;
-
-/** So many start at a time in the shipped assemblies. */
-const loadingThreadCountMax = 3;
+const processDescriptorCount = 16;
 
 function outlookOf(child: Child, children: readonly Child[], stateDirectory: string): Outlook {
 	return {
@@ -43,14 +38,11 @@ function obstaclesOf(child: Child, children: readonly Child[], stateDirectory: s
 	return component.obstacles?.(component.config.parse(config), outlookOf(child, children, stateDirectory)) ?? [];
 }
 
-/** How many files this process may have open; undefined where the system does not tell. */
-function openFilesMax(): number | undefined {
-	try {
-		const count = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]);
-		return Number.isInteger(count) ? count : undefined;
-	} catch {
-		return undefined;
-	}
+/** What runs at the same time: all services, and of the tools, where they are not asked for one by one, any. */
+function runningHosts(children: readonly Child[]): Child[] {
+	const tools = children.filter(({component, exitPropagate}) => component.kind === 'tool' && !exitPropagate);
+	const running = children.filter(child => !tools.slice(1).includes(child));
+	return [...new Map(running.map(child => [child.group, child])).values()];
 }
 
 /** What the runtime needs itself. */
@@ -60,15 +52,14 @@ function reportRuntime(position: SourcePosition, children: readonly Child[], sta
 		problems.report(position, `the state directory ${stateDirectory} cannot be used: ${reason}`, 'choose another one with --state, or give this user rights there');
 	}
 
-	const hosts = [...new Map(children.map(child => [child.group, child])).values()];
-	const needed = ownDescriptorCount + loadingDescriptorCount * Math.min(hosts.length, loadingThreadCountMax)
-		+ hosts.reduce((sum, {isolation}) => sum + (isolation ? processDescriptorCount : threadDescriptorCount), 0);
+	const hosts = runningHosts(children);
+	const needed = ownDescriptorCount + loadingDescriptorCount + hosts.reduce((sum, {isolation}) => sum + (isolation ? processDescriptorCount : threadDescriptorCount), 0);
 	const max = openFilesMax();
 	if (max !== undefined && max < needed) {
 		problems.report(
 			position,
-			`this process may open ${max} files at once; ${hosts.length} threads or processes of components need up to ${needed} while they start, and later one more for each client`,
-			`raise the limit: "ulimit -n ${Math.max(4096, needed)}" in the shell, or LimitNOFILE= of a systemd unit`,
+			`this process may have ${max} files open at once; ${hosts.length} threads or processes of components need up to ${needed} while they start, and later one more for each client`,
+			moreOpenFiles(Math.max(4096, needed)),
 		);
 	}
 }

@@ -8,6 +8,7 @@ import {ControlError} from './control-client.js';
 import {ControlServer, callService, toJson, type Controlled} from './control-server.js';
 import {DeploymentFollower} from './deployment-follower.js';
 import type {LogSink, RuntimeLog} from './log.js';
+import {watchOpenFiles} from './open-files-watch.js';
 import {Supervision, type EndLimits} from './supervision.js';
 
 export interface RuntimeOptions {
@@ -75,7 +76,9 @@ export async function startDeployment(deployment: Deployment, options: RuntimeOp
 	const {log} = supervision;
 	const follower = follow && new DeploymentFollower(supervision, {deployment, load: follow.load, startedOf, log});
 	const control = await openControl({supervision, follower}, directory);
+	const endWatch = watchOpenFiles(log);
 	const ended = supervision.ended.promise.finally(async () => {
+		endWatch();
 		follower?.close();
 		await control.close();
 		lock.release();

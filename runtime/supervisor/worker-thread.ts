@@ -1,9 +1,11 @@
 /** One worker thread with a host in it, from its creation to the reason of its end. */
-import {Worker, type ResourceLimits} from 'node:worker_threads';
+import {Worker, type ResourceLimits, type TransferListItem} from 'node:worker_threads';
 import {handedOver, type FromHost, type ThreadData, type ToHost} from '../host/messages.js';
 import type {SharedSecrets} from '../process-secrets.js';
+import {withOpenFilesMax} from '../sdk/open-files.js';
 import {isSocket, type SessionHandle} from '../transport/session-port.js';
 import {Heartbeat} from './heartbeat.js';
+import {loadingTurns} from './loading-turns.js';
 import {quantumRemedy} from './ram-share.js';
 import type {GroupHost, HostEnd, HostOptions} from './group-host.js';
 
@@ -29,18 +31,33 @@ export interface ThreadOptions extends HostOptions {
 export class WorkerThread implements GroupHost {
 	tid: number | undefined;
 	readonly pid = process.pid;
-	readonly #worker: Worker;
+	/** Undefined until it is its turn. */
+	#worker: Worker | undefined;
+	/** What was said to it before. */
+	readonly #early: Array<{readonly message: ToHost; readonly transfer: readonly TransferListItem[]}> = [];
+	readonly #endTurn: () => void;
+	readonly #onEnd: ThreadOptions['onEnd'];
 	#end: Pick<HostEnd, 'child' | 'reason'> | undefined;
 	readonly #heartbeat: Heartbeat;
 	#force: NodeJS.Timeout | undefined;
+	#isGivenUp = false;
 
-	constructor({name, data, limits, secrets, heartbeatMs, onMessage, onEnd}: ThreadOptions) {
+	constructor(options: ThreadOptions) {
+		const {data, onMessage, onEnd} = options;
 		const [first] = data.children;
+		this.#onEnd = onEnd;
 		this.#heartbeat = new Heartbeat(this, text => {
 			onMessage({type: 'log', child: first.name, level: 'warning', text});
 		});
-		this.#worker = new Worker(hostModule, {name, workerData: {...data, secrets} satisfies ThreadData, resourceLimits: limits});
-		this.#worker.on('message', (message: FromHost) => {
+		this.#endTurn = loadingTurns.take(() => {
+			this.#begin(options);
+		});
+	}
+
+	#begin({name, data, limits, secrets, heartbeatMs, onMessage}: ThreadOptions): void {
+		const worker = new Worker(hostModule, {name, workerData: {...data, secrets} satisfies ThreadData, resourceLimits: limits});
+		this.#worker = worker;
+		worker.on('message', (message: FromHost) => {
 			if (message.type === 'beat') {
 				this.#heartbeat.hear();
 				return;
@@ -49,24 +66,34 @@ export class WorkerThread implements GroupHost {
 			if (message.type === 'died') {
 				this.#end ??= message;
 			} else if (message.type === 'ready') {
+				this.#endTurn();
 				this.tid = message.tid;
 				this.beatEvery(heartbeatMs);
 			}
 
 			onMessage(message);
 		});
-		this.#worker.on('error', (error: unknown) => {
-			this.#end ??= {child: undefined, reason: describeFault(error, limits)};
+		worker.on('error', (error: unknown) => {
+			this.#end ??= {child: undefined, reason: withOpenFilesMax(describeFault(error, limits))};
 		});
-		this.#worker.on('exit', exitCode => {
+		worker.on('exit', exitCode => {
+			this.#endTurn();
 			this.#heartbeat.stop();
 			clearTimeout(this.#force);
-			onEnd({...this.#end ?? {child: undefined, reason: `exited with code ${exitCode}`}, exitCode, isFault: this.#end !== undefined});
+			this.#onEnd({...this.#end ?? {child: undefined, reason: `exited with code ${exitCode}`}, exitCode, isFault: this.#end !== undefined});
 		});
+		for (const {message, transfer} of this.#early.splice(0)) {
+			worker.postMessage(message, transfer);
+		}
 	}
 
 	post(message: ToHost, ends: readonly SessionHandle[] = []): void {
-		this.#worker.postMessage(message, [...ends.flatMap(end => isSocket(end) ? [] : [end]), ...handedOver(message)]);
+		const transfer = [...ends.flatMap(end => isSocket(end) ? [] : [end]), ...handedOver(message)];
+		if (this.#worker) {
+			this.#worker.postMessage(message, transfer);
+		} else {
+			this.#early.push({message, transfer});
+		}
 	}
 
 	/**
@@ -75,13 +102,31 @@ export class WorkerThread implements GroupHost {
 	 */
 	kill(reason: string, child?: string): void {
 		this.#end ??= {child, reason};
+		const worker = this.#worker;
+		if (!worker) {
+			this.#giveUp(this.#end);
+			return;
+		}
+
 		this.post({type: 'end'});
 		this.#force ??= setTimeout(() => {
-			void this.#worker.terminate();
+			void worker.terminate();
 		}, endMsMax);
 	}
 
 	beatEvery(heartbeatMs: number | undefined): void {
 		this.#heartbeat.every(heartbeatMs);
+	}
+
+	/** It never had its turn. */
+	#giveUp(end: Pick<HostEnd, 'child' | 'reason'>): void {
+		this.#endTurn();
+		this.#heartbeat.stop();
+		if (!this.#isGivenUp) {
+			this.#isGivenUp = true;
+			queueMicrotask(() => {
+				this.#onEnd({...end, exitCode: 1, isFault: true});
+			});
+		}
 	}
 }

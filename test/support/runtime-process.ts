@@ -19,6 +19,8 @@ export interface RuntimeOptions {
 	readonly descriptor3?: string;
 	/** What can be read from its standard input, a pipe, also where everything else is a terminal. */
 	readonly input?: string;
+	/** How many files it may have open at once. */
+	readonly openFilesMax?: number;
 	/** True where the program shall run on a terminal, through util-linux's `script`. */
 	readonly terminal?: boolean;
 }
@@ -39,8 +41,9 @@ export class RuntimeProcess {
 	/** How much of the output was there when something was typed last. */
 	#answeredLength = 0;
 
-	constructor(words: readonly string[], {variables, directory, descriptor3, input, terminal = false}: RuntimeOptions = {}) {
-		const command = [process.execPath, program, ...words];
+	constructor(words: readonly string[], {variables, directory, descriptor3, input, openFilesMax, terminal = false}: RuntimeOptions = {}) {
+		const limited = openFilesMax === undefined ? [] : ['sh', '-c', `ulimit -n ${openFilesMax} && exec "$@"`, 'sh'];
+		const command = [...limited, process.execPath, program, ...words];
 		const line = command.map(word => quoted(word)).join(' ');
 		const piped = input === undefined ? undefined : `printf %s "$PIPED" | ${line}`;
 		const [file, ...parameters] = terminal

@@ -99,3 +99,22 @@ for (const assembly of assemblies) {
 		});
 	});
 }
+
+for (const assembly of ['deploy.xml', `${shippedFolder}/hardened.xml`]) {
+	testWith(needs[assembly] ?? [], `${assembly} starts with as few open files as it says, and comes back from a crash`, async t => {
+		await withFolder(async folder => {
+			const limited = async (count: number, ...words: string[]) => runRuntime([...words, join(projectFolder, assembly), '--state', join(folder, 'state')], {openFilesMax: count});
+			// Enough to load the program, which takes most with Node.js 20.
+			const {output} = await limited(Number(process.versions.node.split('.')[0]) < 22 ? 130 : 60, 'check');
+			const needed = Number(/need up to (\d+) while they start/.exec(output)?.[1]);
+			t.true(needed < 300, output);
+			t.is((await limited(needed - 1, 'check')).code, 2);
+			t.is((await limited(needed, 'check')).code, 0);
+			const running = await startRuntime(join(projectFolder, assembly), join(folder, 'state'), {openFilesMax: needed});
+			t.teardown(async () => running.stop('SIGKILL'));
+			t.is((await runRuntime(['restart', 'virtual_block_device', '--state', join(folder, 'state')])).code, 0);
+			t.is(await running.stop(), 0, running.output);
+			t.notRegex(running.output, /EMFILE|files open/);
+		});
+	});
+}
