@@ -252,6 +252,7 @@ for (const guide of guides) {
 					printed.push(await follow(guide, block, newcomer));
 				}
 
+				t.true(printed.length > 0);
 				await end(t, printed.join('\n'), newcomer);
 			} finally {
 				await newcomer.leave();
