@@ -205,6 +205,9 @@ const guides: readonly Guide[] = [
 	},
 ];
 
+/** Tests of pages that make more than commands: they run these, too. */
+const testsOfPages: Readonly<Record<string, string>> = {'docs/write-a-component.md': 'test/system/write-a-component.test.ts'};
+
 /** Commands that the reader is asked something by. */
 const asking = /^npx runtime (?:key add|unlock)/m;
 
@@ -265,7 +268,11 @@ test('every document with commands has them run, and they stand nowhere else tha
 	const files = execFileSync('git', ['ls-files', '-z', '*.md'], {cwd: projectFolder, encoding: 'utf8'}).split('\0').filter(Boolean);
 	t.true(files.length > 25);
 	const withCommands = files.filter(file => blocksOf(textOf(file)).some(({language}) => language === 'sh'));
-	t.deepEqual(withCommands.sort(), guides.map(({file}) => file).sort());
+	t.deepEqual(withCommands.sort(), [...guides.map(({file}) => file), ...Object.keys(testsOfPages)].sort());
+	for (const [file, page] of Object.entries(testsOfPages)) {
+		t.true(textOf(page).includes(file));
+	}
+
 	for (const file of files) {
 		for (const {language, text} of blocksOf(textOf(file)).filter(block => block.language !== 'sh')) {
 			t.notRegex(text, /^(?:npx (?!ava)|node |runtime )/m, `${file}: \`\`\`${language}`);
