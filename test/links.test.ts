@@ -1,4 +1,4 @@
-/** Documents: what links lead to is there, and the glossary speaks of names that exist. */
+/** Links of documents lead to what is there, every page is reached, and the glossary speaks of names that exist. */
 import {existsSync, readdirSync, readFileSync} from 'node:fs';
 import {dirname, join, normalize} from 'node:path';
 import {fileURLToPath} from 'node:url';
