@@ -13,6 +13,7 @@ import {latencySeconds, latencyTable, measureLatency} from './latency.js';
 import {cipherLimits, mediumSpeed, type CipherLimit, type MediumSpeed} from './limit.js';
 import type {LocalDevice} from './local-device.js';
 import {measuredCiphers, type MeasuredCipher} from './measured-cipher.js';
+import {measureMkfs, mkfsSeconds, mkfsTable} from './mkfs.js';
 import {OptionError, help, parseOptions, parts as partNames, type Options, type Part} from './options.js';
 import {depths, makeOriginalDevice, runOriginalLoad, type OriginalLoadResult} from './original-load.js';
 import {PartResults} from './part-results.js';
@@ -206,6 +207,14 @@ const kinds: Readonly<Record<Part, PartKind>> = {
 			const {options: {seconds, sizes}, report} = stand;
 			addTables(stand, [tables.costs, tables.speeds]);
 			await inFolder(directoryFor('disk', stand.options), async directory => measureScale({directory, seconds, sizes, report}, tables));
+		},
+	},
+	mkfs: {
+		expect: ({roundCount}) => mkfsSeconds(roundCount),
+		async measure(stand) {
+			const table = mkfsTable();
+			addTables(stand, [table]);
+			await inFolder(directoryFor('memory', stand.options, 1), async directory => measureMkfs({directory, roundCount: stand.options.roundCount, report: stand.report}, table));
 		},
 	},
 	assemblies: {

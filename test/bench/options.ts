@@ -4,7 +4,7 @@ import {parseArgs} from 'node:util';
 import {cells, type Cell} from './cell.js';
 import {shippedAssemblies} from './device-target.js';
 
-export const parts = ['nbd', 'process', 'limits', 'rekeying', 'scale', 'cores', 'latency', 'amplification', 'assemblies'] as const;
+export const parts = ['nbd', 'process', 'limits', 'rekeying', 'scale', 'cores', 'latency', 'amplification', 'mkfs', 'assemblies'] as const;
 /** What runs unless the command line says otherwise: the comparison. */
 const defaultParts: readonly string[] = ['nbd', 'process', 'limits'];
 export type Part = (typeof parts)[number];
@@ -39,7 +39,7 @@ export const help = `Usage: npm run bench -- [options]
   --seconds S           time for each cell, target and round (default: 3)
   --range MIB           MiB at the device's start that are filled and measured (default: 512, at most 1024)
   --parts LIST          what to run (default: ${defaultParts.join(',')}; others: rekeying, scale, cores, latency, amplification,
-                        assemblies)
+                        mkfs, assemblies)
   --sizes LIST          GiB of the devices of the part scale (default: 1,64)
   --directory DIR       where images lie (default: /dev/shm where it has room, else var)
   --disk-directory DIR  where images of the cells on disk lie (default: var)
