@@ -170,3 +170,9 @@ test('components start anew where the runtime gives them something else', async 
 	t.true(shown(plan).includes('restart crypto: another <parent-provides>'));
 	t.is(plan.kept.size, 0);
 });
+
+test('a binary outside of the project that lies elsewhere is another one', async t => {
+	const {children} = await makeDeployment(chain);
+	const moved = children.map(child => child.name === 'front' ? {...child, modulePath: '/elsewhere/front.js'} : child);
+	t.deepEqual(shown(planChange(children, moved)), ['restart front: another module of binary word-relay']);
+});

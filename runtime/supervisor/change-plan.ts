@@ -165,7 +165,7 @@ class Planner {
 	#compare(old: Child, child: Child): void {
 		const {name} = child;
 		if (old.binary !== child.binary || old.modulePath !== child.modulePath) {
-			this.#restart(name, `binary ${child.binary} (was ${old.binary})`);
+			this.#restart(name, old.binary === child.binary ? `another module of binary ${child.binary}` : `binary ${child.binary} (was ${old.binary})`);
 		} else if (!isDeepStrictEqual(old.config, child.config)) {
 			this.#restart(name, 'another <config>');
 		}
