@@ -518,7 +518,8 @@ export async function runHistory(seed: number, {counts: total, settles = true, t
 	}
 }
 
-function repeatCommand(seed: number, {kind, script, cipher, crypto, innerBlocks, container}: PlanWishes): string {
+/** How to run the history of a seed once more, in the folder of the project. */
+export function repeatCommand(seed: number, {kind, script, cipher, crypto, innerBlocks, container}: PlanWishes): string {
 	const options = Object.entries({kind, script: script && `'${script}'`, cipher, crypto, 'inner-blocks': innerBlocks, container});
 	return `node dist/test/simulator/main.js --seed ${seed} --histories 1${options.map(([name, value]) => value === undefined ? '' : ` --${name} ${value}`).join('')}`;
 }

@@ -1,41 +1,60 @@
 /**
- * A seed alone decides a history: the process that has run others before leaves nothing behind that it meets. So the command that
- * a failure prints repeats it.
+ * A seed alone decides a history: what the process has run before leaves nothing behind that it meets. So the command that a failure
+ * prints repeats it. All histories here run in one process, and of each kind the last one in a process of its own, too.
  */
-import {execFile} from 'node:child_process';
-import {fileURLToPath} from 'node:url';
+import {exec} from 'node:child_process';
+import {delimiter, dirname} from 'node:path';
 import {promisify} from 'node:util';
 import test from 'ava';
-import {historyKinds} from './plan.js';
+import {projectFolder} from '../support/runtime-process.js';
+import {repeatCommand, runHistory} from './history.js';
+import {historyKinds, type PlanWishes} from './plan.js';
+import {Trace} from './trace.js';
 
-const mainFile = fileURLToPath(new URL('main.js', import.meta.url));
-
-/** The traces of the histories of a process of its own. */
-async function tracesOf(seed: number, histories: number, options: readonly string[]): Promise<Map<number, string>> {
-	const {stdout} = await promisify(execFile)(process.execPath, [mainFile, '--seed', String(seed), '--histories', String(histories), '--keep-going', '--trace', ...options]);
-	return new Map([...stdout.matchAll(/^seed (\d+): (trace of .*)$/gm)].map(([, number, trace]) => [Number(number), trace]));
+interface Campaign extends PlanWishes {
+	/** One after another. */
+	readonly seeds?: readonly number[];
 }
 
-/** Scripts are long: one of the shorter ones stands for them. And a real crypto server works on after its world has ended. */
-const campaigns = [
-	...historyKinds.map(kind => ['--kind', kind, ...kind === 'scripted' ? ['--script', 'leaves that an old snapshot never wrote'] : []]),
-	['--kind', 'long', '--crypto', 'openssl'],
-	['--kind', 'full_host', '--container', 'old', '--inner-blocks', 'encrypted', '--crypto', 'noble'],
+const campaigns: readonly Campaign[] = [
+	...historyKinds.filter(kind => kind !== 'scripted' && kind !== 'restarts').map(kind => ({kind})),
+	// These are long; short ones stand for them.
+	{kind: 'scripted', script: 'leaves that an old snapshot never wrote'},
+	{kind: 'restarts', seeds: [2]},
+	// A real crypto server works on after its world has ended.
+	{kind: 'long', crypto: 'openssl'},
+	{kind: 'full_host', container: 'old', innerBlocks: 'encrypted', crypto: 'noble'},
 ];
 
-for (const options of campaigns) {
-	for (const seed of [13, 17]) {
-		test.serial(`${options.join(' ')} --seed ${seed}: the same after two other histories as alone`, async t => {
-			t.timeout(240_000);
-			const after = await tracesOf(seed - 2, 3, options);
-			const alone = await tracesOf(seed, 1, options);
-			t.deepEqual([after.size, alone.size], [3, 1]);
-			t.is(after.get(seed), alone.get(seed));
-		});
-	}
+/** Whether it fails or not is no matter here. */
+async function traceAfterOthers(seed: number, wishes: PlanWishes): Promise<string> {
+	const trace = new Trace();
+	await runHistory(seed, {...wishes, trace}).catch(() => undefined);
+	return `seed ${seed}: ${trace.toString()}`;
 }
 
-test('another seed has another trace', async t => {
-	const traces = await tracesOf(1, 3, ['--kind', 'creation']);
-	t.is(new Set(traces.values()).size, 3);
+/** By the command that a failure prints. */
+async function traceAlone(seed: number, wishes: PlanWishes): Promise<string> {
+	const env = {...process.env, PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH}`};
+	const {stdout} = await promisify(exec)(`${repeatCommand(seed, wishes)} --trace`, {cwd: projectFolder, env}).catch((error: unknown) => error as {stdout: string});
+	return /^seed \d+: trace of .*$/m.exec(stdout)?.[0] ?? stdout;
+}
+
+const traces: string[] = [];
+
+for (const {seeds = [15, 16, 17], ...wishes} of campaigns) {
+	test.serial(`${Object.values(wishes).join(', ')}: the same after other histories as alone`, async t => {
+		t.timeout(240_000);
+		let after = '';
+		for (const seed of seeds) {
+			after = await traceAfterOthers(seed, wishes);
+			traces.push(after);
+		}
+
+		t.is(after, await traceAlone(seeds.at(-1)!, wishes));
+	});
+}
+
+test.serial('each history has another trace', t => {
+	t.is(new Set(traces).size, traces.length);
 });

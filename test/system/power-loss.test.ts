@@ -23,7 +23,7 @@ import {TpmProxy} from '../support/tpm-proxy.js';
 const blockSize = 4096;
 const blockCount = 48;
 /** For each kind of trust anchor. */
-const trialCount = Number(process.env.CBE_POWER_LOSSES ?? 5);
+const trialCount = Number(process.env.CBE_POWER_LOSSES ?? 4);
 /** Of the first start's syncs, the last before which it may be killed; the making of image and anchor has some dozen. */
 const firstSyncMax = 30;
 /** Until a program that is about to be killed has ended. */
