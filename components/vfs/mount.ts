@@ -14,8 +14,9 @@ function isRoot(): boolean {
 	return process.getuid?.() === 0;
 }
 
-async function unmountLazily(path: string): Promise<void> {
-	await (isRoot() ? runProgram('umount', ['-l', path]) : runProgram('fusermount3', ['-u', '-z', path]));
+async function unmountLazily(path: string): Promise<boolean> {
+	const {ok} = await (isRoot() ? runProgram('umount', ['-l', path]) : runProgram('fusermount3', ['-u', '-z', path]));
+	return ok;
 }
 
 function isAlive(pid: number): boolean {
@@ -136,9 +137,10 @@ export class Mount {
 		return ok;
 	}
 
-	/** Takes it away from whoever uses it. */
+	/** Takes it away from whoever uses it. Where no program can be started for that, the watchdog does it at the end of this process. */
 	async abandon(): Promise<void> {
-		await unmountLazily(this.path);
-		this.#watchdog.dismiss();
+		if (await unmountLazily(this.path)) {
+			this.#watchdog.dismiss();
+		}
 	}
 }
