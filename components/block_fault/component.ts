@@ -7,7 +7,7 @@
 import {z} from 'zod';
 import {defineComponent, type Environment} from '../../runtime/sdk/component.js';
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
-import {byteSize} from '../container/size-config.js';
+import {byteSize} from '../lib/format/size-config.js';
 import {block, blockSize} from '../sessions/block.js';
 import {FaultSchedule} from './fault-schedule.js';
 

@@ -2,8 +2,8 @@
 import fs from 'node:fs';
 import {whyUnmakable} from '../../runtime/sdk/host-path.js';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {DataSync} from '../container/data-sync.js';
-import {extentsBlockCount} from '../container/extents.js';
+import {DataSync} from '../lib/host/data-sync.js';
+import {extentsBlockCount} from '../lib/format/extents.js';
 import {blockSize} from '../sessions/block.js';
 import {GroupSync} from './group-sync.js';
 import {punchHole, takeRoom} from './hole-punch.js';

@@ -7,9 +7,9 @@
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {extentsBlockCount} from '../container/extents.js';
-import {byteSize} from '../container/size-config.js';
-import {AllocationRuns} from '../container/allocation-runs.js';
+import {extentsBlockCount} from '../lib/format/extents.js';
+import {byteSize} from '../lib/format/size-config.js';
+import {AllocationRuns} from '../lib/format/allocation-runs.js';
 import {allocationKinds} from '../sessions/allocation.js';
 import {block, blockSize} from '../sessions/block.js';
 import {SparseMemory} from './sparse-memory.js';

@@ -6,12 +6,12 @@
 import {z} from 'zod';
 import {StartError, defineComponent, optional} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError, type Client} from '../../runtime/sdk/session.js';
-import {extentsOf} from '../container/extents.js';
-import {blockSize} from '../container/geometry.js';
-import {openInner, sealInner} from '../container/inner-blocks.js';
-import {labelLength, labelOf} from '../container/label.js';
-import {byteSize} from '../container/size-config.js';
-import {Turn} from '../container/turn.js';
+import {extentsOf} from '../lib/format/extents.js';
+import {blockSize} from '../lib/format/geometry.js';
+import {openInner, sealInner} from '../lib/container/inner-blocks.js';
+import {labelLength, labelOf} from '../lib/format/label.js';
+import {byteSize} from '../lib/format/size-config.js';
+import {Turn} from '../lib/sync/turn.js';
 import {block} from '../sessions/block.js';
 import {cache} from '../sessions/cache.js';
 import {crypto} from '../sessions/crypto.js';

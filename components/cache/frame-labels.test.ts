@@ -1,6 +1,6 @@
 import test from 'ava';
-import {blockSize, nodeSize} from '../container/geometry.js';
-import {labelOf} from '../container/label.js';
+import {blockSize, nodeSize} from '../lib/format/geometry.js';
+import {labelOf} from '../lib/format/label.js';
 import {independentRuns, labelInOrder, nodesFit, placeLabels} from './frame-labels.js';
 
 test('nodes lie in the memory', t => {

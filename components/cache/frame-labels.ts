@@ -1,8 +1,8 @@
 /** Labels of blocks about to be stored, put into the nodes of their parents, which are labelled after them. */
 import type {Frame} from '../sessions/vocabulary.js';
-import {blockSize, nodesPerBlock} from '../container/geometry.js';
-import {labelLength, labelOf} from '../container/label.js';
-import {NodeBlocks} from '../container/node-blocks.js';
+import {blockSize, nodesPerBlock} from '../lib/format/geometry.js';
+import {labelLength, labelOf} from '../lib/format/label.js';
+import {NodeBlocks} from '../lib/format/node-blocks.js';
 
 /** True where the nodes of `places` (pairs of an index and a node) lie in one of `frameCount` frames. */
 export function nodesFit(places: readonly number[], frameCount: number): boolean {

@@ -1,7 +1,7 @@
 /** The cache's memory: an equal share for each client, given on first use and taken back when the client goes. */
 import type {Environment, Lease} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {blockSize} from '../container/geometry.js';
+import {blockSize} from '../lib/format/geometry.js';
 
 export class SharedFrames {
 	readonly #frameCount: number;

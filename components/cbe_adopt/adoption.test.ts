@@ -3,14 +3,14 @@ import {loadGolden} from '../../test/support/golden.js';
 import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {connectMemory, runTool} from '../../test/support/tool-run.js';
-import {superblockSlotCount} from '../container/geometry.js';
-import {layOut} from '../container/initialize.js';
-import {labelOf} from '../container/label.js';
-import {readSuperblockSearch} from '../container/open-container.js';
-import {ContainerError, openSuperblock, type Secured} from '../container/open-superblock.js';
-import {sealSuperblock} from '../container/superblock-authenticator.js';
+import {superblockSlotCount} from '../lib/format/geometry.js';
+import {layOut} from '../lib/format/initialize.js';
+import {labelOf} from '../lib/format/label.js';
+import {readSuperblockSearch} from '../lib/container/open-container.js';
+import {ContainerError, openSuperblock, type Secured} from '../lib/format/open-superblock.js';
+import {sealSuperblock} from '../lib/container/superblock-authenticator.js';
 import {clearBeyond, findCandidate, recordOf, refusalOf} from './adoption.js';
-import {nextSlot} from '../container/superblock.js';
+import {nextSlot} from '../lib/format/superblock.js';
 import adoptTool from './component.js';
 
 /** The newest generation in the image used here. */

@@ -1,12 +1,12 @@
 /** Which state of a container can be adopted: the newest one that was written with the anchor and is whole at its roots. */
-import {decodeLogEntry, authenticFlushes, type LogEntry} from '../container/flush-log.js';
-import {isImplied} from '../container/fresh-layout.js';
-import {blockSize} from '../container/geometry.js';
-import {labelOf} from '../container/label.js';
-import {walkLog, type ContainerSessions} from '../container/open-container.js';
-import {ContainerError, openSuperblock, readSlot, type ContainerErrorKind, type OpenedSuperblock, type Secured, type SuperblockSearch} from '../container/open-superblock.js';
-import {judgeAuthenticity} from '../container/superblock-authenticator.js';
-import {encodeUnusedSlot, nextSlot, type Superblock} from '../container/superblock.js';
+import {decodeLogEntry, authenticFlushes, type LogEntry} from '../lib/format/flush-log.js';
+import {isImplied} from '../lib/format/fresh-layout.js';
+import {blockSize} from '../lib/format/geometry.js';
+import {labelOf} from '../lib/format/label.js';
+import {walkLog, type ContainerSessions} from '../lib/container/open-container.js';
+import {ContainerError, openSuperblock, readSlot, type ContainerErrorKind, type OpenedSuperblock, type Secured, type SuperblockSearch} from '../lib/format/open-superblock.js';
+import {judgeAuthenticity} from '../lib/container/superblock-authenticator.js';
+import {encodeUnusedSlot, nextSlot, type Superblock} from '../lib/format/superblock.js';
 import type {RootNode} from '../sessions/tree-root.js';
 
 /** Refusals after which the image may hold another state of the anchor's container. */

@@ -10,12 +10,12 @@
 import {z} from 'zod';
 import {defineTool, type Environment, type ToolResult} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
-import {readSuperblockSearch, type ContainerSessions} from '../container/open-container.js';
-import type {Secured, SuperblockSearch} from '../container/open-superblock.js';
-import type {Superblock} from '../container/superblock.js';
-import {reportFailure} from '../container/tool-failure.js';
+import {readSuperblockSearch, type ContainerSessions} from '../lib/container/open-container.js';
+import type {Secured, SuperblockSearch} from '../lib/format/open-superblock.js';
+import type {Superblock} from '../lib/format/superblock.js';
+import {reportFailure} from '../lib/container/tool-failure.js';
 import {block} from '../sessions/block.js';
-import {createRecipient, openEnvelope} from '../../runtime/sdk/key-envelope.js';
+import {createRecipient, openEnvelope} from '../lib/crypto/key-envelope.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {candidateWithoutLog, clearBeyond, findCandidate, recordOf, refusalOf, type Candidate} from './adoption.js';
 

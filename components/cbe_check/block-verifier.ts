@@ -4,17 +4,17 @@
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {type SessionError, isSessionError, type Client} from '../../runtime/sdk/session.js';
-import {extentsOf} from '../container/extents.js';
-import {blockSize} from '../container/geometry.js';
-import {openInner} from '../container/inner-blocks.js';
-import {labelLength} from '../container/label.js';
+import {extentsOf} from '../lib/format/extents.js';
+import {blockSize} from '../lib/format/geometry.js';
+import {openInner} from '../lib/container/inner-blocks.js';
+import {labelLength} from '../lib/format/label.js';
 import type {block} from '../sessions/block.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {DataOpener} from './data-opener.js';
 import type {Findings} from './findings.js';
 import type {LabelPool} from './label-pool.js';
 import type {LabelTask} from './label-task.js';
-import type {Progress} from './progress.js';
+import type {Progress} from './check-progress.js';
 import {referenceText, type Reference} from './reference.js';
 
 /** Blocks read and hashed as one piece: 1 MiB. */

@@ -5,15 +5,15 @@
 import {z} from 'zod';
 import {defineTool, optional, unfinishedExitValue, type ToolResult} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
-import {openContainer} from '../container/open-container.js';
-import {addKeys, removeKeys} from '../container/shared-keys.js';
-import {readNames} from '../container/snapshot-directory.js';
-import {reportFailure} from '../container/tool-failure.js';
+import {openContainer} from '../lib/container/open-container.js';
+import {addKeys, removeKeys} from '../lib/container/key-delivery.js';
+import {readNames} from '../lib/container/snapshot-directory.js';
+import {reportFailure} from '../lib/container/tool-failure.js';
 import {block} from '../sessions/block.js';
 import {isAuthenticated} from '../sessions/cipher.js';
 import {crypto} from '../sessions/crypto.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
-import {checkContainer, type CheckResult} from './check.js';
+import {checkContainer, type CheckResult} from './container-check.js';
 
 function summary({snapshots, freeTree, metaTree, snapshotCount, heldCount, loggedCount, progress}: CheckResult): string {
 	return [

@@ -3,9 +3,9 @@
  * the crypto server opens is wiped at once.
  */
 import type {Client} from '../../runtime/sdk/session.js';
-import {blockSize} from '../container/geometry.js';
-import {labelLength} from '../container/label.js';
-import type {Superblock} from '../container/superblock.js';
+import {blockSize} from '../lib/format/geometry.js';
+import {labelLength} from '../lib/format/label.js';
+import type {Superblock} from '../lib/format/superblock.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {LabelTask} from './label-task.js';
 import type {Reference} from './reference.js';

@@ -5,9 +5,9 @@ import test from 'ava';
 import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {runTool} from '../../test/support/tool-run.js';
-import {blockSize} from '../container/geometry.js';
-import {labelOf} from '../container/label.js';
-import {decodeSuperblock, encodeSuperblock, type Superblock} from '../container/superblock.js';
+import {blockSize} from '../lib/format/geometry.js';
+import {labelOf} from '../lib/format/label.js';
+import {decodeSuperblock, encodeSuperblock, type Superblock} from '../lib/format/superblock.js';
 import checkTool from './component.js';
 
 // Compiled tests run from dist/components/cbe_check.

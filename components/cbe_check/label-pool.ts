@@ -1,6 +1,6 @@
 /** Spreads the hashing over all CPUs that this component may use: hashing is nearly all of a check's work. */
 import {Piscina} from 'piscina';
-import {blockSize} from '../container/geometry.js';
+import {blockSize} from '../lib/format/geometry.js';
 import {mismatchedBlocks, type LabelTask} from './label-task.js';
 
 /** Below this many blocks handing the work to another thread costs more than doing it. */

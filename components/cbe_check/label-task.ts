@@ -1,6 +1,6 @@
 /** Blocks and the labels they should have. */
-import {blockSize} from '../container/geometry.js';
-import {labelLength, labelOf} from '../container/label.js';
+import {blockSize} from '../lib/format/geometry.js';
+import {labelLength, labelOf} from '../lib/format/label.js';
 
 export interface LabelTask {
 	/** Whole blocks. */

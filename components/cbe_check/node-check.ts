@@ -1,7 +1,7 @@
 /** What a node must look like where it stands (format section 2), before anything that it refers to is read. */
 import type {Generation, NodeIndex} from '../sessions/vocabulary.js';
-import {blockSize, nodeSize} from '../container/geometry.js';
-import type {NodeBlocks} from '../container/node-blocks.js';
+import {blockSize, nodeSize} from '../lib/format/geometry.js';
+import type {NodeBlocks} from '../lib/format/node-blocks.js';
 import type {Reference} from './reference.js';
 
 const type1End = 48;

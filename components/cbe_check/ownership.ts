@@ -4,9 +4,9 @@
  * directory; what older snapshots need beyond that must lie in the free tree where it cannot be handed out.
  */
 import type {Pba} from '../sessions/vocabulary.js';
-import {superblockSlotCount} from '../container/geometry.js';
-import type {PoolEntry} from '../container/node-blocks.js';
-import {snapshotDirectoryBlockCount, type Superblock} from '../container/superblock.js';
+import {superblockSlotCount} from '../lib/format/geometry.js';
+import type {PoolEntry} from '../lib/format/node-blocks.js';
+import {snapshotDirectoryBlockCount, type Superblock} from '../lib/format/superblock.js';
 import type {Findings} from './findings.js';
 import {isAllocatable} from './pool-rule.js';
 import {PbaSet, type PbaRange} from './pba-set.js';

@@ -1,6 +1,6 @@
 /** When an entry of the free tree can be handed out (format section 5), stated straight from the document. */
-import type {PoolEntry} from '../container/node-blocks.js';
-import type {Superblock} from '../container/superblock.js';
+import type {PoolEntry} from '../lib/format/node-blocks.js';
+import type {Superblock} from '../lib/format/superblock.js';
 
 /** True where rekeying has already left the entry's VBAs behind, so that its block is the old version of a rekeyed one. */
 function isPseudoReserved({lastKeyId, lastVba}: PoolEntry, {state, previousKey, rekeyingVba}: Superblock): boolean {

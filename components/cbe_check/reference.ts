@@ -1,6 +1,6 @@
 /** A place in a tree that refers to a block: everything that is known about the block before it is read. */
 import type {FreshTree} from '../sessions/tree-root.js';
-import {isImplied} from '../container/fresh-layout.js';
+import {isImplied} from '../lib/format/fresh-layout.js';
 import type {Generation, Level, Pba} from '../sessions/vocabulary.js';
 
 /** A tree to walk: a snapshot's, the free tree or the meta tree. */

@@ -7,16 +7,16 @@
  * record of what has been checked already.
  */
 import type {NodeIndex} from '../sessions/vocabulary.js';
-import {blockSize} from '../container/geometry.js';
-import {fillImplied, firstPlace} from '../container/fresh-layout.js';
-import {NodeBlocks, type PoolEntry} from '../container/node-blocks.js';
+import {blockSize} from '../lib/format/geometry.js';
+import {fillImplied, firstPlace} from '../lib/format/fresh-layout.js';
+import {NodeBlocks, type PoolEntry} from '../lib/format/node-blocks.js';
 import type {RootNode} from '../sessions/tree-root.js';
 import {pieceBlockCount, type BlockVerifier} from './block-verifier.js';
 import type {BoundedJobs} from './bounded-jobs.js';
 import type {Findings} from './findings.js';
 import {childPresence, type1Fault, type2Fault} from './node-check.js';
 import type {Ownership, Place} from './ownership.js';
-import type {Progress} from './progress.js';
+import type {Progress} from './check-progress.js';
 import {isEmptied, isImpliedReference, referenceText, type CheckedTree, type Reference} from './reference.js';
 
 export interface RootedTree extends CheckedTree {

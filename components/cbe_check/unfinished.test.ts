@@ -3,8 +3,8 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {connectMemory, runTool} from '../../test/support/tool-run.js';
-import {createContainer} from '../container/create.js';
-import {ContainerDimensions} from '../container/dimensions-config.js';
+import {createContainer} from '../lib/container/create.js';
+import {ContainerDimensions} from '../lib/format/dimensions-config.js';
 import cbeCheck from './component.js';
 
 test('a medium that fails is no damage: the check has an exit value of its own for what it could not finish', async t => {

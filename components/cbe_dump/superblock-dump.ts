@@ -1,10 +1,10 @@
 /** Superblock slots as records. */
-import {newestChanges} from '../container/flush-log.js';
-import {superblockSlotCount} from '../container/geometry.js';
-import {labelOf} from '../container/label.js';
-import {anchoredSlot, readSlot, type AnchoredLog, type SuperblockSearch} from '../container/open-superblock.js';
-import type {PoolRoot, Snapshot, Superblock} from '../container/superblock.js';
-import {namesOf} from '../container/snapshot-directory.js';
+import {newestChanges} from '../lib/format/flush-log.js';
+import {superblockSlotCount} from '../lib/format/geometry.js';
+import {labelOf} from '../lib/format/label.js';
+import {anchoredSlot, readSlot, type AnchoredLog, type SuperblockSearch} from '../lib/format/open-superblock.js';
+import type {PoolRoot, Snapshot, Superblock} from '../lib/format/superblock.js';
+import {namesOf} from '../lib/container/snapshot-directory.js';
 import {hex, type DumpRecord} from './dump-record.js';
 
 function poolRecord(name: string, {root, maxLevel, degree, leafCount}: PoolRoot): DumpRecord {

@@ -1,11 +1,11 @@
 /** A tree as records, read block by block; each block says whether it is what its parent expects. */
 import type {Client} from '../../runtime/sdk/session.js';
 import type {Level, NodeIndex, Pba} from '../sessions/vocabulary.js';
-import {isImplied} from '../container/fresh-layout.js';
-import {blockSize, type Dimensions} from '../container/geometry.js';
-import {openInner} from '../container/inner-blocks.js';
-import {labelOf} from '../container/label.js';
-import {NodeBlocks} from '../container/node-blocks.js';
+import {isImplied} from '../lib/format/fresh-layout.js';
+import {blockSize, type Dimensions} from '../lib/format/geometry.js';
+import {openInner} from '../lib/container/inner-blocks.js';
+import {labelOf} from '../lib/format/label.js';
+import {NodeBlocks} from '../lib/format/node-blocks.js';
 import type {block} from '../sessions/block.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {FreshTree, RootNode} from '../sessions/tree-root.js';

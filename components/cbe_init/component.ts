@@ -3,9 +3,9 @@
  * any point leaves either a complete container or none, so that it can be run again.
  */
 import {defineTool} from '../../runtime/sdk/component.js';
-import {createContainer} from '../container/create.js';
-import {ContainerDimensions} from '../container/dimensions-config.js';
-import {reportFailure} from '../container/tool-failure.js';
+import {createContainer} from '../lib/container/create.js';
+import {ContainerDimensions} from '../lib/format/dimensions-config.js';
+import {reportFailure} from '../lib/container/tool-failure.js';
 import {block} from '../sessions/block.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 

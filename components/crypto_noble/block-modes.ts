@@ -5,7 +5,7 @@
 import {ecb, unsafe} from '@noble/ciphers/aes.js';
 import {swap32IfBE} from '@noble/ciphers/utils.js';
 import {sha256} from '@noble/hashes/sha2.js';
-import {tweakLength} from '../sessions/cipher-suite.js';
+import {tweakLength} from '../lib/crypto/cipher-suite.js';
 
 const wordsPerCipherBlock = 4;
 

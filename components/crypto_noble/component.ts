@@ -6,7 +6,7 @@
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {crypto} from '../sessions/crypto.js';
-import {serveCrypto} from '../sessions/crypto-service.js';
+import {serveCrypto} from '../lib/crypto/crypto-service.js';
 import {NobleSuite} from './noble-suite.js';
 
 export default defineComponent({

@@ -3,7 +3,7 @@ import {gcm} from '@noble/ciphers/aes.js';
 import {swap32IfBE} from '@noble/ciphers/utils.js';
 import {sha256} from '@noble/hashes/sha2.js';
 import {labelLength, tagLength} from '../sessions/cipher.js';
-import {AesSuite, contextLength, labelParts, makeContexts, tweakLength, writeContext, writeTweak, type AuthenticatedKey, type BlockRun, type CipherKey} from '../sessions/cipher-suite.js';
+import {AesSuite, contextLength, labelParts, makeContexts, tweakLength, writeContext, writeTweak, type AuthenticatedKey, type BlockRun, type CipherKey} from '../lib/crypto/cipher-suite.js';
 import {blockSize} from '../sessions/vocabulary.js';
 import {CbcEssiv, Xts, type BlockMode} from './block-modes.js';
 

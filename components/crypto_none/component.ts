@@ -5,9 +5,9 @@
  */
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
-import {openSuite} from '../libcrypto/suite.js';
+import {openSuite} from '../lib/crypto/suite.js';
 import {crypto} from '../sessions/crypto.js';
-import {serveCrypto} from '../sessions/crypto-service.js';
+import {serveCrypto} from '../lib/crypto/crypto-service.js';
 import {PlainSuite} from './plain-suite.js';
 
 export default defineComponent({

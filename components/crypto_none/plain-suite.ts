@@ -1,6 +1,6 @@
 /** Blocks as they are, with a label that is real. */
 import type {CipherName} from '../sessions/cipher.js';
-import type {BlockRun, CipherKey, CipherSuite} from '../sessions/cipher-suite.js';
+import type {BlockRun, CipherKey, CipherSuite} from '../lib/crypto/cipher-suite.js';
 import {blockSize} from '../sessions/vocabulary.js';
 
 /** Of no key anything is kept, so nothing is left to wipe. */

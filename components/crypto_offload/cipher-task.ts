@@ -1,5 +1,5 @@
 /** What a pool thread is asked to help with, and what it answers. All that is large lies in shared memory. */
-import type {KeyContexts} from '../libcrypto/evp-suite.js';
+import type {KeyContexts} from '../lib/crypto/evp-suite.js';
 
 export type Direction = 'seal' | 'open';
 

@@ -1,10 +1,10 @@
 /** A thread of the pool: its own scratch memory, keys that are lent to it with each task. */
 import {workerData} from 'node:worker_threads';
 import {cpusOfOwnThread, pinOwnThread, sharedMicroseconds} from '../../runtime/sdk/own-thread.js';
-import {EvpSuite} from '../libcrypto/evp-suite.js';
-import {loadLibcrypto} from '../libcrypto/libcrypto.js';
-import {RunWork} from '../sessions/batch-work.js';
-import type {PreparedKey} from '../sessions/cipher-suite.js';
+import {EvpSuite} from '../lib/crypto/evp-suite.js';
+import {loadLibcrypto} from '../lib/crypto/libcrypto.js';
+import {RunWork} from '../lib/crypto/batch-work.js';
+import type {PreparedKey} from '../lib/crypto/cipher-suite.js';
 import type {CipherTask, TaskReport, ThreadPlace} from './cipher-task.js';
 import {WorkSheet} from './work-sheet.js';
 

@@ -7,12 +7,12 @@
 import {z} from 'zod';
 import {defineComponent, StartError, type Environment} from '../../runtime/sdk/component.js';
 import {parseCpuList, sharedMicroseconds} from '../../runtime/sdk/own-thread.js';
-import {EvpSuite} from '../libcrypto/evp-suite.js';
-import {loadLibcrypto} from '../libcrypto/libcrypto.js';
-import {NodeSuite} from '../libcrypto/node-suite.js';
+import {EvpSuite} from '../lib/crypto/evp-suite.js';
+import {loadLibcrypto} from '../lib/crypto/libcrypto.js';
+import {NodeSuite} from '../lib/crypto/node-suite.js';
 import {crypto} from '../sessions/crypto.js';
-import {serveCrypto} from '../sessions/crypto-service.js';
-import {CipherThreads} from './cipher-threads.js';
+import {serveCrypto} from '../lib/crypto/crypto-service.js';
+import {CipherThreads} from './cipher-pool.js';
 import {CostModel} from './cost-model.js';
 import {SharingSuite} from './shared-key.js';
 import {SpreadWork} from './spread-work.js';

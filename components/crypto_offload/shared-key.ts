@@ -3,8 +3,8 @@
  * thread is told where they lie and never holds the key. So all of them are wiped here, whatever became of the threads.
  */
 import type {CipherName} from '../sessions/cipher.js';
-import {AesSuite, type AuthenticatedKey, type BlockRun, type CipherKey} from '../sessions/cipher-suite.js';
-import type {EvpGcmKey, EvpKey, EvpSuite} from '../libcrypto/evp-suite.js';
+import {AesSuite, type AuthenticatedKey, type BlockRun, type CipherKey} from '../lib/crypto/cipher-suite.js';
+import type {EvpGcmKey, EvpKey, EvpSuite} from '../lib/crypto/evp-suite.js';
 import type {Direction} from './cipher-task.js';
 
 /** What can be lent. */

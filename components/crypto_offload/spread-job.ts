@@ -1,6 +1,6 @@
 /** A batch that several threads work on. It is over when all of its blocks are done, whoever has done them. */
-import type {Batch, RunWork} from '../sessions/batch-work.js';
-import type {PreparedKey} from '../sessions/cipher-suite.js';
+import type {Batch, RunWork} from '../lib/crypto/batch-work.js';
+import type {PreparedKey} from '../lib/crypto/cipher-suite.js';
 import type {CipherTask, Direction} from './cipher-task.js';
 import type {LentKey, SharedKey} from './shared-key.js';
 import type {SheetStore, StoredSheet} from './sheet-store.js';

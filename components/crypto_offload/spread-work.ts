@@ -3,10 +3,10 @@
  * of a larger batch every thread takes some blocks after another, this one from the end and the others from the beginning, until
  * none are left. So nobody waits for a thread that wakes up late, and all end together.
  */
-import {OwnThreadWork, RunWork, type Batch, type BatchWork} from '../sessions/batch-work.js';
-import type {CipherSuite, PreparedKey} from '../sessions/cipher-suite.js';
+import {OwnThreadWork, RunWork, type Batch, type BatchWork} from '../lib/crypto/batch-work.js';
+import type {CipherSuite, PreparedKey} from '../lib/crypto/cipher-suite.js';
 import type {Direction} from './cipher-task.js';
-import type {CipherThreads} from './cipher-threads.js';
+import type {CipherThreads} from './cipher-pool.js';
 import type {CostModel} from './cost-model.js';
 import {SharedKey} from './shared-key.js';
 import {SheetStore} from './sheet-store.js';

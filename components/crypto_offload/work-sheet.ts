@@ -2,10 +2,10 @@
  * What threads that work on one batch share besides its payload: who does which blocks, the places of the blocks, their
  * labels, and which of them do not match. A sheet is shared memory that is used for one batch after another.
  */
-import {sharedMemory, WorkClaims, type Claim} from '../../runtime/sdk/work-claims.js';
-import {runBlockCountMax, runsOf, type Batch, type RunWork} from '../sessions/batch-work.js';
+import {sharedMemory, WorkClaims, type Claim} from '../../runtime/sdk/shared-work.js';
+import {runBlockCountMax, runsOf, type Batch, type RunWork} from '../lib/crypto/batch-work.js';
 import {labelLength} from '../sessions/cipher.js';
-import type {PreparedKey} from '../sessions/cipher-suite.js';
+import type {PreparedKey} from '../lib/crypto/cipher-suite.js';
 import type {Direction} from './cipher-task.js';
 
 /** Blocks of one unit: as little as one thread may take, so that the last ones to be done are waited for shortly. */

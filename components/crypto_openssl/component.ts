@@ -7,8 +7,8 @@
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {crypto} from '../sessions/crypto.js';
-import {serveCrypto} from '../sessions/crypto-service.js';
-import {openSuite} from '../libcrypto/suite.js';
+import {serveCrypto} from '../lib/crypto/crypto-service.js';
+import {openSuite} from '../lib/crypto/suite.js';
 
 export default defineComponent({
 	provides: {crypto},

@@ -7,8 +7,8 @@
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {HeldBlocks} from '../container/held-blocks.js';
-import {Turn} from '../container/turn.js';
+import {HeldBlocks} from '../lib/tree/held-blocks.js';
+import {Turn} from '../lib/sync/turn.js';
 import {cache} from '../sessions/cache.js';
 import {exchangeItemLength, freeTree} from '../sessions/free-tree.js';
 import {Horizon} from './horizon.js';

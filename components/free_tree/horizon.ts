@@ -1,6 +1,6 @@
 /** Which blocks of the pool may be handed out (format section 5). */
 import type {Frame, Generation, KeyId, NodeIndex, Vba} from '../sessions/vocabulary.js';
-import type {NodeBlocks, PoolEntry} from '../container/node-blocks.js';
+import type {NodeBlocks, PoolEntry} from '../lib/format/node-blocks.js';
 
 /** A rekeying as the secured superblock describes it. */
 export interface Rekeying {

@@ -6,8 +6,8 @@
  * securing, nor with the part of the pool that is taken.
  */
 import type {Frame, Generation, Vba} from '../sessions/vocabulary.js';
-import type {HashTree, Path} from '../container/hash-tree.js';
-import type {NodeBlocks} from '../container/node-blocks.js';
+import type {HashTree, Path} from '../lib/tree/hash-tree.js';
+import type {NodeBlocks} from '../lib/format/node-blocks.js';
 import type {Horizon} from './horizon.js';
 
 /** Entries found in one lowest block. */

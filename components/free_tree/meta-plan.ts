@@ -3,10 +3,10 @@
  * the way, which take theirs from the same lowest block (format section 5). A plan changes nothing until it is applied.
  */
 import type {Level, Pba, Vba} from '../sessions/vocabulary.js';
-import type {HashTree, Path} from '../container/hash-tree.js';
-import type {NodeBlocks} from '../container/node-blocks.js';
-import {addLeaves, addLevelIfFull, branchToMove, isBranchHeld, moveBranch, type BranchBlock, type Contingent} from '../container/tree-growth.js';
-import {setFreeEntry} from './growth.js';
+import type {HashTree, Path} from '../lib/tree/hash-tree.js';
+import type {NodeBlocks} from '../lib/format/node-blocks.js';
+import {addLeaves, addLevelIfFull, branchToMove, isBranchHeld, moveBranch, type BranchBlock, type Contingent} from '../lib/tree/tree-growth.js';
+import {setFreeEntry} from './free-entry.js';
 import type {Horizon} from './horizon.js';
 
 /** What one lowest block of the meta tree gives. */

@@ -6,16 +6,16 @@
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Frame, Generation, KeyId, Level, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
-import {HashTree, type Path} from '../container/hash-tree.js';
-import type {HeldBlocks} from '../container/held-blocks.js';
-import type {PoolEntry} from '../container/node-blocks.js';
-import {nextToGrow} from '../container/pool-growth.js';
-import {SeenBlocks} from '../container/seen-blocks.js';
-import {Contingent, addLeaves, addLevelIfFull, branchToMove, moveBranch} from '../container/tree-growth.js';
-import {lowestBlocksFrom, verifyPart, type Verified} from '../container/tree-verification.js';
+import {HashTree, type Path} from '../lib/tree/hash-tree.js';
+import type {HeldBlocks} from '../lib/tree/held-blocks.js';
+import type {PoolEntry} from '../lib/format/node-blocks.js';
+import {nextToGrow} from '../lib/format/pool-growth.js';
+import {SeenBlocks} from '../lib/tree/seen-blocks.js';
+import {Contingent, addLeaves, addLevelIfFull, branchToMove, moveBranch} from '../lib/tree/tree-growth.js';
+import {lowestBlocksFrom, verifyPart, type Verified} from '../lib/tree/tree-verification.js';
 import {exchangeItemLength, reserveItemLength, swapItemLength} from '../sessions/free-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
-import {setFreeEntry} from './growth.js';
+import {setFreeEntry} from './free-entry.js';
 import {isReplacedBy, type Horizon, type Rekeying} from './horizon.js';
 import {LeafFinder, type Finding} from './leaf-finder.js';
 import {MetaTree} from './meta-plan.js';

@@ -1,7 +1,7 @@
 /** Which blocks of the pool only one kept snapshot holds: what giving that snapshot up brings. */
 import type {Generation, Vba} from '../sessions/vocabulary.js';
-import type {HashTree, Path} from '../container/hash-tree.js';
-import type {NodeBlocks} from '../container/node-blocks.js';
+import type {HashTree, Path} from '../lib/tree/hash-tree.js';
+import type {NodeBlocks} from '../lib/format/node-blocks.js';
 import type {Horizon} from './horizon.js';
 
 export interface SoleHoldings {

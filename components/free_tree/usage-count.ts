@@ -4,8 +4,8 @@
  * the size of the pool; only after a change of the snapshots it goes through all of it.
  */
 import type {Generation, Vba} from '../sessions/vocabulary.js';
-import type {HashTree, Path} from '../container/hash-tree.js';
-import type {NodeBlocks} from '../container/node-blocks.js';
+import type {HashTree, Path} from '../lib/tree/hash-tree.js';
+import type {NodeBlocks} from '../lib/format/node-blocks.js';
 import type {Horizon} from './horizon.js';
 
 export interface Usage {

@@ -1,7 +1,7 @@
 /** What a client has sent and nobody has looked at yet. Bounded: the socket is not read while enough is here. */
 import type {Socket} from 'node:net';
 import type {DirectSocket} from './direct-socket.js';
-import {receivedByteLengthMax, turnByteLengthMax} from './limits.js';
+import {receivedByteLengthMax, turnByteLengthMax} from './client-limits.js';
 
 export interface ByteSourceOptions {
 	/** Reads the socket without its stream. */

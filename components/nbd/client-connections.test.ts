@@ -7,7 +7,7 @@ import test, {type ExecutionContext} from 'ava';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {NbdPeer} from '../../test/support/nbd-peer.js';
 import {NbdStand} from '../../test/support/nbd-stand.js';
-import {connectionCountMax, localConnectionCountMin, stallMsMax, tlsMsMax, unknownCountMax, unknownMsMin} from './limits.js';
+import {connectionCountMax, localConnectionCountMin, stallMsMax, tlsMsMax, unknownCountMax, unknownMsMin} from './client-limits.js';
 import {bindPrivately, closeSocket} from './private-socket.js';
 
 /** A server on TCP too, and its port there. */

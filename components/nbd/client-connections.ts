@@ -1,7 +1,7 @@
 /** All clients that are connected now. */
 import type {Socket} from 'node:net';
 import {Connection, type ConnectionContext} from './connection.js';
-import {connectionCountMax, finishMsMax, localConnectionCountMin, unknownCountMax, unknownMsMin, watchIntervalMs} from './limits.js';
+import {connectionCountMax, finishMsMax, localConnectionCountMin, unknownCountMax, unknownMsMin, watchIntervalMs} from './client-limits.js';
 
 export class ClientConnections {
 	readonly #context: ConnectionContext;

@@ -8,7 +8,7 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {encodeRequest, type NbdPeer} from '../../test/support/nbd-peer.js';
 import {NbdStand} from '../../test/support/nbd-stand.js';
-import {handshakeMsMax, lookCountMax, stallMsMax} from './limits.js';
+import {handshakeMsMax, lookCountMax, stallMsMax} from './client-limits.js';
 import nbd from './component.js';
 
 const MiB = 2 ** 20;

@@ -6,8 +6,8 @@
  */
 import {z} from 'zod';
 import {defineComponent, optional} from '../../runtime/sdk/component.js';
-import {PartialBlockBuffers} from '../front_end/byte-device.js';
-import {RequestCounter} from '../front_end/request-counter.js';
+import {PartialBlockBuffers} from '../lib/front_end/byte-device.js';
+import {RequestCounter} from '../lib/front_end/request-counter.js';
 import {block} from '../sessions/block.js';
 import {deviceControl} from '../sessions/device-control.js';
 import {attachHint} from './attach-hint.js';
@@ -15,7 +15,7 @@ import {BusyWait} from './busy-wait.js';
 import {ClientAccess} from './client-access.js';
 import {ClientConnections} from './client-connections.js';
 import {ExportList} from './export-list.js';
-import {pollMaxUs, receiveMemorySize, requestByteLengthMax} from './limits.js';
+import {pollMaxUs, receiveMemorySize, requestByteLengthMax} from './client-limits.js';
 import {ReplyPages} from './outbox.js';
 import {PayloadMemory} from './payload-memory.js';
 import {closeServerSockets, openServerSockets, unixSocketObstacle, type SocketAddress} from './server-socket.js';

@@ -1,13 +1,13 @@
 /** One client, from its greeting to its end. */
 import type {Socket} from 'node:net';
 import type {Environment} from '../../runtime/sdk/component.js';
-import type {RequestCounter} from '../front_end/request-counter.js';
+import type {RequestCounter} from '../lib/front_end/request-counter.js';
 import type {BusyWait} from './busy-wait.js';
 import {ByteSource} from './byte-source.js';
 import type {ClientAccess} from './client-access.js';
 import {DirectSocket} from './direct-socket.js';
 import {Handshake, type Agreement} from './handshake.js';
-import {handshakeMsMax, stallMsMax, tlsMsMax} from './limits.js';
+import {handshakeMsMax, stallMsMax, tlsMsMax} from './client-limits.js';
 import {Lookout} from './lookout.js';
 import {Outbox, type ReplyPages} from './outbox.js';
 import type {PayloadMemory} from './payload-memory.js';

@@ -7,7 +7,7 @@ import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {SeededRandom} from '../../test/support/seeded-random.js';
 import {ByteSource} from './byte-source.js';
 import {DirectSocket} from './direct-socket.js';
-import {receivedByteLengthMax} from './limits.js';
+import {receivedByteLengthMax} from './client-limits.js';
 
 const memory = Buffer.alloc(1024);
 

@@ -1,6 +1,6 @@
 /** What clients can attach to: the device, and each of its snapshots where they can be reached. */
 import type {Client} from '../../runtime/sdk/session.js';
-import {ByteDevice, type PartialBlockBuffers} from '../front_end/byte-device.js';
+import {ByteDevice, type PartialBlockBuffers} from '../lib/front_end/byte-device.js';
 import {blockSize, type block} from '../sessions/block.js';
 import type {deviceControl, SnapshotDescription} from '../sessions/device-control.js';
 

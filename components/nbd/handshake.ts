@@ -5,7 +5,7 @@ import {blockSize} from '../sessions/block.js';
 import type {ByteSource} from './byte-source.js';
 import type {Exports} from './client-access.js';
 import type {Export} from './export-list.js';
-import {optionCountMax, optionLengthMax, optionSkipMax} from './limits.js';
+import {optionCountMax, optionLengthMax, optionSkipMax} from './client-limits.js';
 import {readInfoRequest, readMetaContextRequest} from './option-reader.js';
 import {
 	allocationContext,

@@ -2,7 +2,7 @@
  * Whether to ask for holes before a read. An answer costs as much as a small read, so small reads do without, and so do
  * most large ones as long as answers say that there is nothing but data.
  */
-import {smallByteLengthMax} from './limits.js';
+import {smallByteLengthMax} from './client-limits.js';
 
 /** Reads that go by without a question, at most. */
 const skippedCountMax = 64;

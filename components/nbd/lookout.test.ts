@@ -1,7 +1,7 @@
 import {setImmediate} from 'node:timers/promises';
 import test from 'ava';
 import {BusyWait, quickCountMin} from './busy-wait.js';
-import {lookCountMax} from './limits.js';
+import {lookCountMax} from './client-limits.js';
 import {Lookout} from './lookout.js';
 
 /** A clock that goes on by `stepMs` with each look, and a lookout that counts these. */

@@ -1,6 +1,6 @@
 /** Looks for a client's next request while none of its requests is under way, without giving the thread up. */
 import type {BusyWait} from './busy-wait.js';
-import {lookCountMax} from './limits.js';
+import {lookCountMax} from './client-limits.js';
 
 export interface LookoutOptions {
 	readonly busyWait: BusyWait;

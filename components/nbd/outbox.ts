@@ -5,7 +5,7 @@
 import type {Socket} from 'node:net';
 import type {Environment, Lease} from '../../runtime/sdk/component.js';
 import type {DirectSocket} from './direct-socket.js';
-import {batchByteLengthMax, copiedReplyByteLengthMax, replyPageCountMax, replyPageSize} from './limits.js';
+import {batchByteLengthMax, copiedReplyByteLengthMax, replyPageCountMax, replyPageSize} from './client-limits.js';
 import type {PayloadAccount} from './payload-memory.js';
 import {
 	allocationContext,

@@ -8,7 +8,7 @@
 import type {Environment, Lease} from '../../runtime/sdk/component.js';
 import {
 	connectionCountMax, firstWindowMin, firstWindowPart, lastWindowPart, reserveByteLengthMax, reservePart, smallByteLengthMax, smallRoomPart, unsentByteLengthMax,
-} from './limits.js';
+} from './client-limits.js';
 
 /** Leases are counted in powers of two from here on, as the environment counts them. */
 const classSizeMin = 4096;

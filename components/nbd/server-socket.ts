@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import {StartError, type Obstacle} from '../../runtime/sdk/component.js';
 import {whyUnmakable} from '../../runtime/sdk/host-path.js';
-import {keepAliveMs} from './limits.js';
+import {keepAliveMs} from './client-limits.js';
 import {bindPrivately} from './private-socket.js';
 
 /** Longest path of a unix socket that the kernel takes, in bytes (sun_path without its final zero). */

@@ -3,7 +3,7 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {SeededRandom} from '../../test/support/seeded-random.js';
 import {encodeRequest} from '../../test/support/nbd-peer.js';
 import {NbdStand} from '../../test/support/nbd-stand.js';
-import {requestCountMax} from './limits.js';
+import {requestCountMax} from './client-limits.js';
 
 const MiB = 2 ** 20;
 

@@ -7,15 +7,15 @@
  */
 import type {Environment, Lease} from '../../runtime/sdk/component.js';
 import {isSessionError} from '../../runtime/sdk/session.js';
-import type {RequestCounter} from '../front_end/request-counter.js';
-import {AllocationRuns} from '../container/allocation-runs.js';
+import type {RequestCounter} from '../lib/front_end/request-counter.js';
+import {AllocationRuns} from '../lib/format/allocation-runs.js';
 import {allocationKinds, allocationRunCountMax} from '../sessions/allocation.js';
 import {blockSize} from '../sessions/block.js';
 import type {ByteSource} from './byte-source.js';
 import {errorNumberOf} from './device-fault.js';
 import type {Agreement} from './handshake.js';
 import {HoleSearch} from './hole-search.js';
-import {pieceByteLengthMax, requestCountMax, statusCallCountMax} from './limits.js';
+import {pieceByteLengthMax, requestCountMax, statusCallCountMax} from './client-limits.js';
 import type {Outbox} from './outbox.js';
 import type {PayloadAccount} from './payload-memory.js';
 import {commandFlags, commands, errorNumbers, extendedRequestHeaderLength, holeFlags, requestHeaderLength, type ErrorNumber} from './protocol.js';

@@ -1,6 +1,6 @@
 import test from 'ava';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {TestEnvironment} from '../../test/support/environment.js';
+import {TestEnvironment} from '../../test/support/test-environment.js';
 import {BackgroundOperation, type Work} from './background-operation.js';
 
 /** Time passes by sleeping, and by steps that take some. */

@@ -3,8 +3,8 @@
  * the medium and compared with its label. Who owns which block is for cbe_check to say, on a container at rest.
  */
 import type {Environment} from '../../runtime/sdk/component.js';
-import {blockSize} from '../container/geometry.js';
-import {readNames} from '../container/snapshot-directory.js';
+import {blockSize} from '../lib/format/geometry.js';
+import {readNames} from '../lib/container/snapshot-directory.js';
 import type {Work} from './background-operation.js';
 import type {OpeningServers} from './opening.js';
 import type {Commit} from './commit.js';

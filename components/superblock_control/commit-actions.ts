@@ -1,13 +1,13 @@
 /** What the commit machine asks for, done with the servers that have it. */
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
-import {allEnded} from '../container/all-ended.js';
-import {encodeFlush} from '../container/flush-log.js';
-import {blockSize} from '../container/geometry.js';
-import {labelOf} from '../container/label.js';
-import {withDirectory} from '../container/snapshot-directory.js';
-import {sealSuperblock} from '../container/superblock-authenticator.js';
-import {encodeUnusedSlot} from '../container/superblock.js';
-import {Turn} from '../container/turn.js';
+import {allEnded} from '../lib/sync/all-ended.js';
+import {encodeFlush} from '../lib/format/flush-log.js';
+import {blockSize} from '../lib/format/geometry.js';
+import {labelOf} from '../lib/format/label.js';
+import {withDirectory} from '../lib/container/snapshot-directory.js';
+import {sealSuperblock} from '../lib/container/superblock-authenticator.js';
+import {encodeUnusedSlot} from '../lib/format/superblock.js';
+import {Turn} from '../lib/sync/turn.js';
 import type {block} from '../sessions/block.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {freeTree} from '../sessions/free-tree.js';

@@ -9,9 +9,9 @@
  * Changes are numbered as they are acknowledged. A request names the number up to which it wants them durable, so one commit
  * serves all that wait for it.
  */
-import {emptyLog, logRoom, type LeafChanges, type LogForm, type LogTail} from '../container/flush-log.js';
-import {directoryPba} from '../container/snapshot-directory.js';
-import {nextSlot, type FlushLogArea, type Superblock} from '../container/superblock.js';
+import {emptyLog, logRoom, type LeafChanges, type LogForm, type LogTail} from '../lib/format/flush-log.js';
+import {directoryPba} from '../lib/container/snapshot-directory.js';
+import {nextSlot, type FlushLogArea, type Superblock} from '../lib/format/superblock.js';
 import type {Generation, Pba} from '../sessions/vocabulary.js';
 import {sealedUnder, withReservedCounts, type SealedCounts} from './key-use.js';
 import {dropsKey} from './old-keys.js';

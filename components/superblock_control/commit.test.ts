@@ -1,8 +1,8 @@
 import test from 'ava';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {layOutPool} from '../../test/support/pool-layout.js';
-import {labelOf} from '../container/label.js';
-import {decodeSuperblock, encodeSuperblock, type Superblock} from '../container/superblock.js';
+import {labelOf} from '../lib/format/label.js';
+import {decodeSuperblock, encodeSuperblock, type Superblock} from '../lib/format/superblock.js';
 import {Commit, CommitInterrupted} from './commit.js';
 import type {CommitServers} from './commit-actions.js';
 

@@ -4,7 +4,7 @@
  *
  * A crash at any point leaves the last state that the trust anchor knows, with every block of it untouched.
  */
-import type {Superblock} from '../container/superblock.js';
+import type {Superblock} from '../lib/format/superblock.js';
 import type {Generation} from '../sessions/vocabulary.js';
 import {CommitActions, type CommitServers} from './commit-actions.js';
 import {CommitDriver} from './commit-driver.js';

@@ -6,8 +6,8 @@
  */
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
-import {ContainerDimensions} from '../container/dimensions-config.js';
-import {byteSize} from '../container/size-config.js';
+import {ContainerDimensions} from '../lib/format/dimensions-config.js';
+import {byteSize} from '../lib/format/size-config.js';
 import {block} from '../sessions/block.js';
 import {crypto} from '../sessions/crypto.js';
 import {deviceControl} from '../sessions/device-control.js';

@@ -4,7 +4,7 @@
  */
 import {StartError, type Environment} from '../../runtime/sdk/component.js';
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
-import {Turn} from '../container/turn.js';
+import {Turn} from '../lib/sync/turn.js';
 import {DeviceLock, lockedError} from './device-lock.js';
 import type {OpenDevice} from './open-device.js';
 import type {OpeningServers} from './opening.js';

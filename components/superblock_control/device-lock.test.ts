@@ -1,6 +1,6 @@
 import {randomBytes} from 'node:crypto';
 import test from 'ava';
-import {sealEnvelope} from '../../runtime/sdk/key-envelope.js';
+import {sealEnvelope} from '../lib/crypto/key-envelope.js';
 import {startAssembly} from '../../test/support/assembly.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import blockFile from '../block_file/component.js';

@@ -3,9 +3,9 @@
  * pool had nothing to hand out, since a checkpoint frees what was replaced before it.
  */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
-import {allEnded} from '../container/all-ended.js';
-import {blockSize} from '../container/geometry.js';
-import {Turn} from '../container/turn.js';
+import {allEnded} from '../lib/sync/all-ended.js';
+import {blockSize} from '../lib/format/geometry.js';
+import {Turn} from '../lib/sync/turn.js';
 import {writeBlockCountMax, type virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {isHostFull, type HostRoom} from './host-room.js';
 import type {Commit} from './commit.js';

@@ -1,8 +1,8 @@
 /** Extension of the device or of its pool of spare blocks (format section 8). */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
-import {blockSize, innerBlockCount, maxLevelLimit, superblockSlotCount, type Dimensions} from '../container/geometry.js';
-import {poolRoom} from '../container/pool-growth.js';
-import {reservedBlockCount, type Superblock} from '../container/superblock.js';
+import {blockSize, innerBlockCount, maxLevelLimit, superblockSlotCount, type Dimensions} from '../lib/format/geometry.js';
+import {poolRoom} from '../lib/format/pool-growth.js';
+import {reservedBlockCount, type Superblock} from '../lib/format/superblock.js';
 import type {block} from '../sessions/block.js';
 import type {Work} from './background-operation.js';
 import {requireSlot} from './restrictions.js';

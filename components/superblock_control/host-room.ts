@@ -7,8 +7,8 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
 import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
-import {extentsOf} from '../container/extents.js';
-import type {Superblock} from '../container/superblock.js';
+import {extentsOf} from '../lib/format/extents.js';
+import type {Superblock} from '../lib/format/superblock.js';
 import type {block} from '../sessions/block.js';
 import type {freeTree} from '../sessions/free-tree.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';

@@ -3,8 +3,8 @@ import {setTimeout as sleep} from 'node:timers/promises';
 import test from 'ava';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {filled, imageOf, openDevice} from '../../test/support/device-stand.js';
-import {blockSize} from '../container/geometry.js';
-import {decodeSuperblock, isUnusedSlot} from '../container/superblock.js';
+import {blockSize} from '../lib/format/geometry.js';
+import {decodeSuperblock, isUnusedSlot} from '../lib/format/superblock.js';
 
 test('after a snapshot an extension of the pool leaves the newest snapshot with the secured generation, and the kept one as it was', async t => {
 	const state = temporaryDirectory();

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type {Superblock} from '../container/superblock.js';
+import type {Superblock} from '../lib/format/superblock.js';
 import {KeyUse, sealedBlockCountMax, withReservedCounts} from './key-use.js';
 
 const key = {wrapped: new Uint8Array(32), id: 1};

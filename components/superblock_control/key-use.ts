@@ -8,7 +8,7 @@
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {KeyId} from '../sessions/vocabulary.js';
 import {isAuthenticated} from '../sessions/cipher.js';
-import type {Superblock} from '../container/superblock.js';
+import type {Superblock} from '../lib/format/superblock.js';
 
 /** Blocks that one key may seal (NIST SP 800-38D, section 8.3). */
 export const sealedBlockCountMax = 2 ** 32;

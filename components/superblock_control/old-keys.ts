@@ -1,8 +1,8 @@
 /** Wrapped keys that a rekeying has replaced, in superblock slots that no longer count. */
 import type {Client} from '../../runtime/sdk/session.js';
-import {blockSize, superblockSlotCount} from '../container/geometry.js';
-import {readSuperblockSlots} from '../container/open-container.js';
-import {encodeUnusedSlot, wrappedKeysOf, type Superblock} from '../container/superblock.js';
+import {blockSize, superblockSlotCount} from '../lib/format/geometry.js';
+import {readSuperblockSlots} from '../lib/container/open-container.js';
+import {encodeUnusedSlot, wrappedKeysOf, type Superblock} from '../lib/format/superblock.js';
 import type {block} from '../sessions/block.js';
 
 /** True where a superblock no longer names a key that the one before it named. */

@@ -1,12 +1,12 @@
 /** The opened container as a device: what works on it together, what its requests do, and how it is put to rest and woken. */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
-import {extentsBlockCount} from '../container/extents.js';
-import {newestChanges} from '../container/flush-log.js';
-import {Gate} from '../container/gate.js';
-import {blockSize} from '../container/geometry.js';
-import {addKeys, removeKeys} from '../container/shared-keys.js';
-import {Turn} from '../container/turn.js';
+import {extentsBlockCount} from '../lib/format/extents.js';
+import {newestChanges} from '../lib/format/flush-log.js';
+import {Gate} from '../lib/sync/gate.js';
+import {blockSize} from '../lib/format/geometry.js';
+import {addKeys, removeKeys} from '../lib/container/key-delivery.js';
+import {Turn} from '../lib/sync/turn.js';
 import type {Generation, Vba} from '../sessions/vocabulary.js';
 import {Commit} from './commit.js';
 import {DeviceUsage} from './device-usage.js';
@@ -17,7 +17,7 @@ import {Operations, type OperationName} from './operations.js';
 import {Reclaiming} from './reclaiming.js';
 import {readOnlyReason, requireWritable, restrictionOf} from './restrictions.js';
 import {SnapshotSizes} from './snapshot-sizes.js';
-import {Snapshots} from './snapshots.js';
+import {Snapshots} from './snapshot-operations.js';
 import {currentSnapshotOf} from './transition.js';
 import {WrittenUsageCount} from './written-usage.js';
 

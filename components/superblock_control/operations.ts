@@ -1,7 +1,7 @@
 /** The operations that change the container as a whole: one at a time, resumed after an interruption. */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
-import type {Turn} from '../container/turn.js';
+import type {Turn} from '../lib/sync/turn.js';
 import {BackgroundOperation, type OperationStatus} from './background-operation.js';
 import {CheckWork} from './check-work.js';
 import {ExtensionWork, makeRoom, prepareExtension, type ExtendedTree} from './extension-work.js';

@@ -1,6 +1,6 @@
 import test from 'ava';
 import type {Client} from '../../runtime/sdk/session.js';
-import {TestEnvironment} from '../../test/support/environment.js';
+import {TestEnvironment} from '../../test/support/test-environment.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {Reclaiming} from './reclaiming.js';
 import type {Commit} from './commit.js';

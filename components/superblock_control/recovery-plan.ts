@@ -2,9 +2,9 @@
  * What ends a commit that a crash has cut off, as pure plans. What lies on the medium is written once more before it is anchored: it
  * may lie in the host's memory alone, and a sync that failed before says no more of it.
  */
-import {newestChanges} from '../container/flush-log.js';
-import type {OpenedSuperblock} from '../container/open-superblock.js';
-import type {FlushLogArea} from '../container/superblock.js';
+import {newestChanges} from '../lib/format/flush-log.js';
+import type {OpenedSuperblock} from '../lib/format/open-superblock.js';
+import type {FlushLogArea} from '../lib/format/superblock.js';
 import type {Generation, Pba} from '../sessions/vocabulary.js';
 import {firstGenerationAfter} from './transition.js';
 

@@ -1,8 +1,8 @@
 /** Rekeying of the device and all its snapshots (format section 7). */
-import {blockSize} from '../container/geometry.js';
+import {blockSize} from '../lib/format/geometry.js';
 import type {KeyId, Vba} from '../sessions/vocabulary.js';
-import {addKey} from '../container/shared-keys.js';
-import type {Superblock} from '../container/superblock.js';
+import {addKey} from '../lib/container/key-delivery.js';
+import type {Superblock} from '../lib/format/superblock.js';
 import type {Work} from './background-operation.js';
 import type {OpeningServers} from './opening.js';
 import {requireSlot} from './restrictions.js';

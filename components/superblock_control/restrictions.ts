@@ -1,6 +1,6 @@
 /** What a container in its state cannot do, and what helps: refused before anything is acknowledged. */
 import {SessionError} from '../../runtime/sdk/session.js';
-import {hasLostPreviousKey, snapshotSlotCount, type Superblock} from '../container/superblock.js';
+import {hasLostPreviousKey, snapshotSlotCount, type Superblock} from '../lib/format/superblock.js';
 import {hasSlotForChange} from './transition.js';
 
 /** Why nothing can be written at all, undefined where it can. */

@@ -13,11 +13,11 @@ import type {Component} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import cbeCheck from '../cbe_check/component.js';
 import cbeDump from '../cbe_dump/component.js';
-import {blockSize} from '../container/geometry.js';
-import {labelOf} from '../container/label.js';
-import {snapshotNameFault} from '../container/snapshot-name.js';
-import {decodeDirectory, encodeDirectory} from '../container/snapshot-directory.js';
-import {decodeSuperblock, isUnusedSlot, snapshotDirectoryBlockCount, SuperblockError} from '../container/superblock.js';
+import {blockSize} from '../lib/format/geometry.js';
+import {labelOf} from '../lib/format/label.js';
+import {snapshotNameFault} from '../lib/format/snapshot-name.js';
+import {decodeDirectory, encodeDirectory} from '../lib/container/snapshot-directory.js';
+import {decodeSuperblock, isUnusedSlot, snapshotDirectoryBlockCount, SuperblockError} from '../lib/format/superblock.js';
 
 type Stand = Awaited<ReturnType<typeof openDevice>>;
 

@@ -1,6 +1,6 @@
 import test from 'ava';
 import {layOutPool} from '../../test/support/pool-layout.js';
-import type {Snapshot, Superblock} from '../container/superblock.js';
+import type {Snapshot, Superblock} from '../lib/format/superblock.js';
 import {currentSnapshotOf, firstGenerationAfter, keptGenerations, securedSuperblock, withCurrentKept, withoutKept, type StoredTrees} from './transition.js';
 
 async function fresh(): Promise<Superblock> {

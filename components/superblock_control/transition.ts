@@ -1,7 +1,7 @@
 /** Pure steps from one superblock to the next. */
 import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
-import {innerBlockCount} from '../container/geometry.js';
-import {hasLostPreviousKey, keptSnapshotCountMax, newestGenerationOf, type Key, type Snapshot, type Superblock} from '../container/superblock.js';
+import {innerBlockCount} from '../lib/format/geometry.js';
+import {hasLostPreviousKey, keptSnapshotCountMax, newestGenerationOf, type Key, type Snapshot, type Superblock} from '../lib/format/superblock.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 
 /** The trees of one consistent state, as they lie on the medium. */

@@ -1,5 +1,5 @@
 import test from 'ava';
-import {TestEnvironment} from '../../test/support/environment.js';
+import {TestEnvironment} from '../../test/support/test-environment.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import type {Commit} from './commit.js';

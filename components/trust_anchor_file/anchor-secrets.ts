@@ -5,7 +5,7 @@
  * of the first master key, under which everything else is, is zero.
  */
 import {hkdfSync} from 'node:crypto';
-import {masterKeyCountMax, masterKeyLength, wipeMasterKeys, type MasterKey} from '../sessions/master-keys.js';
+import {masterKeyCountMax, masterKeyLength, wipeMasterKeys, type MasterKey} from '../lib/anchor/master-keys.js';
 
 export const authorityLength = 32;
 const entryLength = masterKeyLength + 32;

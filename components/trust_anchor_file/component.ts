@@ -7,13 +7,13 @@
  */
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
-import {byteSize} from '../container/size-config.js';
-import {serveTrustAnchor} from '../sessions/anchor-service.js';
+import {byteSize} from '../lib/format/size-config.js';
+import {serveTrustAnchor} from '../lib/anchor/anchor-service.js';
 import {anchorKeys} from '../sessions/anchor-keys.js';
-import {anchorDirectoryObstacles, passphraseObstacles, passphraseReach} from '../sessions/passphrase-source.js';
+import {anchorDirectoryObstacles, passphraseObstacles, passphraseReach} from '../lib/anchor/passphrase-source.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {FileAnchorStore} from './anchor-store.js';
-import {KeySlots} from './key-slots.js';
+import {KeySlots} from './key-slot-service.js';
 import {isMemoryChoice} from './slot-derivation.js';
 
 export default defineComponent({

@@ -4,7 +4,7 @@
  */
 import {open, rename, rm, stat} from 'node:fs/promises';
 import {dirname} from 'node:path';
-import {readSmallFile, replaceFile, syncDirectory} from '../container/durable-file.js';
+import {readSmallFile, replaceFile, syncDirectory} from '../lib/host/durable-file.js';
 import {decodeKeyFile, encodeKeyFile, keyFileLength} from './key-file.js';
 
 /** Why a file cannot be read, as its user may mend it. */

@@ -3,7 +3,7 @@
  * The checksum finds damage; it is no protection against anybody, as whoever writes the file knows the key.
  */
 import {createHash} from 'node:crypto';
-import {masterKeyLength} from '../sessions/master-keys.js';
+import {masterKeyLength} from '../lib/anchor/master-keys.js';
 
 const magic = Buffer.from('CBE TA K');
 const version = 1;

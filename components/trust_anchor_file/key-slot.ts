@@ -9,7 +9,7 @@
  */
 import {createCipheriv, createDecipheriv, createHash, createHmac, timingSafeEqual} from 'node:crypto';
 import {secretBytes} from '../../runtime/sdk/secret-memory.js';
-import {createRecipient, EnvelopeError, openEnvelope, sealEnvelope, type RandomBytes} from '../../runtime/sdk/key-envelope.js';
+import {createRecipient, EnvelopeError, openEnvelope, sealEnvelope, type RandomBytes} from '../lib/crypto/key-envelope.js';
 import {authorityLength, decodePayload, deriveFrom, encodePayload, payloadLength, type AnchorSecrets} from './anchor-secrets.js';
 import {deriveSlotKey, isAcceptable, saltLength, type Derivation} from './slot-derivation.js';
 

@@ -1,5 +1,5 @@
 import test from 'ava';
-import {freshMarks} from '../sessions/anchor-service.js';
+import {freshMarks} from '../lib/anchor/anchor-service.js';
 import {encodeEmptyRecordFile, encodeSlot, looksEmpty, readRecordFile, recordFileLength, slotLength, slotOffset, type NumberedRecord} from './record-file.js';
 
 const recordKey = Buffer.alloc(32, 1);

@@ -11,7 +11,7 @@
  * stands at 64.
  */
 import {createHmac, timingSafeEqual} from 'node:crypto';
-import {freshMarks, type RecordMarks, type SecuredRecord} from '../sessions/anchor-service.js';
+import {freshMarks, type RecordMarks, type SecuredRecord} from '../lib/anchor/anchor-service.js';
 
 const magic = Buffer.from('CBE TA R');
 const version = 2;

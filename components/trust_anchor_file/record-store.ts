@@ -1,9 +1,9 @@
 /** The file `newest_superblock` in use: the newest record is read once and replaced in place. */
 import fs from 'node:fs';
 import type {Environment} from '../../runtime/sdk/component.js';
-import {DataSync} from '../container/data-sync.js';
-import {PathWatch} from '../container/path-watch.js';
-import {UncertainRecord, type RecordMarks, type SecuredRecord} from '../sessions/anchor-service.js';
+import {DataSync} from '../lib/host/data-sync.js';
+import {PathWatch} from '../lib/host/path-watch.js';
+import {UncertainRecord, type RecordMarks, type SecuredRecord} from '../lib/anchor/anchor-service.js';
 import {encodeSlot, readRecordFile, slotLength, slotOffset} from './record-file.js';
 
 function reasonOf(error: unknown): string {

@@ -1,10 +1,10 @@
 /** The file `key_slots` in use, and what opens it: a passphrase, a recovery key, or a key file beside it. */
 import {open} from 'node:fs/promises';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {readSmallFile, replaceFile} from '../container/durable-file.js';
+import {readSmallFile, replaceFile} from '../lib/host/durable-file.js';
 import {wipeSecrets, type AnchorSecrets} from './anchor-secrets.js';
 import {describeSlot, isAuthentic, isEmpty, isIntact, openSlot, type SlotDescription, type SlotKind} from './key-slot.js';
-import {parseRecoveryKey} from '../sessions/recovery-key.js';
+import {parseRecoveryKey} from '../lib/anchor/recovery-key.js';
 import {encodeSlotsFile, readSlotsFile, settlingWrites, slotsFileLength, updateWrites, withSlots, type CopyWrite, type ReadSlots} from './slots-file.js';
 
 export interface OpenedBy {

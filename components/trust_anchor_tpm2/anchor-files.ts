@@ -1,9 +1,9 @@
 /** The two files in the anchor's directory, as bytes. */
 import {join} from 'node:path';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {readSmallFile, replaceFile, rewriteFile} from '../container/durable-file.js';
-import {decodeKeyFile, encodeKeyFile, keyFileLengthMax, type KeyFile} from './key-file.js';
-import {encodeFirstRecordFile, readRecordFile, recordFileLength, recordParts, type ChainedRecord} from './record-file.js';
+import {readSmallFile, replaceFile, rewriteFile} from '../lib/host/durable-file.js';
+import {decodeKeyFile, encodeKeyFile, keyFileLengthMax, type KeyFile} from './sealed-key-file.js';
+import {encodeFirstRecordFile, readRecordFile, recordFileLength, recordParts, type ChainedRecord} from './chained-record-file.js';
 
 export const restoreAdvice = 'restore the trust anchor\'s directory from its newest backup, or remove it together with the image to start anew, which loses all data';
 

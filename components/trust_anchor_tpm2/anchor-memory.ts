@@ -3,7 +3,7 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {judgeFreshness, newestOf, type Verdict} from './freshness.js';
 import {decodeNvContent, encodeNvContent, linkDigestLength, nvContentLength, type ChainLink, type NvContent} from './nv-content.js';
 import {defineNv, freeNvHandle, NvIndex, undefineNv, type NvArea, type NvState} from './nv-index.js';
-import type {ChainedRecord} from './record-file.js';
+import type {ChainedRecord} from './chained-record-file.js';
 import type {NumberedRecord} from './secured-bytes.js';
 import {openStorageKey} from './key-policy.js';
 import type {Authorization} from './auth-session.js';

@@ -5,13 +5,13 @@ import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
-import {TestEnvironment} from '../../test/support/environment.js';
+import {TestEnvironment} from '../../test/support/test-environment.js';
 import {testWith} from '../../test/support/external-tools.js';
 import {startProvider} from '../../test/support/providers.js';
 import {SoftwareTpm} from '../../test/support/swtpm.js';
 import {TpmProxy, type TpmProxyOptions, type TpmTraffic} from '../../test/support/tpm-proxy.js';
 import {deriveFrom} from './master-derived.js';
-import {readRecordFile} from './record-file.js';
+import {readRecordFile} from './chained-record-file.js';
 import {TpmReader} from './tpm-buffer.js';
 import {TpmError} from './tpm-error.js';
 

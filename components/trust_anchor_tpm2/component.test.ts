@@ -6,7 +6,7 @@ import test, {type ExecutionContext} from 'ava';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {loadComponent} from '../../test/support/component-folder.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
-import {TestEnvironment} from '../../test/support/environment.js';
+import {TestEnvironment} from '../../test/support/test-environment.js';
 import {testWith} from '../../test/support/external-tools.js';
 import {startProvider} from '../../test/support/providers.js';
 import {SoftwareTpm} from '../../test/support/swtpm.js';

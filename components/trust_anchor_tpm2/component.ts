@@ -8,10 +8,10 @@ import {dirname} from 'node:path';
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {whyUnmakable, whyUnwritable} from '../../runtime/sdk/host-path.js';
-import {serveTrustAnchor} from '../sessions/anchor-service.js';
-import {anchorDirectoryObstacles, emptyVariableObstacles, passphraseObstacles, passphraseReach} from '../sessions/passphrase-source.js';
+import {serveTrustAnchor} from '../lib/anchor/anchor-service.js';
+import {anchorDirectoryObstacles, emptyVariableObstacles, passphraseObstacles, passphraseReach} from '../lib/anchor/passphrase-source.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
-import {pcrCount} from './key-file.js';
+import {pcrCount} from './sealed-key-file.js';
 import {Tpm2Store} from './tpm2-store.js';
 
 /** `0,2,7`: numbers of PCRs. */

@@ -7,7 +7,7 @@
  * content that the TPM has confirmed.
  */
 import {encodeNvContent, linkTo, type NvContent} from './nv-content.js';
-import type {ChainedRecord} from './record-file.js';
+import type {ChainedRecord} from './chained-record-file.js';
 
 export type Verdict =
 	/** `isCovered`: the TPM holds this very record; otherwise an older one of the same window could be passed off for it. */

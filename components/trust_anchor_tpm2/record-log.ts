@@ -1,6 +1,6 @@
 /** The record file while the anchor is open: one sector is written for each record. */
 import {open, type FileHandle} from 'node:fs/promises';
-import {encodeSlot, slotLength, slotOffset, type ChainedRecord} from './record-file.js';
+import {encodeSlot, slotLength, slotOffset, type ChainedRecord} from './chained-record-file.js';
 
 export class RecordLog {
 	readonly path: string;

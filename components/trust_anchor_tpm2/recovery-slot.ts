@@ -4,7 +4,7 @@
  * Layout: nonce 12 · AES-256-GCM ciphertext of the master key 32 · tag 16.
  */
 import {createCipheriv, createDecipheriv, hkdfSync} from 'node:crypto';
-import {masterKeyLength} from '../sessions/master-keys.js';
+import {masterKeyLength} from '../lib/anchor/master-keys.js';
 import {freshBytes, type Entropy} from './fresh-bytes.js';
 
 const nonceLength = 12;

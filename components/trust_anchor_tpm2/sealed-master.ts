@@ -1,7 +1,7 @@
 /** The master key in the TPM: how it gets in, and what keeps it from coming out, said so that its user knows what to do. */
 import {SessionError} from '../../runtime/sdk/session.js';
 import {freshBytes} from './fresh-bytes.js';
-import type {KeyFile} from './key-file.js';
+import type {KeyFile} from './sealed-key-file.js';
 import {changedPcrs, openStorageKey, sealUnderPolicy, unsealUnderPolicy, type KeyPolicy} from './key-policy.js';
 import {authOfPassphrase, presentCost, saltLength} from './passphrase-auth.js';
 import {TpmError} from './tpm-error.js';

@@ -6,7 +6,7 @@
  * nothing.
  */
 import {createHash} from 'node:crypto';
-import type {RecordMarks, SecuredRecord} from '../sessions/anchor-service.js';
+import type {RecordMarks, SecuredRecord} from '../lib/anchor/anchor-service.js';
 
 const hashLength = 32;
 const flagsOffset = 64;

@@ -6,8 +6,8 @@
  */
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
-import {serveTrustAnchor} from '../sessions/anchor-service.js';
-import {anchorDirectoryObstacles, passphraseObstacles, passphraseReach} from '../sessions/passphrase-source.js';
+import {serveTrustAnchor} from '../lib/anchor/anchor-service.js';
+import {anchorDirectoryObstacles, passphraseObstacles, passphraseReach} from '../lib/anchor/passphrase-source.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {TresorStore} from './tresor-store.js';
 

@@ -8,10 +8,10 @@ import {rm} from 'node:fs/promises';
 import {join} from 'node:path';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {overwriteFile, readSmallFile, replaceFile, rewriteFile} from '../container/durable-file.js';
-import {AnchorDirectory} from '../sessions/anchor-directory.js';
-import {UncertainRecord, type AnchorContent, type AnchorStore, type RecordMarks, type SecuredRecord} from '../sessions/anchor-service.js';
-import {readPassphrase, type SourceConfig, type SourcedPassphrase} from '../sessions/passphrase-source.js';
+import {overwriteFile, readSmallFile, replaceFile, rewriteFile} from '../lib/host/durable-file.js';
+import {AnchorDirectory} from '../lib/anchor/anchor-directory.js';
+import {UncertainRecord, type AnchorContent, type AnchorStore, type RecordMarks, type SecuredRecord} from '../lib/anchor/anchor-service.js';
+import {readPassphrase, type SourceConfig, type SourcedPassphrase} from '../lib/anchor/passphrase-source.js';
 import {announcementLength, carriesMark, decodeAnnouncement, encodeAnnouncement} from './announcement.js';
 import {unwrapMasterKey, wrapMasterKey, wrappedMasterKeyLength} from './passphrase-wrap.js';
 

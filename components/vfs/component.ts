@@ -7,9 +7,9 @@
  */
 import {z} from 'zod';
 import {defineComponent, optional} from '../../runtime/sdk/component.js';
-import {PartialBlockBuffers} from '../front_end/byte-device.js';
-import {RequestCounter} from '../front_end/request-counter.js';
-import {shellWord} from '../front_end/shell-word.js';
+import {PartialBlockBuffers} from '../lib/front_end/byte-device.js';
+import {RequestCounter} from '../lib/front_end/request-counter.js';
+import {shellWord} from '../lib/front_end/shell-word.js';
 import {block} from '../sessions/block.js';
 import {deviceControl} from '../sessions/device-control.js';
 import {fileSystem} from '../sessions/file-system.js';

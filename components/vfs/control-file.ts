@@ -1,12 +1,12 @@
 /** A control file: reading it tells how an operation stands, writing to it begins one. */
 import type {Environment} from '../../runtime/sdk/component.js';
-import {sealEnvelope} from '../../runtime/sdk/key-envelope.js';
+import {sealEnvelope} from '../lib/crypto/key-envelope.js';
 import {withoutLineEnd} from '../../runtime/sdk/secret-line.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {deviceControl, OperationStatus} from '../sessions/device-control.js';
 import {parseExtension, parseGeneration, parseTrigger, requireName} from './command.js';
 import {FileError, errnoNameOf} from './errno.js';
-import {commandByteLengthMax, commandWaitMs} from './limits.js';
+import {commandByteLengthMax, commandWaitMs} from './file-system-limits.js';
 import {progressLine, stateLine} from './operation-report.js';
 
 export interface ControlFile {

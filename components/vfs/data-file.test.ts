@@ -1,8 +1,8 @@
 import test from 'ava';
 import {connectLocal} from '../../runtime/transport/local.js';
-import {TestEnvironment} from '../../test/support/environment.js';
+import {TestEnvironment} from '../../test/support/test-environment.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
-import {PartialBlockBuffers} from '../front_end/byte-device.js';
+import {PartialBlockBuffers} from '../lib/front_end/byte-device.js';
 import {allocationKinds} from '../sessions/allocation.js';
 import {block, blockSize} from '../sessions/block.js';
 import {deviceFile} from './data-file.js';

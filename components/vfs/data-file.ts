@@ -1,6 +1,6 @@
 /** The bytes of the device or of one of its snapshots, as a file of fixed or growing size. */
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
-import {ByteDevice, type PartialBlockBuffers} from '../front_end/byte-device.js';
+import {ByteDevice, type PartialBlockBuffers} from '../lib/front_end/byte-device.js';
 import {allocationKinds} from '../sessions/allocation.js';
 import {blockSize, type block} from '../sessions/block.js';
 import type {deviceControl, SnapshotDescription} from '../sessions/device-control.js';

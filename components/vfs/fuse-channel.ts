@@ -9,7 +9,7 @@ import {errno} from './errno.js';
 import {decodeHeader, type RequestHeader} from './fuse-request.js';
 import {encodeHeader} from './fuse-reply.js';
 import {lengths} from './fuse-protocol.js';
-import {turnRequestCountMax} from './limits.js';
+import {turnRequestCountMax} from './file-system-limits.js';
 import {PayloadSlots, type HeldData} from './payload-slots.js';
 
 type Read = (fd: number, target: number, byteLength: number) => number;

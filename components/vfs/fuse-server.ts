@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {secretBytes} from '../../runtime/sdk/secret-memory.js';
-import type {RequestCounter} from '../front_end/request-counter.js';
+import type {RequestCounter} from '../lib/front_end/request-counter.js';
 import {allocationKinds} from '../sessions/allocation.js';
 import {blockSize} from '../sessions/block.js';
 import {writeWithPatience} from './control-file.js';
@@ -15,8 +15,8 @@ import {
 import {
 	decodeFallocate, decodeHandle, decodeInit, decodeInterrupt, decodeName, decodeOpen, decodeSeek, decodeSetattr, decodeTransfer, decodeWrite,
 } from './fuse-request.js';
-import {attributeSeconds, backgroundCountMax, finishMsMax, transferByteLengthMax} from './limits.js';
-import {OpenFiles, type OpenControl, type OpenFile} from './open-files.js';
+import {attributeSeconds, backgroundCountMax, finishMsMax, transferByteLengthMax} from './file-system-limits.js';
+import {OpenFiles, type OpenControl, type OpenFile} from './file-handles.js';
 import type {HeldData} from './payload-slots.js';
 import {permissionsOf, sizeOf} from './permissions.js';
 import {currentDataId, type ControlNode, type Tree, type TreeNode} from './tree.js';

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import {delimiter, dirname, join} from 'node:path';
 import type {Obstacle} from '../../runtime/sdk/component.js';
 import {whyDirectoryUnmakable} from '../../runtime/sdk/host-path.js';
-import {installation} from './program.js';
+import {installation} from './system-program.js';
 
 const device = '/dev/fuse';
 

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import {basename, dirname, join} from 'node:path';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {mountedAt} from './mount-table.js';
-import {runProgram} from './program.js';
+import {runProgram} from './system-program.js';
 import {mountAsUser} from './user-mount.js';
 import {startWatchdog, type Watchdog} from './watchdog.js';
 

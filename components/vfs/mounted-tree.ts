@@ -1,6 +1,6 @@
 /** The tree at its mount point, from mounting it to taking it away. */
 import type {Environment} from '../../runtime/sdk/component.js';
-import type {RequestCounter} from '../front_end/request-counter.js';
+import type {RequestCounter} from '../lib/front_end/request-counter.js';
 import {FuseServer} from './fuse-server.js';
 import {Mount, type MountOptions} from './mount.js';
 import type {Tree} from './tree.js';

@@ -1,6 +1,6 @@
 import test from 'ava';
-import {TestEnvironment} from '../../test/support/environment.js';
-import {largeSlotCount, smallSlotCount, transferByteLengthMax} from './limits.js';
+import {TestEnvironment} from '../../test/support/test-environment.js';
+import {largeSlotCount, smallSlotCount, transferByteLengthMax} from './file-system-limits.js';
 import {PayloadSlots} from './payload-slots.js';
 
 const dataOffset = 80;

@@ -5,7 +5,7 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import {blockSize} from '../sessions/block.js';
 import {lengths} from './fuse-protocol.js';
-import {largeSlotCount, smallSlotByteLength, smallSlotCount, transferByteLengthMax} from './limits.js';
+import {largeSlotCount, smallSlotByteLength, smallSlotCount, transferByteLengthMax} from './file-system-limits.js';
 
 /** Where the header of a write begins in a large slot, so that its data begins with a page. */
 const headerOffset = blockSize - lengths.inHeader - lengths.writeIn;

@@ -1,6 +1,6 @@
 /** The file system's tree: `control/`, `current/data`, and in `snapshots/GENERATION/` `data`, `name` and `time`. Nodes are numbered for good. */
 import type {Client} from '../../runtime/sdk/session.js';
-import type {PartialBlockBuffers} from '../front_end/byte-device.js';
+import type {PartialBlockBuffers} from '../lib/front_end/byte-device.js';
 import type {deviceControl, SnapshotDescription} from '../sessions/device-control.js';
 import type {ControlFile} from './control-file.js';
 import {snapshotFile, type DataFile} from './data-file.js';

@@ -3,7 +3,7 @@
  * It is taken from there, and a descriptor of our own is put in its place, because the thread must close it when it ends.
  */
 import koffi from 'koffi';
-import {runProgram} from './program.js';
+import {runProgram} from './system-program.js';
 
 const unixFamily = 1;
 /** A stream, closed in programs that are started. */

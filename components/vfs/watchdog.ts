@@ -3,7 +3,7 @@
  * between them breaks. Without it, whoever looks at the mount point would find a dead file system.
  */
 import {spawn, type ChildProcess} from 'node:child_process';
-import {helperEnvironment} from './program.js';
+import {helperEnvironment} from './system-program.js';
 
 /** Arguments: the mount's source, its path, and whether root mounted it. A later mount has another source. */
 const script = `

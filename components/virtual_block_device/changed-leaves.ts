@@ -5,10 +5,10 @@
  * Invariant: what a log names is not overwritten before the tree is stored, so its leaves are no longer written in place.
  */
 import type {Vba} from '../sessions/vocabulary.js';
-import type {LeafChanges} from '../container/flush-log.js';
-import type {HashTree, Path} from '../container/hash-tree.js';
-import type {HeldBlocks} from '../container/held-blocks.js';
-import {labelLength} from '../container/label.js';
+import type {LeafChanges} from '../lib/format/flush-log.js';
+import type {HashTree, Path} from '../lib/tree/hash-tree.js';
+import type {HeldBlocks} from '../lib/tree/held-blocks.js';
+import {labelLength} from '../lib/format/label.js';
 
 /** More than this would make opening after a crash slow. */
 const countMax = 8192;

@@ -2,12 +2,12 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import type {Frame, Generation, KeyId, Level, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
-import {extentsOf} from '../container/extents.js';
-import {maxLevelLimit} from '../container/geometry.js';
-import type {LeafChanges} from '../container/flush-log.js';
-import {HashTree} from '../container/hash-tree.js';
-import type {HeldBlocks, RootMark} from '../container/held-blocks.js';
-import {labelLength} from '../container/label.js';
+import {extentsOf} from '../lib/format/extents.js';
+import {maxLevelLimit} from '../lib/format/geometry.js';
+import type {LeafChanges} from '../lib/format/flush-log.js';
+import {HashTree} from '../lib/tree/hash-tree.js';
+import type {HeldBlocks, RootMark} from '../lib/tree/held-blocks.js';
+import {labelLength} from '../lib/format/label.js';
 import type {block} from '../sessions/block.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {freeTree} from '../sessions/free-tree.js';

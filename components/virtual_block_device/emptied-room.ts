@@ -4,7 +4,7 @@
  * snapshot has the content, nobody needs it.
  */
 import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
-import {HashTree, type Path} from '../container/hash-tree.js';
+import {HashTree, type Path} from '../lib/tree/hash-tree.js';
 import {readOnlyMark, type Device, type KeptSnapshot} from './device.js';
 
 /** Lowest blocks that are remembered one by one; beyond, all that have changed since are gone through. */

@@ -1,6 +1,6 @@
 /** Extension of the virtual block device: new leaves that were never written (format section 8). */
 import {SessionError} from '../../runtime/sdk/session.js';
-import {Contingent, addLeaves, addLevelIfFull, branchToMove, isAtLimit, isBranchHeld, moveBranch, type BranchBlock} from '../container/tree-growth.js';
+import {Contingent, addLeaves, addLevelIfFull, branchToMove, isAtLimit, isBranchHeld, moveBranch, type BranchBlock} from '../lib/tree/tree-growth.js';
 import type {Device} from './device.js';
 
 export interface Extension {

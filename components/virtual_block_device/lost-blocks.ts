@@ -4,8 +4,8 @@
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
-import type {HeldBlocks, WantedBlock} from '../container/held-blocks.js';
-import {isLostLabel} from '../container/label.js';
+import type {HeldBlocks, WantedBlock} from '../lib/tree/held-blocks.js';
+import {isLostLabel} from '../lib/format/label.js';
 import type {RekeyedBlock, RekeyedTree, Shared} from './rekey-plan.js';
 import type {Range} from './request-queue.js';
 

@@ -4,8 +4,8 @@
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Frame, Generation, KeyId, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
-import type {HashTree, Path} from '../container/hash-tree.js';
-import {Turn} from '../container/turn.js';
+import type {HashTree, Path} from '../lib/tree/hash-tree.js';
+import {Turn} from '../lib/sync/turn.js';
 import type {Device} from './device.js';
 import type {Range} from './request-queue.js';
 

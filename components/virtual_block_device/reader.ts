@@ -8,10 +8,10 @@
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Generation, KeyId, Pba, Vba} from '../sessions/vocabulary.js';
-import {extentsOf} from '../container/extents.js';
-import {blockSize} from '../container/geometry.js';
-import type {HashTree, Path} from '../container/hash-tree.js';
-import {labelLength} from '../container/label.js';
+import {extentsOf} from '../lib/format/extents.js';
+import {blockSize} from '../lib/format/geometry.js';
+import type {HashTree, Path} from '../lib/tree/hash-tree.js';
+import {labelLength} from '../lib/format/label.js';
 import type {Device} from './device.js';
 import {lowestLeaves} from './placement.js';
 import type {Outcomes, Range, ReadPiece} from './request-queue.js';

@@ -9,9 +9,9 @@
  * block, with another label, generation or place, is judged by its own label.
  */
 import type {Frame, Generation, Level, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
-import type {HashTree, Path} from '../container/hash-tree.js';
-import type {HeldBlocks, WantedBlock} from '../container/held-blocks.js';
-import {SeenBlocks, type BlockReference} from '../container/seen-blocks.js';
+import type {HashTree, Path} from '../lib/tree/hash-tree.js';
+import type {HeldBlocks, WantedBlock} from '../lib/tree/held-blocks.js';
+import {SeenBlocks, type BlockReference} from '../lib/tree/seen-blocks.js';
 import type {Range} from './request-queue.js';
 
 /** One of the trees that a rekeying goes through; `generation` is null for the current tree. */

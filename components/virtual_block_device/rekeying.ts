@@ -8,11 +8,11 @@
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Frame, Level, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
-import {extentsOf} from '../container/extents.js';
-import {blockSize} from '../container/geometry.js';
-import type {HashTree, Path} from '../container/hash-tree.js';
-import type {WantedBlock} from '../container/held-blocks.js';
-import {isLostLabel, labelLength, lostLabel} from '../container/label.js';
+import {extentsOf} from '../lib/format/extents.js';
+import {blockSize} from '../lib/format/geometry.js';
+import type {HashTree, Path} from '../lib/tree/hash-tree.js';
+import type {WantedBlock} from '../lib/tree/held-blocks.js';
+import {isLostLabel, labelLength, lostLabel} from '../lib/format/label.js';
 import type {Device, KeptSnapshot} from './device.js';
 import {LostBlocks, generationsWith, textOfLost} from './lost-blocks.js';
 import type {Placement} from './placement.js';

@@ -4,9 +4,9 @@
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Vba} from '../sessions/vocabulary.js';
-import type {LeafChanges} from '../container/flush-log.js';
-import type {Path} from '../container/hash-tree.js';
-import {labelLength} from '../container/label.js';
+import type {LeafChanges} from '../lib/format/flush-log.js';
+import type {Path} from '../lib/tree/hash-tree.js';
+import {labelLength} from '../lib/format/label.js';
 import type {Device} from './device.js';
 import type {LeafPlace} from './placement.js';
 import type {Writer} from './writer.js';

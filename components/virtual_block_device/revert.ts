@@ -4,7 +4,7 @@
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
-import {HashTree, type Path} from '../container/hash-tree.js';
+import {HashTree, type Path} from '../lib/tree/hash-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 import {readOnlyMark, type Device} from './device.js';
 import type {LeafPlace} from './placement.js';

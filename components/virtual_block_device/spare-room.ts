@@ -8,7 +8,7 @@
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
-import {extentsOf} from '../container/extents.js';
+import {extentsOf} from '../lib/format/extents.js';
 import type {Device, KeptSnapshot} from './device.js';
 import {EmptiedRoom} from './emptied-room.js';
 import {lowestLeaves} from './placement.js';

@@ -3,8 +3,8 @@
  * the cost is that of the difference.
  */
 import type {Frame, Generation, Level, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
-import type {HashTree, Path} from '../container/hash-tree.js';
-import type {HeldBlocks} from '../container/held-blocks.js';
+import type {HashTree, Path} from '../lib/tree/hash-tree.js';
+import type {HeldBlocks} from '../lib/tree/held-blocks.js';
 
 /** A position in the tree that has another block in either state. */
 export interface Difference {

@@ -6,7 +6,7 @@
  * is read from here meanwhile, and no state is stored or logged before.
  */
 import type {Pba, Vba} from '../sessions/vocabulary.js';
-import {blockSize} from '../container/geometry.js';
+import {blockSize} from '../lib/format/geometry.js';
 
 /** A leaf of the current tree, and what its label says has to lie in its place. */
 export interface UnsettledBlock {

@@ -1,10 +1,10 @@
 /** Verification of the trees in use, those of the current state and of all kept snapshots side by side, part by part. */
 import type {KeyId, Vba} from '../sessions/vocabulary.js';
-import {extentsOf} from '../container/extents.js';
-import {blockSize} from '../container/geometry.js';
-import {labelLength} from '../container/label.js';
-import {SeenBlocks} from '../container/seen-blocks.js';
-import {lowestBlocksFrom, nextWritten, verifyPart, type NamedBlock, type Verified} from '../container/tree-verification.js';
+import {extentsOf} from '../lib/format/extents.js';
+import {blockSize} from '../lib/format/geometry.js';
+import {labelLength} from '../lib/format/label.js';
+import {SeenBlocks} from '../lib/tree/seen-blocks.js';
+import {lowestBlocksFrom, nextWritten, verifyPart, type NamedBlock, type Verified} from '../lib/tree/tree-verification.js';
 import type {Device, KeptSnapshot} from './device.js';
 
 /** Lowest blocks of each tree that one part takes: 1 MiB of data of the current state. Writes wait meanwhile. */

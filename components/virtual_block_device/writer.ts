@@ -7,11 +7,11 @@
  */
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
 import type {KeyId, Pba, Vba} from '../sessions/vocabulary.js';
-import type {LeafChanges} from '../container/flush-log.js';
-import {Gate} from '../container/gate.js';
-import {blockSize} from '../container/geometry.js';
-import type {Path} from '../container/hash-tree.js';
-import {labelLength} from '../container/label.js';
+import type {LeafChanges} from '../lib/format/flush-log.js';
+import {Gate} from '../lib/sync/gate.js';
+import {blockSize} from '../lib/format/geometry.js';
+import type {Path} from '../lib/tree/hash-tree.js';
+import {labelLength} from '../lib/format/label.js';
 import type {Device} from './device.js';
 import {Placement, type LeafPlaces, type Leaf} from './placement.js';
 import type {Outcomes, Range, WritePiece} from './request-queue.js';

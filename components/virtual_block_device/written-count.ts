@@ -1,6 +1,6 @@
 /** Counts the leaves of the current tree that were ever written, a bounded part of the tree at a time. */
 import type {Generation, Level, Vba} from '../sessions/vocabulary.js';
-import type {HashTree, Path} from '../container/hash-tree.js';
+import type {HashTree, Path} from '../lib/tree/hash-tree.js';
 import type {Device} from './device.js';
 
 /** Ways that one part goes down. */

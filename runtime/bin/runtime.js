@@ -6,7 +6,7 @@ import {existsSync, readFileSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const main = new URL('../../dist/runtime/cli.js', import.meta.url);
+const main = new URL('../../dist/runtime/cli/main.js', import.meta.url);
 if (!existsSync(fileURLToPath(main))) {
 	process.stderr.write('[runtime] not built yet, building once\n');
 	const built = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '--build', 'tsconfig.product.json'], {

@@ -1,7 +1,7 @@
 /** Requests about the keys of a trust anchor: of a running runtime, or of the anchor alone where none runs. */
-import type {Deployment} from '../deployment/model.js';
+import type {Deployment} from '../deployment/checked-deployment.js';
 import {ControlError, requestControl} from '../supervisor/control-client.js';
-import {withService} from '../supervisor/supervisor.js';
+import {withService} from '../supervisor/deployment-run.js';
 import {readDeployment} from './deploy-file.js';
 import {complain} from './output.js';
 

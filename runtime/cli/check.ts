@@ -1,5 +1,5 @@
 /** `runtime check`: says what is wrong with a deployment file, in itself and on this host, or how it would be started. */
-import type {Child, Deployment} from '../deployment/model.js';
+import type {Child, Deployment} from '../deployment/checked-deployment.js';
 import {formatProblem, type Problem} from '../deployment/problem.js';
 import {foreseen} from '../supervisor/foresight.js';
 import {narrowHeaps, type NarrowHeap} from '../supervisor/heap-floor.js';

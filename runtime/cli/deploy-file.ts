@@ -2,9 +2,9 @@
 import {existsSync} from 'node:fs';
 import {resolve} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {loadDeployment} from '../deployment/deployment.js';
+import {loadDeployment} from '../deployment/deployment-loader.js';
 import {displayPath} from '../deployment/display-path.js';
-import type {Deployment} from '../deployment/model.js';
+import type {Deployment} from '../deployment/checked-deployment.js';
 import {DeploymentError} from '../deployment/problem.js';
 import {complain} from './output.js';
 

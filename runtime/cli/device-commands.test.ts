@@ -1,6 +1,6 @@
 import {join} from 'node:path';
 import test from 'ava';
-import {flipBits, placeOf} from '../../test/support/image-file.js';
+import {flipBits, placeOf} from '../../test/support/sparse-image.js';
 import {NbdPeer} from '../../test/support/nbd-peer.js';
 import {projectFolder, runRuntime, startRuntime, withFolder} from '../../test/support/runtime-process.js';
 import {requestControl} from '../supervisor/control-client.js';

@@ -2,7 +2,7 @@ import {existsSync, readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
 import {projectFolder, runRuntime, startRuntime, withFolder} from '../../test/support/runtime-process.js';
-import {loadDeployment} from '../deployment/deployment.js';
+import {loadDeployment} from '../deployment/deployment-loader.js';
 import {withOwnValues} from '../deployment/own-deployment.js';
 
 const shipped = readFileSync(join(projectFolder, 'deploy.xml'), 'utf8');

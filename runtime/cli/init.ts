@@ -1,7 +1,7 @@
 /** `runtime init`: makes a deployment file of one's own, from a shipped assembly. */
 import {existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync} from 'node:fs';
 import {dirname, resolve} from 'node:path';
-import {loadDeployment, surroundingsOf} from '../deployment/deployment.js';
+import {loadDeployment, surroundingsOf} from '../deployment/deployment-loader.js';
 import {displayPath} from '../deployment/display-path.js';
 import {UnplacedError, withOwnValues, type OwnValues} from '../deployment/own-deployment.js';
 import {DeploymentError} from '../deployment/problem.js';

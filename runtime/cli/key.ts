@@ -1,7 +1,7 @@
 /** `runtime key`: what opens the trust anchor. */
 import {z} from 'zod';
-import {sharedSecret} from '../process-secrets.js';
-import {createRecipient, openEnvelope} from '../sdk/key-envelope.js';
+import {sharedSecret} from '../process/process-secrets.js';
+import {createRecipient, openEnvelope} from '../../components/lib/crypto/key-envelope.js';
 import {kernelRandomBytes} from '../sdk/kernel-random.js';
 import {withAnchor, type AnchorCall, type AnchorTarget} from './anchor-call.js';
 import {exitCode} from './exit-code.js';

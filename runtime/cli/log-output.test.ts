@@ -1,7 +1,7 @@
 import {closeSync, fstatSync, openSync} from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
-import {makeStateDirectory} from '../../test/support/deployment.js';
+import {makeStateDirectory} from '../../test/support/fixture-deployment.js';
 import {formatLogLine, logTo, targetOfOutput} from './log-output.js';
 
 const time = new Date(Date.UTC(2030, 0, 2, 3, 4, 5, 6));

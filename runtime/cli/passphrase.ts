@@ -3,8 +3,8 @@
  * which every user of the machine can see. They leave this process only sealed to the trust anchor.
  */
 import {closeSync, openSync, readSync} from 'node:fs';
-import {sharedSecret} from '../process-secrets.js';
-import {sealEnvelope} from '../sdk/key-envelope.js';
+import {sharedSecret} from '../process/process-secrets.js';
+import {sealEnvelope} from '../../components/lib/crypto/key-envelope.js';
 import {kernelRandomBytes} from '../sdk/kernel-random.js';
 import {withoutLineEnd} from '../sdk/secret-line.js';
 import {copyOfShared} from '../transport/shared-secret.js';

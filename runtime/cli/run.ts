@@ -1,11 +1,11 @@
 /** `runtime run`: runs one tool of a deployment, with the servers it needs, until it exits. */
-import type {Child, Deployment} from '../deployment/model.js';
+import type {Child, Deployment} from '../deployment/checked-deployment.js';
 import {suggestName} from '../deployment/suggestion.js';
-import {variableLength} from '../process-environment.js';
-import {dropSecret, giveSecret} from '../process-secrets.js';
+import {variableLength} from '../process/process-environment.js';
+import {dropSecret, giveSecret} from '../process/process-secrets.js';
 import {childrenNeededBy} from '../supervisor/child-graph.js';
 import {foreseen} from '../supervisor/foresight.js';
-import {runTool, withService} from '../supervisor/supervisor.js';
+import {runTool, withService} from '../supervisor/deployment-run.js';
 import {readDeployment} from './deploy-file.js';
 import {exitCode} from './exit-code.js';
 import {complain, print} from './output.js';

@@ -1,8 +1,8 @@
 /** `runtime start`: runs a deployment until it is told to stop. */
-import {loadDeployment} from '../deployment/deployment.js';
-import type {Deployment} from '../deployment/model.js';
+import {loadDeployment} from '../deployment/deployment-loader.js';
+import type {Deployment} from '../deployment/checked-deployment.js';
 import {foreseen} from '../supervisor/foresight.js';
-import {startDeployment, startedOf} from '../supervisor/supervisor.js';
+import {startDeployment, startedOf} from '../supervisor/deployment-run.js';
 import {requestControl, type RuntimeStatus} from '../supervisor/control-client.js';
 import {readDeployment} from './deploy-file.js';
 import {describeDevice, type DeviceTarget} from './device-call.js';

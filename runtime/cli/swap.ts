@@ -1,7 +1,7 @@
 /** `runtime swap`: gives a child of a running runtime another binary, in the deployment file and at once. */
 import {readFileSync, realpathSync} from 'node:fs';
 import {EditError, withBinary} from '../deployment/binary-edit.js';
-import {loadDeployment, surroundingsOf} from '../deployment/deployment.js';
+import {loadDeployment, surroundingsOf} from '../deployment/deployment-loader.js';
 import {displayPath} from '../deployment/display-path.js';
 import {DeploymentError} from '../deployment/problem.js';
 import {requestControl, type RuntimeStatus} from '../supervisor/control-client.js';

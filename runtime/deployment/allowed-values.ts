@@ -1,5 +1,5 @@
 /** Which values attributes may have: bounds of numbers, and closed sets of words. Readers, schema file and documents share them. */
-import {ramQuantumMin} from '../supervisor/ram-share.js';
+import {ramQuantumMin} from './ram-share.js';
 
 export interface Bounds {
 	readonly min: number;

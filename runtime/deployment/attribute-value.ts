@@ -1,6 +1,6 @@
 /** Values of attributes: numbers, sizes, names, yes and no. A bad value is reported where it stands and read as undefined. */
 import {yesOrNo, type Bounds} from './allowed-values.js';
-import type {SourcePosition} from './model.js';
+import type {SourcePosition} from './checked-deployment.js';
 import type {Problems} from './problem.js';
 import type {XmlAttribute, XmlElement} from './xml-document.js';
 

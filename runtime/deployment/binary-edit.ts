@@ -1,5 +1,5 @@
 /** Another binary for one child in the text of a deployment file; everything else stays as it was written. */
-import type {SourcePosition} from './model.js';
+import type {SourcePosition} from './checked-deployment.js';
 import {Problems} from './problem.js';
 import {childNamed, childrenNamed, parseXml} from './xml-document.js';
 

@@ -1,6 +1,6 @@
 /** A child's `<config>` as plain data, checked by its component's schema; complaints are led back to the line they are about. */
 import {z} from 'zod';
-import type {SourcePosition} from './model.js';
+import type {SourcePosition} from './checked-deployment.js';
 import type {Problems} from './problem.js';
 import {nearestName} from './suggestion.js';
 import type {XmlElement} from './xml-document.js';

@@ -2,7 +2,7 @@
 import type {Component} from '../sdk/component.js';
 import {missingActions, placements, userBounds, type Placement} from './allowed-values.js';
 import {readInteger, type Declared} from './attribute-value.js';
-import type {Child, Isolation} from './model.js';
+import type {Child, Isolation} from './checked-deployment.js';
 import type {Problems} from './problem.js';
 import type {XmlElement} from './xml-document.js';
 

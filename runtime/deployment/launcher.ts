@@ -2,10 +2,10 @@
 import {existsSync, readdirSync} from 'node:fs';
 import {join} from 'node:path';
 import {displayPath} from './display-path.js';
-import type {SourcePosition} from './model.js';
+import type {SourcePosition} from './checked-deployment.js';
 import type {Problems} from './problem.js';
 import {suggestName} from './suggestion.js';
-import {checkRoot, checkVocabulary, launcherRule} from './vocabulary.js';
+import {checkRoot, checkVocabulary, launcherRule} from './deployment-words.js';
 import {parseXml, readDocument, type XmlElement} from './xml-document.js';
 
 /** Launchers in the order of these folders; the first file of a name counts. */

@@ -1,5 +1,5 @@
 /** What is wrong with a deployment file, where, and what would be right. All problems of a file are reported at once. */
-import type {SourcePosition} from './model.js';
+import type {SourcePosition} from './checked-deployment.js';
 
 export interface Problem {
 	readonly position: SourcePosition;

@@ -1,5 +1,5 @@
 /** The words of deployment files as others read them: the schema of editors, and the table of the documents. */
-import {deploymentRule, launcherRule, type AttributeRule, type ElementRule, type ValueRule} from './vocabulary.js';
+import {deploymentRule, launcherRule, type AttributeRule, type ElementRule, type ValueRule} from './deployment-words.js';
 
 function escaped(text: string): string {
 	return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
@@ -148,7 +148,7 @@ export function schemaText(): string {
 	const lines = [
 		...annotation('Deployment files (root element config) and launchers (root element launcher), in the words of Genode\'s init. Editors use this schema; '
 			+ '"runtime check FILE" checks more: that binaries, children and services exist, that routes lead somewhere, and that each component accepts its configuration.'),
-		'<!-- Made of runtime/deployment/vocabulary.ts by "npm run words". -->',
+		'<!-- Made of runtime/deployment/deployment-words.ts by "npm run words". -->',
 		'',
 		...simpleTypes,
 		...schema.namedTypes(),

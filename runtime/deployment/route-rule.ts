@@ -1,6 +1,6 @@
 /** The rules of a `<route>` or `<default-route>` as they are written. */
 import {readName, type Declared} from './attribute-value.js';
-import type {SourcePosition} from './model.js';
+import type {SourcePosition} from './checked-deployment.js';
 import type {Problems} from './problem.js';
 import {childrenNamed, type XmlElement} from './xml-document.js';
 

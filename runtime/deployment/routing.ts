@@ -1,7 +1,7 @@
 /** Who serves whom: each required session of each child led to one server, first matching rule first. */
 import type {Component} from '../sdk/component.js';
 import {isEnvironmentService} from '../sdk/environment-service.js';
-import type {Route, SourcePosition} from './model.js';
+import type {Route, SourcePosition} from './checked-deployment.js';
 import type {Problems} from './problem.js';
 import type {RouteRule, RouteTarget} from './route-rule.js';
 import type {StartNode} from './start-node.js';

@@ -3,7 +3,7 @@ import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import test from 'ava';
 import {projectCatalog} from './catalog.js';
-import {loadDeployment} from './deployment.js';
+import {loadDeployment} from './deployment-loader.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const assemblies = readdirSync(join(root, 'config/assemblies')).map(name => join('config/assemblies', name));

@@ -4,7 +4,7 @@ import {readAffinity, type AffinitySpace} from './affinity.js';
 import {readByteCount, readInteger, readName, readText, readYesNo, type Declared} from './attribute-value.js';
 import {readPlacement} from './isolation-rule.js';
 import type {LauncherFolders} from './launcher.js';
-import type {SourcePosition} from './model.js';
+import type {SourcePosition} from './checked-deployment.js';
 import type {Problems} from './problem.js';
 import {readRouteRules, readServiceNames, type RouteRule} from './route-rule.js';
 import {childNamed, type XmlElement} from './xml-document.js';

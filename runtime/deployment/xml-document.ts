@@ -4,7 +4,7 @@
  */
 import {closeSync, openSync, readSync} from 'node:fs';
 import {SaxesParser} from 'saxes';
-import type {SourcePosition} from './model.js';
+import type {SourcePosition} from './checked-deployment.js';
 import type {Problems} from './problem.js';
 import {lexicalFault} from './xml-lexis.js';
 

@@ -4,7 +4,7 @@ import {getHeapStatistics} from 'node:v8';
 import {parentPort, workerData} from 'node:worker_threads';
 import {dropGarbage} from './garbage.js';
 
-await import('./group-host.js');
+await import('./host-run.js');
 for (const path of workerData as readonly string[]) {
 	await import(pathToFileURL(path).href);
 }

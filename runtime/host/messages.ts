@@ -1,5 +1,5 @@
 /** What the supervisor and a host, in a worker thread or a process of its own, tell each other. Ends of sessions travel in these messages. */
-import type {SharedSecrets} from '../process-secrets.js';
+import type {SharedSecrets} from '../process/process-secrets.js';
 import type {LogLevel} from '../sdk/component.js';
 import type {EnvironmentService} from '../sdk/environment-service.js';
 import type {SessionErrorDetail} from '../sdk/session.js';

@@ -4,7 +4,7 @@
 import {restrain} from '../isolation/restraint.js';
 import {receiveSecrets} from '../isolation/secret-handover.js';
 import {takeDescriptor} from '../isolation/socket-pair.js';
-import {ignoreDebuggerSignal} from '../process-closure.js';
+import {ignoreDebuggerSignal} from '../process/process-closure.js';
 import {FrameSocket} from '../transport/frame-socket.js';
 import type {FromHost, ToHost} from './messages.js';
 import {descriptors, type ProcessStart} from './process-start.js';
@@ -48,7 +48,7 @@ async function begin({data, restraint, mayMiss}: ProcessStart): Promise<void> {
 	}
 
 	const secrets = receiveSecrets(descriptors.secrets);
-	const {runHost} = await import('./group-host.js');
+	const {runHost} = await import('./host-run.js');
 	await runHost(data, {
 		post,
 		listen(listener) {

@@ -5,7 +5,7 @@
  * On the way they lie in a socket's buffer, each as length of name (4 bytes), length of value (4), name, value.
  */
 import {readSync, writeSync} from 'node:fs';
-import {variableLength, writeVariable} from '../process-environment.js';
+import {variableLength, writeVariable} from '../process/process-environment.js';
 import {secretBytes} from '../sdk/secret-memory.js';
 import {closeDescriptor, socketPair} from './socket-pair.js';
 

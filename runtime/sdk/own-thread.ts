@@ -1,6 +1,6 @@
 /** The thread that calls, for components that start threads of their own. These inherit the CPUs of the component's. */
 import {readFileSync} from 'node:fs';
-import {pinThread} from '../placement.js';
+import {pinThread} from './thread-placement.js';
 
 /** Numbers of the CPUs on which the calling thread may run, in ascending order. */
 export function cpusOfOwnThread(): number[] {

@@ -1,8 +1,8 @@
 import {readFileSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
 import test from 'ava';
-import {makeDeployment, type ChildSketch} from '../../test/support/deployment.js';
-import {loadDeployment, surroundingsOf} from '../deployment/deployment.js';
+import {makeDeployment, type ChildSketch} from '../../test/support/fixture-deployment.js';
+import {loadDeployment, surroundingsOf} from '../deployment/deployment-loader.js';
 import {planChange, type ChangePlan} from './change-plan.js';
 
 const deployFile = fileURLToPath(new URL('../../../deploy.xml', import.meta.url));

@@ -5,7 +5,7 @@
  * go on; their sessions to servers that start over, or to other servers, are moved while their requests wait.
  */
 import {isDeepStrictEqual} from 'node:util';
-import type {Child} from '../deployment/model.js';
+import type {Child} from '../deployment/checked-deployment.js';
 import {ChildGraph, type RouteEdge} from './child-graph.js';
 
 export type ChangeAction =

@@ -1,5 +1,5 @@
 import test from 'ava';
-import {makeDeployment, type ChildSketch} from '../../test/support/deployment.js';
+import {makeDeployment, type ChildSketch} from '../../test/support/fixture-deployment.js';
 import {ChildGraph, childrenNeededBy} from './child-graph.js';
 
 const device: ChildSketch[] = [

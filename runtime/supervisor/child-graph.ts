@@ -1,5 +1,5 @@
 /** The children of a deployment with their routes as a graph, and what a death means for the others. */
-import type {Child, Deployment, Route} from '../deployment/model.js';
+import type {Child, Deployment, Route} from '../deployment/checked-deployment.js';
 
 export interface RouteEdge {
 	readonly client: Child;

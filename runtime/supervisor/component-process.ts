@@ -14,7 +14,7 @@ import {FrameSocket} from '../transport/frame-socket.js';
 import {isSocket, type SessionHandle} from '../transport/session-port.js';
 import {Heartbeat} from './heartbeat.js';
 import {optimizationFlags} from './optimization.js';
-import {quantumRemedy} from './ram-share.js';
+import {quantumRemedy} from '../deployment/ram-share.js';
 import type {GroupHost, HostEnd, HostOptions} from './group-host.js';
 
 const hostModule = fileURLToPath(new URL('../host/process-main.js', import.meta.url));

@@ -13,7 +13,7 @@ import {ControlRequest, controlLineMax, controlSocketPath, payloadByteLengthMax,
 import type {DeploymentFollower} from './deployment-follower.js';
 import {LineReader} from './line-reader.js';
 import type {ManagedChild} from './managed-child.js';
-import {runtimeStatus} from './status.js';
+import {runtimeStatus} from './runtime-status.js';
 import {socketPath, type SocketPath} from './socket-path.js';
 import type {Supervision} from './supervision.js';
 

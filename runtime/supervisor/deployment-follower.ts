@@ -6,7 +6,7 @@ import {setTimeout} from 'node:timers/promises';
 import {isDeepStrictEqual} from 'node:util';
 import {displayPath} from '../deployment/display-path.js';
 import {fileSignatures} from '../deployment/file-signature.js';
-import type {Child, Deployment} from '../deployment/model.js';
+import type {Child, Deployment} from '../deployment/checked-deployment.js';
 import {DeploymentError} from '../deployment/problem.js';
 import {describeChanges, type PlannedChange, type SessionName} from './change-plan.js';
 import {ChangeError} from './live-change.js';

@@ -3,15 +3,15 @@
  * with their configuration, and the runtime looks for what it needs itself. Nothing is written, nothing is opened for good.
  */
 import {resolve} from 'node:path';
-import type {Child, Deployment, SourcePosition} from '../deployment/model.js';
+import type {Child, Deployment, SourcePosition} from '../deployment/checked-deployment.js';
 import {DeploymentError, Problems, type Problem} from '../deployment/problem.js';
-import {variableLength} from '../process-environment.js';
+import {variableLength} from '../process/process-environment.js';
 import type {Obstacle, Outlook} from '../sdk/component.js';
 import {whyDirectoryUnmakable} from '../sdk/host-path.js';
 import {moreOpenFiles, openFilesMax} from '../sdk/open-files.js';
-import {isolationProblem} from './isolation.js';
+import {isolationProblem} from './isolated-start.js';
 import {loadingDescriptorCount} from './loading-turns.js';
-import {bufferShare} from './ram-share.js';
+import {bufferShare} from '../deployment/ram-share.js';
 
 /** Descriptors that the runtime itself has open, and some that it needs for a moment: its sockets, the lock, what it asks the system. */
 const ownDescriptorCount = 48;

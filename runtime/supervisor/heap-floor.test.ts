@@ -1,9 +1,9 @@
 import test from 'ava';
-import {makeDeployment} from '../../test/support/deployment.js';
+import {makeDeployment} from '../../test/support/fixture-deployment.js';
 import {describeNarrowHeap} from '../cli/check.js';
 import {projectCatalog} from '../deployment/catalog.js';
 import {emptyHeapBytes, narrowHeaps} from './heap-floor.js';
-import {ramQuantumMin} from './ram-share.js';
+import {ramQuantumMin} from '../deployment/ram-share.js';
 
 const mebibyte = 2 ** 20;
 const catalog = projectCatalog();

@@ -3,8 +3,8 @@
  * is measured on the Node that runs, not remembered.
  */
 import {Worker} from 'node:worker_threads';
-import type {Child} from '../deployment/model.js';
-import {heapLimits, ramQuantumMin} from './ram-share.js';
+import type {Child} from '../deployment/checked-deployment.js';
+import {heapLimits, ramQuantumMin} from '../deployment/ram-share.js';
 
 const mebibyte = 2 ** 20;
 

@@ -1,8 +1,8 @@
 import {readFileSync} from 'node:fs';
 import test, {type ExecutionContext} from 'ava';
-import {makeDeployment, makeStateDirectory, type ChildSketch} from '../../test/support/deployment.js';
+import {makeDeployment, makeStateDirectory, type ChildSketch} from '../../test/support/fixture-deployment.js';
 import {requestControl, type EditOutcome, type RuntimeStatus} from './control-client.js';
-import {startDeployment, type RunningDeployment} from './supervisor.js';
+import {startDeployment, type RunningDeployment} from './deployment-run.js';
 
 interface Said {
 	readonly word: string;

@@ -12,7 +12,7 @@ import {Deferred} from './deferred.js';
 import type {ManagedChild, ManagedGroup} from './managed-child.js';
 import {Roster} from './roster.js';
 import type {SessionWiring} from './session-wiring.js';
-import type {Child} from '../deployment/model.js';
+import type {Child} from '../deployment/checked-deployment.js';
 
 /** Time for a client's server to answer what it was sent. */
 const restTimeLimitMs = 20_000;

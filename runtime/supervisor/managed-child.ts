@@ -1,5 +1,5 @@
 /** What the supervisor knows about one child and about one group of children on a thread. */
-import type {Child, Isolation} from '../deployment/model.js';
+import type {Child, Isolation} from '../deployment/checked-deployment.js';
 import type {ToHost} from '../host/messages.js';
 import {Deferred} from './deferred.js';
 import {RestartBudget} from './restart-budget.js';

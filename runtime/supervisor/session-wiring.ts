@@ -3,7 +3,7 @@
  * survivor has yet to be told what.
  */
 import {MessageChannel} from 'node:worker_threads';
-import type {Child} from '../deployment/model.js';
+import type {Child} from '../deployment/checked-deployment.js';
 import type {Connection, Interruption} from '../host/messages.js';
 import {socketPair} from '../isolation/socket-pair.js';
 import type {SessionHandle} from '../transport/session-port.js';

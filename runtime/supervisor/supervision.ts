@@ -8,22 +8,22 @@
  */
 import {availableParallelism} from 'node:os';
 import {setTimeout} from 'node:timers/promises';
-import type {Child} from '../deployment/model.js';
+import type {Child} from '../deployment/checked-deployment.js';
 import {unfinishedExitValue} from '../sdk/component.js';
 import type {FromHost, ToHost} from '../host/messages.js';
 import {machineCpus} from '../deployment/affinity.js';
 import {suggestName} from '../deployment/suggestion.js';
-import {pinThread, setNice} from '../placement.js';
+import {pinThread, setNice} from '../sdk/thread-placement.js';
 import {planChange, type ChangePlan} from './change-plan.js';
 import type {ChildGraph} from './child-graph.js';
 import {Deferred} from './deferred.js';
 import type {GroupHost, HostEnd, HostOptions} from './group-host.js';
 import {Inquiries} from './inquiries.js';
-import {clearEnvironment, secretsForThreads, startIsolated} from './isolation.js';
+import {clearEnvironment, secretsForThreads, startIsolated} from './isolated-start.js';
 import {BrokenChangeError, ChangeError, LiveChange} from './live-change.js';
 import {RuntimeLog, type LogSink} from './log.js';
 import type {ManagedChild, ManagedGroup} from './managed-child.js';
-import {bufferShare, heapLimits} from './ram-share.js';
+import {bufferShare, heapLimits} from '../deployment/ram-share.js';
 import {restartCountMax, restartWindowMs} from './restart-budget.js';
 import {Roster} from './roster.js';
 import {SessionWiring} from './session-wiring.js';

@@ -1,18 +1,18 @@
 /** One worker thread with a host in it, from its creation to the reason of its end. */
 import {Worker, type ResourceLimits, type TransferListItem} from 'node:worker_threads';
 import {handedOver, type FromHost, type ThreadData, type ToHost} from '../host/messages.js';
-import type {SharedSecrets} from '../process-secrets.js';
+import type {SharedSecrets} from '../process/process-secrets.js';
 import {withOpenFilesMax} from '../sdk/open-files.js';
 import {isSocket, type SessionHandle} from '../transport/session-port.js';
 import {Heartbeat} from './heartbeat.js';
 import {loadingTurns} from './loading-turns.js';
-import {quantumRemedy} from './ram-share.js';
+import {quantumRemedy} from '../deployment/ram-share.js';
 import type {GroupHost, HostEnd, HostOptions} from './group-host.js';
 
 /** How long a thread may take to end itself. */
 const endMsMax = 500;
 
-const hostModule = new URL('../host/main.js', import.meta.url);
+const hostModule = new URL('../host/thread-main.js', import.meta.url);
 
 function describeFault(error: unknown, limits: ResourceLimits): string {
 	if (error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY') {

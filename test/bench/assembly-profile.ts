@@ -1,8 +1,8 @@
 /** What a deployment says of itself that a measurement needs: where its components run, where its NBD server listens. */
 import {readFileSync, writeFileSync} from 'node:fs';
 import {basename, join} from 'node:path';
-import {loadDeployment} from '../../runtime/deployment/deployment.js';
-import type {Child} from '../../runtime/deployment/model.js';
+import {loadDeployment} from '../../runtime/deployment/deployment-loader.js';
+import type {Child} from '../../runtime/deployment/checked-deployment.js';
 import {assemblyFile} from './device-target.js';
 
 export interface AssemblyProfile {

@@ -1,11 +1,11 @@
 /** A worker that does nothing but libcrypto's cipher and label: what no encrypted device can be faster than. */
 import {randomBytes} from 'node:crypto';
 import {parentPort, workerData} from 'node:worker_threads';
-import {openSuite} from '../../components/libcrypto/suite.js';
+import {openSuite} from '../../components/lib/crypto/suite.js';
 import {blockSize} from '../../components/sessions/block.js';
 import {labelLength} from '../../components/sessions/cipher.js';
-import {isAuthenticatedKey, type BlockRun} from '../../components/sessions/cipher-suite.js';
-import {runBlockCountMax} from '../../components/sessions/batch-work.js';
+import {isAuthenticatedKey, type BlockRun} from '../../components/lib/crypto/cipher-suite.js';
+import {runBlockCountMax} from '../../components/lib/crypto/batch-work.js';
 import type {CipherWork} from './measured-cipher.js';
 
 /** More than the processor's caches hold, so that bytes come from memory as they do in the device. */

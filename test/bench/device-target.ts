@@ -69,7 +69,7 @@ export class DeviceTarget implements Target {
 		const profiling = this.profileDirectory === undefined
 			? []
 			: ['--cpu-prof', `--cpu-prof-dir=${this.profileDirectory}`, `--cpu-prof-interval=${sampleIntervalUs}`];
-		const words = [...profiling, join(projectFolder, 'dist/runtime/cli.js'), 'start', this.#deployFile, '--state', this.stateDirectory];
+		const words = [...profiling, join(projectFolder, 'dist/runtime/cli/main.js'), 'start', this.#deployFile, '--state', this.stateDirectory];
 		const [program, ...arguments_] = [...(this.cpus === undefined ? [] : ['taskset', '-c', this.cpus]), process.execPath, ...words];
 		this.#process = new ServerProcess(program, arguments_, projectFolder, this.#variables);
 		await this.#process.listens(this.#socketPath);
@@ -78,7 +78,7 @@ export class DeviceTarget implements Target {
 	/** Runs one tool of the assembly on the stopped device. @throws Error where it fails */
 	async runTool(name: string): Promise<string> {
 		mkdirSync(this.stateDirectory, {recursive: true});
-		return runProgram(process.execPath, [join(projectFolder, 'dist/runtime/cli.js'), 'run', name, this.#deployFile, '--state', this.stateDirectory], projectFolder, this.#variables);
+		return runProgram(process.execPath, [join(projectFolder, 'dist/runtime/cli/main.js'), 'run', name, this.#deployFile, '--state', this.stateDirectory], projectFolder, this.#variables);
 	}
 
 	/** Asks the running device for one operation of `device_control`. */

@@ -9,7 +9,7 @@ import blockRamComponent from '../../components/block_ram/component.js';
 import cryptoComponent from '../../components/crypto_openssl/component.js';
 import trustAnchorComponent from '../../components/trust_anchor_file/component.js';
 import {block} from '../../components/sessions/block.js';
-import {makeEnvironment} from '../../runtime/host/environment.js';
+import {makeEnvironment} from '../../runtime/host/host-environment.js';
 import type {Component, Provisions, Requirement, Running} from '../../runtime/sdk/component.js';
 import {environmentServices} from '../../runtime/sdk/environment-service.js';
 import type {Client, Handlers, Session} from '../../runtime/sdk/session.js';

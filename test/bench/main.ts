@@ -21,7 +21,7 @@ import {missingPrograms} from './program.js';
 import {profileCells, type CellProfile} from './profiling.js';
 import {Progress, type ReportProgress} from './progress.js';
 import {qemuTargets} from './qemu-target.js';
-import {measureRekeying, type RekeyingResult} from './rekeying.js';
+import {measureRekeying, type RekeyingResult} from './rekeying-speed.js';
 import {comparisonLines, limitLines, machineLines, memoryLines, noiseLines, originalLoadLines, profileLines, rekeyingLines, shareLines} from './report.js';
 import {measureScale, scaleSeconds, scaleTables} from './scale.js';
 import {cleanUpAtExit, defaultDirectory, isMemory, makeFolder, removeFolder} from './workspace.js';

@@ -7,7 +7,7 @@ import type {FioResult} from './fio.js';
 import type {CipherLimit, MediumSpeed} from './limit.js';
 import {originalSpeeds, type OriginalLoadResult} from './original-load.js';
 import type {CellProfile} from './profiling.js';
-import type {RekeyingResult} from './rekeying.js';
+import type {RekeyingResult} from './rekeying-speed.js';
 import {median, ratios, summarize, type Summary} from './statistics.js';
 import {whole} from './whole-number.js';
 

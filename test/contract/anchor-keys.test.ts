@@ -6,11 +6,11 @@ import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {anchorKeys} from '../../components/sessions/anchor-keys.js';
 import {trustAnchor} from '../../components/sessions/trust-anchor.js';
-import {createRecipient, openEnvelope, sealEnvelope} from '../../runtime/sdk/key-envelope.js';
+import {createRecipient, openEnvelope, sealEnvelope} from '../../components/lib/crypto/key-envelope.js';
 import type {Client, Handlers} from '../../runtime/sdk/session.js';
 import {connectLocal} from '../../runtime/transport/local.js';
 import {loadComponent, providerNames} from '../support/component-folder.js';
-import {TestEnvironment} from '../support/environment.js';
+import {TestEnvironment} from '../support/test-environment.js';
 import {startProvider} from '../support/providers.js';
 
 const config = {unlock_ms: '1', kdf_memory: '1M'};

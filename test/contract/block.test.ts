@@ -9,7 +9,7 @@ import {block, blockSize} from '../../components/sessions/block.js';
 import type {Component} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {startComponent, temporaryDirectory} from '../support/component-stand.js';
-import {TestEnvironment} from '../support/environment.js';
+import {TestEnvironment} from '../support/test-environment.js';
 import {endProviderProcess} from '../support/provider-process.js';
 import {startInProcess} from '../support/providers.js';
 import {SeededRandom} from '../support/seeded-random.js';

@@ -3,11 +3,11 @@ import {createHash, randomBytes} from 'node:crypto';
 import test, {type ExecutionContext} from 'ava';
 import {cipherNames, isAuthenticated, nonceLength, type CipherName} from '../../components/sessions/cipher.js';
 import {crypto} from '../../components/sessions/crypto.js';
-import {sealEnvelope} from '../../runtime/sdk/key-envelope.js';
+import {sealEnvelope} from '../../components/lib/crypto/key-envelope.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {LeasePool} from '../../runtime/transport/lease-pool.js';
 import {providerNames} from '../support/component-folder.js';
-import {TestEnvironment} from '../support/environment.js';
+import {TestEnvironment} from '../support/test-environment.js';
 import {loadGolden} from '../support/golden.js';
 import {startProvider} from '../support/providers.js';
 

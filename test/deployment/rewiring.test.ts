@@ -2,7 +2,7 @@
 import {readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
-import {flipBits, placeOf} from '../support/image-file.js';
+import {flipBits, placeOf} from '../support/sparse-image.js';
 import {NbdPeer} from '../support/nbd-peer.js';
 import {projectFolder, runRuntime, startRuntime, withFolder, type RuntimeProcess} from '../support/runtime-process.js';
 

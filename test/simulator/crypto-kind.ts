@@ -4,7 +4,7 @@ import type {Handlers} from '../../runtime/sdk/session.js';
 import noble from '../../components/crypto_noble/component.js';
 import openssl from '../../components/crypto_openssl/component.js';
 import type {crypto} from '../../components/sessions/crypto.js';
-import {sealEnvelope} from '../../runtime/sdk/key-envelope.js';
+import {sealEnvelope} from '../../components/lib/crypto/key-envelope.js';
 import {quickCryptoHandlers} from './quick-crypto.js';
 import type {EnvelopeSealer} from './simulated-anchor.js';
 

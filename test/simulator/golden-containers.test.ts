@@ -11,7 +11,7 @@ import type {Client} from '../../runtime/sdk/session.js';
 import type {Assembly} from '../support/assembly.js';
 import {temporaryDirectory} from '../support/component-stand.js';
 import {loadGolden} from '../support/golden.js';
-import {differences, finished, openDevice, readsOf, soundContainerOf, writeAnchor} from '../support/golden-device.js';
+import {differences, finished, openDevice, readsOf, soundContainerOf, writeAnchor} from './golden-device.js';
 import {MemoryAnchor} from '../support/memory-anchor.js';
 import {MemoryMedium} from '../support/memory-medium.js';
 import {runTool} from '../support/tool-run.js';

@@ -1,5 +1,5 @@
 /** Locks the device and unlocks it again: meanwhile nothing is served, nothing changes, and no server has a key. */
-import {innerKeyId} from '../../components/container/inner-blocks.js';
+import {innerKeyId} from '../../components/lib/container/inner-blocks.js';
 import {blockSize} from '../../components/sessions/block.js';
 import {isSessionError} from '../../runtime/sdk/session.js';
 import {dataOf} from './content.js';

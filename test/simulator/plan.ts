@@ -1,5 +1,5 @@
 /** What one history is made of: the container's shape, the sizes around it, and what goes on at the same time. */
-import {ContainerDimensions} from '../../components/container/dimensions-config.js';
+import {ContainerDimensions} from '../../components/lib/format/dimensions-config.js';
 import {cryptoNames, type CryptoName} from './crypto-kind.js';
 import type {Random} from './random.js';
 import {scripts, type Script} from './script.js';

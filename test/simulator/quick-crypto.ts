@@ -1,6 +1,6 @@
 /** A crypto server that is fast and no secret: it adds a number of key and place to each word. Labels are real. */
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
-import {labelOf, labelLength} from '../../components/container/label.js';
+import {labelOf, labelLength} from '../../components/lib/format/label.js';
 import {blockSize} from '../../components/sessions/block.js';
 import {isAuthenticated} from '../../components/sessions/cipher.js';
 import type {crypto} from '../../components/sessions/crypto.js';

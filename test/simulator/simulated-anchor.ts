@@ -4,8 +4,8 @@
  * and may be gone then, unless the anchor has written it once more.
  */
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
-import type {Secured} from '../../components/container/open-superblock.js';
-import {freshMarks, type RecordMarks} from '../../components/sessions/anchor-service.js';
+import type {Secured} from '../../components/lib/format/open-superblock.js';
+import {freshMarks, type RecordMarks} from '../../components/lib/anchor/anchor-service.js';
 import type {trustAnchor} from '../../components/sessions/trust-anchor.js';
 import {authenticatorOf, flushKeyOf, innerKey} from '../support/memory-anchor.js';
 import type {Random} from './random.js';

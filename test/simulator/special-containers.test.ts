@@ -10,7 +10,7 @@ import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import type {Assembly} from '../support/assembly.js';
 import {temporaryDirectory} from '../support/component-stand.js';
 import {goldenNames, loadGoldenContent, specialGoldenNames, unreadable, type GoldenContent, type GoldenName, type SpecialGoldenName} from '../support/golden.js';
-import {differences, finished, inspectMedium, openDevice, readsOf, writeAnchor} from '../support/golden-device.js';
+import {differences, finished, inspectMedium, openDevice, readsOf, writeAnchor} from './golden-device.js';
 import {MemoryAnchor} from '../support/memory-anchor.js';
 import {MemoryMedium} from '../support/memory-medium.js';
 import {runTool} from '../support/tool-run.js';

@@ -4,7 +4,7 @@
  */
 import {availableParallelism, tmpdir} from 'node:os';
 import {DirectoryClaims} from '../../runtime/host/directory-claims.js';
-import {makeEnvironment} from '../../runtime/host/environment.js';
+import {makeEnvironment} from '../../runtime/host/host-environment.js';
 import type {Component, Environment, LogLevel, Provisions, Requirement, Running} from '../../runtime/sdk/component.js';
 import {environmentServices} from '../../runtime/sdk/environment-service.js';
 import {SessionError, type Client, type Handlers, type Session} from '../../runtime/sdk/session.js';

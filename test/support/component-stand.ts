@@ -5,7 +5,7 @@ import path from 'node:path';
 import type {Component, Environment, LogLevel, Running} from '../../runtime/sdk/component.js';
 import {environmentServices} from '../../runtime/sdk/environment-service.js';
 import type {Client, Handlers, Session} from '../../runtime/sdk/session.js';
-import {makeEnvironment} from '../../runtime/host/environment.js';
+import {makeEnvironment} from '../../runtime/host/host-environment.js';
 import {LeasePool} from '../../runtime/transport/lease-pool.js';
 import {connectLocal} from '../../runtime/transport/local.js';
 

@@ -1,7 +1,7 @@
 /** The server of a `cache` session with all blocks in memory, and a log of what it was asked for. */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
-import {blockSize, nodeSize} from '../../components/container/geometry.js';
-import {labelLength, labelOf} from '../../components/container/label.js';
+import {blockSize, nodeSize} from '../../components/lib/format/geometry.js';
+import {labelLength, labelOf} from '../../components/lib/format/label.js';
 import type {cache} from '../../components/sessions/cache.js';
 
 /** Where the hash stands in a node (format section 2). */

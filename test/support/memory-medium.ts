@@ -1,6 +1,6 @@
 /** A medium in memory with a `block` session, and a log of what was done to it. */
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
-import {AllocationRuns} from '../../components/container/allocation-runs.js';
+import {AllocationRuns} from '../../components/lib/format/allocation-runs.js';
 import {allocationKinds} from '../../components/sessions/allocation.js';
 import {type block, blockSize} from '../../components/sessions/block.js';
 

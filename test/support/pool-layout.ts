@@ -1,8 +1,8 @@
 /** A fresh container's pool trees behind a cache in memory. */
-import {frameCountMin, HeldBlocks} from '../../components/container/held-blocks.js';
-import {blockSize, type Dimensions} from '../../components/container/geometry.js';
-import {layOut} from '../../components/container/initialize.js';
-import type {Superblock} from '../../components/container/superblock.js';
+import {frameCountMin, HeldBlocks} from '../../components/lib/tree/held-blocks.js';
+import {blockSize, type Dimensions} from '../../components/lib/format/geometry.js';
+import {layOut} from '../../components/lib/format/initialize.js';
+import type {Superblock} from '../../components/lib/format/superblock.js';
 import {MemoryCache} from './memory-cache.js';
 
 export interface PoolLayout {

@@ -7,7 +7,7 @@ import {closeDescriptor, passDescriptor, socketPair} from '../../runtime/isolati
 import {ClientEnd} from '../../runtime/transport/client-end.js';
 import {FrameSocket} from '../../runtime/transport/frame-socket.js';
 import type {FromProvider, Status, ToProvider, Untold} from './provider-messages.js';
-import type {TestEnvironment} from './environment.js';
+import type {TestEnvironment} from './test-environment.js';
 
 const program = fileURLToPath(new URL('provider-host.js', import.meta.url));
 

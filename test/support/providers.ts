@@ -3,7 +3,7 @@ import type {Running} from '../../runtime/sdk/component.js';
 import type {Client, ClientContext, Handlers, Session} from '../../runtime/sdk/session.js';
 import {connectLocal} from '../../runtime/transport/local.js';
 import {loadComponent} from './component-folder.js';
-import type {TestEnvironment} from './environment.js';
+import type {TestEnvironment} from './test-environment.js';
 import {ProviderProcess} from './provider-process.js';
 
 let placement: 'here' | 'process' = 'here';

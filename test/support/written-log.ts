@@ -1,6 +1,6 @@
 /** A flush log that tests write, flush after flush. */
-import {emptyLog, encodeFlush, logRoom, type LeafChanges, type LogForm, type LogTail} from '../../components/container/flush-log.js';
-import type {FlushLogArea} from '../../components/container/superblock.js';
+import {emptyLog, encodeFlush, logRoom, type LeafChanges, type LogForm, type LogTail} from '../../components/lib/format/flush-log.js';
+import type {FlushLogArea} from '../../components/lib/format/superblock.js';
 import type {Generation, Pba} from '../../components/sessions/vocabulary.js';
 
 interface WrittenFlush {

@@ -6,7 +6,7 @@ import test from 'ava';
 import {projectFolder, runRuntime, startRuntime, withFolder} from '../support/runtime-process.js';
 
 const assembly = readFileSync(join(projectFolder, 'config/assemblies/low_latency.xml'), 'utf8').replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1" kdf_memory="1M"/>');
-const program = join(projectFolder, 'dist/runtime/cli.js');
+const program = join(projectFolder, 'dist/runtime/cli/main.js');
 
 /** Runs the program from a shell, which can put any bytes anywhere: in octal, as printf takes them. */
 function runFrom(directory: string, script: string) {

@@ -4,10 +4,10 @@ import {closeSync, existsSync, openSync, readFileSync, readdirSync, readSync, wr
 import {join} from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';
-import {blockSize} from '../../components/container/geometry.js';
-import {decodeSuperblock, isUnusedSlot, type Superblock} from '../../components/container/superblock.js';
-import {unwrapKey} from '../../components/container/wrapped-key.js';
-import {masterKeyOf, type MasterKey} from '../../components/sessions/master-keys.js';
+import {blockSize} from '../../components/lib/format/geometry.js';
+import {decodeSuperblock, isUnusedSlot, type Superblock} from '../../components/lib/format/superblock.js';
+import {unwrapKey} from '../../components/lib/crypto/wrapped-key.js';
+import {masterKeyOf, type MasterKey} from '../../components/lib/anchor/master-keys.js';
 import {SlotStore} from '../../components/trust_anchor_file/slot-store.js';
 import {requestControl, type RuntimeStatus} from '../../runtime/supervisor/control-client.js';
 import {temporaryDirectory} from '../support/component-stand.js';
