@@ -1,19 +1,17 @@
 /** Rules of the source text that neither the compiler nor the linter knows. */
 import {existsSync, readdirSync, readFileSync} from 'node:fs';
 import {builtinModules} from 'node:module';
-import {dirname, join, normalize} from 'node:path';
+import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import test from 'ava';
 import ts from 'typescript';
+import {doubledNames, fileCircles, folderCircles, isTest, layerFaults, unusedRules} from './layers.js';
+import {readModule, type Module} from './module-imports.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-interface Source {
-	/** Relative to the project's folder. */
-	readonly path: string;
+interface Source extends Module {
 	readonly text: string;
-	/** Names of the modules it imports, as written. */
-	readonly imports: readonly string[];
 	/** The text without comments, so that these may speak of anything. */
 	readonly code: string;
 }
@@ -24,73 +22,150 @@ function withoutComments(text: string): string {
 
 function readSource(path: string): Source {
 	const text = readFileSync(join(root, path), 'utf8');
-	const imports = ts.preProcessFile(text, true, true).importedFiles.map(({fileName}) => fileName);
-	return {path, text, imports, code: withoutComments(text)};
+	return {...readModule(path, text), text, code: withoutComments(text)};
 }
 
 function sourcesIn(folder: string): Source[] {
 	return readdirSync(join(root, folder), {recursive: true, encoding: 'utf8'})
-		.filter(name => name.endsWith('.ts'))
+		.filter(name => /\.[jt]s$/.test(name))
 		.map(name => readSource(join(folder, name)));
 }
 
 const sources = ['runtime', 'components', 'test'].flatMap(folder => sourcesIn(folder)).filter(({path}) => !path.includes('node_modules'));
+const paths = new Set(sources.map(({path}) => path));
 
 /** Folders below components/ that are no components. */
-const libraries = new Set(['sessions', 'container', 'front_end', 'libcrypto']);
+const shelves = new Set(['sessions', 'lib']);
 const componentFolders = readdirSync(join(root, 'components'), {withFileTypes: true})
-	.filter(entry => entry.isDirectory() && !libraries.has(entry.name))
+	.filter(entry => entry.isDirectory() && !shelves.has(entry.name))
 	.map(entry => entry.name);
 
-function isTest({path}: Source): boolean {
-	return path.endsWith('.test.ts');
-}
-
-/** Where an import leads, relative to the project's folder; undefined for packages and builtins. */
-function importedPath(source: Source, name: string): string | undefined {
-	return name.startsWith('.') ? normalize(join(dirname(source.path), name)) : undefined;
-}
-
-/** What a component or a library below components/ may import, besides packages and builtins. */
-function allowedFolders({path}: Source): string[] {
-	const own = path.split('/').slice(0, 2).join('/');
-	const shared = ['components/sessions/', 'components/container/', 'components/front_end/', 'components/libcrypto/', 'runtime/sdk/'];
-	return [`${own}/`, ...shared];
-}
-
-test('components import their own folder, the contracts, the shared libraries and the SDK', t => {
-	const wrong = sources.filter(source => source.path.startsWith('components/') && !isTest(source)).flatMap(source => source.imports
-		.map(name => importedPath(source, name))
-		.filter(path => path !== undefined && !allowedFolders(source).some(folder => path.startsWith(folder)))
-		.map(path => `${source.path} imports ${path}`));
-	t.deepEqual(wrong, []);
+test('modules import what their layer may import', t => {
+	t.deepEqual(layerFaults(sources, paths), []);
 });
 
-test('the runtime knows no component', t => {
-	const wrong = sources.filter(source => source.path.startsWith('runtime/') && !isTest(source)).flatMap(source => source.imports
-		.map(name => importedPath(source, name))
-		.filter(path => path !== undefined && /^(?:components|test)\//.test(path))
-		.map(path => `${source.path} imports ${path}`));
-	t.deepEqual(wrong, []);
+test('the table of layers allows nothing that nobody needs', t => {
+	t.deepEqual(unusedRules(sources), []);
+});
+
+test('files do not import each other in circles, nor do folders', t => {
+	t.deepEqual(fileCircles(sources), []);
+	t.deepEqual(folderCircles(sources), []);
+});
+
+test('no name of a file stands for two things', t => {
+	t.deepEqual(doubledNames(sources.map(({path}) => path)), []);
+});
+
+/** What is wrong with a module that the project does not have. */
+function faultsOf(path: string, text: string): string[] {
+	return layerFaults([readModule(path, text)], new Set([...paths, path]));
+}
+
+/** All ways to name another module. */
+const wordings: Readonly<Record<string, (specifier: string) => string>> = {
+	'an import': specifier => `import {x} from '${specifier}'; x();`,
+	'an import for its effects': specifier => `import '${specifier}';`,
+	'an import of a type': specifier => `import type {X} from '${specifier}'; export type Y = X;`,
+	'a re-export': specifier => `export {x} from '${specifier}';`,
+	'a re-export of everything': specifier => `export * from '${specifier}';`,
+	'a re-export of a type': specifier => `export type {X} from '${specifier}';`,
+	'a dynamic import': specifier => `export const x = async () => import('${specifier}');`,
+	'a dynamic import of a template': specifier => `export const x = async () => import(\`${specifier}\`);`,
+	'the type of an import': specifier => `export type X = import('${specifier}').X;`,
+	'an import in the old way': specifier => `import x = require('${specifier}'); x();`,
+	'the module of a worker': specifier => `new Worker(new URL('${specifier}', import.meta.url));`,
+};
+
+/** Imports that are wrong, by where they stand; in product and in test code. */
+const wrongImports: Readonly<Record<string, readonly [from: string, specifier: string]>> = {
+	'of a component by another one': ['components/nbd/stray.ts', '../vfs/component.js'],
+	'of the runtime by a component': ['components/nbd/stray.ts', '../../runtime/transport/local.js'],
+	'of a server\'s code by the contracts': ['components/sessions/stray.ts', '../lib/anchor/anchor-service.js'],
+	'of a shelf by one below it': ['components/lib/format/stray.ts', '../tree/hash-tree.js'],
+	'of what holds keys by the device': ['components/superblock_control/stray.ts', '../lib/crypto/key-ring.js'],
+	'of a component by the runtime': ['runtime/supervisor/stray.ts', '../../components/nbd/component.js'],
+	'of test code by the runtime': ['runtime/supervisor/stray.ts', '../../test/support/runtime-process.js'],
+	'of test code by a component': ['components/nbd/stray.ts', '../../test/support/nbd-peer.js'],
+	'of an upper layer of the runtime': ['runtime/transport/stray.ts', '../supervisor/supervision.js'],
+	'of a test': ['components/lib/sync/stray.ts', './gate.test.js'],
+	'of a component by a test of the runtime': ['runtime/sdk/stray.test.ts', '../../components/nbd/component.js'],
+	'of the runtime\'s insides by a test of a component': ['components/nbd/stray.test.ts', '../../runtime/supervisor/supervision.js'],
+	'of the simulator by test support': ['test/support/stray.ts', '../simulator/world.js'],
+	'of nothing': ['components/nbd/stray.ts', './not-there.js'],
+};
+
+test('a wrong import is found, whichever way it is written', t => {
+	for (const [what, [from, specifier]] of Object.entries(wrongImports)) {
+		for (const [wording, write] of Object.entries(wordings)) {
+			t.is(faultsOf(from, write(specifier)).length, 1, `${wording} ${what}`);
+		}
+	}
+});
+
+test('a folder without a layer is found, and so is what the table allows in vain', t => {
+	t.is(faultsOf('components/lib/misc/stray.ts', '').length, 1);
+	const fewer = sources.filter(({path}) => !path.startsWith('components/vfs/'));
+	t.is(unusedRules(fewer).filter(rule => rule.startsWith('components/vfs ')).length, 4);
+});
+
+test('circles are found, also those of types and those of more than two', t => {
+	const file = (path: string, text: string) => readModule(path, text);
+	const three = [
+		file('a/a.ts', 'import type {B} from \'./b.js\';'),
+		file('a/b.ts', 'export * from \'./c.js\';'),
+		file('a/c.ts', 'import(\'./a.js\');'),
+		file('a/d.ts', 'import \'./a.js\';'),
+	];
+	t.deepEqual(fileCircles(three), ['a/a.ts <-> a/b.ts <-> a/c.ts']);
+	t.deepEqual(fileCircles([file('a/a.ts', 'import \'./a.js\';')]), ['a/a.ts']);
+	const apart = [
+		file('a/a.ts', 'import \'../b/b.js\';'),
+		file('b/b.ts', ''),
+		file('b/c.ts', 'import \'../a/d.js\';'),
+		file('a/d.ts', ''),
+	];
+	t.deepEqual(fileCircles(apart), []);
+	t.deepEqual(folderCircles(apart), ['a <-> b']);
+	// A test beside the code may use what is made of that code.
+	const tested = [file('a/a.ts', ''), file('a/a.test.ts', 'import \'../b/b.js\';'), file('b/b.ts', 'import \'../a/a.js\';')];
+	t.deepEqual(folderCircles(tested), []);
+});
+
+test('names that stand for two things are found', t => {
+	const names = ['a/lock.ts', 'b/lock.ts', 'b/lock.test.ts', 'a/main.ts', 'b/main.ts', 'a/secret.ts', 'b/secrets.ts'];
+	t.deepEqual(doubledNames(names), ['a/lock.ts, b/lock.ts', 'a/secret.ts, b/secrets.ts']);
 });
 
 test('every imported package is a dependency of the project', t => {
 	const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<'dependencies' | 'devDependencies', Record<string, string>>;
-	const isShipped = (source: Source) => !isTest(source) && !source.path.startsWith('test/');
-	const wrong = sources.flatMap(source => source.imports
-		.filter(name => !name.startsWith('.') && !name.startsWith('node:'))
+	const isShipped = ({path}: Source) => !isTest(path) && !path.startsWith('test/');
+	const wrong = sources.flatMap(source => source.packages
+		.filter(name => !name.startsWith('node:'))
 		.map(name => name.split('/').slice(0, name.startsWith('@') ? 2 : 1).join('/'))
 		.filter(name => !(name in manifest.dependencies || (!isShipped(source) && name in manifest.devDependencies)))
 		.map(name => builtinModules.includes(name) ? `${source.path}: write node:${name}` : `${source.path} imports ${name}`));
 	t.deepEqual(wrong, []);
 });
 
-test('shared memory stays in the transport', t => {
+test('shared memory stays in the transport and in what threads of one component share', t => {
 	const wrong = sources
-		.filter(source => !source.path.startsWith('runtime/transport/') && source.path !== 'test/tidy.test.ts' && !isTest(source))
+		.filter(({path}) => !path.startsWith('runtime/transport/') && path !== 'runtime/sdk/shared-work.ts' && path !== 'test/tidy.test.ts' && !isTest(path))
 		.filter(({code}) => /\b(?:SharedArrayBuffer|Atomics)\b/.test(code))
 		.map(({path}) => path);
 	t.deepEqual(wrong, []);
+});
+
+test('one component has threads of its own and shares memory with them', t => {
+	const users = sources.filter(({path, imports}) => !isTest(path) && imports.includes('runtime/sdk/shared-work.ts')).map(({path}) => dirname(path));
+	t.deepEqual([...new Set(users)], ['components/crypto_offload']);
+});
+
+test('the contracts hold nothing that runs', t => {
+	const contracts = sources.filter(({path}) => path.startsWith('components/sessions/'));
+	t.deepEqual(contracts.filter(({code}) => /\b(?:class|async|await|new Map|new Set)\b/.test(code)).map(({path}) => path), []);
+	t.deepEqual([...new Set(contracts.flatMap(({packages}) => packages))], ['zod']);
+	t.deepEqual([...new Set(contracts.flatMap(({imports}) => imports).filter(path => !path.startsWith('components/sessions/')))], ['runtime/sdk/session.ts']);
 });
 
 /** Positions of the keyword `any` used as a type. */
@@ -116,7 +191,7 @@ test('nothing has the type any', t => {
 test('files have one noun in kebab-case, component folders are in snake_case', t => {
 	const wrongFiles = sources.map(({path}) => path).filter(path => {
 		const name = path.split('/').at(-1) ?? '';
-		return !/^[a-z\d]+(?:-[a-z\d]+)*(?:\.test)?\.ts$/.test(name) || /(?:^|-)(?:utils?|helpers?|managers?|misc)(?:-|\.)/.test(name);
+		return !/^[a-z\d]+(?:-[a-z\d]+)*(?:\.test)?\.[jt]s$/.test(name) || /(?:^|-)(?:utils?|helpers?|managers?|misc)(?:-|\.)/.test(name);
 	});
 	t.deepEqual(wrongFiles, []);
 	t.deepEqual(componentFolders.filter(name => !/^[a-z][a-z\d]*(?:_[a-z\d]+)*$/.test(name)), []);
@@ -127,6 +202,12 @@ test('every component has its module and a README', t => {
 		.map(file => join('components', name, file))
 		.filter(path => !existsSync(join(root, path))));
 	t.deepEqual(missing, []);
+});
+
+test('every shelf has a README', t => {
+	const shelfNames = readdirSync(join(root, 'components/lib'), {withFileTypes: true}).filter(entry => entry.isDirectory()).map(({name}) => join('lib', name));
+	const folders = ['sessions', 'lib', ...shelfNames].map(name => join('components', name));
+	t.deepEqual(folders.filter(folder => !existsSync(join(root, folder, 'README.md'))), []);
 });
 
 test('nothing is left to do', t => {
