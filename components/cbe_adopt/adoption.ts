@@ -6,7 +6,7 @@ import {labelOf} from '../lib/format/label.js';
 import {walkLog, type ContainerSessions} from '../lib/container/open-container.js';
 import {ContainerError, openSuperblock, readSlot, type ContainerErrorKind, type OpenedSuperblock, type Secured, type SuperblockSearch} from '../lib/format/open-superblock.js';
 import {judgeAuthenticity} from '../lib/container/superblock-authenticator.js';
-import {encodeUnusedSlot, nextSlot, type Superblock} from '../lib/format/superblock.js';
+import {encodeEmptiedSlot, nextSlot, type Superblock} from '../lib/format/superblock.js';
 import type {RootNode} from '../sessions/tree-root.js';
 
 /** Refusals after which the image may hold another state of the anchor's container. */
@@ -143,7 +143,7 @@ export async function clearBeyond({block, trustAnchor}: ContainerSessions, {slot
 		const read = readSlot(slots, slot);
 		const isNewer = read !== undefined && 'superblock' in read && read.superblock.lastSecuredGeneration > superblock.lastSecuredGeneration;
 		if (isNewer || (intended && slot === nextSlot(adopted))) {
-			await block.write({extents: [slot, 1], data: encodeUnusedSlot()});
+			await block.write({extents: [slot, 1], data: encodeEmptiedSlot()});
 		}
 	}
 

@@ -6,7 +6,7 @@ import {blockSize} from '../lib/format/geometry.js';
 import {labelOf} from '../lib/format/label.js';
 import {withDirectory} from '../lib/container/snapshot-directory.js';
 import {sealSuperblock} from '../lib/container/superblock-authenticator.js';
-import {encodeUnusedSlot} from '../lib/format/superblock.js';
+import {encodeEmptiedSlot} from '../lib/format/superblock.js';
 import {Turn} from '../lib/sync/turn.js';
 import type {block} from '../sessions/block.js';
 import type {crypto} from '../sessions/crypto.js';
@@ -92,7 +92,7 @@ export class CommitActions {
 			}
 
 			case 'empty_slot': {
-				await block.write({extents: [action.slot, 1], data: encodeUnusedSlot()});
+				await block.write({extents: [action.slot, 1], data: encodeEmptiedSlot()});
 				return {kind: 'written'};
 			}
 

@@ -51,15 +51,27 @@ const treeAddress = (generation: number): number => superblockSlotCount + (gener
 /** Trees of which not all blocks have arrived: it does not matter which. */
 const tornTrees = Buffer.alloc(blockSize, 'torn trees ');
 
-/** All that can be there after `after` was written over `before`. */
+/** Which sectors have arrived: any, or of more than five none, all but one, or all. */
+function masksOf(sectorCount: number): number[] {
+	const all = (2 ** sectorCount) - 1;
+	const bits = Array.from({length: sectorCount}, (_, bit) => 1 << bit);
+	return sectorCount <= 5 ? Array.from({length: all + 1}, (_, mask) => mask) : [0, all, ...bits.map(bit => all - bit)];
+}
+
+/** What can be there after `after` was written over `before`. */
 function mixtures(address: number, before: Buffer, after: Buffer): Buffer[] {
 	if (address >= superblockSlotCount) {
 		return [before, tornTrees, after];
 	}
 
+	// A sector of an emptied slot is none of a superblock's (superblock.test.ts): with some of them it is as good as empty.
+	if (after.every(byte => byte === 0)) {
+		return [before, after];
+	}
+
 	const sectors = Array.from({length: blockSize / sectorSize}, (_, i) => i * sectorSize)
 		.filter(offset => !before.subarray(offset, offset + sectorSize).equals(after.subarray(offset, offset + sectorSize)));
-	return Array.from({length: 2 ** sectors.length}, (_, mask) => {
+	return masksOf(sectors.length).map(mask => {
 		const mixed = Buffer.from(before);
 		for (const [bit, offset] of sectors.entries()) {
 			if (((mask >> bit) & 1) === 1) {
@@ -206,18 +218,28 @@ const forms: Readonly<Record<string, Partial<Superblock>>> = {
 	'with authenticators': {cipher: 'aes-256-xts', containerId: new Uint8Array(16).fill(9), features: ['emptied_leaves']},
 };
 
+/** What the slots hold before. */
+const pasts = {
+	'fresh': {before: 0, hadSnapshots: false},
+	'with all slots in use': {before: superblockSlotCount + 1, hadSnapshots: false},
+	'whose slots hold superblocks with snapshots that are discarded': {before: 0, hadSnapshots: true},
+};
+
 for (const [name, form] of Object.entries(forms)) {
-	for (const before of [0, superblockSlotCount + 1]) {
-		test(`a container ${name}, ${before === 0 ? 'fresh' : 'with all slots in use'}: no crash is taken for an older anchor`, async t => {
+	for (const [past, {before, hadSnapshots}] of Object.entries(pasts).filter(([, {hadSnapshots}]) => !hadSnapshots || form.features !== undefined)) {
+		test(`a container ${name}, ${past}: no crash is taken for an older anchor`, async t => {
 			t.timeout(120_000);
 			const superblock = {...(await layOutPool({leafCount: 20, maxLevel: 2, degree: 8})).superblock, ...form};
 			superblock.snapshots = superblock.snapshots.map(snapshot => snapshot && {...snapshot, root: {...snapshot.root, hash: Buffer.alloc(32, 1)}});
-			const first = await sealSuperblock({
+			const seal = async (content: Superblock) => sealSuperblock({
 				authenticate: async ({containerId, digest}) => ({authenticator: authenticatorOf(containerId, digest)}),
 				verify: async () => ({isAuthentic: true}),
-			}, superblock);
+			}, content);
+			const first = await seal(superblock);
+			const kept = {...superblock.snapshots[0]!, keep: true};
+			const older = hadSnapshots ? await seal({...superblock, snapshots: superblock.snapshots.map((snapshot, i) => i === 20 ? kept : snapshot)}) : encodeUnusedSlot();
 			let start: Remains = {
-				blocks: [first, ...Array.from({length: superblockSlotCount - 1}, () => encodeUnusedSlot()), treesOf(0, 1), Buffer.alloc(blockSize)],
+				blocks: [first, ...Array.from({length: superblockSlotCount - 1}, () => older), treesOf(0, 1), Buffer.alloc(blockSize)],
 				record: {hash: labelOf(first), generation: 0, intended: null}, acknowledged: 0, story: [],
 			};
 			for (let i = 0; i < before; i++) {

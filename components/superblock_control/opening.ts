@@ -12,7 +12,7 @@ import {readSuperblockSearch} from '../lib/container/open-container.js';
 import {ContainerError, openSuperblock, type OpenedSuperblock} from '../lib/format/open-superblock.js';
 import {addKeys} from '../lib/container/key-delivery.js';
 import {readNames, type NamedSuperblock} from '../lib/container/snapshot-directory.js';
-import {encodeUnusedSlot, type Superblock} from '../lib/format/superblock.js';
+import {encodeEmptiedSlot, type Superblock} from '../lib/format/superblock.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {HostRoom} from './host-room.js';
 import {clearOldKeys} from './old-keys.js';
@@ -148,7 +148,7 @@ async function recover(servers: OpeningServers, steps: readonly RecoveryStep[]):
 			}
 
 			case 'empty_slot': {
-				await block.write({extents: [step.slot, 1], data: encodeUnusedSlot()});
+				await block.write({extents: [step.slot, 1], data: encodeEmptiedSlot()});
 				break;
 			}
 

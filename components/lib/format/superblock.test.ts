@@ -1,7 +1,7 @@
 import test from 'ava';
 import {goldenNames, loadGolden} from '../../../test/support/golden.js';
 import {blockSize, superblockSlotCount} from './geometry.js';
-import {SuperblockError, decodeSuperblock, encodeSuperblock, encodeUnusedSlot, isUnusedSlot, nextSlot, snapshotSlotCount, states, type Superblock} from './superblock.js';
+import {SuperblockError, decodeSuperblock, encodeEmptiedSlot, encodeSuperblock, encodeUnusedSlot, isUnusedSlot, nextSlot, snapshotSlotCount, states, type Superblock} from './superblock.js';
 
 const snapshotsOffset = 97;
 const snapshotSize = 72;
@@ -172,6 +172,17 @@ test('whatever stands in any field, the superblock is refused or survives a roun
 	}
 
 	t.true(refusedCount > 1000 && acceptedCount > 1000, `${refusedCount} refused, ${acceptedCount} accepted`);
+});
+
+test('an emptied slot shares no sector with a superblock', t => {
+	const sectorsOf = (block: Buffer): string[] => Array.from({length: blockSize / 512}, (_, i) => block.toString('latin1', i * 512, (i + 1) * 512));
+	const [emptied] = sectorsOf(encodeEmptiedSlot());
+	t.true(isUnusedSlot(encodeEmptiedSlot()));
+	for (const name of goldenNames) {
+		for (const slot of slotsOf(loadGolden(name).image).filter(block => !isUnusedSlot(block))) {
+			t.false(sectorsOf(slot).includes(emptied));
+		}
+	}
 });
 
 test('slots follow each other in a ring', t => {

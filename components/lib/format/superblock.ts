@@ -533,6 +533,14 @@ export function encodeUnusedSlot(): Buffer {
 }
 
 /**
+ * A slot in which a crash has left a part of a superblock, emptied. It is zero, not as in a fresh container: each sector of a superblock has
+ * something else, so that where this write is torn, too, its sectors cannot make that superblock whole.
+ */
+export function encodeEmptiedSlot(): Buffer {
+	return Buffer.alloc(blockSize);
+}
+
+/**
  * No block that the superblock refers to is of a newer generation. The original secures its generation minus one where it has
  * just created a snapshot; an older version of ours left the newest snapshot behind its pool trees.
  */
