@@ -56,6 +56,8 @@ const layers: readonly Layer[] = [
 	['test/support', ['runtime/*', contracts, 'components/lib/*', 'components/*']],
 	['test/support/fixtures', ['runtime/*', 'test/support']],
 	['test/simulator', [sdk, 'runtime/transport', contracts, 'components/lib/*', 'components/*', 'test/support']],
+	// What the commit protocol is explored in.
+	['test/model', ['components/lib/format', 'components/lib/container', 'components/superblock_control']],
 	['test/bench', ['runtime/*', contracts, 'components/lib/*', 'components/*', 'test/support']],
 	['test/soak', ['runtime/supervisor', 'test/support']],
 	['test/words', ['test/support']],

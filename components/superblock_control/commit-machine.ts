@@ -4,7 +4,7 @@
  *
  * A *flush* makes changes durable by the flush log: entries, sync, trust anchor. A *checkpoint* makes them part of the trees: trees,
  * sync and announcement, superblock, sync, trust anchor; then the next generation counts. What holds in between, and what a crash
- * leaves, is told in docs/commit-protocol.md.
+ * leaves, is told in docs/commit-protocol.md; every history of small scopes is gone through in test/model/.
  *
  * Changes are numbered as they are acknowledged. A request names the number up to which it wants them durable, so one commit
  * serves all that wait for it.
