@@ -153,7 +153,7 @@ export default defineComponent({
 			provides: {
 				virtual_block_device: {
 					async open(request) {
-						await Promise.all([writes.idle(), reads.idle()]);
+						await Promise.all([writes.settled(), reads.settled()]);
 						await writer.exclusivelyAnyhow(async () => {
 							device.open(request);
 							spareRoom.forget();
@@ -188,7 +188,7 @@ export default defineComponent({
 						});
 					},
 					async revert({tree, newestKeptGeneration}) {
-						await Promise.all([writes.idle(), reads.idle()]);
+						await Promise.all([writes.settled(), reads.settled()]);
 						await writer.exclusively(async () => {
 							device.changes.noteOther();
 							await revertTo(device, writer, {snapshot: tree, newestKeptGeneration});

@@ -113,7 +113,7 @@ test('a batch that fails as a whole fails each of its pieces, and the queue goes
 	await settle();
 	batches[1].end();
 	await later;
-	await queue.idle();
+	await queue.settled();
 	t.is(queue.running(range(1)), undefined);
 });
 
@@ -129,20 +129,46 @@ test('whoever asks for a running piece is told when it ends', async t => {
 	t.is(queue.running(range(7, 5)), undefined);
 });
 
-test('whoever waits for idleness at once waits for what was just asked for', async t => {
+test('whoever waits for what was asked for waits for all of it, also for what came just now', async t => {
 	const {queue, batches} = scripted();
 	const added = queue.add(range(1));
-	let isIdle = false;
+	let isSettled = false;
 	// Begun before the turn of the event loop in which the batch would start has ended.
-	const idle = queue.idle().then(() => {
-		isIdle = true;
+	const settled = queue.settled().then(() => {
+		isSettled = true;
 	});
 	await settle();
-	t.false(isIdle);
+	t.false(isSettled);
 	t.deepEqual(vbasOf(batches), [[1]]);
 	batches[0].end();
-	await Promise.all([added, idle]);
-	t.true(isIdle);
+	await Promise.all([added, settled]);
+	t.true(isSettled);
+});
+
+test('whoever waits for what was asked for does not wait for what busy clients ask for meanwhile', async t => {
+	const {queue, batches} = scripted({pieceCount: 1});
+	for (const vba of [1, 2, 3]) {
+		void queue.add(range(vba));
+	}
+
+	await settle();
+	let isSettled = false;
+	void queue.settled().then(() => {
+		isSettled = true;
+	});
+	for (const [ended, vba] of [4, 5].entries()) {
+		void queue.add(range(vba));
+		batches[ended].end();
+		await settle();
+		t.false(isSettled);
+	}
+
+	t.deepEqual(vbasOf(batches), [[1], [2], [3], [4]]);
+	batches[2].end();
+	await settle();
+	// The fourth is running still, and the fifth with it.
+	t.true(isSettled);
+	t.deepEqual(vbasOf(batches), [[1], [2], [3], [4], [5]]);
 });
 
 test('whoever waits for the start of what this turn brings finds it started, as far as batches may run', async t => {

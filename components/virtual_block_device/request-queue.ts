@@ -97,12 +97,18 @@ export class RequestQueue<P extends Range> {
 		this.#startBatches();
 	}
 
-	/** Resolves when nothing waits and nothing runs. */
-	async idle(): Promise<void> {
-		while (this.#running.size > 0 || this.#waiting.length > 0) {
+	/** Resolves when everything that was asked for before has ended. What comes meanwhile is not waited for: busy clients never pause. */
+	async settled(): Promise<void> {
+		const awaited = new Set([...this.#running.keys()].flat());
+		for (const waiting of this.#waiting) {
+			awaited.add(waiting);
+		}
+
+		const isAwaited = (waiting: Waiting<P>) => awaited.has(waiting);
+		while (this.#waiting.some(isAwaited) || [...this.#running.keys()].some(batch => batch.some(isAwaited))) {
 			// What waits for the end of this turn starts now: here nothing would ever end it.
 			this.#startBatches();
-			await Promise.all(this.#running.values());
+			await Promise.race(this.#running.values());
 		}
 	}
 
