@@ -1,6 +1,7 @@
 /**
- * The form of a MessagePack message from another process, looked through before it is decoded: the decoder makes room for
- * as many elements as a message claims to have. Only what this program's own encoder writes passes.
+ * The form of a MessagePack message from another process, looked through before it is decoded. Only what this program's own encoder
+ * writes passes: lengths that the bytes can hold, few levels, and no extension but one; what else the decoder could do with bytes of a
+ * process that was taken over is never tried (docs/decisions/message-form.md).
  */
 
 /** Deeper messages do not exist. */
