@@ -342,6 +342,16 @@ function goOn(state: CommitState, event: Answer): Transition {
 			return flushed(core, state, event.hasFlushKey);
 		}
 
+		default: {
+			return goOnWithCheckpoint(state, event);
+		}
+	}
+}
+
+/** The same where the log has no part in it. */
+function goOnWithCheckpoint(state: Exclude<CommitState, {kind: 'locking' | 'taking' | 'appending' | 'syncing_log' | 'anchoring_flush'}>, event: Answer): Transition {
+	const {core} = state;
+	switch (state.kind) {
 		case 'storing': {
 			expect(state, event, 'stored');
 			return seal(core, state.covered, event);
