@@ -350,7 +350,7 @@ export class Tpm2Store implements AnchorStore {
 		}
 
 		if (await readSmallFile(recoveryPath, 1)) {
-			throw new SessionError('storage_failed', `${recoveryPath} is there already and may hold another recovery key; move it away`);
+			throw new SessionError('storage_failed', `${recoveryPath} is there already and may hold the recovery key of another trust anchor, or one that opens nothing, of a first start that was cut off; move it away`);
 		}
 
 		const key = freshBytes(this.#env, recoveryKeyLength);
