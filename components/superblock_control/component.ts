@@ -14,6 +14,7 @@ import {deviceControl} from '../sessions/device-control.js';
 import {freeTree} from '../sessions/free-tree.js';
 import {trustAnchor} from '../sessions/trust-anchor.js';
 import {virtualBlockDevice} from '../sessions/virtual-block-device.js';
+import {CryptoKeys} from './crypto-keys.js';
 import {DeviceAccess} from './device-access.js';
 import {blockService, controlService} from './device-services.js';
 import {sealedBlockCountMax} from './key-use.js';
@@ -35,12 +36,14 @@ export default defineComponent({
 	}),
 	async start({config, sessions, env}) {
 		const deviceConfig = {create: config.create?.[0], rekeyingRate: config.rekeying_rate, rekeyAfter: config.rekey_after, givesUpLostBlocks: config.give_up_lost_blocks === 'yes'};
-		const access = new DeviceAccess(sessions.trust_anchor, env, async () => openDevice(sessions, env, deviceConfig));
+		const keys = new CryptoKeys(sessions);
+		const access = new DeviceAccess({anchor: sessions.trust_anchor, keys, env, open: async () => openDevice({servers: sessions, env, config: deviceConfig, keys})});
 		await access.begin();
 		return {
 			provides: {block: blockService(access), device_control: controlService(access, sessions.trust_anchor)},
 			interrupted: {
-				crypto: async () => access.followCrypto(),
+				// It has forgotten its keys; requests to it wait until it has them again.
+				crypto: async () => keys.giveAgain(),
 				trust_anchor: async () => access.followAnchor(),
 			},
 			stop: async () => access.stop(),

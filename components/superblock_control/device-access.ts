@@ -5,29 +5,33 @@
 import {StartError, type Environment} from '../../runtime/sdk/component.js';
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
 import {Turn} from '../lib/sync/turn.js';
+import type {CryptoKeys} from './crypto-keys.js';
 import {DeviceLock, lockedError} from './device-lock.js';
 import type {OpenDevice} from './open-device.js';
 import type {OpeningServers} from './opening.js';
 
+export interface DeviceAccessParts {
+	readonly anchor: OpeningServers['trust_anchor'];
+	readonly keys: CryptoKeys;
+	readonly env: Environment;
+	/** Opens the device, and gives its keys. @throws StartError */
+	open(): Promise<OpenDevice>;
+}
+
 export class DeviceAccess {
-	readonly #anchor: OpeningServers['trust_anchor'];
-	readonly #env: Environment;
-	/** Opens the device. @throws StartError */
-	readonly #open: () => Promise<OpenDevice>;
+	readonly #parts: DeviceAccessParts;
 	readonly #lock = new DeviceLock();
 	/** Locking and unlocking, one after the other. */
 	readonly #switching = new Turn();
 	/** The last locking. */
 	#locking: Promise<void> | undefined;
-	/** False while keys are there, also where locking has stopped half-way: then the device refuses requests all the same. */
+	/** False while keys may be there, also where locking or unlocking has stopped half-way: then the device refuses requests all the same. */
 	#areKeysGone = false;
 	/** Undefined where the device has been locked since its start. */
 	#device: OpenDevice | undefined;
 
-	constructor(anchor: OpeningServers['trust_anchor'], env: Environment, open: () => Promise<OpenDevice>) {
-		this.#anchor = anchor;
-		this.#env = env;
-		this.#open = open;
+	constructor(parts: DeviceAccessParts) {
+		this.#parts = parts;
 	}
 
 	/** Opens the device, unless its trust anchor is locked. @throws StartError */
@@ -35,9 +39,9 @@ export class DeviceAccess {
 		if (await this.#isAnchorLocked()) {
 			await this.#lock.close();
 			this.#areKeysGone = true;
-			this.#env.log('the device is locked: "runtime unlock" asks for the passphrase and serves it', 'warning');
+			this.#parts.env.log('the device is locked: "runtime unlock" asks for the passphrase and serves it', 'warning');
 		} else {
-			this.#device = await this.#open();
+			this.#device = await this.#parts.open();
 		}
 	}
 
@@ -87,32 +91,25 @@ export class DeviceAccess {
 				return;
 			}
 
-			this.#env.log('the trust anchor was restarted and is locked, so the device is, too; "runtime unlock" goes on', 'warning');
+			this.#parts.env.log('the trust anchor was restarted and is locked, so the device is, too; "runtime unlock" goes on', 'warning');
 			await this.#lock.close();
-			await this.known().suspend({secure: false});
+			await this.#putToRest({secure: false});
 			this.#areKeysGone = true;
 		});
-	}
-
-	/** A crypto server that came back has forgotten its keys; requests to it wait until it has them again. */
-	async followCrypto(): Promise<void> {
-		if (!this.#lock.isClosed) {
-			await this.known().giveKeys();
-		}
 	}
 
 	async stop(): Promise<void> {
 		// One that failed has told its client.
 		await this.#locking?.catch(() => undefined);
 		if (!this.#areKeysGone) {
-			await this.known().suspend({secure: true});
+			await this.#putToRest({secure: true});
 		} else if (this.#device?.isDue) {
-			this.#env.log('what was written since the last flush is lost: the trust anchor has no keys to secure it with', 'error');
+			this.#parts.env.log('what was written since the last flush is lost: the trust anchor has no keys to secure it with', 'error');
 		}
 	}
 
 	async #isAnchorLocked(): Promise<boolean> {
-		return (await this.#anchor.access({})).state === 'locked';
+		return (await this.#parts.anchor.access({})).state === 'locked';
 	}
 
 	async #lockDevice(): Promise<void> {
@@ -121,10 +118,19 @@ export class DeviceAccess {
 		}
 
 		await this.#lock.close();
-		await this.known().suspend({secure: true});
-		await this.#anchor.lock({});
+		await this.#putToRest({secure: true});
+		await this.#parts.anchor.lock({});
 		this.#areKeysGone = true;
-		this.#env.log('locked: everything is secured, and the keys are forgotten');
+		this.#parts.env.log('locked: everything is secured, and the keys are forgotten');
+	}
+
+	/** Only with no request under way. Where the keys have been taken away, and what followed has failed, nothing is left to secure. */
+	async #putToRest({secure}: {readonly secure: boolean}): Promise<void> {
+		const {keys} = this.#parts;
+		if (keys.areWanted) {
+			await this.#device?.suspend({secure});
+			await keys.takeAll();
+		}
 	}
 
 	async #unlockDevice(sealed: string | undefined): Promise<void> {
@@ -132,33 +138,42 @@ export class DeviceAccess {
 			return;
 		}
 
+		const {anchor, env} = this.#parts;
 		try {
-			await this.#anchor.unlock({sealed});
+			await anchor.unlock({sealed});
 		} catch (error) {
 			throw isSessionError(error) && error.code !== 'wrong_passphrase' && error.code !== 'locked' ? new SessionError('refused', error.message) : error;
 		}
 
-		await this.#openLocked();
 		this.#areKeysGone = false;
+		try {
+			await this.#openLocked();
+		} catch (error) {
+			await this.#lockAgain();
+			throw failureOfOpening(error);
+		}
+
 		this.#lock.open();
-		this.#env.log('unlocked');
+		env.log('unlocked');
 	}
 
 	async #openLocked(): Promise<void> {
 		if (this.#device) {
 			await this.#device.resume();
-			return;
-		}
-
-		try {
-			this.#device = await this.#open();
-		} catch (error) {
-			if (!(error instanceof StartError)) {
-				throw error;
-			}
-
-			await this.#anchor.lock({});
-			throw new SessionError('device_failed', error.message);
+		} else {
+			this.#device = await this.#parts.open();
 		}
 	}
+
+	/** What an unlocking that failed has brought goes again. What waits to be secured goes on waiting. */
+	async #lockAgain(): Promise<void> {
+		await this.#putToRest({secure: false});
+		await this.#parts.anchor.lock({});
+		this.#areKeysGone = true;
+	}
+}
+
+/** As the client of an unlocking is told of it. */
+function failureOfOpening(error: unknown): unknown {
+	return error instanceof StartError || (isSessionError(error) && error.code !== 'locked') ? new SessionError('device_failed', error.message) : error;
 }

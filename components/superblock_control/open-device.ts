@@ -5,10 +5,10 @@ import {extentsBlockCount} from '../lib/format/extents.js';
 import {newestChanges} from '../lib/format/flush-log.js';
 import {Gate} from '../lib/sync/gate.js';
 import {blockSize} from '../lib/format/geometry.js';
-import {addKeys, removeKeys} from '../lib/container/key-delivery.js';
 import {Turn} from '../lib/sync/turn.js';
 import type {Generation, Vba} from '../sessions/vocabulary.js';
 import {Commit} from './commit.js';
+import type {CryptoKeys} from './crypto-keys.js';
 import {DeviceUsage} from './device-usage.js';
 import {DeviceWrites} from './device-writes.js';
 import {HostRoom} from './host-room.js';
@@ -50,11 +50,19 @@ interface Transfer {
 	readonly data: Uint8Array;
 }
 
+export interface DeviceParts {
+	readonly servers: OpeningServers;
+	readonly env: Environment;
+	readonly config: DeviceConfig;
+	/** Whoever locks the device takes them away. */
+	readonly keys: CryptoKeys;
+}
+
 /** Opens the container, or creates it where there is none and the configuration says so. @throws StartError */
-export async function openDevice(servers: OpeningServers, env: Environment, config: DeviceConfig): Promise<OpenDevice> {
-	const container = await openContainer(servers, env, config);
-	const {key} = await servers.trust_anchor.flush_key({hash: container.anchoredHash});
-	const device = new OpenDevice(servers, env, config, container, key);
+export async function openDevice({servers, env, config, keys}: DeviceParts): Promise<OpenDevice> {
+	const container = await openContainer(servers, env, {create: config.create, keys});
+	const {key: flushKey} = await servers.trust_anchor.flush_key({hash: container.anchoredHash});
+	const device = new OpenDevice({servers, env, config, keys}, container, flushKey);
 	await device.begin(container);
 	return device;
 }
@@ -67,6 +75,7 @@ export class OpenDevice {
 	readonly #servers: OpeningServers;
 	readonly #env: Environment;
 	readonly #config: DeviceConfig;
+	readonly #keys: CryptoKeys;
 	readonly #room: HostRoom;
 	readonly #usage: DeviceUsage;
 	readonly #written: WrittenUsageCount;
@@ -88,10 +97,11 @@ export class OpenDevice {
 	/** What was paused when the device was suspended. */
 	#paused: OperationName[] = [];
 
-	constructor(servers: OpeningServers, env: Environment, config: DeviceConfig, container: OpenedContainer, flushKey: Uint8Array) {
+	constructor({servers, env, config, keys}: DeviceParts, container: OpenedContainer, flushKey: Uint8Array) {
 		this.#servers = servers;
 		this.#env = env;
 		this.#config = config;
+		this.#keys = keys;
 		this.#readOnly = container.readOnly ?? (container.ahead.length > 0 ? noRoomForLog : undefined);
 		this.#isVolatile = container.isVolatile;
 		this.#pendingLogBlockCount = container.log.length + container.ahead.length;
@@ -117,7 +127,7 @@ export class OpenDevice {
 		this.#written = new WrittenUsageCount(device, commit, env);
 		this.#reclaiming = new Reclaiming(device, commit, {env, endLeaf: () => this.#room.firstKeptLeaf});
 		this.operations = new Operations({
-			servers, commit, env,
+			servers, commit, keys, env,
 			turn: this.#turn,
 			activity: () => this.#requestCount,
 			secure: async () => commit.checkpoint(),
@@ -195,7 +205,11 @@ export class OpenDevice {
 			return;
 		}
 
-		this.#usage.noteSecured();
+		if (!this.#isSuspended) {
+			// The watch counts when it likes, and may need keys for it.
+			this.#usage.noteSecured();
+		}
+
 		this.#renewKeyInTime();
 		this.#reclaiming.noteSecured();
 		void this.#room.keep().catch((error: unknown) => {
@@ -336,12 +350,7 @@ export class OpenDevice {
 		await this.snapshots.read(generation, extents, data);
 	}
 
-	/** Gives a crypto server that came back its keys again: a key that a rekeying has replaced does not come back, though its end may not be secured yet. */
-	async giveKeys(): Promise<void> {
-		await addKeys(this.#servers, this.commit.upcoming);
-	}
-
-	/** Halts long operations, secures everything if `secure`, and has the crypto server forget the keys. With no request under way. */
+	/** Halts long operations, and secures everything if `secure`: from then on nothing needs a key. With no request under way. */
 	async suspend({secure}: {readonly secure: boolean}): Promise<void> {
 		// Where it stopped half-way before, nothing has begun since.
 		if (!this.#isSuspended) {
@@ -358,7 +367,6 @@ export class OpenDevice {
 
 		await this.#reclaiming.stop();
 		await this.#room.idle();
-		await removeKeys(this.#servers, this.commit.latest);
 		this.commit.useFlushKey(undefined);
 	}
 
@@ -380,7 +388,10 @@ export class OpenDevice {
 		}
 	}
 
-	/** Goes on, once the trust anchor is open again. Dies where the anchor knows another state than this one. */
+	/**
+	 * Goes on, once the trust anchor is open again: gives the keys, but for one that a rekeying has replaced, though its end may not be
+	 * secured yet. Dies where the anchor knows another state than this one. @throws SessionError
+	 */
 	async resume(): Promise<void> {
 		const {trust_anchor: anchor} = this.#servers;
 		const {secured} = await anchor.status({});
@@ -390,7 +401,7 @@ export class OpenDevice {
 
 		const {key} = await anchor.flush_key({hash: this.commit.anchoredHash});
 		this.commit.useFlushKey(key);
-		await addKeys(this.#servers, this.commit.upcoming);
+		await this.#keys.give(this.commit.upcoming);
 		this.#isSuspended = false;
 		if (this.#readOnly === undefined) {
 			await this.operations.resumePending();

@@ -10,10 +10,10 @@ import {extentsOf} from '../lib/format/extents.js';
 import {blockSize} from '../lib/format/geometry.js';
 import {readSuperblockSearch} from '../lib/container/open-container.js';
 import {ContainerError, openSuperblock, type OpenedSuperblock} from '../lib/format/open-superblock.js';
-import {addKeys} from '../lib/container/key-delivery.js';
 import {readNames, type NamedSuperblock} from '../lib/container/snapshot-directory.js';
 import {encodeEmptiedSlot, type Superblock} from '../lib/format/superblock.js';
 import type {crypto} from '../sessions/crypto.js';
+import type {CryptoKeys} from './crypto-keys.js';
 import type {HostRoom} from './host-room.js';
 import {clearOldKeys} from './old-keys.js';
 import {checkpointRecovery, flushRecovery, type RecoveryStep} from './recovery-plan.js';
@@ -50,9 +50,9 @@ export interface OpenedContainer extends OpenedSuperblock {
 }
 
 /** Opens the container, or creates it where there is none and the configuration says so; its keys are given. @throws StartError */
-export async function openContainer(servers: OpeningServers, env: Environment, {create}: Pick<DeviceConfig, 'create'>): Promise<OpenedContainer> {
+export async function openContainer(servers: OpeningServers, env: Environment, {create, keys}: {create: DeviceConfig['create']; keys: CryptoKeys}): Promise<OpenedContainer> {
 	const unnamed = await openOrCreate(servers, env, create);
-	await addKeys(servers, unnamed.superblock);
+	await keys.give(unnamed.superblock);
 	const {superblock, fault: namesFault} = await readNames(servers, unnamed.superblock);
 	const found = {...unnamed, superblock};
 	const {writable, volatile: isVolatile = false} = await servers.block.geometry({});

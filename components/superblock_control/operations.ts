@@ -5,6 +5,7 @@ import type {Turn} from '../lib/sync/turn.js';
 import {BackgroundOperation, type OperationStatus} from './background-operation.js';
 import {CheckWork} from './check-work.js';
 import {ExtensionWork, makeRoom, prepareExtension, type ExtendedTree} from './extension-work.js';
+import type {CryptoKeys} from './crypto-keys.js';
 import type {OpeningServers} from './opening.js';
 import {readOnlyReason, requireChangeable} from './restrictions.js';
 import {RekeyingWork, beginRekeying} from './rekeying-work.js';
@@ -16,6 +17,7 @@ export type OperationName = 'extend' | 'rekey' | 'check';
 export interface OperationsParts {
 	readonly servers: OpeningServers;
 	readonly commit: Commit;
+	readonly keys: CryptoKeys;
 	readonly env: Environment;
 	/** Held by everything that changes the container as a whole. */
 	readonly turn: Turn;
@@ -51,7 +53,7 @@ export class Operations {
 
 	/** Goes on with what the opened superblock says is pending; where the medium has no room for it the device stays usable. */
 	async resumePending(): Promise<void> {
-		const {servers, commit, env} = this.#parts;
+		const {servers, commit, keys, env} = this.#parts;
 		const {upcoming} = commit;
 		const {state, pbaCount, resizing} = upcoming;
 		if (state === 'normal') {
@@ -65,7 +67,7 @@ export class Operations {
 
 		env.log(`the container is ${state}: going on with it`);
 		if (state === 'rekeying') {
-			this.#operations.rekey.start(new RekeyingWork(servers, commit));
+			this.#operations.rekey.start(new RekeyingWork(servers, commit, keys));
 		}
 
 		if (state === 'rekeying' && !isGrowing(upcoming)) {
@@ -117,13 +119,13 @@ export class Operations {
 
 	/** Begins a rekeying; it is recorded durably once this resolves. @throws SessionError `refused` */
 	async rekey(): Promise<void> {
-		const {servers, commit, turn, env} = this.#parts;
+		const {servers, commit, keys, turn, env} = this.#parts;
 		await turn.take(async () => {
 			requireChangeable(commit.superblock, {needsSlot: true});
 			this.#requireIdle();
-			await beginRekeying(servers, commit);
+			await beginRekeying(servers, commit, keys);
 			env.log('rekeying: everything is sealed anew with a new key');
-			this.#operations.rekey.start(new RekeyingWork(servers, commit));
+			this.#operations.rekey.start(new RekeyingWork(servers, commit, keys));
 		});
 	}
 

@@ -1,9 +1,9 @@
 /** Rekeying of the device and all its snapshots (format section 7). */
 import {blockSize} from '../lib/format/geometry.js';
 import type {KeyId, Vba} from '../sessions/vocabulary.js';
-import {addKey} from '../lib/container/key-delivery.js';
 import type {Superblock} from '../lib/format/superblock.js';
 import type {Work} from './background-operation.js';
+import type {CryptoKeys} from './crypto-keys.js';
 import type {OpeningServers} from './opening.js';
 import {requireSlot} from './restrictions.js';
 import type {Commit} from './commit.js';
@@ -13,14 +13,14 @@ import {currentSnapshotOf, keptSnapshots, keysOf, treeOf, type SuperblockEdit} f
 const blocksAtOnce = 256;
 
 /** Makes a new key the current one and the current key the previous one, durably. Nothing is sealed with it yet. */
-export async function beginRekeying(servers: OpeningServers, commit: Commit): Promise<void> {
+export async function beginRekeying(servers: OpeningServers, commit: Commit, keys: CryptoKeys): Promise<void> {
 	const {wrapped} = await servers.trust_anchor.create_key({current: commit.superblock.currentKey.wrapped});
 	const id = commit.superblock.currentKey.id + 1;
-	await addKey(servers, commit.superblock, {wrapped, id});
 	try {
+		await keys.add(commit.superblock, {wrapped, id});
 		await commit.checkpointWith({kind: 'begin_rekeying', key: {wrapped, id}});
 	} catch (error) {
-		await servers.crypto.remove_key({keyId: id});
+		await keys.take(id);
 		throw error;
 	}
 
@@ -55,6 +55,7 @@ export class RekeyingWork implements Work {
 	readonly total: number;
 	readonly #servers: OpeningServers;
 	readonly #commit: Commit;
+	readonly #keys: CryptoKeys;
 	readonly #previousKeyId: KeyId;
 	#phase: Phase = {kind: 'leaves'};
 	#rekeyingVba: number;
@@ -62,10 +63,11 @@ export class RekeyingWork implements Work {
 	#blockCount = blocksAtOnce;
 	#lostBlockCount = 0;
 
-	constructor(servers: OpeningServers, commit: Commit) {
+	constructor(servers: OpeningServers, commit: Commit, keys: CryptoKeys) {
 		const {superblock} = commit;
 		this.#servers = servers;
 		this.#commit = commit;
+		this.#keys = keys;
 		this.#previousKeyId = keysOf(superblock).previousKeyId;
 		this.#rekeyingVba = commit.upcoming.rekeyingVba;
 		this.total = rekeyedLeafCount(superblock);
@@ -112,8 +114,6 @@ export class RekeyingWork implements Work {
 
 			case 'ending': {
 				await this.#commit.checkpoint();
-				// A crypto server that came back meanwhile has got it again.
-				await this.#forgetPreviousKey();
 				return {kind: 'last_sweep', firstLeaf: 0};
 			}
 
@@ -138,13 +138,9 @@ export class RekeyingWork implements Work {
 		await this.#rekeyOnce(1, this.total, async () => {
 			// From now on every block has the new key; where this is not secured the device is opened as it was before.
 			await this.#servers.virtual_block_device.set_keys({currentKeyId: this.#commit.latest.currentKey.id, previousKeyId: 0, rekeyingVba: 0});
-			await this.#forgetPreviousKey();
+			await this.#keys.take(this.#previousKeyId);
 			return {kind: 'end_rekeying'};
 		});
-	}
-
-	async #forgetPreviousKey(): Promise<void> {
-		await this.#servers.crypto.remove_key({keyId: this.#previousKeyId});
 	}
 
 	async #rekeyOnce(blockCount: number, untilVba: Vba, edit: () => SuperblockEdit | Promise<SuperblockEdit>): Promise<void> {

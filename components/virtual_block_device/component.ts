@@ -19,6 +19,7 @@ import {virtualBlockDevice, writeBlockCountMax} from '../sessions/virtual-block-
 import {allocationOf} from './leaf-allocation.js';
 import {Device} from './device.js';
 import {extend} from './extension.js';
+import {withKeys, withKnownCode} from './missing-key.js';
 import {Reader} from './reader.js';
 import {RequestQueue, type Range, type ReadPiece, type WritePiece} from './request-queue.js';
 import {Rekeying} from './rekeying.js';
@@ -113,7 +114,7 @@ export default defineComponent({
 					env.log(`integrity error: ${error.message}`, 'error');
 				}
 
-				throw error;
+				throw withKnownCode(error);
 			}
 
 			return {};
@@ -201,11 +202,11 @@ export default defineComponent({
 					},
 					rekey: async ({snapshots, ...limits}) => writer.exclusively(async () => {
 						device.changes.noteOther();
-						const step = await rekeying.step(snapshots, limits);
+						const step = await withKeys(async () => rekeying.step(snapshots, limits));
 						integrityErrorCount += step.lostBlockCount;
 						return {rekeyingVba: device.keys.rekeyingVba, ...step};
 					}),
-					verify: async request => writer.exclusively(async () => verifyTrees(device, request)),
+					verify: async request => writer.exclusively(async () => withKeys(async () => verifyTrees(device, request))),
 					async reclaim({lastSecuredGeneration, snapshots, snapshotGone, endLeaf}) {
 						if (snapshotGone !== null) {
 							spareRoom.noteSnapshotGone(snapshotGone);

@@ -13,6 +13,7 @@ import {blockSize} from '../lib/format/geometry.js';
 import type {HashTree, Path} from '../lib/tree/hash-tree.js';
 import {labelLength} from '../lib/format/label.js';
 import type {Device} from './device.js';
+import {isKeyMissing} from './missing-key.js';
 import {lowestLeaves} from './placement.js';
 import type {Outcomes, Range, ReadPiece} from './request-queue.js';
 
@@ -82,7 +83,12 @@ export class Reader {
 		try {
 			const suspects = await this.#attempt(batch, tree);
 			again = [...suspects.keys()];
-		} catch {
+		} catch (error) {
+			if (isKeyMissing(error, this.#device.keys)) {
+				// Each would wait for it once more, and in vain.
+				return batch.map(() => error);
+			}
+
 			// Something about the batch as a whole failed: alone, each piece gets what is its own.
 			again = [...batch.keys()];
 		}

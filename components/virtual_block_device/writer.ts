@@ -13,6 +13,7 @@ import {blockSize} from '../lib/format/geometry.js';
 import type {Path} from '../lib/tree/hash-tree.js';
 import {labelLength} from '../lib/format/label.js';
 import type {Device} from './device.js';
+import {isKeyMissing, withKeys} from './missing-key.js';
 import {Placement, type LeafPlaces, type Leaf} from './placement.js';
 import type {Outcomes, Range, WritePiece} from './request-queue.js';
 import type {SpareRoom} from './spare-room.js';
@@ -195,7 +196,7 @@ export class Writer {
 				throw error;
 			}
 
-			await this.#moveAway(block);
+			await withKeys(async () => this.#moveAway(block));
 		}
 	}
 
@@ -231,8 +232,12 @@ export class Writer {
 		try {
 			await this.#writeTogether(indexes.length === batch.length ? batch : indexes.map(index => batch[index]));
 		} catch (error) {
-			if (indexes.length === 1) {
-				outcomes[indexes[0]] = error;
+			// Without a key each would wait for it once more, and in vain.
+			if (indexes.length === 1 || isKeyMissing(error, this.#device.keys)) {
+				for (const index of indexes) {
+					outcomes[index] = error;
+				}
+
 				return;
 			}
 

@@ -31,9 +31,12 @@ async function handOver(crypto: KeyServers['crypto'], {keyId, cipher}: {keyId: K
 	}
 }
 
+/** Takes one key to the crypto server, as often as it is called. @throws SessionError */
+export type KeyWay = () => Promise<void>;
+
 /** Has the trust anchor hand a block key to the crypto server, past this component. */
-export async function addKey({crypto, trust_anchor: anchor}: KeyServers, {cipher}: Superblock, {id, wrapped}: Key): Promise<void> {
-	await handOver(crypto, {keyId: id, cipher}, async recipient => anchor.share_key({wrapped, recipient}));
+export function keyWay({crypto, trust_anchor: anchor}: KeyServers, {cipher}: Superblock, {id, wrapped}: Key): KeyWay {
+	return async () => handOver(crypto, {keyId: id, cipher}, async recipient => anchor.share_key({wrapped, recipient}));
 }
 
 /** The same with the key of a container's inner blocks. */
@@ -41,16 +44,27 @@ export async function addInnerKey({crypto, trust_anchor: anchor}: KeyServers, co
 	await handOver(crypto, {keyId: innerKeyId, cipher: innerCipher}, async recipient => anchor.share_inner_key({containerId, recipient}));
 }
 
-/** Gives the crypto server every key of the container. */
-export async function addKeys(servers: KeyServers, superblock: Superblock): Promise<void> {
+/** The ways of every key of the container, by the ids under which the crypto server knows them. */
+export function keyWays(servers: KeyServers, superblock: Superblock): Map<KeyId, KeyWay> {
+	const ways = new Map<KeyId, KeyWay>();
 	for (const key of [superblock.currentKey, hasLostPreviousKey(superblock) ? undefined : superblock.previousKey]) {
 		if (key) {
-			await addKey(servers, superblock, key);
+			ways.set(key.id, keyWay(servers, superblock, key));
 		}
 	}
 
-	if (superblock.innerBlocks && superblock.containerId) {
-		await addInnerKey(servers, superblock.containerId);
+	const {innerBlocks, containerId} = superblock;
+	if (innerBlocks && containerId) {
+		ways.set(innerKeyId, async () => addInnerKey(servers, containerId));
+	}
+
+	return ways;
+}
+
+/** Gives the crypto server every key of the container. */
+export async function addKeys(servers: KeyServers, superblock: Superblock): Promise<void> {
+	for (const way of keyWays(servers, superblock).values()) {
+		await way();
 	}
 }
 

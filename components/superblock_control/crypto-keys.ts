@@ -1,0 +1,89 @@
+/**
+ * The keys of the container that the crypto server shall hold, whichever instance of it is there. Giving them and taking them away
+ * go one after the other: a key that is still on its way has arrived before it is taken away.
+ *
+ * Invariant: once `takeAll` has resolved no crypto server holds a key of the container until `give` is called, whatever restarts. Until
+ * then one that came back gets all of them.
+ */
+import {isSessionError} from '../../runtime/sdk/session.js';
+import {keyWay, keyWays, type KeyServers, type KeyWay} from '../lib/container/key-delivery.js';
+import type {Key, Superblock} from '../lib/format/superblock.js';
+import {Turn} from '../lib/sync/turn.js';
+import type {KeyId} from '../sessions/vocabulary.js';
+
+export class CryptoKeys {
+	readonly #servers: KeyServers;
+	readonly #turn = new Turn();
+	/** How each key that is wanted gets to the server. Changed inside the turn only, together with what the server holds. */
+	readonly #wanted = new Map<KeyId, KeyWay>();
+
+	constructor(servers: KeyServers) {
+		this.#servers = servers;
+	}
+
+	/** True where a crypto server may hold a key. */
+	get areWanted(): boolean {
+		return this.#wanted.size > 0;
+	}
+
+	/** Gives every key of the container. Where it fails some may be there, until `takeAll`. @throws SessionError */
+	async give(superblock: Superblock): Promise<void> {
+		await this.#turn.take(async () => {
+			for (const [id, way] of keyWays(this.#servers, superblock)) {
+				this.#wanted.set(id, way);
+				await way();
+			}
+		});
+	}
+
+	/** Gives one more. Where it fails it may be there, until `take`. @throws SessionError */
+	async add(superblock: Superblock, key: Key): Promise<void> {
+		await this.#turn.take(async () => {
+			const way = keyWay(this.#servers, superblock, key);
+			this.#wanted.set(key.id, way);
+			await way();
+		});
+	}
+
+	/**
+	 * Gives a crypto server that came back what is wanted now. A trust anchor that is locked gives none: then the device is about to be
+	 * locked, too, and unlocking gives them.
+	 */
+	async giveAgain(): Promise<void> {
+		await this.#turn.take(async () => {
+			try {
+				for (const way of this.#wanted.values()) {
+					await way();
+				}
+			} catch (error) {
+				if (!(isSessionError(error) && error.code === 'locked')) {
+					throw error;
+				}
+			}
+		});
+	}
+
+	/** Takes one away, where it was given. */
+	async take(id: KeyId): Promise<void> {
+		await this.#turn.take(async () => {
+			await this.#remove(id);
+		});
+	}
+
+	/** Takes all away. Where it fails those that are left stay wanted, and it can be called again. */
+	async takeAll(): Promise<void> {
+		await this.#turn.take(async () => {
+			for (const id of [...this.#wanted.keys()]) {
+				await this.#remove(id);
+			}
+		});
+	}
+
+	/** Only inside the turn. A server that comes back under it is asked once more and has none; then it waits for its turn. */
+	async #remove(id: KeyId): Promise<void> {
+		if (this.#wanted.has(id)) {
+			await this.#servers.crypto.remove_key({keyId: id});
+			this.#wanted.delete(id);
+		}
+	}
+}
