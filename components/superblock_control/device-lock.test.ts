@@ -4,6 +4,7 @@ import {sealEnvelope} from '../lib/crypto/key-envelope.js';
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
 import {startAssembly} from '../../test/support/assembly.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
+import {filteredMedium} from '../../test/support/filtered-medium.js';
 import blockFile from '../block_file/component.js';
 import cache from '../cache/component.js';
 import cryptoOpenssl from '../crypto_openssl/component.js';
@@ -24,6 +25,8 @@ interface Options {
 	readonly slowly?: boolean;
 	readonly anchor?: typeof trustAnchorFile;
 	readonly innerBlocks?: 'encrypted';
+	/** Between the image and everything else. */
+	readonly filter?: typeof blockFile;
 }
 
 /** A trust anchor whose answers about keys `answer` holds up, or refuses. */
@@ -63,10 +66,11 @@ const pause = async (ms: number) => new Promise<void>(resolve => {
 	setTimeout(resolve, ms);
 });
 
-async function openDevice(stateDirectory: string, {slowly = false, anchor = trustAnchorFile, innerBlocks}: Options = {}) {
+async function openDevice(stateDirectory: string, {slowly = false, anchor = trustAnchorFile, innerBlocks, filter}: Options = {}) {
 	const create = [{...shape, ...innerBlocks && {inner_blocks: innerBlocks}}];
 	const assembly = await startAssembly([
-		{name: 'medium', component: blockFile, config: {path: 'image', create: 'yes'}},
+		{name: filter ? 'image' : 'medium', component: blockFile, config: {path: 'image', create: 'yes'}},
+		...filter ? [{name: 'medium', component: filter, routes: {block: 'image'}}] : [],
 		{name: 'crypto', component: cryptoOpenssl},
 		{name: 'anchor', component: anchor, config: {path: 'anchor', unlock_ms: '1', kdf_memory: '1M'}},
 		{name: 'cache', component: cache, config: {size: '8M'}, routes: {block: 'medium', ...innerBlocks && {crypto: 'crypto'}}},
@@ -353,6 +357,41 @@ test('where anchor and crypto server are both lost, requests fail, the device lo
 	t.is(keyCount(), 0);
 	await opened.unlock('eins');
 	await device.sync({});
+	const data = filled(3, 0);
+	await device.read({extents: [0, 3], data});
+	t.true(data.equals(filled(3, 7)));
+	await assembly.stop();
+	t.deepEqual(assembly.bugs, []);
+});
+
+test('a status whose counts a lock overtakes has the last ones', async t => {
+	const stateDirectory = temporaryDirectory();
+	const asked = latch();
+	const answered = latch();
+	let isHeld = false;
+	const filter = filteredMedium(below => ({
+		async read(request) {
+			if (isHeld) {
+				asked.open();
+				await answered.opened;
+			}
+
+			return below.read(request);
+		},
+	}));
+	const first = await openDevice(stateDirectory, {innerBlocks: 'encrypted', filter});
+	await first.device.write({extents: [0, 3], data: filled(3, 7)});
+	await first.assembly.stop();
+	const {control, assembly, keyCount, device} = await openDevice(stateDirectory, {innerBlocks: 'encrypted', filter});
+	isHeld = true;
+	const counted = control.status({});
+	await asked.opened;
+	await control.lock({});
+	t.is(keyCount(), 0);
+	answered.open();
+	t.is((await counted).state, 'normal');
+	await control.unlock({});
+	t.is((await control.status({})).poolLeafCount, 1000);
 	const data = filled(3, 0);
 	await device.read({extents: [0, 3], data});
 	t.true(data.equals(filled(3, 7)));

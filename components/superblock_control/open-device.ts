@@ -205,8 +205,8 @@ export class OpenDevice {
 			return;
 		}
 
-		if (!this.#isSuspended) {
-			// The watch counts when it likes, and may need keys for it.
+		// Nobody waits for the watch, so a lock would overtake it.
+		if (this.#canCount) {
 			this.#usage.noteSecured();
 		}
 
@@ -308,9 +308,7 @@ export class OpenDevice {
 	}
 
 	async status() {
-		// A count reads inner blocks, which may need a key.
-		const canCount = !this.#isSuspended || this.commit.superblock.innerBlocks === undefined;
-		const [pool, writtenUsage] = canCount ? await Promise.all([this.#usage.pool(), this.#written.get()]) : [this.#usage.last, this.#written.last];
+		const [pool, writtenUsage] = await this.#counts();
 		const {superblock, currentGeneration} = this.commit;
 		return {
 			state: superblock.state,
@@ -326,6 +324,25 @@ export class OpenDevice {
 			poolSecondsLeft: this.#usage.secondsLeft,
 			restriction: restrictionOf(superblock),
 		};
+	}
+
+	/** Counts read inner blocks, which may need a key: without one the last counts have to do, also where a lock has overtaken new ones. */
+	async #counts() {
+		if (this.#canCount) {
+			try {
+				return await Promise.all([this.#usage.pool(), this.#written.get()]);
+			} catch (error) {
+				if (this.#canCount) {
+					throw error;
+				}
+			}
+		}
+
+		return [this.#usage.last, this.#written.last] as const;
+	}
+
+	get #canCount(): boolean {
+		return !this.#isSuspended || this.commit.superblock.innerBlocks === undefined;
 	}
 
 	async discardSnapshot(generation: Generation): Promise<void> {
