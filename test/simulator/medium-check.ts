@@ -13,8 +13,8 @@ const blockCountMax = 3000;
 
 /** @throws SimulationFailure where the check finds a fault */
 export async function checkMedium({medium, anchor: {secured, content}, setup: {counts, plan}}: Subject): Promise<void> {
-	// The real crypto servers need a world to run in.
-	const isUnreadable = plan.crypto !== 'quick' && plan.create.inner_blocks === 'encrypted';
+	// The real crypto servers need a world to run in. Without one, what only keys can judge is left to the oracle.
+	const isUnreadable = plan.crypto !== 'quick' && (plan.create.inner_blocks === 'encrypted' || plan.create.cipher === 'aes-256-gcm');
 	if (!secured || secured.creating || medium.blockCount > blockCountMax || isUnreadable) {
 		return;
 	}
