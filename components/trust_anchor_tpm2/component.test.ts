@@ -395,7 +395,7 @@ testWith(['swtpm'], 'the recovery key is written once, for its owner only, and s
 	const other = {...world, stateDirectory: join(world.stateDirectory, 'other')};
 	mkdirSync(other.stateDirectory);
 	const second = await start(other, {config: {recovery_file: path}});
-	await t.throwsAsync(second.client.initialize({}), {code: 'storage_failed', message: /may hold another recovery key/});
+	await t.throwsAsync(second.client.initialize({}), {code: 'storage_failed', message: /may hold the recovery key of another trust anchor/});
 	t.false(existsSync(join(other.stateDirectory, 'trust_anchor', 'sealed_key')));
 });
 
