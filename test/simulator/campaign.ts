@@ -9,6 +9,8 @@ export interface CampaignSetup {
 	readonly seconds: number;
 	/** Goes on beyond `seconds` until there were so many crash points. */
 	readonly crashPointCountMin?: number;
+	/** Goes on beyond `seconds` until there were so many histories. */
+	readonly historyCountMin?: number;
 	readonly historyCountMax?: number;
 	/** Of every history. */
 	readonly wishes?: PlanWishes;
@@ -31,12 +33,12 @@ export class Campaign {
 
 	/** Returns how many histories failed. */
 	async run(): Promise<number> {
-		const {seed, seconds, crashPointCountMin = 0, historyCountMax = Infinity, keepGoing = false, report} = this.#setup;
+		const {seed, seconds, crashPointCountMin = 0, historyCountMin = 0, historyCountMax = Infinity, keepGoing = false, report} = this.#setup;
 		const begin = performance.now();
 		const elapsed = (): number => (performance.now() - begin) / 1000;
 		let nextProgress = progressSeconds;
 		let failureCount = 0;
-		for (let i = 0; i < historyCountMax && (elapsed() < seconds || this.counts.crashPoints < crashPointCountMin); i++) {
+		for (let i = 0; i < historyCountMax && (elapsed() < seconds || this.counts.crashPoints < crashPointCountMin || i < historyCountMin); i++) {
 			failureCount += await this.#runOne(seed + i);
 			if (failureCount > 0 && !keepGoing) {
 				break;

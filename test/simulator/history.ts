@@ -243,10 +243,18 @@ async function loadAndPowerLoss(subject: Subject): Promise<Subject> {
 	return reopen(remains);
 }
 
-/** The program is killed at each change, and the power fails at each change of the first work after the start that follows. */
+/** Of the changes at which the program could be killed, how many it is. */
+const killRate = 0.3;
+
+/** The program is killed at changes, and the power fails at each change of the first work after the start that follows. */
 async function restartHistory(subject: Subject): Promise<void> {
 	await open(subject);
-	subject.onChange = async () => powerLosses(subject.afterKill());
+	const {random} = subject.setup;
+	subject.onChange = async () => {
+		if (random.chance(killRate)) {
+			await powerLosses(subject.afterKill());
+		}
+	};
 	await subject.run(load(subject, subject.setup.plan.operationCount));
 	subject.onChange = undefined;
 	await requireAlive(subject);
