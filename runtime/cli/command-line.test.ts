@@ -121,6 +121,8 @@ test('a signal that comes before anything has been loaded ends with 0 and starts
 		const {code, output} = await runRuntime(['start', raw], {directory, variables});
 		t.is(code, 0);
 		t.is(output, '[runtime] SIGTERM: stopping\n');
-		t.deepEqual(readdirSync(directory), []);
+		// Engines that load modules in one go see it a moment later, when the place of the state has been made and locked.
+		const files = readdirSync(directory, {recursive: true, encoding: 'utf8'});
+		t.deepEqual(files.filter(name => name !== 'var' && name !== 'var/runtime.lock'), []);
 	});
 });
