@@ -13,7 +13,6 @@ import {withOpenFilesMax} from '../sdk/open-files.js';
 import {FrameSocket} from '../transport/frame-socket.js';
 import {isSocket, type SessionHandle} from '../transport/session-port.js';
 import {Heartbeat} from './heartbeat.js';
-import {optimizationFlags} from './optimization.js';
 import {quantumRemedy} from '../deployment/ram-share.js';
 import type {GroupHost, HostEnd, HostOptions} from './group-host.js';
 
@@ -51,7 +50,7 @@ function minimalEnvironment(variables: readonly string[]): Record<string, string
 
 function nodeArguments({maxOldGenerationSizeMb, maxYoungGenerationSizeMb}: ResourceLimits): string[] {
 	return [
-		...optimizationFlags(), '--expose-gc', '--no-warnings', `--max-old-space-size=${maxOldGenerationSizeMb}`, `--max-semi-space-size=${Math.max(1, Math.floor((maxYoungGenerationSizeMb ?? 3) / 3))}`, hostModule,
+		'--expose-gc', '--no-warnings', `--max-old-space-size=${maxOldGenerationSizeMb}`, `--max-semi-space-size=${Math.max(1, Math.floor((maxYoungGenerationSizeMb ?? 3) / 3))}`, hostModule,
 	];
 }
 

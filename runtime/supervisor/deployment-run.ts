@@ -9,7 +9,6 @@ import {ControlServer, callService, toJson, type Controlled} from './control-ser
 import {DeploymentFollower} from './deployment-follower.js';
 import type {LogSink, RuntimeLog} from './log.js';
 import {watchOpenFiles} from './open-files-watch.js';
-import {deferOptimization} from './optimization.js';
 import {Supervision, type EndLimits} from './supervision.js';
 
 export interface RuntimeOptions {
@@ -72,7 +71,6 @@ async function announce(supervision: Supervision, log: RuntimeLog): Promise<void
 export async function startDeployment(deployment: Deployment, options: RuntimeOptions): Promise<RunningDeployment> {
 	const directory = resolve(options.stateDirectory);
 	const lock = lockStateDirectory(directory);
-	deferOptimization();
 	const {follow} = options;
 	const supervision = new Supervision({children: startedOf(deployment), stateDirectory: directory, log: options.log, limits: options.endLimits});
 	const {log} = supervision;

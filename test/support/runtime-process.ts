@@ -21,8 +21,6 @@ export interface RuntimeOptions {
 	readonly input?: string;
 	/** How many files it may have open at once. */
 	readonly openFilesMax?: number;
-	/** Of Node.js. */
-	readonly nodeOptions?: readonly string[];
 	/** True where the program shall run on a terminal, through util-linux's `script`. */
 	readonly terminal?: boolean;
 }
@@ -43,9 +41,9 @@ export class RuntimeProcess {
 	/** How much of the output was there when something was typed last. */
 	#answeredLength = 0;
 
-	constructor(words: readonly string[], {variables, directory, descriptor3, input, openFilesMax, nodeOptions = [], terminal = false}: RuntimeOptions = {}) {
+	constructor(words: readonly string[], {variables, directory, descriptor3, input, openFilesMax, terminal = false}: RuntimeOptions = {}) {
 		const limited = openFilesMax === undefined ? [] : ['sh', '-c', `ulimit -n ${openFilesMax} && exec "$@"`, 'sh'];
-		const command = [...limited, process.execPath, ...nodeOptions, program, ...words];
+		const command = [...limited, process.execPath, program, ...words];
 		const line = command.map(word => quoted(word)).join(' ');
 		const piped = input === undefined ? undefined : `printf %s "$PIPED" | ${line}`;
 		const [file, ...parameters] = terminal
