@@ -6,7 +6,7 @@ import type {DeploymentStatus} from './deployment-follower.js';
 import type {ChildState, ManagedChild} from './managed-child.js';
 import type {Supervision} from './supervision.js';
 
-export interface ChildStatus {
+export interface ChildStatus extends ChildFigures {
 	readonly name: string;
 	readonly binary: string;
 	readonly state: ChildState;
@@ -22,23 +22,10 @@ export interface ChildStatus {
 	readonly cpus: string;
 	/** CPU time that the thread has used, in milliseconds. */
 	readonly cpuMs: number;
-	readonly sessions: number;
-	readonly requests: number;
-	/** Bytes of payload in these requests. */
-	readonly bytes: number;
-	/** Bytes of payload memory leased now. */
-	readonly leasedBytes: number;
-	/** Bytes of payload memory that it keeps, leased or for later. */
-	readonly arenaBytes: number;
-	/** Bytes of the JavaScript heap, and of buffers beside it. Children of one group share them. */
-	readonly heapBytes: number;
-	readonly externalBytes: number;
 	/** After faults, its own or of what it relies on. */
 	readonly restarts: number;
 	/** That a person has asked for. */
 	readonly requestedRestarts: number;
-	/** The component's own values. */
-	readonly details: Readonly<Record<string, string | number>>;
 }
 
 export interface RuntimeStatus {
