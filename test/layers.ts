@@ -1,11 +1,13 @@
 /**
- * Who may import whom: one table, and what follows from it. `tidy.test.ts` holds every import of the project to it, those of
- * types alone, of re-exports, of dynamic imports and of workers' modules as well.
+ * Who may import whom: one table, and what follows from it. `tidy.test.ts` holds every import of the project to it,
+ * those of types alone, of re-exports, of dynamic imports and of workers' modules as well.
  */
 import {basename, dirname} from 'node:path';
 import type {Module} from './module-imports.js';
 
-/** A folder and the folders that it may import besides itself. `*` stands for letters of one name, `**` for any folders. */
+/**
+ * A folder and the folders that it may import besides itself. `*` stands for letters of one name, `**` for any folders.
+ */
 type Layer = readonly [folder: string, uses: readonly string[]];
 
 const sdk = 'runtime/sdk';
@@ -20,7 +22,10 @@ const layers: readonly Layer[] = [
 	['runtime/isolation', [sdk, 'runtime/process']],
 	['runtime/deployment', [sdk]],
 	['runtime/host', [sdk, 'runtime/transport', 'runtime/process', 'runtime/isolation']],
-	['runtime/supervisor', [sdk, 'runtime/transport', 'runtime/process', 'runtime/isolation', 'runtime/deployment', 'runtime/host']],
+	[
+		'runtime/supervisor',
+		[sdk, 'runtime/transport', 'runtime/process', 'runtime/isolation', 'runtime/deployment', 'runtime/host'],
+	],
 
 	// The contracts, and the shelves with what components share.
 	[contracts, [sdk]],
@@ -34,20 +39,49 @@ const layers: readonly Layer[] = [
 	['components/lib/front_end', [sdk, contracts, 'components/lib/sync', 'components/lib/format']],
 
 	// Passphrases that are typed leave the command line only in an envelope to the trust anchor: hence lib/crypto.
-	['runtime/cli', [sdk, 'runtime/transport', 'runtime/process', 'runtime/deployment', 'runtime/supervisor', 'components/lib/crypto']],
+	[
+		'runtime/cli',
+		[
+			sdk,
+			'runtime/transport',
+			'runtime/process',
+			'runtime/deployment',
+			'runtime/supervisor',
+			'components/lib/crypto',
+		],
+	],
 	['runtime/bin', ['runtime/cli']],
 
-	// Components never import each other. Keys in clear are for crypto servers and trust anchors; others only seal envelopes.
+	// Components never import each other. Keys in clear are for crypto servers and trust anchors; others only seal
+	// envelopes.
 	['components/block_*', [sdk, contracts, 'components/lib/host', 'components/lib/format']],
 	['components/crypto_*', [sdk, contracts, 'components/lib/crypto']],
-	['components/trust_anchor_*', [
-		sdk, contracts, 'components/lib/sync', 'components/lib/host', 'components/lib/format', 'components/lib/crypto', 'components/lib/anchor',
-	]],
+	[
+		'components/trust_anchor_*',
+		[
+			sdk,
+			contracts,
+			'components/lib/sync',
+			'components/lib/host',
+			'components/lib/format',
+			'components/lib/crypto',
+			'components/lib/anchor',
+		],
+	],
 	['components/cache', [sdk, contracts, 'components/lib/sync', 'components/lib/format', 'components/lib/container']],
 	['components/free_tree', [sdk, contracts, 'components/lib/sync', 'components/lib/format', 'components/lib/tree']],
-	['components/virtual_block_device', [sdk, contracts, 'components/lib/sync', 'components/lib/format', 'components/lib/tree']],
-	['components/superblock_control', [sdk, contracts, 'components/lib/sync', 'components/lib/format', 'components/lib/container']],
-	['components/cbe_*', [sdk, contracts, 'components/lib/format', 'components/lib/container', 'components/lib/crypto']],
+	[
+		'components/virtual_block_device',
+		[sdk, contracts, 'components/lib/sync', 'components/lib/format', 'components/lib/tree'],
+	],
+	[
+		'components/superblock_control',
+		[sdk, contracts, 'components/lib/sync', 'components/lib/format', 'components/lib/container'],
+	],
+	[
+		'components/cbe_*',
+		[sdk, contracts, 'components/lib/format', 'components/lib/container', 'components/lib/crypto'],
+	],
 	['components/nbd', [sdk, contracts, 'components/lib/format', 'components/lib/front_end']],
 	['components/vfs', [sdk, contracts, 'components/lib/crypto', 'components/lib/front_end']],
 
@@ -67,12 +101,18 @@ const layers: readonly Layer[] = [
 const testLayers: readonly Layer[] = [
 	['runtime/*', ['runtime/*', contracts, 'test/support', 'test/support/fixtures']],
 	['components/lib/*', [sdk, contracts, 'components/lib/*', 'test/support']],
-	['components/*', [sdk, 'runtime/transport', contracts, 'components/lib/*', 'components/*', 'test/support', 'test/simulator']],
+	[
+		'components/*',
+		[sdk, 'runtime/transport', contracts, 'components/lib/*', 'components/*', 'test/support', 'test/simulator'],
+	],
 	['test/**', ['runtime/*', contracts, 'components/lib/*', 'components/*', 'test/**']],
 	['test', []],
 ];
 
-/** Names that several files have, since they are one thing: a component's module and its test, and the main module of a program. */
+/**
+ * Names that several files have, since they are one thing: a component's module and its test, and the main module of a
+ * program.
+ */
 const sharedNames = new Set(['component.ts', 'component.test.ts', 'main.ts']);
 
 export function isTest(path: string): boolean {
@@ -89,7 +129,7 @@ const expressions = new Map<string, RegExp>();
 function matches(pattern: string, folder: string): boolean {
 	let expression = expressions.get(pattern);
 	if (!expression) {
-		expression = new RegExp(`^${pattern.replaceAll(/\*\*?/g, star => star === '*' ? '[^/]*' : '.*')}$`);
+		expression = new RegExp(`^${pattern.replaceAll(/\*\*?/g, star => (star === '*' ? '[^/]*' : '.*'))}$`);
 		expressions.set(pattern, expression);
 	}
 
@@ -121,18 +161,30 @@ function importFault(from: string, to: string, paths: ReadonlySet<string>): stri
 	return used && isAbove ? undefined : `${from} imports ${to}`;
 }
 
-/** @returns imports that the table does not allow, and modules that no row speaks of; `paths` are all modules that there are */
+/**
+ * @returns imports that the table does not allow, and modules that no row speaks of; `paths` are all modules that there
+ * are
+ */
 export function layerFaults(modules: readonly Module[], paths: ReadonlySet<string>): string[] {
-	return modules.flatMap(({path, imports}) => rowOf(path)
-		? imports.flatMap(to => importFault(path, to, paths) ?? [])
-		: `${path} lies in no layer: give its folder a row in test/layers.ts`);
+	return modules.flatMap(({path, imports}) =>
+		rowOf(path)
+			? imports.flatMap(to => importFault(path, to, paths) ?? [])
+			: `${path} lies in no layer: give its folder a row in test/layers.ts`,
+	);
 }
 
 /** @returns what the table allows and nobody needs */
 export function unusedRules(modules: readonly Module[]): string[] {
-	return [...layers, ...testLayers].flatMap(row => row[1]
-		.filter(pattern => !modules.some(({path, imports}) => rowOf(path) === row && imports.some(to => matches(pattern, dirname(to)))))
-		.map(pattern => `${row[0]} may import ${pattern} and does not`));
+	return [...layers, ...testLayers].flatMap(row =>
+		row[1]
+			.filter(
+				pattern =>
+					!modules.some(
+						({path, imports}) => rowOf(path) === row && imports.some(to => matches(pattern, dirname(to))),
+					),
+			)
+			.map(pattern => `${row[0]} may import ${pattern} and does not`),
+	);
 }
 
 type Graph = ReadonlyMap<string, ReadonlySet<string>>;
@@ -176,7 +228,9 @@ function circlesOf(graph: Graph): string[][] {
 
 /** @returns groups of files that import each other in a circle */
 export function fileCircles(modules: readonly Module[]): string[] {
-	return circlesOf(new Map(modules.map(({path, imports}) => [path, new Set(imports)]))).map(circle => circle.join(' <-> '));
+	return circlesOf(new Map(modules.map(({path, imports}) => [path, new Set(imports)]))).map(circle =>
+		circle.join(' <-> '),
+	);
 }
 
 /** @returns groups of folders that import each other in a circle */
@@ -197,11 +251,11 @@ export function folderCircles(modules: readonly Module[]): string[] {
 export function doubledNames(paths: readonly string[]): string[] {
 	const byName = new Map<string, string[]>();
 	for (const path of paths.filter(path => !sharedNames.has(basename(path)))) {
-		byName.set(basename(path), [...byName.get(basename(path)) ?? [], path]);
+		byName.set(basename(path), [...(byName.get(basename(path)) ?? []), path]);
 	}
 
 	return [...byName].flatMap(([name, found]) => {
-		const plurals = name.endsWith('.ts') ? byName.get(name.replace(/\.ts$/, 's.ts')) ?? [] : [];
+		const plurals = name.endsWith('.ts') ? (byName.get(name.replace(/\.ts$/, 's.ts')) ?? []) : [];
 		return found.length + plurals.length > 1 ? [...found, ...plurals].join(', ') : [];
 	});
 }

@@ -13,7 +13,13 @@ const passedOver = new Set(['node_modules', 'dist', 'var', 'vm', 'coverage', '.g
 function listed(folder: string, end: string): string[] {
 	return readdirSync(join(root, folder), {withFileTypes: true}).flatMap(entry => {
 		const path = join(folder, entry.name);
-		return entry.isDirectory() ? passedOver.has(entry.name) ? [] : listed(path, end) : entry.name.endsWith(end) ? [path] : [];
+		return entry.isDirectory()
+			? passedOver.has(entry.name)
+				? []
+				: listed(path, end)
+			: entry.name.endsWith(end)
+				? [path]
+				: [];
 	});
 }
 
@@ -26,7 +32,12 @@ function prose(text: string): string {
 
 /** What a heading is called in an address, as Git hosts make it of its text. */
 function anchorOf(heading: string): string {
-	return heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1').trim().toLowerCase().replaceAll(/[^\p{L}\p{N}\s_-]/gu, '').replaceAll(/\s/g, '-');
+	return heading
+		.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+		.trim()
+		.toLowerCase()
+		.replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+		.replaceAll(/\s/g, '-');
 }
 
 function anchorsOf(text: string): Set<string> {
@@ -52,10 +63,12 @@ interface Link {
 }
 
 function linksOf(text: string): Link[] {
-	return prose(text).split('\n').flatMap((line, index) => {
-		const bare = line.replaceAll(/`[^`]*`/g, code => ' '.repeat(code.length));
-		return [...bare.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => ({line: index + 1, target}));
-	});
+	return prose(text)
+		.split('\n')
+		.flatMap((line, index) => {
+			const bare = line.replaceAll(/`[^`]*`/g, code => ' '.repeat(code.length));
+			return [...bare.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => ({line: index + 1, target}));
+		});
 }
 
 /** Why a link of a document leads nowhere; undefined where it leads somewhere. */
@@ -79,11 +92,17 @@ function whyDead(document: string, target: string): string | undefined {
 }
 
 test('anchors are made of headings as Git hosts make them', t => {
-	t.deepEqual([...anchorsOf('# A *b* `c_d`, e: F-g\n\n```sh\n# no heading\n```\n\n## Twice\n## Twice\n## [Link](x.md) here')], ['a-b-c_d-e-f-g', 'twice', 'twice-1', 'link-here']);
+	t.deepEqual(
+		[...anchorsOf('# A *b* `c_d`, e: F-g\n\n```sh\n# no heading\n```\n\n## Twice\n## Twice\n## [Link](x.md) here')],
+		['a-b-c_d-e-f-g', 'twice', 'twice-1', 'link-here'],
+	);
 });
 
 test('dead links are found, and what is code is no link', t => {
-	t.deepEqual(linksOf('a [b](c.md#d) and `[e](f)`\n```\n[g](h)\n```\n[i](#j)'), [{line: 1, target: 'c.md#d'}, {line: 5, target: '#j'}]);
+	t.deepEqual(linksOf('a [b](c.md#d) and `[e](f)`\n```\n[g](h)\n```\n[i](#j)'), [
+		{line: 1, target: 'c.md#d'},
+		{line: 5, target: '#j'},
+	]);
 	t.regex(whyDead('docs/tour.md', '../nothing.md') ?? '', /there is no nothing\.md/);
 	t.regex(whyDead('docs/tour.md', '../../elsewhere.md') ?? '', /there is no/);
 	t.regex(whyDead('docs/tour.md', '../README.md#nothing') ?? '', /has no heading/);
@@ -92,10 +111,12 @@ test('dead links are found, and what is code is no link', t => {
 });
 
 test('every link of every document leads to a file or a heading that is there', t => {
-	const dead = documents.flatMap(document => linksOf(readFileSync(join(root, document), 'utf8')).flatMap(({line, target}) => {
-		const why = whyDead(document, target);
-		return why === undefined ? [] : [`${document}:${line}: ${target}: ${why}`];
-	}));
+	const dead = documents.flatMap(document =>
+		linksOf(readFileSync(join(root, document), 'utf8')).flatMap(({line, target}) => {
+			const why = whyDead(document, target);
+			return why === undefined ? [] : [`${document}:${line}: ${target}: ${why}`];
+		}),
+	);
 	t.deepEqual(dead, []);
 	t.true(documents.length > 30);
 });
@@ -117,8 +138,12 @@ test('every page of docs/ and every README is reached from README.md', t => {
 		}
 	}
 
-	const isPage = (path: string) => path.startsWith('docs/') || /^(?:components|runtime)\/.*README\.md$/.test(path) || !path.includes('/');
-	t.deepEqual(documents.filter(path => isPage(path) && !reached.has(path)), []);
+	const isPage = (path: string) =>
+		path.startsWith('docs/') || /^(?:components|runtime)\/.*README\.md$/.test(path) || !path.includes('/');
+	t.deepEqual(
+		documents.filter(path => isPage(path) && !reached.has(path)),
+		[],
+	);
 });
 
 test('README.md has at most 150 lines', t => {
@@ -126,9 +151,17 @@ test('README.md has at most 150 lines', t => {
 });
 
 test('the names that the glossary explains are names in the code', t => {
-	const code = ['runtime', 'components'].flatMap(folder => listed(folder, '.ts')).map(path => readFileSync(join(root, path), 'utf8')).join('\n');
+	const code = ['runtime', 'components']
+		.flatMap(folder => listed(folder, '.ts'))
+		.map(path => readFileSync(join(root, path), 'utf8'))
+		.join('\n');
 	const [, table] = readFileSync(join(root, 'docs/glossary.md'), 'utf8').split('## Names in the code\n');
-	const names = [...table.matchAll(/^\|([^|]*)\|/gm)].flatMap(([, cell]) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name));
+	const names = [...table.matchAll(/^\|([^|]*)\|/gm)].flatMap(([, cell]) =>
+		[...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name),
+	);
 	t.true(names.length > 0);
-	t.deepEqual(names.filter(name => !new RegExp(`\\b(?:class|interface|type) ${name}\\b`).test(code)), []);
+	t.deepEqual(
+		names.filter(name => !new RegExp(`\\b(?:class|interface|type) ${name}\\b`).test(code)),
+		[],
+	);
 });

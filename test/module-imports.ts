@@ -15,7 +15,9 @@ function isOwnUrl({expression, arguments: words}: ts.NewExpression, file: ts.Sou
 	return expression.getText(file) === 'URL' && words?.[1]?.getText(file) === 'import.meta.url';
 }
 
-/** The literal with which a node names a module; undefined where it names none, or one that is known only when it runs. */
+/**
+ * The literal with which a node names a module; undefined where it names none, or one that is known only when it runs.
+ */
 function specifierOf(node: ts.Node, file: ts.SourceFile): string | undefined {
 	let named: ts.Node | undefined;
 	if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) {
@@ -25,7 +27,8 @@ function specifierOf(node: ts.Node, file: ts.SourceFile): string | undefined {
 	} else if (ts.isExternalModuleReference(node)) {
 		named = node.expression;
 	} else if (ts.isCallExpression(node)) {
-		const isImport = node.expression.kind === ts.SyntaxKind.ImportKeyword || node.expression.getText(file) === 'require';
+		const isImport =
+			node.expression.kind === ts.SyntaxKind.ImportKeyword || node.expression.getText(file) === 'require';
 		named = isImport ? node.arguments[0] : undefined;
 	} else if (ts.isNewExpression(node) && isOwnUrl(node, file)) {
 		// The module of a worker or of another process. Other files of the project are read by such paths, too.
@@ -38,7 +41,9 @@ function specifierOf(node: ts.Node, file: ts.SourceFile): string | undefined {
 
 /** Where a relative specifier leads. The program in `dist/` is what its sources are compiled to. */
 function pathOf(from: string, specifier: string): string {
-	return normalize(join(dirname(from), specifier)).replace(/^dist\//, '').replace(/\.js$/, '.ts');
+	return normalize(join(dirname(from), specifier))
+		.replace(/^dist\//, '')
+		.replace(/\.js$/, '.ts');
 }
 
 export function readModule(path: string, text: string): Module {
@@ -56,7 +61,11 @@ export function readModule(path: string, text: string): Module {
 	visit(file);
 	return {
 		path,
-		imports: [...new Set(specifiers.filter(specifier => specifier.startsWith('.')).map(specifier => pathOf(path, specifier)))],
+		imports: [
+			...new Set(
+				specifiers.filter(specifier => specifier.startsWith('.')).map(specifier => pathOf(path, specifier)),
+			),
+		],
 		packages: specifiers.filter(specifier => !specifier.startsWith('.')),
 	};
 }

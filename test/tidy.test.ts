@@ -17,7 +17,14 @@ interface Source extends Module {
 }
 
 function withoutComments(text: string): string {
-	return ts.transpileModule(text, {compilerOptions: {removeComments: true, target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true}}).outputText;
+	return ts.transpileModule(text, {
+		compilerOptions: {
+			removeComments: true,
+			target: ts.ScriptTarget.ES2023,
+			module: ts.ModuleKind.ESNext,
+			verbatimModuleSyntax: true,
+		},
+	}).outputText;
 }
 
 function readSource(path: string): Source {
@@ -31,7 +38,9 @@ function sourcesIn(folder: string): Source[] {
 		.map(name => readSource(join(folder, name)));
 }
 
-const sources = ['runtime', 'components', 'test'].flatMap(folder => sourcesIn(folder)).filter(({path}) => !path.includes('node_modules'));
+const sources = ['runtime', 'components', 'test']
+	.flatMap(folder => sourcesIn(folder))
+	.filter(({path}) => !path.includes('node_modules'));
 const paths = new Set(sources.map(({path}) => path));
 
 /** Folders below components/ that are no components. */
@@ -81,7 +90,7 @@ const wordings: Readonly<Record<string, (specifier: string) => string>> = {
 const wrongImports: Readonly<Record<string, readonly [from: string, specifier: string]>> = {
 	'of a component by another one': ['components/nbd/stray.ts', '../vfs/component.js'],
 	'of the runtime by a component': ['components/nbd/stray.ts', '../../runtime/transport/local.js'],
-	'of a server\'s code by the contracts': ['components/sessions/stray.ts', '../lib/anchor/anchor-service.js'],
+	"of a server's code by the contracts": ['components/sessions/stray.ts', '../lib/anchor/anchor-service.js'],
 	'of a shelf by one below it': ['components/lib/format/stray.ts', '../tree/hash-tree.js'],
 	'of what holds keys by the device': ['components/superblock_control/stray.ts', '../lib/crypto/key-ring.js'],
 	'of a component by the runtime': ['runtime/supervisor/stray.ts', '../../components/nbd/component.js'],
@@ -90,7 +99,10 @@ const wrongImports: Readonly<Record<string, readonly [from: string, specifier: s
 	'of an upper layer of the runtime': ['runtime/transport/stray.ts', '../supervisor/supervision.js'],
 	'of a test': ['components/lib/sync/stray.ts', './gate.test.js'],
 	'of a component by a test of the runtime': ['runtime/sdk/stray.test.ts', '../../components/nbd/component.js'],
-	'of the runtime\'s insides by a test of a component': ['components/nbd/stray.test.ts', '../../runtime/supervisor/supervision.js'],
+	"of the runtime's insides by a test of a component": [
+		'components/nbd/stray.test.ts',
+		'../../runtime/supervisor/supervision.js',
+	],
 	'of the simulator by test support': ['test/support/stray.ts', '../simulator/world.js'],
 	'of nothing': ['components/nbd/stray.ts', './not-there.js'],
 };
@@ -112,23 +124,27 @@ test('a folder without a layer is found, and so is what the table allows in vain
 test('circles are found, also those of types and those of more than two', t => {
 	const file = (path: string, text: string) => readModule(path, text);
 	const three = [
-		file('a/a.ts', 'import type {B} from \'./b.js\';'),
-		file('a/b.ts', 'export * from \'./c.js\';'),
-		file('a/c.ts', 'import(\'./a.js\');'),
-		file('a/d.ts', 'import \'./a.js\';'),
+		file('a/a.ts', "import type {B} from './b.js';"),
+		file('a/b.ts', "export * from './c.js';"),
+		file('a/c.ts', "import('./a.js');"),
+		file('a/d.ts', "import './a.js';"),
 	];
 	t.deepEqual(fileCircles(three), ['a/a.ts <-> a/b.ts <-> a/c.ts']);
-	t.deepEqual(fileCircles([file('a/a.ts', 'import \'./a.js\';')]), ['a/a.ts']);
+	t.deepEqual(fileCircles([file('a/a.ts', "import './a.js';")]), ['a/a.ts']);
 	const apart = [
-		file('a/a.ts', 'import \'../b/b.js\';'),
+		file('a/a.ts', "import '../b/b.js';"),
 		file('b/b.ts', ''),
-		file('b/c.ts', 'import \'../a/d.js\';'),
+		file('b/c.ts', "import '../a/d.js';"),
 		file('a/d.ts', ''),
 	];
 	t.deepEqual(fileCircles(apart), []);
 	t.deepEqual(folderCircles(apart), ['a <-> b']);
 	// A test beside the code may use what is made of that code.
-	const tested = [file('a/a.ts', ''), file('a/a.test.ts', 'import \'../b/b.js\';'), file('b/b.ts', 'import \'../a/a.js\';')];
+	const tested = [
+		file('a/a.ts', ''),
+		file('a/a.test.ts', "import '../b/b.js';"),
+		file('b/b.ts', "import '../a/a.js';"),
+	];
 	t.deepEqual(folderCircles(tested), []);
 });
 
@@ -138,34 +154,66 @@ test('names that stand for two things are found', t => {
 });
 
 test('every imported package is a dependency of the project', t => {
-	const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<'dependencies' | 'devDependencies', Record<string, string>>;
+	const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<
+		'dependencies' | 'devDependencies',
+		Record<string, string>
+	>;
 	const isShipped = ({path}: Source) => !isTest(path) && !path.startsWith('test/');
-	const wrong = sources.flatMap(source => source.packages
-		.filter(name => !name.startsWith('node:'))
-		.map(name => name.split('/').slice(0, name.startsWith('@') ? 2 : 1).join('/'))
-		.filter(name => !(name in manifest.dependencies || (!isShipped(source) && name in manifest.devDependencies)))
-		.map(name => builtinModules.includes(name) ? `${source.path}: write node:${name}` : `${source.path} imports ${name}`));
+	const wrong = sources.flatMap(source =>
+		source.packages
+			.filter(name => !name.startsWith('node:'))
+			.map(name =>
+				name
+					.split('/')
+					.slice(0, name.startsWith('@') ? 2 : 1)
+					.join('/'),
+			)
+			.filter(
+				name => !(name in manifest.dependencies || (!isShipped(source) && name in manifest.devDependencies)),
+			)
+			.map(name =>
+				builtinModules.includes(name) ? `${source.path}: write node:${name}` : `${source.path} imports ${name}`,
+			),
+	);
 	t.deepEqual(wrong, []);
 });
 
 test('shared memory stays in the transport and in what threads of one component share', t => {
 	const wrong = sources
-		.filter(({path}) => !path.startsWith('runtime/transport/') && path !== 'runtime/sdk/shared-work.ts' && path !== 'test/tidy.test.ts' && !isTest(path))
+		.filter(
+			({path}) =>
+				!path.startsWith('runtime/transport/') &&
+				path !== 'runtime/sdk/shared-work.ts' &&
+				path !== 'test/tidy.test.ts' &&
+				!isTest(path),
+		)
 		.filter(({code}) => /\b(?:SharedArrayBuffer|Atomics)\b/.test(code))
 		.map(({path}) => path);
 	t.deepEqual(wrong, []);
 });
 
 test('one component has threads of its own and shares memory with them', t => {
-	const users = sources.filter(({path, imports}) => !isTest(path) && imports.includes('runtime/sdk/shared-work.ts')).map(({path}) => dirname(path));
+	const users = sources
+		.filter(({path, imports}) => !isTest(path) && imports.includes('runtime/sdk/shared-work.ts'))
+		.map(({path}) => dirname(path));
 	t.deepEqual([...new Set(users)], ['components/crypto_offload']);
 });
 
 test('the contracts hold nothing that runs', t => {
 	const contracts = sources.filter(({path}) => path.startsWith('components/sessions/'));
-	t.deepEqual(contracts.filter(({code}) => /\b(?:class|async|await|new Map|new Set)\b/.test(code)).map(({path}) => path), []);
+	t.deepEqual(
+		contracts.filter(({code}) => /\b(?:class|async|await|new Map|new Set)\b/.test(code)).map(({path}) => path),
+		[],
+	);
 	t.deepEqual([...new Set(contracts.flatMap(({packages}) => packages))], ['zod']);
-	t.deepEqual([...new Set(contracts.flatMap(({imports}) => imports).filter(path => !path.startsWith('components/sessions/')))], ['runtime/sdk/session.ts']);
+	t.deepEqual(
+		[
+			...new Set(
+				contracts.flatMap(({imports}) => imports).filter(path => !path.startsWith('components/sessions/')),
+			),
+		],
+		['runtime/sdk/session.ts'],
+	);
 });
 
 /** Positions of the keyword `any` used as a type. */
@@ -185,32 +233,53 @@ function anyLines(source: Source): number[] {
 }
 
 test('nothing has the type any', t => {
-	t.deepEqual(sources.flatMap(source => anyLines(source).map(line => `${source.path}:${line}`)), []);
+	t.deepEqual(
+		sources.flatMap(source => anyLines(source).map(line => `${source.path}:${line}`)),
+		[],
+	);
 });
 
 test('files have one noun in kebab-case, component folders are in snake_case', t => {
-	const wrongFiles = sources.map(({path}) => path).filter(path => {
-		const name = path.split('/').at(-1) ?? '';
-		return !/^[a-z\d]+(?:-[a-z\d]+)*(?:\.test)?\.[jt]s$/.test(name) || /(?:^|-)(?:utils?|helpers?|managers?|misc)(?:-|\.)/.test(name);
-	});
+	const wrongFiles = sources
+		.map(({path}) => path)
+		.filter(path => {
+			const name = path.split('/').at(-1) ?? '';
+			return (
+				!/^[a-z\d]+(?:-[a-z\d]+)*(?:\.test)?\.[jt]s$/.test(name) ||
+				/(?:^|-)(?:utils?|helpers?|managers?|misc)(?:-|\.)/.test(name)
+			);
+		});
 	t.deepEqual(wrongFiles, []);
-	t.deepEqual(componentFolders.filter(name => !/^[a-z][a-z\d]*(?:_[a-z\d]+)*$/.test(name)), []);
+	t.deepEqual(
+		componentFolders.filter(name => !/^[a-z][a-z\d]*(?:_[a-z\d]+)*$/.test(name)),
+		[],
+	);
 });
 
 test('every component has its module and a README', t => {
-	const missing = componentFolders.flatMap(name => ['component.ts', 'README.md']
-		.map(file => join('components', name, file))
-		.filter(path => !existsSync(join(root, path))));
+	const missing = componentFolders.flatMap(name =>
+		['component.ts', 'README.md']
+			.map(file => join('components', name, file))
+			.filter(path => !existsSync(join(root, path))),
+	);
 	t.deepEqual(missing, []);
 });
 
 test('every shelf has a README', t => {
-	const shelfNames = readdirSync(join(root, 'components/lib'), {withFileTypes: true}).filter(entry => entry.isDirectory()).map(({name}) => join('lib', name));
+	const shelfNames = readdirSync(join(root, 'components/lib'), {withFileTypes: true})
+		.filter(entry => entry.isDirectory())
+		.map(({name}) => join('lib', name));
 	const folders = ['sessions', 'lib', ...shelfNames].map(name => join('components', name));
-	t.deepEqual(folders.filter(folder => !existsSync(join(root, folder, 'README.md'))), []);
+	t.deepEqual(
+		folders.filter(folder => !existsSync(join(root, folder, 'README.md'))),
+		[],
+	);
 });
 
 test('nothing is left to do', t => {
 	const marked = sources.filter(({path, text}) => path !== 'test/tidy.test.ts' && /\b(?:TODO|FIXME)\b/.test(text));
-	t.deepEqual(marked.map(({path}) => path), []);
+	t.deepEqual(
+		marked.map(({path}) => path),
+		[],
+	);
 });

@@ -7,7 +7,10 @@ import blockFault from './component.js';
 
 async function faulty(config: Readonly<Record<string, string>>, environment = {}) {
 	const medium = new MemoryMedium(Buffer.alloc(8 * blockSize));
-	const backend = connectLocal(block, medium.handlers, {context: {session: 1, client: 'fault'}, onBug: () => undefined});
+	const backend = connectLocal(block, medium.handlers, {
+		context: {session: 1, client: 'fault'},
+		onBug: () => undefined,
+	});
 	const stand = await startComponent(blockFault, {config, sessions: {backend}, environment});
 	return {medium, stand, device: stand.client(block)};
 }
@@ -15,11 +18,22 @@ async function faulty(config: Readonly<Record<string, string>>, environment = {}
 const request = () => ({extents: [0, 1], data: Buffer.alloc(blockSize, 7)});
 
 test('error strikes every Nth request of one operation, after some, a number of times', async t => {
-	const {stand, device} = await faulty({action: 'error', operation: 'write', fail_every: '2', after: '3', times: '2'});
+	const {stand, device} = await faulty({
+		action: 'error',
+		operation: 'write',
+		fail_every: '2',
+		after: '3',
+		times: '2',
+	});
 	const outcomes: string[] = [];
 	for (let i = 0; i < 11; i++) {
 		await device.read(request());
-		outcomes.push(await device.write(request()).then(() => '.', () => 'X'));
+		outcomes.push(
+			await device.write(request()).then(
+				() => '.',
+				() => 'X',
+			),
+		);
 	}
 
 	t.is(outcomes.join(''), '....X.X....');
@@ -34,13 +48,17 @@ test('a failed request does not reach the backend', async t => {
 
 test('a write may fail after a part of it was written, and for want of room', async t => {
 	const {medium, device} = await faulty({action: 'error', operation: 'write', code: 'no_space', written: '6K'});
-	await t.throwsAsync(device.write({extents: [5, 1, 2, 3], data: Buffer.alloc(4 * blockSize, 7)}), {code: 'no_space'});
-	const expected = Buffer.alloc(8 * blockSize).fill(7, 5 * blockSize, 6 * blockSize).fill(7, 2 * blockSize, (2 * blockSize) + 2048);
+	await t.throwsAsync(device.write({extents: [5, 1, 2, 3], data: Buffer.alloc(4 * blockSize, 7)}), {
+		code: 'no_space',
+	});
+	const expected = Buffer.alloc(8 * blockSize)
+		.fill(7, 5 * blockSize, 6 * blockSize)
+		.fill(7, 2 * blockSize, 2 * blockSize + 2048);
 	t.true(medium.image.equals(expected));
 	await t.throwsAsync(faulty({action: 'corrupt', written: '1K'}), {message: /needs action=/});
 });
 
-test('corrupt changes what is read, and what gets written but not the client\'s buffer', async t => {
+test("corrupt changes what is read, and what gets written but not the client's buffer", async t => {
 	const reading = await faulty({action: 'corrupt', operation: 'read'});
 	await reading.device.write(request());
 	const data = Buffer.alloc(blockSize);
@@ -57,7 +75,10 @@ test('corrupt changes what is read, and what gets written but not the client\'s 
 
 test('delay waits as long as it says, then serves', async t => {
 	const slept: number[] = [];
-	const {medium, device} = await faulty({action: 'delay', delay_ms: '250'}, {sleep: async (milliseconds: number) => void slept.push(milliseconds)});
+	const {medium, device} = await faulty(
+		{action: 'delay', delay_ms: '250'},
+		{sleep: async (milliseconds: number) => void slept.push(milliseconds)},
+	);
 	await device.write(request());
 	t.deepEqual(slept, [250]);
 	t.is(medium.image[0], 7);

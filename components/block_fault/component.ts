@@ -37,25 +37,38 @@ function count(fallback: number, least: number) {
 	return z.coerce.number().int().min(least).default(fallback);
 }
 
-const config = z.strictObject({
-	action: z.enum(actions),
-	/** Which requests count. */
-	operation: z.enum(['read', 'write', 'clear', 'sync', 'any']).default('any'),
-	fail_every: count(1, 1),
-	after: count(0, 0),
-	times: count(Number.MAX_SAFE_INTEGER, 0),
-	delay_ms: count(1000, 0),
-	/** With `error`: what the request fails with. */
-	code: z.enum(['device_failed', 'no_space']).default('device_failed'),
-	/** With `error`: so many bytes of a write have been written before it fails. */
-	written: byteSize().optional(),
-}).refine(({action, written}) => action === 'error' || written === undefined, 'written says how much of a write arrives that fails; it needs action="error"');
+const config = z
+	.strictObject({
+		action: z.enum(actions),
+		/** Which requests count. */
+		operation: z.enum(['read', 'write', 'clear', 'sync', 'any']).default('any'),
+		fail_every: count(1, 1),
+		after: count(0, 0),
+		times: count(Number.MAX_SAFE_INTEGER, 0),
+		delay_ms: count(1000, 0),
+		/** With `error`: what the request fails with. */
+		code: z.enum(['device_failed', 'no_space']).default('device_failed'),
+		/** With `error`: so many bytes of a write have been written before it fails. */
+		written: byteSize().optional(),
+	})
+	.refine(
+		({action, written}) => action === 'error' || written === undefined,
+		'written says how much of a write arrives that fails; it needs action="error"',
+	);
 
 /** Writes the first bytes of a request: whole blocks, and a part of the next one. */
-async function writePart(backend: Backend, {extents, data}: Parameters<Backend['write']>[0], byteLength: number): Promise<void> {
+async function writePart(
+	backend: Backend,
+	{extents, data}: Parameters<Backend['write']>[0],
+	byteLength: number,
+): Promise<void> {
 	let offset = 0;
 	for (let i = 0; i < extents.length; i += 2) {
-		for (let address = extents[i]; address < extents[i] + extents[i + 1] && offset < byteLength; address++, offset += blockSize) {
+		for (
+			let address = extents[i];
+			address < extents[i] + extents[i + 1] && offset < byteLength;
+			address++, offset += blockSize
+		) {
 			const content = Buffer.from(data.subarray(offset, offset + blockSize));
 			if (byteLength - offset < blockSize) {
 				const before = Buffer.alloc(blockSize);
@@ -72,7 +85,7 @@ async function writePart(backend: Backend, {extents, data}: Parameters<Backend['
 export function flipBits(data: Uint8Array): void {
 	for (let offset = 0; offset < data.length; offset += blockSize) {
 		const index = offset / blockSize;
-		data[offset + (index * 31) % blockSize] ^= 1 << (index % 8);
+		data[offset + ((index * 31) % blockSize)] ^= 1 << (index % 8);
 	}
 }
 
@@ -121,7 +134,10 @@ export default defineComponent({
 		const schedule = new FaultSchedule({after: config.after, failEvery: config.fail_every, times: config.times});
 
 		/** What strikes this request, if anything. Faults that end the component never return. */
-		async function struckBy(operation: OperationName, request?: Parameters<Backend['write']>[0]): Promise<Action | undefined> {
+		async function struckBy(
+			operation: OperationName,
+			request?: Parameters<Backend['write']>[0],
+		): Promise<Action | undefined> {
 			if ((config.operation !== 'any' && config.operation !== operation) || !schedule.strikes()) {
 				return undefined;
 			}
@@ -154,7 +170,7 @@ export default defineComponent({
 
 		async function write(request: Parameters<Backend['write']>[0]): Promise<Record<string, never>> {
 			let {data} = request;
-			if (await struckBy('write', request) === 'corrupt') {
+			if ((await struckBy('write', request)) === 'corrupt') {
 				// The client's own buffer stays as it is.
 				data = Buffer.from(data);
 				flipBits(data);

@@ -25,7 +25,11 @@ export class FaultSchedule {
 	strikes(): boolean {
 		const {after, failEvery, times} = this.#options;
 		this.#requestCount++;
-		if (this.#requestCount <= after || (this.#requestCount - after) % failEvery !== 0 || this.#faultCount >= times) {
+		if (
+			this.#requestCount <= after ||
+			(this.#requestCount - after) % failEvery !== 0 ||
+			this.#faultCount >= times
+		) {
 			return false;
 		}
 

@@ -39,7 +39,10 @@ test('an image that exists is never truncated, whatever size says', async t => {
 
 test('a missing image without create="yes" is refused with what to do, and none is made', async t => {
 	const directory = temporaryDirectory();
-	await t.throwsAsync(open(directory, {}), {name: 'StartError', message: /image .*\/image does not exist; .*create="yes"/});
+	await t.throwsAsync(open(directory, {}), {
+		name: 'StartError',
+		message: /image .*\/image does not exist; .*create="yes"/,
+	});
 	t.deepEqual(fs.readdirSync(directory), []);
 });
 
@@ -82,7 +85,10 @@ test('a directory is no image', async t => {
 	const directory = temporaryDirectory();
 	fs.mkdirSync(join(directory, 'image'));
 	await t.throwsAsync(open(directory, {}), {name: 'StartError', message: /it is a directory/});
-	await t.throwsAsync(open(directory, {readonly: 'yes'}), {name: 'StartError', message: /neither a file nor a block device/});
+	await t.throwsAsync(open(directory, {readonly: 'yes'}), {
+		name: 'StartError',
+		message: /neither a file nor a block device/,
+	});
 });
 
 test('a file larger than the host can hold is no_space, and the image stays usable', async t => {
@@ -96,7 +102,10 @@ test('a file larger than the host can hold is no_space, and the image stays usab
 test('a file truncated from outside fails instead of returning something', async t => {
 	const {device, stop, file} = await open(temporaryDirectory(), {create: 'yes', size: '8192'});
 	fs.truncateSync(file, blockSize);
-	await t.throwsAsync(device.read({extents: [1, 1], data: one(0)}), {code: 'device_failed', message: /truncated from outside/});
+	await t.throwsAsync(device.read({extents: [1, 1], data: one(0)}), {
+		code: 'device_failed',
+		message: /truncated from outside/,
+	});
 	await stop();
 });
 
@@ -130,14 +139,21 @@ test('contradictions in the configuration are refused', t => {
 
 test('a failure that comes again and again, wherever, is logged once a minute', async t => {
 	let nowMs = 0;
-	const stand = await startComponent(blockFile, {config: {path: 'image', create: 'yes', size: String(8 * blockSize)}, environment: {now: () => nowMs}, stateDirectory: temporaryDirectory()});
+	const stand = await startComponent(blockFile, {
+		config: {path: 'image', create: 'yes', size: String(8 * blockSize)},
+		environment: {now: () => nowMs},
+		stateDirectory: temporaryDirectory(),
+	});
 	const device = stand.client(block);
 	fs.truncateSync(String(stand.running.status?.().path), blockSize);
 	for (const address of [1, 2, 3]) {
 		await t.throwsAsync(device.read({extents: [address, 1], data: one(0)}), {code: 'device_failed'});
 	}
 
-	t.deepEqual(stand.log.map(({text}) => text.replace(/reading .*ended/, 'reading ended')), ['reading ended at byte 4096: the file was truncated from outside']);
+	t.deepEqual(
+		stand.log.map(({text}) => text.replace(/reading .*ended/, 'reading ended')),
+		['reading ended at byte 4096: the file was truncated from outside'],
+	);
 	nowMs = 60_000;
 	await t.throwsAsync(device.read({extents: [4, 1], data: one(0)}), {code: 'device_failed'});
 	t.is(stand.log.length, 2);
@@ -146,11 +162,18 @@ test('a failure that comes again and again, wherever, is logged once a minute', 
 
 test('an image that was removed while it is in use is told of at a sync', async t => {
 	let nowMs = 0;
-	const stand = await startComponent(blockFile, {config: {path: 'image', create: 'yes', size: '4096'}, environment: {now: () => nowMs}, stateDirectory: temporaryDirectory()});
+	const stand = await startComponent(blockFile, {
+		config: {path: 'image', create: 'yes', size: '4096'},
+		environment: {now: () => nowMs},
+		stateDirectory: temporaryDirectory(),
+	});
 	fs.rmSync(String(stand.running.status?.().path));
 	nowMs = 5000;
 	await stand.client(block).sync({});
-	t.regex(stand.log.map(({text, level}) => `${level}: ${text}`).join('\n'), /^error: .*\/image was removed, or another file was put in its place; .*: copy the device while it runs$/);
+	t.regex(
+		stand.log.map(({text, level}) => `${level}: ${text}`).join('\n'),
+		/^error: .*\/image was removed, or another file was put in its place; .*: copy the device while it runs$/,
+	);
 	await stand.running.stop?.();
 });
 
@@ -159,7 +182,10 @@ test('bytes behind the last whole block are never grown over, unless they are ze
 		const directory = temporaryDirectory();
 		fs.writeFileSync(join(directory, 'image'), content);
 		const {device, stop, file} = await open(directory, {create: 'yes'});
-		await t.throwsAsync(device.grow({blockCount: 8}), {code: 'no_space', message: /bytes of .*\/image are no whole block, and are not empty; .*: give the path of another image/});
+		await t.throwsAsync(device.grow({blockCount: 8}), {
+			code: 'no_space',
+			message: /bytes of .*\/image are no whole block, and are not empty; .*: give the path of another image/,
+		});
 		await stop();
 		t.deepEqual(fs.readFileSync(file), content);
 	}
@@ -183,13 +209,19 @@ test('an image that was found empty has the size of one that is made: whoever co
 
 test('a client whose policy says so may only read; all others do what they like', async t => {
 	const directory = temporaryDirectory();
-	const open = async (label: string) => startComponent(blockFile, {stateDirectory: directory, config: {path: 'image', create: 'yes', size: '16384', policy: [{label, readonly: 'yes'}]}});
+	const open = async (label: string) =>
+		startComponent(blockFile, {
+			stateDirectory: directory,
+			config: {path: 'image', create: 'yes', size: '16384', policy: [{label, readonly: 'yes'}]},
+		});
 	const stand = await open('test');
 	const reader = stand.client(block);
 	t.deepEqual(await reader.geometry({}), {blockCount: 4, writable: false, growable: false});
 	const changes = [
-		() => reader.write({extents: [0, 1], data: one(1)}), () => reader.clear({extents: [0, 1]}),
-		() => reader.allocate({extents: [0, 1]}), () => reader.grow({blockCount: 8}),
+		() => reader.write({extents: [0, 1], data: one(1)}),
+		() => reader.clear({extents: [0, 1]}),
+		() => reader.allocate({extents: [0, 1]}),
+		() => reader.grow({blockCount: 8}),
 	];
 	for (const change of changes) {
 		await t.throwsAsync(change(), {code: 'read_only', message: /may only be read by "test"$/});

@@ -16,18 +16,28 @@ import {isHostError} from './host-fault.js';
 import {createImageFile, openImageFile, type ImageFile} from './image-file.js';
 import {Image} from './image.js';
 
-const config = z.strictObject({
-	/** The image; relative paths lie in the state directory. */
-	path: z.string().min(1),
-	/** `yes`: an image that does not exist is made, and a file may grow. */
-	create: z.enum(['yes', 'no']).default('no'),
-	/** Size of an image made at start. Without it, nothing is made before the first `grow`. */
-	size: byteSize().optional(),
-	readonly: z.enum(['yes', 'no']).default('no'),
-	/** For clients that go by a label. */
-	policy: z.array(z.strictObject({label: z.string().min(1), readonly: z.enum(['yes', 'no']).default('no')})).default([]),
-}).refine(({create, readonly}) => create === 'no' || readonly === 'no', 'create="yes" and readonly="yes" contradict each other; drop one')
-	.refine(({create, size}) => size === undefined || create === 'yes', 'size is the size of an image to make; it needs create="yes"');
+const config = z
+	.strictObject({
+		/** The image; relative paths lie in the state directory. */
+		path: z.string().min(1),
+		/** `yes`: an image that does not exist is made, and a file may grow. */
+		create: z.enum(['yes', 'no']).default('no'),
+		/** Size of an image made at start. Without it, nothing is made before the first `grow`. */
+		size: byteSize().optional(),
+		readonly: z.enum(['yes', 'no']).default('no'),
+		/** For clients that go by a label. */
+		policy: z
+			.array(z.strictObject({label: z.string().min(1), readonly: z.enum(['yes', 'no']).default('no')}))
+			.default([]),
+	})
+	.refine(
+		({create, readonly}) => create === 'no' || readonly === 'no',
+		'create="yes" and readonly="yes" contradict each other; drop one',
+	)
+	.refine(
+		({create, size}) => size === undefined || create === 'yes',
+		'size is the size of an image to make; it needs create="yes"',
+	);
 
 /** As long the same failure is not logged again. */
 const faultIntervalMs = 60_000;
@@ -37,20 +47,44 @@ type Config = z.output<typeof config>;
 function imageObstacles({create, readonly}: Config, imagePath: string, stateDirectory: string): Obstacle[] {
 	if (exists(imagePath)) {
 		const reason = readonly === 'yes' ? whyUnreadable(imagePath) : whyUnwritable(imagePath);
-		return reason === undefined ? [] : [{at: ['path'], what: `the image ${imagePath} cannot be used: ${reason}`, remedy: 'correct the path, or give this user rights to it (or set readonly="yes")'}];
+		return reason === undefined
+			? []
+			: [
+					{
+						at: ['path'],
+						what: `the image ${imagePath} cannot be used: ${reason}`,
+						remedy: 'correct the path, or give this user rights to it (or set readonly="yes")',
+					},
+				];
 	}
 
 	if (create === 'no') {
-		return [{at: ['path'], what: `the image ${imagePath} does not exist`, remedy: 'correct the path, or set create="yes" to make a new one'}];
+		return [
+			{
+				at: ['path'],
+				what: `the image ${imagePath} does not exist`,
+				remedy: 'correct the path, or set create="yes" to make a new one',
+			},
+		];
 	}
 
 	const reason = whyUnmakable(imagePath, stateDirectory);
-	return reason === undefined ? [] : [{at: ['path'], what: `the image ${imagePath} cannot be made: ${reason}`, remedy: 'make the folder (mkdir -p) or give this user rights there, or correct the path'}];
+	return reason === undefined
+		? []
+		: [
+				{
+					at: ['path'],
+					what: `the image ${imagePath} cannot be made: ${reason}`,
+					remedy: 'make the folder (mkdir -p) or give this user rights there, or correct the path',
+				},
+			];
 }
 
 function missingImage(imagePath: string, {create, size}: Config): ImageFile | undefined {
 	if (create === 'no') {
-		throw new StartError(`the image ${imagePath} does not exist; correct the path, or set create="yes" to make a new one`);
+		throw new StartError(
+			`the image ${imagePath} does not exist; correct the path, or set create="yes" to make a new one`,
+		);
 	}
 
 	try {
@@ -66,11 +100,20 @@ function openImage(config: Config, env: Environment): Image {
 	const file = openImageFile(imagePath, !writable) ?? missingImage(imagePath, config);
 	const remainder = (file?.byteLength ?? 0) % blockSize;
 	if (remainder > 0) {
-		env.log(`the last ${remainder} bytes of ${imagePath} are no whole block of ${blockSize} bytes and are left alone`, 'warning');
+		env.log(
+			`the last ${remainder} bytes of ${imagePath} are no whole block of ${blockSize} bytes and are left alone`,
+			'warning',
+		);
 	}
 
-	const image = new Image(file, {path: imagePath, writable, growable: writable && file?.kind !== 'device', now: () => env.now()});
-	// Whoever confines the component makes the file for it, and a making may have been cut off: an empty one is not there yet.
+	const image = new Image(file, {
+		path: imagePath,
+		writable,
+		growable: writable && file?.kind !== 'device',
+		now: () => env.now(),
+	});
+	// Whoever confines the component makes the file for it, and a making may have been cut off: an empty one is not
+	// there yet.
 	if (config.size !== undefined && file?.byteLength === 0 && image.growable) {
 		try {
 			image.grow(Math.floor(config.size / blockSize));
@@ -86,7 +129,9 @@ export default defineComponent({
 	provides: {block},
 	config,
 	obstacles: (given, {resolvePath, stateDirectory}) => imageObstacles(given, resolvePath(given.path), stateDirectory),
-	reach: ({path, create, readonly}) => ({files: [{path, writable: readonly === 'no', made: create === 'yes' ? 'file' : undefined}]}),
+	reach: ({path, create, readonly}) => ({
+		files: [{path, writable: readonly === 'no', made: create === 'yes' ? 'file' : undefined}],
+	}),
 	start({config, env}) {
 		const image = openImage(config, env);
 		const watch = new PathWatch(image.path, env);
@@ -101,7 +146,10 @@ export default defineComponent({
 		/** When each kind of failure was logged last. */
 		const faults = new Map<string, number>();
 
-		/** Every kind of failure is logged once in a while, wherever it happens; a client that keeps asking must not fill the log. */
+		/**
+		 * Every kind of failure is logged once in a while, wherever it happens; a client that keeps asking must not
+		 * fill the log.
+		 */
 		function logged(error: unknown): unknown {
 			if (error instanceof SessionError && error.code !== 'out_of_range') {
 				const kind = error.message.replaceAll(/\d+/g, '');
@@ -133,28 +181,39 @@ export default defineComponent({
 				block: {
 					geometry(_request, {client}) {
 						const isReader = readers.has(client);
-						return {blockCount: image.blockCount, writable: image.writable && !isReader, growable: image.growable && !isReader};
+						return {
+							blockCount: image.blockCount,
+							writable: image.writable && !isReader,
+							growable: image.growable && !isReader,
+						};
 					},
-					read: ({extents, data}) => transfer(() => {
-						image.read(extents, data);
-					}),
+					read: ({extents, data}) =>
+						transfer(() => {
+							image.read(extents, data);
+						}),
 					// The host may know more, but zeroes that somebody wrote on purpose look the same to it.
 					allocation({first, count}) {
 						if (first + count > image.blockCount) {
-							throw new SessionError('out_of_range', `blocks ${first} to ${first + count - 1} do not fit the ${image.blockCount} blocks of ${image.path}`);
+							throw new SessionError(
+								'out_of_range',
+								`blocks ${first} to ${first + count - 1} do not fit the ${image.blockCount} blocks of ${image.path}`,
+							);
 						}
 
 						return {runs: [count, allocationKinds.data]};
 					},
-					write: ({extents, data}, {client}) => change(client, () => {
-						image.write(extents, data);
-					}),
-					clear: ({extents}, {client}) => change(client, () => {
-						image.clear(extents);
-					}),
-					allocate: ({extents}, {client}) => change(client, () => {
-						image.allocate(extents);
-					}),
+					write: ({extents, data}, {client}) =>
+						change(client, () => {
+							image.write(extents, data);
+						}),
+					clear: ({extents}, {client}) =>
+						change(client, () => {
+							image.clear(extents);
+						}),
+					allocate: ({extents}, {client}) =>
+						change(client, () => {
+							image.allocate(extents);
+						}),
 					async sync() {
 						try {
 							await image.sync();
@@ -167,9 +226,10 @@ export default defineComponent({
 
 						return {};
 					},
-					grow: ({blockCount}, {client}) => change(client, () => {
-						image.grow(blockCount);
-					}),
+					grow: ({blockCount}, {client}) =>
+						change(client, () => {
+							image.grow(blockCount);
+						}),
 				},
 			},
 			stop: async () => image.close(),

@@ -3,12 +3,16 @@ import {GroupSync} from './group-sync.js';
 
 test('requests share a run that has not started, never one that has', async t => {
 	const ends: Array<() => void> = [];
-	const group = new GroupSync(async () => new Promise<void>(resolve => {
-		ends.push(resolve);
-	}));
-	const turns = async () => new Promise(resolve => {
-		setImmediate(resolve);
-	});
+	const group = new GroupSync(
+		async () =>
+			new Promise<void>(resolve => {
+				ends.push(resolve);
+			}),
+	);
+	const turns = async () =>
+		new Promise(resolve => {
+			setImmediate(resolve);
+		});
 	const first = group.request();
 	await turns();
 	const later = [group.request(), group.request(), group.request()];

@@ -48,11 +48,15 @@ function lockImage(fd: number, imagePath: string): void {
 	try {
 		isLocked = lockFile(fd);
 	} catch (error) {
-		throw error instanceof LockError ? new StartError(`the image ${imagePath} cannot be locked: ${error.message}`) : error;
+		throw error instanceof LockError
+			? new StartError(`the image ${imagePath} cannot be locked: ${error.message}`)
+			: error;
 	}
 
 	if (!isLocked) {
-		throw new StartError(`the image ${imagePath} is in use by another runtime or component; stop that one, or give each its own image`);
+		throw new StartError(
+			`the image ${imagePath} is in use by another runtime or component; stop that one, or give each its own image`,
+		);
 	}
 }
 
@@ -125,13 +129,18 @@ export function createImageFile(imagePath: string, byteLength: number): ImageFil
 	});
 }
 
-/** The run that made the image may have been cut off before its name was durable. Who may not read the folder has not made it. */
+/**
+ * The run that made the image may have been cut off before its name was durable. Who may not read the folder has not
+ * made it.
+ */
 function settleName(imagePath: string): void {
 	try {
 		syncDirectory(path.dirname(imagePath));
 	} catch (error) {
 		if (!isHostError(error) || !['EACCES', 'EPERM', 'EROFS', 'EINVAL'].includes(error.code ?? '')) {
-			throw new StartError(`the folder of ${imagePath} cannot be made durable: ${error instanceof Error ? error.message : String(error)}; start again once its file system works`);
+			throw new StartError(
+				`the folder of ${imagePath} cannot be made durable: ${error instanceof Error ? error.message : String(error)}; start again once its file system works`,
+			);
 		}
 	}
 }

@@ -14,9 +14,10 @@ import {createImageFile, type ImageFile} from './image-file.js';
 const zeroPiece = new Uint8Array(2 ** 20);
 
 /**
- * Bytes in one write. The page cache keeps what one write brings in one piece of up to 2 MiB, and whatever later changes or
- * stores a block of it goes through all blocks of it: after writes of 1 MiB, a write of 4 KiB was measured to take 8 µs
- * and storing 64 of them 810 µs; after writes of 128 KiB 4.5 and 560 (Linux 6.18, ext4). Writing in order takes 2 to 5 % longer.
+ * Bytes in one write. The page cache keeps what one write brings in one piece of up to 2 MiB, and whatever later
+ * changes or stores a block of it goes through all blocks of it: after writes of 1 MiB, a write of 4 KiB was measured
+ * to take 8 µs and storing 64 of them 810 µs; after writes of 128 KiB 4.5 and 560 (Linux 6.18, ext4). Writing in order
+ * takes 2 to 5 % longer.
  */
 const writeByteLengthMax = 2 ** 17;
 
@@ -59,7 +60,10 @@ export class Image {
 	readonly #dataSync: DataSync;
 
 	/** Without a file the image is empty until it grows. */
-	constructor(file: ImageFile | undefined, {path, writable, growable, punch = punchHole, take = takeRoom, now}: ImageOptions) {
+	constructor(
+		file: ImageFile | undefined,
+		{path, writable, growable, punch = punchHole, take = takeRoom, now}: ImageOptions,
+	) {
 		this.#dataSync = new DataSync(now);
 		this.path = path;
 		this.writable = writable;
@@ -124,7 +128,10 @@ export class Image {
 		}
 
 		if (!this.growable) {
-			throw new SessionError('no_space', `${this.path} has ${this.#blockCount} blocks and cannot grow to ${blockCount}: only files that may be written can`);
+			throw new SessionError(
+				'no_space',
+				`${this.path} has ${this.#blockCount} blocks and cannot grow to ${blockCount}: only files that may be written can`,
+			);
 		}
 
 		this.#requireNothingBehind();
@@ -135,7 +142,10 @@ export class Image {
 			const reason = this.#file ? undefined : whyUnmakable(this.path, '');
 			throw reason === undefined
 				? hostFault(error, action, this.path)
-				: new SessionError('device_failed', `the image ${this.path} cannot be made: ${reason}; make the folder (mkdir -p) or give this user rights there, or correct the path`);
+				: new SessionError(
+						'device_failed',
+						`the image ${this.path} cannot be made: ${reason}; make the folder (mkdir -p) or give this user rights there, or correct the path`,
+					);
 		}
 
 		this.#blockCount = blockCount;
@@ -160,7 +170,10 @@ export class Image {
 		fs.fsyncSync(this.#file.fd);
 	}
 
-	/** What lies behind the last whole block is no block that anybody could have looked at before: it may be somebody's data. */
+	/**
+	 * What lies behind the last whole block is no block that anybody could have looked at before: it may be somebody's
+	 * data.
+	 */
 	#requireNothingBehind(): void {
 		if (!this.#file) {
 			return;
@@ -175,7 +188,10 @@ export class Image {
 		}
 
 		if (behind.some(byte => byte !== 0)) {
-			throw new SessionError('no_space', `the last ${length} bytes of ${this.path} are no whole block, and are not empty; they may be somebody's data, so the file does not grow over them: give the path of another image, or cut them off if they are nobody's`);
+			throw new SessionError(
+				'no_space',
+				`the last ${length} bytes of ${this.path} are no whole block, and are not empty; they may be somebody's data, so the file does not grow over them: give the path of another image, or cut them off if they are nobody's`,
+			);
 		}
 	}
 
@@ -191,7 +207,10 @@ export class Image {
 
 	#requireFit(extents: readonly number[], action: string): void {
 		if (extentsBlockCount(extents, this.#blockCount) === undefined) {
-			throw new SessionError('out_of_range', `${action} ${this.path}: the extents ${extents.join('+')} do not fit ${this.#blockCount} blocks`);
+			throw new SessionError(
+				'out_of_range',
+				`${action} ${this.path}: the extents ${extents.join('+')} do not fit ${this.#blockCount} blocks`,
+			);
 		}
 	}
 
@@ -215,7 +234,10 @@ export class Image {
 
 	#transfer(extents: readonly number[], data: Uint8Array, transfer: Transfer, action: string): void {
 		if (extentsBlockCount(extents, this.#blockCount) !== data.length / blockSize) {
-			throw new SessionError('out_of_range', `${action} ${this.path}: extents do not fit ${this.#blockCount} blocks or ${data.length} bytes of payload`);
+			throw new SessionError(
+				'out_of_range',
+				`${action} ${this.path}: extents do not fit ${this.#blockCount} blocks or ${data.length} bytes of payload`,
+			);
 		}
 
 		let offset = 0;
@@ -235,18 +257,30 @@ export class Image {
 
 		for (let done = 0; !this.#mayPunch && done < byteLength; done += zeroPiece.length) {
 			const end = Math.min(zeroPiece.length, byteLength - done);
-			this.#transferExtent(writePiece, zeroPiece, {offset: 0, end, position: position + done, action: 'clearing'});
+			this.#transferExtent(writePiece, zeroPiece, {
+				offset: 0,
+				end,
+				position: position + done,
+				action: 'clearing',
+			});
 		}
 	}
 
 	/** The kernel may transfer less than it was asked for; only nothing at all is a fault. */
-	#transferExtent(transfer: Transfer, data: Uint8Array, {offset, end, position, action}: {offset: number; end: number; position: number; action: string}): void {
+	#transferExtent(
+		transfer: Transfer,
+		data: Uint8Array,
+		{offset, end, position, action}: {offset: number; end: number; position: number; action: string},
+	): void {
 		const {fd} = this.#file!;
 		try {
 			while (offset < end) {
 				const moved = transfer(fd, data, offset, end - offset, position);
 				if (moved === 0) {
-					throw new SessionError('device_failed', `${action} ${this.path} ended at byte ${position}: the file was truncated from outside`);
+					throw new SessionError(
+						'device_failed',
+						`${action} ${this.path} ended at byte ${position}: the file was truncated from outside`,
+					);
 				}
 
 				offset += moved;
@@ -270,7 +304,11 @@ export class Image {
 			await this.#dataSync.run(this.#file!.fd);
 		} catch (error) {
 			const fault = hostFault(error, 'syncing', this.path);
-			this.#syncFault = new SessionError('device_failed', `${fault.message}; what was written since the last sync may be lost, so nothing more is accepted until a restart`, fault.detail);
+			this.#syncFault = new SessionError(
+				'device_failed',
+				`${fault.message}; what was written since the last sync may be lost, so nothing more is accepted until a restart`,
+				fault.detail,
+			);
 			throw this.#syncFault;
 		}
 	}

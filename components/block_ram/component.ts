@@ -21,7 +21,9 @@ export default defineComponent({
 	provides: {block},
 	stateful: true,
 	config: z.strictObject({
-		/** Size of the device; memory is taken only where blocks are written. Without it the device is empty and grows. */
+		/**
+		 * Size of the device; memory is taken only where blocks are written. Without it the device is empty and grows.
+		 */
 		size: byteSize().optional(),
 	}),
 	start({config}) {
@@ -29,9 +31,16 @@ export default defineComponent({
 		const growable = config.size === undefined;
 		let blockCount = Math.floor((config.size ?? 0) / blockSize);
 
-		function eachExtent(extents: readonly number[], data: Uint8Array, visit: (position: number, part: Uint8Array) => void): Record<string, never> {
+		function eachExtent(
+			extents: readonly number[],
+			data: Uint8Array,
+			visit: (position: number, part: Uint8Array) => void,
+		): Record<string, never> {
 			if (extentsBlockCount(extents, blockCount) !== data.length / blockSize) {
-				throw new SessionError('out_of_range', `extents do not fit ${blockCount} blocks or ${data.length} bytes of payload`);
+				throw new SessionError(
+					'out_of_range',
+					`extents do not fit ${blockCount} blocks or ${data.length} bytes of payload`,
+				);
 			}
 
 			let offset = 0;
@@ -48,27 +57,39 @@ export default defineComponent({
 			provides: {
 				block: {
 					geometry: () => ({blockCount, writable: true, growable, volatile: true}),
-					read: ({extents, data}) => eachExtent(extents, data, (position, part) => {
-						memory.read(position, part);
-					}),
+					read: ({extents, data}) =>
+						eachExtent(extents, data, (position, part) => {
+							memory.read(position, part);
+						}),
 					allocation({first, count}) {
 						if (first + count > blockCount) {
-							throw new SessionError('out_of_range', `blocks ${first} to ${first + count - 1} do not fit ${blockCount} blocks`);
+							throw new SessionError(
+								'out_of_range',
+								`blocks ${first} to ${first + count - 1} do not fit ${blockCount} blocks`,
+							);
 						}
 
 						const runs = new AllocationRuns();
-						for (let index = first; index < Math.min(first + count, first + lookCountMax) && !runs.isFull; index++) {
+						for (
+							let index = first;
+							index < Math.min(first + count, first + lookCountMax) && !runs.isFull;
+							index++
+						) {
 							runs.add(1, memory.isHole(index * blockSize) ? allocationKinds.hole : allocationKinds.data);
 						}
 
 						return {runs: runs.pairs};
 					},
-					write: ({extents, data}) => eachExtent(extents, data, (position, part) => {
-						memory.write(position, part);
-					}),
+					write: ({extents, data}) =>
+						eachExtent(extents, data, (position, part) => {
+							memory.write(position, part);
+						}),
 					clear({extents}) {
 						if (extentsBlockCount(extents, blockCount) === undefined) {
-							throw new SessionError('out_of_range', `the extents ${extents.join('+')} do not fit ${blockCount} blocks`);
+							throw new SessionError(
+								'out_of_range',
+								`the extents ${extents.join('+')} do not fit ${blockCount} blocks`,
+							);
 						}
 
 						for (let i = 0; i < extents.length; i += 2) {
@@ -80,7 +101,10 @@ export default defineComponent({
 					/** Memory is the quantum's; it is taken where something is written. */
 					allocate({extents}) {
 						if (extentsBlockCount(extents, blockCount) === undefined) {
-							throw new SessionError('out_of_range', `the extents ${extents.join('+')} do not fit ${blockCount} blocks`);
+							throw new SessionError(
+								'out_of_range',
+								`the extents ${extents.join('+')} do not fit ${blockCount} blocks`,
+							);
 						}
 
 						return {};
@@ -88,7 +112,10 @@ export default defineComponent({
 					sync: () => ({}),
 					grow(request) {
 						if (request.blockCount > blockCount && !growable) {
-							throw new SessionError('no_space', `the device has ${blockCount} blocks and may not grow to ${request.blockCount}; leave size out to allow it`);
+							throw new SessionError(
+								'no_space',
+								`the device has ${blockCount} blocks and may not grow to ${request.blockCount}; leave size out to allow it`,
+							);
 						}
 
 						blockCount = Math.max(blockCount, request.blockCount);

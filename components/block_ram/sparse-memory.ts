@@ -1,6 +1,9 @@
 /** Memory that takes room only where something was written. */
 
-/** Bytes of one piece: one block, since a new container writes one block in 65 and would else take memory for all of them. */
+/**
+ * Bytes of one piece: one block, since a new container writes one block in 65 and would else take memory for all of
+ * them.
+ */
 const pieceSize = 4096;
 /** Pieces are cut from allocations of this many: each allocation costs the collector. */
 const slabPieceCount = 64;
@@ -48,7 +51,10 @@ export class SparseMemory {
 		});
 	}
 
-	/** Makes `byteLength` bytes from `position` on read as zeroes; the room of pieces that they cover whole is for others. */
+	/**
+	 * Makes `byteLength` bytes from `position` on read as zeroes; the room of pieces that they cover whole is for
+	 * others.
+	 */
 	clear(position: number, byteLength: number): void {
 		this.#eachPiece(position, byteLength, (index, start, _offset, length) => {
 			const piece = this.#pieces.get(index);
@@ -73,8 +79,15 @@ export class SparseMemory {
 		return this.#free.pop()!;
 	}
 
-	/** Visits the pieces under `byteLength` bytes at `position`: number, start inside it, offset so far, length inside it. */
-	#eachPiece(position: number, byteLength: number, visit: (index: number, start: number, offset: number, length: number) => void): void {
+	/**
+	 * Visits the pieces under `byteLength` bytes at `position`: number, start inside it, offset so far, length inside
+	 * it.
+	 */
+	#eachPiece(
+		position: number,
+		byteLength: number,
+		visit: (index: number, start: number, offset: number, length: number) => void,
+	): void {
 		for (let offset = 0; offset < byteLength;) {
 			const index = Math.floor((position + offset) / pieceSize);
 			const start = (position + offset) % pieceSize;

@@ -8,10 +8,17 @@ import {summarizeExtents} from './extent-summary.js';
 
 async function traced(every: string) {
 	const medium = new MemoryMedium(Buffer.alloc(64 * blockSize));
-	const backend = connectLocal(block, medium.handlers, {context: {session: 1, client: 'trace'}, onBug: () => undefined});
+	const backend = connectLocal(block, medium.handlers, {
+		context: {session: 1, client: 'trace'},
+		onBug: () => undefined,
+	});
 	let nowMs = 0;
 	// Each look at the clock is 2 ms later.
-	const stand = await startComponent(blockTrace, {config: {every}, sessions: {backend}, environment: {now: () => nowMs += 2}});
+	const stand = await startComponent(blockTrace, {
+		config: {every},
+		sessions: {backend},
+		environment: {now: () => (nowMs += 2)},
+	});
 	return {stand, device: stand.client(block)};
 }
 
@@ -28,7 +35,10 @@ test('each request is one line with place, size, time and failure', async t => {
 });
 
 test('every="N" logs each Nth request, every="0" none, and both count all', async t => {
-	for (const [every, lineCount] of [['3', 2], ['0', 0]] as const) {
+	for (const [every, lineCount] of [
+		['3', 2],
+		['0', 0],
+	] as const) {
 		const {stand, device} = await traced(every);
 		for (let i = 0; i < 7; i++) {
 			await device.sync({});

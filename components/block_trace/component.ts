@@ -33,7 +33,11 @@ export default defineComponent({
 			}
 		}
 
-		async function traced(operation: OperationName, extents: readonly number[], job: () => Promise<unknown>): Promise<Record<string, never>> {
+		async function traced(
+			operation: OperationName,
+			extents: readonly number[],
+			job: () => Promise<unknown>,
+		): Promise<Record<string, never>> {
 			const startedMs = env.now();
 			const detail = extents.length > 0 ? ` ${summarizeExtents(extents)}` : '';
 			try {
@@ -54,7 +58,8 @@ export default defineComponent({
 					read: async request => traced('read', request.extents, async () => backend.read(request)),
 					write: async request => traced('write', request.extents, async () => backend.write(request)),
 					clear: async request => traced('clear', request.extents, async () => backend.clear(request)),
-					allocate: async request => traced('allocate', request.extents, async () => backend.allocate(request)),
+					allocate: async request =>
+						traced('allocate', request.extents, async () => backend.allocate(request)),
 					sync: async () => traced('sync', [], async () => backend.sync({})),
 					grow: async request => traced('grow', [], async () => backend.grow(request)),
 				},

@@ -20,7 +20,7 @@ import {SharedFrames} from './shared-frames.js';
 
 /** What the frames of all clients may take of the memory, in bytes. */
 function roomLength(leaseLimit: number): number {
-	return leaseLimit - (transferBlockCount * blockSize);
+	return leaseLimit - transferBlockCount * blockSize;
 }
 
 /** Why that size is too large for the memory; undefined where it is not. */
@@ -80,7 +80,10 @@ export default defineComponent({
 		/** Does what the crypto server has to do; the errors of the session are the medium's. */
 		async function onCrypto<T>(job: (server: Client<typeof crypto>) => Promise<T>): Promise<T> {
 			if (!sessions.crypto) {
-				throw new SessionError('device_failed', `the container's inner blocks are encrypted: route the service "crypto" of "${env.name}" to a crypto server`);
+				throw new SessionError(
+					'device_failed',
+					`the container's inner blocks are encrypted: route the service "crypto" of "${env.name}" to a crypto server`,
+				);
 			}
 
 			try {
@@ -90,8 +93,15 @@ export default defineComponent({
 			}
 		}
 
-		/** Which of the blocks just read into the transfer buffer do not match their labels; the others are decrypted where they are. */
-		async function openedMismatches(addresses: readonly number[], labels: Uint8Array, blocks: Uint8Array): Promise<ReadonlySet<number>> {
+		/**
+		 * Which of the blocks just read into the transfer buffer do not match their labels; the others are decrypted
+		 * where they are.
+		 */
+		async function openedMismatches(
+			addresses: readonly number[],
+			labels: Uint8Array,
+			blocks: Uint8Array,
+		): Promise<ReadonlySet<number>> {
 			return new Set(await onCrypto(async server => openInner(server, addresses, {labels, blocks})));
 		}
 
@@ -101,10 +111,14 @@ export default defineComponent({
 		}
 
 		/**
-		 * Writes the frames with these indexes, many at a time; `seal` encrypts what is in the transfer buffer. Without it
-		 * the labels have been made before.
+		 * Writes the frames with these indexes, many at a time; `seal` encrypts what is in the transfer buffer. Without
+		 * it the labels have been made before.
 		 */
-		async function write(order: readonly number[], frameSource: {memory: Uint8Array; sources: readonly number[]; addresses: readonly number[]}, seal?: (part: readonly number[], data: Uint8Array) => Promise<void>): Promise<void> {
+		async function write(
+			order: readonly number[],
+			frameSource: {memory: Uint8Array; sources: readonly number[]; addresses: readonly number[]},
+			seal?: (part: readonly number[], data: Uint8Array) => Promise<void>,
+		): Promise<void> {
 			const {memory, sources, addresses} = frameSource;
 			for (let first = 0; first < order.length; first += transferBlockCount) {
 				const part = order.slice(first, first + transferBlockCount);
@@ -116,18 +130,29 @@ export default defineComponent({
 					}
 
 					await seal?.(part, data);
-					await onMedium(async () => sessions.block.write({extents: extentsOf(part.map(index => addresses[index])), data}));
+					await onMedium(async () =>
+						sessions.block.write({extents: extentsOf(part.map(index => addresses[index])), data}),
+					);
 				});
 			}
 		}
 
 		/** Level by level: a block can be encrypted once the labels of all below it stand in it. */
-		async function writeEncrypted(frameSource: {memory: Uint8Array; sources: readonly number[]; addresses: readonly number[]}, places: readonly number[]): Promise<Uint8Array> {
+		async function writeEncrypted(
+			frameSource: {memory: Uint8Array; sources: readonly number[]; addresses: readonly number[]},
+			places: readonly number[],
+		): Promise<Uint8Array> {
 			const {memory, sources, addresses} = frameSource;
 			const labels = new Uint8Array(sources.length * labelLength);
 			for (const [first, end] of independentRuns(sources, places)) {
 				await write(inOrder(first, end, addresses), frameSource, async (part, data) => {
-					const made = await onCrypto(async server => sealInner(server, part.map(index => addresses[index]), data));
+					const made = await onCrypto(async server =>
+						sealInner(
+							server,
+							part.map(index => addresses[index]),
+							data,
+						),
+					);
 					for (const [i, index] of part.entries()) {
 						labels.set(made.subarray(i * labelLength, (i + 1) * labelLength), index * labelLength);
 					}
@@ -150,11 +175,26 @@ export default defineComponent({
 							await transferTurn.take(async () => {
 								const data = transfer.bytes.subarray(0, part.length * blockSize);
 								await onMedium(async () => sessions.block.read({extents: extentsOf(part), data}));
-								const opened = encrypted && await openedMismatches(part, labels.subarray(first * labelLength, (first + part.length) * labelLength), data);
+								const opened =
+									encrypted &&
+									(await openedMismatches(
+										part,
+										labels.subarray(first * labelLength, (first + part.length) * labelLength),
+										data,
+									));
 								for (let i = 0; i < part.length; i++) {
 									const content = data.subarray(i * blockSize, (i + 1) * blockSize);
 									const target = targets[first + i] * blockSize;
-									if (opened ? !opened.has(i) : labelOf(content).equals(labels.subarray((first + i) * labelLength, (first + i + 1) * labelLength))) {
+									if (
+										opened
+											? !opened.has(i)
+											: labelOf(content).equals(
+													labels.subarray(
+														(first + i) * labelLength,
+														(first + i + 1) * labelLength,
+													),
+												)
+									) {
 										memory.set(content, target);
 									} else {
 										memory.fill(0, target, target + blockSize);
@@ -176,7 +216,11 @@ export default defineComponent({
 								await onMedium(async () => sessions.block.read({extents: extentsOf(part), data}));
 								for (let i = 0; i < part.length; i++) {
 									const label = labelOf(data.subarray(i * blockSize, (i + 1) * blockSize));
-									if (!label.equals(labels.subarray((first + i) * labelLength, (first + i + 1) * labelLength))) {
+									if (
+										!label.equals(
+											labels.subarray((first + i) * labelLength, (first + i + 1) * labelLength),
+										)
+									) {
 										mismatched.push(first + i);
 									}
 								}
@@ -188,7 +232,7 @@ export default defineComponent({
 					async store({frames: sources, addresses, places, encrypted}, {session}) {
 						const memory = frames.checked(session, sources);
 						if (!nodesFit(places, frameCount)) {
-							throw new SessionError('out_of_range', 'a request names nodes beyond the client\'s memory');
+							throw new SessionError('out_of_range', "a request names nodes beyond the client's memory");
 						}
 
 						const frameSource = {memory, sources, addresses};

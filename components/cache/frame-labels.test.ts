@@ -27,9 +27,16 @@ test('what is encrypted together depends on no label of the same run', t => {
 	// Two leaves below frame 7, one below frame 8, both below frame 9; frame 1 stands alone.
 	const frames = [1, 2, 3, 4, 7, 8, 9];
 	const places = [1, 7 * 64, 2, 7 * 64 + 1, 3, 8 * 64, 4, 9 * 64, 5, 9 * 64 + 63];
-	t.deepEqual(independentRuns(frames, places), [[0, 4], [4, 6], [6, 7]]);
+	t.deepEqual(independentRuns(frames, places), [
+		[0, 4],
+		[4, 6],
+		[6, 7],
+	]);
 	// A label that goes to a block of another tree as well.
-	t.deepEqual(independentRuns([1, 2, 3], [0, 3 * 64, 0, 2 * 64]), [[0, 1], [1, 3]]);
+	t.deepEqual(independentRuns([1, 2, 3], [0, 3 * 64, 0, 2 * 64]), [
+		[0, 1],
+		[1, 3],
+	]);
 });
 
 test('labels of a run are put to their places, others are not', t => {

@@ -16,10 +16,13 @@ export function nodesFit(places: readonly number[], frameCount: number): boolean
 }
 
 /**
- * Cuts frames into runs, as pairs of first index and end, within which no label goes into a later frame: all frames of a
- * run can be encrypted and labelled at once.
+ * Cuts frames into runs, as pairs of first index and end, within which no label goes into a later frame: all frames of
+ * a run can be encrypted and labelled at once.
  */
-export function independentRuns(frames: readonly Frame[], places: readonly number[]): Array<readonly [first: number, end: number]> {
+export function independentRuns(
+	frames: readonly Frame[],
+	places: readonly number[],
+): Array<readonly [first: number, end: number]> {
 	const runs: Array<readonly [number, number]> = [];
 	const waiting = new Set<Frame>();
 	let first = 0;
@@ -40,12 +43,21 @@ export function independentRuns(frames: readonly Frame[], places: readonly numbe
 }
 
 /** Puts the labels of the frames from `first` up to `end` to their places. */
-export function placeLabels(memory: Uint8Array, {first, end}: {first: number; end: number}, {labels, places}: {labels: Uint8Array; places: readonly number[]}): void {
+export function placeLabels(
+	memory: Uint8Array,
+	{first, end}: {first: number; end: number},
+	{labels, places}: {labels: Uint8Array; places: readonly number[]},
+): void {
 	const nodes = new NodeBlocks(memory);
 	for (let at = 0; at < places.length; at += 2) {
 		const index = places[at];
 		if (index >= first && index < end) {
-			nodes.setHash(Math.floor(places[at + 1] / nodesPerBlock), places[at + 1] % nodesPerBlock, labels, index * labelLength);
+			nodes.setHash(
+				Math.floor(places[at + 1] / nodesPerBlock),
+				places[at + 1] % nodesPerBlock,
+				labels,
+				index * labelLength,
+			);
 		}
 	}
 }
@@ -58,7 +70,12 @@ export function labelInOrder(memory: Uint8Array, frames: readonly Frame[], place
 	for (const [index, frame] of frames.entries()) {
 		labels.set(labelOf(memory.subarray(frame * blockSize, (frame + 1) * blockSize)), index * labelLength);
 		for (; places[at] === index; at += 2) {
-			nodes.setHash(Math.floor(places[at + 1] / nodesPerBlock), places[at + 1] % nodesPerBlock, labels, index * labelLength);
+			nodes.setHash(
+				Math.floor(places[at + 1] / nodesPerBlock),
+				places[at + 1] % nodesPerBlock,
+				labels,
+				index * labelLength,
+			);
 		}
 	}
 

@@ -26,7 +26,8 @@ function world(secured: Secured | null) {
 	const anchor = new MemoryAnchor({secured, initialized: true});
 	const clients = connectMemory({medium, anchor});
 	const search = async () => readSuperblockSearch(clients);
-	const candidate = async () => findCandidate(clients, await search(), {secured: secured!, refusal: new ContainerError('rolled_back', '')});
+	const candidate = async () =>
+		findCandidate(clients, await search(), {secured: secured!, refusal: new ContainerError('rolled_back', '')});
 	return {medium, anchor, clients, description, search, candidate};
 }
 
@@ -44,10 +45,12 @@ test('a superblock that claims the expected generation was altered, and an older
 
 test('a state with a damaged root is passed over', async t => {
 	const {candidate, medium, description} = world(expecting(9));
-	medium.image[(description.superblock.free_tree.pba * 4096) + 7] ^= 1;
+	medium.image[description.superblock.free_tree.pba * 4096 + 7] ^= 1;
 	t.is((await candidate()).superblock.lastSecuredGeneration, newestGeneration - 1);
 	medium.image.fill(1, 8 * 4096);
-	await t.throwsAsync(candidate(), {message: /no other state that was written with this trust anchor and whose trees match/});
+	await t.throwsAsync(candidate(), {
+		message: /no other state that was written with this trust anchor and whose trees match/,
+	});
 });
 
 test('a newer image, an anchor that never secured anything and an empty image are refused', async t => {
@@ -85,23 +88,36 @@ test('what is left of an announced superblock is emptied, as the anchor forgets 
 	}
 });
 
-/** A container with authenticators, of which nothing but superblocks lies on the medium, and an anchor that knows a newer state. */
+/**
+ * A container with authenticators, of which nothing but superblocks lies on the medium, and an anchor that knows a
+ * newer state.
+ */
 async function authenticatedWorld() {
 	const plan = {
-		virtualBlockDevice: {leafCount: 4, maxLevel: 1, degree: 4}, freeTree: {leafCount: 20, maxLevel: 2, degree: 8},
-		cipher: 'aes-256-xts', containerId: new Uint8Array(16).fill(9), key: {wrapped: new Uint8Array(32).fill(7), id: 1},
+		virtualBlockDevice: {leafCount: 4, maxLevel: 1, degree: 4},
+		freeTree: {leafCount: 20, maxLevel: 2, degree: 8},
+		cipher: 'aes-256-xts',
+		containerId: new Uint8Array(16).fill(9),
+		key: {wrapped: new Uint8Array(32).fill(7), id: 1},
 	} as const;
 	const superblock = await layOut(plan, {write: async () => undefined});
 	const anchor = new MemoryAnchor({secured: expecting(9), initialized: true});
 	const medium = new MemoryMedium(Buffer.alloc(superblock.pbaCount * 4096));
 	const clients = connectMemory({medium, anchor});
 	for (const slot of [0, 1]) {
-		medium.image.set(await sealSuperblock(clients.trustAnchor, {...superblock, lastSecuredGeneration: slot}), slot * 4096);
+		medium.image.set(
+			await sealSuperblock(clients.trustAnchor, {...superblock, lastSecuredGeneration: slot}),
+			slot * 4096,
+		);
 	}
 
 	return {
 		medium,
-		candidate: async () => findCandidate(clients, await readSuperblockSearch(clients), {secured: expecting(9), refusal: new ContainerError('rolled_back', '')}),
+		candidate: async () =>
+			findCandidate(clients, await readSuperblockSearch(clients), {
+				secured: expecting(9),
+				refusal: new ContainerError('rolled_back', ''),
+			}),
 	};
 }
 
@@ -119,7 +135,10 @@ test('superblocks that were altered or made without the anchor are passed over, 
 	// One of a version that carries no authenticator is none that this anchor has written.
 	medium.image.writeUInt32LE(1, 3721);
 	medium.image.fill(0, 3777, 4096);
-	await t.throwsAsync(candidate(), {message: /no other state that was written with this trust anchor.*the superblock in slot 0, 1 was not made with this trust anchor/});
+	await t.throwsAsync(candidate(), {
+		message:
+			/no other state that was written with this trust anchor.*the superblock in slot 0, 1 was not made with this trust anchor/,
+	});
 });
 
 test('the hash that is anchored is that of the bytes in the slot, whatever no reader looks at', async t => {
@@ -134,7 +153,9 @@ test('the hash that is anchored is that of the bytes in the slot, whatever no re
 	t.deepEqual(Buffer.from(recordOf(after).hash), hash);
 	const {slot, hash: opened} = openSuperblock({
 		slots: Array.from({length: superblockSlotCount}, (_, i) => medium.image.subarray(i * 4096, (i + 1) * 4096)),
-		secured: recordOf(after), log: undefined, mediumBlockCount: medium.image.length / 4096,
+		secured: recordOf(after),
+		log: undefined,
+		mediumBlockCount: medium.image.length / 4096,
 	});
 	t.is(slot, after.slot);
 	t.deepEqual(Buffer.from(opened), hash);

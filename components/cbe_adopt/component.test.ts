@@ -63,14 +63,24 @@ test('a restored copy is refused, adopted on demand alone, and holds the old con
 
 		const refused = new RuntimeProcess(['start', disk.deployFile, '--state', disk.state]);
 		t.not(await refused.ended, 0);
-		t.regex(refused.output, /rolled back: the image holds generation \d+, the trust anchor expects generation \d+.*the id of this one is [0-9a-f]{32}\).*runtime run cbe_adopt/);
+		t.regex(
+			refused.output,
+			/rolled back: the image holds generation \d+, the trust anchor expects generation \d+.*the id of this one is [0-9a-f]{32}\).*runtime run cbe_adopt/,
+		);
 
 		const trial = await adopt(disk);
 		t.is(trial.code, 1);
 		t.regex(trial.output, /expected by the trust anchor: generation \d+/);
-		t.regex(trial.output, /found in the image: generation \d+ in slot \d, state normal, 0 snapshots, container [\da-f]{32}/);
+		t.regex(
+			trial.output,
+			/found in the image: generation \d+ in slot \d, state normal, 0 snapshots, container [\da-f]{32}/,
+		);
 		t.regex(trial.output, /nothing was changed.*CBE_ADOPT=yes/);
-		t.not(await new RuntimeProcess(['start', disk.deployFile, '--state', disk.state]).ended, 0, 'the trial changed nothing');
+		t.not(
+			await new RuntimeProcess(['start', disk.deployFile, '--state', disk.state]).ended,
+			0,
+			'the trial changed nothing',
+		);
 
 		const adopted = await adopt(disk, {CBE_ADOPT: 'yes'});
 		t.is(adopted.code, 0, adopted.output);
@@ -85,7 +95,10 @@ test('a restored copy is refused, adopted on demand alone, and holds the old con
 
 		fs.copyFileSync(backup, disk.image);
 		const confirmed = `${disk.deployFile}.confirmed.xml`;
-		fs.writeFileSync(confirmed, deployment.replace('<binary name="cbe_adopt"/>', '<binary name="cbe_adopt"/><config confirm="yes"/>'));
+		fs.writeFileSync(
+			confirmed,
+			deployment.replace('<binary name="cbe_adopt"/>', '<binary name="cbe_adopt"/><config confirm="yes"/>'),
+		);
 		t.is((await adopt({...disk, deployFile: confirmed})).code, 0);
 		await onDevice(disk, async peer => {
 			t.deepEqual(await peer.read(0, 4096), Buffer.alloc(4096, 1));

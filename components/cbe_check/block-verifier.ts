@@ -60,11 +60,15 @@ export class BlockVerifier {
 				labels.set(references[index].hash, i * labelLength);
 			}
 
-			const mismatched = await (isData ? this.#mismatchedData(inOrder, {blocks, labels}, lease.bytes.subarray(byteLength)) : this.#mismatchedInner(inOrder, {blocks, labels}));
+			const mismatched = await (isData
+				? this.#mismatchedData(inOrder, {blocks, labels}, lease.bytes.subarray(byteLength))
+				: this.#mismatchedInner(inOrder, {blocks, labels}));
 			const bad = new Set([...unreadable.keys(), ...mismatched]);
 			progress.countRead(references.length);
 			for (const i of bad) {
-				findings.add(`${referenceText(references[order[i]])}: ${unreadable.get(i) ?? 'does not match the hash in its parent'}`);
+				findings.add(
+					`${referenceText(references[order[i]])}: ${unreadable.get(i) ?? 'does not match the hash in its parent'}`,
+				);
 			}
 
 			if (keep) {
@@ -81,7 +85,11 @@ export class BlockVerifier {
 		}
 	}
 
-	async #mismatchedData(references: readonly Reference[], task: LabelTask, plain: Uint8Array): Promise<readonly number[]> {
+	async #mismatchedData(
+		references: readonly Reference[],
+		task: LabelTask,
+		plain: Uint8Array,
+	): Promise<readonly number[]> {
 		const {opener, pool} = this.#parts;
 		return opener ? opener.mismatched(references, task, plain) : pool.mismatched(task);
 	}
@@ -89,7 +97,13 @@ export class BlockVerifier {
 	/** Good blocks are decrypted where they are. */
 	async #mismatchedInner(references: readonly Reference[], task: LabelTask): Promise<readonly number[]> {
 		const {innerServer, pool} = this.#parts;
-		return innerServer ? openInner(innerServer, references.map(({address}) => address), task) : pool.mismatched(task);
+		return innerServer
+			? openInner(
+					innerServer,
+					references.map(({address}) => address),
+					task,
+				)
+			: pool.mismatched(task);
 	}
 
 	/** Reads the blocks; where that fails, one by one, and says why for each that is unreadable. Those become zero. */

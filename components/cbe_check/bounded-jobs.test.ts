@@ -27,14 +27,16 @@ test('a failure reaches the caller after the running jobs have ended', async t =
 	await jobs.start(async () => {
 		throw new Error('broken');
 	});
-	await jobs.start(async () => {
-		await new Promise(resolve => {
-			setImmediate(resolve);
+	await jobs
+		.start(async () => {
+			await new Promise(resolve => {
+				setImmediate(resolve);
+			});
+			ended = true;
+		})
+		.catch(() => {
+			ended = true;
 		});
-		ended = true;
-	}).catch(() => {
-		ended = true;
-	});
 	await t.throwsAsync(jobs.finish(), {message: 'broken'});
 	t.true(ended);
 });

@@ -1,4 +1,6 @@
-/** Jobs that run beside their caller, at most so many at once. The first failure is thrown at the caller's next step. */
+/**
+ * Jobs that run beside their caller, at most so many at once. The first failure is thrown at the caller's next step.
+ */
 export class BoundedJobs {
 	readonly #limit: number;
 	readonly #running = new Set<Promise<void>>();

@@ -31,7 +31,7 @@ export class Progress {
 
 	/** Mebibytes a second since the beginning. */
 	get rate(): number {
-		return this.#blocksRead * blockSize / mebibyte / Math.max(this.seconds, 0.001);
+		return (this.#blocksRead * blockSize) / mebibyte / Math.max(this.seconds, 0.001);
 	}
 
 	countRead(blockCount: number): void {
@@ -39,7 +39,9 @@ export class Progress {
 		const now = this.#env.now();
 		if (now - this.#lastMs >= intervalMs) {
 			this.#lastMs = now;
-			this.#env.log(`${Math.floor(100 * this.#leavesPassed / this.#leafCount)} % checked, ${this.rate.toFixed(0)} MiB/s`);
+			this.#env.log(
+				`${Math.floor((100 * this.#leavesPassed) / this.#leafCount)} % checked, ${this.rate.toFixed(0)} MiB/s`,
+			);
 		}
 	}
 

@@ -23,7 +23,8 @@ function subject(name: GoldenName): Subject {
 	const hash = Buffer.from(description.trust_anchor.superblock_hash_file, 'hex');
 	const slot = description.superblock.superblock_slot;
 	return {
-		medium: new MemoryMedium(image), slot,
+		medium: new MemoryMedium(image),
+		slot,
 		anchor: new MemoryAnchor({secured: {hash, generation: null, creating: false}}),
 		superblock: decodeSuperblock(image.subarray(slot * blockSize, (slot + 1) * blockSize)),
 	};
@@ -48,11 +49,15 @@ interface Step {
 }
 
 /** Blocks on the way to leaf `leaf` of a tree, the root first, each with the index of the next. */
-function pathTo(target: Subject, tree: {root: {address: number}; maxLevel: number; degree: number}, leaf: number): Step[] {
+function pathTo(
+	target: Subject,
+	tree: {root: {address: number}; maxLevel: number; degree: number},
+	leaf: number,
+): Step[] {
 	const steps: Step[] = [];
 	let {address} = tree.root;
 	for (let level = tree.maxLevel; level >= 1; level--) {
-		const index = Math.floor(leaf / (tree.degree ** (level - 1))) % tree.degree;
+		const index = Math.floor(leaf / tree.degree ** (level - 1)) % tree.degree;
 		steps.push({address, index});
 		address = new NodeBlocks(Uint8Array.from(blockAt(target, address))).address(0, index);
 	}
@@ -72,14 +77,20 @@ function forge(target: Subject, tree: PoolName | 'current', leaf: number, change
 	change(blockAt(target, lowest.address).subarray(lowest.index * nodeSize, (lowest.index + 1) * nodeSize));
 	let hash = labelOf(blockAt(target, lowest.address));
 	for (const {address, index} of steps.slice(0, -1).reverse()) {
-		blockAt(target, address).set(hash, (index * nodeSize) + 16);
+		blockAt(target, address).set(hash, index * nodeSize + 16);
 		hash = labelOf(blockAt(target, address));
 	}
 
 	const newRoot = {...root.root, hash: Uint8Array.from(hash)};
-	const changed = tree === 'current'
-		? {...superblock, snapshots: superblock.snapshots.map((snapshot, i) => i === superblock.currentSnapshot ? {...snapshot!, root: newRoot} : snapshot)}
-		: {...superblock, [tree]: {...superblock[tree], root: newRoot}};
+	const changed =
+		tree === 'current'
+			? {
+					...superblock,
+					snapshots: superblock.snapshots.map((snapshot, i) =>
+						i === superblock.currentSnapshot ? {...snapshot!, root: newRoot} : snapshot,
+					),
+				}
+			: {...superblock, [tree]: {...superblock[tree], root: newRoot}};
 	const encoded = encodeSuperblock(changed);
 	blockAt(target, slot).set(encoded);
 	anchor.secured = {hash: labelOf(encoded), generation: null, creating: false};
@@ -140,7 +151,12 @@ for (const name of ['d64_b_snaps', 'd64_c_rekeyed', 'd64_e_extended'] as const) 
 			block[offset] ^= 1 << (address % 8);
 			t.is(outcome.exitValue, -1, `PBA ${address}`);
 			const [finding] = findingsOf(outcome);
-			t.regex(finding, new RegExp(`^PBA ${address} \\((snapshot \\d+|free tree|meta tree), level ${level}, .*\\): does not match`));
+			t.regex(
+				finding,
+				new RegExp(
+					`^PBA ${address} \\((snapshot \\d+|free tree|meta tree), level ${level}, .*\\): does not match`,
+				),
+			);
 		}
 	});
 }
@@ -178,26 +194,107 @@ interface Forgery {
 
 const beyond = 1_000_000n;
 const forgeries: Forgery[] = [
-	{name: 'a data block used twice', tree: 'current', leaf: 10, change: node => void node.writeBigUInt64LE(30n), finding: /PBA 30 \(snapshot 6, level 0, VBA \d+\): PBA 30 is in use at another place too/},
-	{name: 'a pool entry used twice', tree: 'freeTree', leaf: 1000, change: node => void node.writeBigUInt64LE(9n), finding: /free tree, entry \d+: PBA 9 is in use at another place too/},
-	{name: 'a meta tree entry used twice', tree: 'metaTree', leaf: 1001, change: node => void node.writeBigUInt64LE(9n), finding: /meta tree, entry 1001: PBA 9 is in use/},
-	{name: 'a data block outside of the container', tree: 'current', leaf: 199, change: node => void node.writeBigUInt64LE(beyond), finding: /PBA 1000000 \(snapshot 6, level 0, VBA 199\): the PBA lies outside/},
-	{name: 'a data block in a superblock slot', tree: 'current', leaf: 199, change: node => void node.writeBigUInt64LE(7n), finding: /PBA 7 .*outside/},
-	{name: 'a pool entry outside of the container', tree: 'freeTree', leaf: 1023, change: node => void node.writeBigUInt64LE(beyond), finding: /free tree, entry 1023: PBA 1000000 lies outside/},
-	{name: 'a node behind the last leaf', tree: 'current', leaf: 200, change: node => void node.writeBigUInt64LE(100n), finding: /node 8 is set although it lies behind the last leaf/},
-	{name: 'a missing leaf', tree: 'current', leaf: 150, change: node => void node.fill(0), finding: /node 22 is unset although leaves belong below it/},
-	{name: 'a missing pool entry', tree: 'metaTree', leaf: 500, change: node => void node.fill(0), finding: /meta tree, level 1.* node 52 is unset/},
-	{name: 'a generation of the future', tree: 'current', leaf: 199, change: node => void node.writeBigUInt64LE(7n, 8), finding: /generation 7 lies beyond the last secured one, 6/},
-	{name: 'unused bytes of a node', tree: 'current', leaf: 199, change: node => void node.writeUInt8(1, 60), finding: /unused bytes of its node/},
-	{name: 'a reserved flag of 2', tree: 'freeTree', leaf: 1023, change: node => void node.writeUInt8(2, 36), finding: /entry 1023: its reserved flag is 2/},
-	{name: 'unused bytes of an entry', tree: 'freeTree', leaf: 1023, change: node => void node.writeUInt8(1, 63), finding: /entry 1023: the unused bytes/},
+	{
+		name: 'a data block used twice',
+		tree: 'current',
+		leaf: 10,
+		change: node => void node.writeBigUInt64LE(30n),
+		finding: /PBA 30 \(snapshot 6, level 0, VBA \d+\): PBA 30 is in use at another place too/,
+	},
+	{
+		name: 'a pool entry used twice',
+		tree: 'freeTree',
+		leaf: 1000,
+		change: node => void node.writeBigUInt64LE(9n),
+		finding: /free tree, entry \d+: PBA 9 is in use at another place too/,
+	},
+	{
+		name: 'a meta tree entry used twice',
+		tree: 'metaTree',
+		leaf: 1001,
+		change: node => void node.writeBigUInt64LE(9n),
+		finding: /meta tree, entry 1001: PBA 9 is in use/,
+	},
+	{
+		name: 'a data block outside of the container',
+		tree: 'current',
+		leaf: 199,
+		change: node => void node.writeBigUInt64LE(beyond),
+		finding: /PBA 1000000 \(snapshot 6, level 0, VBA 199\): the PBA lies outside/,
+	},
+	{
+		name: 'a data block in a superblock slot',
+		tree: 'current',
+		leaf: 199,
+		change: node => void node.writeBigUInt64LE(7n),
+		finding: /PBA 7 .*outside/,
+	},
+	{
+		name: 'a pool entry outside of the container',
+		tree: 'freeTree',
+		leaf: 1023,
+		change: node => void node.writeBigUInt64LE(beyond),
+		finding: /free tree, entry 1023: PBA 1000000 lies outside/,
+	},
+	{
+		name: 'a node behind the last leaf',
+		tree: 'current',
+		leaf: 200,
+		change: node => void node.writeBigUInt64LE(100n),
+		finding: /node 8 is set although it lies behind the last leaf/,
+	},
+	{
+		name: 'a missing leaf',
+		tree: 'current',
+		leaf: 150,
+		change: node => void node.fill(0),
+		finding: /node 22 is unset although leaves belong below it/,
+	},
+	{
+		name: 'a missing pool entry',
+		tree: 'metaTree',
+		leaf: 500,
+		change: node => void node.fill(0),
+		finding: /meta tree, level 1.* node 52 is unset/,
+	},
+	{
+		name: 'a generation of the future',
+		tree: 'current',
+		leaf: 199,
+		change: node => void node.writeBigUInt64LE(7n, 8),
+		finding: /generation 7 lies beyond the last secured one, 6/,
+	},
+	{
+		name: 'unused bytes of a node',
+		tree: 'current',
+		leaf: 199,
+		change: node => void node.writeUInt8(1, 60),
+		finding: /unused bytes of its node/,
+	},
+	{
+		name: 'a reserved flag of 2',
+		tree: 'freeTree',
+		leaf: 1023,
+		change: node => void node.writeUInt8(2, 36),
+		finding: /entry 1023: its reserved flag is 2/,
+	},
+	{
+		name: 'unused bytes of an entry',
+		tree: 'freeTree',
+		leaf: 1023,
+		change: node => void node.writeUInt8(1, 63),
+		finding: /entry 1023: the unused bytes/,
+	},
 ];
 
 for (const {name, tree, leaf, change, finding} of forgeries) {
 	test(`found although every hash is right: ${name}`, async t => {
 		const outcome = await check(forge(subject('d64_b_snaps'), tree, leaf, change));
 		t.is(outcome.exitValue, -1);
-		t.true(findingsOf(outcome).some(text => finding.test(text)), findingsOf(outcome).join('\n'));
+		t.true(
+			findingsOf(outcome).some(text => finding.test(text)),
+			findingsOf(outcome).join('\n'),
+		);
 	});
 }
 
@@ -220,11 +317,16 @@ function heldEntries(target: Subject): number[] {
 test('a block that an older snapshot needs must not be allocatable', async t => {
 	const target = subject('d64_b_snaps');
 	const [leaf] = heldEntries(target);
-	const outcome = await check(forge(target, 'freeTree', leaf, node => {
-		node.writeUInt8(0, 36);
-		node.writeBigUInt64LE(0n, 24);
-	}));
-	t.regex(findingsOf(outcome)[0], new RegExp(`free tree, entry ${leaf}: PBA \\d+ is needed by an older snapshot but could be handed out`));
+	const outcome = await check(
+		forge(target, 'freeTree', leaf, node => {
+			node.writeUInt8(0, 36);
+			node.writeBigUInt64LE(0n, 24);
+		}),
+	);
+	t.regex(
+		findingsOf(outcome)[0],
+		new RegExp(`free tree, entry ${leaf}: PBA \\d+ is needed by an older snapshot but could be handed out`),
+	);
 });
 
 test('a block that an older snapshot needs must be in the pool', async t => {
@@ -264,5 +366,8 @@ test('a container that is damaged all over reports so many findings and counts t
 test('a check that lasts shows its progress', async t => {
 	const {medium, anchor} = subject('d64_b_snaps');
 	const {log} = await runTool(checkTool, {medium, anchor, tickMs: 2500});
-	t.true(log.some(({text}) => /^\d+ % checked, \d+ MiB\/s$/.test(text)), log.map(({text}) => text).join('\n'));
+	t.true(
+		log.some(({text}) => /^\d+ % checked, \d+ MiB\/s$/.test(text)),
+		log.map(({text}) => text).join('\n'),
+	);
 });

@@ -1,4 +1,6 @@
-/** Checks a whole container: the snapshots' trees together, then free tree, meta tree and flush log, then who owns what. */
+/**
+ * Checks a whole container: the snapshots' trees together, then free tree, meta tree and flush log, then who owns what.
+ */
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {newestChanges, type LeafChanges, type LogEntry} from '../lib/format/flush-log.js';
@@ -51,7 +53,17 @@ function snapshotTrees({snapshots, currentSnapshot, degree, fresh, features}: Su
 	for (const [slot, snapshot] of snapshots.entries()) {
 		if (snapshot) {
 			const {root, leafCount, maxLevel} = snapshot;
-			trees.push({name: `snapshot ${root.generation}`, generation: root.generation, root, leafCount, maxLevel, degree, current: slot === currentSnapshot, fresh: fresh?.virtualBlockDevice, emptiesLeaves: features?.includes('emptied_leaves') === true});
+			trees.push({
+				name: `snapshot ${root.generation}`,
+				generation: root.generation,
+				root,
+				leafCount,
+				maxLevel,
+				degree,
+				current: slot === currentSnapshot,
+				fresh: fresh?.virtualBlockDevice,
+				emptiesLeaves: features?.includes('emptied_leaves') === true,
+			});
 		}
 	}
 
@@ -65,8 +77,12 @@ function warnOfLateTrees(superblock: Superblock, env: Pick<Environment, 'log'>):
 	const pool = Math.max(freeTree.root.generation, metaTree.root.generation);
 	const last = newestGenerationOf(superblock);
 	if (newest < last) {
-		const later = newest < pool ? `the pool's trees of ${pool}` : `the last secured state of ${lastSecuredGeneration}`;
-		env.log(`the newest snapshot is of generation ${newest}, ${later}: this program goes on from ${last}, the original would go back; a flush after a write mends it`, 'warning');
+		const later =
+			newest < pool ? `the pool's trees of ${pool}` : `the last secured state of ${lastSecuredGeneration}`;
+		env.log(
+			`the newest snapshot is of generation ${newest}, ${later}: this program goes on from ${last}, the original would go back; a flush after a write mends it`,
+			'warning',
+		);
 	}
 }
 
@@ -74,7 +90,10 @@ function warnOfLateTrees(superblock: Superblock, env: Pick<Environment, 'log'>):
 function warnOfNewerNodes(newer: ReadonlyMap<CheckedTree, NewerNodes>, env: Pick<Environment, 'log'>): void {
 	for (const [{name}, {count, first}] of newer) {
 		const nodes = `${name}: ${count} of its nodes ${count === 1 ? 'is' : 'are'} newer than itself (${count === 1 ? '' : 'the first: '}${referenceText(first)}, generation ${first.generation})`;
-		env.log(`${nodes}: their blocks are not held for it once the device has others in their place; copy what you need of it before anything is written`, 'warning');
+		env.log(
+			`${nodes}: their blocks are not held for it once the device has others in their place; copy what you need of it before anything is written`,
+			'warning',
+		);
 	}
 }
 
@@ -86,13 +105,26 @@ interface LogCheck {
 	readonly device: RootedTree;
 }
 
-/** The blocks that the flush log names, of each VBA the newest; they become part of the tree when the device is opened. */
-async function checkLog({vbas, addresses, labels}: LeafChanges, {verifier, findings, superblock, device}: LogCheck): Promise<void> {
+/**
+ * The blocks that the flush log names, of each VBA the newest; they become part of the tree when the device is opened.
+ */
+async function checkLog(
+	{vbas, addresses, labels}: LeafChanges,
+	{verifier, findings, superblock, device}: LogCheck,
+): Promise<void> {
 	const generation = superblock.lastSecuredGeneration + 1;
 	const tree: RootedTree = {...device, name: 'flush log', generation};
 	const references: Reference[] = [];
 	for (const [i, address] of addresses.entries()) {
-		const reference = {address, generation, hash: labels.subarray(i * labelLength, (i + 1) * labelLength), level: 0, position: vbas[i], tree, oldest: tree};
+		const reference = {
+			address,
+			generation,
+			hash: labels.subarray(i * labelLength, (i + 1) * labelLength),
+			level: 0,
+			position: vbas[i],
+			tree,
+			oldest: tree,
+		};
 		if (address < superblockSlotCount || address >= superblock.pbaCount || vbas[i] >= device.leafCount) {
 			findings.add(`${referenceText(reference)}: does not fit the container`);
 		} else {
@@ -105,15 +137,32 @@ async function checkLog({vbas, addresses, labels}: LeafChanges, {verifier, findi
 	}
 }
 
-export async function checkContainer({superblock, namesFault, log, medium, env, crypto}: CheckArguments): Promise<CheckResult> {
+export async function checkContainer({
+	superblock,
+	namesFault,
+	log,
+	medium,
+	env,
+	crypto,
+}: CheckArguments): Promise<CheckResult> {
 	const findings = new Findings();
 	if (namesFault !== undefined) {
 		findings.add(namesFault);
 	}
 
 	const trees = snapshotTrees(superblock);
-	const freeTree: RootedTree = {name: 'free tree', generation: superblock.freeTree.root.generation, current: true, ...superblock.freeTree};
-	const metaTree: RootedTree = {name: 'meta tree', generation: superblock.metaTree.root.generation, current: true, ...superblock.metaTree};
+	const freeTree: RootedTree = {
+		name: 'free tree',
+		generation: superblock.freeTree.root.generation,
+		current: true,
+		...superblock.freeTree,
+	};
+	const metaTree: RootedTree = {
+		name: 'meta tree',
+		generation: superblock.metaTree.root.generation,
+		current: true,
+		...superblock.metaTree,
+	};
 	const deviceLeafCount = Math.max(...trees.map(({leafCount}) => leafCount));
 	const progress = new Progress(env, deviceLeafCount + freeTree.leafCount + metaTree.leafCount);
 	const pool = new LabelPool(env.cpuCount);
@@ -121,7 +170,11 @@ export async function checkContainer({superblock, namesFault, log, medium, env, 
 	warnOfLateTrees(superblock, env);
 	const parts: WalkParts = {
 		verifier: new BlockVerifier({
-			medium, env, pool, findings, progress,
+			medium,
+			env,
+			pool,
+			findings,
+			progress,
 			opener: crypto && isAuthenticated(superblock.cipher) ? new DataOpener(crypto, superblock) : undefined,
 			innerServer: superblock.innerBlocks && crypto,
 		}),
@@ -134,8 +187,16 @@ export async function checkContainer({superblock, namesFault, log, medium, env, 
 		keylessFrom: hasLostPreviousKey(superblock) ? superblock.rekeyingVba : Infinity,
 	};
 	const snapshotWalk = new TreeWalk(trees, {parts, leavesBefore: 0});
-	const freeWalk = new TreeWalk([freeTree], {parts, leavesBefore: deviceLeafCount, claimEntry: (entry, place) => ownership.claimPoolEntry(entry, place)});
-	const metaWalk = new TreeWalk([metaTree], {parts, leavesBefore: deviceLeafCount + freeTree.leafCount, claimEntry: ({address}, place) => ownership.claim(address, place)});
+	const freeWalk = new TreeWalk([freeTree], {
+		parts,
+		leavesBefore: deviceLeafCount,
+		claimEntry: (entry, place) => ownership.claimPoolEntry(entry, place),
+	});
+	const metaWalk = new TreeWalk([metaTree], {
+		parts,
+		leavesBefore: deviceLeafCount + freeTree.leafCount,
+		claimEntry: ({address}, place) => ownership.claim(address, place),
+	});
 	const logged = newestChanges(log);
 	const walks = [snapshotWalk, freeWalk, metaWalk];
 	try {
@@ -156,8 +217,12 @@ export async function checkContainer({superblock, namesFault, log, medium, env, 
 
 	const {keyless} = snapshotWalk.counts;
 	if (keyless.length > 0) {
-		const shown = keyless.slice(0, keylessRangeMax).map(({first, last}) => first === last ? String(first) : `${first} to ${last}`);
-		findings.add(`the key of the blocks from VBA ${superblock.rekeyingVba} on was never stored by the rekeying that goes on (the original leaves it so): what was written to VBAs ${shown.join(', ')}${keyless.length > shown.length ? ', …' : ''}, in snapshots too, cannot be decrypted`);
+		const shown = keyless
+			.slice(0, keylessRangeMax)
+			.map(({first, last}) => (first === last ? String(first) : `${first} to ${last}`));
+		findings.add(
+			`the key of the blocks from VBA ${superblock.rekeyingVba} on was never stored by the rekeying that goes on (the original leaves it so): what was written to VBAs ${shown.join(', ')}${keyless.length > shown.length ? ', …' : ''}, in snapshots too, cannot be decrypted`,
+		);
 	}
 
 	if (walks.every(({counts}) => counts.gaps === 0)) {
@@ -167,7 +232,13 @@ export async function checkContainer({superblock, namesFault, log, medium, env, 
 	}
 
 	return {
-		findings, progress, snapshotCount: trees.length, heldCount: ownership.heldCount, loggedCount: logged.vbas.length,
-		snapshots: snapshotWalk.counts, freeTree: freeWalk.counts, metaTree: metaWalk.counts,
+		findings,
+		progress,
+		snapshotCount: trees.length,
+		heldCount: ownership.heldCount,
+		loggedCount: logged.vbas.length,
+		snapshots: snapshotWalk.counts,
+		freeTree: freeWalk.counts,
+		metaTree: metaWalk.counts,
 	};
 }

@@ -1,6 +1,6 @@
 /**
- * Checks data of a container with an authenticated cipher: only who has the keys can tell a good block from a bad one. What
- * the crypto server opens is wiped at once.
+ * Checks data of a container with an authenticated cipher: only who has the keys can tell a good block from a bad one.
+ * What the crypto server opens is wiped at once.
  */
 import type {Client} from '../../runtime/sdk/session.js';
 import {blockSize} from '../lib/format/geometry.js';
@@ -21,18 +21,23 @@ export class DataOpener {
 	}
 
 	/** Indexes of the blocks that do not match. `plain` is room for as many bytes as `blocks` has. */
-	async mismatched(references: readonly Reference[], {blocks, labels}: LabelTask, plain: Uint8Array): Promise<number[]> {
+	async mismatched(
+		references: readonly Reference[],
+		{blocks, labels}: LabelTask,
+		plain: Uint8Array,
+	): Promise<number[]> {
 		const byKey = new Map<number, number[]>();
 		for (const [i, {position}] of references.entries()) {
 			const keyId = this.#keyOf(position);
-			byKey.set(keyId, [...byKey.get(keyId) ?? [], i]);
+			byKey.set(keyId, [...(byKey.get(keyId) ?? []), i]);
 		}
 
 		const found: number[] = [];
 		for (const [keyId, indexes] of byKey) {
 			// Nearly always all of them have the same key, and then nothing has to be gathered.
 			const isWhole = indexes.length === references.length;
-			const gathered = (bytes: Uint8Array, each: number) => isWhole ? bytes : Buffer.concat(indexes.map(i => bytes.subarray(i * each, (i + 1) * each)));
+			const gathered = (bytes: Uint8Array, each: number) =>
+				isWhole ? bytes : Buffer.concat(indexes.map(i => bytes.subarray(i * each, (i + 1) * each)));
 			const {mismatched} = await this.#server.open({
 				keyId,
 				addresses: indexes.map(i => references[i].address),

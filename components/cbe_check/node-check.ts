@@ -18,7 +18,7 @@ export type Presence =
 /** The presence of child `index` of the block at `parent`. */
 export function childPresence({level, position, tree}: Reference, index: NodeIndex): Presence {
 	const childLevel = level - 1;
-	const lowestLeaf = ((position * tree.degree) + index) * (tree.degree ** childLevel);
+	const lowestLeaf = (position * tree.degree + index) * tree.degree ** childLevel;
 	if (lowestLeaf < tree.leafCount) {
 		return 'required';
 	}
@@ -27,7 +27,7 @@ export function childPresence({level, position, tree}: Reference, index: NodeInd
 }
 
 function bytesAreZero(nodes: NodeBlocks, frame: number, index: NodeIndex, from: number): boolean {
-	const offset = (frame * blockSize) + (index * nodeSize);
+	const offset = frame * blockSize + index * nodeSize;
 	for (let i = offset + from; i < offset + nodeSize; i++) {
 		if (nodes.memory[i] !== 0) {
 			return false;
@@ -37,8 +37,16 @@ function bytesAreZero(nodes: NodeBlocks, frame: number, index: NodeIndex, from: 
 	return true;
 }
 
-/** What is wrong with a type 1 node. (A leaf that was never written may have a hash: the original's rekeying gives it one.) */
-export function type1Fault(nodes: NodeBlocks, frame: number, index: NodeIndex, lastGeneration: Generation): string | undefined {
+/**
+ * What is wrong with a type 1 node. (A leaf that was never written may have a hash: the original's rekeying gives it
+ * one.)
+ */
+export function type1Fault(
+	nodes: NodeBlocks,
+	frame: number,
+	index: NodeIndex,
+	lastGeneration: Generation,
+): string | undefined {
 	const generation = nodes.generation(frame, index);
 	if (generation > lastGeneration) {
 		return `its generation ${generation} lies beyond the last secured one, ${lastGeneration}`;
@@ -53,10 +61,12 @@ export function type1Fault(nodes: NodeBlocks, frame: number, index: NodeIndex, l
 
 /** What is wrong with a type 2 node. */
 export function type2Fault(nodes: NodeBlocks, frame: number, index: NodeIndex): string | undefined {
-	const reserved = nodes.memory[(frame * blockSize) + (index * nodeSize) + reservedOffset];
+	const reserved = nodes.memory[frame * blockSize + index * nodeSize + reservedOffset];
 	if (reserved > 1) {
 		return `its reserved flag is ${reserved}, it must be 0 or 1`;
 	}
 
-	return bytesAreZero(nodes, frame, index, reservedOffset + 1) ? undefined : 'the unused bytes of its entry are not zero';
+	return bytesAreZero(nodes, frame, index, reservedOffset + 1)
+		? undefined
+		: 'the unused bytes of its entry are not zero';
 }

@@ -1,7 +1,7 @@
 /**
  * Who owns which PBA (format section 2, "Invariant"). Every PBA behind the superblocks belongs exactly once to the
- * newest snapshot's tree, the free tree or the meta tree, as a leaf or as an inner block, to the flush log or to the snapshot
- * directory; what older snapshots need beyond that must lie in the free tree where it cannot be handed out.
+ * newest snapshot's tree, the free tree or the meta tree, as a leaf or as an inner block, to the flush log or to the
+ * snapshot directory; what older snapshots need beyond that must lie in the free tree where it cannot be handed out.
  */
 import type {Pba} from '../sessions/vocabulary.js';
 import {superblockSlotCount} from '../lib/format/geometry.js';
@@ -76,7 +76,9 @@ export class Ownership {
 		if (this.#held.has(entry.address)) {
 			this.#held.delete(entry.address);
 			if (isAllocatable(entry, this.#superblock)) {
-				this.#findings.add(`${place()}: PBA ${entry.address} is needed by an older snapshot but could be handed out`);
+				this.#findings.add(
+					`${place()}: PBA ${entry.address} is needed by an older snapshot but could be handed out`,
+				);
 			}
 		}
 	}

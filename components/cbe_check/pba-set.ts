@@ -1,6 +1,6 @@
 /**
- * A set of PBAs: one bit for each block of the container, but for parts of which all are in the set, or none. So the memory
- * that it takes grows with what was ever used of the container.
+ * A set of PBAs: one bit for each block of the container, but for parts of which all are in the set, or none. So the
+ * memory that it takes grows with what was ever used of the container.
  */
 import type {Pba} from '../sessions/vocabulary.js';
 
@@ -64,7 +64,7 @@ export class PbaSet {
 	}
 
 	/** Runs of addresses from `first` on that are (`present`) or are not in the set. */
-	* ranges(first: Pba, present: boolean): Generator<PbaRange> {
+	*ranges(first: Pba, present: boolean): Generator<PbaRange> {
 		let start: Pba | undefined;
 		for (let address = first; address < this.#pbaCount; address++) {
 			const part = this.#parts[Math.floor(address / partSize)];

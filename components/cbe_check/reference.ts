@@ -44,11 +44,16 @@ export function isImpliedReference(reference: Reference): boolean {
 
 /** True for a leaf that was written and has given up its content. */
 export function isEmptied(reference: Reference): boolean {
-	return reference.level === 0 && reference.generation > 0 && reference.tree.emptiesLeaves === true && hasNoLabel(reference);
+	return (
+		reference.level === 0 &&
+		reference.generation > 0 &&
+		reference.tree.emptiesLeaves === true &&
+		hasNoLabel(reference)
+	);
 }
 
 /** Names the reference in a finding. */
 export function referenceText({address, level, position, tree}: Reference): string {
-	const place = level === 0 ? `VBA ${position}` : `VBA ${position * (tree.degree ** level)} and up`;
+	const place = level === 0 ? `VBA ${position}` : `VBA ${position * tree.degree ** level} and up`;
 	return `PBA ${address} (${tree.name}, level ${level}, ${place})`;
 }

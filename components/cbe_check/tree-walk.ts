@@ -76,7 +76,10 @@ export class TreeWalk {
 	 * @param leavesBefore leaves of the trees walked before, for the progress
 	 * @param claimEntry for pool trees: called with each entry, whose block is not read
 	 */
-	constructor(trees: readonly RootedTree[], {parts, leavesBefore, claimEntry}: {parts: WalkParts; leavesBefore: number; claimEntry?: ClaimEntry}) {
+	constructor(
+		trees: readonly RootedTree[],
+		{parts, leavesBefore, claimEntry}: {parts: WalkParts; leavesBefore: number; claimEntry?: ClaimEntry},
+	) {
 		this.#trees = trees;
 		this.#parts = parts;
 		this.#leavesBefore = leavesBefore;
@@ -117,10 +120,13 @@ export class TreeWalk {
 		const stored = [...references.keys()].filter(frame => !good[frame]);
 		for (let first = 0; first < stored.length; first += pieceBlockCount) {
 			const piece = stored.slice(first, first + pieceBlockCount);
-			this.counts.gaps += await this.#parts.verifier.verify(piece.map(frame => references[frame]), (index, bytes) => {
-				memory.set(bytes, piece[index] * blockSize);
-				good[piece[index]] = true;
-			});
+			this.counts.gaps += await this.#parts.verifier.verify(
+				piece.map(frame => references[frame]),
+				(index, bytes) => {
+					memory.set(bytes, piece[index] * blockSize);
+					good[piece[index]] = true;
+				},
+			);
 		}
 
 		this.counts.inner += stored.length;
@@ -138,7 +144,8 @@ export class TreeWalk {
 
 		const joining = atOrigin ? this.#rootsAt(level - 1) : [];
 		for (const {frames, index} of places(batch)) {
-			const isOrigin = childrenAtOrigin && children.length === 0 && index === 0 && batch.references[frames[0]].position === 0;
+			const isOrigin =
+				childrenAtOrigin && children.length === 0 && index === 0 && batch.references[frames[0]].position === 0;
 			const found: Reference[] = [];
 			for (const frame of frames) {
 				const child = this.#child(batch, frame, index);
@@ -172,7 +179,9 @@ export class TreeWalk {
 		}
 
 		for (let first = 0; first < written.length; first += pieceBlockCount) {
-			await this.#parts.jobs.start(async () => void await this.#parts.verifier.verify(written.slice(first, first + pieceBlockCount)));
+			await this.#parts.jobs.start(
+				async () => void (await this.#parts.verifier.verify(written.slice(first, first + pieceBlockCount))),
+			);
 		}
 	}
 
@@ -194,7 +203,7 @@ export class TreeWalk {
 				this.#visitEntry({reference, nodes, frame, index}, claimEntry);
 			}
 
-			this.#parts.progress.pass(this.#leavesBefore + ((reference.position + 1) * reference.tree.degree));
+			this.#parts.progress.pass(this.#leavesBefore + (reference.position + 1) * reference.tree.degree);
 		}
 	}
 
@@ -203,7 +212,7 @@ export class TreeWalk {
 		claimEntry: ClaimEntry,
 	): void {
 		const {tree} = reference;
-		const place = () => `${tree.name}, entry ${(reference.position * tree.degree) + index}`;
+		const place = () => `${tree.name}, entry ${reference.position * tree.degree + index}`;
 		if (!this.#isPresent(reference, index, nodes.isUnset(frame, index))) {
 			return;
 		}
@@ -235,7 +244,7 @@ export class TreeWalk {
 			generation: nodes.generation(frame, index),
 			hash: nodes.hash(frame, index),
 			level: parent.level - 1,
-			position: (parent.position * parent.tree.degree) + index,
+			position: parent.position * parent.tree.degree + index,
 			tree: parent.tree,
 			oldest: parent.oldest,
 		};
@@ -253,13 +262,18 @@ export class TreeWalk {
 		if (isUnset && presence === 'required') {
 			this.#gap(`${referenceText(parent)}: its node ${index} is unset although leaves belong below it`);
 		} else if (!isUnset && presence === 'forbidden') {
-			this.#parts.findings.add(`${referenceText(parent)}: its node ${index} is set although it lies behind the last leaf`);
+			this.#parts.findings.add(
+				`${referenceText(parent)}: its node ${index} is set although it lies behind the last leaf`,
+			);
 		}
 
 		return !isUnset && presence !== 'forbidden';
 	}
 
-	/** The same but for a part of the newest state below which nothing was ever changed: all of it is owned at once, and not gone through. */
+	/**
+	 * The same but for a part of the newest state below which nothing was ever changed: all of it is owned at once, and
+	 * not gone through.
+	 */
 	#enter(references: readonly Reference[]): Reference[] {
 		const accepted = this.#accept(references);
 		const [reference] = accepted;
@@ -272,15 +286,21 @@ export class TreeWalk {
 	}
 
 	#claimImplied(reference: Reference): void {
-		const {tree: {fresh, degree}, level, position} = reference;
+		const {
+			tree: {fresh, degree},
+			level,
+			position,
+		} = reference;
 		if (!fresh) {
 			return;
 		}
 
 		for (let below = level - 1, span = degree; below >= 0; below--, span *= degree) {
 			const first = position * span;
-			const count = Math.min(span, Math.ceil(fresh.leafCount / (degree ** below)) - first);
-			this.#parts.ownership.claimRange(firstPlace(fresh, degree, below) + first, count, () => referenceText(reference));
+			const count = Math.min(span, Math.ceil(fresh.leafCount / degree ** below) - first);
+			this.#parts.ownership.claimRange(firstPlace(fresh, degree, below) + first, count, () =>
+				referenceText(reference),
+			);
 			if (below === 0) {
 				this.counts.unread += count;
 				this.#parts.progress.pass(this.#leavesBefore + first + count);
@@ -301,7 +321,14 @@ export class TreeWalk {
 
 			if (this.#parts.ownership.isInRange(reference.address)) {
 				// A leaf that a newer state has emptied is the same block to its owner.
-				if (!accepted.some(other => other.address === reference.address && other.generation === reference.generation && isEmptied(other) !== isEmptied(reference))) {
+				if (
+					!accepted.some(
+						other =>
+							other.address === reference.address &&
+							other.generation === reference.generation &&
+							isEmptied(other) !== isEmptied(reference),
+					)
+				) {
 					this.#own(reference);
 				}
 
@@ -353,9 +380,15 @@ function withOldest(reference: Reference, {oldest}: Reference): Reference {
 	return oldest.generation < reference.oldest.generation ? {...reference, oldest} : reference;
 }
 
-/** True where two references from one place mean the same block; of data the generation may be a part of what is sealed. */
+/**
+ * True where two references from one place mean the same block; of data the generation may be a part of what is sealed.
+ */
 function isSameReference(a: Reference, b: Reference): boolean {
-	return a.address === b.address && (a.level > 0 || a.generation === b.generation) && Buffer.compare(a.hash, b.hash) === 0;
+	return (
+		a.address === b.address &&
+		(a.level > 0 || a.generation === b.generation) &&
+		Buffer.compare(a.hash, b.hash) === 0
+	);
 }
 
 /** Every place among the children of a batch, in ascending order, with the good blocks that may refer to it. */

@@ -10,7 +10,11 @@ import cbeCheck from './component.js';
 test('a medium that fails is no damage: the check has an exit value of its own for what it could not finish', async t => {
 	const [medium, anchor] = [new MemoryMedium(Buffer.alloc(0), {growable: true}), new MemoryAnchor()];
 	const env = {log: () => undefined, now: () => 0, randomBytes: (count: number) => new Uint8Array(count).fill(3)};
-	await createContainer({...connectMemory({medium, anchor}), env, plan: ContainerDimensions.parse({vbd_leaves: '200', vbd_max_level: '2', ft_leaves: '1024', ft_max_level: '2'})});
+	await createContainer({
+		...connectMemory({medium, anchor}),
+		env,
+		plan: ContainerDimensions.parse({vbd_leaves: '200', vbd_max_level: '2', ft_leaves: '1024', ft_max_level: '2'}),
+	});
 	medium.before = operation => {
 		if (operation === 'read') {
 			throw new SessionError('device_failed', 'EIO: i/o error, read');

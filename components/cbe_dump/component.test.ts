@@ -13,7 +13,11 @@ interface Line {
 function world(name: GoldenName) {
 	const {image, description} = loadGolden(name);
 	const hash = Buffer.from(description.trust_anchor.superblock_hash_file, 'hex');
-	return {medium: new MemoryMedium(image), anchor: new MemoryAnchor({secured: {hash, generation: null, creating: false}}), description};
+	return {
+		medium: new MemoryMedium(image),
+		anchor: new MemoryAnchor({secured: {hash, generation: null, creating: false}}),
+		description,
+	};
 }
 
 async function dump(name: GoldenName, config: Record<string, string>) {
@@ -33,10 +37,26 @@ test('superblocks: every slot, the anchored one marked, with snapshots and pools
 	t.is(records.filter(({kind}) => kind === 'slot').length, 8);
 	const anchored = records.filter(record => record['anchored'] === true);
 	t.is(anchored.length, 1);
-	t.like(anchored[0], {slot: description.superblock.superblock_slot, state: 'normal', generation: 6, blocks: 2295, current_key_id: 1});
+	t.like(anchored[0], {
+		slot: description.superblock.superblock_slot,
+		state: 'normal',
+		generation: 6,
+		blocks: 2295,
+		current_key_id: 1,
+	});
 	const own = records.slice(records.indexOf(anchored[0]) + 1);
 	for (const {gen, pba, keep, is_current: current, hash} of description.snapshots) {
-		t.truthy(own.find(record => record.kind === 'snapshot' && record['generation'] === gen && record['pba'] === pba && record['keep'] === keep && record['current'] === current && record['hash'] === hash));
+		t.truthy(
+			own.find(
+				record =>
+					record.kind === 'snapshot' &&
+					record['generation'] === gen &&
+					record['pba'] === pba &&
+					record['keep'] === keep &&
+					record['current'] === current &&
+					record['hash'] === hash,
+			),
+		);
 	}
 });
 
@@ -46,7 +66,10 @@ test('leaves: every leaf of every tree where the description says', async t => {
 	const leaves = records.filter(({kind}) => kind === 'leaf');
 	t.is(leaves.length, snapshots.find(snapshot => snapshot.is_current)!.leaves);
 	t.is(records.filter(({kind}) => kind === 'entry').length, accounting.ft_leaves + accounting.mt_leaves);
-	t.is(records.filter(({kind}) => kind === 'block').length, accounting.ft_inner + accounting.mt_inner + accounting.vbd_current - leaves.length);
+	t.is(
+		records.filter(({kind}) => kind === 'block').length,
+		accounting.ft_inner + accounting.mt_inner + accounting.vbd_current - leaves.length,
+	);
 });
 
 test('one tree of one snapshot, inner blocks alone', async t => {
@@ -59,26 +82,43 @@ test('one tree of one snapshot, inner blocks alone', async t => {
 test('leaves: as many as asked for, with the blocks on the way to them and a word about the rest', async t => {
 	const {records} = await dumpJson('d64_a_init', {detail: 'leaves', tree: 'ft', first: '100', count: '30'});
 	const entries = records.filter(({kind}) => kind === 'entry');
-	t.deepEqual(entries.map(record => record['leaf']), Array.from({length: 30}, (_, i) => 100 + i));
-	t.deepEqual(records.filter(({kind}) => kind === 'block').map(record => record['first_vba']), [0, 64, 128]);
-	t.like(records.find(({kind}) => kind === 'rest'), {first: 130, leaves: 1024 - 130});
+	t.deepEqual(
+		entries.map(record => record['leaf']),
+		Array.from({length: 30}, (_, i) => 100 + i),
+	);
+	t.deepEqual(
+		records.filter(({kind}) => kind === 'block').map(record => record['first_vba']),
+		[0, 64, 128],
+	);
+	t.like(
+		records.find(({kind}) => kind === 'rest'),
+		{first: 130, leaves: 1024 - 130},
+	);
 });
 
 test('no word is said twice', async t => {
 	const {lines} = await dump('d64_b_snaps', {detail: 'leaves'});
-	t.deepEqual(lines.filter(line => /\b([a-z]+) \1\b/.test(line)), []);
+	t.deepEqual(
+		lines.filter(line => /\b([a-z]+) \1\b/.test(line)),
+		[],
+	);
 });
 
 test('text is indented by level', async t => {
 	const {lines} = await dump('d64_a_init', {detail: 'leaves', tree: 'ft'});
-	t.truthy(lines.find(line => line.startsWith('tree ft, leaves 1024')), lines.at(-1));
-	t.truthy(lines.find(line => /^ {2}block level 2, pba 1253, generation 0, first_vba 0, hash [\da-f]{64}$/.test(line)));
+	t.truthy(
+		lines.find(line => line.startsWith('tree ft, leaves 1024')),
+		lines.at(-1),
+	);
+	t.truthy(
+		lines.find(line => /^ {2}block level 2, pba 1253, generation 0, first_vba 0, hash [\da-f]{64}$/.test(line)),
+	);
 	t.truthy(lines.find(line => /^ {6}entry leaf 0, pba 213, alloc_generation 0, free_generation 0/.test(line)));
 });
 
 test('a damaged block is marked and its nodes are not followed', async t => {
 	const {medium, anchor, description} = world('d64_b_snaps');
-	medium.image[(description.superblock.free_tree.pba * 4096) + 5] ^= 1;
+	medium.image[description.superblock.free_tree.pba * 4096 + 5] ^= 1;
 	const {log, exitValue} = await runTool(dumpTool, {medium, anchor, config: {detail: 'leaves', tree: 'ft'}});
 	t.is(exitValue, 0);
 	t.regex(log.at(-1)?.text ?? '', /^ {2}block level 2, .*damaged$/);
@@ -104,7 +144,11 @@ test('no key is ever printed, wrapped or not', async t => {
 			const {lines, description} = await dump(name, {detail: 'leaves', format});
 			const all = lines.join('\n');
 			const {current_key: current, previous_key: previous} = description.superblock;
-			for (const key of [current.on_disc, previous.on_disc, ...description.generated_block_keys.map(({plain}) => plain)]) {
+			for (const key of [
+				current.on_disc,
+				previous.on_disc,
+				...description.generated_block_keys.map(({plain}) => plain),
+			]) {
 				t.false(/[1-9a-f]/.test(key) && all.includes(key));
 			}
 		}

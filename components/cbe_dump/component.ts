@@ -21,13 +21,16 @@ import {treeRecords, type DumpedTree, type LeafRange} from './tree-dump.js';
 
 const treeNames = ['vbd', 'ft', 'mt'] as const;
 
-type TreeName = typeof treeNames[number];
+type TreeName = (typeof treeNames)[number];
 
 /** Leaves of each tree that are printed unless the configuration says otherwise. */
 const leafCountDefault = 4096;
 
 function leafNumber(text: string) {
-	return z.string().regex(/^\d{1,15}$/, text).transform(Number);
+	return z
+		.string()
+		.regex(/^\d{1,15}$/, text)
+		.transform(Number);
 }
 
 const Config = z.strictObject({
@@ -36,7 +39,11 @@ const Config = z.strictObject({
 	/** The tree to print; all three where it is not given. */
 	tree: z.enum(treeNames).optional(),
 	/** The snapshot whose tree is printed as `vbd`; the current one where it is not given. */
-	snapshot: z.string().regex(/^\d{1,15}$/, 'the generation of a snapshot is required').transform(Number).optional(),
+	snapshot: z
+		.string()
+		.regex(/^\d{1,15}$/, 'the generation of a snapshot is required')
+		.transform(Number)
+		.optional(),
 	/** The first leaf of each tree to print, with `detail="leaves"`. */
 	first: leafNumber('the number of a leaf is required').default(0),
 	/** How many leaves of each tree to print, with `detail="leaves"`. */
@@ -47,14 +54,29 @@ const Config = z.strictObject({
 
 type Config = z.output<typeof Config>;
 
-function snapshotTree({snapshots, currentSnapshot, degree, fresh, features}: Superblock, generation: number | undefined): DumpedTree {
-	const snapshot = generation === undefined ? snapshots[currentSnapshot] : snapshots.find(candidate => candidate?.root.generation === generation);
+function snapshotTree(
+	{snapshots, currentSnapshot, degree, fresh, features}: Superblock,
+	generation: number | undefined,
+): DumpedTree {
+	const snapshot =
+		generation === undefined
+			? snapshots[currentSnapshot]
+			: snapshots.find(candidate => candidate?.root.generation === generation);
 	if (!snapshot) {
-		const names = snapshots.flatMap(candidate => candidate ? [candidate.root.generation] : []);
-		throw new ContainerError('no_snapshot', `there is no snapshot ${generation ?? currentSnapshot}; there are ${names.join(', ')}`);
+		const names = snapshots.flatMap(candidate => (candidate ? [candidate.root.generation] : []));
+		throw new ContainerError(
+			'no_snapshot',
+			`there is no snapshot ${generation ?? currentSnapshot}; there are ${names.join(', ')}`,
+		);
 	}
 
-	return {...snapshot, degree, pool: false, fresh: fresh?.virtualBlockDevice, emptiesLeaves: features?.includes('emptied_leaves') === true};
+	return {
+		...snapshot,
+		degree,
+		pool: false,
+		fresh: fresh?.virtualBlockDevice,
+		emptiesLeaves: features?.includes('emptied_leaves') === true,
+	};
 }
 
 function treeOf(superblock: Superblock, name: TreeName, snapshot: number | undefined): DumpedTree {
@@ -88,14 +110,22 @@ interface TreesDump {
 async function dumpTrees({superblock, medium, innerServer, config, print}: TreesDump): Promise<void> {
 	for (const name of config.tree ? [config.tree] : treeNames) {
 		const tree = treeOf(superblock, name, config.snapshot);
-		print({kind: 'tree', depth: 0, fields: {tree: name, leaves: tree.leafCount, max_level: tree.maxLevel, degree: tree.degree}});
+		print({
+			kind: 'tree',
+			depth: 0,
+			fields: {tree: name, leaves: tree.leafCount, max_level: tree.maxLevel, degree: tree.degree},
+		});
 		const leaves = wantedLeaves(config);
 		for await (const record of treeRecords({medium, tree, innerServer, leaves})) {
 			print(record);
 		}
 
 		if (leaves && leaves.end < tree.leafCount) {
-			print({kind: 'rest', depth: 1, fields: {tree: name, first: leaves.end, leaves: tree.leafCount - leaves.end}});
+			print({
+				kind: 'rest',
+				depth: 1,
+				fields: {tree: name, first: leaves.end, leaves: tree.leafCount - leaves.end},
+			});
 		}
 	}
 }
@@ -103,49 +133,59 @@ async function dumpTrees({superblock, medium, innerServer, config, print}: Trees
 export default defineTool({
 	requires: {block, trust_anchor: trustAnchor, crypto: optional(crypto)},
 	config: Config,
-	run: async ({config, sessions, env}) => reportFailure(async () => {
-		const print = (record: DumpRecord) => env.log(formatRecord(record, config.format));
-		const search = await readSuperblockSearch({block: sessions.block, trustAnchor: sessions.trust_anchor});
-		for (const record of superblockRecords(search)) {
-			print(record);
-		}
-
-		// The superblocks are worth seeing where none can be opened, too.
-		const {superblock} = openSuperblock(search);
-		/** @param innerServer with the key of the inner blocks, where these are encrypted */
-		const dump = async (innerServer?: Client<typeof crypto>): Promise<void> => {
-			const {superblock: named, fault} = await readNames({block: sessions.block, crypto: innerServer}, superblock);
-			if (fault) {
-				env.log(fault.text, 'warning');
-			}
-
-			for (const record of nameRecords(named)) {
+	run: async ({config, sessions, env}) =>
+		reportFailure(async () => {
+			const print = (record: DumpRecord) => env.log(formatRecord(record, config.format));
+			const search = await readSuperblockSearch({block: sessions.block, trustAnchor: sessions.trust_anchor});
+			for (const record of superblockRecords(search)) {
 				print(record);
 			}
 
-			if (config.detail !== 'superblock') {
-				await dumpTrees({superblock, medium: sessions.block, config, print, innerServer});
+			// The superblocks are worth seeing where none can be opened, too.
+			const {superblock} = openSuperblock(search);
+			/** @param innerServer with the key of the inner blocks, where these are encrypted */
+			const dump = async (innerServer?: Client<typeof crypto>): Promise<void> => {
+				const {superblock: named, fault} = await readNames(
+					{block: sessions.block, crypto: innerServer},
+					superblock,
+				);
+				if (fault) {
+					env.log(fault.text, 'warning');
+				}
+
+				for (const record of nameRecords(named)) {
+					print(record);
+				}
+
+				if (config.detail !== 'superblock') {
+					await dumpTrees({superblock, medium: sessions.block, config, print, innerServer});
+				}
+			};
+
+			const sealed = [
+				...(hasSealedNames(superblock) ? ['the names of the snapshots'] : []),
+				...(superblock.innerBlocks && config.detail !== 'superblock' ? ['the inner blocks'] : []),
+			];
+			if (sealed.length === 0 || !superblock.containerId) {
+				await dump();
+				return {exitValue: 0};
 			}
-		};
 
-		const sealed = [...hasSealedNames(superblock) ? ['the names of the snapshots'] : [], ...superblock.innerBlocks && config.detail !== 'superblock' ? ['the inner blocks'] : []];
-		if (sealed.length === 0 || !superblock.containerId) {
-			await dump();
+			const {crypto: server} = sessions;
+			if (!server) {
+				return {
+					exitValue: -1,
+					message: `${sealed.join(' and ')} are encrypted: route the service "crypto" of "${env.name}" to a crypto server`,
+				};
+			}
+
+			await addInnerKey({crypto: server, trust_anchor: sessions.trust_anchor}, superblock.containerId);
+			try {
+				await dump(server);
+			} finally {
+				await server.remove_key({keyId: innerKeyId});
+			}
+
 			return {exitValue: 0};
-		}
-
-		const {crypto: server} = sessions;
-		if (!server) {
-			return {exitValue: -1, message: `${sealed.join(' and ')} are encrypted: route the service "crypto" of "${env.name}" to a crypto server`};
-		}
-
-		await addInnerKey({crypto: server, trust_anchor: sessions.trust_anchor}, superblock.containerId);
-		try {
-			await dump(server);
-		} finally {
-			await server.remove_key({keyId: innerKeyId});
-		}
-
-		return {exitValue: 0};
-	}),
+		}),
 });

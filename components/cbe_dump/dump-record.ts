@@ -13,7 +13,7 @@ export interface DumpRecord {
 export type DumpFormat = 'text' | 'json';
 
 function fieldText(kind: string, name: string, value: DumpValue): string {
-	return value === true ? name : (name === kind ? String(value) : `${name} ${value}`);
+	return value === true ? name : name === kind ? String(value) : `${name} ${value}`;
 }
 
 /** Flags that are not set and what does not apply are left out. */

@@ -8,17 +8,61 @@ import {namesOf} from '../lib/container/snapshot-directory.js';
 import {hex, type DumpRecord} from './dump-record.js';
 
 function poolRecord(name: string, {root, maxLevel, degree, leafCount}: PoolRoot): DumpRecord {
-	return {kind: 'pool', depth: 1, fields: {tree: name, pba: root.address, generation: root.generation, max_level: maxLevel, degree, leaves: leafCount, hash: hex(root.hash)}};
+	return {
+		kind: 'pool',
+		depth: 1,
+		fields: {
+			tree: name,
+			pba: root.address,
+			generation: root.generation,
+			max_level: maxLevel,
+			degree,
+			leaves: leafCount,
+			hash: hex(root.hash),
+		},
+	};
 }
 
 function snapshotRecord(slot: number, {root, maxLevel, leafCount, keep, time}: Snapshot, current: boolean): DumpRecord {
-	return {kind: 'snapshot', depth: 1, fields: {slot, generation: root.generation, current, keep, time: time ?? null, pba: root.address, max_level: maxLevel, leaves: leafCount, hash: hex(root.hash)}};
+	return {
+		kind: 'snapshot',
+		depth: 1,
+		fields: {
+			slot,
+			generation: root.generation,
+			current,
+			keep,
+			time: time ?? null,
+			pba: root.address,
+			max_level: maxLevel,
+			leaves: leafCount,
+			hash: hex(root.hash),
+		},
+	};
 }
 
 function superblockFields(superblock: Superblock): DumpRecord['fields'] {
-	const {state, lastSecuredGeneration, pbaCount, degree, cipher, innerBlocks, containerId, currentKey, previousKey, rekeyingVba, resizing, flushLog, snapshotDirectory} = superblock;
+	const {
+		state,
+		lastSecuredGeneration,
+		pbaCount,
+		degree,
+		cipher,
+		innerBlocks,
+		containerId,
+		currentKey,
+		previousKey,
+		rekeyingVba,
+		resizing,
+		flushLog,
+		snapshotDirectory,
+	} = superblock;
 	return {
-		state, generation: lastSecuredGeneration, blocks: pbaCount, degree, cipher,
+		state,
+		generation: lastSecuredGeneration,
+		blocks: pbaCount,
+		degree,
+		cipher,
 		inner_blocks: innerBlocks ?? null,
 		container_id: containerId ? hex(containerId) : null,
 		current_key_id: currentKey.id,
@@ -46,7 +90,9 @@ function slotRecords(slots: readonly Uint8Array[], slot: number, anchored: boole
 	const {superblock} = read;
 	return [
 		{kind: 'slot', depth: 0, fields: {slot, anchored, hash, ...superblockFields(superblock)}},
-		...superblock.snapshots.flatMap((snapshot, index) => snapshot ? [snapshotRecord(index, snapshot, index === superblock.currentSnapshot)] : []),
+		...superblock.snapshots.flatMap((snapshot, index) =>
+			snapshot ? [snapshotRecord(index, snapshot, index === superblock.currentSnapshot)] : [],
+		),
 		poolRecord('free tree', superblock.freeTree),
 		poolRecord('meta tree', superblock.metaTree),
 	];
@@ -57,21 +103,33 @@ export function superblockRecords({slots, secured, log}: SuperblockSearch): Dump
 	const anchored = anchoredSlot(slots, secured);
 	return [
 		...Array.from({length: superblockSlotCount}, (_, slot) => slotRecords(slots, slot, slot === anchored)).flat(),
-		...log ? logRecords(log) : [],
+		...(log ? logRecords(log) : []),
 	];
 }
 
 /** The names of the snapshots that the trust anchor vouches for. */
 export function nameRecords(superblock: Superblock): DumpRecord[] {
-	return [...namesOf(superblock)].map(([generation, name]): DumpRecord => ({kind: 'name', depth: 0, fields: {generation, name}}));
+	return [...namesOf(superblock)].map(([generation, name]): DumpRecord => ({
+		kind: 'name',
+		depth: 0,
+		fields: {generation, name},
+	}));
 }
 
 /** The flush log that the trust anchor vouches for. */
 function logRecords({slot, entries}: AnchoredLog): DumpRecord[] {
 	return [
 		{kind: 'log', depth: 0, fields: {slot, entries: entries.length, blocks: newestChanges(entries).vbas.length}},
-		...entries.map(({generation, changes, hash}, i): DumpRecord => (
-			{kind: 'log_entry', depth: 1, fields: {position: i, anchored: i === entries.length - 1, generation, blocks: changes.vbas.length, hash: hex(hash)}}
-		)),
+		...entries.map(({generation, changes, hash}, i): DumpRecord => ({
+			kind: 'log_entry',
+			depth: 1,
+			fields: {
+				position: i,
+				anchored: i === entries.length - 1,
+				generation,
+				blocks: changes.vbas.length,
+				hash: hex(hash),
+			},
+		})),
 	];
 }

@@ -54,7 +54,10 @@ export async function* treeRecords(options: TreeDumpOptions): AsyncGenerator<Dum
 	yield* branchRecords(options, {...root, level: maxLevel, position: 0});
 }
 
-async function readBlock({medium, innerServer}: TreeDumpOptions, {address, hash}: Place): Promise<{nodes: NodeBlocks; matches: boolean}> {
+async function readBlock(
+	{medium, innerServer}: TreeDumpOptions,
+	{address, hash}: Place,
+): Promise<{nodes: NodeBlocks; matches: boolean}> {
 	const nodes = new NodeBlocks(new Uint8Array(blockSize));
 	await medium.read({extents: [address, 1], data: nodes.memory});
 	const matches = innerServer
@@ -67,7 +70,7 @@ async function* branchRecords(options: TreeDumpOptions, place: Place): AsyncGene
 	const {tree} = options;
 	const {address, hash, generation, level, position} = place;
 	const depth = 1 + tree.maxLevel - level;
-	const fields = {level, pba: address, generation, first_vba: position * (tree.degree ** level)};
+	const fields = {level, pba: address, generation, first_vba: position * tree.degree ** level};
 	if (isImplied(tree.fresh, hash)) {
 		// It does not lie on the medium, nor does anything below it.
 		yield {kind: 'block', depth, fields: {...fields, hash: null, unwritten: true}};
@@ -82,32 +85,49 @@ async function* branchRecords(options: TreeDumpOptions, place: Place): AsyncGene
 	}
 
 	for (let index = 0; index < tree.degree; index++) {
-		const position = (place.position * tree.degree) + index;
+		const position = place.position * tree.degree + index;
 		if (!nodes.isUnset(0, index) && isWanted(options, level - 1, position)) {
 			yield* nodeRecords(options, {nodes, index, parent: place});
 		}
 	}
 }
 
-async function* nodeRecords(options: TreeDumpOptions, {nodes, index, parent}: {nodes: NodeBlocks; index: NodeIndex; parent: Place}): AsyncGenerator<DumpRecord> {
+async function* nodeRecords(
+	options: TreeDumpOptions,
+	{nodes, index, parent}: {nodes: NodeBlocks; index: NodeIndex; parent: Place},
+): AsyncGenerator<DumpRecord> {
 	const {tree, leaves} = options;
-	const position = (parent.position * tree.degree) + index;
+	const position = parent.position * tree.degree + index;
 	if (parent.level > 1) {
-		const child = {address: nodes.address(0, index), generation: nodes.generation(0, index), hash: nodes.hash(0, index)};
+		const child = {
+			address: nodes.address(0, index),
+			generation: nodes.generation(0, index),
+			hash: nodes.hash(0, index),
+		};
 		yield* branchRecords(options, {...child, level: parent.level - 1, position});
 	} else if (leaves) {
 		yield tree.pool ? entryRecord(nodes, index, position, tree) : leafRecord(nodes, index, position, tree);
 	}
 }
 
-function leafRecord(nodes: NodeBlocks, index: NodeIndex, vba: number, {maxLevel, emptiesLeaves}: DumpedTree): DumpRecord {
+function leafRecord(
+	nodes: NodeBlocks,
+	index: NodeIndex,
+	vba: number,
+	{maxLevel, emptiesLeaves}: DumpedTree,
+): DumpRecord {
 	const generation = nodes.generation(0, index);
 	const isEmptied = generation > 0 && emptiesLeaves === true && nodes.isEmptied(0, index);
 	return {
-		kind: 'leaf', depth: 1 + maxLevel,
+		kind: 'leaf',
+		depth: 1 + maxLevel,
 		fields: {
-			vba, pba: nodes.address(0, index), generation, hash: generation === 0 || isEmptied ? null : hex(nodes.hash(0, index)), unwritten: generation === 0,
-			...isEmptied && {emptied: true},
+			vba,
+			pba: nodes.address(0, index),
+			generation,
+			hash: generation === 0 || isEmptied ? null : hex(nodes.hash(0, index)),
+			unwritten: generation === 0,
+			...(isEmptied && {emptied: true}),
 		},
 	};
 }
@@ -115,7 +135,16 @@ function leafRecord(nodes: NodeBlocks, index: NodeIndex, vba: number, {maxLevel,
 function entryRecord(nodes: NodeBlocks, index: NodeIndex, leaf: number, {maxLevel}: Dimensions): DumpRecord {
 	const {address, lastVba, allocGeneration, freeGeneration, lastKeyId, reserved} = nodes.poolEntry(0, index);
 	return {
-		kind: 'entry', depth: 1 + maxLevel,
-		fields: {leaf, pba: address, alloc_generation: allocGeneration, free_generation: freeGeneration, last_vba: lastVba, last_key_id: lastKeyId, reserved},
+		kind: 'entry',
+		depth: 1 + maxLevel,
+		fields: {
+			leaf,
+			pba: address,
+			alloc_generation: allocGeneration,
+			free_generation: freeGeneration,
+			last_vba: lastVba,
+			last_key_id: lastKeyId,
+			reserved,
+		},
 	};
 }

@@ -14,7 +14,10 @@ for (const cipher of ['aes-256-xts', 'aes-256-cbc-essiv', 'none']) {
 		const anchor = new MemoryAnchor();
 		const outcome = await runTool(initTool, {medium, anchor, config: {...small, cipher}});
 		t.is(outcome.exitValue, 0);
-		t.regex(outcome.message ?? '', new RegExp(`^created a container of \\d+ blocks: device 500 blocks, pool 2000 blocks, ${cipher}$`));
+		t.regex(
+			outcome.message ?? '',
+			new RegExp(`^created a container of \\d+ blocks: device 500 blocks, pool 2000 blocks, ${cipher}$`),
+		);
 		const checked = await runTool(checkTool, {medium, anchor});
 		t.is(checked.exitValue, 0, checked.log.map(({text}) => text).join('\n'));
 		t.regex(checked.message ?? '', /500 without content/);
@@ -41,6 +44,9 @@ test('a full host disk is reported in the words of the medium', async t => {
 	};
 	const anchor = new MemoryAnchor();
 	const outcome = await runTool(initTool, {medium, anchor, config: small});
-	t.deepEqual({exitValue: outcome.exitValue, message: outcome.message}, {exitValue: -1, message: 'no space left for the image'});
+	t.deepEqual(
+		{exitValue: outcome.exitValue, message: outcome.message},
+		{exitValue: -1, message: 'no space left for the image'},
+	);
 	t.false(anchor.initialized);
 });

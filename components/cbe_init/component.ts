@@ -12,12 +12,18 @@ import {trustAnchor} from '../sessions/trust-anchor.js';
 export default defineTool({
 	requires: {block, trust_anchor: trustAnchor},
 	config: ContainerDimensions,
-	run: async ({config, sessions, env}) => reportFailure(async () => {
-		const {pbaCount} = await createContainer({block: sessions.block, trustAnchor: sessions.trust_anchor, env, plan: config});
-		const {virtualBlockDevice, freeTree, cipher, innerBlocks} = config;
-		return {
-			exitValue: 0,
-			message: `created a container of ${pbaCount} blocks: device ${virtualBlockDevice.leafCount} blocks, pool ${freeTree.leafCount} blocks, ${cipher}${innerBlocks ? ', inner blocks encrypted' : ''}`,
-		};
-	}),
+	run: async ({config, sessions, env}) =>
+		reportFailure(async () => {
+			const {pbaCount} = await createContainer({
+				block: sessions.block,
+				trustAnchor: sessions.trust_anchor,
+				env,
+				plan: config,
+			});
+			const {virtualBlockDevice, freeTree, cipher, innerBlocks} = config;
+			return {
+				exitValue: 0,
+				message: `created a container of ${pbaCount} blocks: device ${virtualBlockDevice.leafCount} blocks, pool ${freeTree.leafCount} blocks, ${cipher}${innerBlocks ? ', inner blocks encrypted' : ''}`,
+			};
+		}),
 });

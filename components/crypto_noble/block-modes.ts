@@ -1,6 +1,6 @@
 /**
- * XTS (IEEE 1619) and CBC with ESSIV on top of noble's AES rounds, over 32-bit words. The key schedules are kept; noble's
- * own modes would expand the key again for every block.
+ * XTS (IEEE 1619) and CBC with ESSIV on top of noble's AES rounds, over 32-bit words. The key schedules are kept;
+ * noble's own modes would expand the key again for every block.
  */
 import {ecb, unsafe} from '@noble/ciphers/aes.js';
 import {swap32IfBE} from '@noble/ciphers/utils.js';
@@ -107,7 +107,13 @@ export class CbcEssiv implements BlockMode {
 		let c2 = iv[2];
 		let c3 = iv[3];
 		for (let i = 0; i < unit.length; i += wordsPerCipherBlock) {
-			const {s0, s1, s2, s3} = unsafe.encrypt(schedule, unit[i] ^ c0, unit[i + 1] ^ c1, unit[i + 2] ^ c2, unit[i + 3] ^ c3);
+			const {s0, s1, s2, s3} = unsafe.encrypt(
+				schedule,
+				unit[i] ^ c0,
+				unit[i + 1] ^ c1,
+				unit[i + 2] ^ c2,
+				unit[i + 3] ^ c3,
+			);
 			c0 = s0;
 			c1 = s1;
 			c2 = s2;

@@ -3,7 +3,18 @@ import {gcm} from '@noble/ciphers/aes.js';
 import {swap32IfBE} from '@noble/ciphers/utils.js';
 import {sha256} from '@noble/hashes/sha2.js';
 import {labelLength, tagLength} from '../sessions/cipher.js';
-import {AesSuite, contextLength, labelParts, makeContexts, tweakLength, writeContext, writeTweak, type AuthenticatedKey, type BlockRun, type CipherKey} from '../lib/crypto/cipher-suite.js';
+import {
+	AesSuite,
+	contextLength,
+	labelParts,
+	makeContexts,
+	tweakLength,
+	writeContext,
+	writeTweak,
+	type AuthenticatedKey,
+	type BlockRun,
+	type CipherKey,
+} from '../lib/crypto/cipher-suite.js';
 import {blockSize} from '../sessions/vocabulary.js';
 import {CbcEssiv, Xts, type BlockMode} from './block-modes.js';
 
@@ -79,7 +90,9 @@ class NobleGcmKey implements AuthenticatedKey {
 		for (let i = 0; i < run.count; i++) {
 			const {tag, nonce} = labelParts(labels, run.first + i);
 			const start = run.plainOffset + i * blockSize;
-			const sealed = gcm(this.#key, nonce, this.#contextOf(run, i)).encrypt(run.plain.slice(start, start + blockSize));
+			const sealed = gcm(this.#key, nonce, this.#contextOf(run, i)).encrypt(
+				run.plain.slice(start, start + blockSize),
+			);
 			run.sealed.set(sealed.subarray(0, blockSize), run.sealedOffset + i * blockSize);
 			tag.set(sealed.subarray(blockSize));
 		}

@@ -20,7 +20,12 @@ export class CipherThreads {
 		this.#warn = warn;
 		// Without atomics an idle thread waits in its event loop instead of a futex: it can be ended at any time, and a
 		// task was measured to come back sooner (43 against 72 µs).
-		this.#pool = new Piscina({minThreads: count, maxThreads: count, atomics: 'disabled', workerData: {cpus} satisfies ThreadPlace});
+		this.#pool = new Piscina({
+			minThreads: count,
+			maxThreads: count,
+			atomics: 'disabled',
+			workerData: {cpus} satisfies ThreadPlace,
+		});
 		this.#pool.on('error', (error: Error) => {
 			this.#warn(`an idle pool thread died: ${error.message}`);
 		});
@@ -40,11 +45,19 @@ export class CipherThreads {
 		return this.#deathCount;
 	}
 
-	/** Waits until every thread is ready; resolves to the CPUs of each. @throws Error where one cannot be placed or started */
+	/**
+	 * Waits until every thread is ready; resolves to the CPUs of each. @throws Error where one cannot be placed or
+	 * started
+	 */
 	async prepare(): Promise<number[][]> {
 		// The pool gives each task to a thread that has none, and so every thread gets one.
-		const placed = await Promise.allSettled(Array.from({length: this.count}, async () =>
-			this.#pool.run(nothing, {filename: threadModule, name: 'prepare'}) as unknown as Promise<number[]>));
+		const placed = await Promise.allSettled(
+			Array.from(
+				{length: this.count},
+				async () =>
+					this.#pool.run(nothing, {filename: threadModule, name: 'prepare'}) as unknown as Promise<number[]>,
+			),
+		);
 		return placed.map(outcome => {
 			if (outcome.status === 'rejected') {
 				throw outcome.reason;
@@ -55,8 +68,8 @@ export class CipherThreads {
 	}
 
 	/**
-	 * Has one thread help with a batch, whose payload must be shared. @throws Error where the thread died or failed; what it
-	 * has taken and not done is somebody else's then
+	 * Has one thread help with a batch, whose payload must be shared. @throws Error where the thread died or failed;
+	 * what it has taken and not done is somebody else's then
 	 */
 	async run(task: CipherTask): Promise<TaskReport> {
 		this.#unansweredCount++;
@@ -65,7 +78,9 @@ export class CipherThreads {
 			return await this.#pool.run(task, {filename: threadModule});
 		} catch (error) {
 			this.#deathCount++;
-			this.#warn(`a pool thread did not finish its task (${error instanceof Error ? error.message : String(error)}); it is done by others`);
+			this.#warn(
+				`a pool thread did not finish its task (${error instanceof Error ? error.message : String(error)}); it is done by others`,
+			);
 			throw error;
 		} finally {
 			this.#unansweredCount--;

@@ -37,7 +37,11 @@ export async function prepare(): Promise<number[]> {
 	return cpusOfOwnThread();
 }
 
-function help({suite, work}: Tools, {direction, key: contexts, plain, sealed, ...task}: CipherTask, startUs: number): TaskReport {
+function help(
+	{suite, work}: Tools,
+	{direction, key: contexts, plain, sealed, ...task}: CipherTask,
+	startUs: number,
+): TaskReport {
 	const sheet = new WorkSheet(task.sheet, task.capacity, task.blockCount);
 	const {addresses, vbas, generations, claims} = sheet;
 	const batch = {addresses, vbas, generations, plain, sealed};

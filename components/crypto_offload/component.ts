@@ -29,7 +29,11 @@ const CpuList = z.string().transform((list, context) => {
 	return cpus;
 });
 
-async function startThreads(count: number, cpus: readonly number[], env: Environment): Promise<{threads: CipherThreads; places: string}> {
+async function startThreads(
+	count: number,
+	cpus: readonly number[],
+	env: Environment,
+): Promise<{threads: CipherThreads; places: string}> {
 	const threads = new CipherThreads(count, {
 		cpus,
 		warn(text) {
@@ -41,7 +45,9 @@ async function startThreads(count: number, cpus: readonly number[], env: Environ
 		return {threads, places: [...places].join(' ')};
 	} catch (error) {
 		await threads.stop();
-		throw new StartError(`its pool of ${count} threads cannot start: ${error instanceof Error ? error.message : String(error)}`);
+		throw new StartError(
+			`its pool of ${count} threads cannot start: ${error instanceof Error ? error.message : String(error)}`,
+		);
 	}
 }
 
@@ -56,7 +62,10 @@ export default defineComponent({
 	async start({config, env}) {
 		const {libcrypto, reason} = await loadLibcrypto();
 		if (!libcrypto) {
-			env.log(`libcrypto cannot be called directly (${reason}), so keys cannot be lent to other threads: all work is done by node:crypto on one thread`, 'warning');
+			env.log(
+				`libcrypto cannot be called directly (${reason}), so keys cannot be lent to other threads: all work is done by node:crypto on one thread`,
+				'warning',
+			);
 			return serveCrypto(new NodeSuite(), env);
 		}
 

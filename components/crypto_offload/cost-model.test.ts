@@ -7,7 +7,10 @@ interface Machine {
 	readonly blockUs: number;
 	readonly postUs: number;
 	readonly reactionUs: number;
-	/** How many blocks all threads together get done in the time in which one alone does one: as many as there are, on free CPUs. */
+	/**
+	 * How many blocks all threads together get done in the time in which one alone does one: as many as there are, on
+	 * free CPUs.
+	 */
 	readonly speed: number;
 }
 
@@ -15,7 +18,11 @@ const calm: Machine = {blockUs: 3, postUs: 20, reactionUs: 30, speed: 2};
 const busy: Machine = {...calm, speed: 1};
 
 /** Lets batches of one size come by; how many of them were helped with. */
-function run(model: CostModel, {blockUs, postUs, reactionUs, speed}: Machine, {count, blockCount, freeCount = 1}: {count: number; blockCount: number; freeCount?: number}): number {
+function run(
+	model: CostModel,
+	{blockUs, postUs, reactionUs, speed}: Machine,
+	{count, blockCount, freeCount = 1}: {count: number; blockCount: number; freeCount?: number},
+): number {
 	let helpedCount = 0;
 	for (let i = 0; i < count; i++) {
 		const helperCount = model.helpersFor(kind, blockCount, freeCount);

@@ -1,9 +1,10 @@
 /**
- * What work costs here and now: a block, by cipher and direction, and to have a pool thread help. From that follows how many
- * threads bring the end of a batch nearer. What is expected is held against what comes out, alone and with help, so it shows
- * when help does not pay: where all CPUs are busy, a thread that helps takes from others what it gives.
+ * What work costs here and now: a block, by cipher and direction, and to have a pool thread help. From that follows how
+ * many threads bring the end of a batch nearer. What is expected is held against what comes out, alone and with help,
+ * so it shows when help does not pay: where all CPUs are busy, a thread that helps takes from others what it gives.
  *
- * It learns from the component's own work. Nothing is done for its sake but that now and then a batch is done the other way.
+ * It learns from the component's own work. Nothing is done for its sake but that now and then a batch is done the other
+ * way.
  */
 
 /** Assumed until something was measured: hardware AES and SHA, a machine with a CPU to spare. */
@@ -15,7 +16,9 @@ const initialReactionUs = 40;
 const helpedUsMin = 250;
 /** Of the time of a batch, that others have to help with: what is saved must be worth their being woken. */
 const savedPartMin = 0.1;
-/** A value counts for at most so many times what is known, and that: one that is far off says only that it takes longer. */
+/**
+ * A value counts for at most so many times what is known, and that: one that is far off says only that it takes longer.
+ */
 const growthMax = 2;
 const growthUsMax = 20;
 /** An outcome counts for at most so many times what was expected. */
@@ -28,7 +31,10 @@ const probeCount = 8;
 const probeWarmUpCount = 4;
 /** Fewer blocks tell more about the call than about the blocks. */
 const measuredBlockCountMin = 8;
-/** The first batches with help, of each kind, run code that the compiler has not got to yet on all threads: they tell nothing. */
+/**
+ * The first batches with help, of each kind, run code that the compiler has not got to yet on all threads: they tell
+ * nothing.
+ */
 const firstHelpedCount = 100;
 /** What the status speaks of: 1 MiB. */
 const statedBlockCount = 256;
@@ -87,7 +93,10 @@ export interface HandOff {
 export interface HelpedBatch {
 	readonly blockCount: number;
 	readonly helperCount: number;
-	/** What it took of the time of the component's own thread: work, handing over, and waiting for the others' last blocks. */
+	/**
+	 * What it took of the time of the component's own thread: work, handing over, and waiting for the others' last
+	 * blocks.
+	 */
 	readonly us: number;
 }
 
@@ -158,13 +167,17 @@ export class CostModel {
 		return best;
 	}
 
-	/** For `runtime status`: microseconds, and the time of 1 MiB with the help of one thread as a part of that without. */
+	/**
+	 * For `runtime status`: microseconds, and the time of 1 MiB with the help of one thread as a part of that without.
+	 */
 	get status(): Record<string, number> {
 		const status: Record<string, number> = {};
 		for (const [name, {block, alone, helped}] of this.#kinds) {
 			const aloneUs = statedBlockCount * block.us;
 			status[`us_a_block_${name}`] = Math.round(block.us * 100) / 100;
-			status[`percent_with_help_${name}`] = Math.round(100 * this.#usHelped(aloneUs, 1) * helped.factor / (aloneUs * alone.factor));
+			status[`percent_with_help_${name}`] = Math.round(
+				(100 * this.#usHelped(aloneUs, 1) * helped.factor) / (aloneUs * alone.factor),
+			);
 		}
 
 		return {...status, hand_off_us: Math.round(this.#post.us + this.#reaction.us), probes: this.#probeCount};
@@ -186,12 +199,15 @@ export class CostModel {
 	}
 
 	/**
-	 * All end together. This thread hands over first, one after another; the others begin after that, and after they have
-	 * woken up.
+	 * All end together. This thread hands over first, one after another; the others begin after that, and after they
+	 * have woken up.
 	 */
 	#usHelped(aloneUs: number, helperCount: number): number {
 		const postUs = this.#post.us;
-		return (aloneUs + helperCount * (postUs + this.#reaction.us) + postUs * helperCount * (helperCount + 1) / 2) / (helperCount + 1);
+		return (
+			(aloneUs + helperCount * (postUs + this.#reaction.us) + (postUs * helperCount * (helperCount + 1)) / 2) /
+			(helperCount + 1)
+		);
 	}
 
 	#isProbe(): boolean {

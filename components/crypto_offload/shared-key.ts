@@ -1,6 +1,7 @@
 /**
- * A key that several threads use at the same time. Each gets contexts of its own, which are memory of the process: a pool
- * thread is told where they lie and never holds the key. So all of them are wiped here, whatever became of the threads.
+ * A key that several threads use at the same time. Each gets contexts of its own, which are memory of the process: a
+ * pool thread is told where they lie and never holds the key. So all of them are wiped here, whatever became of the
+ * threads.
  */
 import type {CipherName} from '../sessions/cipher.js';
 import {AesSuite, type AuthenticatedKey, type BlockRun, type CipherKey} from '../lib/crypto/cipher-suite.js';

@@ -4,7 +4,9 @@ import {capacityFor, makeSheetMemory, WorkSheet} from './work-sheet.js';
 /** Sheets of one size that are kept while nobody uses them. */
 const keptCountMax = 4;
 
-/** A sheet for batches up to a size, and how many may still look at it: the job, and each thread that was asked to help. */
+/**
+ * A sheet for batches up to a size, and how many may still look at it: the job, and each thread that was asked to help.
+ */
 export class StoredSheet {
 	readonly capacity: number;
 	readonly memory: Uint8Array;

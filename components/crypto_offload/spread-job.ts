@@ -94,7 +94,9 @@ export class SpreadJob {
 		};
 	}
 
-	/** The thread does nothing for this job any more: it has answered, or it is gone. True where it leaves work behind. */
+	/**
+	 * The thread does nothing for this job any more: it has answered, or it is gone. True where it leaves work behind.
+	 */
 	leave(taker: number, isDone: boolean): boolean {
 		const left = isDone || this.isOver ? 0 : this.#sheet.claims.release(taker);
 		this.helperCount--;

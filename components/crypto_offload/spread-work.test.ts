@@ -56,11 +56,14 @@ interface StartOptions {
 	readonly libcrypto?: Libcrypto;
 }
 
-async function start(t: ExecutionContext, {threadCount, model = new FixedModel(threadCount), libcrypto}: StartOptions): Promise<Bench> {
+async function start(
+	t: ExecutionContext,
+	{threadCount, model = new FixedModel(threadCount), libcrypto}: StartOptions,
+): Promise<Bench> {
 	const warnings: string[] = [];
 	const threads = new CipherThreads(threadCount, {cpus: [], warn: text => void warnings.push(text)});
 	await threads.prepare();
-	const suite = new SharingSuite(new EvpSuite(libcrypto ?? await libcryptoOf()));
+	const suite = new SharingSuite(new EvpSuite(libcrypto ?? (await libcryptoOf())));
 	const work = new SpreadWork(suite, {threads, model, clock: sharedMicroseconds});
 	const oracleSuite = new EvpSuite(await libcryptoOf());
 	t.teardown(async () => {
@@ -86,7 +89,11 @@ function nonceLabels(blockCount: number): Uint8Array {
 }
 
 /** Seals one batch both ways, alters some blocks, and opens it both ways. */
-async function roundTrip(t: ExecutionContext, {suite, work, oracle}: Bench, {seed, blockCount}: {seed: number; blockCount: number}): Promise<void> {
+async function roundTrip(
+	t: ExecutionContext,
+	{suite, work, oracle}: Bench,
+	{seed, blockCount}: {seed: number; blockCount: number},
+): Promise<void> {
 	const random = new SeededRandom(seed);
 	const cipher = (['aes-256-xts', 'aes-256-cbc-essiv', 'aes-256-gcm'] as const)[seed % 3];
 	const blockKey = Buffer.alloc(32, seed + 1);
@@ -109,7 +116,9 @@ async function roundTrip(t: ExecutionContext, {suite, work, oracle}: Bench, {see
 	await oracle.work.seal(oracleKey, {...placed(addresses), plain, sealed: expectedSealed}, expectedLabels);
 	t.true(sealed.equals(expectedSealed));
 	t.deepEqual(labels, expectedLabels);
-	const altered = [...new Set(Array.from({length: random.below(5)}, () => random.below(blockCount)))].sort((a, b) => a - b);
+	const altered = [...new Set(Array.from({length: random.below(5)}, () => random.below(blockCount)))].sort(
+		(a, b) => a - b,
+	);
 	for (const index of altered) {
 		sealed[index * blockSize + 7] ^= 1;
 	}
@@ -131,7 +140,9 @@ const sizes = [1, 3, 31, 33, 64, 255, 256, 257, 700];
 test('batches of all sizes at once have the results of one thread', async t => {
 	const bench = await start(t, {threadCount: 2});
 	for (let round = 0; round < 4; round++) {
-		await Promise.all(sizes.map(async (blockCount, i) => roundTrip(t, bench, {seed: round * sizes.length + i, blockCount})));
+		await Promise.all(
+			sizes.map(async (blockCount, i) => roundTrip(t, bench, {seed: round * sizes.length + i, blockCount})),
+		);
 	}
 
 	await untilSpread(t, bench);
@@ -219,15 +230,25 @@ test('a thread that comes too late finds its contexts wiped and does not use the
 test('where libcrypto fails the batch does, once nobody works on it, and the next one does not', async t => {
 	const libcrypto = await libcryptoOf();
 	let isBroken = false;
-	const bench = await start(t, {threadCount: 1, libcrypto: {...libcrypto, cipherUpdate: (...parameters) => isBroken ? 0 : libcrypto.cipherUpdate(...parameters)}});
+	const bench = await start(t, {
+		threadCount: 1,
+		libcrypto: {
+			...libcrypto,
+			cipherUpdate: (...parameters) => (isBroken ? 0 : libcrypto.cipherUpdate(...parameters)),
+		},
+	});
 	const key = bench.suite.prepare('aes-256-xts', Buffer.alloc(32, 1), 1)!;
 	const plain = memory(600 * blockSize);
 	const batch = {...placed(Array.from({length: 600}, (_, i) => i)), plain: [plain], sealed: memory(plain.length)};
 	isBroken = true;
-	// libcrypto is only broken for this thread, which on a busy machine may find that the other one has done everything.
+	// libcrypto is only broken for this thread, which on a busy machine may find that the other one has done
+	// everything.
 	let failure: unknown;
 	for (let attempt = 0; attempt < 20 && failure === undefined; attempt++) {
-		failure = await work(bench).then(() => undefined, (error: unknown) => error);
+		failure = await work(bench).then(
+			() => undefined,
+			(error: unknown) => error,
+		);
 	}
 
 	t.regex(String(failure), /EVP_CipherUpdate failed/);
@@ -279,13 +300,21 @@ test('wiping a key frees the contexts of all threads, and not while one of them 
 	const {suite, work} = await start(t, {threadCount: 2, libcrypto: counting});
 	for (const cipher of ['aes-256-xts', 'aes-256-cbc-essiv', 'aes-256-gcm'] as const) {
 		const key = suite.prepare(cipher, Buffer.alloc(32, 3), 1)!;
-		// So large that the others are not done with it before this thread comes to the next line, even where it has to wait for a CPU.
+		// So large that the others are not done with it before this thread comes to the next line, even where it has to
+		// wait for a CPU.
 		const plain = memory(blockCount * blockSize);
-		const batch = {...placed(Array.from({length: blockCount}, (_, i) => i)), plain: [plain], sealed: memory(plain.length)};
+		const batch = {
+			...placed(Array.from({length: blockCount}, (_, i) => i)),
+			plain: [plain],
+			sealed: memory(plain.length),
+		};
 		const sealing = work.seal(key, batch, new Uint8Array(blockCount * 32));
-		t.throws(() => {
-			key.wipe();
-		}, {message: /while another thread used it/});
+		t.throws(
+			() => {
+				key.wipe();
+			},
+			{message: /while another thread used it/},
+		);
 		await sealing;
 		t.true(alive.size >= 6);
 		key.wipe();
@@ -299,7 +328,10 @@ const cpus = cpusOfOwnThread();
 
 (cpus.length > 1 ? test : test.skip)('the threads of the pool run where the configuration says', async t => {
 	const cpu = cpus[cpus.length - 1];
-	const {running} = await startProvider('crypto_offload', crypto, {env: new TestEnvironment(), config: {threads: '3', cpus: `${cpu}`}});
+	const {running} = await startProvider('crypto_offload', crypto, {
+		env: new TestEnvironment(),
+		config: {threads: '3', cpus: `${cpu}`},
+	});
 	t.teardown(async () => running.stop?.());
 	t.like(running.status?.(), {pool_threads: 3, pool_cpus: `${cpu}`});
 	t.deepEqual(cpusOfOwnThread(), cpus);
@@ -307,7 +339,11 @@ const cpus = cpusOfOwnThread();
 
 test('CPUs that are not there, and lists that are none, are refused', async t => {
 	const env = new TestEnvironment();
-	await t.throwsAsync(startProvider('crypto_offload', crypto, {env, config: {cpus: '0,1000'}}), {message: /its pool of 1 threads cannot start: CPU 1000 is not there or not allowed/});
-	await t.throwsAsync(startProvider('crypto_offload', crypto, {env, config: {cpus: '3-1'}}), {message: /a list of CPUs such as 0,2-3 is required/});
+	await t.throwsAsync(startProvider('crypto_offload', crypto, {env, config: {cpus: '0,1000'}}), {
+		message: /its pool of 1 threads cannot start: CPU 1000 is not there or not allowed/,
+	});
+	await t.throwsAsync(startProvider('crypto_offload', crypto, {env, config: {cpus: '3-1'}}), {
+		message: /a list of CPUs such as 0,2-3 is required/,
+	});
 	await t.throwsAsync(startProvider('crypto_offload', crypto, {env, config: {threads: '0'}}));
 });

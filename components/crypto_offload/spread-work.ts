@@ -1,7 +1,7 @@
 /**
- * Divides the work among the component's own thread and those of a pool. What this thread alone does as soon is done at once;
- * of a larger batch every thread takes some blocks after another, this one from the end and the others from the beginning, until
- * none are left. So nobody waits for a thread that wakes up late, and all end together.
+ * Divides the work among the component's own thread and those of a pool. What this thread alone does as soon is done at
+ * once; of a larger batch every thread takes some blocks after another, this one from the end and the others from the
+ * beginning, until none are left. So nobody waits for a thread that wakes up late, and all end together.
  */
 import {OwnThreadWork, RunWork, type Batch, type BatchWork} from '../lib/crypto/batch-work.js';
 import type {CipherSuite, PreparedKey} from '../lib/crypto/cipher-suite.js';
@@ -12,11 +12,17 @@ import {SharedKey} from './shared-key.js';
 import {SheetStore} from './sheet-store.js';
 import {SpreadJob} from './spread-job.js';
 
-/** What this thread does of a large batch before others get their turn, requests that wait and heartbeats: while somebody helps … */
+/**
+ * What this thread does of a large batch before others get their turn, requests that wait and heartbeats: while
+ * somebody helps …
+ */
 const turnUs = 100;
 /** … and alone, where each turn only costs. */
 const aloneTurnUs = 1000;
-/** How long it looks for the end of a batch, in turns of the event loop, before it waits for a message: that takes long to come. */
+/**
+ * How long it looks for the end of a batch, in turns of the event loop, before it waits for a message: that takes long
+ * to come.
+ */
 const lookoutUs = 100;
 /** A batch that nobody helps with is divided into turns from here: 1 MiB. */
 const aloneBlockCountMax = 256;
@@ -24,12 +30,19 @@ const aloneBlockCountMax = 256;
 const timedBlockCountMin = 8;
 
 function overlap(one: Uint8Array, other: Uint8Array): boolean {
-	return one.buffer === other.buffer && one.byteOffset < other.byteOffset + other.length && other.byteOffset < one.byteOffset + one.length;
+	return (
+		one.buffer === other.buffer &&
+		one.byteOffset < other.byteOffset + other.length &&
+		other.byteOffset < one.byteOffset + one.length
+	);
 }
 
 /** True where other threads can see the payload, and work that was done by half can be done again. */
 function canBeSpread({plain, sealed}: Batch): boolean {
-	return !(sealed.buffer instanceof ArrayBuffer) && plain.every(segment => !(segment.buffer instanceof ArrayBuffer) && !overlap(segment, sealed));
+	return (
+		!(sealed.buffer instanceof ArrayBuffer) &&
+		plain.every(segment => !(segment.buffer instanceof ArrayBuffer) && !overlap(segment, sealed))
+	);
 }
 
 export interface SpreadOptions {
@@ -69,11 +82,16 @@ export class SpreadWork implements BatchWork {
 
 	seal(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<void> | undefined {
 		const spread = this.#spread('seal', key, batch, labels);
-		return spread ? spread.then(() => undefined) : this.#timed('seal', key, batch, () => this.#alone.seal(key, batch, labels));
+		return spread
+			? spread.then(() => undefined)
+			: this.#timed('seal', key, batch, () => this.#alone.seal(key, batch, labels));
 	}
 
 	open(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<number[]> | number[] {
-		return this.#spread('open', key, batch, labels) ?? this.#timed('open', key, batch, () => this.#alone.open(key, batch, labels));
+		return (
+			this.#spread('open', key, batch, labels) ??
+			this.#timed('open', key, batch, () => this.#alone.open(key, batch, labels))
+		);
 	}
 
 	/** Waits for everything that was begun, and until no thread looks at any of it. */
@@ -116,8 +134,9 @@ export class SpreadWork implements BatchWork {
 	}
 
 	/**
-	 * Threads that help with nothing. One whose batch is over is free, though its answer may not have come yet: it gets its
-	 * next task when it has. So that tasks do not pile up before a thread that gets no CPU, none waits behind another one.
+	 * Threads that help with nothing. One whose batch is over is free, though its answer may not have come yet: it gets
+	 * its next task when it has. So that tasks do not pile up before a thread that gets no CPU, none waits behind
+	 * another one.
 	 */
 	get #freeThreadCount(): number {
 		const {count, unansweredCount} = this.#threads;
@@ -165,7 +184,11 @@ export class SpreadWork implements BatchWork {
 		}
 
 		if (job.isOver && job.helperCount === 0 && isDone) {
-			this.#model.noteHelped(job.kind, {blockCount: job.blockCount, helperCount: job.threadCount - 1, us: job.ownUs + job.waitUs});
+			this.#model.noteHelped(job.kind, {
+				blockCount: job.blockCount,
+				helperCount: job.threadCount - 1,
+				us: job.ownUs + job.waitUs,
+			});
 		}
 
 		this.#callOne();
@@ -175,7 +198,11 @@ export class SpreadWork implements BatchWork {
 	/** A thread that has become idle helps with the oldest batch of which enough is left. */
 	#callOne(): void {
 		for (const job of this.#jobs) {
-			if (this.#freeThreadCount > 0 && job.ownEndUs === undefined && this.#model.helpersFor(job.kind, job.freeBlockCount / job.threadCount, 1) > 0) {
+			if (
+				this.#freeThreadCount > 0 &&
+				job.ownEndUs === undefined &&
+				this.#model.helpersFor(job.kind, job.freeBlockCount / job.threadCount, 1) > 0
+			) {
 				this.#callHelpers(job, 1);
 				return;
 			}

@@ -59,7 +59,8 @@ export class WorkSheet {
 	constructor(memory: Uint8Array, capacity: number, blockCount: number) {
 		const layout = layoutOf(capacity);
 		const numbersAt = (offset: number) => new Float64Array(memory.buffer, memory.byteOffset + offset, blockCount);
-		const bytesAt = (offset: number, length: number) => new Uint8Array(memory.buffer, memory.byteOffset + offset, length);
+		const bytesAt = (offset: number, length: number) =>
+			new Uint8Array(memory.buffer, memory.byteOffset + offset, length);
 		this.blockCount = blockCount;
 		this.addresses = numbersAt(layout.addresses);
 		this.vbas = numbersAt(layout.vbas);
@@ -79,9 +80,14 @@ export class WorkSheet {
 		this.claims.open();
 	}
 
-	/** How many units to take at once: many while there are many, so that taking costs little, few towards the end of what is shared. */
+	/**
+	 * How many units to take at once: many while there are many, so that taking costs little, few towards the end of
+	 * what is shared.
+	 */
 	unitsAtOnce(threadCount: number): number {
-		return threadCount === 1 ? unitCountMax : Math.max(1, Math.min(unitCountMax, Math.floor(this.claims.freeCount / (2 * threadCount))));
+		return threadCount === 1
+			? unitCountMax
+			: Math.max(1, Math.min(unitCountMax, Math.floor(this.claims.freeCount / (2 * threadCount))));
 	}
 
 	/** How many blocks belong to what was taken. */
@@ -90,7 +96,10 @@ export class WorkSheet {
 		return end - first;
 	}
 
-	/** Does the blocks that belong to what was taken: their labels, or which of them do not match, are in the sheet then. */
+	/**
+	 * Does the blocks that belong to what was taken: their labels, or which of them do not match, are in the sheet
+	 * then.
+	 */
 	work(runs: RunWork, {direction, key, batch}: SheetWork, claim: Claim): void {
 		const mismatched: number[] = [];
 		for (const run of runsOf(batch, ...this.#blocksOf(claim))) {

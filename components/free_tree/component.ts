@@ -47,36 +47,43 @@ export default defineComponent({
 		return {
 			provides: {
 				free_tree: {
-					open: async request => turn.take(async () => {
-						held.reset(request.innerBlocks);
-						pool = new Pool(held, {...request, horizon: new Horizon(request.horizon)});
-						return {};
-					}),
-					exchange: async ({items, ...purpose}) => onPool(async opened => {
-						const exchanged = await opened.exchange(items, purpose);
-						exchangedCount += items.length / exchangeItemLength;
-						return exchanged;
-					}),
+					open: async request =>
+						turn.take(async () => {
+							held.reset(request.innerBlocks);
+							pool = new Pool(held, {...request, horizon: new Horizon(request.horizon)});
+							return {};
+						}),
+					exchange: async ({items, ...purpose}) =>
+						onPool(async opened => {
+							const exchanged = await opened.exchange(items, purpose);
+							exchangedCount += items.length / exchangeItemLength;
+							return exchanged;
+						}),
 					reserve: async ({items}) => onPool(async opened => opened.reserve(items)),
-					sweep: async ({firstLeaf, rekeyed}) => onPool(async opened => ({nextLeaf: await opened.sweep(firstLeaf, rekeyed)})),
-					restore: async ({leaves, addresses}) => onPool(async opened => {
-						await opened.restore(leaves, addresses);
-						return {};
-					}),
-					swap: async ({items, leaves, keyId}) => onPool(async opened => {
-						await opened.swap(items, leaves, keyId);
-						return {};
-					}),
+					sweep: async ({firstLeaf, rekeyed}) =>
+						onPool(async opened => ({nextLeaf: await opened.sweep(firstLeaf, rekeyed)})),
+					restore: async ({leaves, addresses}) =>
+						onPool(async opened => {
+							await opened.restore(leaves, addresses);
+							return {};
+						}),
+					swap: async ({items, leaves, keyId}) =>
+						onPool(async opened => {
+							await opened.swap(items, leaves, keyId);
+							return {};
+						}),
 					extend: async request => onPool(async opened => opened.extend(request)),
 					store: async () => onPool(async opened => opened.store()),
-					begin: async ({currentGeneration}) => onPool(async opened => {
-						opened.horizon.currentGeneration = currentGeneration;
-						return {};
-					}),
-					advance: async request => onPool(async opened => {
-						opened.horizon.advance(request);
-						return {};
-					}),
+					begin: async ({currentGeneration}) =>
+						onPool(async opened => {
+							opened.horizon.currentGeneration = currentGeneration;
+							return {};
+						}),
+					advance: async request =>
+						onPool(async opened => {
+							opened.horizon.advance(request);
+							return {};
+						}),
 					spare: async ({ranges}) => onPool(async opened => opened.spare(ranges)),
 					verify: async ({firstLeaf}) => onPool(async opened => opened.verify(firstLeaf)),
 					async sole_holdings({firstLeaf}) {

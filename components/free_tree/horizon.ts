@@ -31,7 +31,13 @@ export class Horizon {
 	/** Grows with every change of what snapshots hold. */
 	#snapshotVersion = 0;
 
-	constructor({currentGeneration, lastSecuredGeneration, snapshotGenerations, rekeying, setAsideCount}: SecuredHorizon & {readonly currentGeneration: Generation}) {
+	constructor({
+		currentGeneration,
+		lastSecuredGeneration,
+		snapshotGenerations,
+		rekeying,
+		setAsideCount,
+	}: SecuredHorizon & {readonly currentGeneration: Generation}) {
 		this.currentGeneration = currentGeneration;
 		this.#lastSecuredGeneration = lastSecuredGeneration;
 		this.#keptGenerations = snapshotGenerations;
@@ -54,7 +60,9 @@ export class Horizon {
 	advance({lastSecuredGeneration, snapshotGenerations, rekeying, setAsideCount}: SecuredHorizon): void {
 		this.#lastSecuredGeneration = lastSecuredGeneration;
 		this.#setAsideCount = setAsideCount;
-		const sameSnapshots = snapshotGenerations.length === this.#keptGenerations.length && snapshotGenerations.every((value, i) => value === this.#keptGenerations[i]);
+		const sameSnapshots =
+			snapshotGenerations.length === this.#keptGenerations.length &&
+			snapshotGenerations.every((value, i) => value === this.#keptGenerations[i]);
 		if (!sameSnapshots || rekeying?.rekeyingVba !== this.#rekeying?.rekeyingVba) {
 			this.#keptGenerations = snapshotGenerations;
 			this.#rekeying = rekeying;
@@ -62,7 +70,9 @@ export class Horizon {
 		}
 	}
 
-	/** True where a kept snapshot still needs the block in a reserved entry: it was allocated before and freed after it. */
+	/**
+	 * True where a kept snapshot still needs the block in a reserved entry: it was allocated before and freed after it.
+	 */
 	isHeldBySnapshot(nodes: NodeBlocks, frame: Frame, index: NodeIndex): boolean {
 		if (!nodes.isPoolEntryReserved(frame, index) || this.isReplacedByRekeying(nodes, frame, index)) {
 			return false;
@@ -108,13 +118,17 @@ export class Horizon {
 
 	/** True where neither a secured state nor a snapshot needs the block in this entry of the free tree. */
 	isAllocatable(nodes: NodeBlocks, frame: Frame, index: NodeIndex): boolean {
-		return nodes.address(frame, index) !== 0
-			&& nodes.poolFreeGeneration(frame, index) <= this.#lastSecuredGeneration
-			&& !this.isHeldBySnapshot(nodes, frame, index);
+		return (
+			nodes.address(frame, index) !== 0 &&
+			nodes.poolFreeGeneration(frame, index) <= this.#lastSecuredGeneration &&
+			!this.isHeldBySnapshot(nodes, frame, index)
+		);
 	}
 
 	/** The same for the meta tree, of which no snapshot ever needs a block. */
 	isMetaAllocatable(nodes: NodeBlocks, frame: Frame, index: NodeIndex): boolean {
-		return nodes.address(frame, index) !== 0 && nodes.poolAllocGeneration(frame, index) <= this.#lastSecuredGeneration;
+		return (
+			nodes.address(frame, index) !== 0 && nodes.poolAllocGeneration(frame, index) <= this.#lastSecuredGeneration
+		);
 	}
 }

@@ -76,7 +76,10 @@ export class LeafFinder {
 	}
 
 	#mayHold(block: number, horizon: Horizon): boolean {
-		return this.#wakeVersion[block] !== horizon.snapshotVersion || horizon.lastSecuredGeneration >= this.#wakeGeneration[block];
+		return (
+			this.#wakeVersion[block] !== horizon.snapshotVersion ||
+			horizon.lastSecuredGeneration >= this.#wakeGeneration[block]
+		);
 	}
 
 	async #search(block: number, count: number, horizon: Horizon): Promise<Finding> {

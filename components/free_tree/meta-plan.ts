@@ -5,7 +5,15 @@
 import type {Level, Pba, Vba} from '../sessions/vocabulary.js';
 import type {HashTree, Path} from '../lib/tree/hash-tree.js';
 import type {NodeBlocks} from '../lib/format/node-blocks.js';
-import {addLeaves, addLevelIfFull, branchToMove, isBranchHeld, moveBranch, type BranchBlock, type Contingent} from '../lib/tree/tree-growth.js';
+import {
+	addLeaves,
+	addLevelIfFull,
+	branchToMove,
+	isBranchHeld,
+	moveBranch,
+	type BranchBlock,
+	type Contingent,
+} from '../lib/tree/tree-growth.js';
 import {setFreeEntry} from './free-entry.js';
 import type {Horizon} from './horizon.js';
 
@@ -47,7 +55,9 @@ export class MetaTree {
 		let missing = count;
 		// Twice around: a block that cannot even supply its own way may do so once another step has moved a part of it.
 		for (let searched = 0; searched < 2 * blockCount && missing > 0; searched++) {
-			const step = used.has(this.#cursor) ? undefined : await this.#planStep(this.#cursor * this.tree.geometry.degree, missing, horizon, planned);
+			const step = used.has(this.#cursor)
+				? undefined
+				: await this.#planStep(this.#cursor * this.tree.geometry.degree, missing, horizon, planned);
 			if (step) {
 				used.add(this.#cursor);
 				steps.push(step);
@@ -69,8 +79,12 @@ export class MetaTree {
 	async grow(contingent: Contingent, horizon: Horizon): Promise<number | undefined> {
 		const {currentGeneration: generation} = horizon;
 		addLevelIfFull(this.tree, contingent, generation);
-		for (let branch = await branchToMove(this.tree, generation); branch.length > 0; branch = await branchToMove(this.tree, generation)) {
-			if (!await this.#movePartOf(branch, horizon)) {
+		for (
+			let branch = await branchToMove(this.tree, generation);
+			branch.length > 0;
+			branch = await branchToMove(this.tree, generation)
+		) {
+			if (!(await this.#movePartOf(branch, horizon))) {
 				return undefined;
 			}
 		}
@@ -94,7 +108,9 @@ export class MetaTree {
 		for (let searched = 0; searched < blockCount; searched++) {
 			const firstLeaf = this.#cursor * geometry.degree;
 			// What lies on the way to the supplying block moves with it.
-			const own = branch.filter(({level, vba}) => geometry.lowestVba(vba, level) !== geometry.lowestVba(firstLeaf, level));
+			const own = branch.filter(
+				({level, vba}) => geometry.lowestVba(vba, level) !== geometry.lowestVba(firstLeaf, level),
+			);
 			const step = await this.#planStep(firstLeaf, own.length, horizon, new Set());
 			if (step) {
 				const moved = own.slice(own.length - (step.indexes.length - step.movedLevels.length));
@@ -139,7 +155,12 @@ export class MetaTree {
 		return places;
 	}
 
-	async #planStep(firstLeaf: Vba, count: number, horizon: Horizon, planned: Set<string>): Promise<MetaStep | undefined> {
+	async #planStep(
+		firstLeaf: Vba,
+		count: number,
+		horizon: Horizon,
+		planned: Set<string>,
+	): Promise<MetaStep | undefined> {
 		const {degree, leafCount, maxLevel} = this.tree.geometry;
 		const path: Path = [];
 		await this.tree.load([firstLeaf]);
@@ -147,7 +168,10 @@ export class MetaTree {
 		const keyOf = (level: Level) => `${level}:${this.tree.geometry.lowestVba(firstLeaf, level)}`;
 		const movedLevels: Level[] = [];
 		for (let level = 1; level <= maxLevel; level++) {
-			if (this.tree.generationAt(path, firstLeaf, level) !== horizon.currentGeneration && !planned.has(keyOf(level))) {
+			if (
+				this.tree.generationAt(path, firstLeaf, level) !== horizon.currentGeneration &&
+				!planned.has(keyOf(level))
+			) {
 				movedLevels.push(level);
 			}
 		}
@@ -174,7 +198,12 @@ export class MetaTree {
 	#exchange(path: Path, index: number, old: Pba, {currentGeneration}: Horizon): Pba {
 		const address = this.#nodes.address(path[1], index);
 		this.#nodes.setPoolEntry(path[1], index, {
-			address: old, lastVba: 0, allocGeneration: currentGeneration, freeGeneration: currentGeneration, lastKeyId: 0, reserved: false,
+			address: old,
+			lastVba: 0,
+			allocGeneration: currentGeneration,
+			freeGeneration: currentGeneration,
+			lastKeyId: 0,
+			reserved: false,
 		});
 		return address;
 	}

@@ -15,13 +15,22 @@ interface Stand extends PoolLayout {
 
 async function openPool(dimensions = large, snapshotGenerations: readonly number[] = []): Promise<Stand> {
 	const layout = await layOutPool(dimensions);
-	const horizon = new Horizon({currentGeneration: 1, lastSecuredGeneration: 0, snapshotGenerations, rekeying: null, setAsideCount: 0});
+	const horizon = new Horizon({
+		currentGeneration: 1,
+		lastSecuredGeneration: 0,
+		snapshotGenerations,
+		rekeying: null,
+		setAsideCount: 0,
+	});
 	const {freeTree, metaTree} = layout.superblock;
 	return {...layout, pool: new Pool(layout.held, {freeTree, metaTree, horizon}), generation: 1};
 }
 
 /** Replaced blocks, as a writer names them: PBAs that no pool has. */
-function replaced(count: number, {generation = 0, first = 10_000}: {generation?: number; first?: number} = {}): number[] {
+function replaced(
+	count: number,
+	{generation = 0, first = 10_000}: {generation?: number; first?: number} = {},
+): number[] {
 	return Array.from({length: count}, (_, i) => [first + i, generation, i]).flat();
 }
 
@@ -31,7 +40,12 @@ const sealed = {keyId: 1, reserved: true};
 async function secure(stand: Stand, snapshotGenerations: readonly number[] = []): Promise<void> {
 	await stand.pool.store();
 	stand.pool.horizon.currentGeneration = stand.generation + 1;
-	stand.pool.horizon.advance({lastSecuredGeneration: stand.generation, snapshotGenerations, rekeying: null, setAsideCount: 0});
+	stand.pool.horizon.advance({
+		lastSecuredGeneration: stand.generation,
+		snapshotGenerations,
+		rekeying: null,
+		setAsideCount: 0,
+	});
 	stand.generation++;
 }
 
@@ -64,7 +78,10 @@ test('what was given in this generation is not handed out again before it is sec
 	await requireNoSpace(t, stand.pool.exchange(replaced(1), sealed));
 	await secure(stand);
 	const {addresses} = await stand.pool.exchange(replaced(large.leafCount, {generation: 1, first: 20_000}), sealed);
-	t.deepEqual(addresses.sort((a, b) => a - b), Array.from({length: large.leafCount}, (_, i) => 10_000 + i));
+	t.deepEqual(
+		addresses.sort((a, b) => a - b),
+		Array.from({length: large.leafCount}, (_, i) => 10_000 + i),
+	);
 });
 
 test('blocks that one exchange exhausts are found again after each securing', async t => {
@@ -109,7 +126,10 @@ test('restored blocks can be handed out again at once', async t => {
 	await pool.restore(leaves.slice(0, 3), addresses.slice(0, 3));
 	t.is((await usageOf(pool)).allocatableCount, 3);
 	const again = await pool.exchange(replaced(3, {first: 20_000}), sealed);
-	t.deepEqual(again.addresses.sort((a, b) => a - b), addresses.slice(0, 3).sort((a, b) => a - b));
+	t.deepEqual(
+		again.addresses.sort((a, b) => a - b),
+		addresses.slice(0, 3).sort((a, b) => a - b),
+	);
 });
 
 async function soleHoldingsOf(pool: Pool): Promise<Array<[number, number]>> {
@@ -130,7 +150,8 @@ test('what a snapshot holds alone is what giving it up brings; what two hold cou
 	const stand = await openPool();
 	await secure(stand, [1]);
 	await secure(stand, [1, 2]);
-	// Generation 3 now. What was allocated in 1 is in both snapshots, what was allocated in 2 is in the second one alone.
+	// Generation 3 now. What was allocated in 1 is in both snapshots, what was allocated in 2 is in the second one
+	// alone.
 	await stand.pool.exchange(replaced(7, {generation: 1}), sealed);
 	await stand.pool.exchange(replaced(5, {first: 30_000, generation: 2}), sealed);
 	await secure(stand, [1, 2]);
@@ -151,7 +172,11 @@ test('blocks that a kept snapshot needs stay until it is discarded', async t => 
 	// Generation 3 now; what was allocated before the snapshot and is freed after it belongs to it.
 	await stand.pool.exchange(replaced(large.leafCount, {generation: 1}), sealed);
 	await secure(stand, [1]);
-	t.deepEqual(await usageOf(stand.pool), {leafCount: large.leafCount, allocatableCount: 0, heldCount: large.leafCount});
+	t.deepEqual(await usageOf(stand.pool), {
+		leafCount: large.leafCount,
+		allocatableCount: 0,
+		heldCount: large.leafCount,
+	});
 	await requireNoSpace(t, stand.pool.exchange(replaced(1), sealed));
 	await secure(stand, []);
 	t.is((await usageOf(stand.pool)).allocatableCount, large.leafCount);
@@ -164,7 +189,12 @@ test('what is counted step by step is what a count of everything finds', async t
 	let snapshots: number[] = [];
 	for (let round = 0; round < 60; round++) {
 		const count = random.below(60);
-		const exchanged = await stand.pool.exchange(replaced(count, {generation: random.below(stand.generation), first: 10_000 * (round + 1)}), {keyId: 1, reserved: random.below(2) === 0}).catch(() => undefined);
+		const exchanged = await stand.pool
+			.exchange(replaced(count, {generation: random.below(stand.generation), first: 10_000 * (round + 1)}), {
+				keyId: 1,
+				reserved: random.below(2) === 0,
+			})
+			.catch(() => undefined);
 		if (exchanged && random.below(3) === 0) {
 			await stand.pool.restore(exchanged.leaves.slice(0, 2), exchanged.addresses.slice(0, 2));
 		}
@@ -206,18 +236,28 @@ test('the stored pool opens again with the same entries', async t => {
 	await stand.pool.exchange(replaced(20), sealed);
 	const {freeTree, metaTree} = await stand.pool.store();
 	stand.held.reset();
-	const horizon = new Horizon({currentGeneration: 2, lastSecuredGeneration: 1, snapshotGenerations: [], rekeying: null, setAsideCount: 0});
+	const horizon = new Horizon({
+		currentGeneration: 2,
+		lastSecuredGeneration: 1,
+		snapshotGenerations: [],
+		rekeying: null,
+		setAsideCount: 0,
+	});
 	const again = new Pool(stand.held, {freeTree, metaTree, horizon});
 	const {addresses} = await again.exchange(replaced(large.leafCount, {generation: 1, first: 20_000}), sealed);
 	t.is(addresses.filter(address => address >= 10_000).length, 20);
 });
 
-// Six inner blocks in each pool tree, twelve leaves in the meta tree: just enough, but not from the smaller block first.
+// Six inner blocks in each pool tree, twelve leaves in the meta tree: just enough, but not from the smaller block
+// first.
 test('the smallest meta tree that the configuration allows supplies every block of the free tree, again and again', async t => {
 	const smallest = {leafCount: 12, maxLevel: 5, degree: 8};
 	const stand = await openPool(smallest);
 	for (let round = 0; round < 10; round++) {
-		const {addresses} = await stand.pool.exchange(replaced(smallest.leafCount, {generation: round, first: 10_000 * (round + 1)}), sealed);
+		const {addresses} = await stand.pool.exchange(
+			replaced(smallest.leafCount, {generation: round, first: 10_000 * (round + 1)}),
+			sealed,
+		);
 		t.is(addresses.length, smallest.leafCount, `round ${round}`);
 		await secure(stand);
 	}
@@ -229,7 +269,7 @@ test('no block of the pool trees is lost or doubled, whatever is exchanged', asy
 	let first = 10_000;
 	const given = new Set<number>();
 	for (let round = 0; round < 12; round++) {
-		const count = 1 + (round * 7) % 40;
+		const count = 1 + ((round * 7) % 40);
 		const {addresses} = await stand.pool.exchange(replaced(count, {generation: round, first}), sealed);
 		for (let i = 0; i < count; i++) {
 			given.add(first + i);
@@ -246,7 +286,10 @@ test('no block of the pool trees is lost or doubled, whatever is exchanged', asy
 	}
 
 	const after = await allBlocks(stand);
-	t.deepEqual([...after].sort((a, b) => a - b), [...before, ...given].sort((a, b) => a - b));
+	t.deepEqual(
+		[...after].sort((a, b) => a - b),
+		[...before, ...given].sort((a, b) => a - b),
+	);
 });
 
 /** Every block that the stored pool trees own: inner blocks and entries. Throws where one has two owners. */

@@ -69,7 +69,10 @@ export class Pool {
 	#knownSpareCount = 0;
 	readonly #horizon: Horizon;
 
-	constructor(held: HeldBlocks, {freeTree, metaTree, horizon}: {freeTree: TreeRoot; metaTree: TreeRoot; horizon: Horizon}) {
+	constructor(
+		held: HeldBlocks,
+		{freeTree, metaTree, horizon}: {freeTree: TreeRoot; metaTree: TreeRoot; horizon: Horizon},
+	) {
 		this.#held = held;
 		this.#free = new HashTree(held, freeTree, freeTreeMark);
 		this.#meta = new MetaTree(new HashTree(held, metaTree, metaTreeMark), held.nodes);
@@ -86,7 +89,10 @@ export class Pool {
 	 * Takes replaced blocks in and hands out as many; with `relief` also those that are set aside.
 	 * @throws SessionError `no_space` and nothing is changed
 	 */
-	async exchange(items: readonly number[], {keyId, reserved, relief}: {keyId: KeyId; reserved: boolean; relief?: true | undefined}): Promise<Exchanged> {
+	async exchange(
+		items: readonly number[],
+		{keyId, reserved, relief}: {keyId: KeyId; reserved: boolean; relief?: true | undefined},
+	): Promise<Exchanged> {
 		if (!relief) {
 			await this.#requireBeyondSetAside(items.length / exchangeItemLength);
 		}
@@ -147,7 +153,10 @@ export class Pool {
 		}
 
 		if (this.#knownSpareCount < needed) {
-			throw new SessionError('no_space', `the pool has ${this.#knownSpareCount} blocks to hand out, ${this.#horizon.setAsideCount} of them set aside for trims and the like; ${count} are needed`);
+			throw new SessionError(
+				'no_space',
+				`the pool has ${this.#knownSpareCount} blocks to hand out, ${this.#horizon.setAsideCount} of them set aside for trims and the like; ${count} are needed`,
+			);
 		}
 	}
 
@@ -156,11 +165,15 @@ export class Pool {
 		this.#requireRoomForChanges();
 		const {degree, leafCount} = this.#free.geometry;
 		const findings: Finding[] = [];
-		const end = Math.min(leafCount, firstLeaf + (searchedBlockCount * degree));
+		const end = Math.min(leafCount, firstLeaf + searchedBlockCount * degree);
 		let leaf = firstLeaf;
 		for (; leaf < end && findings.length < sweptBlockCount; leaf += degree) {
-			const indexes = await this.#indexesIn(leaf, (frame, index) =>
-				this.#held.nodes.isPoolEntryReserved(frame, index) && isReplacedBy(rekeyed, this.#held.nodes.poolEntry(frame, index)));
+			const indexes = await this.#indexesIn(
+				leaf,
+				(frame, index) =>
+					this.#held.nodes.isPoolEntryReserved(frame, index) &&
+					isReplacedBy(rekeyed, this.#held.nodes.poolEntry(frame, index)),
+			);
 			if (indexes.length > 0) {
 				findings.push({firstLeaf: leaf, indexes});
 			}
@@ -178,31 +191,44 @@ export class Pool {
 			await this.#free.load([leaf]);
 			this.#free.walk(leaf, path);
 			this.#held.nodes.setPoolEntry(path[1], this.#free.geometry.childIndex(leaf, 1), {
-				address: addresses[i], lastVba: 0, allocGeneration: 0, freeGeneration: 0, lastKeyId: 0, reserved: false,
+				address: addresses[i],
+				lastVba: 0,
+				allocGeneration: 0,
+				freeGeneration: 0,
+				lastKeyId: 0,
+				reserved: false,
 			});
 			this.#finder.forget(leaf);
 			this.#usage.forget(leaf);
 		}
 	}
 
-	/** Takes the named blocks out of the pool and puts others into their entries. @throws SessionError, nothing changed */
+	/**
+	 * Takes the named blocks out of the pool and puts others into their entries. @throws SessionError, nothing changed
+	 */
 	async swap(items: readonly number[], leaves: readonly Vba[], keyId: KeyId): Promise<void> {
 		const replacements = new Map<Pba, {address: Pba; allocGeneration: Generation; lastVba: Vba}>();
 		for (let i = 0; i < items.length; i += swapItemLength) {
 			replacements.set(items[i], {address: items[i + 1], allocGeneration: items[i + 2], lastVba: items[i + 3]});
 		}
 
-		const findings = leaves.length > 0 ? await this.#entriesAt(leaves, replacements) : await this.#findEntries(replacements);
+		const findings =
+			leaves.length > 0 ? await this.#entriesAt(leaves, replacements) : await this.#findEntries(replacements);
 		this.#requireRoomFor(findings);
 		await this.#makeVolatile(findings);
 		this.#knownSpareCount -= replacements.size;
 		this.#setEntries(findings, entry => {
 			const replacement = replacements.get(entry.address);
-			return replacement ? {...replacement, freeGeneration: this.#horizon.currentGeneration, lastKeyId: keyId, reserved: true} : entry;
+			return replacement
+				? {...replacement, freeGeneration: this.#horizon.currentGeneration, lastKeyId: keyId, reserved: true}
+				: entry;
 		});
 	}
 
-	/** Does up to `stepCount` growth steps of the pool. @throws SessionError `no_space` where not even one can be done now */
+	/**
+	 * Does up to `stepCount` growth steps of the pool. @throws SessionError `no_space` where not even one can be done
+	 * now
+	 */
 	async extend({firstPba, pbaCount, stepCount}: Extension): Promise<{usedPbaCount: number; addedLeafCount: number}> {
 		const contingent = new Contingent(firstPba, pbaCount);
 		let addedLeafCount = 0;
@@ -212,7 +238,9 @@ export class Pool {
 				break;
 			}
 
-			const added = await (which === 'free' ? this.#growFree(contingent) : this.#meta.grow(contingent, this.#horizon));
+			const added = await (which === 'free'
+				? this.#growFree(contingent)
+				: this.#meta.grow(contingent, this.#horizon));
 			if (added === undefined) {
 				break;
 			}
@@ -272,7 +300,8 @@ export class Pool {
 			for (let firstLeaf = ranges[i] - (ranges[i] % degree); firstLeaf < end; firstLeaf += degree) {
 				await this.#indexesIn(firstLeaf, (frame, index) => {
 					const leaf = firstLeaf + index;
-					const isSpare = leaf >= ranges[i] && leaf < end && this.#horizon.isAllocatable(this.#held.nodes, frame, index);
+					const isSpare =
+						leaf >= ranges[i] && leaf < end && this.#horizon.isAllocatable(this.#held.nodes, frame, index);
 					if (isSpare) {
 						addresses.push(this.#held.nodes.address(frame, index));
 					}
@@ -285,14 +314,21 @@ export class Pool {
 		return {addresses, leafCount};
 	}
 
-	/** Compares a part of both trees with what lies on the medium; leaves of the meta tree follow those of the free tree. */
+	/**
+	 * Compares a part of both trees with what lies on the medium; leaves of the meta tree follow those of the free
+	 * tree.
+	 */
 	async verify(firstLeaf: Vba): Promise<Verified & {nextLeaf: Vba | null}> {
 		const freeCount = this.#free.geometry.leafCount;
 		const isFree = firstLeaf < freeCount;
 		const tree = isFree ? this.#free : this.#meta.tree;
 		const firstLeaves = lowestBlocksFrom(tree, isFree ? firstLeaf : firstLeaf - freeCount, verifiedBlockCount);
-		const verified = await verifyPart(this.#held, {tree, name: isFree ? 'free tree' : 'meta tree', firstLeaves}, new SeenBlocks());
-		const next = firstLeaf + (firstLeaves.length * tree.geometry.degree);
+		const verified = await verifyPart(
+			this.#held,
+			{tree, name: isFree ? 'free tree' : 'meta tree', firstLeaves},
+			new SeenBlocks(),
+		);
+		const next = firstLeaf + firstLeaves.length * tree.geometry.degree;
 		if (isFree) {
 			return {...verified, nextLeaf: Math.min(next, freeCount)};
 		}
@@ -307,12 +343,20 @@ export class Pool {
 
 	/** What only one kept snapshot holds, in a bounded part of the pool. */
 	async soleHoldings(firstLeaf: Vba): Promise<SoleHoldings> {
-		return soleHoldings(this.#free, this.#held.nodes, this.#horizon, Math.min(firstLeaf, this.#free.geometry.leafCount));
+		return soleHoldings(
+			this.#free,
+			this.#held.nodes,
+			this.#horizon,
+			Math.min(firstLeaf, this.#free.geometry.leafCount),
+		);
 	}
 
 	#requireRoomForChanges(): void {
 		if (this.#held.isPressed) {
-			throw new SessionError('no_space', 'too many blocks of the free tree are changed: the state has to be secured first');
+			throw new SessionError(
+				'no_space',
+				'too many blocks of the free tree are changed: the state has to be secured first',
+			);
 		}
 	}
 
@@ -338,7 +382,9 @@ export class Pool {
 		const findings: Finding[] = [];
 		let missing = wanted.size;
 		for (let firstLeaf = 0; firstLeaf < leafCount && missing > 0; firstLeaf += degree) {
-			const indexes = await this.#indexesIn(firstLeaf, (frame, index) => wanted.has(this.#held.nodes.address(frame, index)));
+			const indexes = await this.#indexesIn(firstLeaf, (frame, index) =>
+				wanted.has(this.#held.nodes.address(frame, index)),
+			);
 			if (indexes.length > 0) {
 				findings.push({firstLeaf, indexes});
 				missing -= indexes.length;
@@ -346,7 +392,10 @@ export class Pool {
 		}
 
 		if (missing > 0) {
-			throw new SessionError('integrity', `${missing} blocks of a snapshot are not in the pool that should hold them`);
+			throw new SessionError(
+				'integrity',
+				`${missing} blocks of a snapshot are not in the pool that should hold them`,
+			);
 		}
 
 		return findings;
@@ -358,21 +407,29 @@ export class Pool {
 		const indexes = new Map<Vba, NodeIndex[]>();
 		for (const leaf of leaves) {
 			const firstLeaf = leaf - (leaf % degree);
-			indexes.set(firstLeaf, [...indexes.get(firstLeaf) ?? [], leaf - firstLeaf]);
+			indexes.set(firstLeaf, [...(indexes.get(firstLeaf) ?? []), leaf - firstLeaf]);
 		}
 
 		const findings: Finding[] = [];
 		let foundCount = 0;
 		for (const [firstLeaf, entries] of indexes) {
-			const found = firstLeaf < leafCount
-				? await this.#indexesIn(firstLeaf, (frame, index) => entries.includes(index) && wanted.has(this.#held.nodes.address(frame, index)))
-				: [];
+			const found =
+				firstLeaf < leafCount
+					? await this.#indexesIn(
+							firstLeaf,
+							(frame, index) =>
+								entries.includes(index) && wanted.has(this.#held.nodes.address(frame, index)),
+						)
+					: [];
 			findings.push({firstLeaf, indexes: found});
 			foundCount += found.length;
 		}
 
 		if (foundCount !== wanted.size) {
-			throw new SessionError('integrity', `${wanted.size - foundCount} blocks are not in the entries of the pool that should hold them`);
+			throw new SessionError(
+				'integrity',
+				`${wanted.size - foundCount} blocks are not in the entries of the pool that should hold them`,
+			);
 		}
 
 		return findings;
@@ -382,11 +439,17 @@ export class Pool {
 	#requireRoomFor(findings: readonly Finding[]): void {
 		const touched = findings.length + this.#held.dirtyCount;
 		if (touched > this.#held.frameCount / 4) {
-			throw new SessionError('no_space', `${findings.length} blocks of the free tree would change at once, more than the cache holds: raise its size`);
+			throw new SessionError(
+				'no_space',
+				`${findings.length} blocks of the free tree would change at once, more than the cache holds: raise its size`,
+			);
 		}
 	}
 
-	/** Moves the free tree's own blocks on the ways to the found entries, and holds the ways. Nothing else runs meanwhile. */
+	/**
+	 * Moves the free tree's own blocks on the ways to the found entries, and holds the ways. Nothing else runs
+	 * meanwhile.
+	 */
 	async #makeVolatile(findings: readonly Finding[]): Promise<void> {
 		const inner = await this.#innerBlocksToMove(findings);
 		const plan = await this.#meta.plan(inner.length, this.#horizon);
@@ -426,7 +489,9 @@ export class Pool {
 		}
 	}
 
-	/** Blocks on the ways to the found entries that do not belong to the current generation, each once, lowest first. */
+	/**
+	 * Blocks on the ways to the found entries that do not belong to the current generation, each once, lowest first.
+	 */
 	async #innerBlocksToMove(findings: readonly Finding[]): Promise<InnerBlock[]> {
 		const blocks = new Map<string, InnerBlock>();
 		const {maxLevel} = this.#free.geometry;

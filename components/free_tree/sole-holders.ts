@@ -15,7 +15,12 @@ export interface SoleHoldings {
 const stepBlockCount = 64;
 
 /** Counts a bounded part of the pool, from `firstLeaf` on. */
-export async function soleHoldings(tree: HashTree, nodes: NodeBlocks, horizon: Horizon, firstLeaf: Vba): Promise<SoleHoldings> {
+export async function soleHoldings(
+	tree: HashTree,
+	nodes: NodeBlocks,
+	horizon: Horizon,
+	firstLeaf: Vba,
+): Promise<SoleHoldings> {
 	const {degree, leafCount} = tree.geometry;
 	const end = Math.min(leafCount, firstLeaf + stepBlockCount * degree);
 	const blocks: Vba[] = [];

@@ -1,7 +1,7 @@
 /**
  * Counts what a pool has to hand out. The count of each lowest block is kept until something changes it: its entries, a
- * securing that frees one of them, or the kept snapshots. So a count costs what has changed since the last one, whatever
- * the size of the pool; only after a change of the snapshots it goes through all of it.
+ * securing that frees one of them, or the kept snapshots. So a count costs what has changed since the last one,
+ * whatever the size of the pool; only after a change of the snapshots it goes through all of it.
  */
 import type {Generation, Vba} from '../sessions/vocabulary.js';
 import type {HashTree, Path} from '../lib/tree/hash-tree.js';
@@ -74,7 +74,10 @@ export class UsageCount {
 		return count;
 	}
 
-	/** Sees to it that blocks from `first` on are counted, a bounded part of them; replies the first one that may not be. */
+	/**
+	 * Sees to it that blocks from `first` on are counted, a bounded part of them; replies the first one that may not
+	 * be.
+	 */
 	async #refresh(first: number, horizon: Horizon): Promise<number> {
 		const {degree} = this.#tree.geometry;
 		let missing: number[] = [];
@@ -116,7 +119,7 @@ export class UsageCount {
 
 		const end = Math.ceil(this.#tree.endOf(block * degree, level) / degree);
 		for (let unused = block; unused < end; unused++) {
-			this.#allocatable[unused] = Math.min(degree, leafCount - (unused * degree));
+			this.#allocatable[unused] = Math.min(degree, leafCount - unused * degree);
 			this.#held[unused] = 0;
 			this.#version[unused] = horizon.snapshotVersion;
 			this.#wakeGeneration[unused] = Infinity;

@@ -17,12 +17,17 @@ function encoded(text: string): string {
 }
 
 function encodedPath(path: string): string {
-	return path.split('/').map(part => encoded(part)).join('/');
+	return path
+		.split('/')
+		.map(part => encoded(part))
+		.join('/');
 }
 
 function parameterOf({psk, certificates}: TlsClient): string {
 	// Without a folder the user has to name his own.
-	return psk ? `tls-psk-file=${encodedPath(psk.path)}` : `tls-certificates=${certificates === undefined ? 'FOLDER-WITH-ca-cert.pem' : encodedPath(certificates)}`;
+	return psk
+		? `tls-psk-file=${encodedPath(psk.path)}`
+		: `tls-certificates=${certificates === undefined ? 'FOLDER-WITH-ca-cert.pem' : encodedPath(certificates)}`;
 }
 
 /** @param tlsClient where TLS is served; clients have to use it on TCP */

@@ -91,7 +91,7 @@ export class ByteSource {
 				return bytes;
 			}
 
-			if (!await this.more()) {
+			if (!(await this.more())) {
 				return undefined;
 			}
 		}
@@ -123,7 +123,7 @@ export class ByteSource {
 			}
 
 			onWait();
-			if (!await this.more()) {
+			if (!(await this.more())) {
 				return false;
 			}
 
@@ -147,7 +147,7 @@ export class ByteSource {
 				return true;
 			}
 
-			if (!await this.more()) {
+			if (!(await this.more())) {
 				return false;
 			}
 		}
@@ -181,7 +181,10 @@ export class ByteSource {
 		this.#socket.resume();
 	}
 
-	/** What is there, behind everything that was received already; nothing where others on this thread have waited enough. */
+	/**
+	 * What is there, behind everything that was received already; nothing where others on this thread have waited
+	 * enough.
+	 */
 	#receiveInto(target: Buffer, offset: number): number {
 		if (!this.#direct || this.#ended || this.#directByteLength >= turnByteLengthMax) {
 			return 0;

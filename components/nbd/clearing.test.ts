@@ -18,7 +18,10 @@ async function serve({size = MiB, config = {}}: {size?: number; config?: Readonl
 	const medium = await startComponent(blockRam, {config: size === 0 ? {} : {size: String(size)}});
 	const trace = await startComponent(blockTrace, {config: {every: '1'}, sessions: {backend: medium.client(block)}});
 	const socketPath = path.join(temporaryDirectory(), 'nbd.sock');
-	const server = await startComponent(nbd, {config: {unix: [{path: socketPath}], ...config}, sessions: {device: trace.client(block)}});
+	const server = await startComponent(nbd, {
+		config: {unix: [{path: socketPath}], ...config},
+		sessions: {device: trace.client(block)},
+	});
 	let seenCount = 0;
 	return {
 		uri: `nbd+unix:///?socket=${socketPath}`,
@@ -31,7 +34,7 @@ async function serve({size = MiB, config = {}}: {size?: number; config?: Readonl
 		},
 		async attach() {
 			const peer = await NbdPeer.connect(socketPath);
-			return {peer, ...await peer.attach()};
+			return {peer, ...(await peer.attach())};
 		},
 		stop: async () => server.running.stop!(),
 	};
@@ -62,7 +65,10 @@ test('TRIM clears whole blocks and leaves the edges alone', async t => {
 	seen();
 	t.is(await ask(peer, trim, 4000, 3 * 4096), 0);
 	t.deepEqual(seen(), ['clear 2 blocks at 1+2']);
-	t.deepEqual(await peer.read(0, 4 * 4096), Buffer.concat([Buffer.alloc(4096, 5), Buffer.alloc(2 * 4096), Buffer.alloc(4096, 5)]));
+	t.deepEqual(
+		await peer.read(0, 4 * 4096),
+		Buffer.concat([Buffer.alloc(4096, 5), Buffer.alloc(2 * 4096), Buffer.alloc(4096, 5)]),
+	);
 	seen();
 	t.is(await ask(peer, trim, 4097, 4095), 0);
 	t.is(await ask(peer, trim, 4097, 0), 0);
@@ -77,7 +83,7 @@ test('WRITE_ZEROES clears whole blocks and writes the edges', async t => {
 	seen();
 	t.is(await ask(peer, writeZeroes, 4000, 3 * 4096), 0);
 	t.true(seen().includes('clear 2 blocks at 1+2'));
-	const expected = Buffer.alloc(8 * 4096, 5).fill(0, 4000, 4000 + (3 * 4096));
+	const expected = Buffer.alloc(8 * 4096, 5).fill(0, 4000, 4000 + 3 * 4096);
 	t.true((await peer.read(0, 8 * 4096)).equals(expected));
 	t.is(await ask(peer, writeZeroes, 20_001, 1), 0);
 	expected[20_001] = 0;
@@ -93,7 +99,7 @@ test('with NO_HOLE zeroes are written; together with FAST_ZERO that is not suppo
 	seen();
 	t.is(await ask(peer, writeZeroes, 100, 2 * MiB, flags.noHole), 0);
 	t.false(seen().some(line => line.startsWith('clear')));
-	t.true((await peer.read(0, 3 * MiB)).equals(Buffer.alloc(3 * MiB, 5).fill(0, 100, 100 + (2 * MiB))));
+	t.true((await peer.read(0, 3 * MiB)).equals(Buffer.alloc(3 * MiB, 5).fill(0, 100, 100 + 2 * MiB)));
 	t.is(await ask(peer, writeZeroes, 0, 4096, flags.noHole | flags.fastZero), 95);
 	t.is(await ask(peer, writeZeroes, 0, 4096, flags.fastZero), 0);
 	await stop();
@@ -128,7 +134,11 @@ test('one request may clear more than fits in memory', async t => {
 	t.is(await peer.write(last - 4096, Buffer.alloc(8192, 5)), 0);
 	seen();
 	t.is(await ask(peer, trim, 0, last), 0);
-	t.deepEqual(seen(), [`clear ${last / 4096} blocks at 0+${last / 4096}`], 'in one piece: it costs what has content, not what it is long');
+	t.deepEqual(
+		seen(),
+		[`clear ${last / 4096} blocks at 0+${last / 4096}`],
+		'in one piece: it costs what has content, not what it is long',
+	);
 	t.deepEqual(await peer.read(last - 4096, 8192), Buffer.concat([Buffer.alloc(4096), Buffer.alloc(4096, 5)]));
 	await stop();
 });
@@ -149,11 +159,26 @@ test('connections made after the device has grown see its new size', async t => 
 testWith(['qemu-io'], 'qemu-io: discard and zeroes, with and without holes', async t => {
 	const {uri, stop} = await serve({size: 8 * MiB});
 	const commands = [
-		'write -P 0x11 0 4M', 'discard 1M 1M', 'read -P 0x11 0 1M', 'read -P 0 1M 1M', 'read -P 0x11 2M 2M',
-		'write -z -u 2M 512k', 'read -P 0 2M 512k', 'read -P 0x11 2560k 512k',
-		'write -z 3M 4097', 'read -P 0 3M 4097', 'read -P 0x11 3149825 1000',
+		'write -P 0x11 0 4M',
+		'discard 1M 1M',
+		'read -P 0x11 0 1M',
+		'read -P 0 1M 1M',
+		'read -P 0x11 2M 2M',
+		'write -z -u 2M 512k',
+		'read -P 0 2M 512k',
+		'read -P 0x11 2560k 512k',
+		'write -z 3M 4097',
+		'read -P 0 3M 4097',
+		'read -P 0x11 3149825 1000',
 	];
-	const output = await runTool('qemu-io', ['-f', 'raw', '-d', 'unmap', ...commands.flatMap(command => ['-c', command]), uri]);
+	const output = await runTool('qemu-io', [
+		'-f',
+		'raw',
+		'-d',
+		'unmap',
+		...commands.flatMap(command => ['-c', command]),
+		uri,
+	]);
 	t.notRegex(output, /verification failed|error|Invalid/i);
 	await stop();
 });

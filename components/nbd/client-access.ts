@@ -27,7 +27,10 @@ export class ClientAccess {
 		this.#rules = new Map(rules.map(rule => [rule.name, rule]));
 	}
 
-	/** Where there are rules, only who is named in one sees anything. A local client has no name: the socket's mode lets it in. */
+	/**
+	 * Where there are rules, only who is named in one sees anything. A local client has no name: the socket's mode lets
+	 * it in.
+	 */
 	of(identity: string | undefined): Exports {
 		if (this.#rules.size === 0 || identity === undefined) {
 			return this.#exports;

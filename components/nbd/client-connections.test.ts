@@ -7,11 +7,20 @@ import test, {type ExecutionContext} from 'ava';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {NbdPeer} from '../../test/support/nbd-peer.js';
 import {NbdStand} from '../../test/support/nbd-stand.js';
-import {connectionCountMax, localConnectionCountMin, stallMsMax, tlsMsMax, unknownCountMax, unknownMsMin} from './client-limits.js';
+import {
+	connectionCountMax,
+	localConnectionCountMin,
+	stallMsMax,
+	tlsMsMax,
+	unknownCountMax,
+	unknownMsMin,
+} from './client-limits.js';
 import {bindPrivately, closeSocket} from './private-socket.js';
 
 /** A server on TCP too, and its port there. */
-async function startOnTcp(options: Parameters<typeof NbdStand.start>[0] = {}): Promise<{stand: NbdStand; port: number}> {
+async function startOnTcp(
+	options: Parameters<typeof NbdStand.start>[0] = {},
+): Promise<{stand: NbdStand; port: number}> {
 	const stand = await NbdStand.start({...options, config: {...options.config, tcp: [{port: 0}]}});
 	const hint = stand.component.running.hints!().find(line => line.includes('127.0.0.1'));
 	return {stand, port: Number(/:(\d+)/.exec(hint ?? '')?.[1])};
@@ -48,9 +57,10 @@ function handClock() {
 	return {
 		environment: {
 			now: () => nowMs,
-			sleep: async () => new Promise<void>(resolve => {
-				wake = resolve;
-			}),
+			sleep: async () =>
+				new Promise<void>(resolve => {
+					wake = resolve;
+				}),
 		},
 		advance(milliseconds: number) {
 			nowMs += milliseconds;
@@ -62,7 +72,10 @@ function handClock() {
 /** A server that demands TLS there, with a clock that the test sets. */
 async function startBehindTls(options: Parameters<typeof NbdStand.start>[0] = {}) {
 	const clock = handClock();
-	return {...await startOnTcp({...options, config: {tls: [{psk: pskFile()}]}, environment: clock.environment}), clock};
+	return {
+		...(await startOnTcp({...options, config: {tls: [{psk: pskFile()}]}, environment: clock.environment})),
+		clock,
+	};
 }
 
 test('a thousand idle TCP connections leave the unix socket usable', async t => {
@@ -148,7 +161,10 @@ test('a peer that is gone is noticed over TCP: the kernel probes it', async t =>
 	const socket = net.connect(port, '127.0.0.1');
 	await once(socket, 'data');
 	const portDigits = port.toString(16).toUpperCase().padStart(4, '0');
-	const local = fs.readFileSync('/proc/net/tcp', 'utf8').split('\n').map(line => line.trim().split(/\s+/))
+	const local = fs
+		.readFileSync('/proc/net/tcp', 'utf8')
+		.split('\n')
+		.map(line => line.trim().split(/\s+/))
 		.find(([, place, , state]) => place?.endsWith(`:${portDigits}`) && state === '01');
 	// The sixth field is the socket's running timer; 02 is the one of keepalive.
 	t.is(local?.[5].slice(0, 2), '02');
@@ -168,7 +184,7 @@ test('the file of a unix socket has its mode before anybody can connect', t => {
 test('what has taken the place of the socket stays when the server stops', async t => {
 	const stand = await NbdStand.start();
 	fs.rmSync(stand.socketPath);
-	fs.writeFileSync(stand.socketPath, 'somebody else\'s');
+	fs.writeFileSync(stand.socketPath, "somebody else's");
 	await stand.stop();
-	t.is(fs.readFileSync(stand.socketPath, 'utf8'), 'somebody else\'s');
+	t.is(fs.readFileSync(stand.socketPath, 'utf8'), "somebody else's");
 });

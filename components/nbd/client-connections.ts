@@ -1,7 +1,14 @@
 /** All clients that are connected now. */
 import type {Socket} from 'node:net';
 import {Connection, type ConnectionContext} from './connection.js';
-import {connectionCountMax, finishMsMax, localConnectionCountMin, unknownCountMax, unknownMsMin, watchIntervalMs} from './client-limits.js';
+import {
+	connectionCountMax,
+	finishMsMax,
+	localConnectionCountMin,
+	unknownCountMax,
+	unknownMsMin,
+	watchIntervalMs,
+} from './client-limits.js';
 
 export class ClientConnections {
 	readonly #context: ConnectionContext;
@@ -27,7 +34,8 @@ export class ClientConnections {
 
 	/** @param isLocal the client has reached a unix socket */
 	accept(socket: Socket, {isLocal, mustUseTls}: {readonly isLocal: boolean; readonly mustUseTls: boolean}): void {
-		const hasRoom = this.#connections.size < (isLocal ? connectionCountMax : connectionCountMax - localConnectionCountMin);
+		const hasRoom =
+			this.#connections.size < (isLocal ? connectionCountMax : connectionCountMax - localConnectionCountMin);
 		if (!hasRoom || (mustUseTls && !this.#hasRoomForUnknown())) {
 			this.#refusedCount++;
 			socket.destroy();
@@ -77,7 +85,7 @@ export class ClientConnections {
 		try {
 			await connection.serve();
 		} catch (error) {
-			this.#context.env.fail(error instanceof Error ? error.stack ?? error.message : String(error));
+			this.#context.env.fail(error instanceof Error ? (error.stack ?? error.message) : String(error));
 		} finally {
 			this.#connections.delete(connection);
 		}

@@ -4,7 +4,9 @@ import {requestBlockCountMax, blockSize} from '../sessions/block.js';
 /** Open connections on all sockets together. */
 export const connectionCountMax = 256;
 
-/** Of these, connections that only clients of unix sockets get: what comes over the network cannot keep the owner out. */
+/**
+ * Of these, connections that only clients of unix sockets get: what comes over the network cannot keep the owner out.
+ */
 export const localConnectionCountMin = 32;
 
 /** Connections that have to use TLS and have not said yet who they are. */
@@ -61,7 +63,10 @@ export const lookCountMax = 4096;
 /** A peer that owes bytes of a request, or replies to take, may stand still this long; one byte is progress. */
 export const stallMsMax = 120_000;
 
-/** Payload memory that is each connection's own: this much, where all connections together get a part of one in this many. */
+/**
+ * Payload memory that is each connection's own: this much, where all connections together get a part of one in this
+ * many.
+ */
 export const reserveByteLengthMax = 128 * 1024;
 export const reservePart = 4;
 
@@ -77,7 +82,10 @@ export const lastWindowPart = 4;
 /** A connection with this many bytes of replies that were not taken gets no more common memory. */
 export const unsentByteLengthMax = 8 * 2 ** 20;
 
-/** Replies leave in batches of at least this many bytes of payload where more waits; the memory of each is free once it has left. */
+/**
+ * Replies leave in batches of at least this many bytes of payload where more waits; the memory of each is free once it
+ * has left.
+ */
 export const batchByteLengthMax = 2 ** 20;
 
 /** How often timeouts are looked at. */

@@ -33,9 +33,10 @@ function handClock() {
 	return {
 		environment: {
 			now: () => nowMs,
-			sleep: async () => new Promise<void>(resolve => {
-				wake = resolve;
-			}),
+			sleep: async () =>
+				new Promise<void>(resolve => {
+					wake = resolve;
+				}),
 		},
 		advance(milliseconds: number) {
 			nowMs += milliseconds;
@@ -97,7 +98,10 @@ test('a socket file left behind is replaced; anything else at its place is not',
 });
 
 test('a socket path that the kernel would cut off is refused', async t => {
-	await t.throwsAsync(NbdStand.start({config: {unix: [{path: `/tmp/${'x'.repeat(110)}`}]}}), {name: 'StartError', message: /takes no more than 107;/});
+	await t.throwsAsync(NbdStand.start({config: {unix: [{path: `/tmp/${'x'.repeat(110)}`}]}}), {
+		name: 'StartError',
+		message: /takes no more than 107;/,
+	});
 });
 
 test('a port that is taken is a clear error', async t => {
@@ -106,7 +110,10 @@ test('a port that is taken is a clear error', async t => {
 		holder.listen(0, '127.0.0.1', resolve);
 	});
 	const {port} = holder.address() as net.AddressInfo;
-	await t.throwsAsync(NbdStand.start({config: {tcp: [{port: String(port)}]}}), {name: 'StartError', message: /cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/});
+	await t.throwsAsync(NbdStand.start({config: {tcp: [{port: String(port)}]}}), {
+		name: 'StartError',
+		message: /cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/,
+	});
 	holder.close();
 });
 
@@ -131,7 +138,10 @@ test('readonly="yes" and a device that is not writable refuse writes', async t =
 });
 
 test('poll_us decides whether the thread looks for requests of a client that sends one after another', async t => {
-	for (const [pollUs, isExpected] of [['0', false], ['100', true]] as const) {
+	for (const [pollUs, isExpected] of [
+		['0', false],
+		['100', true],
+	] as const) {
 		let clockCount = 0;
 		// It stands still, so each wait lasts as long as waits may.
 		const now = () => {
@@ -161,9 +171,11 @@ test('stop finishes what was accepted, then makes it durable', async t => {
 		stand.gate = async operation => {
 			operations.push(operation);
 			resolve();
-			return operation === 'write' ? new Promise(done => {
-				open = done;
-			}) : undefined;
+			return operation === 'write'
+				? new Promise(done => {
+						open = done;
+					})
+				: undefined;
 		};
 	});
 	peer.request({command: 1, payload: Buffer.alloc(4096, 8)});
@@ -199,7 +211,10 @@ test('a client that stops in the middle of a payload is cut off, one that is onl
 		};
 	});
 	// The first write is answered, so the second one's first half has arrived as well.
-	stalled.send(encodeRequest({command: 1, payload: Buffer.alloc(4096)}), encodeRequest({command: 1, payload: Buffer.alloc(8192)}).subarray(0, 5000));
+	stalled.send(
+		encodeRequest({command: 1, payload: Buffer.alloc(4096)}),
+		encodeRequest({command: 1, payload: Buffer.alloc(8192)}).subarray(0, 5000),
+	);
 	await reached;
 	t.is((await stalled.simpleReply()).error, 0);
 	clock.advance(stallMsMax + 1);
@@ -222,10 +237,19 @@ async function standStill(stand: NbdStand, count: number, structured: boolean): 
 	return peers;
 }
 
-for (const [count, structured] of [[4, true], [24, true], [100, true], [40, false]] as const) {
+for (const [count, structured] of [
+	[4, true],
+	[24, true],
+	[100, true],
+	[40, false],
+] as const) {
 	test(`${count} clients that take no replies hold nobody up, with ${structured ? 'structured' : 'simple'} replies`, async t => {
 		// Time stands still: nobody can be cut off, so whoever is served has not waited for that.
-		const stand = await NbdStand.start({environment: handClock().environment, blockCount: 1024, leaseLimit: 64 * MiB});
+		const stand = await NbdStand.start({
+			environment: handClock().environment,
+			blockCount: 1024,
+			leaseLimit: 64 * MiB,
+		});
 		const {pool} = stand.component;
 		stand.medium.image.fill(3);
 		const standing = await standStill(stand, count, structured);

@@ -85,16 +85,31 @@ export class Connection {
 			const agreement = await this.#agree();
 			if (agreement) {
 				const account = memory.account();
-				const outbox = new Outbox(this.#socket, {...this.#context, direct: this.#direct, account, extendedHeaders: agreement.extendedHeaders}, replyCount => {
-					this.#progress();
-					this.#transmission?.sent(replyCount);
-				});
+				const outbox = new Outbox(
+					this.#socket,
+					{...this.#context, direct: this.#direct, account, extendedHeaders: agreement.extendedHeaders},
+					replyCount => {
+						this.#progress();
+						this.#transmission?.sent(replyCount);
+					},
+				);
 				const source = this.#source;
-				const lookout = new Lookout({busyWait: this.#context.busyWait, look: () => source.look(), now: () => env.now()});
+				const lookout = new Lookout({
+					busyWait: this.#context.busyWait,
+					look: () => source.look(),
+					now: () => env.now(),
+				});
 				this.#lookout = lookout;
 				this.#outbox = outbox;
 				this.#transmission = new Transmission({
-					env, account, counter, agreement, requestByteLengthMax, onFault, source: this.#source, outbox,
+					env,
+					account,
+					counter,
+					agreement,
+					requestByteLengthMax,
+					onFault,
+					source: this.#source,
+					outbox,
 					onLull(requestCount) {
 						lookout.begin(requestCount);
 					},
@@ -111,7 +126,11 @@ export class Connection {
 	async #agree(): Promise<Agreement | undefined> {
 		const {access, tls, requestByteLengthMax} = this.#context;
 		const open = new Handshake({
-			source: this.#source, socket: this.#socket, exports: access.of(undefined), requestByteLengthMax, tls: tls ? this.#mustUseTls ? 'required' : 'offered' : 'none',
+			source: this.#source,
+			socket: this.#socket,
+			exports: access.of(undefined),
+			requestByteLengthMax,
+			tls: tls ? (this.#mustUseTls ? 'required' : 'offered') : 'none',
 		});
 		const outcome = await open.run();
 		if (outcome !== 'start_tls' || !tls) {
@@ -127,7 +146,9 @@ export class Connection {
 		try {
 			({socket: this.#socket, identity} = await tls.accept(this.#socket));
 		} catch (error) {
-			this.#context.onFault(`a client could not begin TLS: ${error instanceof Error ? error.message : String(error)}`);
+			this.#context.onFault(
+				`a client could not begin TLS: ${error instanceof Error ? error.message : String(error)}`,
+			);
 			return undefined;
 		}
 
@@ -135,7 +156,12 @@ export class Connection {
 		this.#direct = undefined;
 		this.#source = this.#newSource();
 		const secured = await new Handshake({
-			source: this.#source, socket: this.#socket, exports: access.of(identity ?? ''), requestByteLengthMax, tls: 'none', greeted: {noZeroes: open.noZeroes},
+			source: this.#source,
+			socket: this.#socket,
+			exports: access.of(identity ?? ''),
+			requestByteLengthMax,
+			tls: 'none',
+			greeted: {noZeroes: open.noZeroes},
 		}).run();
 		return secured === 'start_tls' ? undefined : secured;
 	}
@@ -173,7 +199,9 @@ export class Connection {
 		}
 
 		if (!this.#transmission || !this.#outbox) {
-			return this.ageMs(nowMs) > handshakeMsMax ? `no export chosen within ${handshakeMsMax / 1000} s` : undefined;
+			return this.ageMs(nowMs) > handshakeMsMax
+				? `no export chosen within ${handshakeMsMax / 1000} s`
+				: undefined;
 		}
 
 		const {sendingSinceMs, sentBatchCount} = this.#outbox;
@@ -189,12 +217,14 @@ export class Connection {
 			return `no byte of its replies taken for ${stallMsMax / 1000} s`;
 		}
 
-		return this.#transmission.waitingForPayload ? `the payload of a write stopped for ${stallMsMax / 1000} s` : undefined;
+		return this.#transmission.waitingForPayload
+			? `the payload of a write stopped for ${stallMsMax / 1000} s`
+			: undefined;
 	}
 
 	/** However slowly a client takes its replies, it is served as long as it does. */
 	#noteTaken(sentBatchCount: number): void {
-		const unsent = [sentBatchCount, this.#socket.writableLength, ...this.#wire?.unsentByteLengths ?? []].join();
+		const unsent = [sentBatchCount, this.#socket.writableLength, ...(this.#wire?.unsentByteLengths ?? [])].join();
 		if (unsent !== this.#lastUnsent) {
 			this.#lastUnsent = unsent;
 			this.#progress();

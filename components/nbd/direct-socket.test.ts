@@ -43,15 +43,17 @@ async function takeAll(source: ByteSource, random: SeededRandom): Promise<Buffer
 		const length = 1 + random.below(5000);
 		if (random.below(2) === 0) {
 			const part = Buffer.alloc(length);
-			if (!await source.fill(part, () => {
-				source.look();
-			})) {
+			if (
+				!(await source.fill(part, () => {
+					source.look();
+				}))
+			) {
 				return Buffer.concat(parts);
 			}
 
 			parts.push(part);
 		} else {
-			const part = source.tryTake(1 + random.below(2000)) ?? await source.take(1);
+			const part = source.tryTake(1 + random.below(2000)) ?? (await source.take(1));
 			if (!part) {
 				return Buffer.concat(parts);
 			}
@@ -67,7 +69,8 @@ for (const host of [undefined, '127.0.0.1']) {
 		const random = new SeededRandom(seed);
 		const {direct, peer, source} = await pair({host});
 		const sent = random.bytes(3_000_000);
-		// A last part that is shorter than what a reader asks for is not handed out, so the end is found by single bytes.
+		// A last part that is shorter than what a reader asks for is not handed out, so the end is found by single
+		// bytes.
 		const received = takeAll(source, random);
 		for (let start = 0; start < sent.length;) {
 			const end = Math.min(sent.length, start + 1 + random.below(60_000));

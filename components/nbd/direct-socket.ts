@@ -1,8 +1,8 @@
 /**
  * A client's socket that is also read and written directly, without the layers of a stream: for a small request these
- * cost more than all the rest of it. The event loop still says when there is something to read, and takes what cannot be
- * sent at once. All of it happens on one thread, so bytes keep their order: the stream hands on what it reads at once
- * and keeps nothing back.
+ * cost more than all the rest of it. The event loop still says when there is something to read, and takes what cannot
+ * be sent at once. All of it happens on one thread, so bytes keep their order: the stream hands on what it reads at
+ * once and keeps nothing back.
  */
 import net from 'node:net';
 import koffi from 'koffi';
@@ -27,7 +27,12 @@ let libc: Libc | undefined;
 
 function loadLibc(): Libc {
 	const library = koffi.load(null);
-	const fcntl = library.func('int fcntl(int fd, int command, ...)') as (fd: number, command: number, type: string, least: number) => number;
+	const fcntl = library.func('int fcntl(int fd, int command, ...)') as (
+		fd: number,
+		command: number,
+		type: string,
+		least: number,
+	) => number;
 	return {
 		receive: library.func('intptr_t recv(int fd, void *target, size_t length, int flags)'),
 		send: library.func('intptr_t send(int fd, const void *source, size_t length, int flags)'),
@@ -73,13 +78,17 @@ export class DirectSocket {
 			this.#listener(memory.subarray(0, byteLength));
 			return true;
 		};
-		const options: net.SocketConstructorOpts & {onread: net.OnReadOpts} = {fd, allowHalfOpen: true, onread: {buffer: memory, callback}};
+		const options: net.SocketConstructorOpts & {onread: net.OnReadOpts} = {
+			fd,
+			allowHalfOpen: true,
+			onread: {buffer: memory, callback},
+		};
 		this.stream = new net.Socket(options);
 	}
 
 	/**
-	 * Takes over a socket that nobody has read. What is read arrives in `memory`, which all sockets of a thread may share.
-	 * Undefined where it cannot be done; the socket serves on as it is.
+	 * Takes over a socket that nobody has read. What is read arrives in `memory`, which all sockets of a thread may
+	 * share. Undefined where it cannot be done; the socket serves on as it is.
 	 */
 	static adopt(accepted: net.Socket, memory: Buffer): DirectSocket | undefined {
 		const fd = descriptorOf(accepted);
@@ -103,7 +112,10 @@ export class DirectSocket {
 		this.#listener = listener;
 	}
 
-	/** Reads what is there into `target` from `offset` on: the number of bytes. An end or a failure, the stream tells of. */
+	/**
+	 * Reads what is there into `target` from `offset` on: the number of bytes. An end or a failure, the stream tells
+	 * of.
+	 */
 	receive(target: Buffer, offset: number): number {
 		// The descriptor is the stream's own, and means something else once that has closed it.
 		if (this.stream.destroyed) {
@@ -125,7 +137,9 @@ export class DirectSocket {
 		return 0;
 	}
 
-	/** Looks for bytes and hands them to the listener; where there are none, threads that wait for this CPU go first. */
+	/**
+	 * Looks for bytes and hands them to the listener; where there are none, threads that wait for this CPU go first.
+	 */
 	look(): boolean {
 		const count = this.receive(this.#memory, 0);
 		if (count === 0) {
@@ -138,8 +152,8 @@ export class DirectSocket {
 	}
 
 	/**
-	 * Bytes on their way that the peer has not taken: those that the kernel keeps, and those that the event loop still has to
-	 * give it. Each byte that is taken makes one of the two smaller, until more is sent.
+	 * Bytes on their way that the peer has not taken: those that the kernel keeps, and those that the event loop still
+	 * has to give it. Each byte that is taken makes one of the two smaller, until more is sent.
 	 */
 	get unsentByteLengths(): readonly [number, number] {
 		const {_handle: handle} = this.stream as {_handle?: {writeQueueSize?: unknown} | null};
@@ -152,8 +166,12 @@ export class DirectSocket {
 		return [kept[0], queued];
 	}
 
-	/** Sends what the socket takes at once, and says how many bytes that was. Why it took no more, the stream finds out. */
+	/**
+	 * Sends what the socket takes at once, and says how many bytes that was. Why it took no more, the stream finds out.
+	 */
 	send(bytes: Buffer): number {
-		return this.stream.destroyed ? 0 : Math.max(0, this.#libc.send(this.#fd, addressOf(bytes), bytes.length, doNotWait | noSignal));
+		return this.stream.destroyed
+			? 0
+			: Math.max(0, this.#libc.send(this.#fd, addressOf(bytes), bytes.length, doNotWait | noSignal));
 	}
 }

@@ -25,7 +25,7 @@ const snapshotPrefix = 'snapshots/';
 
 /** Each snapshot has its number, and its name where it has one; no name looks like a number. */
 function namesOf({generation, name}: SnapshotDescription): string[] {
-	return [`${snapshotPrefix}${generation}`, ...name === undefined ? [] : [`${snapshotPrefix}${name}`]];
+	return [`${snapshotPrefix}${generation}`, ...(name === undefined ? [] : [`${snapshotPrefix}${name}`])];
 }
 
 export class ExportList {
@@ -36,13 +36,25 @@ export class ExportList {
 	constructor(options: ExportListOptions) {
 		this.#options = options;
 		const {device, buffers} = options;
-		this.#device = new ByteDevice({read: device.read, allocation: device.allocation, write: device.write, clear: device.clear, sync: async () => device.sync({})}, buffers);
+		this.#device = new ByteDevice(
+			{
+				read: device.read,
+				allocation: device.allocation,
+				write: device.write,
+				clear: device.clear,
+				sync: async () => device.sync({}),
+			},
+			buffers,
+		);
 	}
 
 	/** The exports that there are now. */
 	async list(): Promise<Export[]> {
 		const snapshots = await this.#snapshots();
-		return [await this.#deviceExport(), ...snapshots.flatMap(snapshot => namesOf(snapshot).map(name => this.#snapshotExport(snapshot, name)))];
+		return [
+			await this.#deviceExport(),
+			...snapshots.flatMap(snapshot => namesOf(snapshot).map(name => this.#snapshotExport(snapshot, name))),
+		];
 	}
 
 	/** The export of that name, if there is one now. */
@@ -86,10 +98,13 @@ export class ExportList {
 			description: `the device as it was in generation ${generation}${time === undefined ? '' : `, ${new Date(time * 1000).toISOString()}`}`,
 			byteLength: blockCount * blockSize,
 			readOnly: true,
-			device: new ByteDevice({
-				read: async request => control!.read_snapshot({generation, ...request}),
-				allocation: async request => control!.snapshot_allocation({generation, ...request}),
-			}, buffers),
+			device: new ByteDevice(
+				{
+					read: async request => control!.read_snapshot({generation, ...request}),
+					allocation: async request => control!.snapshot_allocation({generation, ...request}),
+				},
+				buffers,
+			),
 		};
 	}
 }

@@ -25,13 +25,20 @@ test('unknown client flags end the connection', async t => {
 
 test('EXPORT_NAME answers with size, flags and, where wanted, zeroes', async t => {
 	const stand = await NbdStand.start({blockCount: 64});
-	for (const [flags, zeroes] of [[1, 124], [3, 0]]) {
+	for (const [flags, zeroes] of [
+		[1, 124],
+		[3, 0],
+	]) {
 		const peer = await stand.connect();
 		await peer.greet(flags);
 		peer.sendOption({type: 1, data: Buffer.from('current')});
 		const reply = await peer.take(10 + zeroes);
 		t.deepEqual(reply.subarray(0, 8), uint64(64 * 4096));
-		t.is(reply.readUInt16BE(8), 0xd6d, 'flags, flush, FUA, trim, zeroes, several connections, cache; no DF without structured replies');
+		t.is(
+			reply.readUInt16BE(8),
+			0xd6d,
+			'flags, flush, FUA, trim, zeroes, several connections, cache; no DF without structured replies',
+		);
 		t.is(await peer.write(0, Buffer.alloc(4096, 1)), 0);
 	}
 
@@ -53,7 +60,9 @@ test('INFO describes and stays in the handshake, GO leaves it', async t => {
 	await peer.greet();
 	await peer.option({type: 8});
 	const replies = await peer.option({type: 6, data: infoRequest('', 1, 2, 3)});
-	const infos = new Map(replies.filter(({type}) => type === 3).map(({data}) => [data.readUInt16BE(0), data.subarray(2)]));
+	const infos = new Map(
+		replies.filter(({type}) => type === 3).map(({data}) => [data.readUInt16BE(0), data.subarray(2)]),
+	);
 	t.deepEqual(infos.get(0), Buffer.concat([uint64(64 * 4096), uint16(0xded)]));
 	t.deepEqual(infos.get(1), Buffer.from('disk'));
 	t.deepEqual(infos.get(3), uint32(1, 4096, 32 * 2 ** 20));
@@ -74,9 +83,10 @@ test('LIST names the device and every snapshot that there is now', async t => {
 	const stand = await NbdStand.start({control});
 	const peer = await stand.connect();
 	await peer.greet();
-	const names = async () => (await peer.option({type: 3}))
-		.filter(({type}) => type === 2)
-		.map(({data}) => data.toString('utf8', 4, 4 + data.readUInt32BE(0)));
+	const names = async () =>
+		(await peer.option({type: 3}))
+			.filter(({type}) => type === 2)
+			.map(({data}) => data.toString('utf8', 4, 4 + data.readUInt32BE(0)));
 	t.deepEqual(await names(), ['current', 'snapshots/4']);
 	snapshots.push({generation: 9, name: 'before upgrade', time: 1_767_323_045, blockCount: 8, keep: true});
 	t.deepEqual(await names(), ['current', 'snapshots/4', 'snapshots/9', 'snapshots/before upgrade']);
@@ -98,8 +108,12 @@ test('meta contexts: listed with wildcards, set only after structured replies, b
 	const stand = await NbdStand.start();
 	const peer = await stand.connect();
 	await peer.greet();
-	const query = (type: number, ...queries: string[]) => ({type, data: Buffer.concat([lengthAndText(''), uint32(queries.length), ...queries.map(lengthAndText)])});
-	const contexts = async (option: {type: number; data: Buffer}) => (await peer.option(option)).map(({type, data}) => type === 4 ? data.toString('utf8', 4) : type);
+	const query = (type: number, ...queries: string[]) => ({
+		type,
+		data: Buffer.concat([lengthAndText(''), uint32(queries.length), ...queries.map(lengthAndText)]),
+	});
+	const contexts = async (option: {type: number; data: Buffer}) =>
+		(await peer.option(option)).map(({type, data}) => (type === 4 ? data.toString('utf8', 4) : type));
 	t.deepEqual(await contexts(query(9)), ['base:allocation', 1]);
 	t.deepEqual(await contexts(query(9, 'base:')), ['base:allocation', 1]);
 	t.deepEqual(await contexts(query(9, 'qemu:')), [1]);
@@ -122,9 +136,17 @@ const malformed: Array<[string, {type: number; data: Buffer}, number]> = [
 	['INFO without data', {type: 6, data: Buffer.alloc(0)}, invalid],
 	['INFO whose name is longer than the option', {type: 6, data: uint32(1000)}, invalid],
 	['INFO with bytes left over', {type: 6, data: Buffer.concat([infoRequest(''), Buffer.alloc(3)])}, invalid],
-	['INFO that announces more kinds than it has', {type: 6, data: Buffer.concat([lengthAndText(''), uint16(65_535)])}, invalid],
-	['INFO with a name beyond the protocol\'s limit', {type: 6, data: infoRequest('n'.repeat(5000))}, invalid],
-	['LIST_META_CONTEXT that announces 4 billion queries', {type: 9, data: Buffer.concat([lengthAndText(''), uint32(0xffff_ffff)])}, invalid],
+	[
+		'INFO that announces more kinds than it has',
+		{type: 6, data: Buffer.concat([lengthAndText(''), uint16(65_535)])},
+		invalid,
+	],
+	["INFO with a name beyond the protocol's limit", {type: 6, data: infoRequest('n'.repeat(5000))}, invalid],
+	[
+		'LIST_META_CONTEXT that announces 4 billion queries',
+		{type: 9, data: Buffer.concat([lengthAndText(''), uint32(0xffff_ffff)])},
+		invalid,
+	],
 	['an option of 100 KiB', {type: 6, data: Buffer.alloc(100 * 1024)}, tooBig],
 ];
 
@@ -133,7 +155,10 @@ for (const [what, option, error] of malformed) {
 		const stand = await NbdStand.start();
 		const peer = await stand.connect();
 		await peer.greet();
-		t.deepEqual((await peer.option(option)).map(({type}) => type), [error]);
+		t.deepEqual(
+			(await peer.option(option)).map(({type}) => type),
+			[error],
+		);
 		t.is((await peer.option({type: 7, data: infoRequest('')})).at(-1)?.type, 1);
 		await stand.stop();
 	});
@@ -161,7 +186,10 @@ test('ABORT is acknowledged and ends the connection', async t => {
 	const stand = await NbdStand.start();
 	const peer = await stand.connect();
 	await peer.greet();
-	t.deepEqual((await peer.option({type: 2})).map(({type}) => type), [1]);
+	t.deepEqual(
+		(await peer.option({type: 2})).map(({type}) => type),
+		[1],
+	);
 	t.is((await peer.closed()).length, 0);
 	await stand.stop();
 });

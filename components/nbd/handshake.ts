@@ -34,7 +34,10 @@ export interface HandshakeOptions {
 	readonly source: ByteSource;
 	readonly socket: Socket;
 	readonly exports: Exports;
-	/** `offered`: the client may begin TLS; `required`: it must, before anything else; `none`: it has begun, or there is none. */
+	/**
+	 * `offered`: the client may begin TLS; `required`: it must, before anything else; `none`: it has begun, or there is
+	 * none.
+	 */
 	readonly tls: 'none' | 'offered' | 'required';
 	/** The greeting has been exchanged before TLS began; the client wanted no zeroes. */
 	readonly greeted?: {readonly noZeroes: boolean} | undefined;
@@ -80,7 +83,7 @@ export class Handshake {
 
 	/** Undefined where the client left, asked to end, or did not speak the protocol. */
 	async run(): Promise<Agreement | 'start_tls' | undefined> {
-		if (!this.#options.greeted && !await this.#greet()) {
+		if (!this.#options.greeted && !(await this.#greet())) {
 			return undefined;
 		}
 
@@ -127,7 +130,7 @@ export class Handshake {
 	}
 
 	async #refuseLong(type: number, length: number): Promise<Outcome> {
-		if (type === optionTypes.exportName || length > optionSkipMax || !await this.#options.source.skip(length)) {
+		if (type === optionTypes.exportName || length > optionSkipMax || !(await this.#options.source.skip(length))) {
 			return 'close';
 		}
 
@@ -155,7 +158,9 @@ export class Handshake {
 
 	async #answerKnown(type: number, data: Buffer): Promise<Outcome> {
 		if (this.#options.tls === 'required' && type !== optionTypes.startTls && type !== optionTypes.abort) {
-			return type === optionTypes.exportName ? 'close' : this.#reply(type, optionReplies.tlsRequired, Buffer.from('this server requires TLS'));
+			return type === optionTypes.exportName
+				? 'close'
+				: this.#reply(type, optionReplies.tlsRequired, Buffer.from('this server requires TLS'));
 		}
 
 		switch (type) {
@@ -215,12 +220,17 @@ export class Handshake {
 	}
 
 	async #exportName(data: Buffer): Promise<Outcome> {
-		const found = data.length > stringLengthMax ? undefined : await this.#options.exports.find(data.toString('utf8'));
+		const found =
+			data.length > stringLengthMax ? undefined : await this.#options.exports.find(data.toString('utf8'));
 		if (!found) {
 			return 'close';
 		}
 
-		await this.#send(uint64(found.byteLength), uint16(this.#flagsOf(found)), Buffer.alloc(this.#noZeroes ? 0 : 124));
+		await this.#send(
+			uint64(found.byteLength),
+			uint16(this.#flagsOf(found)),
+			Buffer.alloc(this.#noZeroes ? 0 : 124),
+		);
 		return this.#agree(found, data.toString('utf8'));
 	}
 
@@ -231,7 +241,13 @@ export class Handshake {
 
 		for (const {name, description} of await this.#options.exports.list()) {
 			const nameBytes = Buffer.from(name);
-			await this.#reply(optionTypes.list, optionReplies.server, uint32(nameBytes.length), nameBytes, Buffer.from(description));
+			await this.#reply(
+				optionTypes.list,
+				optionReplies.server,
+				uint32(nameBytes.length),
+				nameBytes,
+				Buffer.from(description),
+			);
 		}
 
 		return this.#reply(optionTypes.list, optionReplies.ack);
@@ -254,7 +270,8 @@ export class Handshake {
 	}
 
 	async #describe(type: number, found: Export, kinds: readonly number[]): Promise<void> {
-		const inform = async (kind: number, ...parts: Buffer[]) => this.#reply(type, optionReplies.info, uint16(kind), ...parts);
+		const inform = async (kind: number, ...parts: Buffer[]) =>
+			this.#reply(type, optionReplies.info, uint16(kind), ...parts);
 		await inform(infoTypes.export, uint64(found.byteLength), uint16(this.#flagsOf(found)));
 		await inform(infoTypes.blockSize, uint32(1), uint32(blockSize), uint32(this.#options.requestByteLengthMax));
 		if (kinds.includes(infoTypes.name)) {
@@ -272,7 +289,11 @@ export class Handshake {
 		}
 
 		if (this.#extendedHeaders) {
-			return this.#reply(optionTypes.structuredReply, optionReplies.extendedHeadersRequired, Buffer.from('extended headers have been agreed on'));
+			return this.#reply(
+				optionTypes.structuredReply,
+				optionReplies.extendedHeadersRequired,
+				Buffer.from('extended headers have been agreed on'),
+			);
 		}
 
 		this.#structuredReplies = true;
@@ -301,14 +322,19 @@ export class Handshake {
 			return this.#reply(type, optionReplies.invalid);
 		}
 
-		if (!await this.#options.exports.find(request.name)) {
+		if (!(await this.#options.exports.find(request.name))) {
 			return this.#reply(type, optionReplies.unknownExport);
 		}
 
 		const {queries} = request;
 		const listed = !setting && (queries.length === 0 || queries.includes('base:'));
 		if (listed || queries.includes(allocationContext.name)) {
-			await this.#reply(type, optionReplies.metaContext, uint32(setting ? allocationContext.id : 0), Buffer.from(allocationContext.name));
+			await this.#reply(
+				type,
+				optionReplies.metaContext,
+				uint32(setting ? allocationContext.id : 0),
+				Buffer.from(allocationContext.name),
+			);
 			this.#contextExport = setting ? request.name : this.#contextExport;
 		}
 
@@ -316,14 +342,27 @@ export class Handshake {
 	}
 
 	#agree(found: Export, name: string): Agreement {
-		return {export: found, structuredReplies: this.#structuredReplies, extendedHeaders: this.#extendedHeaders, allocationContext: this.#contextExport === name};
+		return {
+			export: found,
+			structuredReplies: this.#structuredReplies,
+			extendedHeaders: this.#extendedHeaders,
+			allocationContext: this.#contextExport === name,
+		};
 	}
 
 	/** A flush reaches everything that any connection wrote, so clients may use several at once. */
 	#flagsOf({readOnly}: Export): number {
-		return transmissionFlags.hasFlags | transmissionFlags.sendFlush | transmissionFlags.sendFua | transmissionFlags.canMultiConnect | transmissionFlags.sendCache
-			| (this.#structuredReplies ? transmissionFlags.sendDontFragment : 0)
-			| (readOnly ? transmissionFlags.readOnly : transmissionFlags.sendTrim | transmissionFlags.sendWriteZeroes | transmissionFlags.sendFastZero);
+		return (
+			transmissionFlags.hasFlags |
+			transmissionFlags.sendFlush |
+			transmissionFlags.sendFua |
+			transmissionFlags.canMultiConnect |
+			transmissionFlags.sendCache |
+			(this.#structuredReplies ? transmissionFlags.sendDontFragment : 0) |
+			(readOnly
+				? transmissionFlags.readOnly
+				: transmissionFlags.sendTrim | transmissionFlags.sendWriteZeroes | transmissionFlags.sendFastZero)
+		);
 	}
 
 	async #reply(option: number, type: number, ...parts: Buffer[]): Promise<'next'> {

@@ -17,7 +17,10 @@ async function sparseStand(options: Parameters<typeof NbdStand.start>[0] = {}): 
 
 /** Lengths and flags of a block status, in order. */
 function extentsOf(data: Buffer): Array<[number, number]> {
-	return Array.from({length: (data.length - 4) / 8}, (_, i) => [data.readUInt32BE(4 + 8 * i), data.readUInt32BE(8 + 8 * i)]);
+	return Array.from({length: (data.length - 4) / 8}, (_, i) => [
+		data.readUInt32BE(4 + 8 * i),
+		data.readUInt32BE(8 + 8 * i),
+	]);
 }
 
 const hole = 3;
@@ -30,10 +33,19 @@ test('block status tells holes from data, to the byte', async t => {
 		return extentsOf((await peer.chunks())[0].data);
 	};
 
-	const whole: Array<[number, number]> = [[64 * KiB, hole], [64 * KiB, 0], [68 * 4096, hole], [4096, 0], [923 * 4096, hole]];
+	const whole: Array<[number, number]> = [
+		[64 * KiB, hole],
+		[64 * KiB, 0],
+		[68 * 4096, hole],
+		[4096, 0],
+		[923 * 4096, hole],
+	];
 	t.deepEqual(await status(0, 4 * MiB), whole);
 	t.deepEqual(await status(0, 4 * MiB, 8), [[64 * KiB, hole]], 'REQ_ONE');
-	t.deepEqual(await status(64 * KiB - 1, 3), [[1, hole], [2, 0]]);
+	t.deepEqual(await status(64 * KiB - 1, 3), [
+		[1, hole],
+		[2, 0],
+	]);
 	t.deepEqual(await status(70_000, 1), [[1, 0]]);
 	await peer.write(0, Buffer.alloc(4096, 1));
 	peer.request({command: 4, offset: 16 * 4096, length: 16 * 4096});
@@ -48,7 +60,13 @@ test('answers of a device that looks at a part at a time are joined', async t =>
 	stand.allocationCountMax = 7;
 	const peer = await stand.attach({context: true});
 	peer.request({command: 7, length: 120 * 4096});
-	t.deepEqual(extentsOf((await peer.chunks())[0].data), [[64 * KiB, hole], [64 * KiB, 0], [68 * 4096, hole], [4096, 0], [19 * 4096, hole]]);
+	t.deepEqual(extentsOf((await peer.chunks())[0].data), [
+		[64 * KiB, hole],
+		[64 * KiB, 0],
+		[68 * 4096, hole],
+		[4096, 0],
+		[19 * 4096, hole],
+	]);
 	await stand.stop();
 });
 
@@ -62,7 +80,10 @@ test('the more the extents the shorter the part that a reply tells of', async t 
 	peer.request({command: 7, length: 4096 * 4096});
 	const extents = extentsOf((await peer.chunks())[0].data);
 	t.is(extents.length, 1024);
-	t.deepEqual(extents.slice(0, 2), [[4096, 0], [4096, hole]]);
+	t.deepEqual(extents.slice(0, 2), [
+		[4096, 0],
+		[4096, hole],
+	]);
 	await stand.stop();
 });
 
@@ -79,13 +100,32 @@ test('a read of much sends holes as holes, and does not read them', async t => {
 	t.truthy(handlers);
 	peer.request({command: 0, length: 4 * MiB, cookie: 5});
 	const chunks = await peer.chunks();
-	t.deepEqual(chunks.filter(({type}) => type === 2).map(({data}) => [data.readUInt32BE(4), data.readUInt32BE(8)]), [[0, 64 * KiB], [128 * KiB, 68 * 4096], [101 * 4096, 923 * 4096]]);
-	t.deepEqual(chunks.filter(({type}) => type === 1).map(({data}) => [data.readUInt32BE(4), data.length - 8]), [[64 * KiB, 64 * KiB], [100 * 4096, 4096]]);
+	t.deepEqual(
+		chunks.filter(({type}) => type === 2).map(({data}) => [data.readUInt32BE(4), data.readUInt32BE(8)]),
+		[
+			[0, 64 * KiB],
+			[128 * KiB, 68 * 4096],
+			[101 * 4096, 923 * 4096],
+		],
+	);
+	t.deepEqual(
+		chunks.filter(({type}) => type === 1).map(({data}) => [data.readUInt32BE(4), data.length - 8]),
+		[
+			[64 * KiB, 64 * KiB],
+			[100 * 4096, 4096],
+		],
+	);
 	t.is(chunks.at(-1)!.done, true);
-	t.deepEqual(reads, [[16, 16], [100, 1]]);
+	t.deepEqual(reads, [
+		[16, 16],
+		[100, 1],
+	]);
 	t.true((await peer.read(1000, 3 * MiB)).equals(stand.medium.image.subarray(1000, 1000 + 3 * MiB)));
 	peer.request({command: 0, offset: 2 * MiB, length: MiB});
-	t.deepEqual((await peer.chunks()).map(({type, done}) => ({type, done})), [{type: 2, done: true}]);
+	t.deepEqual(
+		(await peer.chunks()).map(({type, done}) => ({type, done})),
+		[{type: 2, done: true}],
+	);
 	await stand.stop();
 });
 
@@ -129,7 +169,7 @@ test('CACHE reads what is asked for, and sends nothing', async t => {
 	};
 	peer.request({command: 5, length: 3 * MiB, cookie: 9});
 	t.deepEqual(await peer.simpleReply(), {error: 0, cookie: 9});
-	t.is(blockCount, 3 * MiB / 4096);
+	t.is(blockCount, (3 * MiB) / 4096);
 	await stand.stop();
 });
 
@@ -149,7 +189,10 @@ test('extended headers: everything is served with lengths of 64 bits', async t =
 	t.is(await peer.chunkError(), 0);
 	t.true(stand.medium.image.every(byte => byte === 0));
 	peer.request({command: 0, length: MiB});
-	t.deepEqual((await peer.chunks()).map(({type, done, offset}) => ({type, done, offset})), [{type: 2, done: true, offset: 0}]);
+	t.deepEqual(
+		(await peer.chunks()).map(({type, done, offset}) => ({type, done, offset})),
+		[{type: 2, done: true, offset: 0}],
+	);
 	peer.request({command: 3});
 	t.is(await peer.chunkError(), 0);
 	peer.request({command: 4, length: 2 ** 40});
@@ -165,10 +208,22 @@ test('extended headers are agreed on once, and structured replies no more after 
 	const stand = await sparseStand();
 	const peer = await stand.connect();
 	await peer.greet();
-	t.deepEqual((await peer.option({type: 11, data: Buffer.alloc(1)})).map(({type}) => type), [0x8000_0003]);
-	t.deepEqual((await peer.option({type: 11})).map(({type}) => type), [1]);
-	t.deepEqual((await peer.option({type: 11})).map(({type}) => type), [0x8000_0003]);
-	t.deepEqual((await peer.option({type: 8})).map(({type}) => type), [0x8000_000a]);
+	t.deepEqual(
+		(await peer.option({type: 11, data: Buffer.alloc(1)})).map(({type}) => type),
+		[0x8000_0003],
+	);
+	t.deepEqual(
+		(await peer.option({type: 11})).map(({type}) => type),
+		[1],
+	);
+	t.deepEqual(
+		(await peer.option({type: 11})).map(({type}) => type),
+		[0x8000_0003],
+	);
+	t.deepEqual(
+		(await peer.option({type: 8})).map(({type}) => type),
+		[0x8000_000a],
+	);
 	peer.socket.destroy();
 	await stand.stop();
 });

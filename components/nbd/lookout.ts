@@ -24,8 +24,8 @@ export class Lookout {
 	}
 
 	/**
-	 * `requestCount` requests, all that were under way, are answered. The event loop takes a turn before anybody looks, so
-	 * that whatever else waits on this thread comes first, each time.
+	 * `requestCount` requests, all that were under way, are answered. The event loop takes a turn before anybody looks,
+	 * so that whatever else waits on this thread comes first, each time.
 	 */
 	begin(requestCount: number): void {
 		const {busyWait, now} = this.#options;

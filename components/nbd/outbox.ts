@@ -1,6 +1,6 @@
 /**
- * Replies on their way to one client. All replies of one turn leave in one write; small payload is copied into it, large
- * payload goes out from where it lies and its lease is released afterwards.
+ * Replies on their way to one client. All replies of one turn leave in one write; small payload is copied into it,
+ * large payload goes out from where it lies and its lease is released afterwards.
  */
 import type {Socket} from 'node:net';
 import type {Environment, Lease} from '../../runtime/sdk/component.js';
@@ -98,7 +98,11 @@ export class Outbox {
 	#sentBatchCount = 0;
 
 	/** `onSent` hears of finished requests once their replies have left. */
-	constructor(socket: Socket, {pages, env, direct, account, extendedHeaders}: OutboxContext, onSent: (replyCount: number) => void) {
+	constructor(
+		socket: Socket,
+		{pages, env, direct, account, extendedHeaders}: OutboxContext,
+		onSent: (replyCount: number) => void,
+	) {
 		this.#socket = socket;
 		this.#direct = direct;
 		this.#pages = pages;
@@ -156,8 +160,14 @@ export class Outbox {
 	/** What is known of a range: pairs of a number of bytes and their flags. */
 	statusChunk(cookie: Cookie, runs: readonly number[]): void {
 		const count = runs.length / 2;
-		const length = this.#extendedHeaders ? 8 + (16 * count) : 4 + (8 * count);
-		const {view} = this.#chunkHeader(cookie, this.#extendedHeaders ? chunkTypes.extendedBlockStatus : chunkTypes.blockStatus, length, true, length);
+		const length = this.#extendedHeaders ? 8 + 16 * count : 4 + 8 * count;
+		const {view} = this.#chunkHeader(
+			cookie,
+			this.#extendedHeaders ? chunkTypes.extendedBlockStatus : chunkTypes.blockStatus,
+			length,
+			true,
+			length,
+		);
 		this.#putUint32(view, allocationContext.id);
 		if (this.#extendedHeaders) {
 			this.#putUint32(view, count);
@@ -312,8 +322,8 @@ export class Outbox {
 	}
 
 	/**
-	 * Sends what lies in one page past the stream, which has nothing under way; true where all of it was taken. What is left
-	 * goes through the stream.
+	 * Sends what lies in one page past the stream, which has nothing under way; true where all of it was taken. What is
+	 * left goes through the stream.
 	 */
 	#sendDirectly(batch: Batch): boolean {
 		const [segment] = batch.segments;

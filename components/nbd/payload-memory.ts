@@ -1,13 +1,21 @@
 /**
- * Payload memory of all connections, divided so that none of them waits for another one. Each connection has a reserve of
- * its own; what is left is common, and its last part is for small requests only. Who does not take replies gets nothing
- * of what is common. A request that finds no common memory makes do with the reserve, in pieces.
+ * Payload memory of all connections, divided so that none of them waits for another one. Each connection has a reserve
+ * of its own; what is left is common, and its last part is for small requests only. Who does not take replies gets
+ * nothing of what is common. A request that finds no common memory makes do with the reserve, in pieces.
  *
  * Invariant: what all connections hold together never exceeds the component's share of memory.
  */
 import type {Environment, Lease} from '../../runtime/sdk/component.js';
 import {
-	connectionCountMax, firstWindowMin, firstWindowPart, lastWindowPart, reserveByteLengthMax, reservePart, smallByteLengthMax, smallRoomPart, unsentByteLengthMax,
+	connectionCountMax,
+	firstWindowMin,
+	firstWindowPart,
+	lastWindowPart,
+	reserveByteLengthMax,
+	reservePart,
+	smallByteLengthMax,
+	smallRoomPart,
+	unsentByteLengthMax,
 } from './client-limits.js';
 
 /** Leases are counted in powers of two from here on, as the environment counts them. */
@@ -39,9 +47,12 @@ export class PayloadMemory {
 	/** @param taken bytes that the component has leased for something else */
 	constructor(env: Pick<Environment, 'lease' | 'leaseLimit'>, taken: number) {
 		const limit = env.leaseLimit - taken;
-		const reserve = Math.max(classSizeMin, Math.min(reserveByteLengthMax, powerOfTwoBelow(limit / reservePart / connectionCountMax)));
+		const reserve = Math.max(
+			classSizeMin,
+			Math.min(reserveByteLengthMax, powerOfTwoBelow(limit / reservePart / connectionCountMax)),
+		);
 		this.#env = env;
-		this.#commonFree = limit - (reserve * connectionCountMax);
+		this.#commonFree = limit - reserve * connectionCountMax;
 		this.division = {
 			reserve,
 			smallRoom: this.#commonFree / smallRoomPart,
@@ -61,7 +72,9 @@ export class PayloadMemory {
 
 	/** Whether that many common bytes are free for a lease of `size`. */
 	hasCommon(byteLength: number, size: number): boolean {
-		return byteLength <= (size <= smallByteLengthMax ? this.#commonFree : this.#commonFree - this.division.smallRoom);
+		return (
+			byteLength <= (size <= smallByteLengthMax ? this.#commonFree : this.#commonFree - this.division.smallRoom)
+		);
 	}
 
 	take(byteLength: number, commonByteLength: number): Lease {
@@ -200,6 +213,10 @@ export class PayloadAccount {
 			return true;
 		}
 
-		return this.#unsentByteLength < unsentByteLengthMax && (held <= this.#window || this.isEmpty) && this.#memory.hasCommon(common, size);
+		return (
+			this.#unsentByteLength < unsentByteLengthMax &&
+			(held <= this.#window || this.isEmpty) &&
+			this.#memory.hasCommon(common, size)
+		);
 	}
 }

@@ -1,6 +1,6 @@
 /**
- * Unix sockets that only their owner can ever open. The kernel takes a new socket's mode for the file that it makes of it,
- * so the file has its mode before anybody can see it; changing it afterwards would leave a moment for others.
+ * Unix sockets that only their owner can ever open. The kernel takes a new socket's mode for the file that it makes of
+ * it, so the file has its mode before anybody can see it; changing it afterwards would leave a moment for others.
  */
 import fs from 'node:fs';
 import koffi from 'koffi';

@@ -59,13 +59,36 @@ export const transmissionFlags = {
 	sendFastZero: 1 << 11,
 } as const;
 
-export const commands = {read: 0, write: 1, disconnect: 2, flush: 3, trim: 4, cache: 5, writeZeroes: 6, blockStatus: 7} as const;
+export const commands = {
+	read: 0,
+	write: 1,
+	disconnect: 2,
+	flush: 3,
+	trim: 4,
+	cache: 5,
+	writeZeroes: 6,
+	blockStatus: 7,
+} as const;
 
-export const commandFlags = {fua: 1 << 0, noHole: 1 << 1, dontFragment: 1 << 2, requestOne: 1 << 3, fastZero: 1 << 4, payloadLength: 1 << 5} as const;
+export const commandFlags = {
+	fua: 1 << 0,
+	noHole: 1 << 1,
+	dontFragment: 1 << 2,
+	requestOne: 1 << 3,
+	fastZero: 1 << 4,
+	payloadLength: 1 << 5,
+} as const;
 
 export const replyFlags = {done: 1} as const;
 
-export const chunkTypes = {none: 0, offsetData: 1, offsetHole: 2, blockStatus: 5, extendedBlockStatus: 6, error: 0x8001} as const;
+export const chunkTypes = {
+	none: 0,
+	offsetData: 1,
+	offsetHole: 2,
+	blockStatus: 5,
+	extendedBlockStatus: 6,
+	error: 0x8001,
+} as const;
 
 export const errorNumbers = {
 	none: 0,

@@ -30,7 +30,9 @@ function flagsAllowed(command: number, {structuredReplies, extendedHeaders}: Agr
 
 function checkRange({command, offset, length}: Request, agreement: Agreement, byteLengthMax: number): ErrorNumber {
 	if (offset + length > agreement.export.byteLength) {
-		return command === commands.write || command === commands.writeZeroes ? errorNumbers.noSpace : errorNumbers.invalid;
+		return command === commands.write || command === commands.writeZeroes
+			? errorNumbers.noSpace
+			: errorNumbers.invalid;
 	}
 
 	return length > byteLengthMax ? errorNumbers.invalid : errorNumbers.none;
@@ -61,7 +63,9 @@ export function checkRequest(request: Request, agreement: Agreement, byteLengthM
 		}
 
 		case commands.write: {
-			return agreement.export.readOnly ? errorNumbers.notPermitted : checkRange(request, agreement, byteLengthMax);
+			return agreement.export.readOnly
+				? errorNumbers.notPermitted
+				: checkRange(request, agreement, byteLengthMax);
 		}
 
 		case commands.trim: {

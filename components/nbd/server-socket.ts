@@ -24,7 +24,10 @@ export type SocketHandler = (socket: net.Socket, address: SocketAddress) => void
 
 function newServer(onSocket: (socket: net.Socket) => void): net.Server {
 	// Half-open sockets stay usable: a client may end its side and still wait for replies.
-	return net.createServer({allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs, pauseOnConnect: true}, onSocket);
+	return net.createServer(
+		{allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs, pauseOnConnect: true},
+		onSocket,
+	);
 }
 
 function reasonOf(error: unknown): string {
@@ -58,15 +61,24 @@ async function removeStale(path: string): Promise<void> {
 	fs.rmSync(path, {force: true});
 }
 
-/** What keeps a socket from being made at the path, as far as that shows without trying. @param madeBefore a directory that is made before */
+/**
+ * What keeps a socket from being made at the path, as far as that shows without trying. @param madeBefore a directory
+ * that is made before
+ */
 export function unixSocketObstacle(path: string, madeBefore: string): Pick<Obstacle, 'what' | 'remedy'> | undefined {
 	if (Buffer.byteLength(path) > unixPathLengthMax) {
-		return {what: `the path of the socket ${path} has ${Buffer.byteLength(path)} bytes, and the system takes no more than ${unixPathLengthMax}`, remedy: 'choose a shorter state directory or path'};
+		return {
+			what: `the path of the socket ${path} has ${Buffer.byteLength(path)} bytes, and the system takes no more than ${unixPathLengthMax}`,
+			remedy: 'choose a shorter state directory or path',
+		};
 	}
 
 	const reason = whyUnmakable(path, madeBefore);
 	if (reason !== undefined) {
-		return {what: `the socket ${path} cannot be made: ${reason}`, remedy: 'make the folder (mkdir -p) or give this user rights there, or correct the path'};
+		return {
+			what: `the socket ${path} cannot be made: ${reason}`,
+			remedy: 'make the folder (mkdir -p) or give this user rights there, or correct the path',
+		};
 	}
 
 	return fs.lstatSync(path, {throwIfNoEntry: false})?.isSocket() === false
@@ -98,7 +110,10 @@ async function listenUnix(server: net.Server, path: string): Promise<ServerSocke
 	};
 }
 
-async function listenTcp(server: net.Server, address: {readonly host: string; readonly port: number}): Promise<ServerSocket> {
+async function listenTcp(
+	server: net.Server,
+	address: {readonly host: string; readonly port: number},
+): Promise<ServerSocket> {
 	server.listen(address);
 	await once(server, 'listening');
 	return {
@@ -123,7 +138,10 @@ async function openServerSocket(address: SocketAddress, onSocket: SocketHandler)
 }
 
 /** Listens everywhere or nowhere, and hands each client's socket on. */
-export async function openServerSockets(addresses: readonly SocketAddress[], onSocket: SocketHandler): Promise<ServerSocket[]> {
+export async function openServerSockets(
+	addresses: readonly SocketAddress[],
+	onSocket: SocketHandler,
+): Promise<ServerSocket[]> {
 	const sockets: ServerSocket[] = [];
 	try {
 		for (const address of addresses) {

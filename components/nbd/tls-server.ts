@@ -28,7 +28,8 @@ export interface SecuredClient {
 type PskTable = ReadonlyMap<string, Buffer>;
 
 /** With ephemeral Diffie-Hellman first: a key that is stolen later does not open what was recorded before. */
-const pskCiphers = 'ECDHE-PSK-CHACHA20-POLY1305:DHE-PSK-AES256-GCM-SHA384:DHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES256-CBC-SHA384:PSK-AES256-GCM-SHA384';
+const pskCiphers =
+	'ECDHE-PSK-CHACHA20-POLY1305:DHE-PSK-AES256-GCM-SHA384:DHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES256-CBC-SHA384:PSK-AES256-GCM-SHA384';
 
 /** Shortest pre-shared key, in bytes. */
 const pskLengthMin = 16;
@@ -52,7 +53,9 @@ function parsePskFile(path: string, text: string): PskTable {
 
 		const [, name, hex] = /^([^:]+):((?:[\da-f]{2})+)\s*$/i.exec(line) ?? [];
 		if (name === undefined || hex.length < 2 * pskLengthMin) {
-			throw new StartError(`${path}, line ${i + 1}: NAME:KEY is required, the key in at least ${2 * pskLengthMin} hexadecimal digits; psktool makes such files`);
+			throw new StartError(
+				`${path}, line ${i + 1}: NAME:KEY is required, the key in at least ${2 * pskLengthMin} hexadecimal digits; psktool makes such files`,
+			);
 		}
 
 		if (keys.has(name)) {
@@ -81,7 +84,9 @@ export function tlsObstacles(config: TlsConfig, outlook: Pick<Outlook, 'resolveP
 	const missing = (['psk', 'certificate', 'key', 'client_ca'] as const).flatMap(name => {
 		const path = config[name] === undefined ? undefined : outlook.resolvePath(config[name]);
 		const reason = path === undefined ? undefined : whyUnreadable(path);
-		return reason === undefined ? [] : [{at: [name], what: `the file ${path} cannot be read: ${reason}`, remedy: remedies[name]}];
+		return reason === undefined
+			? []
+			: [{at: [name], what: `the file ${path} cannot be read: ${reason}`, remedy: remedies[name]}];
 	});
 	if (missing.length > 0) {
 		return missing;
@@ -110,7 +115,7 @@ export class TlsServer {
 
 	/** What a client on this machine says, as one of `names` where there are any. */
 	clientFor(names: readonly string[]): Pick<TlsClient, 'psk' | 'certificates'> {
-		const known = [...this.#keys?.keys() ?? []];
+		const known = [...(this.#keys?.keys() ?? [])];
 		const name = names.find(candidate => known.includes(candidate)) ?? known.at(0);
 		if (name !== undefined) {
 			return {psk: {name, path: this.#path}};
@@ -121,7 +126,10 @@ export class TlsServer {
 	}
 
 	/** @throws StartError where a file is missing, open to others, or not what it should be */
-	static read({psk, certificate, key, client_ca: clientCa}: TlsConfig, env: Pick<Environment, 'resolvePath'>): TlsServer {
+	static read(
+		{psk, certificate, key, client_ca: clientCa}: TlsConfig,
+		env: Pick<Environment, 'resolvePath'>,
+	): TlsServer {
 		try {
 			if (psk !== undefined) {
 				const path = env.resolvePath(psk);
@@ -131,13 +139,19 @@ export class TlsServer {
 			const options: tls.TlsOptions = {
 				cert: fs.readFileSync(env.resolvePath(certificate ?? '')),
 				key: readSecret(env.resolvePath(key ?? '')),
-				...clientCa !== undefined && {ca: fs.readFileSync(env.resolvePath(clientCa)), requestCert: true, rejectUnauthorized: true},
+				...(clientCa !== undefined && {
+					ca: fs.readFileSync(env.resolvePath(clientCa)),
+					requestCert: true,
+					rejectUnauthorized: true,
+				}),
 			};
 			// Fails here and not with the first client.
 			tls.createSecureContext(options);
 			return new TlsServer(options, env.resolvePath(certificate ?? ''));
 		} catch (error) {
-			throw error instanceof StartError ? error : new StartError(`TLS: ${error instanceof Error ? error.message : String(error)}`);
+			throw error instanceof StartError
+				? error
+				: new StartError(`TLS: ${error instanceof Error ? error.message : String(error)}`);
 		}
 	}
 
@@ -149,7 +163,7 @@ export class TlsServer {
 			...this.#options,
 			allowHalfOpen: true,
 			minVersion: 'TLSv1.2',
-			...keys && {
+			...(keys && {
 				// Node's callback for pre-shared keys belongs to TLS 1.2.
 				maxVersion: 'TLSv1.2' as const,
 				ciphers: pskCiphers,
@@ -157,7 +171,7 @@ export class TlsServer {
 					pskIdentity = identity;
 					return keys.get(identity) ?? null;
 				},
-			},
+			}),
 		});
 		const secured = await new Promise<tls.TLSSocket>((resolve, reject) => {
 			server.once('secureConnection', resolve);
@@ -167,7 +181,10 @@ export class TlsServer {
 			});
 			server.emit('connection', socket);
 		});
-		return {socket: secured, identity: keys ? pskIdentity : this.#options.requestCert ? commonNameOf(secured) : undefined};
+		return {
+			socket: secured,
+			identity: keys ? pskIdentity : this.#options.requestCert ? commonNameOf(secured) : undefined,
+		};
 	}
 }
 

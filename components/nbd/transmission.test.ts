@@ -74,7 +74,10 @@ test('DF gets one content chunk', async t => {
 	peer.request({command: 0, length: 3 * MiB, flags: 4});
 	const [chunk, ...more] = await peer.chunks();
 	t.is(more.length, 0);
-	t.deepEqual({type: chunk.type, done: chunk.done, length: chunk.data.length}, {type: 1, done: true, length: 3 * MiB + 8});
+	t.deepEqual(
+		{type: chunk.type, done: chunk.done, length: chunk.data.length},
+		{type: 1, done: true, length: 3 * MiB + 8},
+	);
 	await stand.stop();
 });
 
@@ -132,7 +135,12 @@ test('FUA replies after a sync that follows the write', async t => {
 });
 
 const faults: Array<[ConstructorParameters<typeof SessionError>[0], number]> = [
-	['no_space', 28], ['device_failed', 5], ['integrity', 5], ['read_only', 1], ['out_of_range', 22], ['bad_request', 5],
+	['no_space', 28],
+	['device_failed', 5],
+	['integrity', 5],
+	['read_only', 1],
+	['out_of_range', 22],
+	['bad_request', 5],
 ];
 
 for (const [code, error] of faults) {
@@ -197,9 +205,10 @@ test('partial writes to one block from two connections do not undo each other', 
 	const stand = await NbdStand.start();
 	const peers = [await stand.attach(), await stand.attach()];
 	// Every operation takes a turn of the event loop, so that reads and writes of different requests interleave.
-	stand.gate = async () => new Promise(resolve => {
-		setImmediate(resolve);
-	});
+	stand.gate = async () =>
+		new Promise(resolve => {
+			setImmediate(resolve);
+		});
 	for (let i = 0; i < 64; i++) {
 		peers[i % 2].request({command: 1, offset: 4096 + i * 64, payload: Buffer.alloc(64, i + 1), cookie: i});
 	}
@@ -242,7 +251,11 @@ test('random requests of any alignment behave like an array of bytes', async t =
 test('requests cut into single bytes and requests glued together are the same', async t => {
 	const stand = await NbdStand.start();
 	const peer = await stand.attach();
-	const wire = Buffer.concat([1, 2, 3].map(value => encodeRequest({command: 1, offset: value * 100, cookie: value, payload: Buffer.alloc(100, value)})));
+	const wire = Buffer.concat(
+		[1, 2, 3].map(value =>
+			encodeRequest({command: 1, offset: value * 100, cookie: value, payload: Buffer.alloc(100, value)}),
+		),
+	);
 	for (const byte of wire) {
 		peer.send(Buffer.of(byte));
 	}
@@ -272,7 +285,9 @@ test('a client that sends requests without end has only so many served at once',
 		};
 	});
 	const total = requestCountMax * 3;
-	peer.send(...Array.from({length: total}, (_, cookie) => encodeRequest({command: 0, offset: 0, length: 4096, cookie})));
+	peer.send(
+		...Array.from({length: total}, (_, cookie) => encodeRequest({command: 0, offset: 0, length: 4096, cookie})),
+	);
 	await full;
 	// Whatever the reader still does, it does in the turns of the loop that follow.
 	for (let i = 0; i < 50; i++) {
@@ -304,7 +319,10 @@ test('memory for large reads is bounded, and all of it comes back', async t => {
 	t.true(pool.usedBytes <= 16 * MiB);
 	peer.socket.resume();
 	for (let i = 0; i < 64; i++) {
-		t.is((await peer.chunks()).reduce((sum, {data}) => sum + data.length - 8, 0), 4 * MiB);
+		t.is(
+			(await peer.chunks()).reduce((sum, {data}) => sum + data.length - 8, 0),
+			4 * MiB,
+		);
 	}
 
 	await stand.stop();

@@ -2,8 +2,8 @@
  * The transmission phase of one connection: requests in, replies out, many at a time.
  *
  * The reader takes requests as long as the connection's bounds allow; beyond them it leaves the bytes in the socket, so
- * that the client's own sending comes to rest. Payload is copied once, from what the socket brought into memory that the
- * device sees.
+ * that the client's own sending comes to rest. Payload is copied once, from what the socket brought into memory that
+ * the device sees.
  */
 import type {Environment, Lease} from '../../runtime/sdk/component.js';
 import {isSessionError} from '../../runtime/sdk/session.js';
@@ -18,7 +18,15 @@ import {HoleSearch} from './hole-search.js';
 import {pieceByteLengthMax, requestCountMax, statusCallCountMax} from './client-limits.js';
 import type {Outbox} from './outbox.js';
 import type {PayloadAccount} from './payload-memory.js';
-import {commandFlags, commands, errorNumbers, extendedRequestHeaderLength, holeFlags, requestHeaderLength, type ErrorNumber} from './protocol.js';
+import {
+	commandFlags,
+	commands,
+	errorNumbers,
+	extendedRequestHeaderLength,
+	holeFlags,
+	requestHeaderLength,
+	type ErrorNumber,
+} from './protocol.js';
 import {carriesPayload, checkRequest} from './request-check.js';
 import {readRequest, type Request} from './request.js';
 
@@ -52,7 +60,7 @@ interface Range {
 /** Where the part of a request that starts at `offset` ends: behind whole blocks, so that only the ends are partial. */
 function pieceEnd(offset: number, end: number, byteLengthMax = pieceByteLengthMax): number {
 	const limit = offset + byteLengthMax;
-	return limit >= end ? end : limit - limit % blockSize;
+	return limit >= end ? end : limit - (limit % blockSize);
 }
 
 export class Transmission {
@@ -75,7 +83,8 @@ export class Transmission {
 	constructor(options: TransmissionOptions) {
 		this.#options = options;
 		this.#headerLength = options.agreement.extendedHeaders ? extendedRequestHeaderLength : requestHeaderLength;
-		this.#onBug = error => options.env.fail(error instanceof Error ? error.stack ?? error.message : String(error));
+		this.#onBug = error =>
+			options.env.fail(error instanceof Error ? (error.stack ?? error.message) : String(error));
 	}
 
 	/** True while the client owes the payload of a request, for which memory may be held. */
@@ -86,7 +95,8 @@ export class Transmission {
 	/** Serves until the client ends; resolves when every accepted request has been answered and its reply has left. */
 	async run(): Promise<void> {
 		for (;;) {
-			// Each turn takes one request off the socket. What need not wait does not: a promise for each request costs.
+			// Each turn takes one request off the socket. What need not wait does not: a promise for each request
+			// costs.
 			const served = this.#serveNext();
 			if (!(typeof served === 'boolean' ? served : await served)) {
 				break;
@@ -128,7 +138,11 @@ export class Transmission {
 		const {agreement, requestByteLengthMax} = this.#options;
 		const request = readRequest(header, agreement.extendedHeaders);
 		// Nobody means to send 4 GiB of payload; the two ends no longer agree.
-		if (!request || request.command === commands.disconnect || (carriesPayload(request, agreement) && request.length >= 2 ** 32)) {
+		if (
+			!request ||
+			request.command === commands.disconnect ||
+			(carriesPayload(request, agreement) && request.length >= 2 ** 32)
+		) {
 			return false;
 		}
 
@@ -148,7 +162,9 @@ export class Transmission {
 	#accept(request: Request): boolean | Promise<boolean> {
 		this.#requestCount++;
 		this.#acceptedCount++;
-		this.#options.counter.add(request.command === commands.read || request.command === commands.write ? request.length : 0);
+		this.#options.counter.add(
+			request.command === commands.read || request.command === commands.write ? request.length : 0,
+		);
 		return this.#serve(request);
 	}
 
@@ -158,7 +174,8 @@ export class Transmission {
 		}
 
 		this.#requestCount++;
-		const inStep = !carriesPayload(request, this.#options.agreement) || await this.#options.source.skip(request.length);
+		const inStep =
+			!carriesPayload(request, this.#options.agreement) || (await this.#options.source.skip(request.length));
 		this.#answer(request, error);
 		return inStep;
 	}
@@ -230,7 +247,8 @@ export class Transmission {
 			return true;
 		}
 
-		// A simple reply says first whether all of it was read, so it is read in one piece where there is memory for it.
+		// A simple reply says first whether all of it was read, so it is read in one piece where there is memory for
+		// it.
 		const fragmented = agreement.structuredReplies && (request.flags & commandFlags.dontFragment) === 0;
 		if (fragmented && this.#holes.isWorthwhile(length)) {
 			return this.#readAllocated(request);
@@ -275,7 +293,12 @@ export class Transmission {
 
 		this.#holes.note(holes.length > 0);
 		for (const [i, hole] of holes.entries()) {
-			this.#options.outbox.holeChunk(request, hole.start, hole.end - hole.start, ranges.length === 0 && i === holes.length - 1);
+			this.#options.outbox.holeChunk(
+				request,
+				hole.start,
+				hole.end - hole.start,
+				ranges.length === 0 && i === holes.length - 1,
+			);
 		}
 
 		if (ranges.length === 0) {
@@ -286,7 +309,10 @@ export class Transmission {
 		return this.#readPieces(request, ranges);
 	}
 
-	async #readPieces(request: Request, ranges: readonly Range[] = [{start: request.offset, end: request.offset + request.length}]): Promise<true> {
+	async #readPieces(
+		request: Request,
+		ranges: readonly Range[] = [{start: request.offset, end: request.offset + request.length}],
+	): Promise<true> {
 		// One more part for the reader itself, so that the job cannot end before all of it has begun.
 		const job: Job = {request, partCount: 1, error: errorNumbers.none};
 		for (const [i, {start, end}] of ranges.entries()) {
@@ -309,7 +335,11 @@ export class Transmission {
 		const end = offset + length;
 		let start = offset;
 		// A run is known to its end once another one has begun.
-		for (let call = 0; call < statusCallCountMax && start < end && runs.pairs.length <= 2 * countMax && !runs.isFull; call++) {
+		for (
+			let call = 0;
+			call < statusCallCountMax && start < end && runs.pairs.length <= 2 * countMax && !runs.isFull;
+			call++
+		) {
 			const found = await device.allocation(start, end - start);
 			for (let i = 0; i < found.length && !runs.isFull; i += 2) {
 				runs.add(found[i], found[i + 1]);
@@ -356,7 +386,9 @@ export class Transmission {
 		const {account} = this.#options;
 		const byteLength = pieceEnd(start, end) - start;
 		for (;;) {
-			const lease = account.tryLease(byteLength) ?? (account.isEmpty ? account.tryLease(pieceEnd(start, end, account.reserve) - start) : undefined);
+			const lease =
+				account.tryLease(byteLength) ??
+				(account.isEmpty ? account.tryLease(pieceEnd(start, end, account.reserve) - start) : undefined);
 			if (lease) {
 				return lease;
 			}
@@ -385,8 +417,9 @@ export class Transmission {
 	}
 
 	/**
-	 * Sends what was read while the rest is still to be read; no other reply may come between, so it is the only request. A
-	 * failure in the middle has no place in such a reply: the connection ends there, as the protocol demands.
+	 * Sends what was read while the rest is still to be read; no other reply may come between, so it is the only
+	 * request. A failure in the middle has no place in such a reply: the connection ends there, as the protocol
+	 * demands.
 	 */
 	async #stream(request: Request): Promise<void> {
 		const {account, outbox, agreement, source} = this.#options;
@@ -467,7 +500,9 @@ export class Transmission {
 		const job: Job = {request, partCount: 1, error: errorNumbers.none};
 		let complete = true;
 		for (let start = offset; complete && start < offset + length;) {
-			const lease = account.tryLease(pieceEnd(start, offset + length) - start) ?? await this.#pieceLease(start, offset + length);
+			const lease =
+				account.tryLease(pieceEnd(start, offset + length) - start) ??
+				(await this.#pieceLease(start, offset + length));
 			complete = await this.#fill(lease.bytes);
 			const begun = start;
 			start += lease.bytes.length;
@@ -590,8 +625,8 @@ export class Transmission {
 		}
 
 		if (error.code === 'session_lost') {
-			// What is accepted gets answered, nothing more is taken: what was not flushed may be lost, and a client only
-			// notices that by losing its connection.
+			// What is accepted gets answered, nothing more is taken: what was not flushed may be lost, and a client
+			// only notices that by losing its connection.
 			this.#options.source.stop();
 		} else {
 			this.#options.onFault(error.message);
@@ -603,7 +638,10 @@ export class Transmission {
 	/** Ends a request without data. */
 	#answer(request: Request, error: ErrorNumber): void {
 		const {outbox, agreement} = this.#options;
-		const chunked = agreement.extendedHeaders || (agreement.structuredReplies && (request.command === commands.read || request.command === commands.blockStatus));
+		const chunked =
+			agreement.extendedHeaders ||
+			(agreement.structuredReplies &&
+				(request.command === commands.read || request.command === commands.blockStatus));
 		if (!chunked) {
 			outbox.simple(request, error);
 		} else if (error === errorNumbers.none) {

@@ -16,16 +16,25 @@ export const allocationRunCountMax = 1024;
 export const allocationRange = {first: z.number().int().nonnegative(), count: z.number().int().positive()};
 
 /**
- * Pairs of a number of blocks and their kind, flat, from the range's first block on. They cover the range, or as much of its
- * beginning as a bounded effort could tell, and at least one block.
+ * Pairs of a number of blocks and their kind, flat, from the range's first block on. They cover the range, or as much
+ * of its beginning as a bounded effort could tell, and at least one block.
  */
 export const AllocationReply = z.strictObject({runs: vector()});
 
-export function allocationRangeFault({first, count}: {readonly first: number; readonly count: number}): string | undefined {
+export function allocationRangeFault({
+	first,
+	count,
+}: {
+	readonly first: number;
+	readonly count: number;
+}): string | undefined {
 	return Number.isSafeInteger(first + count) ? undefined : `${first}+${count} is no range of blocks`;
 }
 
-export function allocationFault({runs}: {readonly runs: readonly number[]}, {count}: {readonly count: number}): string | undefined {
+export function allocationFault(
+	{runs}: {readonly runs: readonly number[]},
+	{count}: {readonly count: number},
+): string | undefined {
 	if (runs.length === 0 || runs.length % 2 !== 0 || runs.length > 2 * allocationRunCountMax) {
 		return `runs are up to ${allocationRunCountMax} pairs of a number of blocks and their kind`;
 	}

@@ -1,13 +1,17 @@
 /**
- * What opens a trust anchor: key slots. Passphrases arrive sealed to the anchor. Each change needs something that opens the
- * anchor already: a passphrase or recovery key in `existing`, or a key file, which need not be named.
+ * What opens a trust anchor: key slots. Passphrases arrive sealed to the anchor. Each change needs something that opens
+ * the anchor already: a passphrase or recovery key in `existing`, or a key file, which need not be named.
  */
 import {z} from 'zod';
 import {bytes, defineSession, op} from '../../runtime/sdk/session.js';
 import {SealedSecret} from './sealed-secret.js';
 
 const slotCountMax = 8;
-const Slot = z.number().int().min(0).max(slotCountMax - 1);
+const Slot = z
+	.number()
+	.int()
+	.min(0)
+	.max(slotCountMax - 1);
 
 const KeyDescription = z.strictObject({
 	slot: Slot,
@@ -24,8 +28,16 @@ export type KeyDescription = z.output<typeof KeyDescription>;
 
 /** 32 bytes in UTF-8 at most. */
 const Name = z.string().max(32);
-/** Bytes of memory that a guess shall take, a power of two; unless given, 128 MiB or more, and no less than what is replaced. */
-const GuessMemory = z.number().int().min(2 ** 20).max(2 ** 29).optional();
+/**
+ * Bytes of memory that a guess shall take, a power of two; unless given, 128 MiB or more, and no less than what is
+ * replaced.
+ */
+const GuessMemory = z
+	.number()
+	.int()
+	.min(2 ** 20)
+	.max(2 ** 29)
+	.optional();
 const PublicKey = z.string().regex(/^[\da-f]{64}$/, 'a public key in hexadecimal is required');
 
 export const anchorKeys = defineSession('anchor_keys', {
@@ -43,25 +55,43 @@ export const anchorKeys = defineSession('anchor_keys', {
 	],
 	ops: {
 		/** Where the anchor stands, and everything that opens it. */
-		list: op({reply: z.strictObject({
-			state: z.enum(['empty', 'present']),
-			/** A key file is there and opens the anchor without any passphrase. */
-			hasKeyFile: z.boolean(),
-			keys: z.array(KeyDescription),
-			slotCount: z.number().int(),
-		})}),
+		list: op({
+			reply: z.strictObject({
+				state: z.enum(['empty', 'present']),
+				/** A key file is there and opens the anchor without any passphrase. */
+				hasKeyFile: z.boolean(),
+				keys: z.array(KeyDescription),
+				slotCount: z.number().int(),
+			}),
+		}),
 		/** The public key (X25519, 32 bytes) to which secrets are sealed. */
 		recipient: op({reply: z.strictObject({publicKey: bytes(32)})}),
 		/** Adds a passphrase. Where there is no anchor yet, makes one with this passphrase. */
-		add: op({request: z.strictObject({existing: SealedSecret.optional(), secret: SealedSecret, name: Name.default(''), memory: GuessMemory}), reply: z.strictObject({slot: Slot})}),
+		add: op({
+			request: z.strictObject({
+				existing: SealedSecret.optional(),
+				secret: SealedSecret,
+				name: Name.default(''),
+				memory: GuessMemory,
+			}),
+			reply: z.strictObject({slot: Slot}),
+		}),
 		/** Adds a new recovery key, and replies with its text sealed to `recipient`. */
 		add_recovery: op({
 			request: z.strictObject({existing: SealedSecret.optional(), recipient: PublicKey, name: Name.default('')}),
 			reply: z.strictObject({slot: Slot, sealed: SealedSecret}),
 		}),
-		/** Puts a new passphrase, or a new key file, in the place of an old one: that of `slot`, else what `existing` is. */
+		/**
+		 * Puts a new passphrase, or a new key file, in the place of an old one: that of `slot`, else what `existing`
+		 * is.
+		 */
 		change: op({
-			request: z.strictObject({existing: SealedSecret.optional(), slot: Slot.optional(), secret: SealedSecret.optional(), memory: GuessMemory}),
+			request: z.strictObject({
+				existing: SealedSecret.optional(),
+				slot: Slot.optional(),
+				secret: SealedSecret.optional(),
+				memory: GuessMemory,
+			}),
 			reply: z.strictObject({slot: Slot}),
 		}),
 		/** Gives a slot up. What opens the anchor here must not be the slot itself. */

@@ -13,7 +13,8 @@ export {blockSize} from './vocabulary.js';
 export const requestBlockCountMax = 8192;
 
 /** The payload holds the blocks of all extents in their order. */
-const transferFault = (request: {readonly extents: readonly number[]; readonly data: Uint8Array}) => payloadFault(request.extents, request.data);
+const transferFault = (request: {readonly extents: readonly number[]; readonly data: Uint8Array}) =>
+	payloadFault(request.extents, request.data);
 
 export const block = defineSession('block', {
 	misfit: 'out_of_range',
@@ -33,29 +34,50 @@ export const block = defineSession('block', {
 	],
 	ops: {
 		/** `volatile`: what is stored there ends with the provider. */
-		geometry: op({reply: z.strictObject({blockCount: BlockCount, writable: z.boolean(), growable: z.boolean(), volatile: z.boolean().optional()})}),
+		geometry: op({
+			reply: z.strictObject({
+				blockCount: BlockCount,
+				writable: z.boolean(),
+				growable: z.boolean(),
+				volatile: z.boolean().optional(),
+			}),
+		}),
 		/** Reads the blocks of `extents`, in that order, into `data`. */
 		read: op({request: z.strictObject({extents: extents(), data: bulk('out')}), requestFault: transferFault}),
 		/**
-		 * What is known of blocks without reading them. A hole reads as zeroes; a provider that knows nothing, or not enough, says
-		 * that there is data. What was written and acknowledged before the request is never told as a hole.
+		 * What is known of blocks without reading them. A hole reads as zeroes; a provider that knows nothing, or not
+		 * enough, says that there is data. What was written and acknowledged before the request is never told as a
+		 * hole.
 		 */
-		allocation: op({request: z.strictObject(allocationRange), reply: AllocationReply, requestFault: allocationRangeFault, replyFault: allocationFault}),
+		allocation: op({
+			request: z.strictObject(allocationRange),
+			reply: AllocationReply,
+			requestFault: allocationRangeFault,
+			replyFault: allocationFault,
+		}),
 		/**
-		 * Writes `data` to the blocks of `extents`. Not durable before a `sync` that starts after the reply. Where it fails, each
-		 * block of a finished device has its old or its new content; one of a medium may also have a mixture of both.
+		 * Writes `data` to the blocks of `extents`. Not durable before a `sync` that starts after the reply. Where it
+		 * fails, each block of a finished device has its old or its new content; one of a medium may also have a
+		 * mixture of both.
 		 */
 		write: op({request: z.strictObject({extents: extents(), data: bulk('in')}), requestFault: transferFault}),
 		/**
-		 * Makes the blocks of `extents` read as zeroes; their room may be given back to whoever stores them. Not durable
-		 * before a `sync` that starts after the reply. Where it fails, a part of the blocks may have been cleared.
+		 * Makes the blocks of `extents` read as zeroes; their room may be given back to whoever stores them. Not
+		 * durable before a `sync` that starts after the reply. Where it fails, a part of the blocks may have been
+		 * cleared.
 		 */
-		clear: op({request: z.strictObject({extents: extents()}), requestFault: request => extentsFault(request.extents)}),
+		clear: op({
+			request: z.strictObject({extents: extents()}),
+			requestFault: request => extentsFault(request.extents),
+		}),
 		/**
-		 * Takes room for the blocks of `extents` from whoever stores them, so that writing them needs none any more before they are
-		 * cleared. Their content stays. No room: `no_space`; it may have been taken for a part of them.
+		 * Takes room for the blocks of `extents` from whoever stores them, so that writing them needs none any more
+		 * before they are cleared. Their content stays. No room: `no_space`; it may have been taken for a part of them.
 		 */
-		allocate: op({request: z.strictObject({extents: extents()}), requestFault: request => extentsFault(request.extents)}),
+		allocate: op({
+			request: z.strictObject({extents: extents()}),
+			requestFault: request => extentsFault(request.extents),
+		}),
 		/** Once it replies, every write and clearing that replied before it was sent is durable. */
 		sync: op({}),
 		/** Makes a growable device at least `blockCount` blocks large; the new blocks read as zeroes. Never shrinks. */

@@ -32,20 +32,31 @@ export const cache = defineSession('cache', {
 		'out_of_range',
 	],
 	ops: {
-		/** Replies with this client's frames: `frameCount` blocks of 4096 bytes in one piece of shared memory. Asking again forgets nothing. */
+		/**
+		 * Replies with this client's frames: `frameCount` blocks of 4096 bytes in one piece of shared memory. Asking
+		 * again forgets nothing.
+		 */
 		attach: op({reply: z.strictObject({memory: region(), frameCount: z.number().int().positive()})}),
 		/**
 		 * Reads the blocks at `addresses` into `frames` and checks each against its label (32 bytes each in `labels`).
-		 * Blocks that do not match are listed by index in `mismatched` and their frames zeroed. `encrypted`: the blocks are
-		 * encrypted on the medium under the key of inner blocks, and their labels are of what lies there.
+		 * Blocks that do not match are listed by index in `mismatched` and their frames zeroed. `encrypted`: the blocks
+		 * are encrypted on the medium under the key of inner blocks, and their labels are of what lies there.
 		 */
 		load: op({
-			request: z.strictObject({frames: frames(), addresses: pbas(), labels: bytes(), encrypted: z.literal(true).optional()}),
+			request: z.strictObject({
+				frames: frames(),
+				addresses: pbas(),
+				labels: bytes(),
+				encrypted: z.literal(true).optional(),
+			}),
 			reply: z.strictObject({mismatched: indexes()}),
-			requestFault: ({frames, addresses, labels}) => lengthFault(frames.length, 'addresses', addresses) ?? labelsFault(labels, frames.length),
+			requestFault: ({frames, addresses, labels}) =>
+				lengthFault(frames.length, 'addresses', addresses) ?? labelsFault(labels, frames.length),
 			replyFault: ({mismatched}, {frames}) => indexesFault('mismatched', mismatched, frames.length),
 		}),
-		/** Reads the blocks at `addresses` and compares each with its label (32 bytes each in `labels`); keeps nothing. */
+		/**
+		 * Reads the blocks at `addresses` and compares each with its label (32 bytes each in `labels`); keeps nothing.
+		 */
 		verify: op({
 			request: z.strictObject({addresses: pbas(), labels: bytes()}),
 			reply: z.strictObject({mismatched: indexes()}),
@@ -53,15 +64,21 @@ export const cache = defineSession('cache', {
 			replyFault: ({mismatched}, {addresses}) => indexesFault('mismatched', mismatched, addresses.length),
 		}),
 		/**
-		 * Labels the blocks in `frames` in that order, parents after their children, and writes all of them to `addresses`.
-		 * `places`: where labels go before the next block is labelled, as pairs of an index in `frames` and a node
-		 * (frame * 64 + index), ascending by the former. `encrypted` as for `load`. Not durable before a `sync` of the medium. Where it fails, labels may
-		 * stand in their nodes and blocks on the medium already.
+		 * Labels the blocks in `frames` in that order, parents after their children, and writes all of them to
+		 * `addresses`. `places`: where labels go before the next block is labelled, as pairs of an index in `frames`
+		 * and a node (frame * 64 + index), ascending by the former. `encrypted` as for `load`. Not durable before a
+		 * `sync` of the medium. Where it fails, labels may stand in their nodes and blocks on the medium already.
 		 */
 		store: op({
-			request: z.strictObject({frames: frames(), addresses: pbas(), places: indexes(), encrypted: z.literal(true).optional()}),
+			request: z.strictObject({
+				frames: frames(),
+				addresses: pbas(),
+				places: indexes(),
+				encrypted: z.literal(true).optional(),
+			}),
 			reply: z.strictObject({labels: bytes()}),
-			requestFault: ({frames, addresses, places}) => lengthFault(frames.length, 'addresses', addresses) ?? placesFault(places, frames.length),
+			requestFault: ({frames, addresses, places}) =>
+				lengthFault(frames.length, 'addresses', addresses) ?? placesFault(places, frames.length),
 			replyFault: ({labels}, {frames}) => labelsFault(labels, frames.length),
 		}),
 	},

@@ -5,8 +5,8 @@ export const ciphers = {
 	/** AES-256-XTS (IEEE 1619), tweak = PBA as 16-byte little-endian, 64-byte key = HKDF-SHA-256 of the block key. */
 	'aes-256-xts': {number: 1},
 	/**
-	 * AES-256-GCM (NIST SP 800-38D), 32-byte key = HKDF-SHA-256 of the block key. The label is no hash but the tag and the
-	 * nonce, so a block is bound to its place and its generation; see docs/crypto.md.
+	 * AES-256-GCM (NIST SP 800-38D), 32-byte key = HKDF-SHA-256 of the block key. The label is no hash but the tag and
+	 * the nonce, so a block is bound to its place and its generation; see docs/crypto.md.
 	 */
 	'aes-256-gcm': {number: 2},
 	/** Blocks lie on the medium as they are; only their labels keep them from being altered unnoticed. */

@@ -68,14 +68,22 @@ export const deviceControl = defineSession('device_control', {
 				cipher: z.string(),
 				/** Why the device can only be read; missing where it can be written. */
 				readOnly: z.string().optional(),
-				/** Blocks of the device that have content, and how many of them snapshots have, too; missing while they are counted. */
+				/**
+				 * Blocks of the device that have content, and how many of them snapshots have, too; missing while they
+				 * are counted.
+				 */
 				usedBlockCount: z.number().int().nonnegative().optional(),
 				sharedBlockCount: z.number().int().nonnegative().optional(),
-				/** Blocks of the pool; how many could be handed out, now or once the state is secured; how many only snapshots hold. */
+				/**
+				 * Blocks of the pool; how many could be handed out, now or once the state is secured; how many only
+				 * snapshots hold.
+				 */
 				poolLeafCount: z.number().int().nonnegative(),
 				poolAllocatableCount: z.number().int().nonnegative(),
 				poolHeldCount: z.number().int().nonnegative(),
-				/** How long the pool lasts if snapshots go on taking hold of it as of late; missing where they do not. */
+				/**
+				 * How long the pool lasts if snapshots go on taking hold of it as of late; missing where they do not.
+				 */
 				poolSecondsLeft: z.number().nonnegative().optional(),
 				/** Why nothing can be written now, and what to do; missing where it can. */
 				restriction: z.string().optional(),
@@ -84,18 +92,23 @@ export const deviceControl = defineSession('device_control', {
 		/** Kept snapshots, oldest first. */
 		list_snapshots: op({reply: z.strictObject({snapshots: z.array(SnapshotDescription)})}),
 		/**
-		 * How many blocks each kept snapshot holds alone as of the last securing: what giving it up brings. Goes through the pool
-		 * once after each securing that it is asked for.
+		 * How many blocks each kept snapshot holds alone as of the last securing: what giving it up brings. Goes
+		 * through the pool once after each securing that it is asked for.
 		 */
 		measure_snapshots: op({
-			reply: z.strictObject({snapshots: z.array(z.strictObject({generation: Generation, soleBlockCount: z.number().int().nonnegative()}))}),
+			reply: z.strictObject({
+				snapshots: z.array(
+					z.strictObject({generation: Generation, soleBlockCount: z.number().int().nonnegative()}),
+				),
+			}),
 		}),
 		/**
-		 * Keeps the current content as a snapshot and replies with its number. Light: no data is copied. Where nothing was written
-		 * since the newest snapshot, that one has the content already: without a name `isNew` is false then, and there is no
-		 * second one. With a name it gets the name, and `isNew` is false; where it has another name there is a second one.
-		 * A name has 1 to 48 bytes of UTF-8, not digits alone, no "/", no control characters, and no other snapshot has it:
-		 * else it is an `invalid_name`. In containers whose snapshots have no names the request is `refused`.
+		 * Keeps the current content as a snapshot and replies with its number. Light: no data is copied. Where nothing
+		 * was written since the newest snapshot, that one has the content already: without a name `isNew` is false
+		 * then, and there is no second one. With a name it gets the name, and `isNew` is false; where it has another
+		 * name there is a second one. A name has 1 to 48 bytes of UTF-8, not digits alone, no "/", no control
+		 * characters, and no other snapshot has it: else it is an `invalid_name`. In containers whose snapshots have no
+		 * names the request is `refused`.
 		 */
 		create_snapshot: op({
 			request: z.strictObject({name: z.string().max(snapshotNameLengthLimit).optional()}),
@@ -105,17 +118,22 @@ export const deviceControl = defineSession('device_control', {
 		discard_snapshot: op({request: z.strictObject({generation: Generation})}),
 		/** Makes the content of a snapshot the current content, in one step. The snapshot stays. */
 		revert_snapshot: op({request: z.strictObject({generation: Generation})}),
-		/** Begins to add `blockCount` blocks of the medium to the device or to its pool of spare blocks; it goes on by itself. */
+		/**
+		 * Begins to add `blockCount` blocks of the medium to the device or to its pool of spare blocks; it goes on by
+		 * itself.
+		 */
 		extend: op({request: z.strictObject({tree: z.enum(['vbd', 'ft']), blockCount: z.number().int().positive()})}),
 		/** Begins to seal everything anew with a new key; it goes on by itself. */
 		rekey: op({}),
 		/**
-		 * Begins to compare everything that is in use, as it lies on the medium, with its labels; it goes on by itself. Damage is
-		 * logged, and its last result is `failed` then.
+		 * Begins to compare everything that is in use, as it lies on the medium, with its labels; it goes on by itself.
+		 * Damage is logged, and its last result is `failed` then.
 		 */
 		check: op({}),
 		/** How the long operations stand. */
-		operations: op({reply: z.strictObject({extend: OperationStatus, rekey: OperationStatus, check: OperationStatus})}),
+		operations: op({
+			reply: z.strictObject({extend: OperationStatus, rekey: OperationStatus, check: OperationStatus}),
+		}),
 		/** Secures everything, then forgets all keys; requests fail from now on. */
 		lock: op({}),
 		/** The trust anchor's public key, to which a passphrase is sealed. */
@@ -125,7 +143,10 @@ export const deviceControl = defineSession('device_control', {
 		/** Halts a long operation after its running step; requests go on. */
 		pause: op({request: z.strictObject({operation: OperationName})}),
 		resume: op({request: z.strictObject({operation: OperationName})}),
-		/** What is known of blocks of the kept snapshot named `generation` without reading them, as `block` tells it of the device. */
+		/**
+		 * What is known of blocks of the kept snapshot named `generation` without reading them, as `block` tells it of
+		 * the device.
+		 */
 		snapshot_allocation: op({
 			request: z.strictObject({generation: Generation, ...allocationRange}),
 			reply: AllocationReply,

@@ -19,7 +19,10 @@ export const FileDescription = z.strictObject({
 
 export type FileDescription = z.output<typeof FileDescription>;
 
-const Content = bytes().refine(({length}) => length <= transferByteLengthMax, `at most ${transferByteLengthMax} bytes go with one request`);
+const Content = bytes().refine(
+	({length}) => length <= transferByteLengthMax,
+	`at most ${transferByteLengthMax} bytes go with one request`,
+);
 const Offset = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 
 export const fileSystem = defineSession('file_system', {
@@ -40,9 +43,17 @@ export const fileSystem = defineSession('file_system', {
 		describe: op({request: z.strictObject({path: Path}), reply: FileDescription}),
 		/** The entries of a directory, in its own order. */
 		list: op({request: z.strictObject({path: Path}), reply: z.strictObject({entries: z.array(FileDescription)})}),
-		/** Fewer bytes than asked for mean the end of the file. They come in `into` where the caller brings memory of that length. */
+		/**
+		 * Fewer bytes than asked for mean the end of the file. They come in `into` where the caller brings memory of
+		 * that length.
+		 */
 		read: op({
-			request: z.strictObject({path: Path, offset: Offset, length: z.number().int().positive().max(transferByteLengthMax), into: Content.optional()}),
+			request: z.strictObject({
+				path: Path,
+				offset: Offset,
+				length: z.number().int().positive().max(transferByteLengthMax),
+				into: Content.optional(),
+			}),
 			reply: z.strictObject({data: Content}),
 		}),
 		write: op({request: z.strictObject({path: Path, offset: Offset, data: Content})}),

@@ -19,7 +19,10 @@ const Horizon = z.strictObject({
 	snapshotGenerations: z.array(Generation),
 	/** As the secured superblock says; null while no rekeying is going on. */
 	rekeying: Rekeying.nullable(),
-	/** Blocks that only `relief` may take: as many as trims, reverting and growth may need where data fills everything else. */
+	/**
+	 * Blocks that only `relief` may take: as many as trims, reverting and growth may need where data fills everything
+	 * else.
+	 */
 	setAsideCount: z.number().int().nonnegative(),
 });
 
@@ -29,11 +32,17 @@ export const exchangeItemLength = 3;
 /** Values for each block in `swap`: PBA to take out; PBA, generation, lowest VBA of the block to take in. */
 export const swapItemLength = 4;
 
-/** Values for each block in `reserve`: generation of its node, free generation, last VBA, last key id (format section 5). */
+/**
+ * Values for each block in `reserve`: generation of its node, free generation, last VBA, last key id (format section
+ * 5).
+ */
 export const reserveItemLength = 4;
 
 /** A place, and the pool entry that it came from, for each item. */
-function placesFault({addresses, leaves}: {readonly addresses: readonly number[]; readonly leaves: readonly number[]}, itemCount: number): string | undefined {
+function placesFault(
+	{addresses, leaves}: {readonly addresses: readonly number[]; readonly leaves: readonly number[]},
+	itemCount: number,
+): string | undefined {
 	return lengthFault(itemCount, 'addresses', addresses) ?? lengthFault(itemCount, 'leaves', leaves);
 }
 
@@ -48,20 +57,33 @@ export const freeTree = defineSession('free_tree', {
 	],
 	ops: {
 		/** Starts over from these secured trees; everything not stored is forgotten. */
-		open: op({request: z.strictObject({freeTree: TreeRoot, metaTree: TreeRoot, horizon: Horizon, innerBlocks: z.literal('encrypted').optional()})}),
+		open: op({
+			request: z.strictObject({
+				freeTree: TreeRoot,
+				metaTree: TreeRoot,
+				horizon: Horizon,
+				innerBlocks: z.literal('encrypted').optional(),
+			}),
+		}),
 		/**
-		 * Takes `items` (PBA, generation, lowest VBA; flat) of replaced blocks in and hands out as many new PBAs, in the
-		 * same order. `leaves` names the pool entry that each exchange used. `reserved`: snapshots may need the replaced
-		 * blocks. `relief`: what is set aside may be handed out, too. All or nothing.
+		 * Takes `items` (PBA, generation, lowest VBA; flat) of replaced blocks in and hands out as many new PBAs, in
+		 * the same order. `leaves` names the pool entry that each exchange used. `reserved`: snapshots may need the
+		 * replaced blocks. `relief`: what is set aside may be handed out, too. All or nothing.
 		 */
 		exchange: op({
-			request: z.strictObject({items: vector(), keyId: z.number().int().nonnegative(), reserved: z.boolean(), relief: z.literal(true).optional()}),
+			request: z.strictObject({
+				items: vector(),
+				keyId: z.number().int().nonnegative(),
+				reserved: z.boolean(),
+				relief: z.literal(true).optional(),
+			}),
 			reply: z.strictObject({addresses: pbas(), leaves: vbas()}),
 			requestFault: ({items}) => itemsFault('items', items, exchangeItemLength),
 			replyFault: (reply, {items}) => placesFault(reply, items.length / exchangeItemLength),
 		}),
 		/**
-		 * Hands out blocks for older snapshots: they stay listed in their entries, reserved as `items` say. All or nothing.
+		 * Hands out blocks for older snapshots: they stay listed in their entries, reserved as `items` say. All or
+		 * nothing.
 		 */
 		reserve: op({
 			request: z.strictObject({items: vector()}),
@@ -70,48 +92,71 @@ export const freeTree = defineSession('free_tree', {
 			replyFault: (reply, {items}) => placesFault(reply, items.length / reserveItemLength),
 		}),
 		/**
-		 * Frees entries from `firstLeaf` on that only held content under the previous key: those of leaves below `rekeyingVba`,
-		 * up to which a secured state has been rekeyed. A bounded part; replies with the next leaf to sweep from, null at the end.
+		 * Frees entries from `firstLeaf` on that only held content under the previous key: those of leaves below
+		 * `rekeyingVba`, up to which a secured state has been rekeyed. A bounded part; replies with the next leaf to
+		 * sweep from, null at the end.
 		 */
 		sweep: op({
 			request: z.strictObject({firstLeaf: z.number().int().nonnegative(), rekeyed: Rekeying}),
 			reply: z.strictObject({nextLeaf: z.number().int().nonnegative().nullable()}),
 		}),
-		/** Undoes exchanges of the current generation whose new blocks were never used: `leaves` get `addresses` back. */
+		/**
+		 * Undoes exchanges of the current generation whose new blocks were never used: `leaves` get `addresses` back.
+		 */
 		restore: op({
 			request: z.strictObject({leaves: vbas(), addresses: pbas()}),
 			requestFault: ({leaves, addresses}) => lengthFault(leaves.length, 'addresses', addresses),
 		}),
 		/**
-		 * Takes blocks out of the pool that older snapshots held, and others in for them: `items` are (PBA to take out, PBA,
-		 * generation and lowest VBA of the block to take in; flat). `leaves`: the entry of each; where it is empty all entries
-		 * are searched. All or nothing.
+		 * Takes blocks out of the pool that older snapshots held, and others in for them: `items` are (PBA to take out,
+		 * PBA, generation and lowest VBA of the block to take in; flat). `leaves`: the entry of each; where it is empty
+		 * all entries are searched. All or nothing.
 		 */
 		swap: op({
 			request: z.strictObject({items: vector(), leaves: vbas(), keyId: z.number().int().nonnegative()}),
-			requestFault: ({items, leaves}) => itemsFault('items', items, swapItemLength)
-				?? (leaves.length === 0 ? undefined : lengthFault(items.length / swapItemLength, 'leaves', leaves)),
+			requestFault: ({items, leaves}) =>
+				itemsFault('items', items, swapItemLength) ??
+				(leaves.length === 0 ? undefined : lengthFault(items.length / swapItemLength, 'leaves', leaves)),
 		}),
 		/**
-		 * Adds leaves from up to `pbaCount` PBAs from `firstPba` on, in up to `stepCount` steps of one lowest block each.
-		 * Replies with what was used; nothing used means that the format's limit is reached. `no_space`: not before the
-		 * state is secured, perhaps not even then.
+		 * Adds leaves from up to `pbaCount` PBAs from `firstPba` on, in up to `stepCount` steps of one lowest block
+		 * each. Replies with what was used; nothing used means that the format's limit is reached. `no_space`: not
+		 * before the state is secured, perhaps not even then.
 		 */
 		extend: op({
-			request: z.strictObject({firstPba: z.number().int().positive(), pbaCount: z.number().int().nonnegative(), stepCount: z.number().int().positive()}),
-			reply: z.strictObject({usedPbaCount: z.number().int().nonnegative(), addedLeafCount: z.number().int().nonnegative()}),
+			request: z.strictObject({
+				firstPba: z.number().int().positive(),
+				pbaCount: z.number().int().nonnegative(),
+				stepCount: z.number().int().positive(),
+			}),
+			reply: z.strictObject({
+				usedPbaCount: z.number().int().nonnegative(),
+				addedLeafCount: z.number().int().nonnegative(),
+			}),
 		}),
 		/** Labels and stores every changed block of both trees, lowest level first, and replies with their roots. */
-		store: op({reply: z.strictObject({freeTree: TreeRoot, metaTree: TreeRoot, storedBlockCount: z.number().int().nonnegative()})}),
+		store: op({
+			reply: z.strictObject({
+				freeTree: TreeRoot,
+				metaTree: TreeRoot,
+				storedBlockCount: z.number().int().nonnegative(),
+			}),
+		}),
 		/** What is exchanged from now on carries this generation. Everything changed must have been stored. */
 		begin: op({request: z.strictObject({currentGeneration: Generation})}),
 		/** A state has been secured or a snapshot discarded: more may be handed out from now on. */
 		advance: op({
-			request: z.strictObject({lastSecuredGeneration: Generation, snapshotGenerations: z.array(Generation), rekeying: Rekeying.nullable(), setAsideCount: z.number().int().nonnegative()}),
+			request: z.strictObject({
+				lastSecuredGeneration: Generation,
+				snapshotGenerations: z.array(Generation),
+				rekeying: Rekeying.nullable(),
+				setAsideCount: z.number().int().nonnegative(),
+			}),
 		}),
 		/**
-		 * Blocks that could be handed out now, of the entries in `ranges` (pairs of first leaf and count; flat; they may reach
-		 * beyond the last entry). Until the next exchange nobody needs what they hold. Replies with the pool's size, too.
+		 * Blocks that could be handed out now, of the entries in `ranges` (pairs of first leaf and count; flat; they
+		 * may reach beyond the last entry). Until the next exchange nobody needs what they hold. Replies with the
+		 * pool's size, too.
 		 */
 		spare: op({
 			request: z.strictObject({ranges: extents()}),
@@ -119,8 +164,9 @@ export const freeTree = defineSession('free_tree', {
 			requestFault: ({ranges}) => extentsFault(ranges),
 		}),
 		/**
-		 * Compares inner blocks of both trees, as they lie on the medium, with the labels in their parents: a bounded part, from
-		 * `firstLeaf` on (those of the meta tree follow those of the free tree). Replies where to go on; null at the end.
+		 * Compares inner blocks of both trees, as they lie on the medium, with the labels in their parents: a bounded
+		 * part, from `firstLeaf` on (those of the meta tree follow those of the free tree). Replies where to go on;
+		 * null at the end.
 		 */
 		verify: op({
 			request: z.strictObject({firstLeaf: z.number().int().nonnegative()}),
@@ -131,8 +177,8 @@ export const freeTree = defineSession('free_tree', {
 			}),
 		}),
 		/**
-		 * Counts blocks that only one kept snapshot holds, which become spare with it: in a bounded part, from `firstLeaf` on.
-		 * Replies where to go on; null at the end.
+		 * Counts blocks that only one kept snapshot holds, which become spare with it: in a bounded part, from
+		 * `firstLeaf` on. Replies where to go on; null at the end.
 		 */
 		sole_holdings: op({
 			request: z.strictObject({firstLeaf: z.number().int().nonnegative()}),
@@ -142,8 +188,8 @@ export const freeTree = defineSession('free_tree', {
 			}),
 		}),
 		/**
-		 * Counts the pool: how many blocks there are, how many could be handed out now, how many older snapshots hold. The
-		 * others will be there once the state is secured.
+		 * Counts the pool: how many blocks there are, how many could be handed out now, how many older snapshots hold.
+		 * The others will be there once the state is secured.
 		 */
 		usage: op({
 			reply: z.strictObject({

@@ -10,7 +10,10 @@ export const RootNode = z.strictObject({
 	hash: bytes(32),
 });
 
-/** Where a tree's blocks lay when it was created, all inner blocks and all leaves one behind another; see lib/format/fresh-layout.ts. */
+/**
+ * Where a tree's blocks lay when it was created, all inner blocks and all leaves one behind another; see
+ * lib/format/fresh-layout.ts.
+ */
 export const FreshTree = z.strictObject({
 	leafCount: z.number().int().positive(),
 	firstInner: Pba,

@@ -50,30 +50,38 @@ export const trustAnchor = defineSession('trust_anchor', {
 		recipient: op({reply: z.strictObject({publicKey: bytes(32)})}),
 		/** Forgets the master key and everything made of it. */
 		lock: op({}),
-		/** Opens the anchor again, with a sealed passphrase or with what its configuration names. An open anchor stays as it is. */
+		/**
+		 * Opens the anchor again, with a sealed passphrase or with what its configuration names. An open anchor stays
+		 * as it is.
+		 */
 		unlock: op({request: z.strictObject({sealed: SealedSecret.optional()})}),
 		/** `initialized`: a master key is there and usable. `secured`: null before the first `secure`. */
 		status: op({reply: z.strictObject({initialized: z.boolean(), secured: Secured.nullable()})}),
 		/** Makes the master key, durably. */
 		initialize: op({}),
 		/** Makes a new random block key and replies with it wrapped for the superblock (32 bytes). */
-		create_key: op({request: z.strictObject({current: bytes(32).optional()}), reply: z.strictObject({wrapped: bytes(32)})}),
+		create_key: op({
+			request: z.strictObject({current: bytes(32).optional()}),
+			reply: z.strictObject({wrapped: bytes(32)}),
+		}),
 		/** Opens a wrapped key and seals it to the crypto server whose public key `recipient` is. */
 		share_key: op({
 			request: z.strictObject({wrapped: bytes(32), recipient: bytes(32)}),
 			reply: z.strictObject({envelope: bytes()}),
 		}),
 		/**
-		 * Seals the key of a container's inner blocks to the crypto server whose public key `recipient` is. The key depends on
-		 * the anchor and the container alone, so that nothing of it stands anywhere and no rekeying changes it.
+		 * Seals the key of a container's inner blocks to the crypto server whose public key `recipient` is. The key
+		 * depends on the anchor and the container alone, so that nothing of it stands anywhere and no rekeying changes
+		 * it.
 		 */
 		share_inner_key: op({
 			request: z.strictObject({containerId: bytes(16), recipient: bytes(32)}),
 			reply: z.strictObject({envelope: bytes()}),
 		}),
 		/**
-		 * Authenticates a superblock of a container, by the digest (SHA-256) of what is authenticated. The key depends on the
-		 * anchor and the container alone, and never leaves the anchor. What is secured from now on is marked as authenticated.
+		 * Authenticates a superblock of a container, by the digest (SHA-256) of what is authenticated. The key depends
+		 * on the anchor and the container alone, and never leaves the anchor. What is secured from now on is marked as
+		 * authenticated.
 		 */
 		authenticate: op({
 			request: z.strictObject({containerId: bytes(16), digest: bytes(32)}),
@@ -86,13 +94,15 @@ export const trustAnchor = defineSession('trust_anchor', {
 		}),
 		/** What the record says beside the newest superblock. */
 		marks: op({reply: Marks}),
-		/** Remembers, durably once it replies, which superblock is about to be written; the newest one stays the newest. */
+		/**
+		 * Remembers, durably once it replies, which superblock is about to be written; the newest one stays the newest.
+		 */
 		intend: op({request: z.strictObject({hash: bytes(32)})}),
 		/** The key that authenticates the one flush that follows what has this hash. */
 		flush_key: op({request: z.strictObject({hash: bytes(32)}), reply: z.strictObject({key: bytes(32)})}),
 		/**
-		 * Remembers the newest superblock, durably once it replies; a crash leaves the old record or the new one. Replies with the
-		 * `flush_key` of what was secured, so that a flush takes no further request.
+		 * Remembers the newest superblock, durably once it replies; a crash leaves the old record or the new one.
+		 * Replies with the `flush_key` of what was secured, so that a flush takes no further request.
 		 */
 		secure: op({request: Secured, reply: z.strictObject({flushKey: bytes(32)})}),
 	},

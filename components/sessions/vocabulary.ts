@@ -1,6 +1,7 @@
 /**
- * The words of the contracts: numbers of the container, kept apart by type (a plain number can become any of them, one of
- * them never another, and so it is with vectors of them), and the relations between fields that several contracts state.
+ * The words of the contracts: numbers of the container, kept apart by type (a plain number can become any of them, one
+ * of them never another, and so it is with vectors of them), and the relations between fields that several contracts
+ * state.
  */
 import {z} from 'zod';
 import {vector} from '../../runtime/sdk/session.js';
@@ -47,19 +48,26 @@ export const frames = () => vector<Frame>();
 export const indexes = () => vector();
 export const extents = () => vector();
 
-/** The vector has an item for each of `itemCount`. Checked for each message on the way of every block: it makes no object. */
+/**
+ * The vector has an item for each of `itemCount`. Checked for each message on the way of every block: it makes no
+ * object.
+ */
 export function lengthFault(itemCount: number, name: string, values: readonly number[]): string | undefined {
 	return values.length === itemCount ? undefined : `${name} has ${values.length} items where ${itemCount} belong`;
 }
 
 /** The vector holds `itemLength` values for each item. */
 export function itemsFault(name: string, values: readonly number[], itemLength: number): string | undefined {
-	return values.length % itemLength === 0 ? undefined : `${name} has ${values.length} values where each item has ${itemLength}`;
+	return values.length % itemLength === 0
+		? undefined
+		: `${name} has ${values.length} values where each item has ${itemLength}`;
 }
 
 /** There is a label for each block. */
 export function labelsFault(labels: Uint8Array, blockCount: number): string | undefined {
-	return labels.length === blockCount * labelLength ? undefined : `${labels.length} bytes of labels for ${blockCount} blocks`;
+	return labels.length === blockCount * labelLength
+		? undefined
+		: `${labels.length} bytes of labels for ${blockCount} blocks`;
 }
 
 /** The indexes ascend and stay below `itemCount`. */
@@ -73,7 +81,9 @@ export function indexesFault(name: string, values: readonly number[], itemCount:
 	return undefined;
 }
 
-/** Pairs of a first block and a number of blocks of at least one, none of which reaches beyond what a number can say. */
+/**
+ * Pairs of a first block and a number of blocks of at least one, none of which reaches beyond what a number can say.
+ */
 export function extentsFault(values: readonly number[]): string | undefined {
 	if (values.length % 2 !== 0) {
 		return 'extents are pairs of a first block and a number of blocks';
@@ -100,5 +110,7 @@ export function payloadFault(values: readonly number[], data: Uint8Array): strin
 		blockCount += values[i];
 	}
 
-	return blockCount * blockSize === data.length ? undefined : `extents of ${blockCount} blocks with ${data.length} bytes of payload`;
+	return blockCount * blockSize === data.length
+		? undefined
+		: `extents of ${blockCount} blocks with ${data.length} bytes of payload`;
 }

@@ -27,7 +27,11 @@ class SteppedWork implements Work {
 	stepCount = 0;
 	isFinished = false;
 
-	constructor(readonly total: number, readonly env: TestEnvironment, public onStep: () => void = () => undefined) {}
+	constructor(
+		readonly total: number,
+		readonly env: TestEnvironment,
+		public onStep: () => void = () => undefined,
+	) {}
 
 	async step() {
 		this.stepCount++;
@@ -48,7 +52,10 @@ function stand({rateLimit, onSecure}: {rateLimit?: number; onSecure?: () => void
 	let securedCount = 0;
 	let madeRoomCount = 0;
 	const operation = new BackgroundOperation({
-		name: 'the work', env, rateLimit, isResumed: true,
+		name: 'the work',
+		env,
+		rateLimit,
+		isResumed: true,
 		activity: () => activity,
 		async secure() {
 			onSecure?.();
@@ -134,7 +141,7 @@ test('progress, rate and time left are those since it was started', async t => {
 	await until(() => env.slept.length > 0);
 	const {done, total, bytesPerSecond, secondsLeft} = operation.status;
 	t.deepEqual({done, total}, {done: 256, total: 2560});
-	t.is(bytesPerSecond, Math.round(256 * 4096 / (env.now() / 1000)));
+	t.is(bytesPerSecond, Math.round((256 * 4096) / (env.now() / 1000)));
 	t.is(secondsLeft, Math.ceil((2560 - 256) / (256 / env.now()) / 1000));
 	operation.resume();
 	await operation.stop();
@@ -152,7 +159,12 @@ test('a step without room is repeated after a securing, and then waits for spare
 	await until(() => env.now() > 10_000);
 	t.is(operation.status.phase, 'in-progress');
 	t.true(securedCount() >= 20);
-	t.deepEqual(env.logged.map(({text}) => text), ['the work waits for spare blocks: the pool is empty; discard a snapshot, or add some with "runtime extend ft SIZE"']);
+	t.deepEqual(
+		env.logged.map(({text}) => text),
+		[
+			'the work waits for spare blocks: the pool is empty; discard a snapshot, or add some with "runtime extend ft SIZE"',
+		],
+	);
 	t.regex(operation.status.waitsFor ?? '', /^spare blocks: the pool is empty/);
 	isFull = false;
 	await until(() => !operation.isRunning);
@@ -163,11 +175,13 @@ test('a step without room is repeated after a securing, and then waits for spare
 test('a step for which the host has no room is tried again after what nobody needs was given back, and then waits', async t => {
 	const {env, operation, madeRoomCount} = stand();
 	let isFull = true;
-	operation.start(new SteppedWork(256, env, () => {
-		if (isFull) {
-			throw new SessionError('no_space', 'the disk is full', {onMedium: true});
-		}
-	}));
+	operation.start(
+		new SteppedWork(256, env, () => {
+			if (isFull) {
+				throw new SessionError('no_space', 'the disk is full', {onMedium: true});
+			}
+		}),
+	);
 	await until(() => env.now() > 10_000);
 	t.true(madeRoomCount() >= 2);
 	t.regex(operation.status.waitsFor ?? '', /^room on the host: the disk is full; make room/);
@@ -179,9 +193,11 @@ test('a step for which the host has no room is tried again after what nobody nee
 
 test('a failure ends it, and the log says why', async t => {
 	const {env, operation} = stand();
-	operation.start(new SteppedWork(256, env, () => {
-		throw new SessionError('device_failed', 'the medium is gone');
-	}));
+	operation.start(
+		new SteppedWork(256, env, () => {
+			throw new SessionError('device_failed', 'the medium is gone');
+		}),
+	);
 	await until(() => !operation.isRunning);
 	t.is(operation.status.lastResult, 'failed');
 	t.regex(env.logged[0].text, /the work stopped: the medium is gone; it is resumed when the device is opened again/);
@@ -214,7 +230,10 @@ test('a securing that finds the medium full is repeated until there is room, als
 	await until(() => env.now() > 60_000);
 	t.is(operation.status.phase, 'in-progress');
 	t.is(work.stepCount, 100, 'no step before the state is secured');
-	t.deepEqual(env.logged.map(({text}) => text), ['the work waits for room on the host: the host is full; make room there, or clear what is not needed (TRIM)']);
+	t.deepEqual(
+		env.logged.map(({text}) => text),
+		['the work waits for room on the host: the host is full; make room there, or clear what is not needed (TRIM)'],
+	);
 	work.onStep = () => undefined;
 	isFull = false;
 	await until(() => work.stepCount === 199);

@@ -101,11 +101,11 @@ export class BackgroundOperation {
 		return {
 			phase: this.#paused ? 'paused' : 'in-progress',
 			lastResult: this.#lastResult,
-			...this.#waitsFor !== undefined && {waitsFor: this.#waitsFor},
+			...(this.#waitsFor !== undefined && {waitsFor: this.#waitsFor}),
 			done,
 			total,
 			bytesPerSecond: Math.round(unitsPerMs * unitBytes * 1000),
-			...unitsPerMs > 0 && {secondsLeft: Math.ceil((total - done) / unitsPerMs / 1000)},
+			...(unitsPerMs > 0 && {secondsLeft: Math.ceil((total - done) / unitsPerMs / 1000)}),
 		};
 	}
 
@@ -119,17 +119,22 @@ export class BackgroundOperation {
 		this.#waitsFor = undefined;
 		this.#securedAt = env.now();
 		this.#measureFrom(work);
-		this.#running = this.#run(work).then(
-			finished => {
-				this.#lastResult = finished ? 'success' : 'none';
-			},
-			(error: unknown) => {
-				this.#lastResult = 'failed';
-				env.log(`${name} stopped: ${error instanceof Error ? error.message : String(error)}${isResumed ? '; it is resumed when the device is opened again' : ''}`, 'error');
-			},
-		).then(() => {
-			this.#work = undefined;
-		});
+		this.#running = this.#run(work)
+			.then(
+				finished => {
+					this.#lastResult = finished ? 'success' : 'none';
+				},
+				(error: unknown) => {
+					this.#lastResult = 'failed';
+					env.log(
+						`${name} stopped: ${error instanceof Error ? error.message : String(error)}${isResumed ? '; it is resumed when the device is opened again' : ''}`,
+						'error',
+					);
+				},
+			)
+			.then(() => {
+				this.#work = undefined;
+			});
 	}
 
 	pause(): void {
@@ -171,12 +176,12 @@ export class BackgroundOperation {
 			}
 
 			more = await this.#stepWithRoom(work);
-			if (env.now() - this.#securedAt >= work.secureIntervalMs && await this.#whenThereIsRoom(secure)) {
+			if (env.now() - this.#securedAt >= work.secureIntervalMs && (await this.#whenThereIsRoom(secure))) {
 				this.#securedAt = env.now();
 			}
 		}
 
-		if (!await this.#whenThereIsRoom(secure) || !await this.#whenThereIsRoom(async () => work.finish())) {
+		if (!(await this.#whenThereIsRoom(secure)) || !(await this.#whenThereIsRoom(async () => work.finish()))) {
 			return false;
 		}
 
@@ -228,7 +233,11 @@ export class BackgroundOperation {
 		const startedAt = env.now();
 		const doneBefore = work.done;
 		const more = await this.#stepOrWait(work);
-		await this.#giveWay({elapsedMs: env.now() - startedAt, movedBytes: (work.done - doneBefore) * work.unitBytes, active: activity() !== activityBefore});
+		await this.#giveWay({
+			elapsedMs: env.now() - startedAt,
+			movedBytes: (work.done - doneBefore) * work.unitBytes,
+			active: activity() !== activityBefore,
+		});
 		return more;
 	}
 
@@ -248,8 +257,10 @@ export class BackgroundOperation {
 				}
 
 				isFull = isHostFull(error);
-				reason = isFull ? roomReason(error) : `spare blocks: ${error.message}; discard a snapshot, or add some with "runtime extend ft SIZE"`;
-				if (!await this.#whenThereIsRoom(secure)) {
+				reason = isFull
+					? roomReason(error)
+					: `spare blocks: ${error.message}; discard a snapshot, or add some with "runtime extend ft SIZE"`;
+				if (!(await this.#whenThereIsRoom(secure))) {
 					return true;
 				}
 
@@ -263,10 +274,18 @@ export class BackgroundOperation {
 		return true;
 	}
 
-	async #giveWay({elapsedMs, movedBytes, active}: {elapsedMs: number; movedBytes: number; active: boolean}): Promise<void> {
+	async #giveWay({
+		elapsedMs,
+		movedBytes,
+		active,
+	}: {
+		elapsedMs: number;
+		movedBytes: number;
+		active: boolean;
+	}): Promise<void> {
 		const {env, rateLimit} = this.#parts;
 		const forClients = active ? Math.min(yieldMaxMs, elapsedMs * yieldFactor) : 0;
-		const forRate = rateLimit === undefined ? 0 : ((movedBytes / rateLimit) * 1000) - elapsedMs;
+		const forRate = rateLimit === undefined ? 0 : (movedBytes / rateLimit) * 1000 - elapsedMs;
 		await env.sleep(Math.max(0, forClients, forRate));
 	}
 }

@@ -36,19 +36,20 @@ async function openDevice() {
 	};
 }
 
-
 function flipBit(image: string, pba: number): void {
 	const file = fs.openSync(image, 'r+');
 	const byte = Buffer.alloc(1);
-	fs.readSync(file, byte, 0, 1, (pba * blockSize) + 99);
+	fs.readSync(file, byte, 0, 1, pba * blockSize + 99);
 	byte[0] ^= 4;
-	fs.writeSync(file, byte, 0, 1, (pba * blockSize) + 99);
+	fs.writeSync(file, byte, 0, 1, pba * blockSize + 99);
 	fs.closeSync(file);
 }
 
 function newestSuperblock(image: string): Superblock {
 	const content = fs.readFileSync(image);
-	const superblocks = Array.from({length: 8}, (_, slot) => content.subarray(slot * blockSize, (slot + 1) * blockSize)).filter(slot => slot[0] !== 0).map(slot => decodeSuperblock(slot));
+	const superblocks = Array.from({length: 8}, (_, slot) => content.subarray(slot * blockSize, (slot + 1) * blockSize))
+		.filter(slot => slot[0] !== 0)
+		.map(slot => decodeSuperblock(slot));
 	return superblocks.sort((a, b) => b.lastSecuredGeneration - a.lastSecuredGeneration)[0];
 }
 
@@ -105,7 +106,12 @@ test('damage of inner blocks is found on the medium though they are held in memo
 	}
 
 	t.is(await check(), 'failed');
-	t.deepEqual(errors().slice(0, 3).map(text => text.split(':')[1]), [' current state', ' free tree', ' meta tree']);
+	t.deepEqual(
+		errors()
+			.slice(0, 3)
+			.map(text => text.split(':')[1]),
+		[' current state', ' free tree', ' meta tree'],
+	);
 	t.regex(errors()[3], /3 of \d+ blocks are damaged/);
 	t.deepEqual(await stop(), []);
 });

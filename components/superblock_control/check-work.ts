@@ -1,6 +1,6 @@
 /**
- * Check of the running device: everything that the current state, the kept snapshots and the pool consist of is read from
- * the medium and compared with its label. Who owns which block is for cbe_check to say, on a container at rest.
+ * Check of the running device: everything that the current state, the kept snapshots and the pool consist of is read
+ * from the medium and compared with its label. Who owns which block is for cbe_check to say, on a container at rest.
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {blockSize} from '../lib/format/geometry.js';
@@ -38,12 +38,18 @@ export class CheckWork implements Work {
 	}
 
 	get done(): number {
-		return Math.min(this.total, (this.#vba === null ? this.#deviceTotal : this.#deviceDone) + (this.#leaf ?? this.total));
+		return Math.min(
+			this.total,
+			(this.#vba === null ? this.#deviceTotal : this.#deviceDone) + (this.#leaf ?? this.total),
+		);
 	}
 
 	get #deviceTotal(): number {
 		const {superblock} = this.#commit;
-		return Math.max(currentSnapshotOf(superblock).leafCount, ...keptSnapshots(superblock).map(({leafCount}) => leafCount));
+		return Math.max(
+			currentSnapshotOf(superblock).leafCount,
+			...keptSnapshots(superblock).map(({leafCount}) => leafCount),
+		);
 	}
 
 	async step(): Promise<boolean> {
@@ -78,7 +84,10 @@ export class CheckWork implements Work {
 		// While no state is taken, no snapshot of this list is given up.
 		await this.#commit.holdStill(async () => {
 			const {latest} = this.#commit;
-			const snapshots = keptSnapshots(latest).map(snapshot => ({generation: snapshot.root.generation, tree: treeOf(latest, snapshot)}));
+			const snapshots = keptSnapshots(latest).map(snapshot => ({
+				generation: snapshot.root.generation,
+				tree: treeOf(latest, snapshot),
+			}));
 			const {nextVba, ...verified} = await this.#servers.virtual_block_device.verify({snapshots, firstVba});
 			this.#vba = nextVba;
 			this.#deviceDone = nextVba ?? firstVba;

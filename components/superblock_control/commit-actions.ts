@@ -79,8 +79,16 @@ export class CommitActions {
 			}
 
 			case 'append': {
-				const {log: {area, tail, form}, changes, generation} = action;
-				const {firstPba, data, tail: appended} = encodeFlush(area, tail, {form, key: this.#flushKey}, changes, generation);
+				const {
+					log: {area, tail, form},
+					changes,
+					generation,
+				} = action;
+				const {
+					firstPba,
+					data,
+					tail: appended,
+				} = encodeFlush(area, tail, {form, key: this.#flushKey}, changes, generation);
 				await block.write({extents: [firstPba, data.length / blockSize], data});
 				return {kind: 'appended', tail: appended};
 			}
@@ -117,7 +125,11 @@ export class CommitActions {
 			}
 
 			case 'anchor': {
-				const {flushKey} = await anchor.secure({hash: action.hash, generation: action.generation, creating: false});
+				const {flushKey} = await anchor.secure({
+					hash: action.hash,
+					generation: action.generation,
+					creating: false,
+				});
 				this.useFlushKey(flushKey);
 				return {kind: 'anchored', hasFlushKey: flushKey !== undefined};
 			}
@@ -137,10 +149,13 @@ export class CommitActions {
 	/** Resolves when the lock is held; `unlock` gives it back. */
 	#lock(): Promise<void> {
 		return new Promise(resolve => {
-			void this.taking.take(() => new Promise<void>(unlock => {
-				this.#unlock = unlock;
-				resolve();
-			}));
+			void this.taking.take(
+				() =>
+					new Promise<void>(unlock => {
+						this.#unlock = unlock;
+						resolve();
+					}),
+			);
 		});
 	}
 
@@ -150,7 +165,7 @@ export class CommitActions {
 			try {
 				return await job();
 			} catch (error) {
-				if (!(isSessionError(error) && error.code === 'no_space' && await this.#sources.onNoRoom(attempt))) {
+				if (!(isSessionError(error) && error.code === 'no_space' && (await this.#sources.onNoRoom(attempt)))) {
 					throw error;
 				}
 			}

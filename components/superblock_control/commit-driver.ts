@@ -1,4 +1,7 @@
-/** Drives the commit machine: takes events, tells what the machine tells, and performs what it asks for, one action after the other. */
+/**
+ * Drives the commit machine: takes events, tells what the machine tells, and performs what it asks for, one action
+ * after the other.
+ */
 import {isSessionError} from '../../runtime/sdk/session.js';
 import {transition, type Action, type CommitEvent, type CommitState, type Core, type Notice} from './commit-machine.js';
 

@@ -1,13 +1,15 @@
 /**
- * The commit protocol as a pure machine: `(state, event) → (state, effects)`. Everything that decides in which order medium and
- * trust anchor change stands here, and nothing here waits, reads a clock or touches a server; `commit.ts` performs the effects.
+ * The commit protocol as a pure machine: `(state, event) → (state, effects)`. Everything that decides in which order
+ * medium and trust anchor change stands here, and nothing here waits, reads a clock or touches a server; `commit.ts`
+ * performs the effects.
  *
- * A *flush* makes changes durable by the flush log: entries, sync, trust anchor. A *checkpoint* makes them part of the trees: trees,
- * sync and announcement, superblock, sync, trust anchor; then the next generation counts. What holds in between, and what a crash
- * leaves, is told in docs/commit-protocol.md; every history of small scopes is gone through in test/model/.
+ * A *flush* makes changes durable by the flush log: entries, sync, trust anchor. A *checkpoint* makes them part of the
+ * trees: trees, sync and announcement, superblock, sync, trust anchor; then the next generation counts. What holds in
+ * between, and what a crash leaves, is told in docs/commit-protocol.md; every history of small scopes is gone through
+ * in test/model/.
  *
- * Changes are numbered as they are acknowledged. A request names the number up to which it wants them durable, so one commit
- * serves all that wait for it.
+ * Changes are numbered as they are acknowledged. A request names the number up to which it wants them durable, so one
+ * commit serves all that wait for it.
  */
 import {emptyLog, logRoom, type LeafChanges, type LogForm, type LogTail} from '../lib/format/flush-log.js';
 import {directoryPba} from '../lib/container/snapshot-directory.js';
@@ -15,7 +17,15 @@ import {nextSlot, type FlushLogArea, type Superblock} from '../lib/format/superb
 import type {Generation, Pba} from '../sessions/vocabulary.js';
 import {sealedUnder, withReservedCounts, type SealedCounts} from './key-use.js';
 import {dropsKey} from './old-keys.js';
-import {currentSnapshotOf, edited, firstGenerationAfter, hasSlotForChange, securedSuperblock, type StoredTrees, type SuperblockEdit} from './transition.js';
+import {
+	currentSnapshotOf,
+	edited,
+	firstGenerationAfter,
+	hasSlotForChange,
+	securedSuperblock,
+	type StoredTrees,
+	type SuperblockEdit,
+} from './transition.js';
 
 /** How durable somebody wants changes to be: in log or superblock, or in a superblock. */
 export type Level = 'flush' | 'checkpoint';
@@ -31,7 +41,9 @@ export interface LogState {
 	readonly isSettled: boolean;
 	/** The log has not taken changes that it was to name: until the next trees are stored it can say nothing. */
 	readonly isIncomplete: boolean;
-	/** A block of the log could not be written: what is in it counts until a superblock does, and nothing more comes in. */
+	/**
+	 * A block of the log could not be written: what is in it counts until a superblock does, and nothing more comes in.
+	 */
 	readonly isBroken: boolean;
 }
 
@@ -93,40 +105,49 @@ export interface SealedCheckpoint extends Checkpoint {
 	readonly hash: Uint8Array;
 }
 
-export type CommitState = {readonly core: Core} & (
+export type CommitState = {readonly core: Core} &
 	/** Nobody waits for anything. */
-	| {readonly kind: 'idle'}
-	/** Waits until trees and superblock stand still. */
-	| {readonly kind: 'locking'}
-	/** The device is asked for what the log can say. From then on it writes none of that in place. */
-	| {readonly kind: 'taking'; readonly covered: number}
-	/** Changed inner blocks of all trees are written. */
-	| {readonly kind: 'storing'; readonly covered: number}
-	/** Entries are written behind the log's tail. */
-	| {readonly kind: 'appending'; readonly covered: number}
-	/** Data and entries become durable. */
-	| {readonly kind: 'syncing_log'; readonly covered: number; readonly tail: LogTail}
-	| {readonly kind: 'anchoring_flush'; readonly covered: number; readonly tail: LogTail}
-	/** The superblock gets its authenticator. */
-	| {readonly kind: 'sealing'; readonly checkpoint: Checkpoint}
-	/** What a program that announces nothing has left is emptied: from the first announcement on it would look like a newer anchor's. */
-	| {readonly kind: 'emptying'; readonly sealed: SealedCheckpoint}
-	| {readonly kind: 'syncing_emptied'; readonly sealed: SealedCheckpoint}
-	/** The names of the snapshots are written, not in the place of those that count. */
-	| {readonly kind: 'naming'; readonly sealed: SealedCheckpoint}
-	/** All that the superblock refers to becomes durable, and the anchor remembers that it is about to be written. */
-	| {readonly kind: 'announcing'; readonly sealed: SealedCheckpoint}
-	/** From here on a crash may leave the new state as well as the one before. */
-	| {readonly kind: 'writing'; readonly sealed: SealedCheckpoint; readonly announcedHash: Uint8Array}
-	| {readonly kind: 'syncing'; readonly sealed: SealedCheckpoint}
-	| {readonly kind: 'anchoring'; readonly sealed: SealedCheckpoint}
-	/** The new state counts. Slots that still name a key that it does not are emptied. */
-	| {readonly kind: 'clearing_keys'; readonly sealed: SealedCheckpoint}
-	/** The pool hands out what only the state before it needed. */
-	| {readonly kind: 'advancing'; readonly covered: number}
-	/** Only a reopening tells which state counts: a sync that succeeds after a failed one says nothing of what was written before it. */
-	| {readonly kind: 'interrupted'; readonly error: CommitInterrupted}
-);
+	(
+		| {readonly kind: 'idle'}
+		/** Waits until trees and superblock stand still. */
+		| {readonly kind: 'locking'}
+		/** The device is asked for what the log can say. From then on it writes none of that in place. */
+		| {readonly kind: 'taking'; readonly covered: number}
+		/** Changed inner blocks of all trees are written. */
+		| {readonly kind: 'storing'; readonly covered: number}
+		/** Entries are written behind the log's tail. */
+		| {readonly kind: 'appending'; readonly covered: number}
+		/** Data and entries become durable. */
+		| {readonly kind: 'syncing_log'; readonly covered: number; readonly tail: LogTail}
+		| {readonly kind: 'anchoring_flush'; readonly covered: number; readonly tail: LogTail}
+		/** The superblock gets its authenticator. */
+		| {readonly kind: 'sealing'; readonly checkpoint: Checkpoint}
+		/**
+		 * What a program that announces nothing has left is emptied: from the first announcement on it would look like
+		 * a newer anchor's.
+		 */
+		| {readonly kind: 'emptying'; readonly sealed: SealedCheckpoint}
+		| {readonly kind: 'syncing_emptied'; readonly sealed: SealedCheckpoint}
+		/** The names of the snapshots are written, not in the place of those that count. */
+		| {readonly kind: 'naming'; readonly sealed: SealedCheckpoint}
+		/**
+		 * All that the superblock refers to becomes durable, and the anchor remembers that it is about to be written.
+		 */
+		| {readonly kind: 'announcing'; readonly sealed: SealedCheckpoint}
+		/** From here on a crash may leave the new state as well as the one before. */
+		| {readonly kind: 'writing'; readonly sealed: SealedCheckpoint; readonly announcedHash: Uint8Array}
+		| {readonly kind: 'syncing'; readonly sealed: SealedCheckpoint}
+		| {readonly kind: 'anchoring'; readonly sealed: SealedCheckpoint}
+		/** The new state counts. Slots that still name a key that it does not are emptied. */
+		| {readonly kind: 'clearing_keys'; readonly sealed: SealedCheckpoint}
+		/** The pool hands out what only the state before it needed. */
+		| {readonly kind: 'advancing'; readonly covered: number}
+		/**
+		 * Only a reopening tells which state counts: a sync that succeeds after a failed one says nothing of what was
+		 * written before it.
+		 */
+		| {readonly kind: 'interrupted'; readonly error: CommitInterrupted}
+	);
 
 /** A commit that failed half-way: only a reopening tells which state counts. */
 export class CommitInterrupted extends Error {
@@ -180,7 +201,13 @@ export type CommitEvent =
 	| {readonly kind: 'changes'; readonly changes: LeafChanges | null; readonly change: number}
 	| {readonly kind: 'stored'; readonly trees: StoredTrees; readonly sealedCounts: SealedCounts | undefined}
 	| {readonly kind: 'appended'; readonly tail: LogTail}
-	| {readonly kind: 'sealed'; readonly superblock: Superblock; readonly directory: SealedCheckpoint['directory']; readonly block: Uint8Array; readonly hash: Uint8Array}
+	| {
+			readonly kind: 'sealed';
+			readonly superblock: Superblock;
+			readonly directory: SealedCheckpoint['directory'];
+			readonly block: Uint8Array;
+			readonly hash: Uint8Array;
+	  }
 	| {readonly kind: 'written'}
 	| {readonly kind: 'synced'}
 	| {readonly kind: 'announced'}
@@ -205,7 +232,10 @@ export interface Opened {
 	/** What the trust anchor keeps: the superblock's hash, or that of the flush log's newest entry. */
 	readonly anchoredHash: Uint8Array;
 	readonly currentGeneration: Generation;
-	/** False where the trust anchor has given no key for the next flush: where flushes need one each is a checkpoint then. */
+	/**
+	 * False where the trust anchor has given no key for the next flush: where flushes need one each is a checkpoint
+	 * then.
+	 */
 	readonly hasFlushKey?: boolean;
 	/** A slot that has to be emptied before the trust anchor remembers anything else. */
 	readonly strayedSlot?: number | undefined;
@@ -221,10 +251,18 @@ function invariant(condition: boolean, text: string): asserts condition {
 
 const areSame = (a: Uint8Array, b: Uint8Array): boolean => a === b || Buffer.compare(a, b) === 0;
 
-export function openedState({superblock, slot, anchoredHash, currentGeneration, hasFlushKey = false, strayedSlot, isLogSettled = true}: Opened): CommitState {
+export function openedState({
+	superblock,
+	slot,
+	anchoredHash,
+	currentGeneration,
+	hasFlushKey = false,
+	strayedSlot,
+	isLogSettled = true,
+}: Opened): CommitState {
 	const log = superblock.flushLog && {
 		area: superblock.flushLog,
-		form: superblock.features ? 'authenticated' as const : 'plain' as const,
+		form: superblock.features ? ('authenticated' as const) : ('plain' as const),
 		tail: emptyLog(anchoredHash),
 		hasKey: hasFlushKey,
 		isSettled: isLogSettled && strayedSlot === undefined,
@@ -232,10 +270,27 @@ export function openedState({superblock, slot, anchoredHash, currentGeneration, 
 		isBroken: false,
 	};
 	const none = {flush: 0, checkpoint: 0};
-	return {kind: 'idle', core: {superblock, slot, latest: superblock, generation: currentGeneration, anchoredHash, log, strayedSlot, durable: none, wanted: none, edits: [], counts: none}};
+	return {
+		kind: 'idle',
+		core: {
+			superblock,
+			slot,
+			latest: superblock,
+			generation: currentGeneration,
+			anchoredHash,
+			log,
+			strayedSlot,
+			durable: none,
+			wanted: none,
+			edits: [],
+			counts: none,
+		},
+	};
 }
 
-/** The state after the event, and what has to be done. A rule that is about to be broken interrupts the commit instead. */
+/**
+ * The state after the event, and what has to be done. A rule that is about to be broken interrupts the commit instead.
+ */
 export function transition(state: CommitState, event: CommitEvent): Transition {
 	try {
 		return decide(state, event);
@@ -252,7 +307,10 @@ function decide(state: CommitState, event: CommitEvent): Transition {
 		}
 
 		case 'edited': {
-			invariant(event.edit.change > (core.edits.at(-1)?.change ?? core.durable.checkpoint), 'edits have to come in the order of their numbers');
+			invariant(
+				event.edit.change > (core.edits.at(-1)?.change ?? core.durable.checkpoint),
+				'edits have to come in the order of their numbers',
+			);
 			return {state: {...state, core: {...core, edits: [...core.edits, event.edit]}}};
 		}
 
@@ -301,13 +359,25 @@ function roomIn(log: LogState | undefined): number {
 
 /** True where the log may say what has changed. */
 function canFlush({log, wanted, durable, edits, latest}: Core): boolean {
-	return log !== undefined && log.isSettled && !log.isIncomplete && !log.isBroken && roomIn(log) > 0
-		&& wanted.checkpoint <= durable.checkpoint && edits.length === 0 && latest.state === 'normal';
+	return (
+		log !== undefined &&
+		log.isSettled &&
+		!log.isIncomplete &&
+		!log.isBroken &&
+		roomIn(log) > 0 &&
+		wanted.checkpoint <= durable.checkpoint &&
+		edits.length === 0 &&
+		latest.state === 'normal'
+	);
 }
 
 type Answer = Exclude<CommitEvent, {kind: 'wanted' | 'edited' | 'flush_key' | 'failed'}>;
 
-function expect<K extends Answer['kind']>(state: CommitState, event: Answer, kind: K): asserts event is Extract<Answer, {kind: K}> {
+function expect<K extends Answer['kind']>(
+	state: CommitState,
+	event: Answer,
+	kind: K,
+): asserts event is Extract<Answer, {kind: K}> {
 	invariant(event.kind === kind, `"${event.kind}" is no answer to what "${state.kind}" waits for`);
 }
 
@@ -318,7 +388,10 @@ function goOn(state: CommitState, event: Answer): Transition {
 		case 'locking': {
 			expect(state, event, 'locked');
 			return canFlush(core)
-				? {state: {kind: 'taking', core, covered: event.change}, action: {kind: 'take_changes', countMax: roomIn(core.log)}}
+				? {
+						state: {kind: 'taking', core, covered: event.change},
+						action: {kind: 'take_changes', countMax: roomIn(core.log)},
+					}
 				: store(core, event.change);
 		}
 
@@ -329,12 +402,18 @@ function goOn(state: CommitState, event: Answer): Transition {
 
 		case 'appending': {
 			expect(state, event, 'appended');
-			return {state: {kind: 'syncing_log', core, covered: state.covered, tail: requireNext(core, event.tail)}, action: {kind: 'sync'}};
+			return {
+				state: {kind: 'syncing_log', core, covered: state.covered, tail: requireNext(core, event.tail)},
+				action: {kind: 'sync'},
+			};
 		}
 
 		case 'syncing_log': {
 			expect(state, event, 'synced');
-			return {state: {...state, kind: 'anchoring_flush'}, action: {kind: 'anchor', hash: state.tail.hash, generation: core.generation}};
+			return {
+				state: {...state, kind: 'anchoring_flush'},
+				action: {kind: 'anchor', hash: state.tail.hash, generation: core.generation},
+			};
 		}
 
 		case 'anchoring_flush': {
@@ -349,7 +428,10 @@ function goOn(state: CommitState, event: Answer): Transition {
 }
 
 /** The same where the log has no part in it. */
-function goOnWithCheckpoint(state: Exclude<CommitState, {kind: 'locking' | 'taking' | 'appending' | 'syncing_log' | 'anchoring_flush'}>, event: Answer): Transition {
+function goOnWithCheckpoint(
+	state: Exclude<CommitState, {kind: 'locking' | 'taking' | 'appending' | 'syncing_log' | 'anchoring_flush'}>,
+	event: Answer,
+): Transition {
 	const {core} = state;
 	switch (state.kind) {
 		case 'storing': {
@@ -393,7 +475,10 @@ function goOnWithCheckpoint(state: Exclude<CommitState, {kind: 'locking' | 'taki
 		case 'syncing': {
 			expect(state, event, 'synced');
 			const {sealed} = state;
-			return {state: {...state, kind: 'anchoring'}, action: {kind: 'anchor', hash: sealed.hash, generation: sealed.superblock.lastSecuredGeneration}};
+			return {
+				state: {...state, kind: 'anchoring'},
+				action: {kind: 'anchor', hash: sealed.hash, generation: sealed.superblock.lastSecuredGeneration},
+			};
 		}
 
 		case 'anchoring': {
@@ -413,7 +498,9 @@ function goOnWithCheckpoint(state: Exclude<CommitState, {kind: 'locking' | 'taki
 
 		case 'idle':
 		case 'interrupted': {
-			throw new Error(`the commit protocol is broken: "${event.kind}" is no answer to what "${state.kind}" waits for`);
+			throw new Error(
+				`the commit protocol is broken: "${event.kind}" is no answer to what "${state.kind}" waits for`,
+			);
 		}
 	}
 }
@@ -425,38 +512,72 @@ function append(core: Core, covered: number, changes: LeafChanges): Transition {
 		return begin({...core, durable: {...core.durable, flush: covered}}, [{kind: 'unlock'}, {kind: 'settle'}]);
 	}
 
-	invariant(log !== undefined && log.isSettled && !log.isIncomplete && !log.isBroken, 'a log that cannot be relied on is not written');
+	invariant(
+		log !== undefined && log.isSettled && !log.isIncomplete && !log.isBroken,
+		'a log that cannot be relied on is not written',
+	);
 	invariant(core.strayedSlot === undefined, 'what a crash has left is emptied before anything else is anchored');
 	invariant(areSame(log.tail.hash, core.anchoredHash), 'an entry follows what the trust anchor keeps');
-	invariant(core.superblock.state === 'normal' && core.latest === core.superblock, 'the log counts only behind an anchored superblock in state normal');
-	invariant(generation === firstGenerationAfter(core.superblock), 'changes carry the generation after the superblock\'s');
+	invariant(
+		core.superblock.state === 'normal' && core.latest === core.superblock,
+		'the log counts only behind an anchored superblock in state normal',
+	);
+	invariant(
+		generation === firstGenerationAfter(core.superblock),
+		"changes carry the generation after the superblock's",
+	);
 	invariant(changes.vbas.length <= roomIn(log), 'a flush fits into the log');
-	return {state: {kind: 'appending', core, covered}, notices: unlock, action: {kind: 'append', log, changes, generation}};
+	return {
+		state: {kind: 'appending', core, covered},
+		notices: unlock,
+		action: {kind: 'append', log, changes, generation},
+	};
 }
 
 const unlock: readonly Notice[] = [{kind: 'unlock'}];
 
 function requireNext({log}: Core, tail: LogTail): LogTail {
-	invariant(log !== undefined && tail.usedBlockCount > log.tail.usedBlockCount && tail.usedBlockCount <= log.area.blockCount, 'entries lie behind the log\'s tail, and in its area');
+	invariant(
+		log !== undefined &&
+			tail.usedBlockCount > log.tail.usedBlockCount &&
+			tail.usedBlockCount <= log.area.blockCount,
+		"entries lie behind the log's tail, and in its area",
+	);
 	invariant(tail.flushCount === log.tail.flushCount + 1, 'flushes are counted one by one');
 	return tail;
 }
 
 /** The trust anchor keeps the entries: what they say is durable. */
-function flushed(core: Core, {covered, tail}: {readonly covered: number; readonly tail: LogTail}, hasKey: boolean): Transition {
+function flushed(
+	core: Core,
+	{covered, tail}: {readonly covered: number; readonly tail: LogTail},
+	hasKey: boolean,
+): Transition {
 	const log = core.log && {...core.log, tail, hasKey};
 	const counts = {...core.counts, flush: core.counts.flush + 1};
-	return begin({...core, log, anchoredHash: tail.hash, durable: {...core.durable, flush: covered}, counts}, [{kind: 'settle'}]);
+	return begin({...core, log, anchoredHash: tail.hash, durable: {...core.durable, flush: covered}, counts}, [
+		{kind: 'settle'},
+	]);
 }
 
 function store(core: Core, covered: number): Transition {
 	// With no snapshot slot for another record the kept snapshot stays the current state, under its own root block.
 	const isRootKept = currentSnapshotOf(core.superblock).keep && hasSlotForChange(core.superblock);
-	return {state: {kind: 'storing', core, covered}, action: {kind: 'store_trees', nextGeneration: core.generation + 1, isRootKept}};
+	return {
+		state: {kind: 'storing', core, covered},
+		action: {kind: 'store_trees', nextGeneration: core.generation + 1, isRootKept},
+	};
 }
 
-/** Composes the superblock for stored trees. Edits that came meanwhile are for the next one: this one may lack what was acknowledged before them. */
-function seal(core: Core, covered: number, {trees, sealedCounts}: {readonly trees: StoredTrees; readonly sealedCounts: SealedCounts | undefined}): Transition {
+/**
+ * Composes the superblock for stored trees. Edits that came meanwhile are for the next one: this one may lack what was
+ * acknowledged before them.
+ */
+function seal(
+	core: Core,
+	covered: number,
+	{trees, sealedCounts}: {readonly trees: StoredTrees; readonly sealedCounts: SealedCounts | undefined},
+): Transition {
 	const {generation} = core;
 	const edits: MadeEdit[] = [];
 	let composed = securedSuperblock(core.superblock, generation, trees);
@@ -467,12 +588,19 @@ function seal(core: Core, covered: number, {trees, sealedCounts}: {readonly tree
 	}
 
 	const superblock = withReservedCounts(composed, sealedCounts);
-	invariant(generation === firstGenerationAfter(core.superblock), 'a superblock has the generation after the last one\'s');
+	invariant(
+		generation === firstGenerationAfter(core.superblock),
+		"a superblock has the generation after the last one's",
+	);
 	requireCounted(superblock, sealedCounts);
 	const log = core.log && {...core.log, isIncomplete: false};
 	const left = core.edits.filter(pending => pending.change > covered);
 	return {
-		state: {kind: 'sealing', core: {...core, log, latest: superblock, generation: generation + 1, edits: left}, checkpoint: {covered, superblock, edits}},
+		state: {
+			kind: 'sealing',
+			core: {...core, log, latest: superblock, generation: generation + 1, edits: left},
+			checkpoint: {covered, superblock, edits},
+		},
 		notices: [{kind: 'unlock'}, {kind: 'taken', superblock}],
 		action: {kind: 'seal', before: core.superblock, superblock},
 	};
@@ -483,7 +611,10 @@ function requireCounted(superblock: Superblock, sealedCounts: SealedCounts | und
 	if (sealedCounts) {
 		const {current, previous} = sealedUnder(superblock, sealedCounts);
 		const {sealedBlockCounts: named} = superblock;
-		invariant(named !== undefined && named.current >= current && named.previous >= previous, 'a superblock names no fewer blocks than its keys have sealed');
+		invariant(
+			named !== undefined && named.current >= current && named.previous >= previous,
+			'a superblock names no fewer blocks than its keys have sealed',
+		);
 	}
 }
 
@@ -499,13 +630,25 @@ function name(core: Core, sealed: SealedCheckpoint): Transition {
 	}
 
 	const {snapshotDirectory: counting} = core.superblock;
-	invariant(counting !== undefined && directory.address !== directoryPba(counting), 'the names that count are never overwritten');
-	return {state: {kind: 'naming', core, sealed}, action: {kind: 'write_directory', address: directory.address, data: directory.data}};
+	invariant(
+		counting !== undefined && directory.address !== directoryPba(counting),
+		'the names that count are never overwritten',
+	);
+	return {
+		state: {kind: 'naming', core, sealed},
+		action: {kind: 'write_directory', address: directory.address, data: directory.data},
+	};
 }
 
-/** Both come before the superblock: whoever finds it there can tell a crash from an anchor that is older than the medium. */
+/**
+ * Both come before the superblock: whoever finds it there can tell a crash from an anchor that is older than the
+ * medium.
+ */
 function announce(core: Core, sealed: SealedCheckpoint): Transition {
-	invariant(core.strayedSlot === undefined, 'what a crash has left is emptied before the next superblock is announced');
+	invariant(
+		core.strayedSlot === undefined,
+		'what a crash has left is emptied before the next superblock is announced',
+	);
 	return {state: {kind: 'announcing', core, sealed}, action: {kind: 'sync_and_announce', hash: sealed.hash}};
 }
 
@@ -513,7 +656,10 @@ function write(core: Core, sealed: SealedCheckpoint, announcedHash: Uint8Array):
 	const {slot, block, superblock, hash} = sealed;
 	invariant(areSame(announcedHash, hash), 'a superblock is announced before it is written');
 	invariant(slot === nextSlot(core.slot), 'a superblock is written to the slot behind the last one');
-	invariant(superblock.lastSecuredGeneration === firstGenerationAfter(core.superblock), 'a superblock has the generation after the last one\'s');
+	invariant(
+		superblock.lastSecuredGeneration === firstGenerationAfter(core.superblock),
+		"a superblock has the generation after the last one's",
+	);
 	return {state: {kind: 'writing', core, sealed, announcedHash}, action: {kind: 'write_superblock', slot, block}};
 }
 
@@ -530,7 +676,15 @@ function replace(core: Core, sealed: SealedCheckpoint, hasKey: boolean): Transit
 function advance(core: Core, {covered, superblock, edits}: SealedCheckpoint): Transition {
 	invariant(core.superblock === superblock, 'the pool goes by what the trust anchor keeps');
 	return {
-		state: {kind: 'advancing', core: {...core, durable: {flush: covered, checkpoint: covered}, counts: {...core.counts, checkpoint: core.counts.checkpoint + 1}}, covered},
+		state: {
+			kind: 'advancing',
+			core: {
+				...core,
+				durable: {flush: covered, checkpoint: covered},
+				counts: {...core.counts, checkpoint: core.counts.checkpoint + 1},
+			},
+			covered,
+		},
 		notices: [{kind: 'checkpointed', superblock, edits}],
 		action: {kind: 'advance', superblock},
 	};
@@ -586,8 +740,9 @@ function fail(state: CommitState, error: unknown, code: string | undefined): Tra
 }
 
 /**
- * Entries could not be written, and nothing has happened. The device does not name these changes again, so a checkpoint has to follow,
- * whatever happens now. A log with a bad block is of no use until the device is opened again; a full host may have room the next time.
+ * Entries could not be written, and nothing has happened. The device does not name these changes again, so a checkpoint
+ * has to follow, whatever happens now. A log with a bad block is of no use until the device is opened again; a full
+ * host may have room the next time.
  */
 function leaveLog(core: Core, covered: number, error: unknown, code: string | undefined): Transition {
 	const isBroken = code !== undefined && code !== 'no_space';
@@ -599,19 +754,39 @@ function leaveLog(core: Core, covered: number, error: unknown, code: string | un
 
 	return {
 		state: {kind: 'locking', core: left},
-		...isBroken && {notices: [{kind: 'log_broken', reason: error instanceof Error ? error.message : String(error)}]},
+		...(isBroken && {
+			notices: [{kind: 'log_broken', reason: error instanceof Error ? error.message : String(error)}],
+		}),
 		action: {kind: 'lock'},
 	};
 }
 
 /** Nothing has happened: whoever waits for what was to be covered is told so, and the others are served next. */
-function refuse(core: Core, error: unknown, {levels, upTo, isLocked}: {readonly levels: readonly Level[]; readonly upTo: number; readonly isLocked: boolean}): Transition {
-	const left = (level: Level): number => levels.includes(level) && core.wanted[level] <= upTo ? 0 : core.wanted[level];
-	const edits = levels.includes('checkpoint') ? core.edits.filter(({change, isOfTrees}) => isOfTrees || change > upTo) : core.edits;
-	return begin({...core, wanted: {flush: left('flush'), checkpoint: left('checkpoint')}, edits}, [...isLocked ? unlock : [], {kind: 'refuse', levels, upTo, error}]);
+function refuse(
+	core: Core,
+	error: unknown,
+	{levels, upTo, isLocked}: {readonly levels: readonly Level[]; readonly upTo: number; readonly isLocked: boolean},
+): Transition {
+	const left = (level: Level): number =>
+		levels.includes(level) && core.wanted[level] <= upTo ? 0 : core.wanted[level];
+	const edits = levels.includes('checkpoint')
+		? core.edits.filter(({change, isOfTrees}) => isOfTrees || change > upTo)
+		: core.edits;
+	return begin({...core, wanted: {flush: left('flush'), checkpoint: left('checkpoint')}, edits}, [
+		...(isLocked ? unlock : []),
+		{kind: 'refuse', levels, upTo, error},
+	]);
 }
 
 function interrupt(core: Core, generation: Generation, cause: unknown): Transition {
-	const error = new CommitInterrupted(`securing generation ${generation} failed: ${cause instanceof Error ? cause.message : String(cause)}`);
-	return {state: {kind: 'interrupted', core, error}, notices: [{kind: 'interrupted', error, levels: bothLevels}, {kind: 'refuse', levels: bothLevels, upTo: Infinity, error}]};
+	const error = new CommitInterrupted(
+		`securing generation ${generation} failed: ${cause instanceof Error ? cause.message : String(cause)}`,
+	);
+	return {
+		state: {kind: 'interrupted', core, error},
+		notices: [
+			{kind: 'interrupted', error, levels: bothLevels},
+			{kind: 'refuse', levels: bothLevels, upTo: Infinity, error},
+		],
+	};
 }

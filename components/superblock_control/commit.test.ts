@@ -26,10 +26,24 @@ async function freshSuperblock(): Promise<Superblock> {
 
 async function setUp({hasLog = false} = {}): Promise<Stand> {
 	const fresh = await freshSuperblock();
-	const superblock = hasLog ? {...fresh, cipher: 'aes-256-xts' as const, containerId: new Uint8Array(16), pbaCount: fresh.pbaCount + 4, flushLog: {firstPba: fresh.pbaCount, blockCount: 4}} : fresh;
+	const superblock = hasLog
+		? {
+				...fresh,
+				cipher: 'aes-256-xts' as const,
+				containerId: new Uint8Array(16),
+				pbaCount: fresh.pbaCount + 4,
+				flushLog: {firstPba: fresh.pbaCount, blockCount: 4},
+			}
+		: fresh;
 	/** What the device has not named in a log yet. */
 	let pending = [3];
-	const stand: Stand = {events: [], slots: new Map(), before: () => undefined, giveChange: () => void pending.push(4), anchored: undefined} as unknown as Stand;
+	const stand: Stand = {
+		events: [],
+		slots: new Map(),
+		before: () => undefined,
+		giveChange: () => void pending.push(4),
+		anchored: undefined,
+	} as unknown as Stand;
 	const note = async (event: string): Promise<void> => {
 		stand.events.push(event);
 		await stand.before(event);
@@ -46,7 +60,13 @@ async function setUp({hasLog = false} = {}): Promise<Stand> {
 			},
 			async store() {
 				await note('store');
-				return {tree: {root, leafCount, maxLevel, degree: superblock.degree}, freeTree: superblock.freeTree, metaTree: superblock.metaTree, snapshots: [], storedBlockCount: 0};
+				return {
+					tree: {root, leafCount, maxLevel, degree: superblock.degree},
+					freeTree: superblock.freeTree,
+					metaTree: superblock.metaTree,
+					snapshots: [],
+					storedBlockCount: 0,
+				};
 			},
 		},
 		block: {
@@ -79,7 +99,14 @@ async function setUp({hasLog = false} = {}): Promise<Stand> {
 			},
 		},
 	} as unknown as CommitServers;
-	return Object.assign(stand, {commit: new Commit(servers, {superblock, slot: 0, anchoredHash: labelOf(encodeSuperblock(superblock)), currentGeneration: 1})});
+	return Object.assign(stand, {
+		commit: new Commit(servers, {
+			superblock,
+			slot: 0,
+			anchoredHash: labelOf(encodeSuperblock(superblock)),
+			currentGeneration: 1,
+		}),
+	});
 }
 
 const sequence = (slot: number): string[] => ['store', 'sync', 'intend', `write ${slot}`, 'sync', 'secure', 'advance'];
@@ -107,7 +134,10 @@ test('each securing takes the next slot, round and round', async t => {
 		await stand.commit.checkpoint();
 	}
 
-	t.deepEqual(stand.events.filter(event => event.startsWith('write')), [1, 2, 3, 4, 5, 6, 7, 0, 1].map(slot => `write ${slot}`));
+	t.deepEqual(
+		stand.events.filter(event => event.startsWith('write')),
+		[1, 2, 3, 4, 5, 6, 7, 0, 1].map(slot => `write ${slot}`),
+	);
 });
 
 test('flushes at the same time share one securing', async t => {
@@ -137,7 +167,8 @@ test('a change of the superblock that comes while trees are stored is of the nex
 	let edited: Promise<unknown> | undefined;
 	stand.before = event => {
 		if (event === 'store' && !edited) {
-			// What was acknowledged just before, and is not in these trees any more, has to be in the state that a snapshot keeps.
+			// What was acknowledged just before, and is not in these trees any more, has to be in the state that a
+			// snapshot keeps.
 			stand.commit.noteChange();
 			edited = stand.commit.checkpointWith({kind: 'keep_current', name: undefined, time: undefined});
 		}
@@ -146,8 +177,12 @@ test('a change of the superblock that comes while trees are stored is of the nex
 	await stand.commit.checkpoint();
 	await edited;
 	t.deepEqual(stand.events, [...sequence(1), ...sequence(2)]);
-	const keptIn = (slot: number): boolean[] => decodeSuperblock(stand.slots.get(slot)!).snapshots.flatMap(snapshot => snapshot ? [snapshot.keep] : []);
-	t.true(keptIn(1).every(keep => !keep), `${keptIn(1).length} snapshots`);
+	const keptIn = (slot: number): boolean[] =>
+		decodeSuperblock(stand.slots.get(slot)!).snapshots.flatMap(snapshot => (snapshot ? [snapshot.keep] : []));
+	t.true(
+		keptIn(1).every(keep => !keep),
+		`${keptIn(1).length} snapshots`,
+	);
 	t.true(keptIn(2).some(Boolean));
 	t.is(stand.commit.upcoming, stand.commit.latest);
 });
@@ -180,7 +215,11 @@ test('two securings never run at the same time, whenever the second is asked for
 		await queued;
 		await last;
 		const count = stand.events.filter(event => event === 'store').length;
-		t.deepEqual(stand.events, Array.from({length: count}, (_, i) => sequence(i + 1)).flat(), `${delay} turns later`);
+		t.deepEqual(
+			stand.events,
+			Array.from({length: count}, (_, i) => sequence(i + 1)).flat(),
+			`${delay} turns later`,
+		);
 	}
 });
 
@@ -209,7 +248,10 @@ for (const failing of ['sync', 'intend', 'write 1', 'secure']) {
 			}
 		};
 		stand.commit.noteChange();
-		await t.throwsAsync(stand.commit.checkpoint(), {instanceOf: CommitInterrupted, message: /securing generation 1 failed: it failed/});
+		await t.throwsAsync(stand.commit.checkpoint(), {
+			instanceOf: CommitInterrupted,
+			message: /securing generation 1 failed: it failed/,
+		});
 		t.is(stand.anchored, undefined);
 
 		// A sync that succeeds after a failed one must not be trusted with what was written before.
@@ -288,14 +330,20 @@ test('blocks of a log that cannot be written any more count until a superblock i
 	stand.commit.noteChange();
 	await stand.commit.flush();
 	t.regex(used[0], /^write \d{2,}: 1$/);
-	t.deepEqual(used.slice(1), [...['store', 'sync', 'intend', 'write 1', 'sync', 'secure'].map(event => `${event}: 1`), 'advance: 0']);
+	t.deepEqual(used.slice(1), [
+		...['store', 'sync', 'intend', 'write 1', 'sync', 'secure'].map(event => `${event}: 1`),
+		'advance: 0',
+	]);
 	stand.giveChange();
 	stand.commit.noteChange();
 	await stand.commit.flush();
 	t.is(stand.commit.flushCount, 1);
 });
 
-for (const [kind, error] of [['of the session', new SessionError('no_space', 'full')], ['of another kind', new Error('broken')]] as const) {
+for (const [kind, error] of [
+	['of the session', new SessionError('no_space', 'full')],
+	['of another kind', new Error('broken')],
+] as const) {
 	test(`changes that a failed write (${kind}) kept out of the log are not taken for durable: a superblock covers them`, async t => {
 		const stand = await setUp({hasLog: true});
 		let storeFails = true;

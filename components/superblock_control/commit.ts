@@ -1,6 +1,6 @@
 /**
- * What makes changes durable: numbers them as they are acknowledged, has the commit machine (`commit-machine.ts`) secure them, and
- * answers who waits for it.
+ * What makes changes durable: numbers them as they are acknowledged, has the commit machine (`commit-machine.ts`)
+ * secure them, and answers who waits for it.
  *
  * A crash at any point leaves the last state that the trust anchor knows, with every block of it untouched.
  */
@@ -45,13 +45,17 @@ export class Commit {
 	#waiters: Waiter[] = [];
 
 	/** @param flushKey of the trust anchor for the next flush */
-	constructor(servers: CommitServers, {flushKey, ...opened}: Omit<Opened, 'hasFlushKey'> & {readonly flushKey?: Uint8Array | undefined}, events: CommitEvents = {}) {
+	constructor(
+		servers: CommitServers,
+		{flushKey, ...opened}: Omit<Opened, 'hasFlushKey'> & {readonly flushKey?: Uint8Array | undefined},
+		events: CommitEvents = {},
+	) {
 		this.#events = events;
 		this.keyUse = new KeyUse(opened.superblock);
 		this.#actions = new CommitActions(servers, {
 			changeCount: () => this.#changeCount,
 			sealedCounts: () => this.keyUse.counts,
-			onNoRoom: async attempt => await events.onNoRoom?.(attempt) ?? false,
+			onNoRoom: async attempt => (await events.onNoRoom?.(attempt)) ?? false,
 		});
 		this.#actions.useFlushKey(flushKey);
 		this.#driver = new CommitDriver(openedState({...opened, hasFlushKey: flushKey !== undefined}), {
@@ -132,7 +136,10 @@ export class Commit {
 		return ++this.#changeCount;
 	}
 
-	/** Resolves when every change noted before the call is durable: in the flush log, where it can say it, or in a superblock. */
+	/**
+	 * Resolves when every change noted before the call is durable: in the flush log, where it can say it, or in a
+	 * superblock.
+	 */
 	async flush(): Promise<void> {
 		if (this.isDue) {
 			await this.#want('flush');
@@ -152,7 +159,10 @@ export class Commit {
 		await this.checkpoint();
 	}
 
-	/** Makes a checkpoint with a change of the superblock; it is durable once this resolves, or has not happened. Replies with what it was. */
+	/**
+	 * Makes a checkpoint with a change of the superblock; it is durable once this resolves, or has not happened.
+	 * Replies with what it was.
+	 */
 	async checkpointWith(edit: SuperblockEdit): Promise<MadeEdit> {
 		this.#push(edit, false);
 		const {made} = await this.#want('checkpoint');
@@ -163,7 +173,10 @@ export class Commit {
 		return made;
 	}
 
-	/** Changes trees and superblock together: no checkpoint takes its state between `job` and the change it replies with. */
+	/**
+	 * Changes trees and superblock together: no checkpoint takes its state between `job` and the change it replies
+	 * with.
+	 */
 	async changeTogether(job: () => Promise<SuperblockEdit>): Promise<void> {
 		await this.#actions.taking.take(async () => {
 			this.#push(await job(), true);
@@ -181,9 +194,15 @@ export class Commit {
 
 	#want(level: Level): Promise<Waiter> {
 		return new Promise((resolve, reject) => {
-			const waiter: Waiter = {level, change: this.#changeCount, made: undefined, resolve: () => {
-				resolve(waiter);
-			}, reject};
+			const waiter: Waiter = {
+				level,
+				change: this.#changeCount,
+				made: undefined,
+				resolve: () => {
+					resolve(waiter);
+				},
+				reject,
+			};
 			this.#waiters.push(waiter);
 			this.#driver.take({kind: 'wanted', level, change: waiter.change});
 		});
@@ -237,7 +256,9 @@ export class Commit {
 			}
 
 			case 'log_broken': {
-				this.#events.onWarning?.(`the flush log cannot be written (${notice.reason}): until the device is opened again every flush secures a superblock`);
+				this.#events.onWarning?.(
+					`the flush log cannot be written (${notice.reason}): until the device is opened again every flush secures a superblock`,
+				);
 				break;
 			}
 		}

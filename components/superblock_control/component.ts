@@ -30,14 +30,32 @@ export default defineComponent({
 		/** Bytes per second that a rekeying may go through, e.g. 20M; as many as it can where it is left out. */
 		rekeying_rate: byteSize().optional(),
 		/** Blocks that a key of an authenticated cipher seals before a rekeying begins by itself. */
-		rekey_after: z.coerce.number().int().min(1).max(sealedBlockCountMax / 2).default(sealedBlockCountMax / 2),
-		/** `yes`: a rekeying of the original whose old key is lost is ended; blocks under it stay unreadable until they are written. */
+		rekey_after: z.coerce
+			.number()
+			.int()
+			.min(1)
+			.max(sealedBlockCountMax / 2)
+			.default(sealedBlockCountMax / 2),
+		/**
+		 * `yes`: a rekeying of the original whose old key is lost is ended; blocks under it stay unreadable until they
+		 * are written.
+		 */
 		give_up_lost_blocks: z.enum(['yes', 'no']).default('no'),
 	}),
 	async start({config, sessions, env}) {
-		const deviceConfig = {create: config.create?.[0], rekeyingRate: config.rekeying_rate, rekeyAfter: config.rekey_after, givesUpLostBlocks: config.give_up_lost_blocks === 'yes'};
+		const deviceConfig = {
+			create: config.create?.[0],
+			rekeyingRate: config.rekeying_rate,
+			rekeyAfter: config.rekey_after,
+			givesUpLostBlocks: config.give_up_lost_blocks === 'yes',
+		};
 		const keys = new CryptoKeys(sessions);
-		const access = new DeviceAccess({anchor: sessions.trust_anchor, keys, env, open: async () => openDevice({servers: sessions, env, config: deviceConfig, keys})});
+		const access = new DeviceAccess({
+			anchor: sessions.trust_anchor,
+			keys,
+			env,
+			open: async () => openDevice({servers: sessions, env, config: deviceConfig, keys}),
+		});
 		await access.begin();
 		return {
 			provides: {block: blockService(access), device_control: controlService(access, sessions.trust_anchor)},

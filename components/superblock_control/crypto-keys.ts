@@ -1,9 +1,9 @@
 /**
- * The keys of the container that the crypto server shall hold, whichever instance of it is there. Giving them and taking them away
- * go one after the other: a key that is still on its way has arrived before it is taken away.
+ * The keys of the container that the crypto server shall hold, whichever instance of it is there. Giving them and
+ * taking them away go one after the other: a key that is still on its way has arrived before it is taken away.
  *
- * Invariant: once `takeAll` has resolved no crypto server holds a key of the container until `give` is called, whatever restarts. Until
- * then one that came back gets all of them.
+ * Invariant: once `takeAll` has resolved no crypto server holds a key of the container until `give` is called, whatever
+ * restarts. Until then one that came back gets all of them.
  */
 import {isSessionError} from '../../runtime/sdk/session.js';
 import {keyWay, keyWays, type KeyServers, type KeyWay} from '../lib/container/key-delivery.js';
@@ -14,7 +14,10 @@ import type {KeyId} from '../sessions/vocabulary.js';
 export class CryptoKeys {
 	readonly #servers: KeyServers;
 	readonly #turn = new Turn();
-	/** How each key that is wanted gets to the server. Changed inside the turn only, together with what the server holds. */
+	/**
+	 * How each key that is wanted gets to the server. Changed inside the turn only, together with what the server
+	 * holds.
+	 */
 	readonly #wanted = new Map<KeyId, KeyWay>();
 
 	constructor(servers: KeyServers) {
@@ -46,8 +49,8 @@ export class CryptoKeys {
 	}
 
 	/**
-	 * Gives a crypto server that came back what is wanted now. A trust anchor that is locked gives none: then the device is about to be
-	 * locked, too, and unlocking gives them.
+	 * Gives a crypto server that came back what is wanted now. A trust anchor that is locked gives none: then the
+	 * device is about to be locked, too, and unlocking gives them.
 	 */
 	async giveAgain(): Promise<void> {
 		await this.#turn.take(async () => {
@@ -79,7 +82,10 @@ export class CryptoKeys {
 		});
 	}
 
-	/** Only inside the turn. A server that comes back under it is asked once more and has none; then it waits for its turn. */
+	/**
+	 * Only inside the turn. A server that comes back under it is asked once more and has none; then it waits for its
+	 * turn.
+	 */
 	async #remove(id: KeyId): Promise<void> {
 		if (this.#wanted.has(id)) {
 			await this.#servers.crypto.remove_key({keyId: id});

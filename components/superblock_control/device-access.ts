@@ -1,6 +1,6 @@
 /**
- * Who gets at the device: nobody while it is locked. Locking and unlocking, one after the other, and what a trust anchor that was
- * restarted means for it.
+ * Who gets at the device: nobody while it is locked. Locking and unlocking, one after the other, and what a trust
+ * anchor that was restarted means for it.
  */
 import {StartError, type Environment} from '../../runtime/sdk/component.js';
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
@@ -25,7 +25,10 @@ export class DeviceAccess {
 	readonly #switching = new Turn();
 	/** The last locking. */
 	#locking: Promise<void> | undefined;
-	/** False while keys may be there, also where locking or unlocking has stopped half-way: then the device refuses requests all the same. */
+	/**
+	 * False while keys may be there, also where locking or unlocking has stopped half-way: then the device refuses
+	 * requests all the same.
+	 */
 	#areKeysGone = false;
 	/** Undefined where the device has been locked since its start. */
 	#device: OpenDevice | undefined;
@@ -39,7 +42,10 @@ export class DeviceAccess {
 		if (await this.#isAnchorLocked()) {
 			await this.#lock.close();
 			this.#areKeysGone = true;
-			this.#parts.env.log('the device is locked: "runtime unlock" asks for the passphrase and serves it', 'warning');
+			this.#parts.env.log(
+				'the device is locked: "runtime unlock" asks for the passphrase and serves it',
+				'warning',
+			);
 		} else {
 			this.#device = await this.#parts.open();
 		}
@@ -87,11 +93,14 @@ export class DeviceAccess {
 	/** A trust anchor that was restarted may have come back without its keys. */
 	async followAnchor(): Promise<void> {
 		await this.#switching.take(async () => {
-			if (this.#areKeysGone || !await this.#isAnchorLocked()) {
+			if (this.#areKeysGone || !(await this.#isAnchorLocked())) {
 				return;
 			}
 
-			this.#parts.env.log('the trust anchor was restarted and is locked, so the device is, too; "runtime unlock" goes on', 'warning');
+			this.#parts.env.log(
+				'the trust anchor was restarted and is locked, so the device is, too; "runtime unlock" goes on',
+				'warning',
+			);
 			await this.#lock.close();
 			await this.#putToRest({secure: false});
 			this.#areKeysGone = true;
@@ -104,7 +113,10 @@ export class DeviceAccess {
 		if (!this.#areKeysGone) {
 			await this.#putToRest({secure: true});
 		} else if (this.#device?.isDue) {
-			this.#parts.env.log('what was written since the last flush is lost: the trust anchor has no keys to secure it with', 'error');
+			this.#parts.env.log(
+				'what was written since the last flush is lost: the trust anchor has no keys to secure it with',
+				'error',
+			);
 		}
 	}
 
@@ -124,7 +136,10 @@ export class DeviceAccess {
 		this.#parts.env.log('locked: everything is secured, and the keys are forgotten');
 	}
 
-	/** Only with no request under way. Where the keys have been taken away, and what followed has failed, nothing is left to secure. */
+	/**
+	 * Only with no request under way. Where the keys have been taken away, and what followed has failed, nothing is
+	 * left to secure.
+	 */
 	async #putToRest({secure}: {readonly secure: boolean}): Promise<void> {
 		const {keys} = this.#parts;
 		if (keys.areWanted) {
@@ -142,7 +157,9 @@ export class DeviceAccess {
 		try {
 			await anchor.unlock({sealed});
 		} catch (error) {
-			throw isSessionError(error) && error.code !== 'wrong_passphrase' && error.code !== 'locked' ? new SessionError('refused', error.message) : error;
+			throw isSessionError(error) && error.code !== 'wrong_passphrase' && error.code !== 'locked'
+				? new SessionError('refused', error.message)
+				: error;
 		}
 
 		this.#areKeysGone = false;
@@ -175,5 +192,7 @@ export class DeviceAccess {
 
 /** As the client of an unlocking is told of it. */
 function failureOfOpening(error: unknown): unknown {
-	return error instanceof StartError || (isSessionError(error) && error.code !== 'locked') ? new SessionError('device_failed', error.message) : error;
+	return error instanceof StartError || (isSessionError(error) && error.code !== 'locked')
+		? new SessionError('device_failed', error.message)
+		: error;
 }

@@ -18,7 +18,15 @@ import trustAnchorFile from '../trust_anchor_file/component.js';
 import virtualBlockDevice from '../virtual_block_device/component.js';
 import superblockControl from './component.js';
 
-const shape = {vbd_leaves: '1024', vbd_max_level: '2', vbd_degree: '64', ft_leaves: '1000', ft_max_level: '2', ft_degree: '64', cipher: 'aes-256-xts'};
+const shape = {
+	vbd_leaves: '1024',
+	vbd_max_level: '2',
+	vbd_degree: '64',
+	ft_leaves: '1000',
+	ft_max_level: '2',
+	ft_degree: '64',
+	cipher: 'aes-256-xts',
+};
 
 interface Options {
 	/** A rekeying that is still going on when the device is locked. */
@@ -48,7 +56,13 @@ function anchorThat(answer: (operation: 'share_key' | 'share_inner_key') => Prom
 					return reply;
 				},
 			};
-			return {...running, provides: {...running.provides, trust_anchor: {...handlers, ...held}} as unknown as typeof running.provides};
+			return {
+				...running,
+				provides: {
+					...running.provides,
+					trust_anchor: {...handlers, ...held},
+				} as unknown as typeof running.provides,
+			};
 		},
 	};
 }
@@ -62,29 +76,54 @@ function latch(): {readonly opened: Promise<void>; open(): void} {
 	return {opened, open};
 }
 
-const pause = async (ms: number) => new Promise<void>(resolve => {
-	setTimeout(resolve, ms);
-});
-
-async function openDevice(stateDirectory: string, {slowly = false, anchor = trustAnchorFile, innerBlocks, filter}: Options = {}) {
-	const create = [{...shape, ...innerBlocks && {inner_blocks: innerBlocks}}];
-	const assembly = await startAssembly([
-		{name: filter ? 'image' : 'medium', component: blockFile, config: {path: 'image', create: 'yes'}},
-		...filter ? [{name: 'medium', component: filter, routes: {block: 'image'}}] : [],
-		{name: 'crypto', component: cryptoOpenssl},
-		{name: 'anchor', component: anchor, config: {path: 'anchor', unlock_ms: '1', kdf_memory: '1M'}},
-		{name: 'cache', component: cache, config: {size: '8M'}, routes: {block: 'medium', ...innerBlocks && {crypto: 'crypto'}}},
-		{name: 'free_tree', component: freeTree, routes: {cache: 'cache'}},
-		{name: 'vbd', component: virtualBlockDevice, routes: {cache: 'cache', block: 'medium', crypto: 'crypto', free_tree: 'free_tree'}},
-		{
-			name: 'control', component: superblockControl, config: {create, ...slowly && {rekeying_rate: '1M'}},
-			routes: {virtual_block_device: 'vbd', free_tree: 'free_tree', block: 'medium', trust_anchor: 'anchor', crypto: 'crypto'},
-		},
-	], {
-		stateDirectory,
-		// A key that never comes is waited for 50 ms instead of 5 s.
-		environment: (name, base) => name === 'crypto' ? {...base, sleep: async ms => base.sleep(ms / 100)} : base,
+const pause = async (ms: number) =>
+	new Promise<void>(resolve => {
+		setTimeout(resolve, ms);
 	});
+
+async function openDevice(
+	stateDirectory: string,
+	{slowly = false, anchor = trustAnchorFile, innerBlocks, filter}: Options = {},
+) {
+	const create = [{...shape, ...(innerBlocks && {inner_blocks: innerBlocks})}];
+	const assembly = await startAssembly(
+		[
+			{name: filter ? 'image' : 'medium', component: blockFile, config: {path: 'image', create: 'yes'}},
+			...(filter ? [{name: 'medium', component: filter, routes: {block: 'image'}}] : []),
+			{name: 'crypto', component: cryptoOpenssl},
+			{name: 'anchor', component: anchor, config: {path: 'anchor', unlock_ms: '1', kdf_memory: '1M'}},
+			{
+				name: 'cache',
+				component: cache,
+				config: {size: '8M'},
+				routes: {block: 'medium', ...(innerBlocks && {crypto: 'crypto'})},
+			},
+			{name: 'free_tree', component: freeTree, routes: {cache: 'cache'}},
+			{
+				name: 'vbd',
+				component: virtualBlockDevice,
+				routes: {cache: 'cache', block: 'medium', crypto: 'crypto', free_tree: 'free_tree'},
+			},
+			{
+				name: 'control',
+				component: superblockControl,
+				config: {create, ...(slowly && {rekeying_rate: '1M'})},
+				routes: {
+					virtual_block_device: 'vbd',
+					free_tree: 'free_tree',
+					block: 'medium',
+					trust_anchor: 'anchor',
+					crypto: 'crypto',
+				},
+			},
+		],
+		{
+			stateDirectory,
+			// A key that never comes is waited for 50 ms instead of 5 s.
+			environment: (name, base) =>
+				name === 'crypto' ? {...base, sleep: async ms => base.sleep(ms / 100)} : base,
+		},
+	);
 	const control = assembly.client('control', deviceControl);
 	return {
 		assembly,
@@ -97,13 +136,21 @@ async function openDevice(stateDirectory: string, {slowly = false, anchor = trus
 		keyCount: () => assembly.running('crypto').status?.().keys,
 		async unlock(passphrase: string) {
 			const {publicKey} = await control.recipient({});
-			await control.unlock({sealed: Buffer.from(sealEnvelope(Buffer.from(passphrase), publicKey, count => randomBytes(count))).toString('hex')});
+			await control.unlock({
+				sealed: Buffer.from(
+					sealEnvelope(Buffer.from(passphrase), publicKey, count => randomBytes(count)),
+				).toString('hex'),
+			});
 		},
 	};
 }
 
 /** The first three blocks have this content, and nobody made a mistake until the end. */
-async function endWithFirstBlocks(t: ExecutionContext, {device, assembly}: Awaited<ReturnType<typeof openDevice>>, value: number): Promise<void> {
+async function endWithFirstBlocks(
+	t: ExecutionContext,
+	{device, assembly}: Awaited<ReturnType<typeof openDevice>>,
+	value: number,
+): Promise<void> {
 	const data = filled(3, 0);
 	await device.read({extents: [0, 3], data});
 	t.true(data.equals(filled(3, value)));
@@ -114,7 +161,8 @@ async function endWithFirstBlocks(t: ExecutionContext, {device, assembly}: Await
 /** From now on the anchor opens with the passphrase alone. */
 async function setPassphrase({keys}: Awaited<ReturnType<typeof openDevice>>, passphrase: string): Promise<void> {
 	const {publicKey} = await keys.recipient({});
-	const seal = (text: string) => Buffer.from(sealEnvelope(Buffer.from(text), publicKey, count => randomBytes(count))).toString('hex');
+	const seal = (text: string) =>
+		Buffer.from(sealEnvelope(Buffer.from(text), publicKey, count => randomBytes(count))).toString('hex');
 	await keys.add({secret: seal(passphrase)});
 	await keys.remove({slot: 0, existing: seal(passphrase)});
 }
@@ -135,13 +183,24 @@ test('a locked device refuses requests and holds no key; unlocked, it goes on wi
 	t.is((await control.status({})).locked, true);
 	const data = filled(10, 9);
 	for (const call of [
-		device.read({extents: [0, 10], data}), device.write({extents: [0, 10], data}), device.clear({extents: [0, 1]}),
-		control.create_snapshot({}), control.rekey({}), control.read_snapshot({generation, extents: [0, 10], data}),
+		device.read({extents: [0, 10], data}),
+		device.write({extents: [0, 10], data}),
+		device.clear({extents: [0, 1]}),
+		control.create_snapshot({}),
+		control.rekey({}),
+		control.read_snapshot({generation, extents: [0, 10], data}),
 	]) {
 		await t.throwsAsync(call, {code: 'locked', message: /runtime unlock/});
 	}
 
-	const sealing = opened.crypto.seal({keyId: 1, addresses: [8], vbas: [0], generations: [1], plain: [filled(1, 1)], sealed: filled(1, 0)});
+	const sealing = opened.crypto.seal({
+		keyId: 1,
+		addresses: [8],
+		vbas: [0],
+		generations: [1],
+		plain: [filled(1, 1)],
+		sealed: filled(1, 0),
+	});
 	await t.throwsAsync(sealing, {code: 'unknown_key'});
 	t.deepEqual(await device.geometry({}), {blockCount: 1024, writable: true, growable: false});
 	// Locking has secured everything.
@@ -264,12 +323,14 @@ test('a key whose way to the crypto server had begun before the lock is not ther
 	const asked = latch();
 	const answered = latch();
 	let isHeld = false;
-	const {control, anchor, assembly, keyCount, device} = await openDevice(temporaryDirectory(), {anchor: anchorThat(async () => {
-		if (isHeld) {
-			asked.open();
-			await answered.opened;
-		}
-	})});
+	const {control, anchor, assembly, keyCount, device} = await openDevice(temporaryDirectory(), {
+		anchor: anchorThat(async () => {
+			if (isHeld) {
+				asked.open();
+				await answered.opened;
+			}
+		}),
+	});
 	isHeld = true;
 	const restarted = assembly.restart('crypto');
 	await asked.opened;
@@ -303,14 +364,20 @@ async function openLocked(anchor: typeof trustAnchorFile, sinceStart: boolean) {
 	return {...second, unlock: async () => second.unlock('eins')};
 }
 
-for (const [when, sinceStart] of [['after it was open', false], ['since its start', true]] as const) {
+for (const [when, sinceStart] of [
+	['after it was open', false],
+	['since its start', true],
+] as const) {
 	test(`an unlocking that fails half-way leaves no key and a locked trust anchor; locked ${when}`, async t => {
 		let isRefused = false;
-		const {unlock, keyCount, anchor, device, assembly} = await openLocked(anchorThat(async operation => {
-			if (isRefused && operation === 'share_inner_key') {
-				throw new SessionError('storage_failed', 'the disk stands still');
-			}
-		}), sinceStart);
+		const {unlock, keyCount, anchor, device, assembly} = await openLocked(
+			anchorThat(async operation => {
+				if (isRefused && operation === 'share_inner_key') {
+					throw new SessionError('storage_failed', 'the disk stands still');
+				}
+			}),
+			sinceStart,
+		);
 		isRefused = true;
 		await t.throwsAsync(unlock(), {code: 'device_failed', message: /the disk stands still/});
 		t.is(keyCount(), 0);
@@ -329,12 +396,15 @@ for (const [when, sinceStart] of [['after it was open', false], ['since its star
 		const asked = latch();
 		const answered = latch();
 		let isHeld = false;
-		const {unlock, keyCount, device, assembly} = await openLocked(anchorThat(async operation => {
-			if (isHeld && operation === 'share_inner_key') {
-				asked.open();
-				await answered.opened;
-			}
-		}), sinceStart);
+		const {unlock, keyCount, device, assembly} = await openLocked(
+			anchorThat(async operation => {
+				if (isHeld && operation === 'share_inner_key') {
+					asked.open();
+					await answered.opened;
+				}
+			}),
+			sinceStart,
+		);
 		isHeld = true;
 		const unlocked = unlock();
 		await asked.opened;
@@ -357,8 +427,17 @@ test('where anchor and crypto server are both lost, requests fail, the device lo
 	await setPassphrase(opened, 'eins');
 	await device.write({extents: [0, 3], data: filled(3, 7)});
 	assembly.kill('crypto');
-	const written = t.throwsAsync(Promise.all([device.write({extents: [0, 3], data: filled(3, 8)}), device.write({extents: [8, 3], data: filled(3, 8)})]), {code: 'device_failed', message: /key/});
-	const read = t.throwsAsync(device.read({extents: [0, 3], data: filled(3, 0)}), {code: 'device_failed', message: /key/});
+	const written = t.throwsAsync(
+		Promise.all([
+			device.write({extents: [0, 3], data: filled(3, 8)}),
+			device.write({extents: [8, 3], data: filled(3, 8)}),
+		]),
+		{code: 'device_failed', message: /key/},
+	);
+	const read = t.throwsAsync(device.read({extents: [0, 3], data: filled(3, 0)}), {
+		code: 'device_failed',
+		message: /key/,
+	});
 	const restarted = assembly.restart('anchor');
 	await assembly.restart('crypto');
 	await Promise.all([written, read, restarted]);
@@ -406,12 +485,14 @@ test('a key that a rekeying has replaced does not come back with a crypto server
 	const answered = latch();
 	/** Of the keys that are asked for next. */
 	let heldIndex = -1;
-	const {control, assembly, keyCount} = await openDevice(temporaryDirectory(), {anchor: anchorThat(async () => {
-		if (heldIndex-- === 0) {
-			asked.open();
-			await answered.opened;
-		}
-	})});
+	const {control, assembly, keyCount} = await openDevice(temporaryDirectory(), {
+		anchor: anchorThat(async () => {
+			if (heldIndex-- === 0) {
+				asked.open();
+				await answered.opened;
+			}
+		}),
+	});
 	await control.rekey({});
 	await control.pause({operation: 'rekey'});
 	t.is((await control.operations({})).rekey.phase, 'paused');

@@ -1,6 +1,6 @@
 /**
- * Whether the device may be used. While it is locked no key is left outside of the trust anchor's files, and requests are
- * refused; what it knows of its trees stays, so that unlocking goes on where locking ended.
+ * Whether the device may be used. While it is locked no key is left outside of the trust anchor's files, and requests
+ * are refused; what it knows of its trees stays, so that unlocking goes on where locking ended.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 

@@ -15,7 +15,13 @@ function stand(setAside = false) {
 
 	const env = {now: () => state.now, log: (text: string) => void state.log.push(text)} as unknown as Environment;
 	const snapshot = {leafCount: 6400, maxLevel: 3, keep: true, root: {generation: 1}};
-	const superblock = {snapshots: [snapshot], currentSnapshot: 0, degree: 64, freeTree: {leafCount: 1000}, features: setAside ? ['emptied_leaves'] : []};
+	const superblock = {
+		snapshots: [snapshot],
+		currentSnapshot: 0,
+		degree: 64,
+		freeTree: {leafCount: 1000},
+		features: setAside ? ['emptied_leaves'] : [],
+	};
 	const securing = {
 		superblock,
 		get durableCount() {
@@ -25,7 +31,12 @@ function stand(setAside = false) {
 	const device = new DeviceUsage({free_tree: {usage} as unknown as Client<typeof freeTree>}, securing, env);
 	/** The pool as it is at a later time, after another securing. */
 	const at = async (seconds: number, heldCount: number) => {
-		Object.assign(state, {now: seconds * 1000, durableCount: state.durableCount + 1, heldCount, allocatableCount: 1000 - heldCount});
+		Object.assign(state, {
+			now: seconds * 1000,
+			durableCount: state.durableCount + 1,
+			heldCount,
+			allocatableCount: 1000 - heldCount,
+		});
 		return device.pool();
 	};
 

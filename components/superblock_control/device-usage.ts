@@ -1,7 +1,7 @@
 /**
- * How full the pool of spare blocks is. What writes replace comes back with the next superblock; only what snapshots hold
- * can run out, so that is what is watched, and what a forecast goes by. A count costs what has changed in the pool, so it is
- * kept until something may have changed.
+ * How full the pool of spare blocks is. What writes replace comes back with the next superblock; only what snapshots
+ * hold can run out, so that is what is watched, and what a forecast goes by. A count costs what has changed in the
+ * pool, so it is kept until something may have changed.
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
@@ -42,7 +42,8 @@ export class DeviceUsage {
 	readonly #freeTree: Client<typeof freeTree>;
 	readonly #commit: Commit;
 	readonly #env: Environment;
-	#counted: {readonly durableCount: number; readonly writtenCount: number; readonly usage: Promise<PoolUsage>} | undefined;
+	#counted:
+		{readonly durableCount: number; readonly writtenCount: number; readonly usage: Promise<PoolUsage>} | undefined;
 	/** Blocks written since the device was opened … */
 	#writtenCount = 0;
 	/** … and when the watch counted last. */
@@ -75,7 +76,9 @@ export class DeviceUsage {
 		return this.#counted.usage;
 	}
 
-	/** When snapshots will hold the whole pool if it goes on as of late; undefined where they do not hold more and more. */
+	/**
+	 * When snapshots will hold the whole pool if it goes on as of late; undefined where they do not hold more and more.
+	 */
 	get secondsLeft(): number | undefined {
 		const nowMs = this.#env.now();
 		const recent = this.#samples.filter(({atMs}) => atMs >= nowMs - rateSpanMs);
@@ -115,10 +118,12 @@ export class DeviceUsage {
 		this.#nextWatchMs = Infinity;
 		const startedMs = this.#env.now();
 		// A count that fails says nothing about the pool; whoever needs the free tree next meets the same failure.
-		void this.pool().catch(() => undefined).then(() => {
-			const now = this.#env.now();
-			this.#nextWatchMs = now + Math.max(watchIntervalMs, (now - startedMs) * watchCostFactor);
-		});
+		void this.pool()
+			.catch(() => undefined)
+			.then(() => {
+				const now = this.#env.now();
+				this.#nextWatchMs = now + Math.max(watchIntervalMs, (now - startedMs) * watchCostFactor);
+			});
 	}
 
 	/** Called where the pool had nothing to hand out: looks at it now. Waits for nothing. */
@@ -152,7 +157,10 @@ export class DeviceUsage {
 			this.#warned = false;
 		} else if (part < lowPart && !this.#warned && heldCount > 0) {
 			this.#warned = true;
-			this.#env.log(`spare blocks run low: ${left} of ${leafCount} are left for data, snapshots hold ${heldCount}; discard a snapshot, or add spare blocks with "runtime extend ft SIZE"`, 'warning');
+			this.#env.log(
+				`spare blocks run low: ${left} of ${leafCount} are left for data, snapshots hold ${heldCount}; discard a snapshot, or add spare blocks with "runtime extend ft SIZE"`,
+				'warning',
+			);
 		}
 	}
 }

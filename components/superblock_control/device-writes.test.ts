@@ -26,7 +26,10 @@ test('cleared blocks read as zeroes, now and after opening again; a snapshot kee
 	await first.device.clear({extents: [10, 20, 50, 5, 900, 100]});
 	await first.device.write({extents: [12, 1], data: filled(1, 2)});
 	await first.device.sync({});
-	const expected = filled(100, 1).fill(0, 10 * blockSize, 30 * blockSize).fill(0, 50 * blockSize, 55 * blockSize).fill(2, 12 * blockSize, 13 * blockSize);
+	const expected = filled(100, 1)
+		.fill(0, 10 * blockSize, 30 * blockSize)
+		.fill(0, 50 * blockSize, 55 * blockSize)
+		.fill(2, 12 * blockSize, 13 * blockSize);
 	const data = filled(100, 9);
 	await first.device.read({extents: [0, 100], data});
 	t.true(data.equals(expected));
@@ -54,7 +57,15 @@ test('a range larger than the pool is cleared at once, and what does not fit the
 
 test('a pool that an extension by a level has left small still takes data, and rekeys', async t => {
 	const {device, control, stop, bugs} = await openStand(temporaryDirectory(), {
-		shape: {vbd_leaves: '7', vbd_degree: '8', vbd_max_level: '1', ft_leaves: '4', ft_degree: '4', ft_max_level: '1', flush_log_blocks: '0'},
+		shape: {
+			vbd_leaves: '7',
+			vbd_degree: '8',
+			vbd_max_level: '1',
+			ft_leaves: '4',
+			ft_degree: '4',
+			ft_max_level: '1',
+			flush_log_blocks: '0',
+		},
 	});
 	const ended = async () => {
 		for (let phases = ['']; phases.some(phase => phase !== 'idle');) {
@@ -81,8 +92,10 @@ test('a pool that an extension by a level has left small still takes data, and r
 	t.deepEqual(bugs, []);
 });
 
-test('in the original\'s form a range with more content than the pool has spare blocks is cleared in parts', async t => {
-	const {device, stop, bugs} = await openStand(temporaryDirectory(), {shape: {ft_leaves: '20', cipher: 'aes-256-cbc-essiv', flush_log_blocks: '0'}});
+test("in the original's form a range with more content than the pool has spare blocks is cleared in parts", async t => {
+	const {device, stop, bugs} = await openStand(temporaryDirectory(), {
+		shape: {ft_leaves: '20', cipher: 'aes-256-cbc-essiv', flush_log_blocks: '0'},
+	});
 	await device.write({extents: [100, 300], data: filled(300, 1)});
 	await device.sync({});
 	await device.clear({extents: [0, 390]});
@@ -99,11 +112,14 @@ test('a pool that snapshots have filled takes no more data, but every trim, and 
 	const {generation} = await control.create_snapshot({});
 	const write = async (vba: number) => device.write({extents: [vba, 16], data: filled(16, 2)});
 	let full = 0;
-	await t.throwsAsync(async () => {
-		for (; full < blockCount; full += 16) {
-			await write(full);
-		}
-	}, {code: 'no_space'});
+	await t.throwsAsync(
+		async () => {
+			for (; full < blockCount; full += 16) {
+				await write(full);
+			}
+		},
+		{code: 'no_space'},
+	);
 	t.true(full >= 300, `${full} blocks were written`);
 	await device.clear({extents: [0, blockCount]});
 	await device.sync({});
@@ -139,7 +155,7 @@ test('a trim of all that a snapshot holds leaves the pool nearly as it was; what
 	t.deepEqual(bugs, []);
 });
 
-test('in the original\'s form clearing has no space where snapshots hold the pool, reads go on, and a discarded snapshot brings it back', async t => {
+test("in the original's form clearing has no space where snapshots hold the pool, reads go on, and a discarded snapshot brings it back", async t => {
 	const {device, control, stop} = await openOriginal(temporaryDirectory());
 	await device.write({extents: [0, blockCount], data: filled(blockCount, 1)});
 	const {generation} = await control.create_snapshot({});
@@ -170,7 +186,10 @@ test('the status counts the pool: spare blocks, and what only snapshots hold', a
 	await stop();
 });
 
-for (const [form, open] of [['today\'s form', openDevice], ['the original\'s form', openOriginal]] as const) {
+for (const [form, open] of [
+	["today's form", openDevice],
+	["the original's form", openOriginal],
+] as const) {
 	test(`what was cleared and came back by reverting is not held for the snapshot any more, in ${form}`, async t => {
 		const {device, control, stop, bugs} = await open(temporaryDirectory());
 		await device.write({extents: [0, 300], data: filled(300, 1)});
@@ -194,10 +213,13 @@ for (const [form, open] of [['today\'s form', openDevice], ['the original\'s for
 
 /** Blocks that the host stores of the image. */
 function storedBlockCount(stateDirectory: string): number {
-	return fs.statSync(join(stateDirectory, 'image')).blocks * 512 / blockSize;
+	return (fs.statSync(join(stateDirectory, 'image')).blocks * 512) / blockSize;
 }
 
-/** What the trees, the superblocks, the flush log and a few new entries take, and the quarter of the pool that keeps its room. */
+/**
+ * What the trees, the superblocks, the flush log and a few new entries take, and the quarter of the pool that keeps its
+ * room.
+ */
 const overhead = 80 + 100;
 
 test('cleared blocks go back to the host once they are secured, those of the pool, too', async t => {
@@ -253,18 +275,20 @@ test('writes, clearings and blocks given back go on side by side', async t => {
 	const {device, stop, bugs} = await openDevice(stateDirectory);
 	const content = filled(blockCount, 0);
 	for (let round = 1; round <= 30; round++) {
-		await Promise.all(Array.from({length: 8}, async (_, i) => {
-			const first = i * 128 + (round * 7) % 64;
-			if ((i + round) % 3 === 0) {
-				await device.clear({extents: [first, 50]});
-				content.fill(0, first * blockSize, (first + 50) * blockSize);
-			} else {
-				await device.write({extents: [first, 50], data: filled(50, round)});
-				content.fill(round, first * blockSize, (first + 50) * blockSize);
-			}
+		await Promise.all(
+			Array.from({length: 8}, async (_, i) => {
+				const first = i * 128 + ((round * 7) % 64);
+				if ((i + round) % 3 === 0) {
+					await device.clear({extents: [first, 50]});
+					content.fill(0, first * blockSize, (first + 50) * blockSize);
+				} else {
+					await device.write({extents: [first, 50], data: filled(50, round)});
+					content.fill(round, first * blockSize, (first + 50) * blockSize);
+				}
 
-			await device.sync({});
-		}));
+				await device.sync({});
+			}),
+		);
 	}
 
 	const data = filled(blockCount, 9);

@@ -25,14 +25,18 @@ interface Piece {
 /** The part of a piece that begins `start` blocks into it. */
 function partOf({vba, count, data}: Piece, start: number, countMax: number): Piece {
 	const partCount = Math.min(countMax, count - start);
-	return {vba: vba + start, count: partCount, data: data.subarray(start * blockSize, (start + partCount) * blockSize)};
+	return {
+		vba: vba + start,
+		count: partCount,
+		data: data.subarray(start * blockSize, (start + partCount) * blockSize),
+	};
 }
 
 function* piecesOf(extents: readonly number[], data: Uint8Array): Generator<Piece> {
 	let offset = 0;
 	for (let i = 0; i < extents.length; i += 2) {
 		const [vba, count] = [extents[i], extents[i + 1]];
-		const extent: Piece = {vba, count, data: data.subarray(offset, offset + (count * blockSize))};
+		const extent: Piece = {vba, count, data: data.subarray(offset, offset + count * blockSize)};
 		offset += count * blockSize;
 		for (let start = 0; start < count; start += writeBlockCountMax) {
 			yield partOf(extent, start, writeBlockCountMax);
@@ -60,9 +64,19 @@ export class DeviceWrites {
 	#underWay = 0;
 
 	/** @param onShortage is told each time the pool has nothing to hand out */
-	constructor(device: Client<typeof virtualBlockDevice>, commit: Commit, {secure, onShortage, room}: {
-		secure: () => Promise<void>; onShortage: () => void; room: Pick<HostRoom, 'makeForData' | 'noteFruitless'>;
-	}) {
+	constructor(
+		device: Client<typeof virtualBlockDevice>,
+		commit: Commit,
+		{
+			secure,
+			onShortage,
+			room,
+		}: {
+			secure: () => Promise<void>;
+			onShortage: () => void;
+			room: Pick<HostRoom, 'makeForData' | 'noteFruitless'>;
+		},
+	) {
 		this.#device = device;
 		this.#commit = commit;
 		this.#secure = secure;
@@ -83,11 +97,20 @@ export class DeviceWrites {
 	 */
 	async clear(extents: readonly number[]): Promise<boolean> {
 		let isChanged = false;
-		// One part after another: a range may be as large as the device, and clearing moves no data that could be overlapped.
+		// One part after another: a range may be as large as the device, and clearing moves no data that could be
+		// overlapped.
 		for (let i = 0; i < extents.length; i += 2) {
-			const clearing: Clearing = {vba: extents[i], end: extents[i] + extents[i + 1], countMax: Infinity, isChanged: false};
+			const clearing: Clearing = {
+				vba: extents[i],
+				end: extents[i] + extents[i + 1],
+				countMax: Infinity,
+				isChanged: false,
+			};
 			while (clearing.vba < clearing.end) {
-				await this.#changeAll(async () => this.#clearPart(clearing), async error => this.#clearLess(clearing, error));
+				await this.#changeAll(
+					async () => this.#clearPart(clearing),
+					async error => this.#clearLess(clearing, error),
+				);
 			}
 
 			isChanged ||= clearing.isChanged;
@@ -116,13 +139,16 @@ export class DeviceWrites {
 		}
 	}
 
-	/** Once more with the room of what nobody needs after a checkpoint; replies as `#attempt`. @throws SessionError where the host has none */
+	/**
+	 * Once more with the room of what nobody needs after a checkpoint; replies as `#attempt`. @throws SessionError
+	 * where the host has none
+	 */
 	async #attemptWithRoom(change: () => Promise<void>, reason: SessionError): Promise<SessionError | undefined> {
 		if (this.#commit.isBehind) {
 			await this.#secure();
 		}
 
-		if (!await this.#room.makeForData()) {
+		if (!(await this.#room.makeForData())) {
 			throw reason;
 		}
 
@@ -150,7 +176,10 @@ export class DeviceWrites {
 
 		const half = Math.floor(piece.count / 2);
 		for (const part of [partOf(piece, 0, half), partOf(piece, half, piece.count)]) {
-			await this.#insist(async () => this.#try(part), async failure => this.#divide(part, failure));
+			await this.#insist(
+				async () => this.#try(part),
+				async failure => this.#divide(part, failure),
+			);
 		}
 	}
 
@@ -162,10 +191,16 @@ export class DeviceWrites {
 		}
 
 		clearing.countMax = Math.floor(count / 2);
-		await this.#insist(async () => this.#clearPart(clearing), async failure => this.#clearLess(clearing, failure));
+		await this.#insist(
+			async () => this.#clearPart(clearing),
+			async failure => this.#clearLess(clearing, failure),
+		);
 	}
 
-	/** Does a change, securing the state in between where that may help; replies with the error where the pool is too full. */
+	/**
+	 * Does a change, securing the state in between where that may help; replies with the error where the pool is too
+	 * full.
+	 */
 	async #attempt(change: () => Promise<void>, securingCountMax: number): Promise<SessionError | undefined> {
 		for (let securings = 0; ; securings++) {
 			const securedCount = this.#commit.checkpointCount;
@@ -182,8 +217,10 @@ export class DeviceWrites {
 				}
 
 				this.#onShortage();
-				// Where nothing was or is being written since the last checkpoint, and none ended meanwhile, another frees nothing.
-				const mayHelp = this.#commit.isBehind || this.#underWay > 0 || this.#commit.checkpointCount > securedCount;
+				// Where nothing was or is being written since the last checkpoint, and none ended meanwhile, another
+				// frees nothing.
+				const mayHelp =
+					this.#commit.isBehind || this.#underWay > 0 || this.#commit.checkpointCount > securedCount;
 				if (!mayHelp || securings === securingCountMax) {
 					return error;
 				}

@@ -1,6 +1,12 @@
 /** Extension of the device or of its pool of spare blocks (format section 8). */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
-import {blockSize, innerBlockCount, maxLevelLimit, superblockSlotCount, type Dimensions} from '../lib/format/geometry.js';
+import {
+	blockSize,
+	innerBlockCount,
+	maxLevelLimit,
+	superblockSlotCount,
+	type Dimensions,
+} from '../lib/format/geometry.js';
 import {poolRoom} from '../lib/format/pool-growth.js';
 import {reservedBlockCount, type Superblock} from '../lib/format/superblock.js';
 import type {block} from '../sessions/block.js';
@@ -27,23 +33,37 @@ function deviceRoom({degree, leafCount, maxLevel}: Dimensions): number {
 /** Inner blocks without a leaf that earlier extensions have left, in whichever tree: every block has an owner. */
 function unfinishedBlockCount(superblock: Superblock): number {
 	const device = {...currentSnapshotOf(superblock), degree: superblock.degree};
-	return [device, superblock.freeTree, superblock.metaTree].reduce((left, tree) => left - tree.leafCount - innerBlockCount(tree), superblock.pbaCount - superblockSlotCount - reservedBlockCount(superblock));
+	return [device, superblock.freeTree, superblock.metaTree].reduce(
+		(left, tree) => left - tree.leafCount - innerBlockCount(tree),
+		superblock.pbaCount - superblockSlotCount - reservedBlockCount(superblock),
+	);
 }
 
 /** How many of `wanted` blocks a tree can still take: so many at least, as it may have unfinished branches already. */
 function roomIn(superblock: Superblock, tree: ExtendedTree, wanted: number): number {
 	const unfinished = unfinishedBlockCount(superblock);
-	const room = tree === 'vbd'
-		? deviceRoom({...currentSnapshotOf(superblock), degree: superblock.degree})
-		: poolRoom(superblock.freeTree, superblock.metaTree, wanted + unfinished);
+	const room =
+		tree === 'vbd'
+			? deviceRoom({...currentSnapshotOf(superblock), degree: superblock.degree})
+			: poolRoom(superblock.freeTree, superblock.metaTree, wanted + unfinished);
 	return Math.max(0, Math.min(room - unfinished, pbaCountMax - superblock.pbaCount));
 }
 
-/** Refuses what could not be completed, and makes the medium large enough. @throws SessionError `out_of_range`, `refused`, `no_space` */
-export async function prepareExtension(medium: Client<typeof block>, superblock: Superblock, {tree, blockCount}: {tree: ExtendedTree; blockCount: number}): Promise<void> {
+/**
+ * Refuses what could not be completed, and makes the medium large enough. @throws SessionError `out_of_range`,
+ * `refused`, `no_space`
+ */
+export async function prepareExtension(
+	medium: Client<typeof block>,
+	superblock: Superblock,
+	{tree, blockCount}: {tree: ExtendedTree; blockCount: number},
+): Promise<void> {
 	const room = roomIn(superblock, tree, blockCount);
 	if (blockCount > room) {
-		throw new SessionError('out_of_range', `${blockCount} blocks are more than the format allows: ${tree === 'vbd' ? 'the device' : 'the free tree'} can take ${room} more; nothing was changed`);
+		throw new SessionError(
+			'out_of_range',
+			`${blockCount} blocks are more than the format allows: ${tree === 'vbd' ? 'the device' : 'the free tree'} can take ${room} more; nothing was changed`,
+		);
 	}
 
 	await makeRoom(medium, superblock.pbaCount + blockCount);
@@ -54,7 +74,10 @@ export async function makeRoom(medium: Client<typeof block>, needed: number): Pr
 	const geometry = await medium.geometry({});
 	if (geometry.blockCount < needed) {
 		if (!geometry.growable) {
-			throw new SessionError('refused', `the container would need ${needed * blockSize} bytes, the image has ${geometry.blockCount * blockSize} and cannot grow; nothing was changed`);
+			throw new SessionError(
+				'refused',
+				`the container would need ${needed * blockSize} bytes, the image has ${geometry.blockCount * blockSize} and cannot grow; nothing was changed`,
+			);
 		}
 
 		await medium.grow({blockCount: needed});
@@ -103,7 +126,11 @@ export class ExtensionWork implements Work {
 			}
 
 			const server = this.#tree === 'vbd' ? this.#servers.virtual_block_device : this.#servers.free_tree;
-			const {usedPbaCount, addedLeafCount} = await server.extend({firstPba: this.#firstPba, pbaCount: this.#left, stepCount: stepsAtOnce});
+			const {usedPbaCount, addedLeafCount} = await server.extend({
+				firstPba: this.#firstPba,
+				pbaCount: this.#left,
+				stepCount: stepsAtOnce,
+			});
 			used = usedPbaCount;
 			this.#firstPba += usedPbaCount;
 			this.#left -= usedPbaCount;

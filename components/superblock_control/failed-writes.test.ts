@@ -1,4 +1,6 @@
-/** Writes that the medium refuses in the middle: each block has its old or its new content, and the next flush is right. */
+/**
+ * Writes that the medium refuses in the middle: each block has its old or its new content, and the next flush is right.
+ */
 import test from 'ava';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
@@ -30,11 +32,11 @@ const refusing = filteredMedium(below => ({
 
 		failure.times--;
 		for (const [i, pba] of addresses.entries()) {
-			const left = failure.writtenByteLength - (i * blockSize);
+			const left = failure.writtenByteLength - i * blockSize;
 			if (left > 0) {
 				const content = Buffer.alloc(blockSize);
 				await below.read({extents: [pba, 1], data: content});
-				content.set(data.subarray(i * blockSize, (i * blockSize) + Math.min(left, blockSize)));
+				content.set(data.subarray(i * blockSize, i * blockSize + Math.min(left, blockSize)));
 				await below.write({extents: [pba, 1], data: content});
 			}
 		}
@@ -43,7 +45,8 @@ const refusing = filteredMedium(below => ({
 	},
 }));
 
-const openDevice = async (stateDirectory: string, flushLogBlocks = '8') => openStand(stateDirectory, {filter: refusing, shape: {flush_log_blocks: flushLogBlocks}});
+const openDevice = async (stateDirectory: string, flushLogBlocks = '8') =>
+	openStand(stateDirectory, {filter: refusing, shape: {flush_log_blocks: flushLogBlocks}});
 type Stand = Awaited<ReturnType<typeof openDevice>>;
 
 async function contentOf({device}: Stand, vba: number): Promise<number> {
@@ -56,45 +59,53 @@ test.beforeEach(() => {
 	medium.failure = undefined;
 });
 
-const failures = (['no_space', 'device_failed'] as const).flatMap(code => [0, 100, 4096, 6144, 32 * blockSize].map(writtenByteLength => ({code, writtenByteLength})));
+const failures = (['no_space', 'device_failed'] as const).flatMap(code =>
+	[0, 100, 4096, 6144, 32 * blockSize].map(writtenByteLength => ({code, writtenByteLength})),
+);
 for (const {code, writtenByteLength} of failures) {
 	for (const flushLogBlocks of ['0', '8']) {
-		test.serial(`${code} after ${writtenByteLength} bytes, ${flushLogBlocks === '0' ? 'no' : 'a'} flush log: blocks that were acknowledged before stay readable`, async t => {
-			const state = temporaryDirectory();
-			const stand = await openDevice(state, flushLogBlocks);
-			await stand.device.write({extents: [0, 1], data: filled(1, 9)});
-			await stand.device.sync({});
-			await stand.device.write({extents: [100, 3], data: filled(3, 1)});
-			// The request fails, and so does each attempt to put things right.
-			medium.failure = {code, writtenByteLength, times: 6};
-			await t.throwsAsync(stand.device.write({extents: [99, 32], data: filled(32, 2)}), {code});
-			const seen = new Map<number, number>();
-			for (const vba of [99, 100, 101, 102, 103]) {
-				seen.set(vba, await contentOf(stand, vba));
-				t.true([vba >= 100 && vba < 103 ? 1 : 0, 2].includes(seen.get(vba)!), `block ${vba} reads ${seen.get(vba)}`);
-			}
-
-			medium.failure.times = 2;
-			await stand.device.sync({}).catch((error: unknown) => {
-				t.is((error as SessionError).code, code);
-			});
-			medium.failure = undefined;
-			await stand.device.sync({});
-			const remains = crash(state);
-			await stand.stop();
-			for (const directory of [remains, state]) {
-				const again = await openDevice(directory, flushLogBlocks);
-				for (const [vba, content] of seen) {
-					t.is(await contentOf(again, vba), content);
+		test.serial(
+			`${code} after ${writtenByteLength} bytes, ${flushLogBlocks === '0' ? 'no' : 'a'} flush log: blocks that were acknowledged before stay readable`,
+			async t => {
+				const state = temporaryDirectory();
+				const stand = await openDevice(state, flushLogBlocks);
+				await stand.device.write({extents: [0, 1], data: filled(1, 9)});
+				await stand.device.sync({});
+				await stand.device.write({extents: [100, 3], data: filled(3, 1)});
+				// The request fails, and so does each attempt to put things right.
+				medium.failure = {code, writtenByteLength, times: 6};
+				await t.throwsAsync(stand.device.write({extents: [99, 32], data: filled(32, 2)}), {code});
+				const seen = new Map<number, number>();
+				for (const vba of [99, 100, 101, 102, 103]) {
+					seen.set(vba, await contentOf(stand, vba));
+					t.true(
+						[vba >= 100 && vba < 103 ? 1 : 0, 2].includes(seen.get(vba)!),
+						`block ${vba} reads ${seen.get(vba)}`,
+					);
 				}
 
-				t.is(await contentOf(again, 0), 9);
-				await again.stop();
-				t.deepEqual(again.errors(), []);
-			}
+				medium.failure.times = 2;
+				await stand.device.sync({}).catch((error: unknown) => {
+					t.is((error as SessionError).code, code);
+				});
+				medium.failure = undefined;
+				await stand.device.sync({});
+				const remains = crash(state);
+				await stand.stop();
+				for (const directory of [remains, state]) {
+					const again = await openDevice(directory, flushLogBlocks);
+					for (const [vba, content] of seen) {
+						t.is(await contentOf(again, vba), content);
+					}
 
-			t.deepEqual([...stand.errors(), ...stand.bugs], []);
-		});
+					t.is(await contentOf(again, 0), 9);
+					await again.stop();
+					t.deepEqual(again.errors(), []);
+				}
+
+				t.deepEqual([...stand.errors(), ...stand.bugs], []);
+			},
+		);
 	}
 }
 

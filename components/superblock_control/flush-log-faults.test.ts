@@ -5,7 +5,13 @@ import {setTimeout as sleep} from 'node:timers/promises';
 import test from 'ava';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
-import {crash, filled, imageOf, openDevice as openStand, type DeviceStandOptions} from '../../test/support/device-stand.js';
+import {
+	crash,
+	filled,
+	imageOf,
+	openDevice as openStand,
+	type DeviceStandOptions,
+} from '../../test/support/device-stand.js';
 import {addressesOf, filteredMedium} from '../../test/support/filtered-medium.js';
 import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
@@ -47,7 +53,11 @@ async function openDevice(stateDirectory: string, {shape, ...options}: DeviceSta
 }
 
 function firstLogPba(image: Buffer): number {
-	return Array.from({length: image.length / blockSize}, (_, pba) => pba).find(pba => image.toString('latin1', pba * blockSize, (pba * blockSize) + 7) === 'CBE log') ?? -1;
+	return (
+		Array.from({length: image.length / blockSize}, (_, pba) => pba).find(
+			pba => image.toString('latin1', pba * blockSize, pba * blockSize + 7) === 'CBE log',
+		) ?? -1
+	);
 }
 
 test.afterEach(() => {
@@ -57,7 +67,13 @@ test.afterEach(() => {
 });
 
 test.serial('a log opens with any cache that the components accept', async t => {
-	const shape = {vbd_leaves: String(64 * 800), vbd_max_level: '3', ft_leaves: '20000', ft_max_level: '3', flush_log_blocks: '256'};
+	const shape = {
+		vbd_leaves: String(64 * 800),
+		vbd_max_level: '3',
+		ft_leaves: '20000',
+		ft_max_level: '3',
+		flush_log_blocks: '256',
+	};
 	const state = temporaryDirectory();
 	const first = await openDevice(state, {shape, caches: ['48M']});
 	await first.device.write({extents: [0, 1], data: filled(1, 1)});
@@ -74,7 +90,10 @@ test.serial('a log opens with any cache that the components accept', async t => 
 	await first.stop();
 	for (const size of ['48M', '8M', '4M']) {
 		const opened = await openDevice(crash(remains), {shape, caches: [size]});
-		t.true(opened.texts().some(text => /took over \d+ entries of the flush log/.test(text)), size);
+		t.true(
+			opened.texts().some(text => /took over \d+ entries of the flush log/.test(text)),
+			size,
+		);
 		for (const vba of [0, 64, 64 * 759]) {
 			const data = filled(1, 9);
 			await opened.device.read({extents: [vba, 1], data});
@@ -85,49 +104,61 @@ test.serial('a log opens with any cache that the components accept', async t => 
 	}
 });
 
-test.serial('a log opens where each change lies in another block of the pool, and the pool has a small cache of its own', async t => {
-	const blockCount = 240;
-	const options = {caches: ['16M', '2M'], shape: {vbd_leaves: String(64 * 250), vbd_max_level: '3', ft_leaves: String(64 * blockCount), ft_max_level: '3'}};
-	const state = temporaryDirectory();
-	const first = await openDevice(state, options);
-	const written = 64 * 245;
-	for (let vba = 0; vba < written; vba += 112) {
-		await first.device.write({extents: [vba, 112], data: filled(112, 1)});
-	}
-
-	// The snapshot holds the first version of each block; only two entries in each block of the pool are spare later.
-	await first.control.create_snapshot({});
-	await first.device.write({extents: [0, blockCount], data: filled(blockCount, 2)});
-	await first.control.lock({});
-	await first.control.unlock({});
-	for (let i = 0, fresh = 256; i < blockCount && fresh + 61 <= written; i++, fresh += 60) {
-		await first.device.write({extents: [fresh, 60], data: filled(60, 3)});
-		await first.device.write({extents: [i, 1], data: filled(1, 4)});
-		if (i % 20 === 19) {
-			await first.device.sync({});
+test.serial(
+	'a log opens where each change lies in another block of the pool, and the pool has a small cache of its own',
+	async t => {
+		const blockCount = 240;
+		const options = {
+			caches: ['16M', '2M'],
+			shape: {
+				vbd_leaves: String(64 * 250),
+				vbd_max_level: '3',
+				ft_leaves: String(64 * blockCount),
+				ft_max_level: '3',
+			},
+		};
+		const state = temporaryDirectory();
+		const first = await openDevice(state, options);
+		const written = 64 * 245;
+		for (let vba = 0; vba < written; vba += 112) {
+			await first.device.write({extents: [vba, 112], data: filled(112, 1)});
 		}
-	}
 
-	await first.control.lock({});
-	await first.control.unlock({});
-	const before = await first.generation();
-	let remains = '';
-	for (let i = 4; i < blockCount && await first.generation() === before; i += 5) {
-		await first.device.write({extents: [i - 4, 5], data: filled(5, 5)});
-		await first.device.sync({});
-		remains = await first.generation() === before ? crash(state) : remains;
-	}
+		// The snapshot holds the first version of each block; only two entries in each block of the pool are spare
+		// later.
+		await first.control.create_snapshot({});
+		await first.device.write({extents: [0, blockCount], data: filled(blockCount, 2)});
+		await first.control.lock({});
+		await first.control.unlock({});
+		for (let i = 0, fresh = 256; i < blockCount && fresh + 61 <= written; i++, fresh += 60) {
+			await first.device.write({extents: [fresh, 60], data: filled(60, 3)});
+			await first.device.write({extents: [i, 1], data: filled(1, 4)});
+			if (i % 20 === 19) {
+				await first.device.sync({});
+			}
+		}
 
-	await first.stop();
-	const opened = await openDevice(remains, options);
-	t.true(opened.texts().some(text => text.includes('of the flush log')));
-	const data = filled(5, 9);
-	await opened.device.read({extents: [0, 5], data});
-	t.true(data.equals(filled(5, 5)));
-	await opened.stop();
-});
+		await first.control.lock({});
+		await first.control.unlock({});
+		const before = await first.generation();
+		let remains = '';
+		for (let i = 4; i < blockCount && (await first.generation()) === before; i += 5) {
+			await first.device.write({extents: [i - 4, 5], data: filled(5, 5)});
+			await first.device.sync({});
+			remains = (await first.generation()) === before ? crash(state) : remains;
+		}
 
-test.serial('a bad block behind the newest entry is none of the opening\'s business', async t => {
+		await first.stop();
+		const opened = await openDevice(remains, options);
+		t.true(opened.texts().some(text => text.includes('of the flush log')));
+		const data = filled(5, 9);
+		await opened.device.read({extents: [0, 5], data});
+		t.true(data.equals(filled(5, 5)));
+		await opened.stop();
+	},
+);
+
+test.serial("a bad block behind the newest entry is none of the opening's business", async t => {
 	const state = temporaryDirectory();
 	const first = await openDevice(state);
 	await first.device.write({extents: [0, 1], data: filled(1, 1)});
@@ -162,7 +193,10 @@ test.serial('a log that cannot be written is given up, and flushes secure superb
 	const opened = await openDevice(remains);
 	const data = filled(5, 9);
 	await opened.device.read({extents: [0, 5], data});
-	t.deepEqual([0, 1, 2, 3, 4].map(vba => data[vba * blockSize]), [1, 0, 2, 3, 4]);
+	t.deepEqual(
+		[0, 1, 2, 3, 4].map(vba => data[vba * blockSize]),
+		[1, 0, 2, 3, 4],
+	);
 	await opened.stop();
 });
 
@@ -232,7 +266,8 @@ test.serial('nothing is written after a reverting that could not be secured befo
 	t.true(data.equals(filled(1, 2)));
 	await before.stop();
 
-	// Now it is secured first, and block 5 of the state that counts was never written: what lies in its place does not matter.
+	// Now it is secured first, and block 5 of the state that counts was never written: what lies in its place does not
+	// matter.
 	bad.writes.clear();
 	await device.write({extents: [5, 1], data: filled(1, 3)});
 	const after = await openStand(crash(state));
@@ -276,15 +311,20 @@ test.serial('where a log cannot be taken over because of damage, it can be given
 	const remains = crash(state);
 	await first.stop();
 	const image = imageOf(remains);
-	const superblocks = Array.from({length: 8}, (_, slot) => image.subarray(slot * blockSize, (slot + 1) * blockSize)).filter(bytes => bytes[0] === 1).map(bytes => decodeSuperblock(bytes));
-	const newest = superblocks.reduce((a, b) => a.lastSecuredGeneration > b.lastSecuredGeneration ? a : b);
+	const superblocks = Array.from({length: 8}, (_, slot) => image.subarray(slot * blockSize, (slot + 1) * blockSize))
+		.filter(bytes => bytes[0] === 1)
+		.map(bytes => decodeSuperblock(bytes));
+	const newest = superblocks.reduce((a, b) => (a.lastSecuredGeneration > b.lastSecuredGeneration ? a : b));
 	const rootPba = newest.snapshots[newest.currentSnapshot]?.root.address ?? 0;
-	image[(Number(image.readBigUInt64LE((rootPba * blockSize) + 64)) * blockSize) + 5] ^= 1;
+	image[Number(image.readBigUInt64LE(rootPba * blockSize + 64)) * blockSize + 5] ^= 1;
 	fs.writeFileSync(join(remains, 'image'), image);
-	await t.throwsAsync(openDevice(remains), {message: /flush log cannot be taken over: the block at PBA \d+ .* cbe_adopt/});
+	await t.throwsAsync(openDevice(remains), {
+		message: /flush log cannot be taken over: the block at PBA \d+ .* cbe_adopt/,
+	});
 
 	const anchor = new MemoryAnchor({secured, initialized: true});
-	const adopt = async (confirm: string) => runTool(cbeAdopt, {medium: new MemoryMedium(image), anchor, config: {confirm}});
+	const adopt = async (confirm: string) =>
+		runTool(cbeAdopt, {medium: new MemoryMedium(image), anchor, config: {confirm}});
 	for (const confirm of ['no', 'yes']) {
 		const {exitValue, message} = await adopt(confirm);
 		t.is(exitValue, 0);

@@ -54,7 +54,9 @@ test('a snapshot keeps its holes and its data, whatever is written or cleared af
 	await device.sync({});
 	const ofSnapshot: Ask = async range => control.snapshot_allocation({generation, ...range});
 	t.deepEqual(await ofSnapshot({first: 0, count: blockCount}), {runs: [5, hole, 3, data, blockCount - 8, hole]});
-	t.deepEqual(await device.allocation({first: 0, count: 200}), {runs: [5, hole, 1, data, 1, hole, 1, data, 92, hole, 1, data, 99, hole]});
+	t.deepEqual(await device.allocation({first: 0, count: 200}), {
+		runs: [5, hole, 1, data, 1, hole, 1, data, 92, hole, 1, data, 99, hole],
+	});
 	await t.throwsAsync(ofSnapshot({first: 1, count: blockCount}), {code: 'out_of_range'});
 	await t.throwsAsync(control.snapshot_allocation({generation: 999, first: 0, count: 1}), {code: 'unknown_snapshot'});
 	await stop();
@@ -87,14 +89,16 @@ test('beside writes, clearings, flushes and snapshots under way, data that was a
 				clearCounts[i] += isWrite ? 0 : 1;
 			}
 
-			await (isWrite ? device.write({extents: [first, count], data: filled(count, 1 + random.below(200))}) : device.clear({extents: [first, count]}));
+			await (isWrite
+				? device.write({extents: [first, count], data: filled(count, 1 + random.below(200))})
+				: device.clear({extents: [first, count]}));
 			written.fill(isWrite, first, first + count);
 		}
 	}
 
 	const changes = [change(), change(), change()];
 	for (let round = 0; round < 60; round++) {
-		const before = written.map((isWritten, i) => isWritten === true ? clearCounts[i] : -1);
+		const before = written.map((isWritten, i) => (isWritten === true ? clearCounts[i] : -1));
 		const kinds = await kindsOf(device.allocation);
 		for (const [index, kind] of kinds.entries()) {
 			if (before[index] === clearCounts[index] && kind !== data) {
@@ -109,7 +113,11 @@ test('beside writes, clearings, flushes and snapshots under way, data that was a
 			await control.read_snapshot({generation, extents: [0, blockCount], data: content});
 			for (const [index, kind] of ofSnapshot.entries()) {
 				const block = content.subarray(index * blockSize, (index + 1) * blockSize);
-				t.is(kind, block.every(byte => byte === 0) ? hole : data, `seed ${seed}, snapshot ${generation}, block ${index}`);
+				t.is(
+					kind,
+					block.every(byte => byte === 0) ? hole : data,
+					`seed ${seed}, snapshot ${generation}, block ${index}`,
+				);
 			}
 
 			await control.discard_snapshot({generation});
@@ -118,7 +126,11 @@ test('beside writes, clearings, flushes and snapshots under way, data that was a
 
 	isOver = true;
 	await Promise.all(changes);
-	t.deepEqual((await kindsOf(device.allocation)).map(kind => kind === data), written.map(Boolean), `seed ${seed}`);
+	t.deepEqual(
+		(await kindsOf(device.allocation)).map(kind => kind === data),
+		written.map(Boolean),
+		`seed ${seed}`,
+	);
 	await stop();
 	t.deepEqual(bugs, []);
 });

@@ -1,8 +1,9 @@
 /**
- * Room on a host that may be full. What has to succeed all the same has room of its own, taken when the container is created
- * or opened and kept: the whole flush log, so that a flush needs none; and the spare blocks at the pool's end, for trees that
- * have to be stored. Where storing finds no room, theirs and that of all other spare blocks is given back to the host, and
- * after the checkpoint, which makes others spare, it is taken again. Clients' data never gets the kept room.
+ * Room on a host that may be full. What has to succeed all the same has room of its own, taken when the container is
+ * created or opened and kept: the whole flush log, so that a flush needs none; and the spare blocks at the pool's end,
+ * for trees that have to be stored. Where storing finds no room, theirs and that of all other spare blocks is given
+ * back to the host, and after the checkpoint, which makes others spare, it is taken again. Clients' data never gets the
+ * kept room.
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
@@ -24,7 +25,10 @@ const firstReleaseCount = 32;
 /** Blocks that one request clears. */
 const clearedBlockCountMax = 4096;
 
-/** After looking for room in vain for a client's data, wait so long before doing so again: it goes through the whole pool. */
+/**
+ * After looking for room in vain for a client's data, wait so long before doing so again: it goes through the whole
+ * pool.
+ */
 const fruitlessMs = 1000;
 
 export interface HostRoomParts {
@@ -76,7 +80,10 @@ export class HostRoom {
 
 	async #take(): Promise<void> {
 		const {block, env, freeTree, superblock} = this.#parts;
-		const {flushLog: area, freeTree: {leafCount}} = superblock();
+		const {
+			flushLog: area,
+			freeTree: {leafCount},
+		} = superblock();
 		this.#isShort = false;
 		try {
 			if (area) {
@@ -84,7 +91,10 @@ export class HostRoom {
 				this.#keptLogCount = area.blockCount;
 			}
 
-			const {addresses} = this.firstKeptLeaf < leafCount ? await freeTree.spare({ranges: [this.firstKeptLeaf, leafCount - this.firstKeptLeaf]}) : {addresses: []};
+			const {addresses} =
+				this.firstKeptLeaf < leafCount
+					? await freeTree.spare({ranges: [this.firstKeptLeaf, leafCount - this.firstKeptLeaf]})
+					: {addresses: []};
 			if (addresses.length > 0) {
 				await block.allocate({extents: extentsOf(addresses.sort((a, b) => a - b))});
 			}
@@ -96,7 +106,10 @@ export class HostRoom {
 			this.#isShort = true;
 			if (!this.#isTold) {
 				this.#isTold = true;
-				env.log(`the room that is kept for a full host cannot be taken: ${error.message}; make room on the host`, 'warning');
+				env.log(
+					`the room that is kept for a full host cannot be taken: ${error.message}; make room on the host`,
+					'warning',
+				);
 			}
 		}
 	}
@@ -112,7 +125,9 @@ export class HostRoom {
 		return true;
 	}
 
-	/** The same right after the trees were opened, when only the log knows which spare blocks hold what was `flushed`. */
+	/**
+	 * The same right after the trees were opened, when only the log knows which spare blocks hold what was `flushed`.
+	 */
 	async makeForReplay(attempt: number, flushed: ReadonlySet<Pba>): Promise<boolean> {
 		this.#isShort = true;
 		if (attempt > 0) {
@@ -136,7 +151,7 @@ export class HostRoom {
 	async #releaseLog(attempt: number): Promise<boolean> {
 		const {block, superblock, usedLogBlockCount} = this.#parts;
 		const {flushLog: area} = superblock();
-		const first = Math.max(usedLogBlockCount(), this.#keptLogCount - (firstReleaseCount * (2 ** attempt)));
+		const first = Math.max(usedLogBlockCount(), this.#keptLogCount - firstReleaseCount * 2 ** attempt);
 		if (!area || first >= this.#keptLogCount) {
 			return false;
 		}
@@ -168,7 +183,10 @@ export class HostRoom {
 		const {device, superblock} = this.#parts;
 		const secured = superblock();
 		const {lastSecuredGeneration} = secured;
-		const snapshots = keptSnapshots(secured).map(snapshot => ({generation: snapshot.root.generation, tree: treeOf(secured, snapshot)}));
+		const snapshots = keptSnapshots(secured).map(snapshot => ({
+			generation: snapshot.root.generation,
+			tree: treeOf(secured, snapshot),
+		}));
 		// As if one that held nothing of the device were gone: then the whole pool is gone through.
 		let snapshotGone: Generation | null = lastSecuredGeneration;
 		for (let isMore = true; isMore; snapshotGone = null) {

@@ -17,13 +17,18 @@ test('after a snapshot an extension of the pool leaves the newest snapshot with 
 	}
 
 	const image = imageOf(state);
-	const slots = Array.from({length: 8}, (_, slot) => image.subarray(slot * blockSize, (slot + 1) * blockSize)).filter(slot => !isUnusedSlot(slot)).map(slot => decodeSuperblock(slot));
+	const slots = Array.from({length: 8}, (_, slot) => image.subarray(slot * blockSize, (slot + 1) * blockSize))
+		.filter(slot => !isUnusedSlot(slot))
+		.map(slot => decodeSuperblock(slot));
 	for (const {lastSecuredGeneration, snapshots, currentSnapshot, freeTree, metaTree} of slots) {
 		t.is(snapshots[currentSnapshot]?.root.generation, lastSecuredGeneration);
 		t.true(freeTree.root.generation <= lastSecuredGeneration && metaTree.root.generation <= lastSecuredGeneration);
 	}
 
-	t.deepEqual((await device.control.list_snapshots({})).snapshots.map(({generation: name}) => name), [generation]);
+	t.deepEqual(
+		(await device.control.list_snapshots({})).snapshots.map(({generation: name}) => name),
+		[generation],
+	);
 	const data = filled(70, 0);
 	await device.control.read_snapshot({generation, extents: [0, 70], data});
 	t.deepEqual(data, filled(70, 1));

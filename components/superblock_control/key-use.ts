@@ -29,7 +29,10 @@ export interface SealedCounts {
 }
 
 /** What the keys of a superblock have sealed: a new current key nothing so far. */
-export function sealedUnder({currentKey, previousKey}: Superblock, {keyId, current, previous}: SealedCounts): {current: number; previous: number} {
+export function sealedUnder(
+	{currentKey, previousKey}: Superblock,
+	{keyId, current, previous}: SealedCounts,
+): {current: number; previous: number} {
 	const isNewKey = currentKey.id !== keyId;
 	return {current: isNewKey ? 0 : current, previous: previousKey ? (isNewKey ? current : previous) : 0};
 }
@@ -42,7 +45,10 @@ export function withReservedCounts(superblock: Superblock, counts: SealedCounts 
 
 	const reserved = (count: number) => Math.min(sealedBlockCountMax, count + reservedBlockCount);
 	const {current, previous} = sealedUnder(superblock, counts);
-	return {...superblock, sealedBlockCounts: {current: reserved(current), previous: superblock.previousKey ? reserved(previous) : 0}};
+	return {
+		...superblock,
+		sealedBlockCounts: {current: reserved(current), previous: superblock.previousKey ? reserved(previous) : 0},
+	};
 }
 
 export class KeyUse {
@@ -55,7 +61,12 @@ export class KeyUse {
 
 	#currentKeyId: KeyId;
 
-	constructor({cipher, currentKey, previousKey, sealedBlockCounts = {current: 0, previous: 0}}: Pick<Superblock, 'cipher' | 'currentKey' | 'previousKey' | 'sealedBlockCounts'>) {
+	constructor({
+		cipher,
+		currentKey,
+		previousKey,
+		sealedBlockCounts = {current: 0, previous: 0},
+	}: Pick<Superblock, 'cipher' | 'currentKey' | 'previousKey' | 'sealedBlockCounts'>) {
 		this.#currentKeyId = currentKey.id;
 		this.#isCounted = isAuthenticated(cipher);
 		this.#current = sealedBlockCounts.current;
@@ -83,7 +94,10 @@ export class KeyUse {
 		return true;
 	}
 
-	/** Counts blocks about to be sealed; `secure` makes the next superblock, where less is reserved. @throws SessionError `no_space` */
+	/**
+	 * Counts blocks about to be sealed; `secure` makes the next superblock, where less is reserved. @throws
+	 * SessionError `no_space`
+	 */
 	async admit(blockCount: number, secure: () => Promise<void>): Promise<void> {
 		if (!this.#isCounted) {
 			return;
@@ -92,7 +106,10 @@ export class KeyUse {
 		const count = blockCount * sealingsOfBlock;
 		const most = Math.max(this.#current, this.#previous ?? 0);
 		if (most + count > sealedBlockCountMax) {
-			throw new SessionError('no_space', `the key has sealed ${most} blocks, as many as is safe; writing goes on when a rekeying has ended`);
+			throw new SessionError(
+				'no_space',
+				`the key has sealed ${most} blocks, as many as is safe; writing goes on when a rekeying has ended`,
+			);
 		}
 
 		while (!this.#isReserved(count)) {
@@ -104,7 +121,9 @@ export class KeyUse {
 
 	/** What the keys have sealed so far; undefined where that is not counted. */
 	get counts(): SealedCounts | undefined {
-		return this.#isCounted ? {keyId: this.#currentKeyId, current: this.#current, previous: this.#previous ?? 0} : undefined;
+		return this.#isCounted
+			? {keyId: this.#currentKeyId, current: this.#current, previous: this.#previous ?? 0}
+			: undefined;
 	}
 
 	/** The superblock about to be secured is this one; its current key may be a new one. */
@@ -130,6 +149,9 @@ export class KeyUse {
 	}
 
 	#isReserved(count: number): boolean {
-		return this.#current + count <= this.#secured.current && (this.#previous === undefined || this.#previous + count <= this.#secured.previous);
+		return (
+			this.#current + count <= this.#secured.current &&
+			(this.#previous === undefined || this.#previous + count <= this.#secured.previous)
+		);
 	}
 }

@@ -1,4 +1,7 @@
-/** The flush log as a user of the device meets it: flushes that survive crashes, and logs that do not fit the trust anchor. */
+/**
+ * The flush log as a user of the device meets it: flushes that survive crashes, and logs that do not fit the trust
+ * anchor.
+ */
 import fs from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
@@ -12,7 +15,10 @@ import cbeDump from '../cbe_dump/component.js';
 import {decodeSuperblock} from '../lib/format/superblock.js';
 import {blockSize} from '../sessions/block.js';
 
-async function valueAt(device: {read(request: {extents: number[]; data: Uint8Array}): Promise<unknown>}, vba: number): Promise<number> {
+async function valueAt(
+	device: {read(request: {extents: number[]; data: Uint8Array}): Promise<unknown>},
+	vba: number,
+): Promise<number> {
 	const data = filled(1, 0xee);
 	await device.read({extents: [vba, 1], data});
 	return data.every(byte => byte === data[0]) ? data[0] : -1;
@@ -38,7 +44,10 @@ for (const cipher of ['aes-256-xts', 'aes-256-gcm']) {
 
 		const second = await openDevice(remains, {shape: {cipher}});
 		t.true(second.texts().some(text => /took over 5 entries of the flush log/.test(text)));
-		t.deepEqual(await Promise.all([1, 2, 5, 6, 7, 8, 60, 503, 506, 507].map(async vba => valueAt(second.device, vba))), [1, 2, 5, 6, 6, 1, 1, 3, 6, 0]);
+		t.deepEqual(
+			await Promise.all([1, 2, 5, 6, 7, 8, 60, 503, 506, 507].map(async vba => valueAt(second.device, vba))),
+			[1, 2, 5, 6, 6, 1, 1, 3, 6, 0],
+		);
 		const {snapshots} = await second.control.list_snapshots({});
 		const old = filled(1, 0xee);
 		await second.control.read_snapshot({generation: snapshots[0].generation, extents: [5, 1], data: old});
@@ -101,7 +110,7 @@ test('a log that is full ends in a superblock, and begins anew', async t => {
 	for (let i = 0; i < 6; i++) {
 		await device.write({extents: [i, 1], data: filled(1, i)});
 		await device.sync({});
-		generations.push(await generation() - begin);
+		generations.push((await generation()) - begin);
 	}
 
 	t.deepEqual(generations, [0, 1, 1, 1, 2, 2]);
@@ -144,22 +153,32 @@ test('an older log, a log without its end and a damaged log are refused, each wi
 	const remains = crash(state);
 	await stop();
 	const newest = images[2];
-	const slot = Array.from({length: 8}, (_, i) => newest.subarray(i * blockSize, (i + 1) * blockSize)).find(bytes => bytes[0] !== 0)!;
+	const slot = Array.from({length: 8}, (_, i) => newest.subarray(i * blockSize, (i + 1) * blockSize)).find(
+		bytes => bytes[0] !== 0,
+	)!;
 	const {flushLog} = decodeSuperblock(slot);
 	const altered = (pba: number, byte: number): Buffer => {
 		const copy = Buffer.from(newest);
-		copy[(pba * blockSize) + byte] ^= 1;
+		copy[pba * blockSize + byte] ^= 1;
 		return copy;
 	};
 	for (const [name, image] of Object.entries({
 		older: images[1],
-		'without its end': Buffer.from(newest).fill(0, (flushLog!.firstPba + 2) * blockSize, (flushLog!.firstPba + 3) * blockSize),
+		'without its end': Buffer.from(newest).fill(
+			0,
+			(flushLog!.firstPba + 2) * blockSize,
+			(flushLog!.firstPba + 3) * blockSize,
+		),
 		'damaged at its begin': altered(flushLog!.firstPba, 100),
 		'damaged at its end': altered(flushLog!.firstPba + 2, 70),
 	})) {
 		const directory = crash(remains);
 		fs.writeFileSync(join(directory, 'image'), image);
-		await t.throwsAsync(openDevice(directory), {message: /rolled back: .* or its flush log was altered; .* cbe_adopt/}, name);
+		await t.throwsAsync(
+			openDevice(directory),
+			{message: /rolled back: .* or its flush log was altered; .* cbe_adopt/},
+			name,
+		);
 	}
 
 	const good = await openDevice(remains);
@@ -180,7 +199,10 @@ test('data that a log names is verified when it is read', async t => {
 	const image = fs.readFileSync(join(remains, 'image'));
 	for (let pba = 8; pba < image.length / blockSize; pba++) {
 		const place = image.subarray(pba * blockSize, (pba + 1) * blockSize);
-		if (!place.equals(before.subarray(pba * blockSize, (pba + 1) * blockSize)) && place.toString('latin1', 0, 7) !== 'CBE log') {
+		if (
+			!place.equals(before.subarray(pba * blockSize, (pba + 1) * blockSize)) &&
+			place.toString('latin1', 0, 7) !== 'CBE log'
+		) {
 			place[9] ^= 1;
 		}
 	}
@@ -217,19 +239,28 @@ test('cbe_check checks what the log names, and cbe_dump shows it', async t => {
 	const {secured} = await anchor.status({});
 	const image = fs.readFileSync(join(state, 'image'));
 	await stop();
-	const run = async (tool: typeof cbeCheck, bytes: Buffer) => runTool(tool, {medium: new MemoryMedium(bytes), anchor: new MemoryAnchor({secured})});
+	const run = async (tool: typeof cbeCheck, bytes: Buffer) =>
+		runTool(tool, {medium: new MemoryMedium(bytes), anchor: new MemoryAnchor({secured})});
 	const good = await run(cbeCheck, Buffer.from(image));
 	t.is(good.exitValue, 0, good.message);
 	t.regex(good.message ?? '', /100 blocks of the flush log/);
 	const {log} = await run(cbeDump, Buffer.from(image));
 	const lines = log.map(({text}) => text);
-	t.true(lines.some(line => /^log slot 0, entries \d, blocks 100$/.test(line)), lines.join('\n'));
+	t.true(
+		lines.some(line => /^log slot 0, entries \d, blocks 100$/.test(line)),
+		lines.join('\n'),
+	);
 	t.is(lines.filter(line => line.trim().startsWith('log_entry')).length, 4);
 
-	const logged = Array.from({length: image.length / blockSize}, (_, pba) => pba).filter(pba => image.toString('latin1', pba * blockSize, (pba * blockSize) + 7) === 'CBE log');
-	const address = Number(image.readBigUInt64LE((logged.at(-1)! * blockSize) + 120 + 8));
-	image[(address * blockSize) + 1] ^= 1;
+	const logged = Array.from({length: image.length / blockSize}, (_, pba) => pba).filter(
+		pba => image.toString('latin1', pba * blockSize, pba * blockSize + 7) === 'CBE log',
+	);
+	const address = Number(image.readBigUInt64LE(logged.at(-1)! * blockSize + 120 + 8));
+	image[address * blockSize + 1] ^= 1;
 	const bad = await run(cbeCheck, image);
 	t.is(bad.exitValue, -1);
-	t.true(bad.log.some(({text}) => text.includes(`PBA ${address} (flush log, level 0, VBA 6)`)), bad.log.map(({text}) => text).join('\n'));
+	t.true(
+		bad.log.some(({text}) => text.includes(`PBA ${address} (flush log, level 0, VBA 6)`)),
+		bad.log.map(({text}) => text).join('\n'),
+	);
 });

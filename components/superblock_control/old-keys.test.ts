@@ -15,7 +15,11 @@ const rekeyingState = 2;
 
 function keysIn(state: string): Set<string> {
 	const image = imageOf(state);
-	return new Set(Array.from({length: 8}, (_, slot) => wrappedKeysOf(image.subarray(slot * blockSize, (slot + 1) * blockSize))).flat());
+	return new Set(
+		Array.from({length: 8}, (_, slot) =>
+			wrappedKeysOf(image.subarray(slot * blockSize, (slot + 1) * blockSize)),
+		).flat(),
+	);
 }
 
 test('when a rekeying is over, and after a crash that left the slots, no slot names the old key', async t => {
@@ -39,7 +43,11 @@ test('when a rekeying is over, and after a crash that left the slots, no slot na
 
 	const cut = crash(state);
 	const image = imageOf(cut);
-	const slot = Array.from({length: 8}, (_, i) => i).find(i => wrappedKeysOf(image.subarray(i * blockSize, (i + 1) * blockSize)).length === 0 && wrappedKeysOf(before.subarray(i * blockSize, (i + 1) * blockSize)).length > 0)!;
+	const slot = Array.from({length: 8}, (_, i) => i).find(
+		i =>
+			wrappedKeysOf(image.subarray(i * blockSize, (i + 1) * blockSize)).length === 0 &&
+			wrappedKeysOf(before.subarray(i * blockSize, (i + 1) * blockSize)).length > 0,
+	)!;
 	image.set(before.subarray(slot * blockSize, (slot + 1) * blockSize), slot * blockSize);
 	fs.writeFileSync(join(cut, 'image'), image);
 	t.true(keysIn(cut).has(old));
@@ -70,7 +78,10 @@ test('a key that a rekeying has replaced does not come back when a full host kep
 			return below.allocate(request);
 		},
 	}));
-	const {device, control, status, stop, bugs} = await openDevice(temporaryDirectory(), {filter, shape: {vbd_leaves: '1', vbd_max_level: '1', flush_log_blocks: '0'}});
+	const {device, control, status, stop, bugs} = await openDevice(temporaryDirectory(), {
+		filter,
+		shape: {vbd_leaves: '1', vbd_max_level: '1', flush_log_blocks: '0'},
+	});
 	t.is(status('crypto').keys, 1);
 	// Nothing has to be sealed anew, so the rekeying comes to its last step.
 	await control.rekey({});

@@ -12,14 +12,24 @@ export function dropsKey(before: Superblock, {currentKey, previousKey}: Superblo
 }
 
 /**
- * Empties every slot but that of the superblock that names a key which this one does not: whoever gets image and trust anchor later
- * shall not read with it what was written before the rekeying. Replies with how many there were. Only once the superblock is
- * anchored: the others count for nothing then.
+ * Empties every slot but that of the superblock that names a key which this one does not: whoever gets image and trust
+ * anchor later shall not read with it what was written before the rekeying. Replies with how many there were. Only once
+ * the superblock is anchored: the others count for nothing then.
  */
-export async function clearOldKeys(medium: Client<typeof block>, slot: number, superblock: Superblock): Promise<number> {
+export async function clearOldKeys(
+	medium: Client<typeof block>,
+	slot: number,
+	superblock: Superblock,
+): Promise<number> {
 	const slots = await readSuperblockSlots(medium, superblockSlotCount);
-	const kept = new Set([superblock.currentKey, superblock.previousKey].flatMap(key => key ? [Buffer.from(key.wrapped).toString('hex')] : []));
-	const stale = slots.flatMap((bytes, other) => other !== slot && wrappedKeysOf(bytes).some(key => !kept.has(key)) ? [other] : []);
+	const kept = new Set(
+		[superblock.currentKey, superblock.previousKey].flatMap(key =>
+			key ? [Buffer.from(key.wrapped).toString('hex')] : [],
+		),
+	);
+	const stale = slots.flatMap((bytes, other) =>
+		other !== slot && wrappedKeysOf(bytes).some(key => !kept.has(key)) ? [other] : [],
+	);
 	if (stale.length > 0) {
 		const unused = encodeUnusedSlot();
 		const data = Buffer.alloc(stale.length * blockSize);

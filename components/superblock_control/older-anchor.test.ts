@@ -58,7 +58,8 @@ function filterOf(onWrite: (request: {readonly extents: readonly number[]; reado
 	}));
 }
 
-const older = /the trust anchor is an older copy than the image: .*generation \d+, the trust anchor knows generation \d+; nothing was changed: put the newest trust anchor back/;
+const older =
+	/the trust anchor is an older copy than the image: .*generation \d+, the trust anchor knows generation \d+; nothing was changed: put the newest trust anchor back/;
 
 for (const ahead of [1, 2, 5, 12]) {
 	test(`an anchor that is ${ahead} superblocks older is refused, and nothing is lost`, async t => {
@@ -95,7 +96,10 @@ test('one flush ahead is taken over where all of it is there, two are an older a
 	const [one, two, three] = states;
 	t.is(await found(combined({image: two, anchor: one})), 2);
 	t.is(await found(combined({image: three, anchor: two})), 3);
-	t.regex(String(await found(combined({image: three, anchor: one}))), /older copy than the image: the flush log holds 2 flushes that the anchor does not know/);
+	t.regex(
+		String(await found(combined({image: three, anchor: one}))),
+		/older copy than the image: the flush log holds 2 flushes that the anchor does not know/,
+	);
 	t.is(await found(crash(three)), 3);
 });
 
@@ -119,7 +123,11 @@ test('until the anchor knows a flush that is taken over, the place that the log 
 		for (const [i, address] of addressesOf(extents).entries()) {
 			if (record().equals(known)) {
 				rewrittenCount++;
-				if (!image.subarray(address * blockSize, (address + 1) * blockSize).equals(data.subarray(i * blockSize, (i + 1) * blockSize))) {
+				if (
+					!image
+						.subarray(address * blockSize, (address + 1) * blockSize)
+						.equals(data.subarray(i * blockSize, (i + 1) * blockSize))
+				) {
 					overwritten.push(address);
 				}
 			}
@@ -143,9 +151,11 @@ test('a device that cannot write on a full host reads what the next start takes 
 	const mixed = combined({image: crash(state), anchor: before});
 	await device.stop();
 	const image = imageOf(mixed);
-	const opened = await openDevice(mixed, {filter: filterOf(() => {
-		throw new SessionError('no_space', 'full');
-	})});
+	const opened = await openDevice(mixed, {
+		filter: filterOf(() => {
+			throw new SessionError('no_space', 'full');
+		}),
+	});
 	t.false((await opened.device.geometry({})).writable);
 	t.is(await valueOf(opened), 2);
 	await opened.stop();
@@ -181,7 +191,9 @@ test('nobody who can write to the image alone locks the owner out', async t => {
 	await write(device, 2);
 	await device.stop();
 	const image = imageOf(state);
-	const slots = [0, 1, 2, 3].map(slot => image.subarray(slot * blockSize, (slot + 1) * blockSize)).filter(slot => slot[0] !== 0);
+	const slots = [0, 1, 2, 3]
+		.map(slot => image.subarray(slot * blockSize, (slot + 1) * blockSize))
+		.filter(slot => slot[0] !== 0);
 	const [newest] = slots.sort((a, b) => Number(b.readBigUInt64LE(3553) - a.readBigUInt64LE(3553)));
 	for (const change of [
 		(forged: Buffer) => forged.writeBigUInt64LE(1000n, 3553),

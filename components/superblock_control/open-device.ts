@@ -1,4 +1,7 @@
-/** The opened container as a device: what works on it together, what its requests do, and how it is put to rest and woken. */
+/**
+ * The opened container as a device: what works on it together, what its requests do, and how it is put to rest and
+ * woken.
+ */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
 import {extentsBlockCount} from '../lib/format/extents.js';
@@ -29,14 +32,20 @@ const operationNames: readonly OperationName[] = ['extend', 'rekey', 'check'];
 function requireFit(extents: readonly number[], data: Uint8Array, blockCount: number): void {
 	const total = extentsBlockCount(extents, blockCount);
 	if (total === undefined || total * blockSize !== data.length) {
-		throw new SessionError('out_of_range', `a request for ${data.length} bytes at ${extents.join('+')} does not fit the device of ${blockCount} blocks`);
+		throw new SessionError(
+			'out_of_range',
+			`a request for ${data.length} bytes at ${extents.join('+')} does not fit the device of ${blockCount} blocks`,
+		);
 	}
 }
 
 /** @throws SessionError `out_of_range` where the device is smaller */
 function requireRange({first, count}: Range, blockCount: number): void {
 	if (first + count > blockCount) {
-		throw new SessionError('out_of_range', `blocks ${first} to ${first + count - 1} do not fit the device of ${blockCount} blocks`);
+		throw new SessionError(
+			'out_of_range',
+			`blocks ${first} to ${first + count - 1} do not fit the device of ${blockCount} blocks`,
+		);
 	}
 }
 
@@ -106,19 +115,26 @@ export class OpenDevice {
 		this.#isVolatile = container.isVolatile;
 		this.#pendingLogBlockCount = container.log.length + container.ahead.length;
 		const {virtual_block_device: device, free_tree: freeTree, block} = servers;
-		const commit = new Commit(servers, {...container, flushKey}, {
-			onInterruption: reason => env.fail(reason),
-			onCheckpoint: () => {
-				this.#noteCheckpoint();
+		const commit = new Commit(
+			servers,
+			{...container, flushKey},
+			{
+				onInterruption: reason => env.fail(reason),
+				onCheckpoint: () => {
+					this.#noteCheckpoint();
+				},
+				onWarning: text => {
+					env.log(text, 'warning');
+				},
+				onNoRoom: async attempt => this.#room.make(attempt),
 			},
-			onWarning: text => {
-				env.log(text, 'warning');
-			},
-			onNoRoom: async attempt => this.#room.make(attempt),
-		});
+		);
 		this.commit = commit;
 		this.#room = new HostRoom({
-			block, device, freeTree, env,
+			block,
+			device,
+			freeTree,
+			env,
 			superblock: () => commit.superblock,
 			usedLogBlockCount: () => Math.max(this.#pendingLogBlockCount, commit.usedLogBlockCount),
 		});
@@ -127,11 +143,14 @@ export class OpenDevice {
 		this.#written = new WrittenUsageCount(device, commit, env);
 		this.#reclaiming = new Reclaiming(device, commit, {env, endLeaf: () => this.#room.firstKeptLeaf});
 		this.operations = new Operations({
-			servers, commit, keys, env,
+			servers,
+			commit,
+			keys,
+			env,
 			turn: this.#turn,
 			activity: () => this.#requestCount,
 			secure: async () => commit.checkpoint(),
-			makeSpareRoom: async () => void await this.#room.makeForData(),
+			makeSpareRoom: async () => void (await this.#room.makeForData()),
 			rekeyingRate: config.rekeyingRate,
 			givesUpLostBlocks: config.givesUpLostBlocks,
 		});
@@ -144,12 +163,16 @@ export class OpenDevice {
 		});
 		const {namesFault} = container;
 		this.snapshots = new Snapshots({
-			commit, device,
+			commit,
+			device,
 			gate: this.#gate,
 			turn: this.#turn,
 			medium: block,
 			timeOfDay: () => env.timeOfDay(),
-			namesFault: namesFault?.kind === 'unreadable' ? `${namesFault.text}; a new name would have the others forgotten: start again when the medium works` : undefined,
+			namesFault:
+				namesFault?.kind === 'unreadable'
+					? `${namesFault.text}; a new name would have the others forgotten: start again when the medium works`
+					: undefined,
 		});
 	}
 
@@ -162,7 +185,10 @@ export class OpenDevice {
 		return this.#readOnly === undefined && this.commit.isDue;
 	}
 
-	/** Makes what waits in the flush log part of the trees, or has it read from there, and goes on with what was going on. @throws StartError */
+	/**
+	 * Makes what waits in the flush log part of the trees, or has it read from there, and goes on with what was going
+	 * on. @throws StartError
+	 */
 	async begin(container: OpenedContainer): Promise<void> {
 		if (this.#readOnly === undefined) {
 			await this.#takeOverLog(container);
@@ -197,7 +223,10 @@ export class OpenDevice {
 	async #readOnTop({log, ahead}: OpenedContainer, reason: string): Promise<void> {
 		const waiting = [...log, ...ahead];
 		await this.#servers.virtual_block_device.read_with(newestChanges(waiting));
-		this.#env.log(`the device can only be read: ${reason}${waiting.length > 0 ? ` (${waiting.length} entries of the flush log are read on top)` : ''}`, 'warning');
+		this.#env.log(
+			`the device can only be read: ${reason}${waiting.length > 0 ? ` (${waiting.length} entries of the flush log are read on top)` : ''}`,
+			'warning',
+		);
 	}
 
 	#noteCheckpoint(): void {
@@ -238,7 +267,12 @@ export class OpenDevice {
 	}
 
 	geometry() {
-		return {blockCount: this.blockCount, writable: (this.#readOnly ?? readOnlyReason(this.commit.superblock)) === undefined, growable: false, ...this.#isVolatile && {volatile: true}};
+		return {
+			blockCount: this.blockCount,
+			writable: (this.#readOnly ?? readOnlyReason(this.commit.superblock)) === undefined,
+			growable: false,
+			...(this.#isVolatile && {volatile: true}),
+		};
 	}
 
 	async read({extents, data}: Transfer): Promise<Record<string, never>> {
@@ -280,7 +314,10 @@ export class OpenDevice {
 		this.#requestCount++;
 		this.#requireWritableMedium();
 		if (extentsBlockCount(extents, this.blockCount) === undefined) {
-			throw new SessionError('out_of_range', `the extents ${extents.join('+')} do not fit the device of ${this.blockCount} blocks`);
+			throw new SessionError(
+				'out_of_range',
+				`the extents ${extents.join('+')} do not fit the device of ${this.blockCount} blocks`,
+			);
 		}
 
 		requireWritable(this.commit.latest);
@@ -316,7 +353,7 @@ export class OpenDevice {
 			currentGeneration,
 			lastSecuredGeneration: superblock.lastSecuredGeneration,
 			cipher: superblock.cipher,
-			...this.#readOnly !== undefined && {readOnly: this.#readOnly},
+			...(this.#readOnly !== undefined && {readOnly: this.#readOnly}),
 			...writtenUsage,
 			poolLeafCount: pool.leafCount,
 			poolAllocatableCount: pool.leafCount - pool.heldCount,
@@ -326,7 +363,10 @@ export class OpenDevice {
 		};
 	}
 
-	/** Counts read inner blocks, which may need a key: without one the last counts have to do, also where a lock has overtaken new ones. */
+	/**
+	 * Counts read inner blocks, which may need a key: without one the last counts have to do, also where a lock has
+	 * overtaken new ones.
+	 */
 	async #counts() {
 		if (this.#canCount) {
 			try {
@@ -367,7 +407,10 @@ export class OpenDevice {
 		await this.snapshots.read(generation, extents, data);
 	}
 
-	/** Halts long operations, and secures everything if `secure`: from then on nothing needs a key. With no request under way. */
+	/**
+	 * Halts long operations, and secures everything if `secure`: from then on nothing needs a key. With no request
+	 * under way.
+	 */
 	async suspend({secure}: {readonly secure: boolean}): Promise<void> {
 		// Where it stopped half-way before, nothing has begun since.
 		if (!this.#isSuspended) {
@@ -401,19 +444,24 @@ export class OpenDevice {
 			}
 
 			await this.commit.flush();
-			this.#env.log(`the host has no room (${error.message}): all that was written is in the flush log, and the next start takes it over`, 'warning');
+			this.#env.log(
+				`the host has no room (${error.message}): all that was written is in the flush log, and the next start takes it over`,
+				'warning',
+			);
 		}
 	}
 
 	/**
-	 * Goes on, once the trust anchor is open again: gives the keys, but for one that a rekeying has replaced, though its end may not be
-	 * secured yet. Dies where the anchor knows another state than this one. @throws SessionError
+	 * Goes on, once the trust anchor is open again: gives the keys, but for one that a rekeying has replaced, though
+	 * its end may not be secured yet. Dies where the anchor knows another state than this one. @throws SessionError
 	 */
 	async resume(): Promise<void> {
 		const {trust_anchor: anchor} = this.#servers;
 		const {secured} = await anchor.status({});
 		if (!secured || !Buffer.from(secured.hash).equals(this.commit.anchoredHash)) {
-			this.#env.fail('the trust anchor remembers another state than the one that was locked; the container is opened anew');
+			this.#env.fail(
+				'the trust anchor remembers another state than the one that was locked; the container is opened anew',
+			);
 		}
 
 		const {key} = await anchor.flush_key({hash: this.commit.anchoredHash});
@@ -432,6 +480,11 @@ export class OpenDevice {
 	/** What the runtime tells of it. */
 	report(): Record<string, number | string> {
 		const {superblock, checkpointCount, flushCount} = this.commit;
-		return {generation: superblock.lastSecuredGeneration, securings: checkpointCount, logged_flushes: flushCount, ...this.#readOnly !== undefined && {read_only: 'yes'}};
+		return {
+			generation: superblock.lastSecuredGeneration,
+			securings: checkpointCount,
+			logged_flushes: flushCount,
+			...(this.#readOnly !== undefined && {read_only: 'yes'}),
+		};
 	}
 }

@@ -49,8 +49,15 @@ export interface OpenedContainer extends OpenedSuperblock {
 	readonly namesFault: NamedSuperblock['fault'];
 }
 
-/** Opens the container, or creates it where there is none and the configuration says so; its keys are given. @throws StartError */
-export async function openContainer(servers: OpeningServers, env: Environment, {create, keys}: {create: DeviceConfig['create']; keys: CryptoKeys}): Promise<OpenedContainer> {
+/**
+ * Opens the container, or creates it where there is none and the configuration says so; its keys are given. @throws
+ * StartError
+ */
+export async function openContainer(
+	servers: OpeningServers,
+	env: Environment,
+	{create, keys}: {create: DeviceConfig['create']; keys: CryptoKeys},
+): Promise<OpenedContainer> {
 	const unnamed = await openOrCreate(servers, env, create);
 	await keys.give(unnamed.superblock);
 	const {superblock, fault: namesFault} = await readNames(servers, unnamed.superblock);
@@ -69,11 +76,23 @@ export async function openContainer(servers: OpeningServers, env: Environment, {
 		env.log(`${namesFault.text}; the snapshots have their numbers, and their content is whole`, 'error');
 	}
 
-	return {...opened, anchoredHash: opened.log.at(-1)?.hash ?? opened.hash, currentGeneration, readOnly: writable ? undefined : 'the medium is read-only', isVolatile, namesFault};
+	return {
+		...opened,
+		anchoredHash: opened.log.at(-1)?.hash ?? opened.hash,
+		currentGeneration,
+		readOnly: writable ? undefined : 'the medium is read-only',
+		isVolatile,
+		namesFault,
+	};
 }
 
 /** A rekeying that was cut off after its last superblock has left slots that name the old key. */
-async function endClearing({block}: OpeningServers, env: Environment, {slot, superblock, isAnnounced, strayedSlot}: OpenedSuperblock, writable: boolean): Promise<void> {
+async function endClearing(
+	{block}: OpeningServers,
+	env: Environment,
+	{slot, superblock, isAnnounced, strayedSlot}: OpenedSuperblock,
+	writable: boolean,
+): Promise<void> {
 	if (!writable || isAnnounced || strayedSlot !== undefined || superblock.previousKey) {
 		return;
 	}
@@ -88,7 +107,10 @@ async function endClearing({block}: OpeningServers, env: Environment, {slot, sup
 			throw error;
 		}
 
-		env.log(`superblock slots still name a key that a rekeying has replaced (${error.message}); the next start tries again`, 'warning');
+		env.log(
+			`superblock slots still name a key that a rekeying has replaced (${error.message}); the next start tries again`,
+			'warning',
+		);
 	}
 }
 
@@ -96,7 +118,11 @@ async function endClearing({block}: OpeningServers, env: Environment, {slot, sup
 const creatableKinds = new Set(['no_container', 'creation_interrupted']);
 
 /** Finds the last secured superblock. @throws StartError with what to do */
-export async function openOrCreate(servers: OpeningServers, env: Environment, create: ContainerDimensions | undefined): Promise<OpenedSuperblock> {
+export async function openOrCreate(
+	servers: OpeningServers,
+	env: Environment,
+	create: ContainerDimensions | undefined,
+): Promise<OpenedSuperblock> {
 	const sessions = {block: servers.block, trustAnchor: servers.trust_anchor};
 	try {
 		const search = await readSuperblockSearch(sessions);
@@ -111,7 +137,9 @@ export async function openOrCreate(servers: OpeningServers, env: Environment, cr
 
 		env.log('there is no container yet: creating it');
 		const {pbaCount} = await createContainer({...sessions, env, plan: create});
-		env.log(`container created: ${create.virtualBlockDevice.leafCount} blocks for data, ${create.freeTree.leafCount} spare blocks, ${pbaCount} blocks on the medium, cipher ${create.cipher}${create.innerBlocks ? ', inner blocks encrypted' : ''}`);
+		env.log(
+			`container created: ${create.virtualBlockDevice.leafCount} blocks for data, ${create.freeTree.leafCount} spare blocks, ${pbaCount} blocks on the medium, cipher ${create.cipher}${create.innerBlocks ? ', inner blocks encrypted' : ''}`,
+		);
 		return openSuperblock(await readSuperblockSearch(sessions));
 	} catch (error) {
 		if (error instanceof ContainerError || isSessionError(error)) {
@@ -123,10 +151,14 @@ export async function openOrCreate(servers: OpeningServers, env: Environment, cr
 }
 
 /**
- * Ends a checkpoint that was cut off at its last step. The superblock is written once more: it may lie in the host's memory alone,
- * and a sync that failed before says no more of it. What it refers to was synced before it was written.
+ * Ends a checkpoint that was cut off at its last step. The superblock is written once more: it may lie in the host's
+ * memory alone, and a sync that failed before says no more of it. What it refers to was synced before it was written.
  */
-async function finishCheckpoint(servers: OpeningServers, env: Environment, opened: OpenedSuperblock): Promise<OpenedSuperblock> {
+async function finishCheckpoint(
+	servers: OpeningServers,
+	env: Environment,
+	opened: OpenedSuperblock,
+): Promise<OpenedSuperblock> {
 	const {writable} = await servers.block.geometry({});
 	if (!opened.isAnnounced || !writable) {
 		return opened;
@@ -180,7 +212,7 @@ export async function openTrees(servers: OpeningServers, superblock: Superblock)
 		tree: treeOf(superblock, currentSnapshotOf(superblock)),
 		keys: keysOf(superblock),
 		currentGeneration,
-		...superblock.features?.includes('emptied_leaves') && {emptiesLeaves: true},
+		...(superblock.features?.includes('emptied_leaves') && {emptiesLeaves: true}),
 	});
 	return currentGeneration;
 }
@@ -196,8 +228,15 @@ function* batchesOf(numbers: readonly number[]): Generator<number[]> {
 
 const singles = (addresses: readonly number[]): number[] => addresses.flatMap(address => [address, 1]);
 
-/** True where the data that a flush names are all there, as their labels say. The trees must be open, and stay as they are. */
-async function hasArrived({virtual_block_device: device}: OpeningServers, log: readonly LogEntry[], flush: readonly LogEntry[]): Promise<boolean> {
+/**
+ * True where the data that a flush names are all there, as their labels say. The trees must be open, and stay as they
+ * are.
+ */
+async function hasArrived(
+	{virtual_block_device: device}: OpeningServers,
+	log: readonly LogEntry[],
+	flush: readonly LogEntry[],
+): Promise<boolean> {
 	const data = Buffer.alloc(batchBlockCount * blockSize);
 	await device.read_with(newestChanges([...log, ...flush]));
 	try {
@@ -230,16 +269,27 @@ async function rewrite({block}: OpeningServers, addresses: readonly Pba[]): Prom
 }
 
 /**
- * Ends a flush that was cut off before the trust anchor knew of it, or that an older anchor does not know: it is written once more
- * and anchored, and belongs to the log from then on. One of which not all is there is passed over. Where nothing can be written, it
- * stays ahead: whoever only reads has to read what the next start takes over. The trees must be open.
+ * Ends a flush that was cut off before the trust anchor knew of it, or that an older anchor does not know: it is
+ * written once more and anchored, and belongs to the log from then on. One of which not all is there is passed over.
+ * Where nothing can be written, it stays ahead: whoever only reads has to read what the next start takes over. The
+ * trees must be open.
  * @throws StartError
  */
-export async function finishFlush(servers: OpeningServers, env: Environment, opened: OpenedSuperblock, {writable}: {writable: boolean}): Promise<OpenedSuperblock> {
+export async function finishFlush(
+	servers: OpeningServers,
+	env: Environment,
+	opened: OpenedSuperblock,
+	{writable}: {writable: boolean},
+): Promise<OpenedSuperblock> {
 	const {superblock, log, ahead} = opened;
 	const generation = firstGenerationAfter(superblock);
 	try {
-		if (!superblock.flushLog || ahead.length === 0 || ahead.some(entry => entry.generation !== generation) || !await hasArrived(servers, log, ahead)) {
+		if (
+			!superblock.flushLog ||
+			ahead.length === 0 ||
+			ahead.some(entry => entry.generation !== generation) ||
+			!(await hasArrived(servers, log, ahead))
+		) {
 			return {...opened, ahead: []};
 		}
 
@@ -262,7 +312,9 @@ export async function finishFlush(servers: OpeningServers, env: Environment, ope
 			return {...opened, ahead: []};
 		}
 
-		throw new StartError(`a flush that was cut off could not be taken over: ${error.message}; nothing is lost: start again when the medium works`);
+		throw new StartError(
+			`a flush that was cut off could not be taken over: ${error.message}; nothing is lost: start again when the medium works`,
+		);
 	}
 
 	env.log('ended a flush that was cut off');
@@ -270,18 +322,31 @@ export async function finishFlush(servers: OpeningServers, env: Environment, ope
 }
 
 /**
- * Makes what the flush log says part of the trees, and secures them. Replies with the number of entries, undefined where the host
- * has no room for that: then nothing has happened, and the trees are open without the log. @throws StartError
+ * Makes what the flush log says part of the trees, and secures them. Replies with the number of entries, undefined
+ * where the host has no room for that: then nothing has happened, and the trees are open without the log. @throws
+ * StartError
  */
-export async function replayLog(servers: OpeningServers, commit: Commit, {log}: OpenedSuperblock, room: HostRoom): Promise<number | undefined> {
-	return log.length === 0 || await replayAnchored(servers, commit, log, room) ? log.length : undefined;
+export async function replayLog(
+	servers: OpeningServers,
+	commit: Commit,
+	{log}: OpenedSuperblock,
+	room: HostRoom,
+): Promise<number | undefined> {
+	return log.length === 0 || (await replayAnchored(servers, commit, log, room)) ? log.length : undefined;
 }
 
 /** False where the host has no room; then the trees are open without the log. @throws StartError */
-async function replayAnchored(servers: OpeningServers, commit: Commit, log: readonly LogEntry[], room: HostRoom): Promise<boolean> {
+async function replayAnchored(
+	servers: OpeningServers,
+	commit: Commit,
+	log: readonly LogEntry[],
+	room: HostRoom,
+): Promise<boolean> {
 	const stray = log.find(({generation}) => generation !== commit.currentGeneration);
 	if (stray) {
-		throw new StartError(`the flush log holds changes of generation ${stray.generation} where ${commit.currentGeneration} has to follow; put back an undamaged copy of the image's newest state`);
+		throw new StartError(
+			`the flush log holds changes of generation ${stray.generation} where ${commit.currentGeneration} has to follow; put back an undamaged copy of the image's newest state`,
+		);
 	}
 
 	const flushed = new Set(log.flatMap(({changes}) => changes.addresses));
@@ -296,13 +361,15 @@ async function replayAnchored(servers: OpeningServers, commit: Commit, log: read
 			}
 
 			if (error.code !== 'no_space') {
-				throw new StartError(error.code === 'integrity'
-					? `the flush log cannot be taken over: ${error.message}; put back an undamaged copy of the image, or give up what was flushed last (${log.length} entries of the log) with cbe_adopt`
-					: `what waits in the flush log (${log.length} entries) could not be taken over: ${error.message}; nothing is lost: start again when the medium works`);
+				throw new StartError(
+					error.code === 'integrity'
+						? `the flush log cannot be taken over: ${error.message}; put back an undamaged copy of the image, or give up what was flushed last (${log.length} entries of the log) with cbe_adopt`
+						: `what waits in the flush log (${log.length} entries) could not be taken over: ${error.message}; nothing is lost: start again when the medium works`,
+				);
 			}
 
 			await openTrees(servers, commit.superblock);
-			if (!await room.makeForReplay(attempt, flushed)) {
+			if (!(await room.makeForReplay(attempt, flushed))) {
 				return false;
 			}
 		}

@@ -48,10 +48,17 @@ export class Operations {
 	}
 
 	get status(): Record<OperationName, OperationStatus> {
-		return {extend: this.#operations.extend.status, rekey: this.#operations.rekey.status, check: this.#operations.check.status};
+		return {
+			extend: this.#operations.extend.status,
+			rekey: this.#operations.rekey.status,
+			check: this.#operations.check.status,
+		};
 	}
 
-	/** Goes on with what the opened superblock says is pending; where the medium has no room for it the device stays usable. */
+	/**
+	 * Goes on with what the opened superblock says is pending; where the medium has no room for it the device stays
+	 * usable.
+	 */
 	async resumePending(): Promise<void> {
 		const {servers, commit, keys, env} = this.#parts;
 		const {upcoming} = commit;
@@ -94,14 +101,19 @@ export class Operations {
 			this.#requireExtensible(extension.tree);
 			await prepareExtension(servers.block, commit.superblock, extension);
 			await commit.checkpointWith({kind: 'begin_extension', ...extension});
-			env.log(`extending the ${extension.tree === 'vbd' ? 'device' : 'free tree'} by ${extension.blockCount} blocks`);
+			env.log(
+				`extending the ${extension.tree === 'vbd' ? 'device' : 'free tree'} by ${extension.blockCount} blocks`,
+			);
 			this.#operations.extend.start(new ExtensionWork(servers, commit));
 		});
 	}
 
 	/** Begins a rekeying where the key has sealed so many blocks, unless something is going on. */
 	async rekeyAfter(sealedBlockCount: number): Promise<void> {
-		const {commit: {keyUse}, env} = this.#parts;
+		const {
+			commit: {keyUse},
+			env,
+		} = this.#parts;
 		if (keyUse.blockCount < sealedBlockCount || this.#isBusy || this.#isBeginning) {
 			return;
 		}
@@ -111,7 +123,10 @@ export class Operations {
 			env.log(`the key has sealed up to ${keyUse.blockCount} blocks: it is time for a new one`);
 			await this.rekey();
 		} catch (error) {
-			env.log(`the rekeying could not begin: ${error instanceof Error ? error.message : String(error)}`, 'warning');
+			env.log(
+				`the rekeying could not begin: ${error instanceof Error ? error.message : String(error)}`,
+				'warning',
+			);
 		} finally {
 			this.#isBeginning = false;
 		}
@@ -153,7 +168,11 @@ export class Operations {
 	}
 
 	get #isBusy(): boolean {
-		return this.#parts.commit.superblock.state !== 'normal' || this.#operations.extend.isRunning || this.#operations.rekey.isRunning;
+		return (
+			this.#parts.commit.superblock.state !== 'normal' ||
+			this.#operations.extend.isRunning ||
+			this.#operations.rekey.isRunning
+		);
 	}
 
 	/** A rekeying may wait for the very blocks that the pool is to get; the device has to wait for its end. */

@@ -23,7 +23,12 @@ function stand(replies: Remainder[]) {
 			return {remainder};
 		},
 	} as unknown as Client<typeof virtualBlockDevice>;
-	return {env, asked, superblock, reclaiming: new Reclaiming(device, {superblock} as unknown as Commit, {env, endLeaf: () => 96})};
+	return {
+		env,
+		asked,
+		superblock,
+		reclaiming: new Reclaiming(device, {superblock} as unknown as Commit, {env, endLeaf: () => 96}),
+	};
 }
 
 async function settle(): Promise<void> {
@@ -52,7 +57,10 @@ test('it begins with the securing after a clearing, and goes on until there is n
 		env.advance(0);
 	}
 
-	t.deepEqual(asked, Array.from({length: 3}, () => ({lastSecuredGeneration: 1, snapshots: [], snapshotGone: null, endLeaf: 96})));
+	t.deepEqual(
+		asked,
+		Array.from({length: 3}, () => ({lastSecuredGeneration: 1, snapshots: [], snapshotGone: null, endLeaf: 96})),
+	);
 	reclaiming.noteSecured();
 	await settle();
 	t.is(asked.length, 3);
@@ -68,7 +76,10 @@ test('what was not secured is asked for after the next securing', async t => {
 	superblock.lastSecuredGeneration = 2;
 	reclaiming.noteSecured();
 	await settle();
-	t.deepEqual(asked.map(({lastSecuredGeneration}) => lastSecuredGeneration), [1, 2]);
+	t.deepEqual(
+		asked.map(({lastSecuredGeneration}) => lastSecuredGeneration),
+		[1, 2],
+	);
 });
 
 test('what is cleared and secured in a pause between steps is not forgotten', async t => {
@@ -91,7 +102,10 @@ test('snapshots that are gone are said once', async t => {
 	await settle();
 	env.advance(0);
 	await settle();
-	t.deepEqual(asked.map(({snapshotGone}) => snapshotGone), [5, 7]);
+	t.deepEqual(
+		asked.map(({snapshotGone}) => snapshotGone),
+		[5, 7],
+	);
 });
 
 test('a failure is logged, and stopping ends it without a pause', async t => {

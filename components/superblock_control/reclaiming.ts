@@ -1,6 +1,7 @@
 /**
- * Has blocks that nobody needs any more given back to the medium: after clearings, and after snapshots are gone. It waits
- * for a checkpoint, because until then the last secured state needs them, and goes on in small steps beside the requests.
+ * Has blocks that nobody needs any more given back to the medium: after clearings, and after snapshots are gone. It
+ * waits for a checkpoint, because until then the last secured state needs them, and goes on in small steps beside the
+ * requests.
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
@@ -31,7 +32,11 @@ export class Reclaiming {
 	readonly #endLeaf: () => Vba;
 
 	/** @param endLeaf entries of the pool from there on keep their room */
-	constructor(device: Client<typeof virtualBlockDevice>, commit: Commit, {env, endLeaf}: {env: Environment; endLeaf: () => Vba}) {
+	constructor(
+		device: Client<typeof virtualBlockDevice>,
+		commit: Commit,
+		{env, endLeaf}: {env: Environment; endLeaf: () => Vba},
+	) {
 		this.#endLeaf = endLeaf;
 		this.#device = device;
 		this.#commit = commit;
@@ -74,10 +79,16 @@ export class Reclaiming {
 				const startedMs = this.#env.now();
 				isMore = await this.#step();
 				await this.#giveWay(this.#env.now() - startedMs);
-			} while ((isMore || (this.#isPending && this.#securedMeanwhile)) && this.#env.now() < (this.#deadlineMs ?? Infinity));
+			} while (
+				(isMore || (this.#isPending && this.#securedMeanwhile)) &&
+				this.#env.now() < (this.#deadlineMs ?? Infinity)
+			);
 		} catch (error) {
 			// What was not given back keeps its room until it is used again.
-			this.#env.log(`giving spare blocks back to the medium stopped: ${error instanceof Error ? error.message : String(error)}`, 'warning');
+			this.#env.log(
+				`giving spare blocks back to the medium stopped: ${error instanceof Error ? error.message : String(error)}`,
+				'warning',
+			);
 		} finally {
 			this.#running = undefined;
 		}
@@ -90,8 +101,16 @@ export class Reclaiming {
 		this.#securedMeanwhile = false;
 		this.#isPending = false;
 		const {superblock} = this.#commit;
-		const snapshots = keptSnapshots(superblock).map(snapshot => ({generation: snapshot.root.generation, tree: treeOf(superblock, snapshot)}));
-		const {remainder} = await this.#device.reclaim({lastSecuredGeneration: superblock.lastSecuredGeneration, snapshots, snapshotGone, endLeaf: this.#endLeaf()});
+		const snapshots = keptSnapshots(superblock).map(snapshot => ({
+			generation: snapshot.root.generation,
+			tree: treeOf(superblock, snapshot),
+		}));
+		const {remainder} = await this.#device.reclaim({
+			lastSecuredGeneration: superblock.lastSecuredGeneration,
+			snapshots,
+			snapshotGone,
+			endLeaf: this.#endLeaf(),
+		});
 		this.#isPending ||= remainder === 'unsecured';
 		return remainder === 'more';
 	}

@@ -30,22 +30,31 @@ export async function beginRekeying(servers: OpeningServers, commit: Commit, key
 
 /** The number of leaves that a rekeying goes through. */
 export function rekeyedLeafCount(superblock: Superblock): number {
-	return Math.max(currentSnapshotOf(superblock).leafCount, ...keptSnapshots(superblock).map(({leafCount}) => leafCount));
+	return Math.max(
+		currentSnapshotOf(superblock).leafCount,
+		...keptSnapshots(superblock).map(({leafCount}) => leafCount),
+	);
 }
 
 /**
- * A rekeying goes through these phases. The secured rekeying VBA is always that of a leaf: the last leaf gets its new key in the
- * same state that ends the rekeying. (The original takes a rekeying VBA behind the last leaf for one before the first.)
+ * A rekeying goes through these phases. The secured rekeying VBA is always that of a leaf: the last leaf gets its new
+ * key in the same state that ends the rekeying. (The original takes a rekeying VBA behind the last leaf for one before
+ * the first.)
  */
 type Phase =
 	/** All leaves but the last one get the new key. */
 	| {readonly kind: 'leaves'}
-	/** The pool gives up what only held content under the old key, which is all but that of the last leaf; from this entry on. */
+	/**
+	 * The pool gives up what only held content under the old key, which is all but that of the last leaf; from this
+	 * entry on.
+	 */
 	| {readonly kind: 'sweep'; readonly firstLeaf: Vba}
 	| {readonly kind: 'last_leaf'}
 	/** The state without the old key is being secured. */
 	| {readonly kind: 'ending'}
-	/** The pool gives up what was left. Where this is cut short, snapshots hold a few blocks until they are discarded. */
+	/**
+	 * The pool gives up what was left. Where this is cut short, snapshots hold a few blocks until they are discarded.
+	 */
 	| {readonly kind: 'last_sweep'; readonly firstLeaf: Vba};
 
 /** What is left of the rekeying that a superblock describes. */
@@ -79,7 +88,9 @@ export class RekeyingWork implements Work {
 
 	get outcome(): string | undefined {
 		const count = this.#lostBlockCount;
-		return count === 0 ? undefined : `${count} ${count === 1 ? 'block was' : 'blocks were'} unreadable before and ${count === 1 ? 'stays' : 'stay'} so: ${count === 1 ? 'it was' : 'they were'} not rekeyed`;
+		return count === 0
+			? undefined
+			: `${count} ${count === 1 ? 'block was' : 'blocks were'} unreadable before and ${count === 1 ? 'stays' : 'stay'} so: ${count === 1 ? 'it was' : 'they were'} not rekeyed`;
 	}
 
 	async step(): Promise<boolean> {
@@ -126,7 +137,10 @@ export class RekeyingWork implements Work {
 
 	async #rekeyWithRoom(): Promise<void> {
 		try {
-			await this.#rekeyOnce(this.#blockCount, this.total - 1, () => ({kind: 'rekey', rekeyingVba: this.#rekeyingVba}));
+			await this.#rekeyOnce(this.#blockCount, this.total - 1, () => ({
+				kind: 'rekey',
+				rekeyingVba: this.#rekeyingVba,
+			}));
 			this.#blockCount = Math.min(blocksAtOnce, 2 * this.#blockCount);
 		} catch (error) {
 			this.#blockCount = Math.max(1, Math.floor(this.#blockCount / 2));
@@ -137,21 +151,36 @@ export class RekeyingWork implements Work {
 	async #rekeyLast(): Promise<void> {
 		await this.#rekeyOnce(1, this.total, async () => {
 			// From now on every block has the new key; where this is not secured the device is opened as it was before.
-			await this.#servers.virtual_block_device.set_keys({currentKeyId: this.#commit.latest.currentKey.id, previousKeyId: 0, rekeyingVba: 0});
+			await this.#servers.virtual_block_device.set_keys({
+				currentKeyId: this.#commit.latest.currentKey.id,
+				previousKeyId: 0,
+				rekeyingVba: 0,
+			});
 			await this.#keys.take(this.#previousKeyId);
 			return {kind: 'end_rekeying'};
 		});
 	}
 
-	async #rekeyOnce(blockCount: number, untilVba: Vba, edit: () => SuperblockEdit | Promise<SuperblockEdit>): Promise<void> {
+	async #rekeyOnce(
+		blockCount: number,
+		untilVba: Vba,
+		edit: () => SuperblockEdit | Promise<SuperblockEdit>,
+	): Promise<void> {
 		const treeCount = 1 + keptSnapshots(this.#commit.latest).length;
 		await this.#commit.keyUse.admit(treeCount * blockCount, async () => this.#commit.checkpointAnew());
 		await this.#commit.changeTogether(async () => {
 			// A snapshot counts from the moment its checkpoint has taken the state, though it may not be anchored yet.
 			const {latest} = this.#commit;
 			requireSlot(latest);
-			const snapshots = keptSnapshots(latest).map(snapshot => ({generation: snapshot.root.generation, tree: treeOf(latest, snapshot)}));
-			const {rekeyingVba, lostBlockCount} = await this.#servers.virtual_block_device.rekey({snapshots, blockCount, untilVba});
+			const snapshots = keptSnapshots(latest).map(snapshot => ({
+				generation: snapshot.root.generation,
+				tree: treeOf(latest, snapshot),
+			}));
+			const {rekeyingVba, lostBlockCount} = await this.#servers.virtual_block_device.rekey({
+				snapshots,
+				blockCount,
+				untilVba,
+			});
 			this.#rekeyingVba = rekeyingVba;
 			this.#lostBlockCount += lostBlockCount;
 			return edit();
@@ -163,11 +192,17 @@ export class RekeyingWork implements Work {
 		await this.#commit.checkpoint();
 	}
 
-	/** No checkpoint takes its state meanwhile: what changes after the pool was stored must belong to the next generation. */
+	/**
+	 * No checkpoint takes its state meanwhile: what changes after the pool was stored must belong to the next
+	 * generation.
+	 */
 	async #sweep(firstLeaf: Vba, rekeyingVba: Vba): Promise<Vba | null> {
 		let nextLeaf: Vba | null = null;
 		await this.#commit.changeTogether(async () => {
-			({nextLeaf} = await this.#servers.free_tree.sweep({firstLeaf, rekeyed: {previousKeyId: this.#previousKeyId, rekeyingVba}}));
+			({nextLeaf} = await this.#servers.free_tree.sweep({
+				firstLeaf,
+				rekeyed: {previousKeyId: this.#previousKeyId, rekeyingVba},
+			}));
 			return {kind: 'trees_only'};
 		});
 		return nextLeaf;

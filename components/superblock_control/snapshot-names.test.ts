@@ -1,4 +1,7 @@
-/** Names and times of snapshots: what they may be, and that they stay with their snapshots through all that happens to a container. */
+/**
+ * Names and times of snapshots: what they may be, and that they stay with their snapshots through all that happens to a
+ * container.
+ */
 import fs from 'node:fs';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
@@ -17,7 +20,12 @@ import {blockSize} from '../lib/format/geometry.js';
 import {labelOf} from '../lib/format/label.js';
 import {snapshotNameFault} from '../lib/format/snapshot-name.js';
 import {decodeDirectory, encodeDirectory} from '../lib/container/snapshot-directory.js';
-import {decodeSuperblock, isUnusedSlot, snapshotDirectoryBlockCount, SuperblockError} from '../lib/format/superblock.js';
+import {
+	decodeSuperblock,
+	isUnusedSlot,
+	snapshotDirectoryBlockCount,
+	SuperblockError,
+} from '../lib/format/superblock.js';
 
 type Stand = Awaited<ReturnType<typeof openDevice>>;
 
@@ -43,13 +51,33 @@ test('what a name may be', t => {
 		t.is(snapshotNameFault(name), undefined, name);
 	}
 
-	for (const name of ['', 'x'.repeat(49), 'ü'.repeat(25), 'a/b', '/', '.', '..', '12', 'a\nb', 'a\u0000', '\u007f', '\u2028', ' a', 'a ', '\ud800']) {
+	for (const name of [
+		'',
+		'x'.repeat(49),
+		'ü'.repeat(25),
+		'a/b',
+		'/',
+		'.',
+		'..',
+		'12',
+		'a\nb',
+		'a\u0000',
+		'\u007f',
+		'\u2028',
+		' a',
+		'a ',
+		'\ud800',
+	]) {
 		t.is(typeof snapshotNameFault(name), 'string', JSON.stringify(name));
 	}
 });
 
 test('the block of the names says what it was made of, and nothing else passes', t => {
-	const names = new Map([[3, 'one'], [2 ** 40, 'zwölf'], ...Array.from({length: 44}, (_, i) => [100 + i, `${i}`.padEnd(48, 'x')] as const)]);
+	const names = new Map([
+		[3, 'one'],
+		[2 ** 40, 'zwölf'],
+		...Array.from({length: 44}, (_, i) => [100 + i, `${i}`.padEnd(48, 'x')] as const),
+	]);
 	const encoded = encodeDirectory(names);
 	t.deepEqual(new Map([...decodeDirectory(encoded)].sort()), new Map([...names].sort()));
 	for (const offset of [0, 8, 12, 24, 25, 74, 4095]) {
@@ -72,8 +100,15 @@ test('names and times survive crashes, rekeying, extension, reverting and lockin
 	await write(first, 3);
 	const {generation: three} = await first.control.create_snapshot({name: 'three'});
 	const {snapshots} = await first.control.list_snapshots({});
-	t.deepEqual(snapshots.map(({name}) => name), ['one', undefined, 'three']);
-	t.deepEqual(snapshots.map(({time}) => time), [Date.UTC(2026, 0, 2, 3, 4, 5) / 1000, undefined, Math.floor(2 ** 41 / 1000)], 'a clock before 1970 says nothing');
+	t.deepEqual(
+		snapshots.map(({name}) => name),
+		['one', undefined, 'three'],
+	);
+	t.deepEqual(
+		snapshots.map(({time}) => time),
+		[Date.UTC(2026, 0, 2, 3, 4, 5) / 1000, undefined, Math.floor(2 ** 41 / 1000)],
+		'a clock before 1970 says nothing',
+	);
 	await write(first, 4);
 	const second = await openDevice(crash(state));
 	t.deepEqual((await second.control.list_snapshots({})).snapshots, snapshots);
@@ -111,8 +146,14 @@ test('where nothing was written: a nameless snapshot gets the name, beside a nam
 	t.deepEqual(await control.create_snapshot({}), {generation: other, isNew: false});
 	const {generation: third, isNew} = await control.create_snapshot({name: 'c'});
 	t.true(isNew && third > other);
-	await t.throwsAsync(control.create_snapshot({name: 'a'}), {code: 'invalid_name', message: /there is a snapshot "a" already/});
-	await t.throwsAsync(control.create_snapshot({name: '12'}), {code: 'invalid_name', message: /would look like the number/});
+	await t.throwsAsync(control.create_snapshot({name: 'a'}), {
+		code: 'invalid_name',
+		message: /there is a snapshot "a" already/,
+	});
+	await t.throwsAsync(control.create_snapshot({name: '12'}), {
+		code: 'invalid_name',
+		message: /would look like the number/,
+	});
 	t.deepEqual(await namesOf(stand), ['a', 'b', 'c']);
 	// The one that is the present content loses its mark alone, and its name with it.
 	await control.discard_snapshot({generation: third});
@@ -120,7 +161,10 @@ test('where nothing was written: a nameless snapshot gets the name, beside a nam
 	await control.create_snapshot({});
 	const again = await openDevice(crash(state));
 	t.deepEqual(await namesOf(again), ['a', 'b', undefined]);
-	for (const [named, value] of [[generation, 1], [other, 2]]) {
+	for (const [named, value] of [
+		[generation, 1],
+		[other, 2],
+	]) {
 		const data = filled(4, 0);
 		await again.control.read_snapshot({generation: named, extents: [0, 4], data});
 		t.deepEqual(data, filled(4, value));
@@ -140,7 +184,10 @@ test('46 names at most', async t => {
 	}
 
 	await write(stand, 99);
-	await t.throwsAsync(stand.control.create_snapshot({name: 'one more'}), {code: 'refused', message: /46 snapshots already/});
+	await t.throwsAsync(stand.control.create_snapshot({name: 'one more'}), {
+		code: 'refused',
+		message: /46 snapshots already/,
+	});
 	const again = await openDevice(crash(state));
 	t.deepEqual(await namesOf(again), names);
 	await again.stop();
@@ -150,10 +197,15 @@ test('46 names at most', async t => {
 test('no names in the form of the original, and nothing is created for one', async t => {
 	const stand = await openDevice(temporaryDirectory(), {shape: {cipher: 'aes-256-cbc-essiv', flush_log_blocks: '0'}});
 	await write(stand, 1);
-	await t.throwsAsync(stand.control.create_snapshot({name: 'a'}), {code: 'refused', message: /in a container of this form/});
+	await t.throwsAsync(stand.control.create_snapshot({name: 'a'}), {
+		code: 'refused',
+		message: /in a container of this form/,
+	});
 	t.deepEqual(await namesOf(stand), []);
 	await stand.control.create_snapshot({});
-	const {snapshots: [{time}]} = await stand.control.list_snapshots({});
+	const {
+		snapshots: [{time}],
+	} = await stand.control.list_snapshots({});
 	t.is(time, undefined);
 	await stand.stop();
 });
@@ -175,14 +227,22 @@ test('where inner blocks are encrypted names are, too; they survive crashes, and
 		await sleep(10);
 	}
 
-	t.is((await second.control.operations({})).check.lastResult, 'success', 'a check of the running device reads them as well');
+	t.is(
+		(await second.control.operations({})).check.lastResult,
+		'success',
+		'a check of the running device reads them as well',
+	);
 	t.deepEqual([...first.errors(), ...second.errors()], []);
 	const image = imageOf(state);
 	t.false(image.includes('of all names'), 'none lies on the medium in clear');
 
-	const slots = Array.from({length: 8}, (_, slot) => image.subarray(slot * blockSize, (slot + 1) * blockSize)).filter(slot => !isUnusedSlot(slot));
-	const {snapshotDirectory} = slots.map(slot => decodeSuperblock(slot)).sort((a, b) => b.lastSecuredGeneration - a.lastSecuredGeneration)[0];
-	image[((snapshotDirectory!.firstPba + snapshotDirectory!.place) * blockSize) + 25] ^= 1;
+	const slots = Array.from({length: 8}, (_, slot) => image.subarray(slot * blockSize, (slot + 1) * blockSize)).filter(
+		slot => !isUnusedSlot(slot),
+	);
+	const {snapshotDirectory} = slots
+		.map(slot => decodeSuperblock(slot))
+		.sort((a, b) => b.lastSecuredGeneration - a.lastSecuredGeneration)[0];
+	image[(snapshotDirectory!.firstPba + snapshotDirectory!.place) * blockSize + 25] ^= 1;
 	const copy = crash(state);
 	fs.writeFileSync(join(copy, 'image'), image);
 	const third = await openDevice(copy, options);
@@ -202,11 +262,16 @@ test('names that were altered are told as damage and not believed; everything el
 	const {secured} = await first.anchor.status({});
 	await first.stop();
 	const image = imageOf(copy);
-	const run = async (tool: Component) => runTool(tool, {medium: new MemoryMedium(image), anchor: new MemoryAnchor({secured})});
+	const run = async (tool: Component) =>
+		runTool(tool, {medium: new MemoryMedium(image), anchor: new MemoryAnchor({secured})});
 	t.is((await run(cbeCheck)).exitValue, 0);
 	t.true((await run(cbeDump)).log.some(({text}) => text === `name generation ${generation}, precious`));
-	const slots = Array.from({length: 8}, (_, slot) => image.subarray(slot * blockSize, (slot + 1) * blockSize)).filter(slot => !isUnusedSlot(slot));
-	const {snapshotDirectory} = slots.map(slot => decodeSuperblock(slot)).sort((a, b) => b.lastSecuredGeneration - a.lastSecuredGeneration)[0];
+	const slots = Array.from({length: 8}, (_, slot) => image.subarray(slot * blockSize, (slot + 1) * blockSize)).filter(
+		slot => !isUnusedSlot(slot),
+	);
+	const {snapshotDirectory} = slots
+		.map(slot => decodeSuperblock(slot))
+		.sort((a, b) => b.lastSecuredGeneration - a.lastSecuredGeneration)[0];
 	const address = snapshotDirectory!.firstPba + snapshotDirectory!.place;
 	const stored = image.subarray(address * blockSize, (address + 1) * blockSize);
 	t.deepEqual(labelOf(stored), Buffer.from(snapshotDirectory!.hash));
@@ -215,10 +280,15 @@ test('names that were altered are told as damage and not believed; everything el
 	const checked = await run(cbeCheck);
 	t.is(checked.exitValue, -1);
 	t.regex(checked.message ?? '', /the container is damaged: 1 finding;/);
-	t.true(checked.log.some(({text}) => text.startsWith(`the names of the snapshots (PBA ${address}) are not the ones`)));
+	t.true(
+		checked.log.some(({text}) => text.startsWith(`the names of the snapshots (PBA ${address}) are not the ones`)),
+	);
 	t.false((await run(cbeDump)).log.some(({text}) => text.includes('worthless')));
 	const stand = await openDevice(copy);
-	t.regex(stand.errors().join('\n'), /^the names of the snapshots \(PBA \d+\) are not the ones that were stored; the snapshots have their numbers/);
+	t.regex(
+		stand.errors().join('\n'),
+		/^the names of the snapshots \(PBA \d+\) are not the ones that were stored; the snapshots have their numbers/,
+	);
 	t.deepEqual(await namesOf(stand), [undefined]);
 	const data = filled(4, 0);
 	await stand.control.read_snapshot({generation, extents: [0, 4], data});
@@ -263,7 +333,10 @@ test('names that cannot be read now are not forgotten; on a host without room no
 	const first = await openDevice(state, {filter: refusing});
 	await write(first, 1);
 	hostile.isFull = true;
-	await t.throwsAsync(first.control.create_snapshot({name: 'one'}), {code: 'no_space', message: /the host has no room/});
+	await t.throwsAsync(first.control.create_snapshot({name: 'one'}), {
+		code: 'no_space',
+		message: /the host has no room/,
+	});
 	t.deepEqual(await namesOf(first), []);
 	hostile.isFull = false;
 	const {generation} = await first.control.create_snapshot({name: 'one'});
@@ -272,13 +345,20 @@ test('names that cannot be read now are not forgotten; on a host without room no
 	const copy = crash(state);
 	await first.stop();
 	const image = imageOf(copy);
-	const {snapshotDirectory} = Array.from({length: 8}, (_, slot) => image.subarray(slot * blockSize, (slot + 1) * blockSize))
-		.filter(slot => !isUnusedSlot(slot)).map(slot => decodeSuperblock(slot)).sort((a, b) => b.lastSecuredGeneration - a.lastSecuredGeneration)[0];
+	const {snapshotDirectory} = Array.from({length: 8}, (_, slot) =>
+		image.subarray(slot * blockSize, (slot + 1) * blockSize),
+	)
+		.filter(slot => !isUnusedSlot(slot))
+		.map(slot => decodeSuperblock(slot))
+		.sort((a, b) => b.lastSecuredGeneration - a.lastSecuredGeneration)[0];
 	hostile.badPba = snapshotDirectory!.firstPba + snapshotDirectory!.place;
 	const second = await openDevice(copy, {filter: refusing});
 	t.regex(second.errors().join('\n'), /the names of the snapshots \(PBA \d+\) cannot be read: bad sector/);
 	t.deepEqual(await namesOf(second), [undefined, undefined]);
-	await t.throwsAsync(second.control.create_snapshot({name: 'three'}), {code: 'refused', message: /would have the others forgotten: start again/});
+	await t.throwsAsync(second.control.create_snapshot({name: 'three'}), {
+		code: 'refused',
+		message: /would have the others forgotten: start again/,
+	});
 	await second.control.discard_snapshot({generation});
 	await write(second, 3);
 	await second.control.create_snapshot({});

@@ -4,7 +4,12 @@ import type {Generation} from '../sessions/vocabulary.js';
 import type {Gate} from '../lib/sync/gate.js';
 import type {Turn} from '../lib/sync/turn.js';
 import {snapshotNameFault} from '../lib/format/snapshot-name.js';
-import {keptSnapshotCountMax, snapshotDirectoryBlockCount, type Snapshot, type Superblock} from '../lib/format/superblock.js';
+import {
+	keptSnapshotCountMax,
+	snapshotDirectoryBlockCount,
+	type Snapshot,
+	type Superblock,
+} from '../lib/format/superblock.js';
 import type {block} from '../sessions/block.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
@@ -34,7 +39,9 @@ function secondsOf(milliseconds: number): number | undefined {
 
 /** Why snapshots of this container cannot have names, undefined where they can. */
 function namelessReason({snapshotDirectory}: Superblock): string | undefined {
-	return snapshotDirectory ? undefined : 'snapshots have no names in a container of this form (one of the original, or of an earlier version); leave the name out';
+	return snapshotDirectory
+		? undefined
+		: 'snapshots have no names in a container of this form (one of the original, or of an earlier version); leave the name out';
 }
 
 export class Snapshots {
@@ -51,8 +58,9 @@ export class Snapshots {
 	}
 
 	/**
-	 * True where a reverting could not be secured so far. A crash falls back to the state before it, which has content in
-	 * places that are never written ones after it, and those are written in place: no data may be before it is secured.
+	 * True where a reverting could not be secured so far. A crash falls back to the state before it, which has content
+	 * in places that are never written ones after it, and those are written in place: no data may be before it is
+	 * secured.
 	 */
 	get isReversionDue(): boolean {
 		return !this.#parts.commit.isCheckpointed(this.#reversion);
@@ -97,11 +105,16 @@ export class Snapshots {
 
 		const other = kept.find(snapshot => snapshot.name === name);
 		if (other) {
-			throw new SessionError('invalid_name', `there is a snapshot "${name}" already (${other.root.generation}); discard it first or choose another name`);
+			throw new SessionError(
+				'invalid_name',
+				`there is a snapshot "${name}" already (${other.root.generation}); discard it first or choose another name`,
+			);
 		}
 	}
 
-	/** Both places get their room before anything is secured: then names can also be given up on a host that is full. */
+	/**
+	 * Both places get their room before anything is secured: then names can also be given up on a host that is full.
+	 */
 	async #makeDirectoryRoom({snapshotDirectory}: Superblock): Promise<void> {
 		if (snapshotDirectory) {
 			await this.#parts.medium.allocate({extents: [snapshotDirectory.firstPba, snapshotDirectoryBlockCount]});
@@ -127,16 +140,25 @@ export class Snapshots {
 		}
 
 		if (after === before) {
-			throw new SessionError('refused', `there are ${keptSnapshotCountMax} snapshots already, the most that a container holds; discard one first`);
+			throw new SessionError(
+				'refused',
+				`there are ${keptSnapshotCountMax} snapshots already, the most that a container holds; discard one first`,
+			);
 		}
 
 		return {generation: currentSnapshotOf(after).root.generation, isNew: true};
 	}
 
 	/** The snapshot that has the present content already is the one that was asked for, unless it has another name. */
-	async #takeOver({root: {generation}, name: present}: Snapshot, name: string | undefined): Promise<{generation: Generation; isNew: boolean}> {
+	async #takeOver(
+		{root: {generation}, name: present}: Snapshot,
+		name: string | undefined,
+	): Promise<{generation: Generation; isNew: boolean}> {
 		if (name !== undefined && present !== undefined) {
-			throw new SessionError('no_space', `snapshot "${present}" (${generation}) has the present content already, and the pool has no block for another one; discard one or extend the pool`);
+			throw new SessionError(
+				'no_space',
+				`snapshot "${present}" (${generation}) has the present content already, and the pool has no block for another one; discard one or extend the pool`,
+			);
 		}
 
 		if (name !== undefined) {
@@ -152,7 +174,7 @@ export class Snapshots {
 			this.find(generation);
 			this.#leaving.add(generation);
 			try {
-				await Promise.allSettled([...this.#reads.get(generation) ?? []]);
+				await Promise.allSettled([...(this.#reads.get(generation) ?? [])]);
 				await this.#parts.commit.checkpointWith({kind: 'discard_snapshot', generation});
 			} finally {
 				this.#leaving.delete(generation);
@@ -165,13 +187,21 @@ export class Snapshots {
 	}
 
 	/** Runs of what is known of a range of blocks. */
-	async allocation(generation: Generation, range: {readonly first: number; readonly count: number}): Promise<number[]> {
-		const {runs} = await this.#using(generation, async snapshot => this.#parts.device.allocation({snapshot, ...range}));
+	async allocation(
+		generation: Generation,
+		range: {readonly first: number; readonly count: number},
+	): Promise<number[]> {
+		const {runs} = await this.#using(generation, async snapshot =>
+			this.#parts.device.allocation({snapshot, ...range}),
+		);
 		return runs;
 	}
 
 	/** The snapshot is not given up before the request to it has ended. */
-	async #using<T>(generation: Generation, request: (snapshot: {generation: Generation; tree: TreeRoot}) => Promise<T>): Promise<T> {
+	async #using<T>(
+		generation: Generation,
+		request: (snapshot: {generation: Generation; tree: TreeRoot}) => Promise<T>,
+	): Promise<T> {
 		const running = request({generation, tree: treeOf(this.#parts.commit.superblock, this.find(generation))});
 		const reads = this.#reads.get(generation) ?? new Set();
 		this.#reads.set(generation, reads.add(running));
@@ -185,24 +215,32 @@ export class Snapshots {
 	/** Makes the snapshot's content the current content. No write is under way meanwhile; the step is secured. */
 	async revert(generation: Generation): Promise<void> {
 		const {commit, device, gate, turn} = this.#parts;
-		await turn.take(async () => gate.exclusively(async () => {
-			requireChangeable(commit.superblock, {needsSlot: true});
-			const snapshot = this.find(generation);
-			const current = currentSnapshotOf(commit.superblock);
-			if (commit.superblock.state !== 'normal') {
-				throw new SessionError('refused', `the container is ${commit.superblock.state} now; revert when that has ended`);
-			}
+		await turn.take(async () =>
+			gate.exclusively(async () => {
+				requireChangeable(commit.superblock, {needsSlot: true});
+				const snapshot = this.find(generation);
+				const current = currentSnapshotOf(commit.superblock);
+				if (commit.superblock.state !== 'normal') {
+					throw new SessionError(
+						'refused',
+						`the container is ${commit.superblock.state} now; revert when that has ended`,
+					);
+				}
 
-			if (snapshot.leafCount !== current.leafCount || snapshot.maxLevel !== current.maxLevel) {
-				throw new SessionError('refused', `the device had ${snapshot.leafCount} blocks when snapshot ${generation} was taken and has ${current.leafCount} now; it never shrinks, so it cannot be reverted: copy from the snapshot instead`);
-			}
+				if (snapshot.leafCount !== current.leafCount || snapshot.maxLevel !== current.maxLevel) {
+					throw new SessionError(
+						'refused',
+						`the device had ${snapshot.leafCount} blocks when snapshot ${generation} was taken and has ${current.leafCount} now; it never shrinks, so it cannot be reverted: copy from the snapshot instead`,
+					);
+				}
 
-			// Whether or not anything was changed: a write that failed may have left changed inner blocks, too.
-			await commit.checkpointAnew();
-			const newestKeptGeneration = Math.max(...keptGenerations(commit.superblock));
-			await device.revert({tree: treeOf(commit.superblock, snapshot), newestKeptGeneration});
-			this.#reversion = commit.noteChange();
-			await commit.checkpoint();
-		}));
+				// Whether or not anything was changed: a write that failed may have left changed inner blocks, too.
+				await commit.checkpointAnew();
+				const newestKeptGeneration = Math.max(...keptGenerations(commit.superblock));
+				await device.revert({tree: treeOf(commit.superblock, snapshot), newestKeptGeneration});
+				this.#reversion = commit.noteChange();
+				await commit.checkpoint();
+			}),
+		);
 	}
 }

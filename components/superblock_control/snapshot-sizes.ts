@@ -45,6 +45,9 @@ export class SnapshotSizes {
 			firstLeaf = nextLeaf;
 		}
 
-		return keptGenerations(this.#commit.superblock).map(generation => ({generation, soleBlockCount: counts.get(generation) ?? 0}));
+		return keptGenerations(this.#commit.superblock).map(generation => ({
+			generation,
+			soleBlockCount: counts.get(generation) ?? 0,
+		}));
 	}
 }

@@ -1,7 +1,15 @@
 import test from 'ava';
 import {layOutPool} from '../../test/support/pool-layout.js';
 import type {Snapshot, Superblock} from '../lib/format/superblock.js';
-import {currentSnapshotOf, firstGenerationAfter, keptGenerations, securedSuperblock, withCurrentKept, withoutKept, type StoredTrees} from './transition.js';
+import {
+	currentSnapshotOf,
+	firstGenerationAfter,
+	keptGenerations,
+	securedSuperblock,
+	withCurrentKept,
+	withoutKept,
+	type StoredTrees,
+} from './transition.js';
 
 async function fresh(): Promise<Superblock> {
 	return (await layOutPool({leafCount: 20, maxLevel: 2, degree: 8})).superblock;
@@ -28,9 +36,16 @@ test('securing moves the current snapshot on and leaves no other', async t => {
 	const superblock = await fresh();
 	const first = securedSuperblock(superblock, 1, stored(superblock, 30));
 	const second = securedSuperblock(first, 2, stored(first, 31));
-	t.deepEqual(validSnapshots(second).map(({root}) => [root.generation, root.address]), [[2, 31]]);
+	t.deepEqual(
+		validSnapshots(second).map(({root}) => [root.generation, root.address]),
+		[[2, 31]],
+	);
 	t.is(second.lastSecuredGeneration, 2);
-	t.deepEqual(validSnapshots(superblock).map(({root}) => root.generation), [0], 'the earlier superblock is not touched');
+	t.deepEqual(
+		validSnapshots(superblock).map(({root}) => root.generation),
+		[0],
+		'the earlier superblock is not touched',
+	);
 });
 
 test('a kept snapshot keeps name, root and slot when the next state is secured', async t => {
@@ -58,7 +73,10 @@ test('a discarded snapshot is gone, unless it is the current content', async t =
 	const superblock = await fresh();
 	const kept = withCurrentKept(securedSuperblock(superblock, 1, stored(superblock, 30)));
 	const next = securedSuperblock(kept, 2, stored(kept, 31));
-	t.deepEqual(validSnapshots(withoutKept(next, 1)).map(({root}) => root.generation), [2]);
+	t.deepEqual(
+		validSnapshots(withoutKept(next, 1)).map(({root}) => root.generation),
+		[2],
+	);
 	t.is(withoutKept(next, 7), next);
 	const unmarked = withoutKept(kept, 1);
 	t.deepEqual(currentSnapshotOf(unmarked), {...currentSnapshotOf(kept), keep: false});
@@ -71,6 +89,9 @@ test('kept snapshots are named oldest first, as many as fit', async t => {
 	}
 
 	const next = securedSuperblock(superblock, 47, stored(superblock, 100));
-	t.deepEqual(keptGenerations(next), Array.from({length: 46}, (_, i) => i + 1));
+	t.deepEqual(
+		keptGenerations(next),
+		Array.from({length: 46}, (_, i) => i + 1),
+	);
 	t.is(currentSnapshotOf(next).root.generation, 47);
 });

@@ -1,7 +1,14 @@
 /** Pure steps from one superblock to the next. */
 import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
 import {innerBlockCount} from '../lib/format/geometry.js';
-import {hasLostPreviousKey, keptSnapshotCountMax, newestGenerationOf, type Key, type Snapshot, type Superblock} from '../lib/format/superblock.js';
+import {
+	hasLostPreviousKey,
+	keptSnapshotCountMax,
+	newestGenerationOf,
+	type Key,
+	type Snapshot,
+	type Superblock,
+} from '../lib/format/superblock.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 
 /** The trees of one consistent state, as they lie on the medium. */
@@ -30,7 +37,9 @@ export function firstGenerationAfter(superblock: Superblock): Generation {
 
 /** Kept snapshots, oldest first. */
 export function keptSnapshots({snapshots}: Superblock): Snapshot[] {
-	return snapshots.filter((snapshot): snapshot is Snapshot => snapshot?.keep === true).sort((a, b) => a.root.generation - b.root.generation);
+	return snapshots
+		.filter((snapshot): snapshot is Snapshot => snapshot?.keep === true)
+		.sort((a, b) => a.root.generation - b.root.generation);
 }
 
 /** Generations that hold blocks in the pool. */
@@ -42,16 +51,22 @@ export function keptGenerations(superblock: Superblock): Generation[] {
 export function keysOf(superblock: Superblock) {
 	const {currentKey, previousKey, rekeyingVba} = superblock;
 	const isPreviousKeyLost = hasLostPreviousKey(superblock);
-	return {currentKeyId: currentKey.id, previousKeyId: previousKey?.id ?? 0, rekeyingVba, ...isPreviousKeyLost && {isPreviousKeyLost}};
+	return {
+		currentKeyId: currentKey.id,
+		previousKeyId: previousKey?.id ?? 0,
+		rekeyingVba,
+		...(isPreviousKeyLost && {isPreviousKeyLost}),
+	};
 }
 
 /** Of the pool, no more than this part is set aside, but for what a single trim needs. */
 const setAsidePart = 1 / 8;
 
 /**
- * Blocks of the pool that data may not take: with leaves that can be emptied a trim needs no others than the tree's own, and
- * each of those only once as long as the snapshots stay the same. An extension may have added levels that a small pool was
- * not made for: what a single block needs when it is written, itself and the way to it, is never set aside.
+ * Blocks of the pool that data may not take: with leaves that can be emptied a trim needs no others than the tree's
+ * own, and each of those only once as long as the snapshots stay the same. An extension may have added levels that a
+ * small pool was not made for: what a single block needs when it is written, itself and the way to it, is never set
+ * aside.
  */
 export function setAsideCount(superblock: Superblock): number {
 	if (!superblock.features?.includes('emptied_leaves')) {
@@ -60,7 +75,10 @@ export function setAsideCount(superblock: Superblock): number {
 
 	const {leafCount, maxLevel} = currentSnapshotOf(superblock);
 	const {leafCount: poolLeafCount} = superblock.freeTree;
-	const wanted = Math.min(innerBlockCount({leafCount, maxLevel, degree: superblock.degree}), Math.max(maxLevel, Math.floor(setAsidePart * poolLeafCount)));
+	const wanted = Math.min(
+		innerBlockCount({leafCount, maxLevel, degree: superblock.degree}),
+		Math.max(maxLevel, Math.floor(setAsidePart * poolLeafCount)),
+	);
 	return Math.max(0, Math.min(wanted, poolLeafCount - (maxLevel + 1)));
 }
 
@@ -76,8 +94,8 @@ export function horizonOf(superblock: Superblock) {
 }
 
 /**
- * True where content that changes finds a snapshot slot for the state that it makes. The original keeps 48 snapshots, the current
- * state among them, and then has none: nothing may change before one is discarded.
+ * True where content that changes finds a snapshot slot for the state that it makes. The original keeps 48 snapshots,
+ * the current state among them, and then has none: nothing may change before one is discarded.
  */
 export function hasSlotForChange({snapshots, currentSnapshot}: Superblock): boolean {
 	return snapshots[currentSnapshot]?.keep !== true || snapshots.some(snapshot => !snapshot?.keep);
@@ -101,17 +119,26 @@ function nextCurrentSlot({snapshots, currentSnapshot}: Superblock): number {
  * The superblock that secures `generation`. Of the snapshots only the kept ones and the new current one remain: a
  * crash before the trust anchor knows this superblock falls back to the previous one, whose blocks are all still there.
  *
- * The current tree has a root block of this generation where a kept snapshot had the same one: a second record with a newer
- * generation for the same root block would make the block look younger than the snapshot when it is freed. Only where the pool
- * had no room for it, the snapshot remains the current one under its own generation.
+ * The current tree has a root block of this generation where a kept snapshot had the same one: a second record with a
+ * newer generation for the same root block would make the block look younger than the snapshot when it is freed. Only
+ * where the pool had no room for it, the snapshot remains the current one under its own generation.
  */
-export function securedSuperblock(superblock: Superblock, generation: Generation, {tree, freeTree, metaTree, snapshots: rekeyed}: StoredTrees): Superblock {
-	const snapshots = superblock.snapshots.map(snapshot => snapshot?.keep ? withTree(snapshot, rekeyed) : undefined);
+export function securedSuperblock(
+	superblock: Superblock,
+	generation: Generation,
+	{tree, freeTree, metaTree, snapshots: rekeyed}: StoredTrees,
+): Superblock {
+	const snapshots = superblock.snapshots.map(snapshot => (snapshot?.keep ? withTree(snapshot, rekeyed) : undefined));
 	const current = currentSnapshotOf(superblock);
 	const unchanged = current.keep && current.root.address === tree.root.address;
 	const slot = unchanged ? superblock.currentSnapshot : nextCurrentSlot(superblock);
 	if (!unchanged) {
-		snapshots[slot] = {root: {...tree.root, generation}, leafCount: tree.leafCount, maxLevel: tree.maxLevel, keep: false};
+		snapshots[slot] = {
+			root: {...tree.root, generation},
+			leafCount: tree.leafCount,
+			maxLevel: tree.maxLevel,
+			keep: false,
+		};
 	}
 
 	return {
@@ -131,22 +158,43 @@ function withTree(snapshot: Snapshot, rekeyed: StoredTrees['snapshots']): Snapsh
 }
 
 function withSlot(superblock: Superblock, slot: number, snapshot: Snapshot | undefined): Superblock {
-	return {...superblock, snapshots: superblock.snapshots.map((other, i) => i === slot ? snapshot : other)};
+	return {...superblock, snapshots: superblock.snapshots.map((other, i) => (i === slot ? snapshot : other))};
 }
 
-/** The same state with the current snapshot kept, from that time on. Versions of the superblock that know no times have none. */
-export function withCurrentKept(superblock: Superblock, {name, time}: Pick<Snapshot, 'name' | 'time'> = {}): Superblock {
+/**
+ * The same state with the current snapshot kept, from that time on. Versions of the superblock that know no times have
+ * none.
+ */
+export function withCurrentKept(
+	superblock: Superblock,
+	{name, time}: Pick<Snapshot, 'name' | 'time'> = {},
+): Superblock {
 	const {root, leafCount, maxLevel} = currentSnapshotOf(superblock);
 	const hasTime = superblock.features !== undefined && time !== undefined;
-	return withSlot(superblock, superblock.currentSnapshot, {root, leafCount, maxLevel, keep: true, ...hasTime && {time}, ...name !== undefined && {name}});
+	return withSlot(superblock, superblock.currentSnapshot, {
+		root,
+		leafCount,
+		maxLevel,
+		keep: true,
+		...(hasTime && {time}),
+		...(name !== undefined && {name}),
+	});
 }
 
 /** The same state with the kept snapshot of that generation called so. */
 export function withName(superblock: Superblock, generation: Generation, name: string): Superblock {
-	return {...superblock, snapshots: superblock.snapshots.map(snapshot => snapshot?.keep && snapshot.root.generation === generation ? {...snapshot, name} : snapshot)};
+	return {
+		...superblock,
+		snapshots: superblock.snapshots.map(snapshot =>
+			snapshot?.keep && snapshot.root.generation === generation ? {...snapshot, name} : snapshot,
+		),
+	};
 }
 
-/** The same state without the kept snapshot of that generation; where it is the current content it only loses its mark, its time and its name. */
+/**
+ * The same state without the kept snapshot of that generation; where it is the current content it only loses its mark,
+ * its time and its name.
+ */
 export function withoutKept(superblock: Superblock, generation: Generation): Superblock {
 	const slot = superblock.snapshots.findIndex(snapshot => snapshot?.keep && snapshot.root.generation === generation);
 	if (slot === -1) {
@@ -154,7 +202,11 @@ export function withoutKept(superblock: Superblock, generation: Generation): Sup
 	}
 
 	const {root, leafCount, maxLevel} = currentSnapshotOf(superblock);
-	return withSlot(superblock, slot, slot === superblock.currentSnapshot ? {root, leafCount, maxLevel, keep: false} : undefined);
+	return withSlot(
+		superblock,
+		slot,
+		slot === superblock.currentSnapshot ? {root, leafCount, maxLevel, keep: false} : undefined,
+	);
 }
 
 /** True where an extension has not ended, beside a rekeying perhaps. */
@@ -203,7 +255,8 @@ export function edited(superblock: Superblock, edit: SuperblockEdit): Superblock
 
 		case 'begin_extension': {
 			// Beside a rekeying only the pool grows.
-			const state = superblock.state === 'rekeying' ? 'rekeying' : edit.tree === 'vbd' ? 'extending_vbd' : 'extending_ft';
+			const state =
+				superblock.state === 'rekeying' ? 'rekeying' : edit.tree === 'vbd' ? 'extending_vbd' : 'extending_ft';
 			return {...superblock, state, resizing: {pbaCount: edit.blockCount, leafCount: 0}};
 		}
 
@@ -212,11 +265,21 @@ export function edited(superblock: Superblock, edit: SuperblockEdit): Superblock
 		}
 
 		case 'end_extension': {
-			return {...superblock, state: superblock.state === 'rekeying' ? 'rekeying' : 'normal', resizing: {pbaCount: 0, leafCount: 0}};
+			return {
+				...superblock,
+				state: superblock.state === 'rekeying' ? 'rekeying' : 'normal',
+				resizing: {pbaCount: 0, leafCount: 0},
+			};
 		}
 
 		case 'begin_rekeying': {
-			return {...superblock, state: 'rekeying', rekeyingVba: 0, previousKey: superblock.currentKey, currentKey: edit.key};
+			return {
+				...superblock,
+				state: 'rekeying',
+				rekeyingVba: 0,
+				previousKey: superblock.currentKey,
+				currentKey: edit.key,
+			};
 		}
 
 		case 'rekey': {
@@ -225,12 +288,17 @@ export function edited(superblock: Superblock, edit: SuperblockEdit): Superblock
 
 		case 'end_rekeying': {
 			// The pool may be growing meanwhile.
-			return {...superblock, state: isGrowing(superblock) ? 'extending_ft' : 'normal', rekeyingVba: 0, previousKey: undefined};
+			return {
+				...superblock,
+				state: isGrowing(superblock) ? 'extending_ft' : 'normal',
+				rekeyingVba: 0,
+				previousKey: undefined,
+			};
 		}
 	}
 }
 
 /** The tree of a snapshot of this superblock. */
 export function treeOf({degree, fresh}: Superblock, {root, leafCount, maxLevel}: Snapshot): TreeRoot {
-	return {root, leafCount, maxLevel, degree, ...fresh && {fresh: fresh.virtualBlockDevice}};
+	return {root, leafCount, maxLevel, degree, ...(fresh && {fresh: fresh.virtualBlockDevice})};
 }

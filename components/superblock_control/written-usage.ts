@@ -1,6 +1,6 @@
 /**
- * How much of the device was ever written, and how much of that snapshots share. Counting goes through the whole tree, part
- * by part beside the requests; it begins when somebody asks, and not again before it is worth its cost.
+ * How much of the device was ever written, and how much of that snapshots share. Counting goes through the whole tree,
+ * part by part beside the requests; it begins when somebody asks, and not again before it is worth its cost.
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
@@ -63,9 +63,16 @@ export class WrittenUsageCount {
 		return this.#countedAt === this.#commit.durableCount || this.#tellsOfLater ? this.#last : undefined;
 	}
 
-	/** True where the last count says something of a later state, too: it is of late, and not of a device that had nothing on it. */
+	/**
+	 * True where the last count says something of a later state, too: it is of late, and not of a device that had
+	 * nothing on it.
+	 */
 	get #tellsOfLater(): boolean {
-		return this.#last !== undefined && this.#last.usedBlockCount > 0 && (this.#running === undefined || this.#env.now() - this.#countedMs <= staleMsMax);
+		return (
+			this.#last !== undefined &&
+			this.#last.usedBlockCount > 0 &&
+			(this.#running === undefined || this.#env.now() - this.#countedMs <= staleMsMax)
+		);
 	}
 
 	async #count(): Promise<void> {
@@ -78,7 +85,14 @@ export class WrittenUsageCount {
 		try {
 			while (firstVba !== null) {
 				const partMs = this.#env.now();
-				const {usedCount, sharedCount, nextVba}: {usedCount: number; sharedCount: number; nextVba: number | null} = await this.#device.count_written({firstVba, newestKeptGeneration});
+				const {
+					usedCount,
+					sharedCount,
+					nextVba,
+				}: {usedCount: number; sharedCount: number; nextVba: number | null} = await this.#device.count_written({
+					firstVba,
+					newestKeptGeneration,
+				});
 				usedBlockCount += usedCount;
 				sharedBlockCount += sharedCount;
 				firstVba = nextVba;

@@ -1,8 +1,8 @@
 /**
  * What all slots give: the authority, which never changes and vouches for slots and records, and the master keys.
  *
- * Payload, 192 bytes: three times master key 32 · hash of the block key wrapped under it 32. Unused ones are zero; the hash
- * of the first master key, under which everything else is, is zero.
+ * Payload, 192 bytes: three times master key 32 · hash of the block key wrapped under it 32. Unused ones are zero; the
+ * hash of the first master key, under which everything else is, is zero.
  */
 import {hkdfSync} from 'node:crypto';
 import {masterKeyCountMax, masterKeyLength, wipeMasterKeys, type MasterKey} from '../lib/anchor/master-keys.js';
@@ -23,7 +23,10 @@ export function wipeSecrets({authority, masterKeys}: AnchorSecrets): void {
 }
 
 export function copySecrets({authority, masterKeys}: AnchorSecrets): AnchorSecrets {
-	return {authority: Buffer.from(authority), masterKeys: masterKeys.map(({key, wrappedHash}) => ({key: Buffer.from(key), wrappedHash}))};
+	return {
+		authority: Buffer.from(authority),
+		masterKeys: masterKeys.map(({key, wrappedHash}) => ({key: Buffer.from(key), wrappedHash})),
+	};
 }
 
 export type Purpose = 'record' | 'slots';
@@ -40,7 +43,7 @@ export function encodePayload(masterKeys: readonly MasterKey[]): Buffer {
 	const payload = Buffer.alloc(payloadLength);
 	for (const [i, {key, wrappedHash}] of masterKeys.entries()) {
 		payload.set(key, i * entryLength);
-		payload.set(wrappedHash ?? [], (i * entryLength) + masterKeyLength);
+		payload.set(wrappedHash ?? [], i * entryLength + masterKeyLength);
 	}
 
 	return payload;

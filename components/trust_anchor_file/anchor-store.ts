@@ -1,6 +1,6 @@
 /**
- * The anchor's directory: what opens it (`master_key`, `key_slots`, or both) and the record of the newest superblock. What
- * opens it appears last: with it the anchor exists.
+ * The anchor's directory: what opens it (`master_key`, `key_slots`, or both) and the record of the newest superblock.
+ * What opens it appears last: with it the anchor exists.
  */
 import {chmod, stat} from 'node:fs/promises';
 import {join} from 'node:path';
@@ -8,7 +8,13 @@ import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
 import {readSmallFile, replaceFile, rewriteFile} from '../lib/host/durable-file.js';
 import {AnchorDirectory} from '../lib/anchor/anchor-directory.js';
-import type {AnchorContent, AnchorStore, NamedSecret, RecordMarks, SecuredRecord} from '../lib/anchor/anchor-service.js';
+import type {
+	AnchorContent,
+	AnchorStore,
+	NamedSecret,
+	RecordMarks,
+	SecuredRecord,
+} from '../lib/anchor/anchor-service.js';
 import type {MasterKey} from '../lib/anchor/master-keys.js';
 import {copySecrets, deriveFrom, wipeSecrets, type AnchorSecrets} from './anchor-secrets.js';
 import {KeyFileFault, KeyFilePair} from './key-file-pair.js';
@@ -20,7 +26,8 @@ import {calibrate, type Derivation} from './slot-derivation.js';
 import {SlotStore, listSlots, type OpenedBy} from './slot-store.js';
 import {copyParts, freshTable, type ReadSlots} from './slots-file.js';
 
-const restoreAdvice = 'restore the trust anchor\'s directory from a backup, or remove it together with the image to start anew, which loses all data';
+const restoreAdvice =
+	"restore the trust anchor's directory from a backup, or remove it together with the image to start anew, which loses all data";
 
 function reasonOf(error: unknown): string {
 	return error instanceof Error ? error.message : String(error);
@@ -73,14 +80,17 @@ export class FileAnchorStore implements AnchorStore {
 	async load(secret?: Uint8Array): Promise<AnchorContent | undefined> {
 		await this.directory.claim();
 		const record = await this.#readRecord();
-		if (!await this.#exists(record)) {
+		if (!(await this.#exists(record))) {
 			return undefined;
 		}
 
 		const opened = await this.open(secret);
 		try {
 			if (!record) {
-				throw damaged(this.#recordPath, `the record of the newest superblock is missing, though ${opened.table ? this.slots.path : this.keyFile.path} is there`);
+				throw damaged(
+					this.#recordPath,
+					`the record of the newest superblock is missing, though ${opened.table ? this.slots.path : this.keyFile.path} is there`,
+				);
 			}
 
 			const {secured, marks} = this.#openRecord(opened, record);
@@ -99,7 +109,10 @@ export class FileAnchorStore implements AnchorStore {
 			await this.directory.make();
 			await this.#make(masterKey, passphrase ?? (source && {secret: source.secret, name: ''}));
 		} catch (error) {
-			throw new SessionError('storage_failed', `the trust anchor cannot be made in ${this.directory.path}: ${reasonOf(error)}`);
+			throw new SessionError(
+				'storage_failed',
+				`the trust anchor cannot be made in ${this.directory.path}: ${reasonOf(error)}`,
+			);
 		} finally {
 			source?.secret.fill(0);
 		}
@@ -113,7 +126,14 @@ export class FileAnchorStore implements AnchorStore {
 
 		const secrets = {authority: this.#authority, masterKeys};
 		this.slots.requireAuthentic(table, secrets);
-		await this.write(async () => this.slots.update(table, table.slots.map(slot => isEmpty(slot) ? slot : resealSlot(slot, secrets, count => this.#env.randomBytes(count)))));
+		await this.write(async () =>
+			this.slots.update(
+				table,
+				table.slots.map(slot =>
+					isEmpty(slot) ? slot : resealSlot(slot, secrets, count => this.#env.randomBytes(count)),
+				),
+			),
+		);
 		return true;
 	}
 
@@ -147,12 +167,16 @@ export class FileAnchorStore implements AnchorStore {
 		const table = await this.slots.read();
 		if (!table) {
 			const key = await this.#readKeyFile();
-			return {secrets: {authority: Buffer.from(key), masterKeys: [{key, wrappedHash: undefined}]}, index: 0, table};
+			return {
+				secrets: {authority: Buffer.from(key), masterKeys: [{key, wrappedHash: undefined}]},
+				index: 0,
+				table,
+			};
 		}
 
 		const opened = secret
 			? await this.slots.openWith(table, secret, 'the passphrase')
-			: await this.#openByKeyFile(table) ?? await this.#openBySource(table);
+			: ((await this.#openByKeyFile(table)) ?? (await this.#openBySource(table)));
 		return {...opened, table};
 	}
 
@@ -175,19 +199,31 @@ export class FileAnchorStore implements AnchorStore {
 		try {
 			await job();
 		} catch (error) {
-			throw isSessionError(error) ? error : new SessionError('storage_failed', `the trust anchor in ${this.directory.path} cannot be written: ${reasonOf(error)}`);
+			throw isSessionError(error)
+				? error
+				: new SessionError(
+						'storage_failed',
+						`the trust anchor in ${this.directory.path} cannot be written: ${reasonOf(error)}`,
+					);
 		}
 	}
 
 	/** False where `initialize` never succeeded; it leaves an empty record at most where it was interrupted. */
 	async #exists(record: Buffer | undefined): Promise<boolean> {
-		const isThere = async (path: string) => stat(path).then(() => true, () => false);
-		if (await isThere(this.keyFile.path) || await isThere(this.slots.path)) {
+		const isThere = async (path: string) =>
+			stat(path).then(
+				() => true,
+				() => false,
+			);
+		if ((await isThere(this.keyFile.path)) || (await isThere(this.slots.path))) {
 			return true;
 		}
 
 		if (record && !looksEmpty(record)) {
-			throw damaged(this.keyFile.path, `the key file is missing, and so are key slots, though ${this.#recordPath} is there`);
+			throw damaged(
+				this.keyFile.path,
+				`the key file is missing, and so are key slots, though ${this.#recordPath} is there`,
+			);
 		}
 
 		return false;
@@ -198,7 +234,10 @@ export class FileAnchorStore implements AnchorStore {
 			// One byte more, to notice what is too long.
 			return await readSmallFile(this.#recordPath, recordFileLength + 1);
 		} catch (error) {
-			throw new SessionError('damaged', `${this.#recordPath} cannot be read (${reasonOf(error)}); make it readable for the user that runs this program`);
+			throw new SessionError(
+				'damaged',
+				`${this.#recordPath} cannot be read (${reasonOf(error)}); make it readable for the user that runs this program`,
+			);
 		}
 	}
 
@@ -228,7 +267,7 @@ export class FileAnchorStore implements AnchorStore {
 			let key: Buffer | undefined;
 			try {
 				key = await read();
-				const opened = key && await this.slots.open(table, key, ['key_file']);
+				const opened = key && (await this.slots.open(table, key, ['key_file']));
 				if (opened && opened !== 'wrong') {
 					return opened;
 				}
@@ -255,13 +294,18 @@ export class FileAnchorStore implements AnchorStore {
 		}
 
 		if (!source) {
-			throw new SessionError('locked', `the trust anchor is locked: ${this.slots.path} needs a passphrase; "runtime unlock" asks for it, or set the environment variable ${this.#passphrase.variable}`);
+			throw new SessionError(
+				'locked',
+				`the trust anchor is locked: ${this.slots.path} needs a passphrase; "runtime unlock" asks for it, or set the environment variable ${this.#passphrase.variable}`,
+			);
 		}
 
 		try {
 			return await this.slots.openWith(table, source.secret, `the passphrase in ${source.origin}`);
 		} catch (error) {
-			throw isSessionError(error) && error.code === 'wrong_passphrase' ? new SessionError('locked', `the trust anchor is locked: ${error.message}`) : error;
+			throw isSessionError(error) && error.code === 'wrong_passphrase'
+				? new SessionError('locked', `the trust anchor is locked: ${error.message}`)
+				: error;
 		} finally {
 			source.secret.fill(0);
 		}
@@ -270,22 +314,34 @@ export class FileAnchorStore implements AnchorStore {
 	#openRecord({secrets, table}: OpenedAnchor, content: Buffer): {secured: SecuredRecord | null; marks: RecordMarks} {
 		const record = this.#record.open(content, deriveFrom(secrets.authority, 'record'));
 		if (!record) {
-			throw damaged(this.#recordPath, `it was not written with the key in ${table ? this.slots.path : this.keyFile.path}, or was altered or cut off`);
+			throw damaged(
+				this.#recordPath,
+				`it was not written with the key in ${table ? this.slots.path : this.keyFile.path}, or was altered or cut off`,
+			);
 		}
 
 		if (record.hadSlots && !table) {
-			throw damaged(this.slots.path, 'the key slots are missing; the key file alone may not hold the newest master key');
+			throw damaged(
+				this.slots.path,
+				'the key slots are missing; the key file alone may not hold the newest master key',
+			);
 		}
 
 		if (record.copyLost) {
-			this.#env.log(`${this.#recordPath}: one copy of a record is unreadable, as after an interrupted write; another one is used`, 'warning');
+			this.#env.log(
+				`${this.#recordPath}: one copy of a record is unreadable, as after an interrupted write; another one is used`,
+				'warning',
+			);
 		}
 
 		this.#record.hasSlots = table !== undefined;
 		return record;
 	}
 
-	/** What a run that was cut off has written is durable before anybody relies on it, and so are the names of the files. */
+	/**
+	 * What a run that was cut off has written is durable before anybody relies on it, and so are the names of the
+	 * files.
+	 */
 	async #settle({table}: OpenedAnchor): Promise<void> {
 		await rewriteFile(this.#recordPath, recordParts);
 		if (table) {
@@ -304,13 +360,19 @@ export class FileAnchorStore implements AnchorStore {
 
 		await this.#closeToOthers(this.slots.path);
 		if (table.isDamaged) {
-			this.#env.log(`${this.slots.path} is damaged in both copies; the slots that are intact still open it. Change or add a passphrase to write it anew`, 'warning');
+			this.#env.log(
+				`${this.slots.path} is damaged in both copies; the slots that are intact still open it. Change or add a passphrase to write it anew`,
+				'warning',
+			);
 			return;
 		}
 
 		if (table.staleCopy !== undefined) {
 			await this.write(async () => this.slots.settle(table));
-			this.#env.log(`${this.slots.path}: one of the two copies was not whole, as after an interrupted write; it was written anew`, 'warning');
+			this.#env.log(
+				`${this.slots.path}: one of the two copies was not whole, as after an interrupted write; it was written anew`,
+				'warning',
+			);
 		}
 
 		await this.write(async () => this.#tidyKeyFiles(table));
@@ -319,7 +381,7 @@ export class FileAnchorStore implements AnchorStore {
 	async #tidyKeyFiles(table: ReadSlots): Promise<void> {
 		const next = await this.keyFile.readNext().catch(() => undefined);
 		if (next) {
-			const isInUse = await this.slots.open(table, next, ['key_file']) !== 'wrong';
+			const isInUse = (await this.slots.open(table, next, ['key_file'])) !== 'wrong';
 			next.fill(0);
 			await (isInUse ? this.keyFile.advance() : this.keyFile.remove([this.keyFile.nextPath]));
 		}
@@ -328,7 +390,12 @@ export class FileAnchorStore implements AnchorStore {
 			if (await this.keyFile.remove()) {
 				this.#env.log(`${this.keyFile.path} was removed: no slot belongs to it any more`, 'warning');
 			}
-		} else if (await stat(this.keyFile.path).then(() => true, () => false)) {
+		} else if (
+			await stat(this.keyFile.path).then(
+				() => true,
+				() => false,
+			)
+		) {
 			await this.#closeToOthers(this.keyFile.path);
 		}
 	}
@@ -349,7 +416,9 @@ export class FileAnchorStore implements AnchorStore {
 			if (passphrase) {
 				drawn.fill(0);
 				const derivation = await this.costOfGuess(passphrase.memory);
-				const slot = await makeSlot({kind: 'passphrase', derivation, ...passphrase}, secrets, count => this.#env.randomBytes(count));
+				const slot = await makeSlot({kind: 'passphrase', derivation, ...passphrase}, secrets, count =>
+					this.#env.randomBytes(count),
+				);
 				await this.slots.replace(freshTable([slot]));
 				this.noteSlots();
 			} else {
@@ -371,12 +440,21 @@ export class FileAnchorStore implements AnchorStore {
 		}
 
 		const seen = (mode & 0o777).toString(8).padStart(4, '0');
-		const consequence = path === this.keyFile.path ? 'they may have read the master key' : 'they may have copied it, and guess passphrases';
+		const consequence =
+			path === this.keyFile.path
+				? 'they may have read the master key'
+				: 'they may have copied it, and guess passphrases';
 		try {
 			await chmod(path, 0o600);
-			this.#env.log(`${path} was open to other users (mode ${seen}) and now is not (mode 0600); ${consequence}`, 'warning');
+			this.#env.log(
+				`${path} was open to other users (mode ${seen}) and now is not (mode 0600); ${consequence}`,
+				'warning',
+			);
 		} catch (error) {
-			this.#env.log(`${path} is open to other users (mode ${seen}): ${reasonOf(error)}; set its mode to 0600`, 'warning');
+			this.#env.log(
+				`${path} is open to other users (mode ${seen}): ${reasonOf(error)}; set its mode to 0600`,
+				'warning',
+			);
 		}
 	}
 }

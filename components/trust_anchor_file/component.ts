@@ -2,8 +2,8 @@
  * trust_anchor_file: the master keys in files, in clear or behind key slots, and beside them the record of the newest
  * superblock.
  *
- * Guarantee: after a crash the record is the last one secured or the one being secured, and the slots are those before a
- * change or those after; files that cannot be right are never overwritten.
+ * Guarantee: after a crash the record is the last one secured or the one being secured, and the slots are those before
+ * a change or those after; files that cannot be right are never overwritten.
  */
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
@@ -30,20 +30,27 @@ export default defineComponent({
 		kdf_memory: byteSize().refine(isMemoryChoice, 'write 1M, 2M, 4M and so on, up to 512M').optional(),
 	}),
 	obstacles: ({path, passphrase_file: file, passphrase_variable: variable}, outlook) => [
-		...anchorDirectoryObstacles(path, outlook), ...passphraseObstacles({file, variable}, outlook),
+		...anchorDirectoryObstacles(path, outlook),
+		...passphraseObstacles({file, variable}, outlook),
 	],
 	reach({path, passphrase_file: file, passphrase_variable}, variable) {
 		const {files, ...rest} = passphraseReach({file, variable: passphrase_variable}, variable);
 		return {...rest, files: [{path, writable: true, made: 'directory'}, ...files]};
 	},
 	async start({config, env}) {
-		const store = new FileAnchorStore({
-			directory: env.resolvePath(config.path),
-			passphrase: {file: config.passphrase_file, variable: config.passphrase_variable},
-			unlockMs: config.unlock_ms,
-			kdfMemory: config.kdf_memory,
-		}, env);
+		const store = new FileAnchorStore(
+			{
+				directory: env.resolvePath(config.path),
+				passphrase: {file: config.passphrase_file, variable: config.passphrase_variable},
+				unlockMs: config.unlock_ms,
+				kdfMemory: config.kdf_memory,
+			},
+			env,
+		);
 		const anchor = await serveTrustAnchor(store, env);
-		return {...anchor.running, provides: {...anchor.running.provides, anchor_keys: new KeySlots(store, anchor, env).handlers}};
+		return {
+			...anchor.running,
+			provides: {...anchor.running.provides, anchor_keys: new KeySlots(store, anchor, env).handlers},
+		};
 	},
 });

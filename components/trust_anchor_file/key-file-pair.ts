@@ -1,6 +1,6 @@
 /**
- * The key file, and for a moment its successor `master_key.next`: a new key file is there before the slot that it opens, and
- * takes the old one's place after.
+ * The key file, and for a moment its successor `master_key.next`: a new key file is there before the slot that it
+ * opens, and takes the old one's place after.
  */
 import {open, rename, rm, stat} from 'node:fs/promises';
 import {dirname} from 'node:path';
@@ -23,7 +23,10 @@ async function wipeFile(path: string): Promise<void> {
 }
 
 async function exists(path: string): Promise<boolean> {
-	return stat(path).then(() => true, () => false);
+	return stat(path).then(
+		() => true,
+		() => false,
+	);
 }
 
 export class KeyFilePair {
@@ -63,7 +66,10 @@ export class KeyFilePair {
 		await syncDirectory(dirname(this.path));
 	}
 
-	/** Removes key files that open nothing any more, overwritten as far as the file system lets it be; true where there were any. */
+	/**
+	 * Removes key files that open nothing any more, overwritten as far as the file system lets it be; true where there
+	 * were any.
+	 */
 	async remove(paths: readonly string[] = [this.path, this.nextPath]): Promise<boolean> {
 		let removed = false;
 		for (const path of paths) {
@@ -87,7 +93,9 @@ export class KeyFilePair {
 			// One byte more, to notice what is too long.
 			content = await readSmallFile(path, keyFileLength + 1);
 		} catch (error) {
-			throw new KeyFileFault(`${path} cannot be read (${error instanceof Error ? error.message : String(error)}); make it readable for the user that runs this program`);
+			throw new KeyFileFault(
+				`${path} cannot be read (${error instanceof Error ? error.message : String(error)}); make it readable for the user that runs this program`,
+			);
 		}
 
 		if (!content) {

@@ -1,6 +1,6 @@
 /**
- * The key file. Offset, size: magic 0,8 · version 8,4 · zero 12,4 · master key 16,32 · SHA-256 of everything before 48,32.
- * The checksum finds damage; it is no protection against anybody, as whoever writes the file knows the key.
+ * The key file. Offset, size: magic 0,8 · version 8,4 · zero 12,4 · master key 16,32 · SHA-256 of everything before
+ * 48,32. The checksum finds damage; it is no protection against anybody, as whoever writes the file knows the key.
  */
 import {createHash} from 'node:crypto';
 import {masterKeyLength} from '../lib/anchor/master-keys.js';
@@ -35,7 +35,9 @@ export function decodeKeyFile(content: Buffer): DecodedKeyFile {
 	}
 
 	if (content.length !== keyFileLength) {
-		return {fault: content.length < keyFileLength ? `it is cut off after ${content.length} bytes` : 'it is too long'};
+		return {
+			fault: content.length < keyFileLength ? `it is cut off after ${content.length} bytes` : 'it is too long',
+		};
 	}
 
 	const found = content.readUInt32LE(versionOffset);

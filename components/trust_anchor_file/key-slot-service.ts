@@ -15,10 +15,16 @@ import {isMemoryChoice, isWeak, memoryBytes, type Derivation} from './slot-deriv
 import {listSlots} from './slot-store.js';
 import {freshTable, slotCount} from './slots-file.js';
 
-const kindNames: Readonly<Record<SlotKind, string>> = {passphrase: 'passphrase', recovery: 'recovery key', key_file: 'key file'};
+const kindNames: Readonly<Record<SlotKind, string>> = {
+	passphrase: 'passphrase',
+	recovery: 'recovery key',
+	key_file: 'key file',
+};
 
 function describeDerivation(derivation: Derivation): string {
-	return derivation.kind === 'hkdf' ? 'hkdf-sha256' : `scrypt N=2^${derivation.logN} r=${derivation.r} p=${derivation.p}, ${memoryBytes(derivation) / 2 ** 20} MiB`;
+	return derivation.kind === 'hkdf'
+		? 'hkdf-sha256'
+		: `scrypt N=2^${derivation.logN} r=${derivation.r} p=${derivation.p}, ${memoryBytes(derivation) / 2 ** 20} MiB`;
 }
 
 function refused(message: string): SessionError {
@@ -72,7 +78,9 @@ export class KeySlots {
 			list: async () => anchor.turn.take(async () => this.#list()),
 			recipient: () => ({publicKey: anchor.secrets.publicKey}),
 			add: async ({existing, secret, name, memory}) => ({
-				slot: await this.#withSecret(secret, async passphrase => this.#addPassphrase(existing, {kind: 'passphrase', name, secret: passphrase, memory})),
+				slot: await this.#withSecret(secret, async passphrase =>
+					this.#addPassphrase(existing, {kind: 'passphrase', name, secret: passphrase, memory}),
+				),
 			}),
 			add_recovery: async ({existing, recipient, name}) => this.#addRecovery(existing, recipient, name),
 			change: async ({existing, slot, secret, memory}) => ({
@@ -90,16 +98,34 @@ export class KeySlots {
 	async #list() {
 		const {keyFile, slots} = this.#store;
 		const table = await slots.read();
-		const hasFile = await stat(keyFile.path).then(() => true, () => false);
+		const hasFile = await stat(keyFile.path).then(
+			() => true,
+			() => false,
+		);
 		if (!table) {
-			const keys: KeyDescription[] = hasFile ? [{slot: 0, kind: 'key_file', name: '', derivation: 'none', isWeak: false}] : [];
+			const keys: KeyDescription[] = hasFile
+				? [{slot: 0, kind: 'key_file', name: '', derivation: 'none', isWeak: false}]
+				: [];
 			return {state: hasFile ? 'present' : 'empty', hasKeyFile: hasFile, keys, slotCount} as const;
 		}
 
-		const keys = listSlots(table).map(({index, description}): KeyDescription => description
-			? {slot: index, kind: description.kind, name: description.name, derivation: describeDerivation(description.derivation), isWeak: isWeak(description.derivation)}
-			: {slot: index, kind: 'damaged', name: '', derivation: '', isWeak: false});
-		return {state: 'present', hasKeyFile: hasFile && keys.some(({kind}) => kind === 'key_file'), keys, slotCount} as const;
+		const keys = listSlots(table).map(({index, description}): KeyDescription =>
+			description
+				? {
+						slot: index,
+						kind: description.kind,
+						name: description.name,
+						derivation: describeDerivation(description.derivation),
+						isWeak: isWeak(description.derivation),
+					}
+				: {slot: index, kind: 'damaged', name: '', derivation: '', isWeak: false},
+		);
+		return {
+			state: 'present',
+			hasKeyFile: hasFile && keys.some(({kind}) => kind === 'key_file'),
+			keys,
+			slotCount,
+		} as const;
 	}
 
 	async #withSecret<T>(sealed: string, job: (secret: Buffer) => Promise<T>): Promise<T> {
@@ -111,7 +137,9 @@ export class KeySlots {
 		}
 	}
 
-	/** Runs a change with what opens the anchor; changes run one after another, and wrong passphrases are answered late. */
+	/**
+	 * Runs a change with what opens the anchor; changes run one after another, and wrong passphrases are answered late.
+	 */
 	async #authorized<T>(existing: string | undefined, job: (opened: OpenedAnchor) => Promise<T>): Promise<T> {
 		return this.#anchor.secrets.use(existing, async secret => {
 			const opened = await this.#store.open(secret);
@@ -136,7 +164,11 @@ export class KeySlots {
 		return this.#authorized(existing, async opened => this.#put(opened, undefined, key));
 	}
 
-	async #addRecovery(existing: string | undefined, recipient: string, name: string): Promise<{slot: number; sealed: string}> {
+	async #addRecovery(
+		existing: string | undefined,
+		recipient: string,
+		name: string,
+	): Promise<{slot: number; sealed: string}> {
 		if (this.#anchor.isEmpty()) {
 			throw refused('there is no trust anchor yet; add a passphrase first');
 		}
@@ -145,7 +177,9 @@ export class KeySlots {
 			const key = this.#env.randomBytes(recoveryKeyLength);
 			const text = Buffer.from(formatRecoveryKey(key));
 			try {
-				const sealed = Buffer.from(sealEnvelope(text, Buffer.from(recipient, 'hex'), count => this.#env.randomBytes(count))).toString('hex');
+				const sealed = Buffer.from(
+					sealEnvelope(text, Buffer.from(recipient, 'hex'), count => this.#env.randomBytes(count)),
+				).toString('hex');
 				return {slot: await this.#put(opened, undefined, {kind: 'recovery', name, secret: key}), sealed};
 			} catch (error) {
 				throw error instanceof EnvelopeError ? new SessionError('bad_key', error.message) : error;
@@ -156,12 +190,16 @@ export class KeySlots {
 		});
 	}
 
-	async #change(existing: string | undefined, wanted: number | undefined, {passphrase, memory}: {passphrase?: Buffer; memory?: number}): Promise<number> {
+	async #change(
+		existing: string | undefined,
+		wanted: number | undefined,
+		{passphrase, memory}: {passphrase?: Buffer; memory?: number},
+	): Promise<number> {
 		requireMemory(memory);
 		return this.#authorized(existing, async opened => {
 			const index = wanted ?? opened.index;
 			const slot = this.#slotsOf(opened)[index];
-			const description = opened.table ? describeSlot(slot) : {kind: 'key_file', name: ''} as const;
+			const description = opened.table ? describeSlot(slot) : ({kind: 'key_file', name: ''} as const);
 			if (!description) {
 				throw refused(`slot ${index} is empty or damaged; "runtime key add" adds a passphrase`);
 			}
@@ -171,7 +209,9 @@ export class KeySlots {
 			}
 
 			if (description.kind === 'recovery') {
-				throw refused(`slot ${index} is a recovery key; add a new one with "runtime key recovery" and remove this one`);
+				throw refused(
+					`slot ${index} is a recovery key; add a new one with "runtime key recovery" and remove this one`,
+				);
 			}
 
 			if (!passphrase) {
@@ -203,20 +243,29 @@ export class KeySlots {
 			const {table} = opened;
 			const slot = table?.slots[index];
 			if (!table || !slot || isEmpty(slot)) {
-				throw refused(table ? `slot ${index} is empty` : 'the key file is the only thing that opens the anchor; add a passphrase first');
+				throw refused(
+					table
+						? `slot ${index} is empty`
+						: 'the key file is the only thing that opens the anchor; add a passphrase first',
+				);
 			}
 
 			if (opened.index === index) {
 				const others = listSlots(table).filter(other => other.index !== index && other.description);
-				throw refused(others.length === 0
-					? `slot ${index} is the last one that opens the anchor`
-					: `slot ${index} is the one that was just used to open the anchor; name another passphrase or the recovery key, so that something is known to be left`);
+				throw refused(
+					others.length === 0
+						? `slot ${index} is the last one that opens the anchor`
+						: `slot ${index} is the one that was just used to open the anchor; name another passphrase or the recovery key, so that something is known to be left`,
+				);
 			}
 
 			const kind = isIntact(slot) ? describeSlot(slot)?.kind : undefined;
-			await this.#write(opened, table.slots.map((present, i) => i === index ? Buffer.from(emptySlot) : present));
+			await this.#write(
+				opened,
+				table.slots.map((present, i) => (i === index ? Buffer.from(emptySlot) : present)),
+			);
 			if (kind === 'key_file') {
-				await this.#store.write(async () => void await this.#store.keyFile.remove());
+				await this.#store.write(async () => void (await this.#store.keyFile.remove()));
 			}
 
 			this.#env.log(`slot ${index} (${kind ? kindNames[kind] : 'damaged'}) was removed`);
@@ -228,14 +277,21 @@ export class KeySlots {
 	}
 
 	/** Puts a key into a slot, the first empty one where none is given; resolves with the slot's number. */
-	async #put(opened: Pick<OpenedAnchor, 'table' | 'secrets'>, wanted: number | undefined, key: NewKey): Promise<number> {
+	async #put(
+		opened: Pick<OpenedAnchor, 'table' | 'secrets'>,
+		wanted: number | undefined,
+		key: NewKey,
+	): Promise<number> {
 		requireName(key.name);
 		const {table, secrets} = opened;
 		if (table) {
-			this.#store.slots.requireAuthentic({...table, slots: table.slots.map((slot, i) => i === wanted ? Buffer.from(emptySlot) : slot)}, secrets);
+			this.#store.slots.requireAuthentic(
+				{...table, slots: table.slots.map((slot, i) => (i === wanted ? Buffer.from(emptySlot) : slot))},
+				secrets,
+			);
 		}
 
-		const slots = [...await this.#presentSlots(opened, wanted)];
+		const slots = [...(await this.#presentSlots(opened, wanted))];
 		const index = wanted ?? slots.findIndex(slot => isEmpty(slot));
 		if (index === -1) {
 			throw refused(`all ${slotCount} slots are in use; remove one first`);
@@ -248,32 +304,42 @@ export class KeySlots {
 	}
 
 	/** The slots as they are; a key file that stood alone gets the first one, unless it is about to be replaced. */
-	async #presentSlots({table, secrets}: Pick<OpenedAnchor, 'table' | 'secrets'>, replaced: number | undefined): Promise<readonly Buffer[]> {
+	async #presentSlots(
+		{table, secrets}: Pick<OpenedAnchor, 'table' | 'secrets'>,
+		replaced: number | undefined,
+	): Promise<readonly Buffer[]> {
 		if (table) {
 			return table.slots;
 		}
 
 		const {key} = secrets.masterKeys[0];
-		return freshTable(replaced === 0 ? [] : [await this.#make({kind: 'key_file', name: '', secret: key}, secrets)]).slots;
+		return freshTable(replaced === 0 ? [] : [await this.#make({kind: 'key_file', name: '', secret: key}, secrets)])
+			.slots;
 	}
 
-	/** Writes the slots, unless others were written since `table` was read: the master keys may have been renewed meanwhile. */
+	/**
+	 * Writes the slots, unless others were written since `table` was read: the master keys may have been renewed
+	 * meanwhile.
+	 */
 	async #write({table}: Pick<OpenedAnchor, 'table'>, slots: readonly Buffer[]): Promise<void> {
 		const {slots: file} = this.#store;
-		await this.#anchor.turn.take(async () => this.#store.write(async () => {
-			const now = await file.read();
-			if (now?.sequence !== table?.sequence) {
-				throw refused('the slots were changed meanwhile; try again');
-			}
+		await this.#anchor.turn.take(async () =>
+			this.#store.write(async () => {
+				const now = await file.read();
+				if (now?.sequence !== table?.sequence) {
+					throw refused('the slots were changed meanwhile; try again');
+				}
 
-			await (table ? file.update(table, slots) : file.replace(freshTable(slots)));
-			this.#store.noteSlots();
-		}));
+				await (table ? file.update(table, slots) : file.replace(freshTable(slots)));
+				this.#store.noteSlots();
+			}),
+		);
 	}
 
 	/** @param replaced what the key takes the place of */
 	async #make({kind, name, secret, memory}: NewKey, secrets: AnchorSecrets, replaced?: Derivation): Promise<Buffer> {
-		const derivation: Derivation = kind === 'passphrase' ? await this.#store.costOfGuess(memory, replaced) : {kind: 'hkdf'};
+		const derivation: Derivation =
+			kind === 'passphrase' ? await this.#store.costOfGuess(memory, replaced) : {kind: 'hkdf'};
 		return makeSlot({kind, name, derivation, secret}, secrets, count => this.#env.randomBytes(count));
 	}
 }

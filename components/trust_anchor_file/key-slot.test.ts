@@ -5,19 +5,35 @@ import test from 'ava';
 import {wipeSecrets, type AnchorSecrets} from './anchor-secrets.js';
 import {describeSlot, emptySlot, isAuthentic, isEmpty, isIntact, makeSlot, openSlot, resealSlot} from './key-slot.js';
 import {scryptCpuMs} from './scrypt-measure.js';
-import {calibrate, deriveSlotKey, isAcceptable, isMemoryChoice, isWeak, memoryBytes, type CostWish, type Derivation} from './slot-derivation.js';
+import {
+	calibrate,
+	deriveSlotKey,
+	isAcceptable,
+	isMemoryChoice,
+	isWeak,
+	memoryBytes,
+	type CostWish,
+	type Derivation,
+} from './slot-derivation.js';
 
 const cheap: Derivation = {kind: 'scrypt', logN: 10, r: 8, p: 1};
 
 function someSecrets(): AnchorSecrets {
 	return {
 		authority: randomBytes(32),
-		masterKeys: [{key: randomBytes(32), wrappedHash: randomBytes(32)}, {key: randomBytes(32), wrappedHash: undefined}],
+		masterKeys: [
+			{key: randomBytes(32), wrappedHash: randomBytes(32)},
+			{key: randomBytes(32), wrappedHash: undefined},
+		],
 	};
 }
 
 async function passphraseSlot(secrets: AnchorSecrets, passphrase = 'open sesame'): Promise<Buffer> {
-	return makeSlot({kind: 'passphrase', name: 'läptop', derivation: cheap, secret: Buffer.from(passphrase)}, secrets, count => randomBytes(count));
+	return makeSlot(
+		{kind: 'passphrase', name: 'läptop', derivation: cheap, secret: Buffer.from(passphrase)},
+		secrets,
+		count => randomBytes(count),
+	);
 }
 
 test('what opens a slot gives what was put into it, and nothing else does', async t => {
@@ -44,7 +60,10 @@ test('two slots of the same passphrase have nothing in common but what everybody
 test('master keys are renewed without the passphrase, and who opened the slot before has not learned them', async t => {
 	const secrets = someSecrets();
 	const slot = await passphraseSlot(secrets);
-	const next = {authority: secrets.authority, masterKeys: [{key: randomBytes(32), wrappedHash: randomBytes(32)}, ...secrets.masterKeys]};
+	const next = {
+		authority: secrets.authority,
+		masterKeys: [{key: randomBytes(32), wrappedHash: randomBytes(32)}, ...secrets.masterKeys],
+	};
 	const resealed = resealSlot(slot, next, count => randomBytes(count));
 	t.deepEqual(await openSlot(resealed, describeSlot(resealed)!, Buffer.from('open sesame')), next);
 	// A slot of another passphrase does not open with what the first one held.
@@ -60,7 +79,8 @@ test('every flipped bit shows as damage; with the checksum made to fit it never 
 		altered[bit >> 3] ^= 1 << (bit & 7);
 		t.false(isIntact(altered), `bit ${bit}`);
 		const description = describeSlot(altered);
-		const opened = description && bit < 480 * 8 ? await openSlot(altered, description, Buffer.from('open sesame')) : 'wrong';
+		const opened =
+			description && bit < 480 * 8 ? await openSlot(altered, description, Buffer.from('open sesame')) : 'wrong';
 		t.true(typeof opened === 'string', `bit ${bit}`);
 	}
 });
@@ -94,7 +114,10 @@ test('a file cannot ask for more memory or time than the bounds allow', async t 
 
 test('the cost of a guess: by what the machine is able to, never below the floor or what is replaced, unless it is asked for', async t => {
 	/** A machine that takes so many milliseconds of CPU time for 16 MiB, and in proportion for more. */
-	const machine = (msOf16MiB: number) => async ({logN}: {logN: number}) => msOf16MiB * (2 ** (logN - 14));
+	const machine =
+		(msOf16MiB: number) =>
+		async ({logN}: {logN: number}) =>
+			msOf16MiB * 2 ** (logN - 14);
 	const cost = async (msOf16MiB: number, wish: Partial<CostWish> = {}) => {
 		const derivation = await calibrate({targetMs: 1000, memory: undefined, ...wish}, machine(msOf16MiB));
 		t.true(isAcceptable(derivation));
@@ -103,16 +126,34 @@ test('the cost of a guess: by what the machine is able to, never below the floor
 
 	t.deepEqual(await cost(40), {kind: 'scrypt', logN: 18, r: 8, p: 2}, 'a usual one: 256 MiB');
 	t.deepEqual(await cost(100), {kind: 'scrypt', logN: 17, r: 8, p: 2});
-	t.deepEqual(await cost(1000), {kind: 'scrypt', logN: 17, r: 8, p: 1}, 'a slow one, or a short time: not below 128 MiB');
+	t.deepEqual(
+		await cost(1000),
+		{kind: 'scrypt', logN: 17, r: 8, p: 1},
+		'a slow one, or a short time: not below 128 MiB',
+	);
 	t.deepEqual(await cost(40, {targetMs: 1}), {kind: 'scrypt', logN: 17, r: 8, p: 1});
 	const replaced = {kind: 'scrypt', logN: 18, r: 8, p: 3} as const;
 	t.deepEqual(await cost(1000, {replaced}), replaced, 'a slow machine does not weaken what is replaced');
-	t.deepEqual(await cost(40, {replaced: {kind: 'scrypt', logN: 15, r: 8, p: 1}}), {kind: 'scrypt', logN: 18, r: 8, p: 2}, 'what was weak does not stay so');
+	t.deepEqual(
+		await cost(40, {replaced: {kind: 'scrypt', logN: 15, r: 8, p: 1}}),
+		{kind: 'scrypt', logN: 18, r: 8, p: 2},
+		'what was weak does not stay so',
+	);
 	t.deepEqual(await cost(40, {replaced: {kind: 'hkdf'}}), {kind: 'scrypt', logN: 18, r: 8, p: 2});
-	t.deepEqual(await cost(1, {memory: 16 * 2 ** 20, replaced}), {kind: 'scrypt', logN: 14, r: 8, p: 200}, 'less memory is asked for: the time stays');
+	t.deepEqual(
+		await cost(1, {memory: 16 * 2 ** 20, replaced}),
+		{kind: 'scrypt', logN: 14, r: 8, p: 200},
+		'less memory is asked for: the time stays',
+	);
 	t.deepEqual(await cost(40, {memory: 512 * 2 ** 20}), {kind: 'scrypt', logN: 19, r: 8, p: 1});
-	t.deepEqual([1, 2, 3, 256, 512, 1024].map(mebibytes => isMemoryChoice(mebibytes * 2 ** 20)), [true, true, false, true, true, false]);
-	t.deepEqual([16, 17].map(logN => isWeak({kind: 'scrypt', logN, r: 8, p: 8})), [true, false]);
+	t.deepEqual(
+		[1, 2, 3, 256, 512, 1024].map(mebibytes => isMemoryChoice(mebibytes * 2 ** 20)),
+		[true, true, false, true, true, false],
+	);
+	t.deepEqual(
+		[16, 17].map(logN => isWeak({kind: 'scrypt', logN, r: 8, p: 8})),
+		[true, false],
+	);
 	t.false(isWeak({kind: 'hkdf'}));
 });
 
@@ -125,7 +166,10 @@ test.serial('a busy machine measures what an idle one does', async t => {
 	};
 
 	const idle = Math.min(await scryptCpuMs(parameters), await scryptCpuMs(parameters));
-	const busy = Array.from({length: 4 * availableParallelism()}, () => new Worker('for (;;) Math.random();', {eval: true}));
+	const busy = Array.from(
+		{length: 4 * availableParallelism()},
+		() => new Worker('for (;;) Math.random();', {eval: true}),
+	);
 	try {
 		const runs = [];
 		for (let i = 0; i < 3; i++) {

@@ -1,16 +1,30 @@
 /**
- * A key slot: one way to open the anchor. What opens it (a passphrase, a recovery key, a key file) unwraps a private key of
- * the slot's own, and with it the master keys, which are sealed to the slot's public key. So the master keys can be renewed
- * for all slots without any passphrase, and who knew an old one learns nothing new.
+ * A key slot: one way to open the anchor. What opens it (a passphrase, a recovery key, a key file) unwraps a private
+ * key of the slot's own, and with it the master keys, which are sealed to the slot's public key. So the master keys can
+ * be renewed for all slots without any passphrase, and who knew an old one learns nothing new.
  *
- * Slot, offset and size: kind 0,4 · derivation 4,4 · log2(N) 8,4 · r 12,4 · p 16,4 · zero 20,4 · salt 24,32 · public key 56,32 ·
- * name 88,32 · wrapped (AES-256-GCM of private key and authority) 120,80 · sealed master keys 200,241 · zero up to 448 ·
- * HMAC-SHA-256 of everything before, under a key derived from the authority 448,32 · SHA-256 of everything before 480,32.
+ * Slot, offset and size: kind 0,4 · derivation 4,4 · log2(N) 8,4 · r 12,4 · p 16,4 · zero 20,4 · salt 24,32 · public
+ * key 56,32 · name 88,32 · wrapped (AES-256-GCM of private key and authority) 120,80 · sealed master keys 200,241 ·
+ * zero up to 448 · HMAC-SHA-256 of everything before, under a key derived from the authority 448,32 · SHA-256 of
+ * everything before 480,32.
  */
 import {createCipheriv, createDecipheriv, createHash, createHmac, timingSafeEqual} from 'node:crypto';
 import {secretBytes} from '../../runtime/sdk/secret-memory.js';
-import {createRecipient, EnvelopeError, openEnvelope, sealEnvelope, type RandomBytes} from '../lib/crypto/key-envelope.js';
-import {authorityLength, decodePayload, deriveFrom, encodePayload, payloadLength, type AnchorSecrets} from './anchor-secrets.js';
+import {
+	createRecipient,
+	EnvelopeError,
+	openEnvelope,
+	sealEnvelope,
+	type RandomBytes,
+} from '../lib/crypto/key-envelope.js';
+import {
+	authorityLength,
+	decodePayload,
+	deriveFrom,
+	encodePayload,
+	payloadLength,
+	type AnchorSecrets,
+} from './anchor-secrets.js';
 import {deriveSlotKey, isAcceptable, saltLength, type Derivation} from './slot-derivation.js';
 
 export const slotLength = 512;
@@ -61,7 +75,10 @@ function sign(slot: Buffer, authority: Uint8Array): void {
 function sealMasterKeys(slot: Buffer, {masterKeys}: AnchorSecrets, randomBytes: RandomBytes): void {
 	const payload = encodePayload(masterKeys);
 	try {
-		slot.set(sealEnvelope(payload, slot.subarray(publicKeyOffset, publicKeyOffset + publicKeyLength), randomBytes), sealedOffset);
+		slot.set(
+			sealEnvelope(payload, slot.subarray(publicKeyOffset, publicKeyOffset + publicKeyLength), randomBytes),
+			sealedOffset,
+		);
 	} finally {
 		payload.fill(0);
 	}
@@ -75,7 +92,9 @@ export function isEmpty(slot: Buffer): boolean {
 
 /** True where no bit of the slot has changed since it was written; whoever can write the file can make it so. */
 export function isIntact(slot: Buffer): boolean {
-	return isEmpty(slot) || (checksumOf(slot).equals(slot.subarray(checksumOffset)) && describeSlot(slot) !== undefined);
+	return (
+		isEmpty(slot) || (checksumOf(slot).equals(slot.subarray(checksumOffset)) && describeSlot(slot) !== undefined)
+	);
 }
 
 /** True where the slot was written by who knew the authority. */
@@ -117,7 +136,11 @@ export interface SlotWish extends SlotDescription {
 }
 
 /** A new slot that `secret` opens. The secrets stay the caller's. */
-export async function makeSlot({kind, name, derivation, secret}: SlotWish, secrets: AnchorSecrets, randomBytes: RandomBytes): Promise<Buffer> {
+export async function makeSlot(
+	{kind, name, derivation, secret}: SlotWish,
+	secrets: AnchorSecrets,
+	randomBytes: RandomBytes,
+): Promise<Buffer> {
 	const slot = Buffer.alloc(slotLength);
 	slot.writeUInt32LE(kinds.indexOf(kind), 0);
 	slot.writeUInt32LE(derivation.kind === 'hkdf' ? 1 : 2, 4);
@@ -162,7 +185,12 @@ export function resealSlot(slot: Buffer, secrets: AnchorSecrets, randomBytes: Ra
 
 /** Private key and authority, or undefined where `derived` is not the slot's key. The caller wipes them. */
 function unwrap(slot: Buffer, derived: Buffer): Buffer | undefined {
-	const decipher = createDecipheriv('aes-256-gcm', derived.subarray(0, gcmKeyLength), derived.subarray(gcmKeyLength), {authTagLength: gcmTagLength});
+	const decipher = createDecipheriv(
+		'aes-256-gcm',
+		derived.subarray(0, gcmKeyLength),
+		derived.subarray(gcmKeyLength),
+		{authTagLength: gcmTagLength},
+	);
 	decipher.setAAD(slot.subarray(0, wrappedOffset));
 	decipher.setAuthTag(slot.subarray(sealedOffset - gcmTagLength, sealedOffset));
 	const opened = decipher.update(slot.subarray(wrappedOffset, sealedOffset - gcmTagLength));
@@ -208,7 +236,7 @@ export async function openSlot(slot: Buffer, {derivation}: SlotDescription, secr
 	let opened: Buffer | undefined;
 	try {
 		opened = unwrap(slot, derived);
-		return opened ? openSealed(slot, opened) ?? 'altered' : 'wrong';
+		return opened ? (openSealed(slot, opened) ?? 'altered') : 'wrong';
 	} finally {
 		derived.fill(0);
 		opened?.fill(0);

@@ -1,11 +1,29 @@
 import test from 'ava';
 import {freshMarks} from '../lib/anchor/anchor-service.js';
-import {encodeEmptyRecordFile, encodeSlot, looksEmpty, readRecordFile, recordFileLength, slotLength, slotOffset, type NumberedRecord} from './record-file.js';
+import {
+	encodeEmptyRecordFile,
+	encodeSlot,
+	looksEmpty,
+	readRecordFile,
+	recordFileLength,
+	slotLength,
+	slotOffset,
+	type NumberedRecord,
+} from './record-file.js';
 
 const recordKey = Buffer.alloc(32, 1);
 
 function recordNumber(sequence: number): NumberedRecord {
-	return {sequence, secured: {hash: new Uint8Array(32).fill(sequence), generation: sequence * 10, creating: sequence === 2}, hasSlots: sequence > 3, marks: {intended: sequence % 2 === 1 ? new Uint8Array(32).fill(sequence + 1) : null, announces: true, authenticated: sequence > 4}};
+	return {
+		sequence,
+		secured: {hash: new Uint8Array(32).fill(sequence), generation: sequence * 10, creating: sequence === 2},
+		hasSlots: sequence > 3,
+		marks: {
+			intended: sequence % 2 === 1 ? new Uint8Array(32).fill(sequence + 1) : null,
+			announces: true,
+			authenticated: sequence > 4,
+		},
+	};
 }
 
 /** A file after the records 2 to `last` were written in turn. */
@@ -21,7 +39,10 @@ function fileAfter(last: number): Buffer {
 test('an empty file holds no superblock', t => {
 	const content = encodeEmptyRecordFile(recordKey);
 	t.true(looksEmpty(content));
-	t.deepEqual(readRecordFile(content, recordKey), {newest: {sequence: 1, secured: null, hasSlots: false, marks: freshMarks}, copyLost: false});
+	t.deepEqual(readRecordFile(content, recordKey), {
+		newest: {sequence: 1, secured: null, hasSlots: false, marks: freshMarks},
+		copyLost: false,
+	});
 });
 
 test('the newest record counts', t => {
@@ -33,7 +54,12 @@ test('the newest record counts', t => {
 
 test('a record without a generation stays one', t => {
 	const content = encodeEmptyRecordFile(recordKey);
-	const record = {sequence: 2, secured: {hash: new Uint8Array(32), generation: null, creating: false}, hasSlots: false, marks: freshMarks};
+	const record = {
+		sequence: 2,
+		secured: {hash: new Uint8Array(32), generation: null, creating: false},
+		hasSlots: false,
+		marks: freshMarks,
+	};
 	encodeSlot(record, recordKey).copy(content, slotOffset(2));
 	t.deepEqual(readRecordFile(content, recordKey)?.newest, record);
 });
@@ -78,10 +104,21 @@ test('records of another key, in the wrong slot, or cut off do not count', t => 
 
 test('a file that is cut off anywhere holds no record, even where one slot is whole', t => {
 	const content = encodeEmptyRecordFile(recordKey);
-	encodeSlot({sequence: 4, secured: {hash: new Uint8Array(32).fill(1), generation: 7, creating: false}, hasSlots: false, marks: freshMarks}, recordKey).copy(content, slotOffset(4));
+	encodeSlot(
+		{
+			sequence: 4,
+			secured: {hash: new Uint8Array(32).fill(1), generation: 7, creating: false},
+			hasSlots: false,
+			marks: freshMarks,
+		},
+		recordKey,
+	).copy(content, slotOffset(4));
 	for (let length = 0; length < content.length; length++) {
 		// Without the last copy alone nothing is lost.
-		t.is(readRecordFile(content.subarray(0, length), recordKey)?.newest.sequence, length === content.length - slotLength / 2 ? 4 : undefined);
+		t.is(
+			readRecordFile(content.subarray(0, length), recordKey)?.newest.sequence,
+			length === content.length - slotLength / 2 ? 4 : undefined,
+		);
 	}
 
 	t.is(readRecordFile(content, recordKey)?.newest.sequence, 4);

@@ -1,14 +1,14 @@
 /**
- * The record of the newest superblock: one file with two slots that are written in turn, so that a torn write leaves the
- * other one. The record with sequence number n lies in slot n mod 2, at n mod 2 times 4096, twice: in the slot's first
- * sector and in its second. A write that is torn anywhere leaves one copy whole, of this record or of the one before the
- * last, so a slot without an intact copy is damage, and nobody knows whether the newest record was in it.
+ * The record of the newest superblock: one file with two slots that are written in turn, so that a torn write leaves
+ * the other one. The record with sequence number n lies in slot n mod 2, at n mod 2 times 4096, twice: in the slot's
+ * first sector and in its second. A write that is torn anywhere leaves one copy whole, of this record or of the one
+ * before the last, so a slot without an intact copy is damage, and nobody knows whether the newest record was in it.
  *
  * Copy, offset and size: magic 0,8 · version 8,4 · flags 12,4 · sequence number 16,8 · generation 24,8 · hash 32,32 ·
- * announced hash 64,32 · HMAC-SHA-256 of everything before 96,32 · zero up to 512. Flags: 1 = no superblock yet, 2 = creating,
- * 4 = no generation, 8 = written with key slots: without their file the key file alone must not be believed, since master keys
- * may be newer, 16 = a superblock was announced, 32 = superblocks carry authenticators. Version 1 announces nothing: its HMAC
- * stands at 64.
+ * announced hash 64,32 · HMAC-SHA-256 of everything before 96,32 · zero up to 512. Flags: 1 = no superblock yet, 2 =
+ * creating, 4 = no generation, 8 = written with key slots: without their file the key file alone must not be believed,
+ * since master keys may be newer, 16 = a superblock was announced, 32 = superblocks carry authenticators. Version 1
+ * announces nothing: its HMAC stands at 64.
  */
 import {createHmac, timingSafeEqual} from 'node:crypto';
 import {freshMarks, type RecordMarks, type SecuredRecord} from '../lib/anchor/anchor-service.js';
@@ -82,8 +82,14 @@ export function encodeSlot({sequence, secured, hasSlots, marks}: NumberedRecord,
 }
 
 function decodeCopy(slot: Buffer, recordKey: Uint8Array): NumberedRecord | undefined {
-	const macOffset = slot.length === copyLength && slot.subarray(0, magic.length).equals(magic) ? macOffsets[slot.readUInt32LE(8)] : undefined;
-	if (macOffset === undefined || !timingSafeEqual(macOf(slot, macOffset, recordKey), slot.subarray(macOffset, macOffset + macLength))) {
+	const macOffset =
+		slot.length === copyLength && slot.subarray(0, magic.length).equals(magic)
+			? macOffsets[slot.readUInt32LE(8)]
+			: undefined;
+	if (
+		macOffset === undefined ||
+		!timingSafeEqual(macOf(slot, macOffset, recordKey), slot.subarray(macOffset, macOffset + macLength))
+	) {
 		return undefined;
 	}
 
@@ -101,7 +107,12 @@ function decodeCopy(slot: Buffer, recordKey: Uint8Array): NumberedRecord | undef
 	};
 
 	const generation = flags & noGenerationFlag ? null : Number(slot.readBigUInt64LE(24));
-	return {sequence, secured: {hash: Uint8Array.from(slot.subarray(32, 64)), generation, creating: (flags & creatingFlag) !== 0}, hasSlots, marks};
+	return {
+		sequence,
+		secured: {hash: Uint8Array.from(slot.subarray(32, 64)), generation, creating: (flags & creatingFlag) !== 0},
+		hasSlots,
+		marks,
+	};
 }
 
 function slotAt(content: Buffer, index: number): Buffer {
@@ -112,14 +123,20 @@ function slotAt(content: Buffer, index: number): Buffer {
 export function encodeEmptyRecordFile(recordKey: Uint8Array): Buffer {
 	const content = Buffer.alloc(recordFileLength);
 	for (let sequence = 0; sequence < slotCount; sequence++) {
-		encodeSlot({sequence, secured: null, hasSlots: false, marks: freshMarks}, recordKey).copy(content, slotOffset(sequence));
+		encodeSlot({sequence, secured: null, hasSlots: false, marks: freshMarks}, recordKey).copy(
+			content,
+			slotOffset(sequence),
+		);
 	}
 
 	return content;
 }
 
 /** The parts of the file that are written alone. */
-export const recordParts = Array.from({length: slotCount}, (_, index) => ({offset: index * slotDistance, length: slotLength}));
+export const recordParts = Array.from({length: slotCount}, (_, index) => ({
+	offset: index * slotDistance,
+	length: slotLength,
+}));
 
 /** A write never makes the file shorter: a shorter file has lost records that may be the newest. */
 function hasWholeLength({length}: Buffer): boolean {
@@ -128,8 +145,14 @@ function hasWholeLength({length}: Buffer): boolean {
 
 /** True where no superblock was ever recorded. Needs no key: it only decides about a file that nothing depends on. */
 export function looksEmpty(content: Buffer): boolean {
-	return hasWholeLength(content)
-		&& [0, 1].every(index => slotAt(content, index).subarray(0, magic.length).equals(magic) && (slotAt(content, index).readUInt32LE(12) & emptyFlag) !== 0);
+	return (
+		hasWholeLength(content) &&
+		[0, 1].every(
+			index =>
+				slotAt(content, index).subarray(0, magic.length).equals(magic) &&
+				(slotAt(content, index).readUInt32LE(12) & emptyFlag) !== 0,
+		)
+	);
 }
 
 export interface ReadRecord {

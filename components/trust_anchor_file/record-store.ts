@@ -34,7 +34,10 @@ export class RecordStore {
 	}
 
 	/** The newest record, or undefined where nobody can know it. The key is wiped by `close`. */
-	open(content: Buffer, recordKey: Buffer): {secured: SecuredRecord | null; marks: RecordMarks; copyLost: boolean; hadSlots: boolean} | undefined {
+	open(
+		content: Buffer,
+		recordKey: Buffer,
+	): {secured: SecuredRecord | null; marks: RecordMarks; copyLost: boolean; hadSlots: boolean} | undefined {
 		const record = readRecordFile(content, recordKey);
 		if (!record) {
 			recordKey.fill(0);
@@ -43,7 +46,12 @@ export class RecordStore {
 
 		this.#recordKey = recordKey;
 		this.#sequence = record.newest.sequence;
-		return {secured: record.newest.secured, marks: record.newest.marks, copyLost: record.copyLost, hadSlots: record.newest.hasSlots};
+		return {
+			secured: record.newest.secured,
+			marks: record.newest.marks,
+			copyLost: record.copyLost,
+			hadSlots: record.newest.hasSlots,
+		};
 	}
 
 	/** Where it fails, nobody knows what the medium holds: nothing may be secured before it is read again. */
@@ -64,7 +72,9 @@ export class RecordStore {
 			await this.#dataSync.run(this.#file);
 			this.#watch.look(this.#file);
 		} catch (error) {
-			throw new UncertainRecord(`${this.#path} cannot be written (${reasonOf(error)}): what it holds has to be read again`);
+			throw new UncertainRecord(
+				`${this.#path} cannot be written (${reasonOf(error)}): what it holds has to be read again`,
+			);
 		}
 
 		this.#sequence = sequence;

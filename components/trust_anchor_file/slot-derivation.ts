@@ -1,6 +1,6 @@
 /**
- * From what opens a slot to the key that unwraps it. Passphrases are stretched with scrypt, which costs an attacker time and
- * memory for each guess; recovery keys and key files have nothing to guess, so HKDF is enough.
+ * From what opens a slot to the key that unwraps it. Passphrases are stretched with scrypt, which costs an attacker
+ * time and memory for each guess; recovery keys and key files have nothing to guess, so HKDF is enough.
  */
 import {hkdfSync, scrypt} from 'node:crypto';
 import {promisify} from 'node:util';
@@ -34,10 +34,13 @@ const rMax = 8;
 const workMax = 2 ** 23;
 
 export function memoryBytes({logN, r}: {readonly logN: number; readonly r: number}): number {
-	return 128 * (2 ** logN) * r;
+	return 128 * 2 ** logN * r;
 }
 
-/** True for a slot that is guessed with less memory than new ones are made with: one of an earlier version, or on request. */
+/**
+ * True for a slot that is guessed with less memory than new ones are made with: one of an earlier version, or on
+ * request.
+ */
 export function isWeak(derivation: Derivation): boolean {
 	return derivation.kind === 'scrypt' && memoryBytes(derivation) < memoryBytes({logN: floorLogN, r: blockSizeFactor});
 }
@@ -49,14 +52,16 @@ export function isAcceptable(derivation: Derivation): boolean {
 	}
 
 	const {logN, r, p} = derivation;
-	return logN >= logNMin && logN <= logNMax && r >= 1 && r <= rMax && p >= 1 && (2 ** logN) * p <= workMax;
+	return logN >= logNMin && logN <= logNMax && r >= 1 && r <= rMax && p >= 1 && 2 ** logN * p <= workMax;
 }
 
 function maxmemOf({logN, r, p}: {readonly logN: number; readonly r: number; readonly p: number}): number {
-	return memoryBytes({logN, r}) + (1024 * r * p) + (2 ** 20);
+	return memoryBytes({logN, r}) + 1024 * r * p + 2 ** 20;
 }
 
-const stretch = promisify<Uint8Array, Uint8Array, number, {N: number; r: number; p: number; maxmem: number}, Buffer>(scrypt);
+const stretch = promisify<Uint8Array, Uint8Array, number, {N: number; r: number; p: number; maxmem: number}, Buffer>(
+	scrypt,
+);
 
 /** The caller wipes the result. */
 export async function deriveSlotKey(secret: Uint8Array, salt: Uint8Array, derivation: Derivation): Promise<Buffer> {
@@ -72,7 +77,10 @@ export async function deriveSlotKey(secret: Uint8Array, salt: Uint8Array, deriva
 	try {
 		return await stretch(secret, salt, derivedLength, {N: 2 ** logN, r, p, maxmem: maxmemOf(derivation)});
 	} catch (error) {
-		throw new SessionError('storage_failed', `a passphrase cannot be tried: that needs ${memoryBytes(derivation) / 2 ** 20} MiB of memory (${(error as Error).message})`);
+		throw new SessionError(
+			'storage_failed',
+			`a passphrase cannot be tried: that needs ${memoryBytes(derivation) / 2 ** 20} MiB of memory (${(error as Error).message})`,
+		);
 	}
 }
 
@@ -93,13 +101,19 @@ export function isMemoryChoice(byteLength: number): boolean {
 
 /** Undefined where nothing is guessed. */
 function costOf(derivation: Derivation | undefined): {logN: number; work: number} | undefined {
-	return derivation?.kind === 'scrypt' ? {logN: derivation.logN, work: (2 ** derivation.logN) * derivation.p} : undefined;
+	return derivation?.kind === 'scrypt'
+		? {logN: derivation.logN, work: 2 ** derivation.logN * derivation.p}
+		: undefined;
 }
 
 /** Parameters with which one guess costs about what is wished, and not less. */
-export async function calibrate({targetMs, memory, replaced}: CostWish, measured: (parameters: ScryptParameters) => Promise<number> = scryptCpuMs): Promise<Derivation> {
+export async function calibrate(
+	{targetMs, memory, replaced}: CostWish,
+	measured: (parameters: ScryptParameters) => Promise<number> = scryptCpuMs,
+): Promise<Derivation> {
 	const r = blockSizeFactor;
-	const measure = async (logN: number) => Math.max(measuredMsMin, await measured({logN, r, maxmem: maxmemOf({logN, r, p: 1})}));
+	const measure = async (logN: number) =>
+		Math.max(measuredMsMin, await measured({logN, r, maxmem: maxmemOf({logN, r, p: 1})}));
 	const before = memory === undefined ? costOf(replaced) : undefined;
 	let logN: number;
 	if (memory === undefined) {
@@ -112,6 +126,6 @@ export async function calibrate({targetMs, memory, replaced}: CostWish, measured
 	}
 
 	// Time grows faster than memory where caches end, so what was chosen is measured, too.
-	const rounds = Math.max(1, Math.ceil(targetMs / await measure(logN)), Math.ceil((before?.work ?? 0) / (2 ** logN)));
-	return {kind: 'scrypt', logN, r, p: Math.min(Math.floor(workMax / (2 ** logN)), rounds)};
+	const rounds = Math.max(1, Math.ceil(targetMs / (await measure(logN))), Math.ceil((before?.work ?? 0) / 2 ** logN));
+	return {kind: 'scrypt', logN, r, p: Math.min(Math.floor(workMax / 2 ** logN), rounds)};
 }

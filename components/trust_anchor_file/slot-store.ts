@@ -3,9 +3,26 @@ import {open} from 'node:fs/promises';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {readSmallFile, replaceFile} from '../lib/host/durable-file.js';
 import {wipeSecrets, type AnchorSecrets} from './anchor-secrets.js';
-import {describeSlot, isAuthentic, isEmpty, isIntact, openSlot, type SlotDescription, type SlotKind} from './key-slot.js';
+import {
+	describeSlot,
+	isAuthentic,
+	isEmpty,
+	isIntact,
+	openSlot,
+	type SlotDescription,
+	type SlotKind,
+} from './key-slot.js';
 import {parseRecoveryKey} from '../lib/anchor/recovery-key.js';
-import {encodeSlotsFile, readSlotsFile, settlingWrites, slotsFileLength, updateWrites, withSlots, type CopyWrite, type ReadSlots} from './slots-file.js';
+import {
+	encodeSlotsFile,
+	readSlotsFile,
+	settlingWrites,
+	slotsFileLength,
+	updateWrites,
+	withSlots,
+	type CopyWrite,
+	type ReadSlots,
+} from './slots-file.js';
 
 export interface OpenedBy {
 	/** The caller wipes them. */
@@ -22,7 +39,9 @@ export interface ListedSlot {
 
 /** Slots that are in use. */
 export function listSlots({slots}: ReadSlots): ListedSlot[] {
-	return slots.flatMap((slot, index) => isEmpty(slot) ? [] : [{index, description: isIntact(slot) ? describeSlot(slot) : undefined}]);
+	return slots.flatMap((slot, index) =>
+		isEmpty(slot) ? [] : [{index, description: isIntact(slot) ? describeSlot(slot) : undefined}],
+	);
 }
 
 export class SlotStore {
@@ -39,7 +58,10 @@ export class SlotStore {
 			// One byte more, to notice what is too long.
 			content = await readSmallFile(this.path, slotsFileLength + 1);
 		} catch (error) {
-			throw new SessionError('damaged', `${this.path} cannot be read (${error instanceof Error ? error.message : String(error)}); make it readable for the user that runs this program`);
+			throw new SessionError(
+				'damaged',
+				`${this.path} cannot be read (${error instanceof Error ? error.message : String(error)}); make it readable for the user that runs this program`,
+			);
 		}
 
 		if (!content) {
@@ -48,7 +70,10 @@ export class SlotStore {
 
 		const table = content.length === slotsFileLength ? readSlotsFile(content) : undefined;
 		if (!table) {
-			throw new SessionError('damaged', `${this.path} is cut off, or is no file of key slots; restore it from a backup`);
+			throw new SessionError(
+				'damaged',
+				`${this.path} is cut off, or is no file of key slots; restore it from a backup`,
+			);
 		}
 
 		return table;
@@ -72,7 +97,10 @@ export class SlotStore {
 		}
 
 		if (isAltered) {
-			throw new SessionError('damaged', `the passphrase is right, but its slot in ${this.path} was altered; restore the file from a backup`);
+			throw new SessionError(
+				'damaged',
+				`the passphrase is right, but its slot in ${this.path} was altered; restore the file from a backup`,
+			);
 		}
 
 		if (damagedCount > 0 && damagedCount === listSlots(table).length) {
@@ -102,8 +130,12 @@ export class SlotStore {
 		}
 
 		const damagedCount = listSlots(table).filter(({description}) => !description).length;
-		const slip = recovery === 'mistyped' ? '; if it is a recovery key, there is a slip in it: its checksum does not match' : '';
-		const damage = damagedCount > 0 ? `; ${damagedCount} of its slots are damaged, so it may have been one of theirs` : '';
+		const slip =
+			recovery === 'mistyped'
+				? '; if it is a recovery key, there is a slip in it: its checksum does not match'
+				: '';
+		const damage =
+			damagedCount > 0 ? `; ${damagedCount} of its slots are damaged, so it may have been one of theirs` : '';
 		throw new SessionError('wrong_passphrase', `${name} does not open ${this.path}${slip}${damage}`);
 	}
 
@@ -131,7 +163,10 @@ export class SlotStore {
 	requireAuthentic(table: ReadSlots, {authority}: AnchorSecrets): void {
 		for (const {index, description} of listSlots(table)) {
 			if (!description || !isAuthentic(table.slots[index], authority)) {
-				throw new SessionError('damaged', `slot ${index} in ${this.path} is damaged or was not made by this anchor; remove it with "runtime key remove ${index}"`);
+				throw new SessionError(
+					'damaged',
+					`slot ${index} in ${this.path} is damaged or was not made by this anchor; remove it with "runtime key remove ${index}"`,
+				);
 			}
 		}
 	}

@@ -1,6 +1,18 @@
 import test from 'ava';
 import {emptySlot, isEmpty, slotLength} from './key-slot.js';
-import {copyLength, encodeSlotsFile, freshTable, readSlotsFile, settlingWrites, slotCount, slotsFileLength, updateWrites, withSlots, type CopyWrite, type SlotTable} from './slots-file.js';
+import {
+	copyLength,
+	encodeSlotsFile,
+	freshTable,
+	readSlotsFile,
+	settlingWrites,
+	slotCount,
+	slotsFileLength,
+	updateWrites,
+	withSlots,
+	type CopyWrite,
+	type SlotTable,
+} from './slots-file.js';
 
 function slotOf(value: number): Buffer {
 	return Buffer.alloc(slotLength, value);
@@ -46,13 +58,20 @@ test('an update that is cut at any byte leaves the slots before it or those afte
 			const read = readSlotsFile(cut)!;
 			t.false(read.isDamaged);
 			const isAfter = read.slots[0][0] === 3;
-			t.true(areSame(read.slots, isAfter ? table.slots : present.slots), `cut after ${length} bytes at ${write.offset}`);
+			t.true(
+				areSame(read.slots, isAfter ? table.slots : present.slots),
+				`cut after ${length} bytes at ${write.offset}`,
+			);
 			t.false(sawAfter && !isAfter, 'what was durable stays');
 			if (read.staleCopy !== undefined) {
 				const settled = settlingWrites(read).reduce((written, settling) => apply(written, settling), cut);
 				t.is(readSlotsFile(settled)?.staleCopy, undefined);
 				const [next] = updateWrites(read, withSlots(read, slotsAfter(read)));
-				t.is(next.offset === 0 ? 0 : 1, read.staleCopy, 'the copy that is whole is kept until the other one is');
+				t.is(
+					next.offset === 0 ? 0 : 1,
+					read.staleCopy,
+					'the copy that is whole is kept until the other one is',
+				);
 			}
 		}
 

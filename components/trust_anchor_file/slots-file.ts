@@ -1,9 +1,9 @@
 /**
- * The file `key_slots`: eight slots, stored twice. An update writes one copy, makes it durable, then writes the other, so
- * that a cut at any byte leaves one of them whole, and a slot that was given up is in neither.
+ * The file `key_slots`: eight slots, stored twice. An update writes one copy, makes it durable, then writes the other,
+ * so that a cut at any byte leaves one of them whole, and a slot that was given up is in neither.
  *
- * Copies lie at 0 and 8192. Copy, offset and size: magic 0,8 · version 8,4 · zero 12,4 · sequence number 16,8 · zero up to 480 ·
- * SHA-256 of the rest of the copy 480,32 · eight slots of 512 from 512 on. Numbers are little-endian.
+ * Copies lie at 0 and 8192. Copy, offset and size: magic 0,8 · version 8,4 · zero 12,4 · sequence number 16,8 · zero up
+ * to 480 · SHA-256 of the rest of the copy 480,32 · eight slots of 512 from 512 on. Numbers are little-endian.
  */
 import {createHash} from 'node:crypto';
 import {emptySlot, isEmpty, isIntact, slotLength} from './key-slot.js';
@@ -13,10 +13,10 @@ const version = 1;
 const checksumOffset = 480;
 const headerLength = 512;
 export const slotCount = 8;
-export const copyLength = headerLength + (slotCount * slotLength);
+export const copyLength = headerLength + slotCount * slotLength;
 const copyDistance = 8192;
 const copyCount = 2;
-export const slotsFileLength = ((copyCount - 1) * copyDistance) + copyLength;
+export const slotsFileLength = (copyCount - 1) * copyDistance + copyLength;
 
 function checksumOf(copy: Buffer): Buffer {
 	return createHash('sha256').update(copy.subarray(0, checksumOffset)).update(copy.subarray(headerLength)).digest();
@@ -35,7 +35,7 @@ function encodeCopy({sequence, slots}: SlotTable): Buffer {
 	copy.writeUInt32LE(version, 8);
 	copy.writeBigUInt64LE(BigInt(sequence), 16);
 	for (const [index, slot] of slots.entries()) {
-		copy.set(slot, headerLength + (index * slotLength));
+		copy.set(slot, headerLength + index * slotLength);
 	}
 
 	checksumOf(copy).copy(copy, checksumOffset);
@@ -47,7 +47,10 @@ function copyOffset(index: number): number {
 }
 
 /** The parts of the file that are written alone. */
-export const copyParts = Array.from({length: copyCount}, (_, index) => ({offset: copyOffset(index), length: copyLength}));
+export const copyParts = Array.from({length: copyCount}, (_, index) => ({
+	offset: copyOffset(index),
+	length: copyLength,
+}));
 
 /** A file that holds the same table twice. */
 export function encodeSlotsFile(table: SlotTable): Buffer {
@@ -60,7 +63,9 @@ export function encodeSlotsFile(table: SlotTable): Buffer {
 }
 
 function slotsOf(copy: Buffer): Buffer[] {
-	return Array.from({length: slotCount}, (_, index) => Buffer.from(copy.subarray(headerLength + (index * slotLength), headerLength + ((index + 1) * slotLength))));
+	return Array.from({length: slotCount}, (_, index) =>
+		Buffer.from(copy.subarray(headerLength + index * slotLength, headerLength + (index + 1) * slotLength)),
+	);
 }
 
 interface ReadCopy extends SlotTable {
@@ -69,7 +74,11 @@ interface ReadCopy extends SlotTable {
 
 function readCopy(content: Buffer, index: number): ReadCopy | undefined {
 	const copy = content.subarray(copyOffset(index), copyOffset(index) + copyLength);
-	if (copy.length !== copyLength || !copy.subarray(0, magic.length).equals(magic) || copy.readUInt32LE(8) !== version) {
+	if (
+		copy.length !== copyLength ||
+		!copy.subarray(0, magic.length).equals(magic) ||
+		copy.readUInt32LE(8) !== version
+	) {
 		return undefined;
 	}
 
@@ -100,7 +109,12 @@ export function readSlotsFile(content: Buffer): ReadSlots | undefined {
 	const newest = whole.at(0);
 	if (newest) {
 		const stale = read.findIndex(copy => !copy?.isWhole || copy.sequence !== newest.sequence);
-		return {sequence: newest.sequence, slots: newest.slots, staleCopy: stale === -1 ? undefined : stale, isDamaged: false};
+		return {
+			sequence: newest.sequence,
+			slots: newest.slots,
+			staleCopy: stale === -1 ? undefined : stale,
+			isDamaged: false,
+		};
 	}
 
 	const damaged = read.filter(copy => copy !== undefined).sort((one, other) => other.sequence - one.sequence);
@@ -109,7 +123,12 @@ export function readSlotsFile(content: Buffer): ReadSlots | undefined {
 	}
 
 	const slots = Array.from({length: slotCount}, (_, index) => salvage(damaged, index));
-	return {sequence: Math.max(0, ...damaged.map(({sequence}) => sequence).filter(Number.isSafeInteger)), slots, staleCopy: undefined, isDamaged: true};
+	return {
+		sequence: Math.max(0, ...damaged.map(({sequence}) => sequence).filter(Number.isSafeInteger)),
+		slots,
+		staleCopy: undefined,
+		isDamaged: true,
+	};
 }
 
 /** The table with other slots, and the next number. */
@@ -122,7 +141,10 @@ export interface CopyWrite {
 	readonly data: Buffer;
 }
 
-/** What to write to a file that holds `present`, each made durable before the next: the copy that is not whole goes first. */
+/**
+ * What to write to a file that holds `present`, each made durable before the next: the copy that is not whole goes
+ * first.
+ */
 export function updateWrites({staleCopy}: ReadSlots, table: SlotTable): CopyWrite[] {
 	const order = staleCopy === 1 ? [1, 0] : [0, 1];
 	return order.map(index => ({offset: copyOffset(index), data: encodeCopy(table)}));

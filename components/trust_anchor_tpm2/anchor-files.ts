@@ -3,9 +3,16 @@ import {join} from 'node:path';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {readSmallFile, replaceFile, rewriteFile} from '../lib/host/durable-file.js';
 import {decodeKeyFile, encodeKeyFile, keyFileLengthMax, type KeyFile} from './sealed-key-file.js';
-import {encodeFirstRecordFile, readRecordFile, recordFileLength, recordParts, type ChainedRecord} from './chained-record-file.js';
+import {
+	encodeFirstRecordFile,
+	readRecordFile,
+	recordFileLength,
+	recordParts,
+	type ChainedRecord,
+} from './chained-record-file.js';
 
-export const restoreAdvice = 'restore the trust anchor\'s directory from its newest backup, or remove it together with the image to start anew, which loses all data';
+export const restoreAdvice =
+	"restore the trust anchor's directory from its newest backup, or remove it together with the image to start anew, which loses all data";
 
 export function reasonOf(error: unknown): string {
 	return error instanceof Error ? error.message : String(error);
@@ -16,7 +23,10 @@ async function read(path: string, lengthMax: number): Promise<Buffer | undefined
 		// One byte more, to notice what is too long.
 		return await readSmallFile(path, lengthMax + 1);
 	} catch (error) {
-		throw new SessionError('damaged', `${path} cannot be read (${reasonOf(error)}); make it readable for the user that runs this program`);
+		throw new SessionError(
+			'damaged',
+			`${path} cannot be read (${reasonOf(error)}); make it readable for the user that runs this program`,
+		);
 	}
 }
 
@@ -56,7 +66,9 @@ export class AnchorFiles {
 	async readRecord(): Promise<Buffer | undefined> {
 		const content = await read(this.recordPath, recordFileLength);
 		if (content && content.length !== recordFileLength) {
-			throw this.damagedRecord(content.length < recordFileLength ? `it is cut off after ${content.length} bytes` : 'it is too long');
+			throw this.damagedRecord(
+				content.length < recordFileLength ? `it is cut off after ${content.length} bytes` : 'it is too long',
+			);
 		}
 
 		return content;
@@ -67,7 +79,10 @@ export class AnchorFiles {
 		try {
 			await rewriteFile(this.recordPath, recordParts);
 		} catch (error) {
-			throw new SessionError('storage_failed', `${this.recordPath} cannot be made durable (${reasonOf(error)}); restart once its file system works again`);
+			throw new SessionError(
+				'storage_failed',
+				`${this.recordPath} cannot be made durable (${reasonOf(error)}); restart once its file system works again`,
+			);
 		}
 	}
 

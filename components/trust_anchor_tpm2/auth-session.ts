@@ -1,6 +1,6 @@
 /**
- * One authorization session (TPM 2.0 part 1, sections 17 to 19): proves to each side that the other knows the session key
- * and the object's authorization value, and encrypts the first parameter of a command or a response on its way.
+ * One authorization session (TPM 2.0 part 1, sections 17 to 19): proves to each side that the other knows the session
+ * key and the object's authorization value, and encrypts the first parameter of a command or a response on its way.
  */
 import {createCipheriv, createDecipheriv, createHash, createHmac, timingSafeEqual} from 'node:crypto';
 import {freshBytes, type Entropy} from './fresh-bytes.js';
@@ -97,8 +97,16 @@ export class AuthSession {
 	}
 
 	/** The entry of the authorization area for a command with these (already encrypted) parameters. */
-	authorize(authorization: Authorization, code: number, names: readonly Uint8Array[], parameters: Uint8Array): Buffer {
-		const attributes = continueAttribute | (authorization.encryptCommand ? decryptAttribute : 0) | (authorization.encryptResponse ? encryptAttribute : 0);
+	authorize(
+		authorization: Authorization,
+		code: number,
+		names: readonly Uint8Array[],
+		parameters: Uint8Array,
+	): Buffer {
+		const attributes =
+			continueAttribute |
+			(authorization.encryptCommand ? decryptAttribute : 0) |
+			(authorization.encryptResponse ? encryptAttribute : 0);
 		const commandHash = sha256(new TpmWriter().u32(code).bytes(), ...names, parameters);
 		const mac = this.#mac(authorization, commandHash, this.#nonceCaller, this.#nonceTpm, attributes);
 		return new TpmWriter().u32(this.handle).sized(this.#nonceCaller).u8(attributes).sized(mac).bytes();
@@ -116,7 +124,10 @@ export class AuthSession {
 		const responseHash = sha256(new TpmWriter().u32(0).u32(code).bytes(), parameters);
 		const expected = this.#mac(authorization, responseHash, nonceTpm, this.#nonceCaller, attributes);
 		if (mac.length !== macLength || !timingSafeEqual(mac, expected)) {
-			throw new TpmError('malformed', 'the answer is not authentic: something between this program and the TPM altered it, or it is another TPM');
+			throw new TpmError(
+				'malformed',
+				'the answer is not authentic: something between this program and the TPM altered it, or it is another TPM',
+			);
 		}
 
 		this.#nonceTpm = nonceTpm;
@@ -135,17 +146,33 @@ export class AuthSession {
 		this.#sessionKey.fill(0);
 	}
 
-	#mac({authValue}: Authorization, parameterHash: Buffer, nonceNewer: Buffer, nonceOlder: Buffer, attributes: number): Buffer {
+	#mac(
+		{authValue}: Authorization,
+		parameterHash: Buffer,
+		nonceNewer: Buffer,
+		nonceOlder: Buffer,
+		attributes: number,
+	): Buffer {
 		const proven = this.#provesAuthValue && authValue ? withoutTrailingZeros(authValue) : Buffer.alloc(0);
 		const key = Buffer.concat([this.#sessionKey, proven]);
 		try {
-			return createHmac('sha256', key).update(parameterHash).update(nonceNewer).update(nonceOlder).update(Buffer.of(attributes)).digest();
+			return createHmac('sha256', key)
+				.update(parameterHash)
+				.update(nonceNewer)
+				.update(nonceOlder)
+				.update(Buffer.of(attributes))
+				.digest();
 		} finally {
 			key.fill(0);
 		}
 	}
 
-	#withCipherKey(authValue: Uint8Array | undefined, nonceNewer: Buffer, nonceOlder: Buffer, job: (key: Buffer, iv: Buffer) => void): void {
+	#withCipherKey(
+		authValue: Uint8Array | undefined,
+		nonceNewer: Buffer,
+		nonceOlder: Buffer,
+		job: (key: Buffer, iv: Buffer) => void,
+	): void {
 		const sessionValue = Buffer.concat([this.#sessionKey, withoutTrailingZeros(authValue ?? Buffer.alloc(0))]);
 		const derived = deriveByKdfa(sessionValue, 'CFB', nonceNewer, nonceOlder, cipherKeyLength + cipherIvLength);
 		try {

@@ -46,7 +46,14 @@ testWith(['swtpm'], 'neither passphrase nor master key crosses the bus in clear'
 	const before = drawn.length;
 	await anchor.client.initialize({});
 	const masterKey = drawn[before];
-	t.is(readRecordFile(readFileSync(join(directory, 'trust_anchor', 'newest_superblock')), deriveFrom(masterKey, 'record')).length, 1, 'this is the master key');
+	t.is(
+		readRecordFile(
+			readFileSync(join(directory, 'trust_anchor', 'newest_superblock')),
+			deriveFrom(masterKey, 'record'),
+		).length,
+		1,
+		'this is the master key',
+	);
 	t.true((await (await start(t, proxy.socketPath, directory)).client.status({})).initialized);
 	const crossed = Buffer.concat(proxy.crossed);
 	t.true(crossed.length > 1000);
@@ -57,16 +64,25 @@ testWith(['swtpm'], 'neither passphrase nor master key crosses the bus in clear'
 const answers: Array<[string, (bytes: Buffer) => Buffer | 'cut']> = [
 	['short', bytes => bytes.subarray(0, 9)],
 	['cut off', bytes => Buffer.concat([bytes.subarray(0, 2), Buffer.from([0, 0, 0, 14]), bytes.subarray(6, 14)])],
-	['of a huge length', bytes => Buffer.concat([bytes.subarray(0, 2), Buffer.from('ffffffff', 'hex'), bytes.subarray(6)])],
+	[
+		'of a huge length',
+		bytes => Buffer.concat([bytes.subarray(0, 2), Buffer.from('ffffffff', 'hex'), bytes.subarray(6)]),
+	],
 	['of no length', bytes => Buffer.concat([bytes.subarray(0, 2), Buffer.alloc(4), bytes.subarray(6)])],
 	['garbage', bytes => randomBytes(bytes.length)],
 	['endless', () => Buffer.alloc(100_000, 1)],
-	['altered in its last byte', bytes => Buffer.concat([bytes.subarray(0, -1), Buffer.of(bytes[bytes.length - 1] ^ 1)])],
-	['altered in its middle', bytes => Buffer.concat([bytes.subarray(0, 18), Buffer.of(bytes[18] ^ 1), bytes.subarray(19)])],
+	[
+		'altered in its last byte',
+		bytes => Buffer.concat([bytes.subarray(0, -1), Buffer.of(bytes[bytes.length - 1] ^ 1)]),
+	],
+	[
+		'altered in its middle',
+		bytes => Buffer.concat([bytes.subarray(0, 18), Buffer.of(bytes[18] ^ 1), bytes.subarray(19)]),
+	],
 	['none', () => 'cut'],
 ];
 
-testWith(['swtpm'], 'answers that are not the TPM\'s are errors, and change nothing', async t => {
+testWith(['swtpm'], "answers that are not the TPM's are errors, and change nothing", async t => {
 	const tpm = await SoftwareTpm.start();
 	t.teardown(async () => tpm.stop());
 	const directory = temporaryDirectory();
@@ -75,7 +91,9 @@ testWith(['swtpm'], 'answers that are not the TPM\'s are errors, and change noth
 	for (const code of [unsealCode, nvReadCode]) {
 		for (const [what, answer] of answers) {
 			// A short answer is followed by nothing: the end of the connection stands for the time that would pass.
-			const options: TpmProxyOptions = {response: (traffic: TpmTraffic) => traffic.code === code ? answer(traffic.bytes) : traffic.bytes};
+			const options: TpmProxyOptions = {
+				response: (traffic: TpmTraffic) => (traffic.code === code ? answer(traffic.bytes) : traffic.bytes),
+			};
 			const proxy = await TpmProxy.start(tpm.socketPath, options);
 			const starting = start(t, proxy.socketPath, directory);
 			if (what === 'short') {

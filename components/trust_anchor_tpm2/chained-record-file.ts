@@ -1,11 +1,11 @@
 /**
- * The file `newest_superblock`: two slots that are written in turn, so that a torn write leaves the other one. The record
- * with sequence number n lies in slot n mod 2, at n mod 2 times 4096.
+ * The file `newest_superblock`: two slots that are written in turn, so that a torn write leaves the other one. The
+ * record with sequence number n lies in slot n mod 2, at n mod 2 times 4096.
  *
  * Slot, big-endian, offset and size: magic 0,8 · version 8,4 · sequence number 12,8 · generation 20,8 · flags 28,4 ·
- * hash 32,32 · epoch of the NV content it follows 64,8 · digest of that content 72,32 · announced hash, or zero 104,32 · 1
- * where superblocks carry authenticators 136,4 · HMAC-SHA-256 of everything before 140,32 · zero up to 512. The HMAC's key
- * comes from the master key. Version 1 announces nothing: its HMAC stands at 104.
+ * hash 32,32 · epoch of the NV content it follows 64,8 · digest of that content 72,32 · announced hash, or zero 104,32
+ * · 1 where superblocks carry authenticators 136,4 · HMAC-SHA-256 of everything before 140,32 · zero up to 512. The
+ * HMAC's key comes from the master key. Version 1 announces nothing: its HMAC stands at 104.
  */
 import {createHmac, timingSafeEqual} from 'node:crypto';
 import type {RecordMarks} from '../lib/anchor/anchor-service.js';
@@ -43,8 +43,16 @@ function macOf(content: Uint8Array, recordKey: Uint8Array): Buffer {
 }
 
 export function encodeSlot({sequence, secured, link, marks}: ChainedRecord, recordKey: Uint8Array): Buffer {
-	const content = new TpmWriter().raw(magic).u32(version).u64(sequence).raw(encodeSecured(secured)).u64(link.epoch).raw(link.digest)
-		.raw(marks.intended ?? Buffer.alloc(hashLength)).u32(marks.authenticated ? 1 : 0).bytes();
+	const content = new TpmWriter()
+		.raw(magic)
+		.u32(version)
+		.u64(sequence)
+		.raw(encodeSecured(secured))
+		.u64(link.epoch)
+		.raw(link.digest)
+		.raw(marks.intended ?? Buffer.alloc(hashLength))
+		.u32(marks.authenticated ? 1 : 0)
+		.bytes();
 	const slot = Buffer.alloc(slotLength);
 	content.copy(slot);
 	macOf(content, recordKey).copy(slot, content.length);
@@ -53,12 +61,19 @@ export function encodeSlot({sequence, secured, link, marks}: ChainedRecord, reco
 
 function readMarks(reader: TpmReader): RecordMarks {
 	const announced = Uint8Array.from(reader.raw(hashLength));
-	return {intended: announced.some(byte => byte !== 0) ? announced : null, announces: true, authenticated: reader.u32() === 1};
+	return {
+		intended: announced.some(byte => byte !== 0) ? announced : null,
+		announces: true,
+		authenticated: reader.u32() === 1,
+	};
 }
 
 function decodeSlot(slot: Buffer, recordKey: Uint8Array): ChainedRecord | undefined {
 	const macOffset = macOffsets[slot.readUInt32BE(magic.length)];
-	if (macOffset === undefined || !timingSafeEqual(macOf(slot.subarray(0, macOffset), recordKey), slot.subarray(macOffset, macOffset + macLength))) {
+	if (
+		macOffset === undefined ||
+		!timingSafeEqual(macOf(slot.subarray(0, macOffset), recordKey), slot.subarray(macOffset, macOffset + macLength))
+	) {
 		return undefined;
 	}
 
@@ -73,7 +88,12 @@ function decodeSlot(slot: Buffer, recordKey: Uint8Array): ChainedRecord | undefi
 		const sequence = reader.u64();
 		const secured = decodeSecured(reader.raw(securedLength));
 		const link = {epoch: reader.u64(), digest: Buffer.from(reader.raw(linkDigestLength))};
-		return {sequence, secured, link, marks: found === version ? readMarks(reader) : {intended: null, announces: false, authenticated: false}};
+		return {
+			sequence,
+			secured,
+			link,
+			marks: found === version ? readMarks(reader) : {intended: null, announces: false, authenticated: false},
+		};
 	} catch (error) {
 		if (error instanceof TpmError) {
 			return undefined;
@@ -84,7 +104,10 @@ function decodeSlot(slot: Buffer, recordKey: Uint8Array): ChainedRecord | undefi
 }
 
 /** The parts of the file that are written alone. */
-export const recordParts = Array.from({length: slotCount}, (_, index) => ({offset: index * slotDistance, length: slotLength}));
+export const recordParts = Array.from({length: slotCount}, (_, index) => ({
+	offset: index * slotDistance,
+	length: slotLength,
+}));
 
 /** A record file before the first superblock; its other slot stays empty until then. */
 export function encodeFirstRecordFile(first: ChainedRecord, recordKey: Uint8Array): Buffer {
@@ -100,6 +123,7 @@ export function readRecordFile(content: Buffer, recordKey: Uint8Array): ChainedR
 		return [];
 	}
 
-	return Array.from({length: slotCount}, (_, index) => decodeSlot(content.subarray(index * slotDistance, index * slotDistance + slotLength), recordKey))
-		.filter((record, index) => record !== undefined && record.sequence % slotCount === index) as ChainedRecord[];
+	return Array.from({length: slotCount}, (_, index) =>
+		decodeSlot(content.subarray(index * slotDistance, index * slotDistance + slotLength), recordKey),
+	).filter((record, index) => record !== undefined && record.sequence % slotCount === index) as ChainedRecord[];
 }

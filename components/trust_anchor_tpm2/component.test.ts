@@ -20,7 +20,10 @@ import {Tpm} from './tpm.js';
 
 const name = 'trust_anchor_tpm2';
 const passphrase = 'correct horse battery staple';
-const tpmEnvironment = {randomBytes: (count: number) => new Uint8Array(randomBytes(count)), sleep: async () => undefined};
+const tpmEnvironment = {
+	randomBytes: (count: number) => new Uint8Array(randomBytes(count)),
+	sleep: async () => undefined,
+};
 
 function record(number: number, creating = false) {
 	return {hash: new Uint8Array(32).fill(number), generation: number, creating};
@@ -55,7 +58,10 @@ interface StartOptions {
 }
 
 /** One life of the component. Without `running.stop` it ends as if it had been killed. */
-async function start({tpm, stateDirectory, lives}: {tpm: {readonly socketPath: string}; stateDirectory: string; lives: World['lives']}, {config, variables = {CBE_PASSPHRASE: passphrase}}: StartOptions = {}) {
+async function start(
+	{tpm, stateDirectory, lives}: {tpm: {readonly socketPath: string}; stateDirectory: string; lives: World['lives']},
+	{config, variables = {CBE_PASSPHRASE: passphrase}}: StartOptions = {},
+) {
 	const env = new TestEnvironment({stateDirectory, variables});
 	const provider = await startProvider(name, trustAnchor, {env, config: {tpm: tpm.socketPath, ...config}});
 	lives.push(provider.running);
@@ -99,17 +105,26 @@ async function raw<T>({tpm}: World, job: (tpm: Tpm) => Promise<T>): Promise<T> {
 /** TPM2_PCR_Extend: what booting something else does. */
 async function extendPcr(world: World, pcr: number): Promise<void> {
 	await raw(world, async tpm => {
-		await withSession(tpm, {kind: 'hmac'}, async session => tpm.execute({
-			name: 'PCR_Extend', code: 0x182, handles: [permanentEntity(pcr)],
-			parameters: new TpmWriter().u32(1).u16(0x000b).raw(Buffer.alloc(32, 7)).bytes(),
-		}, {session}));
+		await withSession(tpm, {kind: 'hmac'}, async session =>
+			tpm.execute(
+				{
+					name: 'PCR_Extend',
+					code: 0x182,
+					handles: [permanentEntity(pcr)],
+					parameters: new TpmWriter().u32(1).u16(0x000b).raw(Buffer.alloc(32, 7)).bytes(),
+				},
+				{session},
+			),
+		);
 	});
 }
 
 /** TPM2_Clear by the lockout authority: what "clear TPM" in the firmware's settings does. */
 async function clear(world: World): Promise<void> {
 	await raw(world, async tpm => {
-		await withSession(tpm, {kind: 'hmac'}, async session => tpm.execute({name: 'Clear', code: 0x126, handles: [permanentEntity(0x4000_000a)]}, {session}));
+		await withSession(tpm, {kind: 'hmac'}, async session =>
+			tpm.execute({name: 'Clear', code: 0x126, handles: [permanentEntity(0x4000_000a)]}, {session}),
+		);
 	});
 }
 
@@ -174,7 +189,11 @@ testWith(['swtpm'], 'a crash at any point between file and TPM is no rollback', 
 			// Nobody stops the old one: this is a crash, of the TPM too.
 			await world.tpm.restart('SIGKILL');
 			anchor = await start(world);
-			t.is(await securedBy(anchor) ?? 0, number, `${securedBeforeCrash} records, ${isCovered ? 'then the TPM' : 'no TPM'}`);
+			t.is(
+				(await securedBy(anchor)) ?? 0,
+				number,
+				`${securedBeforeCrash} records, ${isCovered ? 'then the TPM' : 'no TPM'}`,
+			);
 		}
 	}
 
@@ -233,7 +252,10 @@ testWith(['swtpm'], 'older files are refused once the TPM has been written, and 
 	writeFileSync(world.recordPath, old);
 	const refused = await start(world);
 	for (const call of [refused.client.status({}), refused.client.secure(record(9)), refused.client.initialize({})]) {
-		await t.throwsAsync(call, {code: 'damaged', message: /rolled back: the record of the newest superblock is older than the TPM's/});
+		await t.throwsAsync(call, {
+			code: 'damaged',
+			message: /rolled back: the record of the newest superblock is older than the TPM's/,
+		});
 	}
 
 	t.deepEqual(readFileSync(world.recordPath), old);
@@ -241,19 +263,23 @@ testWith(['swtpm'], 'older files are refused once the TPM has been written, and 
 	t.is(await securedBy(await start(world)), 2);
 });
 
-testWith(['swtpm'], 'a state from before a crash is refused after the next start has gone on, even though it was the newest then', async t => {
-	const {world, anchor} = await makeUsedWorld(t);
-	const old = readFileSync(world.recordPath);
-	await anchor.client.secure(record(2));
-	const lost = readFileSync(world.recordPath);
-	// Somebody puts the older state of this window back, and the anchor goes on from it.
-	writeFileSync(world.recordPath, old);
-	const forked = await start(world);
-	await forked.client.secure(record(3));
-	// The branch that was given up does not come back, although its record has the higher number of the two.
-	writeFileSync(world.recordPath, lost);
-	await t.throwsAsync((await start(world)).client.status({}), {code: 'damaged', message: /rolled back/});
-});
+testWith(
+	['swtpm'],
+	'a state from before a crash is refused after the next start has gone on, even though it was the newest then',
+	async t => {
+		const {world, anchor} = await makeUsedWorld(t);
+		const old = readFileSync(world.recordPath);
+		await anchor.client.secure(record(2));
+		const lost = readFileSync(world.recordPath);
+		// Somebody puts the older state of this window back, and the anchor goes on from it.
+		writeFileSync(world.recordPath, old);
+		const forked = await start(world);
+		await forked.client.secure(record(3));
+		// The branch that was given up does not come back, although its record has the higher number of the two.
+		writeFileSync(world.recordPath, lost);
+		await t.throwsAsync((await start(world)).client.status({}), {code: 'damaged', message: /rolled back/});
+	},
+);
 
 testWith(['swtpm'], 'a TPM whose state was put back is refused', async t => {
 	const {world, anchor: first} = await makeUsedWorld(t);
@@ -268,7 +294,10 @@ testWith(['swtpm'], 'a TPM whose state was put back is refused', async t => {
 	await world.tpm.saveState('new');
 	await world.tpm.restoreState('old');
 	const refused = await start(world);
-	await t.throwsAsync(refused.client.status({}), {code: 'damaged', message: /rolled back: the TPM's record is older than the one in the file/});
+	await t.throwsAsync(refused.client.status({}), {
+		code: 'damaged',
+		message: /rolled back: the TPM's record is older than the one in the file/,
+	});
 	await refused.running.stop?.();
 	await world.tpm.restoreState('new');
 	t.is(await securedBy(await start(world)), 5);
@@ -281,9 +310,15 @@ testWith(['swtpm'], 'a cleared TPM, and another TPM, do not open the anchor', as
 	await anchor.running.stop?.();
 	await world.tpm.saveState('good');
 	await clear(world);
-	await t.throwsAsync((await start(world)).client.status({}), {code: 'locked', message: /sealed by another TPM, or this TPM has been cleared/});
+	await t.throwsAsync((await start(world)).client.status({}), {
+		code: 'locked',
+		message: /sealed by another TPM, or this TPM has been cleared/,
+	});
 	await world.tpm.replace();
-	await t.throwsAsync((await start(world)).client.status({}), {code: 'locked', message: /there is no recovery key, so nothing else opens it/});
+	await t.throwsAsync((await start(world)).client.status({}), {
+		code: 'locked',
+		message: /there is no recovery key, so nothing else opens it/,
+	});
 	await t.throwsAsync((await start(world)).client.initialize({}), {code: 'locked'});
 	await world.tpm.restoreState('good');
 	t.true((await (await start(world)).client.status({})).initialized);
@@ -295,14 +330,23 @@ testWith(['swtpm'], 'wrong passphrases open nothing, are never shown, and lock n
 	// The TPM itself would be locked after three (its default).
 	for (let attempt = 0; attempt < 6; attempt++) {
 		const {client, env} = await start(world, {variables: {CBE_PASSPHRASE: 'guess-of-mine'}});
-		const error = await t.throwsAsync(client.status({}), {code: 'wrong_passphrase', message: /the environment variable CBE_PASSPHRASE does not open/});
+		const error = await t.throwsAsync(client.status({}), {
+			code: 'wrong_passphrase',
+			message: /the environment variable CBE_PASSPHRASE does not open/,
+		});
 		t.false((error.message + JSON.stringify(env.logged)).includes('guess-of-mine'));
 	}
 
 	const none = await start(world, {variables: {}});
-	await t.throwsAsync(none.client.status({}), {code: 'locked', message: /set the environment variable CBE_PASSPHRASE/});
+	await t.throwsAsync(none.client.status({}), {
+		code: 'locked',
+		message: /set the environment variable CBE_PASSPHRASE/,
+	});
 	t.is(await securedBy(await start(world)), 1);
-	t.is(await securedBy(await start(world, {config: {passphrase_variable: 'OTHER'}, variables: {OTHER: passphrase}})), 1);
+	t.is(
+		await securedBy(await start(world, {config: {passphrase_variable: 'OTHER'}, variables: {OTHER: passphrase}})),
+		1,
+	);
 });
 
 testWith(['swtpm'], 'a TPM that others have locked out still opens the anchor and takes its records', async t => {
@@ -314,17 +358,41 @@ testWith(['swtpm'], 'a TPM that others have locked out still opens the anchor an
 		const handle = 0x0150_0001;
 		const publicArea = new TpmWriter().u32(handle).u16(0x000b).u32(0x4_0004).sized(Buffer.alloc(0)).u16(8).bytes();
 		const saltKey = await openStorageKey(tpm, Buffer.alloc(0));
-		await withSession(tpm, {kind: 'hmac', saltKey}, async session => tpm.execute({
-			name: 'NV_DefineSpace', code: 0x12a, handles: [ownerHierarchy], secretParameter: Buffer.from('secret'), parameters: new TpmWriter().sized(publicArea).bytes(),
-		}, {session, encryptCommand: true}));
-		const {parameters} = await tpm.execute({name: 'NV_ReadPublic', code: 0x169, handles: [permanentEntity(handle)]});
+		await withSession(tpm, {kind: 'hmac', saltKey}, async session =>
+			tpm.execute(
+				{
+					name: 'NV_DefineSpace',
+					code: 0x12a,
+					handles: [ownerHierarchy],
+					secretParameter: Buffer.from('secret'),
+					parameters: new TpmWriter().sized(publicArea).bytes(),
+				},
+				{session, encryptCommand: true},
+			),
+		);
+		const {parameters} = await tpm.execute({
+			name: 'NV_ReadPublic',
+			code: 0x169,
+			handles: [permanentEntity(handle)],
+		});
 		parameters.sized();
 		const entity = {handle, name: Buffer.from(parameters.sized())};
 		let last: unknown;
 		for (let attempt = 0; attempt < 10; attempt++) {
-			last = await withSession(tpm, {kind: 'hmac'}, async session => t.throwsAsync(tpm.execute({
-				name: 'NV_Read', code: 0x14e, handles: [entity, entity], parameters: new TpmWriter().u16(8).u16(0).bytes(),
-			}, {session, authValue: Buffer.from('wrong')}), {instanceOf: TpmError}));
+			last = await withSession(tpm, {kind: 'hmac'}, async session =>
+				t.throwsAsync(
+					tpm.execute(
+						{
+							name: 'NV_Read',
+							code: 0x14e,
+							handles: [entity, entity],
+							parameters: new TpmWriter().u16(8).u16(0).bytes(),
+						},
+						{session, authValue: Buffer.from('wrong')},
+					),
+					{instanceOf: TpmError},
+				),
+			);
 			if (last instanceof TpmError && last.is('lockout')) {
 				break;
 			}
@@ -344,12 +412,18 @@ testWith(['swtpm'], 'a PCR that changed is named, and keeps the key in the TPM u
 	await anchor.client.initialize({});
 	await anchor.client.secure(record(1));
 	await anchor.running.stop?.();
-	t.is(await securedBy(await start(world, {variables: {}})), 1, 'the sealed key, not the configuration, says what opens it');
+	t.is(
+		await securedBy(await start(world, {variables: {}})),
+		1,
+		'the sealed key, not the configuration, says what opens it',
+	);
 	await extendPcr(world, 7);
 	const refused = await start(world, {config, variables: {}});
 	await t.throwsAsync(refused.client.status({}), {code: 'locked', message: /PCR 7 changed since it was sealed/});
 	await extendPcr(world, 16);
-	await t.throwsAsync((await start(world, {config, variables: {}})).client.status({}), {message: /PCRs 7, 16 changed/});
+	await t.throwsAsync((await start(world, {config, variables: {}})).client.status({}), {
+		message: /PCRs 7, 16 changed/,
+	});
 	// A start like the one before brings the old values back, and an unlock opens it in the same process.
 	await world.tpm.restart();
 	t.deepEqual(await raw(world, async tpm => readPcr(tpm, 7)), Buffer.alloc(32));
@@ -361,7 +435,9 @@ testWith(['swtpm'], 'with PCRs and a passphrase both have to be right', async t 
 	const world = await makeWorld(t);
 	const config = {pcrs: '7'};
 	await (await start(world, {config})).client.initialize({});
-	await t.throwsAsync((await start(world, {variables: {CBE_PASSPHRASE: 'x'}})).client.status({}), {code: 'wrong_passphrase'});
+	await t.throwsAsync((await start(world, {variables: {CBE_PASSPHRASE: 'x'}})).client.status({}), {
+		code: 'wrong_passphrase',
+	});
 	t.true((await (await start(world)).client.status({})).initialized);
 	await extendPcr(world, 7);
 	await t.throwsAsync((await start(world)).client.status({}), {code: 'locked', message: /PCR 7 changed/});
@@ -378,58 +454,78 @@ async function withRecovery(world: World, config: Readonly<Record<string, string
 	return text;
 }
 
-testWith(['swtpm'], 'the recovery key is written once, for its owner only, and stands in no log and no other file', async t => {
-	const world = await makeWorld(t);
-	const anchor = await start(world, {config: {recovery_file: 'paper'}});
-	await anchor.client.initialize({});
-	const path = join(world.stateDirectory, 'paper');
-	const text = readFileSync(path, 'latin1').trim();
-	t.regex(text, /^(?:[\dA-HJKMNP-TV-Z]{6}-){5}[\dA-HJKMNP-TV-Z]{6}$/);
-	t.is(statSync(path).mode & 0o777, 0o600);
-	t.true(anchor.env.logged.some(line => line.text.includes(path)));
-	t.false(JSON.stringify(anchor.env.logged).includes(text.slice(0, 6)));
-	for (const file of readdirSync(world.anchorDirectory)) {
-		t.false(readFileSync(join(world.anchorDirectory, file), 'latin1').includes(text.slice(0, 6)));
-	}
+testWith(
+	['swtpm'],
+	'the recovery key is written once, for its owner only, and stands in no log and no other file',
+	async t => {
+		const world = await makeWorld(t);
+		const anchor = await start(world, {config: {recovery_file: 'paper'}});
+		await anchor.client.initialize({});
+		const path = join(world.stateDirectory, 'paper');
+		const text = readFileSync(path, 'latin1').trim();
+		t.regex(text, /^(?:[\dA-HJKMNP-TV-Z]{6}-){5}[\dA-HJKMNP-TV-Z]{6}$/);
+		t.is(statSync(path).mode & 0o777, 0o600);
+		t.true(anchor.env.logged.some(line => line.text.includes(path)));
+		t.false(JSON.stringify(anchor.env.logged).includes(text.slice(0, 6)));
+		for (const file of readdirSync(world.anchorDirectory)) {
+			t.false(readFileSync(join(world.anchorDirectory, file), 'latin1').includes(text.slice(0, 6)));
+		}
 
-	const other = {...world, stateDirectory: join(world.stateDirectory, 'other')};
-	mkdirSync(other.stateDirectory);
-	const second = await start(other, {config: {recovery_file: path}});
-	await t.throwsAsync(second.client.initialize({}), {code: 'storage_failed', message: /may hold the recovery key of another trust anchor/});
-	t.false(existsSync(join(other.stateDirectory, 'trust_anchor', 'sealed_key')));
-});
+		const other = {...world, stateDirectory: join(world.stateDirectory, 'other')};
+		mkdirSync(other.stateDirectory);
+		const second = await start(other, {config: {recovery_file: path}});
+		await t.throwsAsync(second.client.initialize({}), {
+			code: 'storage_failed',
+			message: /may hold the recovery key of another trust anchor/,
+		});
+		t.false(existsSync(join(other.stateDirectory, 'trust_anchor', 'sealed_key')));
+	},
+);
 
-testWith(['swtpm'], 'the recovery key opens after each loss, seals the key anew, and is not needed afterwards', async t => {
-	const world = await makeWorld(t);
-	const recovery = await withRecovery(world, {pcrs: '7'});
-	let number = 1;
-	async function recover(what: string, variables: Record<string, string> = {CBE_PASSPHRASE: passphrase}): Promise<void> {
-		await t.throwsAsync((await start(world, {variables})).client.status({}), {name: 'SessionError'}, what);
-		const anchor = await start(world, {config: {pcrs: '7'}, variables: {...variables, CBE_RECOVERY_KEY: recovery.toLowerCase().replaceAll('-', ' ')}});
-		t.is(await securedBy(anchor), number, what);
-		t.true(anchor.env.logged.some(({text}) => text.includes('sealed anew')), what);
-		await anchor.client.secure(record(++number));
-		await anchor.running.stop?.();
-		t.is(await securedBy(await start(world, {variables})), number, `${what}: not needed afterwards`);
-	}
+testWith(
+	['swtpm'],
+	'the recovery key opens after each loss, seals the key anew, and is not needed afterwards',
+	async t => {
+		const world = await makeWorld(t);
+		const recovery = await withRecovery(world, {pcrs: '7'});
+		let number = 1;
+		async function recover(
+			what: string,
+			variables: Record<string, string> = {CBE_PASSPHRASE: passphrase},
+		): Promise<void> {
+			await t.throwsAsync((await start(world, {variables})).client.status({}), {name: 'SessionError'}, what);
+			const anchor = await start(world, {
+				config: {pcrs: '7'},
+				variables: {...variables, CBE_RECOVERY_KEY: recovery.toLowerCase().replaceAll('-', ' ')},
+			});
+			t.is(await securedBy(anchor), number, what);
+			t.true(
+				anchor.env.logged.some(({text}) => text.includes('sealed anew')),
+				what,
+			);
+			await anchor.client.secure(record(++number));
+			await anchor.running.stop?.();
+			t.is(await securedBy(await start(world, {variables})), number, `${what}: not needed afterwards`);
+		}
 
-	await extendPcr(world, 7);
-	await recover('PCR changed');
-	await recover('passphrase forgotten', {CBE_PASSPHRASE: 'another one'});
-	await clear(world);
-	await recover('TPM cleared', {CBE_PASSPHRASE: 'another one'});
-	await world.tpm.replace();
-	await recover('another TPM', {CBE_PASSPHRASE: 'another one'});
-	await world.tpm.saveState('old');
-	for (let i = 0; i < 3; i++) {
-		const anchor = await start(world, {variables: {CBE_PASSPHRASE: 'another one'}});
-		await anchor.client.secure(record(++number));
-		await anchor.running.stop?.();
-	}
+		await extendPcr(world, 7);
+		await recover('PCR changed');
+		await recover('passphrase forgotten', {CBE_PASSPHRASE: 'another one'});
+		await clear(world);
+		await recover('TPM cleared', {CBE_PASSPHRASE: 'another one'});
+		await world.tpm.replace();
+		await recover('another TPM', {CBE_PASSPHRASE: 'another one'});
+		await world.tpm.saveState('old');
+		for (let i = 0; i < 3; i++) {
+			const anchor = await start(world, {variables: {CBE_PASSPHRASE: 'another one'}});
+			await anchor.client.secure(record(++number));
+			await anchor.running.stop?.();
+		}
 
-	await world.tpm.restoreState('old');
-	await recover('TPM rolled back', {CBE_PASSPHRASE: 'another one'});
-});
+		await world.tpm.restoreState('old');
+		await recover('TPM rolled back', {CBE_PASSPHRASE: 'another one'});
+	},
+);
 
 testWith(['swtpm'], 'where the TPM vouches for the files the recovery key changes nothing about that', async t => {
 	const world = await makeWorld(t);
@@ -446,7 +542,9 @@ testWith(['swtpm'], 'where the TPM vouches for the files the recovery key change
 	writeFileSync(world.recordPath, old);
 	const rolledBack = await start(world, {variables: {CBE_PASSPHRASE: 'new', CBE_RECOVERY_KEY: recovery}});
 	t.is(await securedBy(rolledBack), 1);
-	t.true(rolledBack.env.logged.some(({text, level}) => level === 'warning' && /does not vouch.*rolled back/.test(text)));
+	t.true(
+		rolledBack.env.logged.some(({text, level}) => level === 'warning' && /does not vouch.*rolled back/.test(text)),
+	);
 	// What was given up for good does not come back.
 	writeFileSync(world.recordPath, newest);
 	t.is(await securedBy(await start(world, {variables: {CBE_PASSPHRASE: 'new'}})), 1);
@@ -455,10 +553,14 @@ testWith(['swtpm'], 'where the TPM vouches for the files the recovery key change
 testWith(['swtpm'], 'mistyped and foreign recovery keys open nothing and say so', async t => {
 	const world = await makeWorld(t);
 	const recovery = await withRecovery(world);
-	const slip = recovery.replace(/^./, character => character === 'Z' ? 'Y' : 'Z');
+	const slip = recovery.replace(/^./, character => (character === 'Z' ? 'Y' : 'Z'));
 	const foreignWorld = await makeWorld(t);
 	const foreign = await withRecovery(foreignWorld);
-	for (const [text, message] of [[slip, /checksum does not match/], [foreign, /of another trust anchor/], ['x', /no recovery key/]] as const) {
+	for (const [text, message] of [
+		[slip, /checksum does not match/],
+		[foreign, /of another trust anchor/],
+		['x', /no recovery key/],
+	] as const) {
 		const {client, env} = await start(world, {variables: {CBE_RECOVERY_KEY: text}});
 		const error = await t.throwsAsync(client.status({}), {code: 'wrong_passphrase', message});
 		t.false((error.message + JSON.stringify(env.logged)).includes(text.slice(0, 12)) && text.length > 1);
@@ -480,35 +582,49 @@ testWith(['swtpm'], 'locking wipes the keys and closes the window; unlocking goe
 });
 
 for (const side of ['command', 'response'] as const) {
-	testWith(['swtpm'], `an initialize that loses its TPM before any ${side} is begun anew, and leaves one index behind`, async t => {
-		const world = await makeWorld(t);
-		let isMade = false;
-		for (let cutAt = 1; !isMade; cutAt++) {
-			t.true(cutAt < 100);
-			const proxy = await TpmProxy.start(world.tpm.socketPath, {[side]: ({number, bytes}: TpmTraffic) => number === cutAt ? 'cut' : bytes});
-			const {client} = await start({...world, tpm: proxy});
-			const cut = await client.initialize({}).then(() => undefined, (error: unknown) => error as {code?: string; message: string});
-			await proxy.stop();
-			isMade = (await (await start(world)).client.status({})).initialized;
-			if (cut) {
-				t.is(cut.code, 'storage_failed', cut.message);
-			} else {
-				t.true(isMade);
+	testWith(
+		['swtpm'],
+		`an initialize that loses its TPM before any ${side} is begun anew, and leaves one index behind`,
+		async t => {
+			const world = await makeWorld(t);
+			let isMade = false;
+			for (let cutAt = 1; !isMade; cutAt++) {
+				t.true(cutAt < 100);
+				const proxy = await TpmProxy.start(world.tpm.socketPath, {
+					[side]: ({number, bytes}: TpmTraffic) => (number === cutAt ? 'cut' : bytes),
+				});
+				const {client} = await start({...world, tpm: proxy});
+				const cut = await client.initialize({}).then(
+					() => undefined,
+					(error: unknown) => error as {code?: string; message: string},
+				);
+				await proxy.stop();
+				isMade = (await (await start(world)).client.status({})).initialized;
+				if (cut) {
+					t.is(cut.code, 'storage_failed', cut.message);
+				} else {
+					t.true(isMade);
+				}
 			}
-		}
 
-		t.is(await nvIndexCount(world), 1);
-		t.is(await securedBy(await start(world)), undefined);
-	});
+			t.is(await nvIndexCount(world), 1);
+			t.is(await securedBy(await start(world)), undefined);
+		},
+	);
 }
 
 /** How many NV indices of the owner the TPM has. */
 async function nvIndexCount(world: World): Promise<number> {
 	return raw(world, async tpm => {
-		const {parameters} = await tpm.execute({name: 'GetCapability', code: 0x17a, parameters: new TpmWriter().u32(1).u32(0x0180_0000).u32(64).bytes()});
+		const {parameters} = await tpm.execute({
+			name: 'GetCapability',
+			code: 0x17a,
+			parameters: new TpmWriter().u32(1).u32(0x0180_0000).u32(64).bytes(),
+		});
 		parameters.u8();
 		parameters.u32();
-		return Array.from({length: parameters.u32()}, () => parameters.u32()).filter(handle => handle < 0x01c0_0000).length;
+		return Array.from({length: parameters.u32()}, () => parameters.u32()).filter(handle => handle < 0x01c0_0000)
+			.length;
 	});
 }
 
@@ -516,7 +632,11 @@ testWith(['swtpm'], 'an index that was removed, or that somebody else made, is n
 	const {world, anchor} = await makeUsedWorld(t);
 	await anchor.running.stop?.();
 	const handle = await raw(world, async tpm => {
-		const {parameters} = await tpm.execute({name: 'GetCapability', code: 0x17a, parameters: new TpmWriter().u32(1).u32(0x0180_0000).u32(1).bytes()});
+		const {parameters} = await tpm.execute({
+			name: 'GetCapability',
+			code: 0x17a,
+			parameters: new TpmWriter().u32(1).u32(0x0180_0000).u32(1).bytes(),
+		});
 		parameters.u8();
 		parameters.u32();
 		parameters.u32();
@@ -524,40 +644,65 @@ testWith(['swtpm'], 'an index that was removed, or that somebody else made, is n
 	});
 	// Whoever owns the TPM can remove the index, and make one of the same form, but not know its authorization value.
 	const publicArea = await raw(world, async tpm => {
-		const {parameters} = await tpm.execute({name: 'NV_ReadPublic', code: 0x169, handles: [permanentEntity(handle)]});
+		const {parameters} = await tpm.execute({
+			name: 'NV_ReadPublic',
+			code: 0x169,
+			handles: [permanentEntity(handle)],
+		});
 		const found = Buffer.from(parameters.sized());
 		const entity = {handle, name: Buffer.from(parameters.sized())};
-		await withSession(tpm, {kind: 'hmac'}, async session => tpm.execute({name: 'NV_UndefineSpace', code: 0x122, handles: [ownerHierarchy, entity]}, {session}));
+		await withSession(tpm, {kind: 'hmac'}, async session =>
+			tpm.execute({name: 'NV_UndefineSpace', code: 0x122, handles: [ownerHierarchy, entity]}, {session}),
+		);
 		return found;
 	});
 	await t.throwsAsync((await start(world)).client.status({}), {code: 'damaged', message: /not in the TPM any more/});
 	await raw(world, async tpm => {
 		publicArea.writeUInt32BE(publicArea.readUInt32BE(6) & ~0x2000_0000, 6);
-		await withSession(tpm, {kind: 'hmac'}, async session => tpm.execute({
-			name: 'NV_DefineSpace', code: 0x12a, handles: [ownerHierarchy], secretParameter: Buffer.from('mine now'), parameters: new TpmWriter().sized(publicArea).bytes(),
-		}, {session}));
+		await withSession(tpm, {kind: 'hmac'}, async session =>
+			tpm.execute(
+				{
+					name: 'NV_DefineSpace',
+					code: 0x12a,
+					handles: [ownerHierarchy],
+					secretParameter: Buffer.from('mine now'),
+					parameters: new TpmWriter().sized(publicArea).bytes(),
+				},
+				{session},
+			),
+		);
 	});
 	await t.throwsAsync((await start(world)).client.status({}), {code: 'damaged', message: /belongs to somebody else/});
 });
 
-testWith(['swtpm'], 'a TPM that is away: nothing more is secured than a window allows, and then it goes on', async t => {
-	const {world, anchor} = await makeUsedWorld(t);
-	await world.tpm.stop();
-	await anchor.client.secure(record(2));
-	anchor.env.advance(600_000);
-	while (!anchor.env.logged.some(({level}) => level === 'error')) {
-		await new Promise(resolve => {
-			setTimeout(resolve, 5);
-		});
-	}
+testWith(
+	['swtpm'],
+	'a TPM that is away: nothing more is secured than a window allows, and then it goes on',
+	async t => {
+		const {world, anchor} = await makeUsedWorld(t);
+		await world.tpm.stop();
+		await anchor.client.secure(record(2));
+		anchor.env.advance(600_000);
+		while (!anchor.env.logged.some(({level}) => level === 'error')) {
+			await new Promise(resolve => {
+				setTimeout(resolve, 5);
+			});
+		}
 
-	await t.throwsAsync(anchor.client.secure(record(3)), {code: 'storage_failed', message: /cannot be written.*nothing more is secured/});
-	await world.tpm.resume();
-	await anchor.client.secure(record(3));
-	t.is(await securedBy(await start(world)), 3);
-	const away = await start({...world, tpm: {socketPath: '/nonexistent/tpm'}});
-	await t.throwsAsync(away.client.status({}), {code: 'storage_failed', message: /the TPM at \/nonexistent\/tpm cannot be used: there is none/});
-});
+		await t.throwsAsync(anchor.client.secure(record(3)), {
+			code: 'storage_failed',
+			message: /cannot be written.*nothing more is secured/,
+		});
+		await world.tpm.resume();
+		await anchor.client.secure(record(3));
+		t.is(await securedBy(await start(world)), 3);
+		const away = await start({...world, tpm: {socketPath: '/nonexistent/tpm'}});
+		await t.throwsAsync(away.client.status({}), {
+			code: 'storage_failed',
+			message: /the TPM at \/nonexistent\/tpm cannot be used: there is none/,
+		});
+	},
+);
 
 testWith(['swtpm'], 'two programs on one anchor: the one that is behind writes nothing', async t => {
 	const {world, anchor: one} = await makeUsedWorld(t);
@@ -565,7 +710,11 @@ testWith(['swtpm'], 'two programs on one anchor: the one that is behind writes n
 	await other.client.secure(record(2));
 	await other.running.stop?.();
 	await one.running.stop?.();
-	t.true(one.env.logged.some(({text, level}) => level === 'error' && text.includes('another program uses this trust anchor')));
+	t.true(
+		one.env.logged.some(
+			({text, level}) => level === 'error' && text.includes('another program uses this trust anchor'),
+		),
+	);
 	t.is(await securedBy(await start(world)), 2);
 });
 
@@ -574,9 +723,20 @@ testWith(['swtpm'], 'an owner password is proven, and without it nothing is made
 	await raw(world, async tpm => {
 		const saltKey = await openStorageKey(tpm, Buffer.alloc(0));
 		// The answer is authorized with the new password already.
-		await t.throwsAsync(withSession(tpm, {kind: 'hmac', saltKey}, async session => tpm.execute({
-			name: 'HierarchyChangeAuth', code: 0x129, handles: [ownerHierarchy], secretParameter: Buffer.from('the owner'),
-		}, {session, encryptCommand: true})), {instanceOf: TpmError, message: /not authentic/});
+		await t.throwsAsync(
+			withSession(tpm, {kind: 'hmac', saltKey}, async session =>
+				tpm.execute(
+					{
+						name: 'HierarchyChangeAuth',
+						code: 0x129,
+						handles: [ownerHierarchy],
+						secretParameter: Buffer.from('the owner'),
+					},
+					{session, encryptCommand: true},
+				),
+			),
+			{instanceOf: TpmError, message: /not authentic/},
+		);
 	});
 	await t.throwsAsync((await start(world)).client.initialize({}), {code: 'storage_failed', message: /CreatePrimary/});
 	t.false(existsSync(join(world.anchorDirectory, 'sealed_key')));
@@ -590,8 +750,15 @@ test('the configuration is checked', async t => {
 	const {config} = await loadComponent(name);
 	t.true(config.safeParse({}).success);
 	t.true(config.safeParse({passphrase: 'no', pcrs: '7'}).success);
-	for (const wrong of [{passphrase: 'no'}, {pcrs: '24'}, {pcrs: '-1'}, {pcrs: 'x'}, {window_seconds: '-1'}, {window_seconds: '1e9'}, {window_record: '1'}]) {
+	for (const wrong of [
+		{passphrase: 'no'},
+		{pcrs: '24'},
+		{pcrs: '-1'},
+		{pcrs: 'x'},
+		{window_seconds: '-1'},
+		{window_seconds: '1e9'},
+		{window_record: '1'},
+	]) {
 		t.false(config.safeParse(wrong).success, JSON.stringify(wrong));
 	}
 });
-

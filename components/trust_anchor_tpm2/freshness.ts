@@ -1,16 +1,19 @@
 /**
- * Decides which record counts, by what the TPM holds. A record counts where it is the one in the TPM, or where it follows
- * exactly that content and is newer.
+ * Decides which record counts, by what the TPM holds. A record counts where it is the one in the TPM, or where it
+ * follows exactly that content and is newer.
  *
- * A crash can fall between any two of: a record is written, the TPM is written, the next record is written. Each leaves a
- * record that counts, as the TPM is only ever given a record that lies in the file already, and a record is only chained to
- * content that the TPM has confirmed.
+ * A crash can fall between any two of: a record is written, the TPM is written, the next record is written. Each leaves
+ * a record that counts, as the TPM is only ever given a record that lies in the file already, and a record is only
+ * chained to content that the TPM has confirmed.
  */
 import {encodeNvContent, linkTo, type NvContent} from './nv-content.js';
 import type {ChainedRecord} from './chained-record-file.js';
 
 export type Verdict =
-	/** `isCovered`: the TPM holds this very record; otherwise an older one of the same window could be passed off for it. */
+	/**
+	 * `isCovered`: the TPM holds this very record; otherwise an older one of the same window could be passed off for
+	 * it.
+	 */
 	| {readonly kind: 'fresh'; readonly newest: ChainedRecord; readonly isCovered: boolean}
 	/** The files are older than the TPM: an older copy of them was put back. */
 	| {readonly kind: 'files_rolled_back'}
@@ -34,7 +37,9 @@ export function judgeFreshness(content: NvContent, records: readonly ChainedReco
 		return {kind: 'tpm_rolled_back'};
 	}
 
-	const counting = records.filter(record => isInTpm(record, content) || (record.link.digest.equals(digest) && record.sequence > content.sequence));
+	const counting = records.filter(
+		record => isInTpm(record, content) || (record.link.digest.equals(digest) && record.sequence > content.sequence),
+	);
 	if (counting.length > 0) {
 		const newest = newestOf(counting);
 		return {kind: 'fresh', newest, isCovered: isInTpm(newest, content)};

@@ -14,10 +14,24 @@ function label(text: string): Buffer {
 }
 
 /** KDFa: SP 800-108 in counter mode. The caller wipes the result. */
-export function deriveByKdfa(key: Uint8Array, use: string, contextU: Uint8Array, contextV: Uint8Array, byteLength: number): Buffer {
+export function deriveByKdfa(
+	key: Uint8Array,
+	use: string,
+	contextU: Uint8Array,
+	contextV: Uint8Array,
+	byteLength: number,
+): Buffer {
 	const blocks = [];
 	for (let counter = 1; blocks.length * hashLength < byteLength; counter++) {
-		blocks.push(createHmac('sha256', key).update(u32(counter)).update(label(use)).update(contextU).update(contextV).update(u32(byteLength * 8)).digest());
+		blocks.push(
+			createHmac('sha256', key)
+				.update(u32(counter))
+				.update(label(use))
+				.update(contextU)
+				.update(contextV)
+				.update(u32(byteLength * 8))
+				.digest(),
+		);
 	}
 
 	const derived = Buffer.concat(blocks, byteLength);

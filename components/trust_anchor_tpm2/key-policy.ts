@@ -3,7 +3,20 @@
  * part of the sealed object, so nothing outside of the TPM can weaken it.
  */
 import {type AuthSession} from './auth-session.js';
-import {createPrimary, createSealed, loadSealed, policyAuthValue, policyGetDigest, policyPcr, readPcr, unseal, withSession, type SealedObject, type SessionKind, type StorageKey} from './tpm-commands.js';
+import {
+	createPrimary,
+	createSealed,
+	loadSealed,
+	policyAuthValue,
+	policyGetDigest,
+	policyPcr,
+	readPcr,
+	unseal,
+	withSession,
+	type SealedObject,
+	type SessionKind,
+	type StorageKey,
+} from './tpm-commands.js';
 import {TpmError} from './tpm-error.js';
 import type {Tpm} from './tpm.js';
 
@@ -29,7 +42,10 @@ export async function readPcrs(tpm: Tpm, pcrs: readonly number[]): Promise<PcrVa
 	for (const pcr of pcrs) {
 		const value = await readPcr(tpm, pcr);
 		if (!value) {
-			throw new TpmError('refused', `the TPM has no PCR ${pcr} with SHA-256; choose other PCRs, or enable that bank in the firmware's settings`);
+			throw new TpmError(
+				'refused',
+				`the TPM has no PCR ${pcr} with SHA-256; choose other PCRs, or enable that bank in the firmware's settings`,
+			);
 		}
 
 		values.push({pcr, value});
@@ -39,7 +55,12 @@ export async function readPcrs(tpm: Tpm, pcrs: readonly number[]): Promise<PcrVa
 }
 
 /** Runs `job` with a session on which the policy's assertions have been made, against the present PCRs. */
-async function withPolicy<T>(tpm: Tpm, options: {kind: SessionKind; saltKey: StorageKey}, {pcrs, demandsPassphrase}: KeyPolicy, job: (session: AuthSession) => Promise<T>): Promise<T> {
+async function withPolicy<T>(
+	tpm: Tpm,
+	options: {kind: SessionKind; saltKey: StorageKey},
+	{pcrs, demandsPassphrase}: KeyPolicy,
+	job: (session: AuthSession) => Promise<T>,
+): Promise<T> {
 	return withSession(tpm, {...options, policyProvesAuthValue: demandsPassphrase}, async session => {
 		if (pcrs.length > 0) {
 			await policyPcr(tpm, session, pcrs);
@@ -59,17 +80,37 @@ export interface SealedWithPolicy {
 }
 
 /** Seals `secret` under the policy, with the PCRs as they are now. */
-export async function sealUnderPolicy(tpm: Tpm, parent: StorageKey, policy: KeyPolicy, {secret, authValue}: {secret: Uint8Array; authValue: Uint8Array}): Promise<SealedWithPolicy> {
+export async function sealUnderPolicy(
+	tpm: Tpm,
+	parent: StorageKey,
+	policy: KeyPolicy,
+	{secret, authValue}: {secret: Uint8Array; authValue: Uint8Array},
+): Promise<SealedWithPolicy> {
 	const pcrValues = await readPcrs(tpm, policy.pcrs);
-	const policyDigest = await withPolicy(tpm, {kind: 'trial', saltKey: parent}, policy, async trial => policyGetDigest(tpm, trial));
-	const sealed = await withSession(tpm, {kind: 'hmac', saltKey: parent}, async session => createSealed(tpm, parent, session, {secret, authValue, policyDigest}));
+	const policyDigest = await withPolicy(tpm, {kind: 'trial', saltKey: parent}, policy, async trial =>
+		policyGetDigest(tpm, trial),
+	);
+	const sealed = await withSession(tpm, {kind: 'hmac', saltKey: parent}, async session =>
+		createSealed(tpm, parent, session, {secret, authValue, policyDigest}),
+	);
 	return {sealed, pcrValues};
 }
 
-/** The sealed secret. The caller wipes it. @throws TpmError, of which `policy_fail` and `bad_auth` mean what they say */
-export async function unsealUnderPolicy(tpm: Tpm, parent: StorageKey, policy: KeyPolicy, {sealed, authValue}: {sealed: SealedObject; authValue: Uint8Array}): Promise<Buffer> {
-	const object = await withSession(tpm, {kind: 'hmac', saltKey: parent}, async session => loadSealed(tpm, parent, session, sealed));
-	return withPolicy(tpm, {kind: 'policy', saltKey: parent}, policy, async session => unseal(tpm, object, session, authValue));
+/**
+ * The sealed secret. The caller wipes it. @throws TpmError, of which `policy_fail` and `bad_auth` mean what they say
+ */
+export async function unsealUnderPolicy(
+	tpm: Tpm,
+	parent: StorageKey,
+	policy: KeyPolicy,
+	{sealed, authValue}: {sealed: SealedObject; authValue: Uint8Array},
+): Promise<Buffer> {
+	const object = await withSession(tpm, {kind: 'hmac', saltKey: parent}, async session =>
+		loadSealed(tpm, parent, session, sealed),
+	);
+	return withPolicy(tpm, {kind: 'policy', saltKey: parent}, policy, async session =>
+		unseal(tpm, object, session, authValue),
+	);
 }
 
 /** Numbers of the PCRs that have another value now. */

@@ -1,7 +1,7 @@
 /**
  * What the NV index holds: the record of the superblock that was the newest when the index was written.
- * Offset, size: epoch 0,8 · sequence number 8,8 · generation 16,8 · flags 24,4 · hash 28,32. The epoch counts how often the
- * index has been written. Flags as in the record file.
+ * Offset, size: epoch 0,8 · sequence number 8,8 · generation 16,8 · flags 24,4 · hash 28,32. The epoch counts how often
+ * the index has been written. Flags as in the record file.
  */
 import {createHash} from 'node:crypto';
 import {decodeSecured, encodeSecured, securedLength, type NumberedRecord} from './secured-bytes.js';

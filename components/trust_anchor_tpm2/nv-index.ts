@@ -1,6 +1,7 @@
 /**
- * One NV index of the TPM: a few bytes that only who knows its authorization value reads or writes, and that nobody puts
- * back. Its name covers its attributes, so an index of the same number that somebody else defined does not pass for it.
+ * One NV index of the TPM: a few bytes that only who knows its authorization value reads or writes, and that nobody
+ * puts back. Its name covers its attributes, so an index of the same number that somebody else defined does not pass
+ * for it.
  */
 import {type AuthSession, type Authorization, type Entity} from './auth-session.js';
 import {nameOf, ownerHierarchy, withSession} from './tpm-commands.js';
@@ -39,7 +40,13 @@ export type NvState =
 	| 'foreign';
 
 function publicAreaOf({handle, byteLength}: NvArea, isWritten: boolean): Buffer {
-	return new TpmWriter().u32(handle).u16(sha256Algorithm).u32(attributes | (isWritten ? written : 0)).sized(Buffer.alloc(0)).u16(byteLength).bytes();
+	return new TpmWriter()
+		.u32(handle)
+		.u16(sha256Algorithm)
+		.u32(attributes | (isWritten ? written : 0))
+		.sized(Buffer.alloc(0))
+		.u16(byteLength)
+		.bytes();
 }
 
 function entityOf(area: NvArea, isWritten: boolean): Entity {
@@ -49,7 +56,11 @@ function entityOf(area: NvArea, isWritten: boolean): Entity {
 /** The public area of an index as the TPM tells it to everybody; undefined where there is none. */
 async function readPublic(tpm: Tpm, handle: number): Promise<Buffer | undefined> {
 	try {
-		const {parameters} = await tpm.execute({name: 'NV_ReadPublic', code: 0x169, handles: [{handle, name: Buffer.alloc(0)}]});
+		const {parameters} = await tpm.execute({
+			name: 'NV_ReadPublic',
+			code: 0x169,
+			handles: [{handle, name: Buffer.alloc(0)}],
+		});
 		return Buffer.from(parameters.sized());
 	} catch (error) {
 		if (error instanceof TpmError && error.is('handle', 'value')) {
@@ -66,7 +77,7 @@ export async function freeNvHandle(tpm: Tpm): Promise<number> {
 		const drawn = tpm.env.randomBytes(4);
 		const handle = firstHandle + (Buffer.from(drawn).readUInt32BE() % handleCount);
 		drawn.fill(0);
-		if (await readPublic(tpm, handle) === undefined) {
+		if ((await readPublic(tpm, handle)) === undefined) {
 			return handle;
 		}
 	}
@@ -79,15 +90,23 @@ export function isUsableNvHandle(handle: number): boolean {
 
 /** Makes the index. Its authorization value crosses the bus encrypted, as `owner` is a salted session. */
 export async function defineNv(tpm: Tpm, owner: Authorization, area: NvArea): Promise<void> {
-	await tpm.execute({
-		name: 'NV_DefineSpace', code: 0x12a, handles: [ownerHierarchy],
-		secretParameter: Buffer.from(area.authValue),
-		parameters: new TpmWriter().sized(publicAreaOf(area, false)).bytes(),
-	}, {...owner, encryptCommand: true});
+	await tpm.execute(
+		{
+			name: 'NV_DefineSpace',
+			code: 0x12a,
+			handles: [ownerHierarchy],
+			secretParameter: Buffer.from(area.authValue),
+			parameters: new TpmWriter().sized(publicAreaOf(area, false)).bytes(),
+		},
+		{...owner, encryptCommand: true},
+	);
 }
 
 export async function undefineNv(tpm: Tpm, owner: Authorization, area: NvArea, isWritten: boolean): Promise<void> {
-	await tpm.execute({name: 'NV_UndefineSpace', code: 0x122, handles: [ownerHierarchy, entityOf(area, isWritten)]}, owner);
+	await tpm.execute(
+		{name: 'NV_UndefineSpace', code: 0x122, handles: [ownerHierarchy, entityOf(area, isWritten)]},
+		owner,
+	);
 }
 
 /** An index in use. The session needs no salt: the authorization value is as strong as a key. */
@@ -150,17 +169,29 @@ export class NvIndex {
 		}
 
 		const entity = entityOf(this.#area, !isFirst);
-		await this.#tpm.execute({
-			name: 'NV_Write', code: 0x137, handles: [entity, entity], parameters: new TpmWriter().sized(content).u16(0).bytes(),
-		}, {session: this.#session, authValue});
+		await this.#tpm.execute(
+			{
+				name: 'NV_Write',
+				code: 0x137,
+				handles: [entity, entity],
+				parameters: new TpmWriter().sized(content).u16(0).bytes(),
+			},
+			{session: this.#session, authValue},
+		);
 	}
 
 	async #read(isWritten: boolean): Promise<Buffer> {
 		const {byteLength, authValue} = this.#area;
 		const entity = entityOf(this.#area, isWritten);
-		const {parameters} = await this.#tpm.execute({
-			name: 'NV_Read', code: 0x14e, handles: [entity, entity], parameters: new TpmWriter().u16(byteLength).u16(0).bytes(),
-		}, {session: this.#session, authValue});
+		const {parameters} = await this.#tpm.execute(
+			{
+				name: 'NV_Read',
+				code: 0x14e,
+				handles: [entity, entity],
+				parameters: new TpmWriter().u16(byteLength).u16(0).bytes(),
+			},
+			{session: this.#session, authValue},
+		);
 		const content = Buffer.from(parameters.sized());
 		if (content.length !== byteLength) {
 			throw new TpmError('malformed', `the TPM gave ${content.length} bytes of an index of ${byteLength}`);

@@ -5,7 +5,9 @@
 import {scrypt} from 'node:crypto';
 import {promisify} from 'node:util';
 
-const derive = promisify<Uint8Array, Uint8Array, number, {N: number; r: number; p: number; maxmem: number}, Buffer>(scrypt);
+const derive = promisify<Uint8Array, Uint8Array, number, {N: number; r: number; p: number; maxmem: number}, Buffer>(
+	scrypt,
+);
 
 export const saltLength = 32;
 const authLength = 32;
@@ -24,16 +26,25 @@ export const presentCost: ScryptCost = {costLog2: 16, blockSize: 8, parallelizat
 const memoryMax = 2 ** 28;
 
 function memoryOf({costLog2, blockSize}: ScryptCost): number {
-	return 128 * blockSize * (2 ** costLog2);
+	return 128 * blockSize * 2 ** costLog2;
 }
 
 export function isAffordable(cost: ScryptCost): boolean {
-	return cost.costLog2 >= 1 && cost.blockSize >= 1 && cost.parallelization >= 1 && cost.parallelization <= 16 && memoryOf(cost) <= memoryMax;
+	return (
+		cost.costLog2 >= 1 &&
+		cost.blockSize >= 1 &&
+		cost.parallelization >= 1 &&
+		cost.parallelization <= 16 &&
+		memoryOf(cost) <= memoryMax
+	);
 }
 
 /** The caller wipes the result. */
 export async function authOfPassphrase(passphrase: Uint8Array, salt: Uint8Array, cost: ScryptCost): Promise<Buffer> {
 	return derive(passphrase, salt, authLength, {
-		N: 2 ** cost.costLog2, r: cost.blockSize, p: cost.parallelization, maxmem: memoryOf(cost) + (2 ** 20),
+		N: 2 ** cost.costLog2,
+		r: cost.blockSize,
+		p: cost.parallelization,
+		maxmem: memoryOf(cost) + 2 ** 20,
 	});
 }

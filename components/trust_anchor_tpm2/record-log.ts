@@ -15,7 +15,12 @@ export class RecordLog {
 	/** The record is durable once this resolves; after an error nobody knows whether it is. */
 	async write(record: ChainedRecord): Promise<void> {
 		this.#file ??= await open(this.path, 'r+');
-		const {bytesWritten} = await this.#file.write(encodeSlot(record, this.#recordKey), 0, slotLength, slotOffset(record.sequence));
+		const {bytesWritten} = await this.#file.write(
+			encodeSlot(record, this.#recordKey),
+			0,
+			slotLength,
+			slotOffset(record.sequence),
+		);
 		if (bytesWritten !== slotLength) {
 			throw new Error(`only ${bytesWritten} of ${slotLength} bytes of ${this.path} were written`);
 		}

@@ -1,6 +1,6 @@
 /**
- * The recovery slot: the master key wrapped with a recovery key. That key needs neither TPM nor passphrase, so it opens the
- * anchor when one of them is lost; it is random, so nothing slow is needed to keep it from being guessed.
+ * The recovery slot: the master key wrapped with a recovery key. That key needs neither TPM nor passphrase, so it opens
+ * the anchor when one of them is lost; it is random, so nothing slow is needed to keep it from being guessed.
  * Layout: nonce 12 · AES-256-GCM ciphertext of the master key 32 · tag 16.
  */
 import {createCipheriv, createDecipheriv, hkdfSync} from 'node:crypto';
@@ -33,7 +33,9 @@ export function wrapForRecovery(key: Uint8Array, masterKey: Uint8Array, env: Ent
 export function unwrapForRecovery(key: Uint8Array, slot: Buffer): Buffer | undefined {
 	const ciphertext = slot.subarray(nonceLength, slot.length - tagLength);
 	return withWrappingKey(key, wrappingKey => {
-		const decipher = createDecipheriv('aes-256-gcm', wrappingKey, slot.subarray(0, nonceLength), {authTagLength: tagLength});
+		const decipher = createDecipheriv('aes-256-gcm', wrappingKey, slot.subarray(0, nonceLength), {
+			authTagLength: tagLength,
+		});
 		decipher.setAuthTag(slot.subarray(slot.length - tagLength));
 		const masterKey = decipher.update(ciphertext);
 		try {

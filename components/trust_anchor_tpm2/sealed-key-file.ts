@@ -1,8 +1,8 @@
 /**
  * The file `sealed_key`. Integers are big-endian, "sized" is a length of two bytes and the content:
- * magic 8 bytes · version 4 · demands a passphrase 1 · scrypt salt 32, log2 of N 1, r 1, p 1 · number of PCRs 1, for each
- * its number 1 and SHA-256 value 32 · name of the TPM's storage key, sized · public and private area of the sealed master
- * key, sized · NV index 4 · recovery slot, sized, empty without one · SHA-256 of everything before 32.
+ * magic 8 bytes · version 4 · demands a passphrase 1 · scrypt salt 32, log2 of N 1, r 1, p 1 · number of PCRs 1, for
+ * each its number 1 and SHA-256 value 32 · name of the TPM's storage key, sized · public and private area of the sealed
+ * master key, sized · NV index 4 · recovery slot, sized, empty without one · SHA-256 of everything before 32.
  *
  * The checksum finds damage. Whoever alters the file on purpose gets an anchor that does not open: the TPM checks the
  * sealed key, and the NV index answers only to who has the right master key.
@@ -41,14 +41,26 @@ function checksumOf(content: Uint8Array): Buffer {
 }
 
 export function encodeKeyFile(file: KeyFile): Buffer {
-	const writer = new TpmWriter().raw(magic).u32(version).u8(file.demandsPassphrase ? 1 : 0)
-		.raw(file.salt).u8(file.cost.costLog2).u8(file.cost.blockSize).u8(file.cost.parallelization).u8(file.pcrValues.length);
+	const writer = new TpmWriter()
+		.raw(magic)
+		.u32(version)
+		.u8(file.demandsPassphrase ? 1 : 0)
+		.raw(file.salt)
+		.u8(file.cost.costLog2)
+		.u8(file.cost.blockSize)
+		.u8(file.cost.parallelization)
+		.u8(file.pcrValues.length);
 	for (const {pcr, value} of file.pcrValues) {
 		writer.u8(pcr).raw(value);
 	}
 
-	const content = writer.sized(file.storageKeyName).sized(file.sealed.publicArea).sized(file.sealed.privateArea)
-		.u32(file.nvHandle).sized(file.recoverySlot ?? Buffer.alloc(0)).bytes();
+	const content = writer
+		.sized(file.storageKeyName)
+		.sized(file.sealed.publicArea)
+		.sized(file.sealed.privateArea)
+		.u32(file.nvHandle)
+		.sized(file.recoverySlot ?? Buffer.alloc(0))
+		.bytes();
 	return Buffer.concat([content, checksumOf(content)]);
 }
 
@@ -66,7 +78,16 @@ function readFields(reader: TpmReader): KeyFile {
 	const nvHandle = reader.u32();
 	const slot = reader.sized();
 	reader.end();
-	return {demandsPassphrase, salt, cost, pcrValues, storageKeyName, sealed, nvHandle, recoverySlot: slot.length > 0 ? slot : undefined};
+	return {
+		demandsPassphrase,
+		salt,
+		cost,
+		pcrValues,
+		storageKeyName,
+		sealed,
+		nvHandle,
+		recoverySlot: slot.length > 0 ? slot : undefined,
+	};
 }
 
 function faultOf({cost, pcrValues, nvHandle, recoverySlot}: KeyFile): string | undefined {
@@ -79,10 +100,12 @@ function faultOf({cost, pcrValues, nvHandle, recoverySlot}: KeyFile): string | u
 	}
 
 	if (!isUsableNvHandle(nvHandle)) {
-		return 'its NV index is none of the owner\'s';
+		return "its NV index is none of the owner's";
 	}
 
-	return recoverySlot && recoverySlot.length !== recoverySlotLength ? 'its recovery slot has a wrong length' : undefined;
+	return recoverySlot && recoverySlot.length !== recoverySlotLength
+		? 'its recovery slot has a wrong length'
+		: undefined;
 }
 
 export type DecodedKeyFile = {readonly file: KeyFile} | {readonly fault: string};

@@ -26,7 +26,11 @@ function flagsOf(secured: SecuredRecord | null): number {
 }
 
 export function encodeSecured(secured: SecuredRecord | null): Buffer {
-	return new TpmWriter().u64(secured?.generation ?? 0).u32(flagsOf(secured)).raw(secured?.hash ?? Buffer.alloc(hashLength)).bytes();
+	return new TpmWriter()
+		.u64(secured?.generation ?? 0)
+		.u32(flagsOf(secured))
+		.raw(secured?.hash ?? Buffer.alloc(hashLength))
+		.bytes();
 }
 
 export function decodeSecured(bytes: Uint8Array): SecuredRecord | null {
@@ -34,5 +38,7 @@ export function decodeSecured(bytes: Uint8Array): SecuredRecord | null {
 	const generation = reader.u64();
 	const flags = reader.u32();
 	const hash = Uint8Array.from(reader.raw(hashLength));
-	return flags & emptyFlag ? null : {hash, generation: flags & noGenerationFlag ? null : generation, creating: (flags & creatingFlag) !== 0};
+	return flags & emptyFlag
+		? null
+		: {hash, generation: flags & noGenerationFlag ? null : generation, creating: (flags & creatingFlag) !== 0};
 }

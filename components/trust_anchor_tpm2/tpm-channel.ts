@@ -103,7 +103,12 @@ class SocketChannel implements TpmChannel {
 			this.#fail(new TpmError('unreachable', 'the connection ended'));
 		});
 		socket.setTimeout(answerTimeoutMs, () => {
-			this.#fail(new TpmError('unreachable', `no answer within ${answerTimeoutMs / 1000} s; another program may be using the TPM`));
+			this.#fail(
+				new TpmError(
+					'unreachable',
+					`no answer within ${answerTimeoutMs / 1000} s; another program may be using the TPM`,
+				),
+			);
 		});
 	}
 
@@ -125,7 +130,10 @@ class SocketChannel implements TpmChannel {
 
 		const response = this.#received;
 		if (response.length > announcedLength(response)) {
-			throw new TpmError('malformed', `a response of ${response.length} bytes does not have the length it announces`);
+			throw new TpmError(
+				'malformed',
+				`a response of ${response.length} bytes does not have the length it announces`,
+			);
 		}
 
 		this.#received = Buffer.alloc(0);
@@ -172,7 +180,11 @@ async function connect(path: string, {sleep}: Pick<Environment, 'sleep'>): Promi
 }
 
 /** Opens the device or the socket at `path`. @throws TpmError */
-export async function openTpmChannel(path: string, env: Pick<Environment, 'sleep'>, answerTimeoutMs = socketAnswerTimeoutMs): Promise<TpmChannel> {
+export async function openTpmChannel(
+	path: string,
+	env: Pick<Environment, 'sleep'>,
+	answerTimeoutMs = socketAnswerTimeoutMs,
+): Promise<TpmChannel> {
 	try {
 		if (!(await stat(path)).isSocket()) {
 			return new DeviceChannel(await open(path, 'r+'));

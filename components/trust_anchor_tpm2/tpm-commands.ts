@@ -36,7 +36,10 @@ const sessionTypes = {hmac: 0, policy: 1, trial: 3} as const;
 
 /** The name of an object or an NV index: the hash of its public area, after the hash's algorithm. */
 export function nameOf(publicArea: Uint8Array): Buffer {
-	return Buffer.concat([new TpmWriter().u16(sha256Algorithm).bytes(), createHash('sha256').update(publicArea).digest()]);
+	return Buffer.concat([
+		new TpmWriter().u16(sha256Algorithm).bytes(),
+		createHash('sha256').update(publicArea).digest(),
+	]);
 }
 
 /** A storage key in the TPM, and what a session needs to be salted for it. */
@@ -46,28 +49,52 @@ export interface StorageKey extends Entity {
 	readonly y: Buffer;
 }
 
-/** The storage root key that the TCG's provisioning guidance describes (ECC P-256): the same for the same owner seed. */
+/**
+ * The storage root key that the TCG's provisioning guidance describes (ECC P-256): the same for the same owner seed.
+ */
 function storageKeyTemplate(): Buffer {
-	return new TpmWriter().u16(eccAlgorithm).u16(sha256Algorithm)
-		.u32(fixedTpm | fixedParent | sensitiveDataOrigin | userWithAuth | noDictionaryAttackProtection | restricted | decrypt)
+	return new TpmWriter()
+		.u16(eccAlgorithm)
+		.u16(sha256Algorithm)
+		.u32(
+			fixedTpm |
+				fixedParent |
+				sensitiveDataOrigin |
+				userWithAuth |
+				noDictionaryAttackProtection |
+				restricted |
+				decrypt,
+		)
 		.sized(Buffer.alloc(0))
-		.u16(aesAlgorithm).u16(aesKeyBits).u16(cfbMode).u16(nullAlgorithm).u16(curveP256).u16(nullAlgorithm)
-		.sized(Buffer.alloc(coordinateLength)).sized(Buffer.alloc(coordinateLength))
+		.u16(aesAlgorithm)
+		.u16(aesKeyBits)
+		.u16(cfbMode)
+		.u16(nullAlgorithm)
+		.u16(curveP256)
+		.u16(nullAlgorithm)
+		.sized(Buffer.alloc(coordinateLength))
+		.sized(Buffer.alloc(coordinateLength))
 		.bytes();
 }
 
 /** Makes the storage root key from the owner's seed. */
 export async function createPrimary(tpm: Tpm, owner: Authorization): Promise<StorageKey> {
 	const template = storageKeyTemplate();
-	const {handle, parameters} = await tpm.execute({
-		name: 'CreatePrimary', code: 0x131, handles: [ownerHierarchy], answersHandle: true,
-		secretParameter: new TpmWriter().sized(Buffer.alloc(0)).sized(Buffer.alloc(0)).bytes(),
-		parameters: new TpmWriter().sized(template).sized(Buffer.alloc(0)).u32(0).bytes(),
-	}, owner);
+	const {handle, parameters} = await tpm.execute(
+		{
+			name: 'CreatePrimary',
+			code: 0x131,
+			handles: [ownerHierarchy],
+			answersHandle: true,
+			secretParameter: new TpmWriter().sized(Buffer.alloc(0)).sized(Buffer.alloc(0)).bytes(),
+			parameters: new TpmWriter().sized(template).sized(Buffer.alloc(0)).u32(0).bytes(),
+		},
+		owner,
+	);
 	const publicArea = parameters.sized();
 	const unique = new TpmReader(publicArea);
 	// Everything before the point is as the template says, or it is not the key that was asked for.
-	const fixedLength = template.length - (2 * (2 + coordinateLength));
+	const fixedLength = template.length - 2 * (2 + coordinateLength);
 	if (!unique.raw(fixedLength).equals(template.subarray(0, fixedLength))) {
 		throw new TpmError('malformed', 'the TPM made another key than the one that was asked for');
 	}
@@ -91,7 +118,10 @@ export type SessionKind = keyof typeof sessionTypes;
 
 export interface SessionOptions {
 	readonly kind: SessionKind;
-	/** The key for which the session's salt is encrypted; without one the session is only as secret as the authorization value. */
+	/**
+	 * The key for which the session's salt is encrypted; without one the session is only as secret as the authorization
+	 * value.
+	 */
 	readonly saltKey?: StorageKey;
 	/** The policy demands the authorization value. */
 	readonly policyProvesAuthValue?: boolean;
@@ -122,32 +152,54 @@ function makeSalt({x, y}: StorageKey, env: Entropy): {encrypted: Buffer; salt: B
 	try {
 		shared = pair.computeSecret(Buffer.concat([Buffer.of(4), x, y]));
 	} catch {
-		throw new TpmError('malformed', 'the TPM\'s storage key is no point of its curve');
+		throw new TpmError('malformed', "the TPM's storage key is no point of its curve");
 	}
 
 	try {
-		return {encrypted: new TpmWriter().sized(ownX).sized(ownY).bytes(), salt: deriveByKdfe(shared, 'SECRET', ownX, x)};
+		return {
+			encrypted: new TpmWriter().sized(ownX).sized(ownY).bytes(),
+			salt: deriveByKdfe(shared, 'SECRET', ownX, x),
+		};
 	} finally {
 		shared.fill(0);
 	}
 }
 
-async function startSession(tpm: Tpm, {kind, saltKey, policyProvesAuthValue = false}: SessionOptions): Promise<AuthSession> {
+async function startSession(
+	tpm: Tpm,
+	{kind, saltKey, policyProvesAuthValue = false}: SessionOptions,
+): Promise<AuthSession> {
 	const nonceCaller = freshBytes(tpm.env, nonceLength);
 	const salted = saltKey ? makeSalt(saltKey, tpm.env) : undefined;
 	try {
 		const {handle, parameters} = await tpm.execute({
-			name: 'StartAuthSession', code: 0x176, handles: [saltKey ?? nullHandle, nullHandle], answersHandle: true,
-			parameters: new TpmWriter().sized(nonceCaller).sized(salted?.encrypted ?? Buffer.alloc(0)).u8(sessionTypes[kind])
-				.u16(aesAlgorithm).u16(aesKeyBits).u16(cfbMode).u16(sha256Algorithm).bytes(),
+			name: 'StartAuthSession',
+			code: 0x176,
+			handles: [saltKey ?? nullHandle, nullHandle],
+			answersHandle: true,
+			parameters: new TpmWriter()
+				.sized(nonceCaller)
+				.sized(salted?.encrypted ?? Buffer.alloc(0))
+				.u8(sessionTypes[kind])
+				.u16(aesAlgorithm)
+				.u16(aesKeyBits)
+				.u16(cfbMode)
+				.u16(sha256Algorithm)
+				.bytes(),
 		});
 		const nonceTpm = Buffer.from(parameters.sized());
 		parameters.end();
-		const session = new AuthSession(handle, {
-			sessionKey: salted ? deriveByKdfa(salted.salt, 'ATH', nonceTpm, nonceCaller, nonceLength) : Buffer.alloc(0),
-			nonceTpm,
-			provesAuthValue: kind === 'hmac' || policyProvesAuthValue,
-		}, tpm.env);
+		const session = new AuthSession(
+			handle,
+			{
+				sessionKey: salted
+					? deriveByKdfa(salted.salt, 'ATH', nonceTpm, nonceCaller, nonceLength)
+					: Buffer.alloc(0),
+				nonceTpm,
+				provesAuthValue: kind === 'hmac' || policyProvesAuthValue,
+			},
+			tpm.env,
+		);
 		tpm.noteSession(session);
 		return session;
 	} finally {
@@ -156,7 +208,11 @@ async function startSession(tpm: Tpm, {kind, saltKey, policyProvesAuthValue = fa
 }
 
 /** Runs `job` with a session of its own. After a failure the session stays until the connection ends. */
-export async function withSession<T>(tpm: Tpm, options: SessionOptions, job: (session: AuthSession) => Promise<T>): Promise<T> {
+export async function withSession<T>(
+	tpm: Tpm,
+	options: SessionOptions,
+	job: (session: AuthSession) => Promise<T>,
+): Promise<T> {
 	const session = await startSession(tpm, options);
 	const result = await job(session);
 	await tpm.release(session.handle);
@@ -180,7 +236,9 @@ export function pcrSelection(pcrs: readonly number[]): Buffer {
 /** Binds the session to the present values of the PCRs. */
 export async function policyPcr(tpm: Tpm, session: AuthSession, pcrs: readonly number[]): Promise<void> {
 	await tpm.execute({
-		name: 'PolicyPCR', code: 0x17f, handles: [sessionHandle(session)],
+		name: 'PolicyPCR',
+		code: 0x17f,
+		handles: [sessionHandle(session)],
 		parameters: new TpmWriter().sized(Buffer.alloc(0)).raw(pcrSelection(pcrs)).bytes(),
 	});
 }
@@ -222,25 +280,50 @@ export interface SealRequest {
 }
 
 /** Seals a secret below `parent`; it crosses the bus encrypted. */
-export async function createSealed(tpm: Tpm, parent: StorageKey, session: AuthSession, {secret, authValue, policyDigest}: SealRequest): Promise<SealedObject> {
-	const template = new TpmWriter().u16(keyedHashAlgorithm).u16(sha256Algorithm)
+export async function createSealed(
+	tpm: Tpm,
+	parent: StorageKey,
+	session: AuthSession,
+	{secret, authValue, policyDigest}: SealRequest,
+): Promise<SealedObject> {
+	const template = new TpmWriter()
+		.u16(keyedHashAlgorithm)
+		.u16(sha256Algorithm)
 		.u32(fixedTpm | fixedParent | noDictionaryAttackProtection)
-		.sized(policyDigest).u16(nullAlgorithm).sized(Buffer.alloc(0)).bytes();
-	const {parameters} = await tpm.execute({
-		name: 'Create', code: 0x153, handles: [parent],
-		secretParameter: new TpmWriter().sized(authValue).sized(secret).bytes(),
-		parameters: new TpmWriter().sized(template).sized(Buffer.alloc(0)).u32(0).bytes(),
-	}, {session, encryptCommand: true});
+		.sized(policyDigest)
+		.u16(nullAlgorithm)
+		.sized(Buffer.alloc(0))
+		.bytes();
+	const {parameters} = await tpm.execute(
+		{
+			name: 'Create',
+			code: 0x153,
+			handles: [parent],
+			secretParameter: new TpmWriter().sized(authValue).sized(secret).bytes(),
+			parameters: new TpmWriter().sized(template).sized(Buffer.alloc(0)).u32(0).bytes(),
+		},
+		{session, encryptCommand: true},
+	);
 	const privateArea = Buffer.from(parameters.sized());
 	return {privateArea, publicArea: Buffer.from(parameters.sized())};
 }
 
-
-export async function loadSealed(tpm: Tpm, parent: StorageKey, session: AuthSession, {publicArea, privateArea}: SealedObject): Promise<Entity> {
-	const {handle, parameters} = await tpm.execute({
-		name: 'Load', code: 0x157, handles: [parent], answersHandle: true,
-		parameters: new TpmWriter().sized(privateArea).sized(publicArea).bytes(),
-	}, {session});
+export async function loadSealed(
+	tpm: Tpm,
+	parent: StorageKey,
+	session: AuthSession,
+	{publicArea, privateArea}: SealedObject,
+): Promise<Entity> {
+	const {handle, parameters} = await tpm.execute(
+		{
+			name: 'Load',
+			code: 0x157,
+			handles: [parent],
+			answersHandle: true,
+			parameters: new TpmWriter().sized(privateArea).sized(publicArea).bytes(),
+		},
+		{session},
+	);
 	const name = Buffer.from(parameters.sized());
 	if (!name.equals(nameOf(publicArea))) {
 		throw new TpmError('malformed', 'the TPM loaded another object than the one it was given');
@@ -251,7 +334,10 @@ export async function loadSealed(tpm: Tpm, parent: StorageKey, session: AuthSess
 
 /** The sealed secret, which crosses the bus encrypted. The caller wipes it. */
 export async function unseal(tpm: Tpm, object: Entity, session: AuthSession, authValue: Uint8Array): Promise<Buffer> {
-	const {parameters} = await tpm.execute({name: 'Unseal', code: 0x15e, handles: [object]}, {session, authValue, encryptResponse: true});
+	const {parameters} = await tpm.execute(
+		{name: 'Unseal', code: 0x15e, handles: [object]},
+		{session, authValue, encryptResponse: true},
+	);
 	const sealed = parameters.sized();
 	const secret = Buffer.from(sealed);
 	sealed.fill(0);

@@ -11,7 +11,11 @@ export type TpmErrorKind =
 export class TpmError extends Error {
 	override readonly name = 'TpmError';
 
-	constructor(readonly kind: TpmErrorKind, message: string, readonly code = 0) {
+	constructor(
+		readonly kind: TpmErrorKind,
+		message: string,
+		readonly code = 0,
+	) {
 		super(message);
 	}
 
@@ -23,7 +27,9 @@ export class TpmError extends Error {
 
 export const successCode = 0;
 
-/** TPM 2.0 part 2, section 6.6.3. Codes of format 1 stand here without the handle, session or parameter they are about. */
+/**
+ * TPM 2.0 part 2, section 6.6.3. Codes of format 1 stand here without the handle, session or parameter they are about.
+ */
 const responseReasons = {
 	bad_auth: 0x0a2,
 	auth_fail: 0x08e,
@@ -54,7 +60,7 @@ function baseCode(code: number): number {
 
 const hints: Partial<Record<ResponseReason, string>> = {
 	auth_unavailable: 'the TPM does not allow this authorization',
-	hierarchy: 'the TPM\'s owner hierarchy is disabled; enable it in the firmware\'s settings',
+	hierarchy: "the TPM's owner hierarchy is disabled; enable it in the firmware's settings",
 	nv_space: 'the TPM has no room left for another NV index; remove one that is not used any more',
 	initialize: 'the TPM has not been started; its firmware or its emulator has to do that',
 	lockout: 'the TPM is locked out after too many wrong passwords; wait, or reset the lockout',
@@ -63,7 +69,9 @@ const hints: Partial<Record<ResponseReason, string>> = {
 
 /** The error for a command that the TPM did not carry out. */
 export function refusal(command: string, code: number): TpmError {
-	const reason = (Object.keys(responseReasons) as ResponseReason[]).find(name => responseReasons[name] === baseCode(code));
+	const reason = (Object.keys(responseReasons) as ResponseReason[]).find(
+		name => responseReasons[name] === baseCode(code),
+	);
 	const name = reason ? `, ${hints[reason] ?? reason.replaceAll('_', ' ')}` : '';
 	return new TpmError('refused', `the TPM refused ${command} (response code 0x${code.toString(16)}${name})`, code);
 }

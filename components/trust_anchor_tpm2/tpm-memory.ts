@@ -1,6 +1,6 @@
 /**
- * The anchor's record in the TPM, as it was when it was last seen there. Writing it costs the chip's memory a little of its
- * life, so it happens once for many records.
+ * The anchor's record in the TPM, as it was when it was last seen there. Writing it costs the chip's memory a little of
+ * its life, so it happens once for many records.
  */
 import {encodeNvContent, linkTo, type ChainLink, type NvContent} from './nv-content.js';
 import {NvIndex, type NvArea} from './nv-index.js';
@@ -37,19 +37,21 @@ export class TpmMemory {
 	}
 
 	/**
-	 * Has the TPM hold this record, which lies in the file already. After an error no record may be written before another
-	 * attempt succeeded, since nobody knows then what to chain it to. @throws TpmError, ForeignWriteError
+	 * Has the TPM hold this record, which lies in the file already. After an error no record may be written before
+	 * another attempt succeeded, since nobody knows then what to chain it to. @throws TpmError, ForeignWriteError
 	 */
 	async cover({sequence, secured}: NumberedRecord): Promise<void> {
 		const {path, env} = this.#place;
-		await Tpm.use(path, env, async tpm => NvIndex.use(tpm, this.#area, async index => {
-			this.#settle(await index.read());
-			const next = {epoch: this.#content.epoch + 1, sequence, secured};
-			this.#attempted = next;
-			await index.write(encodeNvContent(next));
-			this.#content = next;
-			this.#attempted = undefined;
-		}));
+		await Tpm.use(path, env, async tpm =>
+			NvIndex.use(tpm, this.#area, async index => {
+				this.#settle(await index.read());
+				const next = {epoch: this.#content.epoch + 1, sequence, secured};
+				this.#attempted = next;
+				await index.write(encodeNvContent(next));
+				this.#content = next;
+				this.#attempted = undefined;
+			}),
+		);
 	}
 
 	/** Learns what became of an attempt that was not confirmed. */
@@ -57,7 +59,9 @@ export class TpmMemory {
 		if (this.#attempted && found.equals(encodeNvContent(this.#attempted))) {
 			this.#content = this.#attempted;
 		} else if (!found.equals(encodeNvContent(this.#content))) {
-			throw new ForeignWriteError('the TPM holds another record than the one this program knows: another program uses this trust anchor, or the TPM\'s state was put back');
+			throw new ForeignWriteError(
+				"the TPM holds another record than the one this program knows: another program uses this trust anchor, or the TPM's state was put back",
+			);
 		}
 
 		this.#attempted = undefined;

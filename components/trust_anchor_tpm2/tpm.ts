@@ -91,20 +91,38 @@ export class Tpm {
 		}
 
 		if (authorization) {
-			const entry = authorization.session.authorize(authorization, command.code, handles.map(entity => entity.name), parameters);
+			const entry = authorization.session.authorize(
+				authorization,
+				command.code,
+				handles.map(entity => entity.name),
+				parameters,
+			);
 			body.u32(entry.length).raw(entry);
 		}
 
 		const content = body.raw(parameters).bytes();
-		const header = new TpmWriter().u16(authorization ? sessionsTag : plainTag).u32(headerLength + content.length).u32(command.code);
+		const header = new TpmWriter()
+			.u16(authorization ? sessionsTag : plainTag)
+			.u32(headerLength + content.length)
+			.u32(command.code);
 		try {
-			return this.#parse(await this.#transmit(name, header.raw(content).bytes()), command, answersHandle, authorization);
+			return this.#parse(
+				await this.#transmit(name, header.raw(content).bytes()),
+				command,
+				answersHandle,
+				authorization,
+			);
 		} catch (error) {
-			throw error instanceof TpmError && error.kind === 'malformed' ? new TpmError('malformed', `the TPM's answer to ${name} cannot be used: ${error.message}`) : error;
+			throw error instanceof TpmError && error.kind === 'malformed'
+				? new TpmError('malformed', `the TPM's answer to ${name} cannot be used: ${error.message}`)
+				: error;
 		}
 	}
 
-	#parametersOf({secretParameter, parameters = Buffer.alloc(0)}: TpmCommand, authorization: Authorization | undefined): Uint8Array {
+	#parametersOf(
+		{secretParameter, parameters = Buffer.alloc(0)}: TpmCommand,
+		authorization: Authorization | undefined,
+	): Uint8Array {
 		authorization?.session.prepare(authorization, secretParameter);
 		if (!secretParameter) {
 			return parameters;
@@ -126,7 +144,10 @@ export class Tpm {
 			if (code === successCode) {
 				const expectedTag = command.readUInt16BE(0);
 				if (tag !== expectedTag) {
-					throw new TpmError('malformed', `its tag is 0x${tag.toString(16)}, not 0x${expectedTag.toString(16)}`);
+					throw new TpmError(
+						'malformed',
+						`its tag is 0x${tag.toString(16)}, not 0x${expectedTag.toString(16)}`,
+					);
 				}
 
 				return header;
@@ -137,11 +158,16 @@ export class Tpm {
 				throw error;
 			}
 
-			await this.env.sleep(firstPauseMs * (2 ** (attempt - 1)));
+			await this.env.sleep(firstPauseMs * 2 ** (attempt - 1));
 		}
 	}
 
-	#parse(response: TpmReader, {code}: TpmCommand, answersHandle: boolean, authorization: Authorization | undefined): TpmAnswer {
+	#parse(
+		response: TpmReader,
+		{code}: TpmCommand,
+		answersHandle: boolean,
+		authorization: Authorization | undefined,
+	): TpmAnswer {
 		const handle = answersHandle ? response.u32() : 0;
 		if (answersHandle) {
 			this.#loaded.push(handle);
@@ -164,12 +190,18 @@ export class Tpm {
 	/** What a killed program left loaded would fill the few places that a TPM has. */
 	async #flushLeftovers(): Promise<void> {
 		for (const first of loadedHandleRanges) {
-			const {parameters} = await this.execute({...capabilityCommand, parameters: new TpmWriter().u32(handlesCapability).u32(first).u32(handleCountMax).bytes()});
+			const {parameters} = await this.execute({
+				...capabilityCommand,
+				parameters: new TpmWriter().u32(handlesCapability).u32(first).u32(handleCountMax).bytes(),
+			});
 			parameters.u8();
 			parameters.u32();
 			const count = parameters.u32();
 			if (count > handleCountMax) {
-				throw new TpmError('malformed', `the TPM's answer to GetCapability cannot be used: it announces ${count} handles`);
+				throw new TpmError(
+					'malformed',
+					`the TPM's answer to GetCapability cannot be used: it announces ${count} handles`,
+				);
 			}
 
 			for (let i = 0; i < count; i++) {

@@ -1,17 +1,35 @@
 /**
- * The anchor's files and its TPM together. The sealed key comes first, the first write of the NV index last: with it the
- * anchor exists. From then on each record goes to the file at once, and to the TPM once for each window.
+ * The anchor's files and its TPM together. The sealed key comes first, the first write of the NV index last: with it
+ * the anchor exists. From then on each record goes to the file at once, and to the TPM once for each window.
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {readSmallFile, replaceFile} from '../lib/host/durable-file.js';
 import {Turn} from '../lib/sync/turn.js';
 import {AnchorDirectory} from '../lib/anchor/anchor-directory.js';
-import {freshMarks, type AnchorContent, type AnchorStore, type NamedSecret, type RecordMarks, type SecuredRecord} from '../lib/anchor/anchor-service.js';
+import {
+	freshMarks,
+	type AnchorContent,
+	type AnchorStore,
+	type NamedSecret,
+	type RecordMarks,
+	type SecuredRecord,
+} from '../lib/anchor/anchor-service.js';
 import {emptyVariable, readPassphrase, type SourceConfig} from '../lib/anchor/passphrase-source.js';
 import {formatRecoveryKey, parseRecoveryKey, recoveryKeyLength} from '../lib/anchor/recovery-key.js';
 import {AnchorFiles, reasonOf} from './anchor-files.js';
-import {faultOf, inspectNv, isUnfinished, makeNv, noLink, nvAreaOf, removeUnwritten, requireFresh, startOver, writeFirst} from './anchor-memory.js';
+import {
+	faultOf,
+	inspectNv,
+	isUnfinished,
+	makeNv,
+	noLink,
+	nvAreaOf,
+	removeUnwritten,
+	requireFresh,
+	startOver,
+	writeFirst,
+} from './anchor-memory.js';
 import {judgeFreshness, newestOf} from './freshness.js';
 import {FreshnessWindow, type WindowLimits} from './freshness-window.js';
 import {freshBytes} from './fresh-bytes.js';
@@ -130,14 +148,21 @@ export class Tpm2Store implements AnchorStore {
 	async initialize(masterKey: Uint8Array, named?: NamedSecret): Promise<void> {
 		const passphrase = this.#options.policy.demandsPassphrase
 			? this.#requirePassphrase(
-				named ? {secret: Buffer.from(named.secret), name: 'the passphrase'} : await this.#configuredPassphrase(),
-				'or name a file with --passphrase-file: the new trust anchor is made with it',
-			)
+					named
+						? {secret: Buffer.from(named.secret), name: 'the passphrase'}
+						: await this.#configuredPassphrase(),
+					'or name a file with --passphrase-file: the new trust anchor is made with it',
+				)
 			: undefined;
 		try {
 			await this.#withTpm(async tpm => this.#create(tpm, masterKey, passphrase?.secret));
 		} catch (error) {
-			throw error instanceof SessionError ? error : new SessionError('storage_failed', `the trust anchor cannot be made in ${this.#directory.path}: ${reasonOf(error)}`);
+			throw error instanceof SessionError
+				? error
+				: new SessionError(
+						'storage_failed',
+						`the trust anchor cannot be made in ${this.#directory.path}: ${reasonOf(error)}`,
+					);
 		} finally {
 			passphrase?.secret.fill(0);
 		}
@@ -192,10 +217,14 @@ export class Tpm2Store implements AnchorStore {
 	}
 
 	/**
-	 * Once the writing has begun, a failure leaves nobody knowing which record counts. The service must not go on from the
-	 * one before, whose successor may turn up later; so the component starts over and reads what is there.
+	 * Once the writing has begun, a failure leaves nobody knowing which record counts. The service must not go on from
+	 * the one before, whose successor may turn up later; so the component starts over and reads what is there.
 	 */
-	async #append(open: OpenAnchor, content: Pick<ChainedRecord, 'secured' | 'marks'>, kind: 'secured' | 'announced'): Promise<void> {
+	async #append(
+		open: OpenAnchor,
+		content: Pick<ChainedRecord, 'secured' | 'marks'>,
+		kind: 'secured' | 'announced',
+	): Promise<void> {
 		const record = {...content, sequence: open.newest.sequence + 1, link: open.memory.link};
 		try {
 			await open.log.write(record);
@@ -208,7 +237,15 @@ export class Tpm2Store implements AnchorStore {
 		}
 	}
 
-	async #openWith({file, record, credentials: {passphrase, recoveryKey}}: {file: KeyFile; record: Buffer | undefined; credentials: Credentials}): Promise<AnchorContent | undefined> {
+	async #openWith({
+		file,
+		record,
+		credentials: {passphrase, recoveryKey},
+	}: {
+		file: KeyFile;
+		record: Buffer | undefined;
+		credentials: Credentials;
+	}): Promise<AnchorContent | undefined> {
 		let opening;
 		try {
 			opening = await this.#withTpm(async tpm => this.#openSealed(tpm, {file, record, passphrase}));
@@ -217,8 +254,13 @@ export class Tpm2Store implements AnchorStore {
 				throw error;
 			}
 
-			this.#env.log(`the recovery key is used, because the usual way does not open the trust anchor: ${reasonOf(error)}`, 'warning');
-			opening = await this.#withTpm(async tpm => this.#openByRecovery(tpm, {file, record, passphrase, recoveryKey}));
+			this.#env.log(
+				`the recovery key is used, because the usual way does not open the trust anchor: ${reasonOf(error)}`,
+				'warning',
+			);
+			opening = await this.#withTpm(async tpm =>
+				this.#openByRecovery(tpm, {file, record, passphrase, recoveryKey}),
+			);
 		}
 
 		if (!opening) {
@@ -226,14 +268,25 @@ export class Tpm2Store implements AnchorStore {
 		}
 
 		this.#begin(opening.masterKey, opening);
-		return {masterKeys: [{key: opening.masterKey, wrappedHash: undefined}], secured: opening.newest.secured, marks: opening.newest.marks};
+		return {
+			masterKeys: [{key: opening.masterKey, wrappedHash: undefined}],
+			secured: opening.newest.secured,
+			marks: opening.newest.marks,
+		};
 	}
 
 	/** The usual way. Undefined where `initialize` was cut short. */
-	async #openSealed(tpm: Tpm, {file, record, passphrase}: {file: KeyFile; record: Buffer | undefined; passphrase: GivenSecret | undefined}): Promise<Opening | undefined> {
+	async #openSealed(
+		tpm: Tpm,
+		{file, record, passphrase}: {file: KeyFile; record: Buffer | undefined; passphrase: GivenSecret | undefined},
+	): Promise<Opening | undefined> {
 		const given = file.demandsPassphrase ? this.#requirePassphrase(passphrase) : undefined;
 		const masterKey = await unsealMaster(tpm, {
-			file, ownerAuth: this.#ownerAuth(), passphrase: given?.secret, passphraseName: given?.name ?? 'no passphrase', keyPath: this.#files.keyPath,
+			file,
+			ownerAuth: this.#ownerAuth(),
+			passphrase: given?.secret,
+			passphraseName: given?.name ?? 'no passphrase',
+			keyPath: this.#files.keyPath,
 		});
 		try {
 			const opening = await this.#judge(tpm, {file, record, masterKey});
@@ -248,7 +301,10 @@ export class Tpm2Store implements AnchorStore {
 		}
 	}
 
-	async #judge(tpm: Tpm, {file, record, masterKey}: {file: KeyFile; record: Buffer | undefined; masterKey: Buffer}): Promise<Opening | undefined> {
+	async #judge(
+		tpm: Tpm,
+		{file, record, masterKey}: {file: KeyFile; record: Buffer | undefined; masterKey: Buffer},
+	): Promise<Opening | undefined> {
 		const area = nvAreaOf(file.nvHandle, deriveFrom(masterKey, 'nv'));
 		const records = this.#recordsIn(record, masterKey);
 		const finding = await inspectNv(tpm, area);
@@ -258,20 +314,35 @@ export class Tpm2Store implements AnchorStore {
 		}
 
 		if (!record) {
-			throw this.#files.damagedRecord(`the record of the newest superblock is missing, though ${this.#files.keyPath} is there`);
+			throw this.#files.damagedRecord(
+				`the record of the newest superblock is missing, though ${this.#files.keyPath} is there`,
+			);
 		}
 
-		const advice = file.recoverySlot ? 'put the newest one back, or open it with the recovery key, which takes the file for the newest' : 'put the newest one back';
+		const advice = file.recoverySlot
+			? 'put the newest one back, or open it with the recovery key, which takes the file for the newest'
+			: 'put the newest one back';
 		const {content, newest, isCovered} = requireFresh(finding, records, {path: this.#files.recordPath, advice});
 		if (records.length === 1 && newest.sequence > 1) {
-			this.#env.log(`${this.#files.recordPath}: one of the two records is unreadable, as after an interrupted write; the other one is used`, 'warning');
+			this.#env.log(
+				`${this.#files.recordPath}: one of the two records is unreadable, as after an interrupted write; the other one is used`,
+				'warning',
+			);
 		}
 
 		return {masterKey, area, content, newest, isCovered};
 	}
 
 	/** The way in without what usually opens the anchor; seals it anew for this TPM and the present configuration. */
-	async #openByRecovery(tpm: Tpm, {file, record, passphrase, recoveryKey}: {file: KeyFile; record: Buffer | undefined; passphrase: GivenSecret | undefined; recoveryKey: GivenSecret}): Promise<Opening> {
+	async #openByRecovery(
+		tpm: Tpm,
+		{
+			file,
+			record,
+			passphrase,
+			recoveryKey,
+		}: {file: KeyFile; record: Buffer | undefined; passphrase: GivenSecret | undefined; recoveryKey: GivenSecret},
+	): Promise<Opening> {
 		const masterKey = this.#unwrap(file, recoveryKey);
 		try {
 			if (!record) {
@@ -289,8 +360,15 @@ export class Tpm2Store implements AnchorStore {
 		}
 	}
 
-	/** Where the TPM vouches for the files, it stays as it is; otherwise they are taken for the newest, and the log tells. */
-	async #acceptFiles(tpm: Tpm, area: NvArea, records: readonly ChainedRecord[]): Promise<{area: NvArea; content: NvContent; isCovered: boolean}> {
+	/**
+	 * Where the TPM vouches for the files, it stays as it is; otherwise they are taken for the newest, and the log
+	 * tells.
+	 */
+	async #acceptFiles(
+		tpm: Tpm,
+		area: NvArea,
+		records: readonly ChainedRecord[],
+	): Promise<{area: NvArea; content: NvContent; isCovered: boolean}> {
 		const finding = await inspectNv(tpm, area);
 		const fault = faultOf(finding, records);
 		if (finding.state === 'written' && fault === undefined) {
@@ -298,22 +376,37 @@ export class Tpm2Store implements AnchorStore {
 			return {area, content: finding.content, isCovered: verdict.kind === 'fresh' && verdict.isCovered};
 		}
 
-		this.#env.log(`the TPM does not vouch for the trust anchor's files (${fault}); as the recovery key was given, they are taken for the newest`, 'warning');
-		return {...await startOver(tpm, this.#ownerAuth(), area, records), isCovered: true};
+		this.#env.log(
+			`the TPM does not vouch for the trust anchor's files (${fault}); as the recovery key was given, they are taken for the newest`,
+			'warning',
+		);
+		return {...(await startOver(tpm, this.#ownerAuth(), area, records)), isCovered: true};
 	}
 
-	async #sealAnew(tpm: Tpm, {file, masterKey, passphrase}: {file: KeyFile; masterKey: Buffer; passphrase: GivenSecret | undefined}): Promise<void> {
+	async #sealAnew(
+		tpm: Tpm,
+		{file, masterKey, passphrase}: {file: KeyFile; masterKey: Buffer; passphrase: GivenSecret | undefined},
+	): Promise<void> {
 		const {policy} = this.#options;
 		if (policy.demandsPassphrase && !passphrase) {
-			this.#env.log(`the key was not sealed anew, as there is no passphrase for it: set the environment variable ${this.#options.passphrase.variable} and give the recovery key once more`, 'warning');
+			this.#env.log(
+				`the key was not sealed anew, as there is no passphrase for it: set the environment variable ${this.#options.passphrase.variable} and give the recovery key once more`,
+				'warning',
+			);
 			await this.#files.writeKey(file);
 			return;
 		}
 
 		const parent = await openStorageKey(tpm, this.#ownerAuth());
-		const part = await sealMaster(tpm, parent, policy, {masterKey, passphrase: policy.demandsPassphrase ? passphrase?.secret : undefined});
+		const part = await sealMaster(tpm, parent, policy, {
+			masterKey,
+			passphrase: policy.demandsPassphrase ? passphrase?.secret : undefined,
+		});
 		await this.#files.writeKey({...file, ...part});
-		this.#env.log(`the key has been sealed anew: from now on ${describePolicy(policy)} opens ${this.#files.keyPath}; the recovery key stays valid`, 'warning');
+		this.#env.log(
+			`the key has been sealed anew: from now on ${describePolicy(policy)} opens ${this.#files.keyPath}; the recovery key stays valid`,
+			'warning',
+		);
 	}
 
 	async #create(tpm: Tpm, masterKey: Uint8Array, passphrase: Uint8Array | undefined): Promise<void> {
@@ -350,14 +443,20 @@ export class Tpm2Store implements AnchorStore {
 		}
 
 		if (await readSmallFile(recoveryPath, 1)) {
-			throw new SessionError('storage_failed', `${recoveryPath} is there already and may hold the recovery key of another trust anchor, or one that opens nothing, of a first start that was cut off; move it away`);
+			throw new SessionError(
+				'storage_failed',
+				`${recoveryPath} is there already and may hold the recovery key of another trust anchor, or one that opens nothing, of a first start that was cut off; move it away`,
+			);
 		}
 
 		const key = freshBytes(this.#env, recoveryKeyLength);
 		const text = Buffer.from(`${formatRecoveryKey(key)}\n`);
 		try {
 			await replaceFile(recoveryPath, text);
-			this.#env.log(`the recovery key of ${this.#directory.path} is in ${recoveryPath}: print it, keep it elsewhere, and remove the file; whoever has it needs neither TPM nor passphrase`, 'warning');
+			this.#env.log(
+				`the recovery key of ${this.#directory.path} is in ${recoveryPath}: print it, keep it elsewhere, and remove the file; whoever has it needs neither TPM nor passphrase`,
+				'warning',
+			);
 			return wrapForRecovery(key, masterKey, this.#env);
 		} finally {
 			key.fill(0);
@@ -390,7 +489,10 @@ export class Tpm2Store implements AnchorStore {
 		} catch (error) {
 			open.window.overrun();
 			if (isTpmProblem(error)) {
-				throw new SessionError('storage_failed', `the TPM at ${this.#options.tpmPath} cannot be written: ${error.message}; nothing more is secured until it can`);
+				throw new SessionError(
+					'storage_failed',
+					`the TPM at ${this.#options.tpmPath} cannot be written: ${error.message}; nothing more is secured until it can`,
+				);
 			}
 
 			throw error;
@@ -426,12 +528,20 @@ export class Tpm2Store implements AnchorStore {
 
 	#unwrap({recoverySlot}: KeyFile, {secret, name}: GivenSecret): Buffer {
 		if (!recoverySlot) {
-			throw new SessionError('wrong_passphrase', `${this.#files.keyPath} has no recovery key: none was asked for when the trust anchor was made`);
+			throw new SessionError(
+				'wrong_passphrase',
+				`${this.#files.keyPath} has no recovery key: none was asked for when the trust anchor was made`,
+			);
 		}
 
 		const key = parseRecoveryKey(secret);
 		if (key === 'other' || key === 'mistyped') {
-			throw new SessionError('wrong_passphrase', key === 'other' ? `${name} is no recovery key` : `${name} has a slip in it: its checksum does not match`);
+			throw new SessionError(
+				'wrong_passphrase',
+				key === 'other'
+					? `${name} is no recovery key`
+					: `${name} has a slip in it: its checksum does not match`,
+			);
 		}
 
 		const masterKey = unwrapForRecovery(key, recoverySlot);
@@ -478,9 +588,15 @@ export class Tpm2Store implements AnchorStore {
 		return secret && {secret, name: `the environment variable ${variable}`};
 	}
 
-	#requirePassphrase(given: GivenSecret | undefined, otherWay = 'or use "runtime unlock" while the runtime runs'): GivenSecret {
+	#requirePassphrase(
+		given: GivenSecret | undefined,
+		otherWay = 'or use "runtime unlock" while the runtime runs',
+	): GivenSecret {
 		if (!given) {
-			throw new SessionError('locked', `no passphrase for ${this.#directory.path}: set the environment variable ${this.#options.passphrase.variable}, ${otherWay}`);
+			throw new SessionError(
+				'locked',
+				`no passphrase for ${this.#directory.path}: set the environment variable ${this.#options.passphrase.variable}, ${otherWay}`,
+			);
 		}
 
 		return given;
@@ -495,12 +611,20 @@ export class Tpm2Store implements AnchorStore {
 		try {
 			return await Tpm.use(this.#options.tpmPath, this.#env, job);
 		} catch (error) {
-			throw error instanceof TpmError ? new SessionError('storage_failed', `the TPM at ${this.#options.tpmPath} cannot be used: ${error.message}`) : error;
+			throw error instanceof TpmError
+				? new SessionError(
+						'storage_failed',
+						`the TPM at ${this.#options.tpmPath} cannot be used: ${error.message}`,
+					)
+				: error;
 		}
 	}
 }
 
 function describePolicy({pcrs, demandsPassphrase}: KeyPolicy): string {
-	const parts = [...(demandsPassphrase ? ['the present passphrase'] : []), ...(pcrs.length > 0 ? [`the present value of PCR ${pcrs.join(', ')}`] : [])];
+	const parts = [
+		...(demandsPassphrase ? ['the present passphrase'] : []),
+		...(pcrs.length > 0 ? [`the present value of PCR ${pcrs.join(', ')}`] : []),
+	];
 	return parts.join(' together with ');
 }

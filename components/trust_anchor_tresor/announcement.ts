@@ -1,9 +1,10 @@
 /**
- * The file `superblock_hash.announced`, 128 bytes: hash of the superblock that counts 0,32 · hash of the one about to be
- * written, or zero 32,32 · 1 where superblocks carry authenticators 64,1 · zero 65,31 · SHA-256 of everything before 96,32.
+ * The file `superblock_hash.announced`, 128 bytes: hash of the superblock that counts 0,32 · hash of the one about to
+ * be written, or zero 32,32 · 1 where superblocks carry authenticators 64,1 · zero 65,31 · SHA-256 of everything before
+ * 96,32.
  *
- * It counts where `superblock_hash` is one of its two hashes. Else the original has written superblocks since, which announces
- * nothing.
+ * It counts where `superblock_hash` is one of its two hashes. Else the original has written superblocks since, which
+ * announces nothing.
  */
 import {createHash} from 'node:crypto';
 import type {RecordMarks, SecuredRecord} from '../lib/anchor/anchor-service.js';
@@ -28,15 +29,24 @@ export function encodeAnnouncement(record: SecuredRecord | null, {intended, auth
 
 /** What the file says of the record. */
 export function decodeAnnouncement(content: Buffer | undefined, secured: SecuredRecord | null): RecordMarks {
-	const isWhole = content?.length === announcementLength && checksumOf(content).equals(content.subarray(checksumOffset));
+	const isWhole =
+		content?.length === announcementLength && checksumOf(content).equals(content.subarray(checksumOffset));
 	const authenticated = isWhole && content[flagsOffset] === 1;
 	if (!secured) {
 		return {intended: null, announces: true, authenticated};
 	}
 
-	const announced = isWhole ? Uint8Array.from(content.subarray(hashLength, 2 * hashLength)) : new Uint8Array(hashLength);
-	const [isBase, isAnnounced] = [content?.subarray(0, hashLength), announced].map(hash => isWhole && Buffer.from(secured.hash).equals(hash!));
-	return {intended: isBase && announced.some(byte => byte !== 0) ? announced : null, announces: isBase || isAnnounced, authenticated};
+	const announced = isWhole
+		? Uint8Array.from(content.subarray(hashLength, 2 * hashLength))
+		: new Uint8Array(hashLength);
+	const [isBase, isAnnounced] = [content?.subarray(0, hashLength), announced].map(
+		hash => isWhole && Buffer.from(secured.hash).equals(hash!),
+	);
+	return {
+		intended: isBase && announced.some(byte => byte !== 0) ? announced : null,
+		announces: isBase || isAnnounced,
+		authenticated,
+	};
 }
 
 /** True where the file says already whether superblocks carry authenticators. */

@@ -20,14 +20,21 @@ export default defineComponent({
 		passphrase_variable: z.string().min(1).default('CBE_PASSPHRASE'),
 	}),
 	obstacles: ({path, passphrase_variable: variable}, outlook) => [
-		...anchorDirectoryObstacles(path, outlook), ...passphraseObstacles({file: undefined, variable}, outlook),
+		...anchorDirectoryObstacles(path, outlook),
+		...passphraseObstacles({file: undefined, variable}, outlook),
 	],
 	reach({path, passphrase_variable}, variable) {
 		const {files, ...rest} = passphraseReach({file: undefined, variable: passphrase_variable}, variable);
 		return {...rest, files: [{path, writable: true, made: 'directory'}, ...files]};
 	},
 	async start({config, env}) {
-		const store = new TresorStore({directory: env.resolvePath(config.path), passphrase: {file: undefined, variable: config.passphrase_variable}}, env);
+		const store = new TresorStore(
+			{
+				directory: env.resolvePath(config.path),
+				passphrase: {file: undefined, variable: config.passphrase_variable},
+			},
+			env,
+		);
 		const {running} = await serveTrustAnchor(store, env);
 		return running;
 	},

@@ -41,8 +41,13 @@ export function wrapMasterKey(passphrase: Uint8Array, masterKey: Uint8Array): Bu
 	return withPassphraseHash(passphrase, '', encryptionKey => wrapUnder(encryptionKey, masterKey));
 }
 
-/** Undefined where the passphrase is wrong. One of the original's tools hashes the terminating NUL too, so both are tried. */
+/**
+ * Undefined where the passphrase is wrong. One of the original's tools hashes the terminating NUL too, so both are
+ * tried.
+ */
 export function unwrapMasterKey(passphrase: Uint8Array, wrapped: Uint8Array): Buffer | undefined {
-	return withPassphraseHash(passphrase, '', encryptionKey => unwrapUnder(encryptionKey, wrapped))
-		?? withPassphraseHash(passphrase, '\0', encryptionKey => unwrapUnder(encryptionKey, wrapped));
+	return (
+		withPassphraseHash(passphrase, '', encryptionKey => unwrapUnder(encryptionKey, wrapped)) ??
+		withPassphraseHash(passphrase, '\0', encryptionKey => unwrapUnder(encryptionKey, wrapped))
+	);
 }

@@ -1,6 +1,6 @@
 /**
- * The anchor's directory as the original lays it out: `encrypted_private_key` and `superblock_hash`. While a container is
- * being created its first hash lies in a file of our own, `superblock_hash.creating` (all zero before the first
+ * The anchor's directory as the original lays it out: `encrypted_private_key` and `superblock_hash`. While a container
+ * is being created its first hash lies in a file of our own, `superblock_hash.creating` (all zero before the first
  * superblock), so that a crash in between can be told from a lost hash. `encrypted_private_key` appears last.
  * `superblock_hash.announced` is ours, too: which superblock was about to be written.
  */
@@ -10,7 +10,13 @@ import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {overwriteFile, readSmallFile, replaceFile, rewriteFile} from '../lib/host/durable-file.js';
 import {AnchorDirectory} from '../lib/anchor/anchor-directory.js';
-import {UncertainRecord, type AnchorContent, type AnchorStore, type RecordMarks, type SecuredRecord} from '../lib/anchor/anchor-service.js';
+import {
+	UncertainRecord,
+	type AnchorContent,
+	type AnchorStore,
+	type RecordMarks,
+	type SecuredRecord,
+} from '../lib/anchor/anchor-service.js';
 import {readPassphrase, type SourceConfig, type SourcedPassphrase} from '../lib/anchor/passphrase-source.js';
 import {announcementLength, carriesMark, decodeAnnouncement, encodeAnnouncement} from './announcement.js';
 import {unwrapMasterKey, wrapMasterKey, wrappedMasterKeyLength} from './passphrase-wrap.js';
@@ -29,11 +35,17 @@ async function readExactly(path: string, length: number): Promise<Buffer | undef
 		// One byte more, to notice what is too long.
 		content = await readSmallFile(path, length + 1);
 	} catch (error) {
-		throw new SessionError('damaged', `${path} cannot be read (${reasonOf(error)}); make it readable for the user that runs this program`);
+		throw new SessionError(
+			'damaged',
+			`${path} cannot be read (${reasonOf(error)}); make it readable for the user that runs this program`,
+		);
 	}
 
 	if (content && content.length !== length) {
-		throw new SessionError('damaged', `${path} must have ${length} bytes, it has ${content.length < length ? content.length : 'more'}; ${restoreAdvice}`);
+		throw new SessionError(
+			'damaged',
+			`${path} must have ${length} bytes, it has ${content.length < length ? content.length : 'more'}; ${restoreAdvice}`,
+		);
 	}
 
 	return content;
@@ -71,13 +83,18 @@ export class TresorStore implements AnchorStore {
 		const hash = await readExactly(this.#hashPath, hashLength);
 		if (!wrapped) {
 			if (hash) {
-				throw new SessionError('damaged', `${this.#keyPath} is missing, though ${this.#hashPath} is there; ${restoreAdvice}`);
+				throw new SessionError(
+					'damaged',
+					`${this.#keyPath} is missing, though ${this.#hashPath} is there; ${restoreAdvice}`,
+				);
 			}
 
 			return undefined;
 		}
 
-		const secured = hash ? {hash: Uint8Array.from(hash), generation: null, creating: false} : await this.#creating();
+		const secured = hash
+			? {hash: Uint8Array.from(hash), generation: null, creating: false}
+			: await this.#creating();
 		const masterKey = secret ? this.#unlockWith(secret, wrapped, 'the passphrase') : await this.#unlock(wrapped);
 		await this.#settle(hash ? this.#hashPath : this.#creatingPath);
 		return {masterKeys: [{key: masterKey, wrappedHash: undefined}], secured, marks: await this.#marks(secured)};
@@ -89,11 +106,16 @@ export class TresorStore implements AnchorStore {
 			await rewriteFile(hashPath, [{offset: 0, length: hashLength}]);
 			await this.#directory.settle();
 		} catch (error) {
-			throw new SessionError('storage_failed', `${hashPath} cannot be made durable (${reasonOf(error)}); restart once its file system works again`);
+			throw new SessionError(
+				'storage_failed',
+				`${hashPath} cannot be made durable (${reasonOf(error)}); restart once its file system works again`,
+			);
 		}
 	}
 
-	/** What does not belong to the hash, or is torn, was left behind by the original, or before anything was written. */
+	/**
+	 * What does not belong to the hash, or is torn, was left behind by the original, or before anything was written.
+	 */
 	async #marks(secured: SecuredRecord | null): Promise<RecordMarks> {
 		const content = await readSmallFile(this.#announcedPath, announcementLength);
 		const marks = decodeAnnouncement(content, secured);
@@ -112,12 +134,18 @@ export class TresorStore implements AnchorStore {
 			await replaceFile(this.#creatingPath, new Uint8Array(hashLength));
 			await replaceFile(this.#keyPath, wrapMasterKey(passphrase.secret, masterKey));
 		} catch (error) {
-			throw new SessionError('storage_failed', `the trust anchor cannot be made in ${this.#directory.path}: ${reasonOf(error)}`);
+			throw new SessionError(
+				'storage_failed',
+				`the trust anchor cannot be made in ${this.#directory.path}: ${reasonOf(error)}`,
+			);
 		} finally {
 			passphrase.secret.fill(0);
 		}
 
-		this.#env.log('the original\'s form protects the master key with one unsalted hash of the passphrase; use it for exchange only', 'warning');
+		this.#env.log(
+			"the original's form protects the master key with one unsalted hash of the passphrase; use it for exchange only",
+			'warning',
+		);
 	}
 
 	async intend(record: SecuredRecord | null, marks: RecordMarks): Promise<void> {
@@ -131,7 +159,9 @@ export class TresorStore implements AnchorStore {
 
 		try {
 			// In place where it can be: it costs each securing, and says of itself where it is torn.
-			await (this.#announcement.every(byte => byte === 0) ? replaceFile(this.#announcedPath, announcement) : overwriteFile(this.#announcedPath, announcement));
+			await (this.#announcement.every(byte => byte === 0)
+				? replaceFile(this.#announcedPath, announcement)
+				: overwriteFile(this.#announcedPath, announcement));
 			this.#announcement = announcement;
 		} catch (error) {
 			throw new UncertainRecord(`${this.#announcedPath} cannot be written: ${reasonOf(error)}`);
@@ -163,7 +193,10 @@ export class TresorStore implements AnchorStore {
 	async #creating(): Promise<SecuredRecord | null> {
 		const hash = await readExactly(this.#creatingPath, hashLength);
 		if (!hash) {
-			throw new SessionError('damaged', `${this.#hashPath} is missing, though ${this.#keyPath} is there; ${restoreAdvice}`);
+			throw new SessionError(
+				'damaged',
+				`${this.#hashPath} is missing, though ${this.#keyPath} is there; ${restoreAdvice}`,
+			);
 		}
 
 		return hash.every(byte => byte === 0) ? null : {hash: Uint8Array.from(hash), generation: null, creating: true};
@@ -181,7 +214,10 @@ export class TresorStore implements AnchorStore {
 	#unlockWith(passphrase: Uint8Array, wrapped: Buffer, name: string): Buffer {
 		const masterKey = unwrapMasterKey(passphrase, wrapped);
 		if (!masterKey) {
-			throw new SessionError('wrong_passphrase', `${name} does not open ${this.#keyPath}; give the right one, or restore the file if it was altered`);
+			throw new SessionError(
+				'wrong_passphrase',
+				`${name} does not open ${this.#keyPath}; give the right one, or restore the file if it was altered`,
+			);
 		}
 
 		return masterKey;
@@ -199,8 +235,14 @@ export class TresorStore implements AnchorStore {
 		if (!found) {
 			const ways = `set the environment variable ${this.#passphrase.variable}, or name a file with --passphrase-file`;
 			throw isThere
-				? new SessionError('locked', `the trust anchor is locked: no passphrase for ${this.#directory.path}; "runtime unlock" asks for it, or ${ways}`)
-				: new SessionError('wrong_passphrase', `no passphrase for ${this.#directory.path}, in which the new trust anchor is to be made: ${ways}`);
+				? new SessionError(
+						'locked',
+						`the trust anchor is locked: no passphrase for ${this.#directory.path}; "runtime unlock" asks for it, or ${ways}`,
+					)
+				: new SessionError(
+						'wrong_passphrase',
+						`no passphrase for ${this.#directory.path}, in which the new trust anchor is to be made: ${ways}`,
+					);
 		}
 
 		return found;

@@ -13,8 +13,21 @@ for (const [text, expected] of [
 }
 
 for (const text of [
-	'', 'true', 'tree=vbd', 'blocks=5', 'tree=xx,blocks=5', 'tree=vbd,blocks=', 'tree=vbd,blocks=0', 'tree=vbd,blocks=-5', 'tree=vbd,blocks=1e3',
-	'tree=vbd,blocks=0x10', 'tree=vbd,blocks=99999999999999999999', 'tree=vbd,blocks=5,blocks=6', 'tree=vbd,blocks=5,x=6', 'tree=vbd blocks=5', 'tree=vbd,blocks=5,',
+	'',
+	'true',
+	'tree=vbd',
+	'blocks=5',
+	'tree=xx,blocks=5',
+	'tree=vbd,blocks=',
+	'tree=vbd,blocks=0',
+	'tree=vbd,blocks=-5',
+	'tree=vbd,blocks=1e3',
+	'tree=vbd,blocks=0x10',
+	'tree=vbd,blocks=99999999999999999999',
+	'tree=vbd,blocks=5,blocks=6',
+	'tree=vbd,blocks=5,x=6',
+	'tree=vbd blocks=5',
+	'tree=vbd,blocks=5,',
 ]) {
 	test(`"${text}" is no extension`, t => {
 		t.throws(() => parseExtension(text), {name: 'FileError', code: 'EINVAL'});

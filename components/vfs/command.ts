@@ -24,7 +24,9 @@ export function parseTrigger(text: string): void {
 
 /** Undefined where the text is a name. @throws FileError EINVAL */
 export function parseGeneration(text: string): number | undefined {
-	return /^\d*$/.test(text) ? wholeNumber(text, 'snapshot; "ls snapshots" shows their numbers, and a number') : undefined;
+	return /^\d*$/.test(text)
+		? wholeNumber(text, 'snapshot; "ls snapshots" shows their numbers, and a number')
+		: undefined;
 }
 
 /** @throws FileError EINVAL */
@@ -41,7 +43,8 @@ export interface Extension {
 	readonly blockCount: number;
 }
 
-const extensionExample = 'write "tree=vbd,blocks=65536" to add 65536 blocks of 4096 bytes to the device, or "tree=ft,blocks=16384" to add them to its pool of spare blocks';
+const extensionExample =
+	'write "tree=vbd,blocks=65536" to add 65536 blocks of 4096 bytes to the device, or "tree=ft,blocks=16384" to add them to its pool of spare blocks';
 
 /** @throws FileError EINVAL */
 export function parseExtension(text: string): Extension {

@@ -18,7 +18,11 @@ function scriptedControl() {
 	return {
 		asked,
 		snapshots: [{generation: 7, blockCount: 4, keep: true}] as SnapshotDescription[],
-		operations: async () => ({extend: idle, rekey: {...idle, phase: 'in-progress', done: 1, total: 4}, check: idle}),
+		operations: async () => ({
+			extend: idle,
+			rekey: {...idle, phase: 'in-progress', done: 1, total: 4},
+			check: idle,
+		}),
 		async list_snapshots() {
 			return {snapshots: this.snapshots};
 		},
@@ -48,9 +52,12 @@ async function start(config: Record<string, string> = {}) {
 	const medium = new MemoryMedium(Buffer.alloc(16 * blockSize));
 	const control = scriptedControl();
 	control.list_snapshots = control.list_snapshots.bind(control);
-	const device = connectLocal(block, medium.handlers, {context: {session: 1, client: 'vfs'}, onBug: error => {
-		throw error;
-	}});
+	const device = connectLocal(block, medium.handlers, {
+		context: {session: 1, client: 'vfs'},
+		onBug: error => {
+			throw error;
+		},
+	});
 	const stand = await startComponent(vfs, {config, sessions: {device, control}});
 	return {stand, medium, control, files: stand.client(fileSystem)};
 }
@@ -59,15 +66,27 @@ function bytesOf(text: string): Uint8Array {
 	return Buffer.from(text);
 }
 
-async function text(files: Awaited<ReturnType<typeof start>>['files'], path: string, offset = 0, length = 64): Promise<string> {
+async function text(
+	files: Awaited<ReturnType<typeof start>>['files'],
+	path: string,
+	offset = 0,
+	length = 64,
+): Promise<string> {
 	return Buffer.from((await files.read({path, offset, length})).data).toString();
 }
 
 test('the tree, with sizes and modes', async t => {
 	const {files} = await start();
-	t.deepEqual((await files.list({path: '/'})).entries.map(({name, kind}) => `${kind} ${name}`), ['directory control', 'directory current', 'directory snapshots']);
-	t.deepEqual((await files.list({path: 'current'})).entries, [{name: 'data', kind: 'file', mode: 0o600, byteLength: 16 * blockSize, takesSecret: false}]);
-	t.deepEqual((await files.list({path: '/snapshots/7'})).entries, [{name: 'data', kind: 'file', mode: 0o400, byteLength: 4 * blockSize, takesSecret: false}]);
+	t.deepEqual(
+		(await files.list({path: '/'})).entries.map(({name, kind}) => `${kind} ${name}`),
+		['directory control', 'directory current', 'directory snapshots'],
+	);
+	t.deepEqual((await files.list({path: 'current'})).entries, [
+		{name: 'data', kind: 'file', mode: 0o600, byteLength: 16 * blockSize, takesSecret: false},
+	]);
+	t.deepEqual((await files.list({path: '/snapshots/7'})).entries, [
+		{name: 'data', kind: 'file', mode: 0o400, byteLength: 4 * blockSize, takesSecret: false},
+	]);
 	t.is((await files.describe({path: 'control/rekey_progress'})).mode, 0o400);
 	await t.throwsAsync(files.describe({path: 'snapshots/8'}), {code: 'not_found'});
 	await t.throwsAsync(files.list({path: 'current/data'}), {code: 'not_a_directory'});
@@ -81,7 +100,7 @@ test('what is read lies in the memory that the caller brings, and in memory of i
 	const {data} = await files.read({path: 'current/data', offset: 0, length: 13, into});
 	t.is(data.buffer, into.buffer);
 	t.is(Buffer.from(into).toString(), 'brought along');
-	const atEnd = await files.read({path: 'current/data', offset: (16 * blockSize) - 3, length: 13, into});
+	const atEnd = await files.read({path: 'current/data', offset: 16 * blockSize - 3, length: 13, into});
 	t.is(atEnd.data.length, 3);
 	t.is(atEnd.data.buffer, into.buffer);
 	const small = await files.read({path: 'current/data', offset: 0, length: 13, into: into.subarray(0, 5)});
@@ -96,14 +115,18 @@ test('data is read and written at any offset, to the end of the device and not b
 	t.is(await text(files, 'current/data', 4097, 6), 'blocks');
 	t.is((await text(files, 'current/data', 16 * blockSize - 3)).length, 3);
 	t.is(await text(files, 'current/data', 16 * blockSize), '');
-	await t.throwsAsync(files.write({path: 'current/data', offset: 16 * blockSize - 1, data: bytesOf('ab')}), {code: 'no_space'});
+	await t.throwsAsync(files.write({path: 'current/data', offset: 16 * blockSize - 1, data: bytesOf('ab')}), {
+		code: 'no_space',
+	});
 	t.is(medium.image.at(-1), 0, 'a write that does not fit changes nothing');
 });
 
 test('snapshots are read and never written', async t => {
 	const {files, control} = await start();
 	t.is(await text(files, 'snapshots/7/data', 1, 3), 'www');
-	await t.throwsAsync(files.write({path: 'snapshots/7/data', offset: 0, data: bytesOf('x')}), {code: 'not_permitted'});
+	await t.throwsAsync(files.write({path: 'snapshots/7/data', offset: 0, data: bytesOf('x')}), {
+		code: 'not_permitted',
+	});
 	control.snapshots = [];
 	await t.throwsAsync(files.read({path: 'snapshots/7/data', offset: 0, length: 1}), {code: 'not_found'});
 });
@@ -121,41 +144,64 @@ test('control files carry out commands and tell how operations stand', async t =
 
 test('snapshots have their name and their time beside their data, and are named by either', async t => {
 	const {files, control, stand} = await start();
-	control.snapshots = [{generation: 7, blockCount: 4, keep: true}, {generation: 9, name: 'before upgrade', time: 1_767_323_045, blockCount: 4, keep: true}];
-	t.deepEqual((await files.list({path: '/snapshots/9'})).entries.map(({name, mode}) => `${name} ${mode.toString(8)}`), ['data 400', 'name 400', 'time 400']);
+	control.snapshots = [
+		{generation: 7, blockCount: 4, keep: true},
+		{generation: 9, name: 'before upgrade', time: 1_767_323_045, blockCount: 4, keep: true},
+	];
+	t.deepEqual(
+		(await files.list({path: '/snapshots/9'})).entries.map(({name, mode}) => `${name} ${mode.toString(8)}`),
+		['data 400', 'name 400', 'time 400'],
+	);
 	t.is(await text(files, 'snapshots/9/name'), 'before upgrade\n');
 	t.is(await text(files, 'snapshots/9/time'), '2026-01-02T03:04:05.000Z\n');
 	t.is(await text(files, 'snapshots/9/data', 1, 3), 'www');
 	await t.throwsAsync(files.read({path: 'snapshots/7/name', offset: 0, length: 1}), {code: 'not_found'});
-	await t.throwsAsync(files.write({path: 'snapshots/9/name', offset: 0, data: bytesOf('x')}), {code: 'not_permitted'});
+	await t.throwsAsync(files.write({path: 'snapshots/9/name', offset: 0, data: bytesOf('x')}), {
+		code: 'not_permitted',
+	});
 	await files.write({path: 'control/create_snapshot', offset: 0, data: bytesOf('after upgrade\n')});
 	await files.write({path: 'control/revert_snapshot', offset: 0, data: bytesOf('before upgrade\n')});
 	await files.write({path: 'control/revert_snapshot', offset: 0, data: bytesOf('7\n')});
 	t.deepEqual(control.asked, [{name: 'after upgrade'}, {generation: 9}, {generation: 7}]);
-	await t.throwsAsync(files.write({path: 'control/revert_snapshot', offset: 0, data: bytesOf('before')}), {code: 'invalid', message: /there is no snapshot "before"/});
+	await t.throwsAsync(files.write({path: 'control/revert_snapshot', offset: 0, data: bytesOf('before')}), {
+		code: 'invalid',
+		message: /there is no snapshot "before"/,
+	});
 	t.is(stand.log.length, 1);
 });
 
 test('commands that fail: the reason is in the log, and the file remembers', async t => {
 	const {files, stand, control} = await start();
-	await t.throwsAsync(files.write({path: 'control/create_snapshot', offset: 0, data: bytesOf(' ')}), {code: 'invalid'});
+	await t.throwsAsync(files.write({path: 'control/create_snapshot', offset: 0, data: bytesOf(' ')}), {
+		code: 'invalid',
+	});
 	t.is(await text(files, 'control/create_snapshot'), 'idle last-result:failed\n');
 	await t.throwsAsync(files.write({path: 'control/rekey', offset: 0, data: bytesOf('true')}), {code: 'busy'});
-	await t.throwsAsync(files.write({path: 'control/extend', offset: 0, data: bytesOf('x'.repeat(5000))}), {code: 'invalid'});
-	await t.throwsAsync(files.write({path: 'control/rekey_progress', offset: 0, data: bytesOf('true')}), {code: 'not_permitted'});
+	await t.throwsAsync(files.write({path: 'control/extend', offset: 0, data: bytesOf('x'.repeat(5000))}), {
+		code: 'invalid',
+	});
+	await t.throwsAsync(files.write({path: 'control/rekey_progress', offset: 0, data: bytesOf('true')}), {
+		code: 'not_permitted',
+	});
 	t.deepEqual(control.asked, []);
-	t.deepEqual(stand.log.map(({text}) => text), [
-		'create_snapshot: nothing was written; write "true", or a name for the snapshot (EINVAL)',
-		'rekey: the container is extending_vbd now (EBUSY)',
-		'extend: a command of more than 4096 bytes is none (EINVAL)',
-	]);
+	t.deepEqual(
+		stand.log.map(({text}) => text),
+		[
+			'create_snapshot: nothing was written; write "true", or a name for the snapshot (EINVAL)',
+			'rekey: the container is extending_vbd now (EBUSY)',
+			'extend: a command of more than 4096 bytes is none (EINVAL)',
+		],
+	);
 	t.deepEqual(stand.bugs, []);
 });
 
 test('after deinitialize the data is served no more', async t => {
 	const {files} = await start();
 	await files.write({path: 'control/deinitialize', offset: 0, data: bytesOf('true')});
-	await t.throwsAsync(files.read({path: 'current/data', offset: 0, length: 1}), {code: 'failed', message: /deinitialized/});
+	await t.throwsAsync(files.read({path: 'current/data', offset: 0, length: 1}), {
+		code: 'failed',
+		message: /deinitialized/,
+	});
 	await t.throwsAsync(files.write({path: 'current/data', offset: 0, data: bytesOf('x')}), {code: 'failed'});
 	t.is(await text(files, 'control/deinitialize'), 'idle last-result:success\n');
 });

@@ -23,7 +23,9 @@ import {Tree} from './tree.js';
 const yesOrNo = z.enum(['yes', 'no']).default('no');
 
 const config = z.strictObject({
-	/** Where the file system is mounted; relative paths lie in the state directory. Not mounted where it is left out. */
+	/**
+	 * Where the file system is mounted; relative paths lie in the state directory. Not mounted where it is left out.
+	 */
 	mount: z.string().min(1).optional(),
 	/** Other users may use the data of the device and of its snapshots, never the control files. */
 	allow_other: yesOrNo,
@@ -44,38 +46,53 @@ export default defineComponent({
 		const counter = new RequestCounter();
 		const service: Service = {epoch: 0, isOver: false};
 		const current = await deviceFile(device, buffers, config.readonly === 'yes', service);
-		const files = controlFiles(control, {
-			contentChanged: async () => mounted?.contentChanged(),
-			async deinitialize() {
-				await device.sync({});
-				service.isOver = true;
-				env.log('deinitialized: everything is durable, and the data is served no more');
+		const files = controlFiles(
+			control,
+			{
+				contentChanged: async () => mounted?.contentChanged(),
+				async deinitialize() {
+					await device.sync({});
+					service.isOver = true;
+					env.log('deinitialized: everything is durable, and the data is served no more');
+				},
 			},
-		}, env);
+			env,
+		);
 		const tree = new Tree({control, controlFiles: files, current, buffers});
-		const mounted: MountedTree | undefined = config.mount === undefined
-			? undefined
-			: await MountedTree.mount(tree, {path: env.resolvePath(config.mount), allowOther: config.allow_other === 'yes', env}, counter);
+		const mounted: MountedTree | undefined =
+			config.mount === undefined
+				? undefined
+				: await MountedTree.mount(
+						tree,
+						{path: env.resolvePath(config.mount), allowOther: config.allow_other === 'yes', env},
+						counter,
+					);
 		return {
 			provides: {file_system: new FileService(tree, env).handlers},
 			async stop() {
 				await mounted?.stop();
 				await device.sync({}).catch((error: unknown) => {
-					env.log(`the last flush failed: ${error instanceof Error ? error.message : String(error)}`, 'error');
+					env.log(
+						`the last flush failed: ${error instanceof Error ? error.message : String(error)}`,
+						'error',
+					);
 				});
 			},
 			interrupted: {
 				async device(how) {
 					if (how === 'reset') {
 						service.epoch++;
-						env.log('the device went back to its last secured state; files that are open now fail until they are opened anew', 'warning');
+						env.log(
+							'the device went back to its last secured state; files that are open now fail until they are opened anew',
+							'warning',
+						);
 						await mounted?.contentChanged();
 					}
 				},
 			},
 			served: () => counter.served,
 			status: () => ({mounted: mounted ? 'yes' : 'no', open_files: mounted?.openCount ?? 0}),
-			hints: () => mounted ? [`ls -l ${shellWord(`${mounted.path}/current/data`)}`] : [],
+			hints: () => (mounted ? [`ls -l ${shellWord(`${mounted.path}/current/data`)}`] : []),
 		};
 	},
 });

@@ -13,7 +13,9 @@ export interface ControlFile {
 	readonly name: string;
 	/** The text as it is now. */
 	read(): Promise<string>;
-	/** What is written is a secret: bytes that are taken as they are, but for one line end, wiped, and shown nowhere. */
+	/**
+	 * What is written is a secret: bytes that are taken as they are, but for one line end, wiped, and shown nowhere.
+	 */
 	readonly takesSecret: boolean;
 	/** Carries out a command. Absent where there is nothing to command. @throws FileError or SessionError */
 	write?(content: Buffer): Promise<void>;
@@ -24,7 +26,11 @@ class ShortOperation implements ControlFile {
 	#running = 0;
 	#lastResult: OperationStatus['lastResult'] = 'none';
 
-	constructor(readonly name: string, readonly work: (content: Buffer) => Promise<void>, readonly takesSecret = false) {}
+	constructor(
+		readonly name: string,
+		readonly work: (content: Buffer) => Promise<void>,
+		readonly takesSecret = false,
+	) {}
 
 	async read(): Promise<string> {
 		return stateLine({phase: this.#running > 0 ? 'in-progress' : 'idle', lastResult: this.#lastResult});
@@ -58,7 +64,11 @@ function commanded(work: (command: string) => Promise<void>): (content: Buffer) 
 	return async content => work(content.toString().trim());
 }
 
-function longOperation(control: Control, name: 'extend' | 'rekey' | 'check', begin: (command: string) => Promise<void>): ControlFile[] {
+function longOperation(
+	control: Control,
+	name: 'extend' | 'rekey' | 'check',
+	begin: (command: string) => Promise<void>,
+): ControlFile[] {
 	const status = async () => (await control.operations({}))[name];
 	return [
 		{name, takesSecret: false, read: async () => stateLine(await status()), write: commanded(begin)},
@@ -66,7 +76,9 @@ function longOperation(control: Control, name: 'extend' | 'rekey' | 'check', beg
 	];
 }
 
-/** A passphrase leaves this component only sealed to the trust anchor; nothing at all asks the anchor to open by itself. */
+/**
+ * A passphrase leaves this component only sealed to the trust anchor; nothing at all asks the anchor to open by itself.
+ */
 async function unlock(control: Control, written: Buffer, env: Environment): Promise<void> {
 	const secret = withoutLineEnd(written);
 	try {
@@ -93,24 +105,40 @@ async function findSnapshot(control: Control, text: string): Promise<number> {
 	const {snapshots} = await control.list_snapshots({});
 	const found = snapshots.find(({name}) => name === text);
 	if (!found) {
-		throw new FileError('EINVAL', `there is no snapshot "${text}"; "ls snapshots" shows their numbers, and "cat snapshots/NUMBER/name" a name`);
+		throw new FileError(
+			'EINVAL',
+			`there is no snapshot "${text}"; "ls snapshots" shows their numbers, and "cat snapshots/NUMBER/name" a name`,
+		);
 	}
 
 	return found.generation;
 }
 
-function makeFiles(control: Control, {contentChanged, deinitialize}: ControlFileEffects, env: Environment): ControlFile[] {
+function makeFiles(
+	control: Control,
+	{contentChanged, deinitialize}: ControlFileEffects,
+	env: Environment,
+): ControlFile[] {
 	return [
-		new ShortOperation('create_snapshot', commanded(async command => {
-			await control.create_snapshot(command === 'true' ? {} : {name: requireName(command)});
-		})),
-		new ShortOperation('discard_snapshot', commanded(async command => {
-			await control.discard_snapshot({generation: await findSnapshot(control, command)});
-		})),
-		new ShortOperation('revert_snapshot', commanded(async command => {
-			await control.revert_snapshot({generation: await findSnapshot(control, command)});
-			await contentChanged();
-		})),
+		new ShortOperation(
+			'create_snapshot',
+			commanded(async command => {
+				await control.create_snapshot(command === 'true' ? {} : {name: requireName(command)});
+			}),
+		),
+		new ShortOperation(
+			'discard_snapshot',
+			commanded(async command => {
+				await control.discard_snapshot({generation: await findSnapshot(control, command)});
+			}),
+		),
+		new ShortOperation(
+			'revert_snapshot',
+			commanded(async command => {
+				await control.revert_snapshot({generation: await findSnapshot(control, command)});
+				await contentChanged();
+			}),
+		),
 		...longOperation(control, 'extend', async command => {
 			await control.extend(parseExtension(command));
 		}),
@@ -122,23 +150,31 @@ function makeFiles(control: Control, {contentChanged, deinitialize}: ControlFile
 			parseTrigger(command);
 			await control.check({});
 		}),
-		new ShortOperation('lock', commanded(async command => {
-			parseTrigger(command);
-			await control.lock({});
-			await contentChanged();
-		})),
+		new ShortOperation(
+			'lock',
+			commanded(async command => {
+				parseTrigger(command);
+				await control.lock({});
+				await contentChanged();
+			}),
+		),
 		new ShortOperation('unlock', async written => unlock(control, written, env), true),
-		new ShortOperation('deinitialize', commanded(async command => {
-			parseTrigger(command);
-			await deinitialize();
-		})),
+		new ShortOperation(
+			'deinitialize',
+			commanded(async command => {
+				parseTrigger(command);
+				await deinitialize();
+			}),
+		),
 	];
 }
 
 /** A name that does not exist is bad input here. Undefined for what is a bug. */
 function asCommandFailure(error: unknown): FileError | undefined {
 	const code = errnoNameOf(error);
-	return code === undefined ? undefined : new FileError(code === 'ESTALE' ? 'EINVAL' : code, (error as Error).message);
+	return code === undefined
+		? undefined
+		: new FileError(code === 'ESTALE' ? 'EINVAL' : code, (error as Error).message);
 }
 
 /** Says in the log why a command failed, because an error number says little, and what was unexpected. */
@@ -171,7 +207,10 @@ function reporting(file: ControlFile, env: Environment): ControlFile {
 	};
 }
 
-/** Waits for a command for a while only; `content` is the file's from now on. The command goes on, and its failure is in the log and in the file. */
+/**
+ * Waits for a command for a while only; `content` is the file's from now on. The command goes on, and its failure is in
+ * the log and in the file.
+ */
 export async function writeWithPatience(file: ControlFile, content: Buffer, env: Environment): Promise<void> {
 	if (!file.write) {
 		throw new FileError('EACCES', `${file.name} can be read only`);
@@ -181,12 +220,16 @@ export async function writeWithPatience(file: ControlFile, content: Buffer, env:
 	await Promise.race([work, env.sleep(commandWaitMs)]);
 	work.catch((error: unknown) => {
 		if (errnoNameOf(error) === undefined) {
-			env.fail(error instanceof Error ? error.stack ?? error.message : String(error));
+			env.fail(error instanceof Error ? (error.stack ?? error.message) : String(error));
 		}
 	});
 }
 
 /** No control files where nothing can be controlled. */
-export function controlFiles(control: Control | undefined, effects: ControlFileEffects, env: Environment): ControlFile[] {
+export function controlFiles(
+	control: Control | undefined,
+	effects: ControlFileEffects,
+	env: Environment,
+): ControlFile[] {
 	return control ? makeFiles(control, effects, env).map(file => reporting(file, env)) : [];
 }

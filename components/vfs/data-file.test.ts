@@ -14,12 +14,19 @@ async function sparseFile() {
 	const medium = new MemoryMedium(Buffer.alloc(100 * blockSize));
 	medium.image.fill(1, 10 * blockSize, 20 * blockSize);
 	const {handlers} = medium;
-	const client = connectLocal(block, {
-		...handlers,
-		allocation: (range, context) => handlers.allocation({...range, count: Math.min(7, range.count)}, context),
-	}, {context: {session: 1, client: 'vfs'}, onBug(error) {
-		throw error;
-	}});
+	const client = connectLocal(
+		block,
+		{
+			...handlers,
+			allocation: (range, context) => handlers.allocation({...range, count: Math.min(7, range.count)}, context),
+		},
+		{
+			context: {session: 1, client: 'vfs'},
+			onBug(error) {
+				throw error;
+			},
+		},
+	);
 	return deviceFile(client, new PartialBlockBuffers(new TestEnvironment()), false, {epoch: 0, isOver: false});
 }
 
@@ -38,7 +45,12 @@ test('data and holes are found from any byte on', async t => {
 
 test('where nothing of the kind comes, there is none', async t => {
 	const file = await sparseFile();
-	for (const [offset, kind] of [[20 * blockSize, data], [100 * blockSize, data], [100 * blockSize, hole], [2 ** 50, hole]]) {
+	for (const [offset, kind] of [
+		[20 * blockSize, data],
+		[100 * blockSize, data],
+		[100 * blockSize, hole],
+		[2 ** 50, hole],
+	]) {
 		await t.throwsAsync(file.seek(offset, kind), {code: 'ENXIO'}, `${offset} ${kind}`);
 	}
 });

@@ -76,7 +76,7 @@ export class DataFile {
 	/** Where room is asked for, there is room inside of the file, and none beyond. @throws FileError ENOSPC */
 	async #requireRoom(offset: number, length: number): Promise<void> {
 		this.requireWritable();
-		if (await this.available(offset, length) < length) {
+		if ((await this.available(offset, length)) < length) {
 			throw new FileError('ENOSPC', `${length} bytes at ${offset} reach beyond the end of the device`);
 		}
 	}
@@ -86,8 +86,8 @@ export class DataFile {
 	}
 
 	/**
-	 * Where the next bytes of that kind begin, from `offset` on; the end of the file counts as a hole. Where nothing is known of
-	 * a part, it is data. @throws FileError ENXIO where there are none
+	 * Where the next bytes of that kind begin, from `offset` on; the end of the file counts as a hole. Where nothing is
+	 * known of a part, it is data. @throws FileError ENXIO where there are none
 	 */
 	async seek(offset: number, kind: number): Promise<number> {
 		this.#requireService();
@@ -117,7 +117,10 @@ export class DataFile {
 
 	#requireService(): void {
 		if (this.#service?.isOver === true) {
-			throw new FileError('ESHUTDOWN', 'the device was deinitialized; "runtime restart" of this component serves it again');
+			throw new FileError(
+				'ESHUTDOWN',
+				'the device was deinitialized; "runtime restart" of this component serves it again',
+			);
 		}
 	}
 }
@@ -135,22 +138,43 @@ async function isWritable(device: Client<typeof block>): Promise<boolean> {
 	}
 }
 
-export async function deviceFile(device: Client<typeof block>, buffers: PartialBlockBuffers, readOnly: boolean, service: Service): Promise<DataFile> {
+export async function deviceFile(
+	device: Client<typeof block>,
+	buffers: PartialBlockBuffers,
+	readOnly: boolean,
+	service: Service,
+): Promise<DataFile> {
 	const writable = await isWritable(device);
 	return new DataFile({
-		device: new ByteDevice({read: device.read, allocation: device.allocation, write: device.write, clear: device.clear, sync: async () => device.sync({})}, buffers),
+		device: new ByteDevice(
+			{
+				read: device.read,
+				allocation: device.allocation,
+				write: device.write,
+				clear: device.clear,
+				sync: async () => device.sync({}),
+			},
+			buffers,
+		),
 		measure: async () => (await device.geometry({})).blockCount * blockSize,
 		writable: writable && !readOnly,
 		service,
 	});
 }
 
-export function snapshotFile(control: Client<typeof deviceControl>, {generation, blockCount}: SnapshotDescription, buffers: PartialBlockBuffers): DataFile {
+export function snapshotFile(
+	control: Client<typeof deviceControl>,
+	{generation, blockCount}: SnapshotDescription,
+	buffers: PartialBlockBuffers,
+): DataFile {
 	return new DataFile({
-		device: new ByteDevice({
-			read: async request => control.read_snapshot({generation, ...request}),
-			allocation: async request => control.snapshot_allocation({generation, ...request}),
-		}, buffers),
+		device: new ByteDevice(
+			{
+				read: async request => control.read_snapshot({generation, ...request}),
+				allocation: async request => control.snapshot_allocation({generation, ...request}),
+			},
+			buffers,
+		),
 		measure: async () => blockCount * blockSize,
 		writable: false,
 	});

@@ -38,7 +38,10 @@ export type ErrnoName = keyof typeof errno;
 export class FileError extends Error {
 	override readonly name = 'FileError';
 
-	constructor(readonly code: ErrnoName, message: string) {
+	constructor(
+		readonly code: ErrnoName,
+		message: string,
+	) {
 		super(message);
 	}
 }
@@ -60,5 +63,5 @@ export function errnoNameOf(error: unknown): ErrnoName | undefined {
 		return error.code;
 	}
 
-	return isSessionError(error) ? namesOfCodes[error.code] ?? 'EIO' : undefined;
+	return isSessionError(error) ? (namesOfCodes[error.code] ?? 'EIO') : undefined;
 }

@@ -51,7 +51,9 @@ export class FileService {
 		this.handlers = {
 			describe: async ({path}) => answer(tree.find(path).then(describe)),
 			list: async ({path}) => ({entries: await answer(this.#list(path))}),
-			read: async ({path, offset, length, into}) => ({data: await answer(this.#read(path, {offset, length, into}))}),
+			read: async ({path, offset, length, into}) => ({
+				data: await answer(this.#read(path, {offset, length, into})),
+			}),
 			write: async ({path, offset, data}) => {
 				await answer(this.#write(path, offset, data));
 				return {};
@@ -81,7 +83,10 @@ export class FileService {
 		return node;
 	}
 
-	async #read(path: string, {offset, length, into}: {offset: number; length: number; into: Uint8Array | undefined}): Promise<Uint8Array> {
+	async #read(
+		path: string,
+		{offset, length, into}: {offset: number; length: number; into: Uint8Array | undefined},
+	): Promise<Uint8Array> {
 		const node = await this.#file(path);
 		if (node.kind === 'control') {
 			return Buffer.from(await node.file.read()).subarray(offset, offset + length);
@@ -100,7 +105,8 @@ export class FileService {
 				return into.subarray(0, available);
 			}
 
-			// A copy with memory of its own: what is leased is given back, and a message takes all of the memory that it is a part of.
+			// A copy with memory of its own: what is leased is given back, and a message takes all of the memory that
+			// it is a part of.
 			return new Uint8Array(lease.bytes);
 		} finally {
 			lease.release();

@@ -62,8 +62,8 @@ export class FuseChannel {
 	}
 
 	/**
-	 * Tells the kernel something on its own account. The kernel may wait for requests to be served before it takes it, so
-	 * this never happens on this thread.
+	 * Tells the kernel something on its own account. The kernel may wait for requests to be served before it takes it,
+	 * so this never happens on this thread.
 	 */
 	async notify(message: Buffer): Promise<void> {
 		if (!this.#isOpen) {

@@ -32,7 +32,7 @@ export function encodeInit({maxReadahead, flags, maxBackground, maxWrite, maxPag
 	bytes.writeUInt32LE(maxReadahead, 8);
 	bytes.writeUInt32LE(flags, 12);
 	bytes.writeUInt16LE(maxBackground, 16);
-	bytes.writeUInt16LE(Math.floor(maxBackground * 3 / 4), 18);
+	bytes.writeUInt16LE(Math.floor((maxBackground * 3) / 4), 18);
 	bytes.writeUInt32LE(maxWrite, 20);
 	bytes.writeUInt32LE(1, 24);
 	bytes.writeUInt16LE(maxPages, 28);
@@ -54,7 +54,11 @@ const blockSize = 4096;
 const sectorSize = 512;
 
 /** Times are not kept: everything dates from 1970. */
-function writeAttributes(bytes: Buffer, offset: number, {id, kind, permissions, byteLength, uid, gid}: Attributes): void {
+function writeAttributes(
+	bytes: Buffer,
+	offset: number,
+	{id, kind, permissions, byteLength, uid, gid}: Attributes,
+): void {
 	const target = bytes.subarray(offset, offset + lengths.attr);
 	writeUint64(target, id, 0);
 	writeUint64(target, byteLength, 8);

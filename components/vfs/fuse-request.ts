@@ -24,7 +24,12 @@ export function decodeHeader(bytes: Buffer): RequestHeader | undefined {
 		return undefined;
 	}
 
-	return {byteLength: bytes.length, opcode: bytes.readUInt32LE(4), unique: bytes.readBigUInt64LE(8), nodeId: readUint64(bytes, 16)};
+	return {
+		byteLength: bytes.length,
+		opcode: bytes.readUInt32LE(4),
+		unique: bytes.readBigUInt64LE(8),
+		nodeId: readUint64(bytes, 16),
+	};
 }
 
 /** @throws FileError EINVAL where the body is shorter than the fields that are read from it */
@@ -36,7 +41,12 @@ function requireLength(body: Buffer, byteLength: number): void {
 
 export function decodeInit(body: Buffer) {
 	requireLength(body, 16);
-	return {major: body.readUInt32LE(0), minor: body.readUInt32LE(4), maxReadahead: body.readUInt32LE(8), flags: body.readUInt32LE(12)};
+	return {
+		major: body.readUInt32LE(0),
+		minor: body.readUInt32LE(4),
+		maxReadahead: body.readUInt32LE(8),
+		flags: body.readUInt32LE(12),
+	};
 }
 
 /** A name that ends with a zero byte, as the kernel writes it. */
@@ -80,7 +90,12 @@ export function decodeSetattr(body: Buffer) {
 
 export function decodeFallocate(body: Buffer) {
 	requireLength(body, 32);
-	return {handle: readUint64(body, 0), offset: readUint64(body, 8), length: readUint64(body, 16), mode: body.readUInt32LE(24)};
+	return {
+		handle: readUint64(body, 0),
+		offset: readUint64(body, 8),
+		length: readUint64(body, 16),
+		mode: body.readUInt32LE(24),
+	};
 }
 
 export function decodeSeek(body: Buffer) {

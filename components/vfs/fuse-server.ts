@@ -8,12 +8,40 @@ import {blockSize} from '../sessions/block.js';
 import {writeWithPatience} from './control-file.js';
 import {FileError, errno, errnoNameOf} from './errno.js';
 import {FuseChannel, type FuseRequest} from './fuse-channel.js';
-import {fallocateModes, initFlags, lengths, opcodes, openFlags, protocolMajor, protocolMinorMin, seekTargets, setattrValid} from './fuse-protocol.js';
 import {
-	encodeAttributes, encodeDirectory, encodeEntry, encodeFileSystemSize, encodeInit, encodeInvalidation, encodeOpen, encodeSeek, encodeWritten, type Attributes,
+	fallocateModes,
+	initFlags,
+	lengths,
+	opcodes,
+	openFlags,
+	protocolMajor,
+	protocolMinorMin,
+	seekTargets,
+	setattrValid,
+} from './fuse-protocol.js';
+import {
+	encodeAttributes,
+	encodeDirectory,
+	encodeEntry,
+	encodeFileSystemSize,
+	encodeInit,
+	encodeInvalidation,
+	encodeOpen,
+	encodeSeek,
+	encodeWritten,
+	type Attributes,
 } from './fuse-reply.js';
 import {
-	decodeFallocate, decodeHandle, decodeInit, decodeInterrupt, decodeName, decodeOpen, decodeSeek, decodeSetattr, decodeTransfer, decodeWrite,
+	decodeFallocate,
+	decodeHandle,
+	decodeInit,
+	decodeInterrupt,
+	decodeName,
+	decodeOpen,
+	decodeSeek,
+	decodeSetattr,
+	decodeTransfer,
+	decodeWrite,
 } from './fuse-request.js';
 import {attributeSeconds, backgroundCountMax, finishMsMax, transferByteLengthMax} from './file-system-limits.js';
 import {OpenFiles, type OpenControl, type OpenFile} from './file-handles.js';
@@ -106,7 +134,10 @@ export class FuseServer {
 		}
 
 		let work;
-		const pending: Pending = {isInterruptible: opcode === opcodes.write && request.nodeId !== currentDataId, isAnswered: false};
+		const pending: Pending = {
+			isInterruptible: opcode === opcodes.write && request.nodeId !== currentDataId,
+			isAnswered: false,
+		};
 		this.#pending.set(unique, pending);
 		try {
 			work = this.#begin(request);
@@ -136,7 +167,7 @@ export class FuseServer {
 		const name = errnoNameOf(error);
 		this.#answer(unique, pending, errno[name ?? 'EIO']);
 		if (name === undefined) {
-			this.#options.env.fail(error instanceof Error ? error.stack ?? error.message : String(error));
+			this.#options.env.fail(error instanceof Error ? (error.stack ?? error.message) : String(error));
 		}
 
 		if (name === 'EIO') {
@@ -175,7 +206,9 @@ export class FuseServer {
 	/** Reads the request's body before it returns. @throws FileError */
 	#begin(request: FuseRequest): Work | Buffer {
 		const {opcode, nodeId, body} = request;
-		this.#options.counter.add(opcode === opcodes.read || opcode === opcodes.write ? decodeTransfer(body).length : 0);
+		this.#options.counter.add(
+			opcode === opcodes.read || opcode === opcodes.write ? decodeTransfer(body).length : 0,
+		);
 		switch (opcode) {
 			case opcodes.init: {
 				return this.#init(body);
@@ -250,18 +283,34 @@ export class FuseServer {
 
 	#refuse(opcode: number): never {
 		const {symlink, mknod, mkdir, unlink, rmdir, rename, link, create, rename2, tmpfile} = opcodes;
-		const changes: readonly number[] = [symlink, mknod, mkdir, unlink, rmdir, rename, link, create, rename2, tmpfile];
+		const changes: readonly number[] = [
+			symlink,
+			mknod,
+			mkdir,
+			unlink,
+			rmdir,
+			rename,
+			link,
+			create,
+			rename2,
+			tmpfile,
+		];
 		if (changes.includes(opcode)) {
 			throw new FileError('EPERM', 'the names in this file system are fixed');
 		}
 
-		throw opcode === opcodes.ioctl ? new FileError('ENOTTY', 'no such control') : new FileError('ENOSYS', `no operation ${opcode}`);
+		throw opcode === opcodes.ioctl
+			? new FileError('ENOTTY', 'no such control')
+			: new FileError('ENOSYS', `no operation ${opcode}`);
 	}
 
 	#init(body: Buffer): Buffer {
 		const {major, minor, maxReadahead, flags} = decodeInit(body);
 		if (major !== protocolMajor || minor < protocolMinorMin) {
-			this.#options.env.log(`the kernel speaks version ${major}.${minor} of FUSE; ${protocolMajor}.${protocolMinorMin} or newer is needed`, 'error');
+			this.#options.env.log(
+				`the kernel speaks version ${major}.${minor} of FUSE; ${protocolMajor}.${protocolMinorMin} or newer is needed`,
+				'error',
+			);
 			throw new FileError('EPROTO', 'the versions do not fit');
 		}
 
@@ -294,7 +343,11 @@ export class FuseServer {
 	async #lookUp(parentId: number, name: string): Promise<Buffer> {
 		const {tree} = this.#options;
 		const node = await tree.child(await tree.node(parentId), name);
-		return encodeEntry(await this.#describe(node), node.isVolatile ? 0 : attributeSeconds, this.#attributeSeconds(node));
+		return encodeEntry(
+			await this.#describe(node),
+			node.isVolatile ? 0 : attributeSeconds,
+			this.#attributeSeconds(node),
+		);
 	}
 
 	async #attributesOf(id: number): Promise<Buffer> {
@@ -302,7 +355,10 @@ export class FuseServer {
 		return encodeAttributes(await this.#describe(node), this.#attributeSeconds(node));
 	}
 
-	/** Emptying a file before it is written changes nothing, as with a block device; its size is not the user's to choose. */
+	/**
+	 * Emptying a file before it is written changes nothing, as with a block device; its size is not the user's to
+	 * choose.
+	 */
 	async #setAttributes(id: number, {valid, size}: {valid: number; size: number}): Promise<Buffer> {
 		const node = await this.#options.tree.node(id);
 		const attributes = await this.#describe(node);
@@ -326,7 +382,10 @@ export class FuseServer {
 		}
 
 		if (node.kind === 'control') {
-			return encodeOpen(this.#open.add({kind: 'control', node, text: undefined}), openFlags.directIo | openFlags.nonSeekable);
+			return encodeOpen(
+				this.#open.add({kind: 'control', node, text: undefined}),
+				openFlags.directIo | openFlags.nonSeekable,
+			);
 		}
 
 		// The kernel lets root pass whatever the mode says.
@@ -351,8 +410,11 @@ export class FuseServer {
 		}
 
 		const children = await node.children();
-		const entries = children.map(child => ({id: child.id, name: child.name, kind: child.kind === 'directory' ? 'directory' : 'file'} as const));
-		const special = ['.', '..'].map(name => ({id, name, kind: 'directory'} as const));
+		const entries = children.map(
+			child =>
+				({id: child.id, name: child.name, kind: child.kind === 'directory' ? 'directory' : 'file'}) as const,
+		);
+		const special = ['.', '..'].map(name => ({id, name, kind: 'directory'}) as const);
 		return encodeOpen(this.#open.add({kind: 'directory', entries: [...special, ...entries]}), 0);
 	}
 
@@ -413,7 +475,10 @@ export class FuseServer {
 		return this.#writeData(node.file.write.bind(node.file), offset, request.hold(lengths.writeIn, length));
 	}
 
-	/** The request's memory is used again, before a slow command has ended: so the command gets its own, and leaves nothing there. */
+	/**
+	 * The request's memory is used again, before a slow command has ended: so the command gets its own, and leaves
+	 * nothing there.
+	 */
 	async #writeControl(node: ControlNode, received: Buffer): Promise<Buffer> {
 		const content = secretBytes(received.length);
 		received.copy(content);
@@ -422,7 +487,11 @@ export class FuseServer {
 		return encodeWritten(content.length);
 	}
 
-	async #writeData(write: (offset: number, data: Buffer) => Promise<void>, offset: number, held: HeldData): Promise<Buffer> {
+	async #writeData(
+		write: (offset: number, data: Buffer) => Promise<void>,
+		offset: number,
+		held: HeldData,
+	): Promise<Buffer> {
 		try {
 			await write(offset, held.data);
 			return encodeWritten(held.data.length);
@@ -434,7 +503,10 @@ export class FuseServer {
 	async #sync(file: OpenFile): Promise<Buffer> {
 		if (file.kind === 'data') {
 			if (file.epoch !== file.node.file.epoch) {
-				throw new FileError('EIO', 'the device went back to its last secured state; what was not flushed before is lost');
+				throw new FileError(
+					'EIO',
+					'the device went back to its last secured state; what was not flushed before is lost',
+				);
 			}
 
 			await file.node.file.sync();
@@ -470,11 +542,13 @@ export class FuseServer {
 		}
 
 		const {file} = this.#open.data(handle).node;
-		return encodeSeek(await file.seek(offset, target === seekTargets.hole ? allocationKinds.hole : allocationKinds.data));
+		return encodeSeek(
+			await file.seek(offset, target === seekTargets.hole ? allocationKinds.hole : allocationKinds.data),
+		);
 	}
 
 	async #fileSystemSize(): Promise<Buffer> {
 		const current = await this.#options.tree.node(currentDataId);
-		return encodeFileSystemSize(Math.floor(await sizeOf(current) / blockSize));
+		return encodeFileSystemSize(Math.floor((await sizeOf(current)) / blockSize));
 	}
 }

@@ -33,18 +33,29 @@ export function mountObstacle(path: string, allowOther: boolean): Pick<Obstacle,
 	const isRoot = process.getuid?.() === 0;
 	const program = isRoot ? 'mount' : 'fusermount3';
 	if (!fs.existsSync(device)) {
-		return {what: `no file system can be mounted: there is no ${device}`, remedy: `load the kernel module fuse, ${otherwise}`};
+		return {
+			what: `no file system can be mounted: there is no ${device}`,
+			remedy: `load the kernel module fuse, ${otherwise}`,
+		};
 	}
 
 	if (!isInstalled(program)) {
-		return {what: `no file system can be mounted: the program ${program} is missing`, remedy: `${installation(program)}, ${otherwise}`};
+		return {
+			what: `no file system can be mounted: the program ${program} is missing`,
+			remedy: `${installation(program)}, ${otherwise}`,
+		};
 	}
 
 	if (allowOther && !isRoot && !mayShare()) {
-		return {what: 'allow_other="yes" is refused to this user', remedy: 'write user_allow_other into /etc/fuse.conf, or leave it out'};
+		return {
+			what: 'allow_other="yes" is refused to this user',
+			remedy: 'write user_allow_other into /etc/fuse.conf, or leave it out',
+		};
 	}
 
 	// Not the place itself: where it is mounted already, whoever looks waits for the component that serves it.
 	const reason = whyDirectoryUnmakable(dirname(path));
-	return reason === undefined ? undefined : {what: `no file system can be mounted at ${path}: ${reason}`, remedy: `correct the path, ${otherwise}`};
+	return reason === undefined
+		? undefined
+		: {what: `no file system can be mounted at ${path}: ${reason}`, remedy: `correct the path, ${otherwise}`};
 }

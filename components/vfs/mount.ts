@@ -51,7 +51,9 @@ function openDevice(): number | string {
 	try {
 		return fs.openSync(device, fs.constants.O_RDWR | fs.constants.O_NONBLOCK);
 	} catch (error) {
-		return (error as NodeJS.ErrnoException).code === 'ENOENT' ? `there is no ${device}; load the kernel module fuse` : `${device} cannot be opened: ${(error as Error).message}`;
+		return (error as NodeJS.ErrnoException).code === 'ENOENT'
+			? `there is no ${device}; load the kernel module fuse`
+			: `${device} cannot be opened: ${(error as Error).message}`;
 	}
 }
 
@@ -129,7 +131,9 @@ export class Mount {
 
 	/** Unmounts where nobody uses it any more. The requests that this causes must be served meanwhile. */
 	async unmount(): Promise<boolean> {
-		const {ok} = await (isRoot() ? runProgram('umount', [this.path]) : runProgram('fusermount3', ['-u', this.path]));
+		const {ok} = await (isRoot()
+			? runProgram('umount', [this.path])
+			: runProgram('fusermount3', ['-u', this.path]));
 		if (ok) {
 			this.#watchdog.dismiss();
 		}
@@ -137,7 +141,10 @@ export class Mount {
 		return ok;
 	}
 
-	/** Takes it away from whoever uses it. Where no program can be started for that, the watchdog does it at the end of this process. */
+	/**
+	 * Takes it away from whoever uses it. Where no program can be started for that, the watchdog does it at the end of
+	 * this process.
+	 */
 	async abandon(): Promise<void> {
 		if (await unmountLazily(this.path)) {
 			this.#watchdog.dismiss();

@@ -35,7 +35,10 @@ export class MountedTree {
 	static async mount(tree: Tree, options: MountOptions, counter: RequestCounter): Promise<MountedTree | undefined> {
 		const mount = await Mount.make(options);
 		if (typeof mount === 'string') {
-			options.env.log(`no file system at ${options.path}: ${mount}. "runtime shell" shows the same tree`, 'warning');
+			options.env.log(
+				`no file system at ${options.path}: ${mount}. "runtime shell" shows the same tree`,
+				'warning',
+			);
 			return undefined;
 		}
 
@@ -53,7 +56,7 @@ export class MountedTree {
 
 	async stop(): Promise<void> {
 		this.#isStopping = true;
-		if (!await this.#mount.unmount()) {
+		if (!(await this.#mount.unmount())) {
 			this.#env.log(`${this.path} is still in use; its users get errors from now on`, 'warning');
 			await this.#server.finish();
 			await this.#mount.abandon();

@@ -36,15 +36,25 @@ function whyNotRun(name: string, error: unknown): string {
 		}
 
 		default: {
-			return withOpenFilesMax(`the program ${name} cannot be started: ${error instanceof Error ? error.message : String(error)}`);
+			return withOpenFilesMax(
+				`the program ${name} cannot be started: ${error instanceof Error ? error.message : String(error)}`,
+			);
 		}
 	}
 }
 
 /** @param stdio what the program gets as descriptors 3 and so on */
-export async function runProgram(name: string, words: readonly string[], {descriptors = [], variables = {}}: {
-	descriptors?: readonly number[]; variables?: Readonly<Record<string, string>>;
-} = {}): Promise<ProgramEnd> {
+export async function runProgram(
+	name: string,
+	words: readonly string[],
+	{
+		descriptors = [],
+		variables = {},
+	}: {
+		descriptors?: readonly number[];
+		variables?: Readonly<Record<string, string>>;
+	} = {},
+): Promise<ProgramEnd> {
 	const stdio: StdioOptions = ['ignore', 'ignore', 'pipe', ...descriptors];
 	const child = spawn(name, [...words], {stdio, env: {...helperEnvironment(), ...variables}, cwd: '/'});
 	let message = '';
@@ -52,7 +62,7 @@ export async function runProgram(name: string, words: readonly string[], {descri
 		message = (message + text).slice(0, messageLengthMax);
 	});
 	try {
-		const [code] = await once(child, 'close') as [number | null];
+		const [code] = (await once(child, 'close')) as [number | null];
 		return {ok: code === 0, message: message.trim().replaceAll('\n', '; ') || `${name} ended with ${String(code)}`};
 	} catch (error) {
 		return {ok: false, message: whyNotRun(name, error)};

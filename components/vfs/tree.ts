@@ -1,4 +1,7 @@
-/** The file system's tree: `control/`, `current/data`, and in `snapshots/GENERATION/` `data`, `name` and `time`. Nodes are numbered for good. */
+/**
+ * The file system's tree: `control/`, `current/data`, and in `snapshots/GENERATION/` `data`, `name` and `time`. Nodes
+ * are numbered for good.
+ */
 import type {Client} from '../../runtime/sdk/session.js';
 import type {PartialBlockBuffers} from '../lib/front_end/byte-device.js';
 import type {deviceControl, SnapshotDescription} from '../sessions/device-control.js';
@@ -66,10 +69,26 @@ export class Tree {
 
 	constructor(parts: TreeParts) {
 		this.#parts = parts;
-		const files = parts.controlFiles.map((file, i): ControlNode => ({kind: 'control', id: controlFileId + i, name: file.name, isVolatile: false, file}));
+		const files = parts.controlFiles.map((file, i): ControlNode => ({
+			kind: 'control',
+			id: controlFileId + i,
+			name: file.name,
+			isVolatile: false,
+			file,
+		}));
 		const data: DataNode = {kind: 'data', id: currentDataId, name: 'data', isVolatile: false, file: parts.current};
-		const snapshots: DirectoryNode = {kind: 'directory', id: snapshotsId, name: 'snapshots', isVolatile: false, children: async () => this.#snapshots()};
-		const directories = [this.#directory(controlId, 'control', files), this.#directory(currentId, 'current', [data]), snapshots];
+		const snapshots: DirectoryNode = {
+			kind: 'directory',
+			id: snapshotsId,
+			name: 'snapshots',
+			isVolatile: false,
+			children: async () => this.#snapshots(),
+		};
+		const directories = [
+			this.#directory(controlId, 'control', files),
+			this.#directory(currentId, 'current', [data]),
+			snapshots,
+		];
 		this.root = this.#directory(rootId, '', directories);
 		for (const node of [this.root, ...directories, ...files, data]) {
 			this.#fixed.set(node.id, node);
@@ -134,7 +153,8 @@ export class Tree {
 		const {snapshots} = await control.list_snapshots({});
 		const files = new Map<number, DataFile>();
 		const directories = snapshots.map(snapshot => {
-			const file = this.#snapshotFiles.get(snapshot.generation) ?? snapshotFile(control, snapshot, this.#parts.buffers);
+			const file =
+				this.#snapshotFiles.get(snapshot.generation) ?? snapshotFile(control, snapshot, this.#parts.buffers);
 			files.set(snapshot.generation, file);
 			return this.#snapshotDirectory(snapshot, file);
 		});
@@ -146,9 +166,15 @@ export class Tree {
 		const id = snapshotId + idsOfSnapshot * generation;
 		const data: DataNode = {kind: 'data', id: id + 1, name: 'data', isVolatile: true, file};
 		const known = [
-			...name === undefined ? [] : [{id: id + 2, file: lineFile('name', name)}],
-			...time === undefined ? [] : [{id: id + 3, file: lineFile('time', new Date(time * 1000).toISOString())}],
+			...(name === undefined ? [] : [{id: id + 2, file: lineFile('name', name)}]),
+			...(time === undefined ? [] : [{id: id + 3, file: lineFile('time', new Date(time * 1000).toISOString())}]),
 		].map((line): ControlNode => ({kind: 'control', name: line.file.name, isVolatile: true, ...line}));
-		return {kind: 'directory', id, name: String(generation), isVolatile: true, children: async () => [data, ...known]};
+		return {
+			kind: 'directory',
+			id,
+			name: String(generation),
+			isVolatile: true,
+			children: async () => [data, ...known],
+		};
 	}
 }

@@ -1,6 +1,7 @@
 /**
  * Mounting without being root: fusermount3 mounts for its caller, and passes the mount's descriptor through a socket.
- * It is taken from there, and a descriptor of our own is put in its place, because the thread must close it when it ends.
+ * It is taken from there, and a descriptor of our own is put in its place, because the thread must close it when it
+ * ends.
  */
 import koffi from 'koffi';
 import {runProgram} from './system-program.js';
@@ -9,7 +10,7 @@ const unixFamily = 1;
 /** A stream, closed in programs that are started. */
 const streamSocket = 1 | 0o2_000_000;
 /** FUSE_DEV_IOC_CLONE of `linux/fuse.h`. */
-const cloneRequest = 0x8004_E500;
+const cloneRequest = 0x8004_e500;
 const receiveFlags = {dontWait: 0x40, closeOnExec: 0x4000_0000};
 /** Of `struct msghdr` and of `struct cmsghdr` with one descriptor, on machines with 64 bits. */
 const messageLayout = {byteLength: 56, vector: 16, vectorCount: 24, control: 32, controlLength: 40};
@@ -46,7 +47,9 @@ function receiveDescriptor(libc: Libc, socket: number): number | undefined {
 	message.writeBigUInt64LE(koffi.address(control), messageLayout.control);
 	message.writeBigUInt64LE(BigInt(control.length), messageLayout.controlLength);
 	const received = libc.recvmsg(socket, message, receiveFlags.dontWait | receiveFlags.closeOnExec);
-	return received > 0 && control.readUInt32LE(0) > controlLayout.descriptor ? control.readInt32LE(controlLayout.descriptor) : undefined;
+	return received > 0 && control.readUInt32LE(0) > controlLayout.descriptor
+		? control.readInt32LE(controlLayout.descriptor)
+		: undefined;
 }
 
 /** Attaches `fd`, an unused /dev/fuse, to a new mount at `path`. @returns why that did not work, if so */
@@ -59,7 +62,10 @@ export async function mountAsUser(fd: number, path: string, options: string): Pr
 
 	const [ours, theirs] = pair;
 	try {
-		const {ok, message} = await runProgram('fusermount3', ['-o', options, '--', path], {descriptors: [theirs], variables: {_FUSE_COMMFD: '3'}});
+		const {ok, message} = await runProgram('fusermount3', ['-o', options, '--', path], {
+			descriptors: [theirs],
+			variables: {_FUSE_COMMFD: '3'},
+		});
 		const mounted = ok ? receiveDescriptor(libc, ours) : undefined;
 		if (mounted === undefined) {
 			return ok ? 'fusermount3 passed no descriptor' : message;

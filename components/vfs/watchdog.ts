@@ -20,9 +20,16 @@ export interface Watchdog {
 }
 
 export function startWatchdog(source: string, path: string, isRoot: boolean): Watchdog {
-	const child: ChildProcess = spawn('/bin/sh', ['-c', script, 'cbe-watchdog', source, path, isRoot ? 'root' : 'user'], {
-		stdio: ['pipe', 'ignore', 'ignore'], detached: true, cwd: '/', env: helperEnvironment(),
-	});
+	const child: ChildProcess = spawn(
+		'/bin/sh',
+		['-c', script, 'cbe-watchdog', source, path, isRoot ? 'root' : 'user'],
+		{
+			stdio: ['pipe', 'ignore', 'ignore'],
+			detached: true,
+			cwd: '/',
+			env: helperEnvironment(),
+		},
+	);
 	child.on('error', () => undefined);
 	child.stdin?.on('error', () => undefined);
 	child.unref();

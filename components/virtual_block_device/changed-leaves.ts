@@ -1,8 +1,9 @@
 /**
- * Leaves that have changed since the tree was stored, for the flush log. Only what a log can say is kept: where writes put
- * blocks. Where more than that has changed, or too much, the whole tree has to be stored.
+ * Leaves that have changed since the tree was stored, for the flush log. Only what a log can say is kept: where writes
+ * put blocks. Where more than that has changed, or too much, the whole tree has to be stored.
  *
- * Invariant: what a log names is not overwritten before the tree is stored, so its leaves are no longer written in place.
+ * Invariant: what a log names is not overwritten before the tree is stored, so its leaves are no longer written in
+ * place.
  */
 import type {Vba} from '../sessions/vocabulary.js';
 import type {LeafChanges} from '../lib/format/flush-log.js';
@@ -24,10 +25,14 @@ export class ChangedLeaves {
 	readonly #misplaced = new Set<Vba>();
 	#isWhole = true;
 
-	/** The leaf has to be written to another place: a log names its current one, or the medium refuses to write there. */
+	/**
+	 * The leaf has to be written to another place: a log names its current one, or the medium refuses to write there.
+	 */
 	mustMove(vba: Vba): boolean {
 		// One that was written again after it was logged has another place, which no log names yet.
-		return (this.#logged.has(vba) && !this.#pending.has(vba)) || (this.#misplaced.size > 0 && this.#misplaced.has(vba));
+		return (
+			(this.#logged.has(vba) && !this.#pending.has(vba)) || (this.#misplaced.size > 0 && this.#misplaced.has(vba))
+		);
 	}
 
 	/** The medium does not write the leaf's place. */
@@ -68,7 +73,10 @@ export class ChangedLeaves {
 		this.#misplaced.clear();
 	}
 
-	/** What has changed since the last call; undefined where a log cannot say it or may not say so much. With no write under way. */
+	/**
+	 * What has changed since the last call; undefined where a log cannot say it or may not say so much. With no write
+	 * under way.
+	 */
 	take(room: number, {tree, held}: {readonly tree: HashTree; readonly held: HeldBlocks}): LeafChanges | undefined {
 		const {nodes} = held;
 		const count = this.#pending.size;
@@ -76,7 +84,12 @@ export class ChangedLeaves {
 			return undefined;
 		}
 
-		const changes = {vbas: [...this.#pending.keys()], addresses: [] as number[], leaves: [...this.#pending.values()], labels: new Uint8Array(count * labelLength)};
+		const changes = {
+			vbas: [...this.#pending.keys()],
+			addresses: [] as number[],
+			leaves: [...this.#pending.values()],
+			labels: new Uint8Array(count * labelLength),
+		};
 		const path: Path = [];
 		for (const [i, vba] of changes.vbas.entries()) {
 			if (tree.walk(vba, path)) {

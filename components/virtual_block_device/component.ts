@@ -48,7 +48,10 @@ const framesPerPiece = 32;
 /** Cuts extents into contiguous ranges of at most one batch. @throws SessionError where they do not fit the tree */
 function rangesOf(extents: readonly number[], leafCount: number): Range[] {
 	if (extentsBlockCount(extents, leafCount) === undefined) {
-		throw new SessionError('out_of_range', `the extents ${extents.join('+')} do not fit the device of ${leafCount} blocks`);
+		throw new SessionError(
+			'out_of_range',
+			`the extents ${extents.join('+')} do not fit the device of ${leafCount} blocks`,
+		);
 	}
 
 	if (extents.length === 2 && extents[1] <= batchBlockCount) {
@@ -74,7 +77,10 @@ function piecesOf(extents: readonly number[], data: Uint8Array, leafCount: numbe
 		return {vba, count, data: data.subarray(start, offset)};
 	});
 	if (offset !== data.length) {
-		throw new SessionError('out_of_range', `${data.length} bytes do not fit the ${offset / blockSize} blocks of the request`);
+		throw new SessionError(
+			'out_of_range',
+			`${data.length} bytes do not fit the ${offset / blockSize} blocks of the request`,
+		);
 	}
 
 	return pieces;
@@ -101,11 +107,16 @@ export default defineComponent({
 		const rekeying = new Rekeying(device, writer.placement);
 		const writes = new RequestQueue<WritePiece>({...limits, exclusive: true}, async batch => writer.write(batch));
 		const reader = new Reader(device, piece => writes.running(piece));
-		const reads = new RequestQueue<ReadPiece>({...limits, exclusive: false}, async batch => reader.read(batch, () => device.tree));
+		const reads = new RequestQueue<ReadPiece>({...limits, exclusive: false}, async batch =>
+			reader.read(batch, () => device.tree),
+		);
 		let integrityErrorCount = 0;
 
 		/** Adds pieces to a queue and waits for all, whose data is one request's; damage that they meet is logged. */
-		async function serve<P>(pieces: readonly P[], add: (piece: P) => Promise<void>): Promise<Record<string, never>> {
+		async function serve<P>(
+			pieces: readonly P[],
+			add: (piece: P) => Promise<void>,
+		): Promise<Record<string, never>> {
 			try {
 				await (pieces.length === 1 ? add(pieces[0]) : allEnded(pieces.map(add)));
 			} catch (error) {
@@ -123,7 +134,10 @@ export default defineComponent({
 		async function clearPart({vba, count}: Range): Promise<{isChanged: boolean; nextVba: number | null}> {
 			const end = vba + count;
 			if (extentsBlockCount([vba, count], device.tree.geometry.leafCount) === undefined) {
-				throw new SessionError('out_of_range', `the extent ${vba}+${count} does not fit the device of ${device.tree.geometry.leafCount} blocks`);
+				throw new SessionError(
+					'out_of_range',
+					`the extent ${vba}+${count} does not fit the device of ${device.tree.geometry.leafCount} blocks`,
+				);
 			}
 
 			let isChanged = false;
@@ -162,22 +176,37 @@ export default defineComponent({
 						return {};
 					},
 					// Not `async`: a promise that is handed through one more arrives later.
-					read: ({extents, data}) => serve(piecesOf(extents, data, device.tree.geometry.leafCount), piece => reads.add(piece)),
+					read: ({extents, data}) =>
+						serve(piecesOf(extents, data, device.tree.geometry.leafCount), piece => reads.add(piece)),
 					write: ({extents, data}) => {
 						if (data.length > writeBlockCountMax * blockSize) {
-							throw new SessionError('out_of_range', `a write of ${data.length} bytes is larger than ${writeBlockCountMax} blocks`);
+							throw new SessionError(
+								'out_of_range',
+								`a write of ${data.length} bytes is larger than ${writeBlockCountMax} blocks`,
+							);
 						}
 
-						return serve(piecesOf(extents, data, device.tree.geometry.leafCount), piece => writes.add(writeOf(piece)));
+						return serve(piecesOf(extents, data, device.tree.geometry.leafCount), piece =>
+							writes.add(writeOf(piece)),
+						);
 					},
 					clear: clearPart,
 					async allocation({snapshot, first, count}) {
 						const {leafCount} = snapshot?.tree ?? device.tree.geometry;
 						if (first + count > leafCount) {
-							throw new SessionError('out_of_range', `blocks ${first} to ${first + count - 1} do not fit the device of ${leafCount} blocks`);
+							throw new SessionError(
+								'out_of_range',
+								`blocks ${first} to ${first + count - 1} do not fit the device of ${leafCount} blocks`,
+							);
 						}
 
-						return {runs: await allocationOf(device, () => snapshot ? device.snapshotTree(snapshot) : device.tree, {first, count})};
+						return {
+							runs: await allocationOf(
+								device,
+								() => (snapshot ? device.snapshotTree(snapshot) : device.tree),
+								{first, count},
+							),
+						};
 					},
 					count_written: async request => countWritten(device, request),
 					async read_snapshot({snapshot, extents, data}) {
@@ -200,26 +229,34 @@ export default defineComponent({
 						device.setKeys(keys);
 						return {};
 					},
-					rekey: async ({snapshots, ...limits}) => writer.exclusively(async () => {
-						device.changes.noteOther();
-						const step = await withKeys(async () => rekeying.step(snapshots, limits));
-						integrityErrorCount += step.lostBlockCount;
-						return {rekeyingVba: device.keys.rekeyingVba, ...step};
-					}),
-					verify: async request => writer.exclusively(async () => withKeys(async () => verifyTrees(device, request))),
+					rekey: async ({snapshots, ...limits}) =>
+						writer.exclusively(async () => {
+							device.changes.noteOther();
+							const step = await withKeys(async () => rekeying.step(snapshots, limits));
+							integrityErrorCount += step.lostBlockCount;
+							return {rekeyingVba: device.keys.rekeyingVba, ...step};
+						}),
+					verify: async request =>
+						writer.exclusively(async () => withKeys(async () => verifyTrees(device, request))),
 					async reclaim({lastSecuredGeneration, snapshots, snapshotGone, endLeaf}) {
 						if (snapshotGone !== null) {
 							spareRoom.noteSnapshotGone(snapshotGone);
 						}
 
-						return {remainder: await writer.exclusivelyAnyhow(async () => spareRoom.step(lastSecuredGeneration, {snapshots, endLeaf}))};
+						return {
+							remainder: await writer.exclusivelyAnyhow(async () =>
+								spareRoom.step(lastSecuredGeneration, {snapshots, endLeaf}),
+							),
+						};
 					},
-					extend: async request => writer.exclusively(async () => {
-						device.changes.noteOther();
-						return extend(device, request);
-					}),
+					extend: async request =>
+						writer.exclusively(async () => {
+							device.changes.noteOther();
+							return extend(device, request);
+						}),
 					async log({countMax}) {
-						// Writes that came together with the flush are worth waiting for: their own flush often follows at once.
+						// Writes that came together with the flush are worth waiting for: their own flush often follows
+						// at once.
 						await writes.started();
 						return writer.log(countMax);
 					},
@@ -234,7 +271,11 @@ export default defineComponent({
 					store: async ({nextGeneration, isRootKept}) => writer.store(nextGeneration, isRootKept),
 				},
 			},
-			status: () => ({changed_inner_blocks: device.held.dirtyCount, integrity_errors: integrityErrorCount, reclaimed_blocks: spareRoom.clearedBlockCount}),
+			status: () => ({
+				changed_inner_blocks: device.held.dirtyCount,
+				integrity_errors: integrityErrorCount,
+				reclaimed_blocks: spareRoom.clearedBlockCount,
+			}),
 		};
 	},
 });

@@ -31,9 +31,13 @@ export interface Servers {
 	readonly free_tree: Client<typeof freeTree>;
 }
 
-/** The pool may have no block to hand out, too; that another error of the same code is the medium's, its detail says. */
+/**
+ * The pool may have no block to hand out, too; that another error of the same code is the medium's, its detail says.
+ */
 function asMediumFault(error: unknown): unknown {
-	return error instanceof SessionError && error.code === 'no_space' ? new SessionError(error.code, error.message, {...error.detail, onMedium: true}) : error;
+	return error instanceof SessionError && error.code === 'no_space'
+		? new SessionError(error.code, error.message, {...error.detail, onMedium: true})
+		: error;
 }
 
 const currentTreeMark = -1;
@@ -72,9 +76,13 @@ export class Device {
 	#tree: HashTree | undefined;
 	#keys: Keys = {currentKeyId: 0, previousKeyId: 0, rekeyingVba: 0};
 	currentGeneration: Generation = 0;
-	/** True where a leaf that was written may have given up its content: it keeps its place, and its label is all zero. */
+	/**
+	 * True where a leaf that was written may have given up its content: it keeps its place, and its label is all zero.
+	 */
 	emptiesLeaves = false;
-	/** Trees of kept snapshots that a rekeying has taken up, by name; newer than the superblock's until they are stored. */
+	/**
+	 * Trees of kept snapshots that a rekeying has taken up, by name; newer than the superblock's until they are stored.
+	 */
 	readonly #snapshots = new Map<Generation, HashTree>();
 	#nextMark = firstSnapshotMark;
 	/** Blocks that a rekeying has placed in the current generation, though their nodes keep their generation. */
@@ -138,10 +146,17 @@ export class Device {
 
 	/** From now on the current tree is read with these changes on top. */
 	readWith({vbas, addresses, labels}: LeafChanges): void {
-		this.#logged = new Map(vbas.map((vba, i) => [vba, {address: addresses[i], label: labels.subarray(i * labelLength, (i + 1) * labelLength)}]));
+		this.#logged = new Map(
+			vbas.map((vba, i) => [
+				vba,
+				{address: addresses[i], label: labels.subarray(i * labelLength, (i + 1) * labelLength)},
+			]),
+		);
 	}
 
-	/** The changes that a tree is read with, of what the current generation has logged; undefined where there are none. */
+	/**
+	 * The changes that a tree is read with, of what the current generation has logged; undefined where there are none.
+	 */
 	loggedOf(tree: HashTree): ReadonlyMap<Vba, LoggedLeaf> | undefined {
 		return tree === this.#tree ? this.#logged : undefined;
 	}
@@ -226,10 +241,10 @@ export class Device {
 	}
 
 	/**
-	 * The VBA that the pool keeps for a replaced block at `level` on the way to `vba`: the lowest one below it. A block that
-	 * a rekeying has reached in part is needed by snapshots until the rekeying has passed the VBA where it stands now. A block
-	 * of an unfinished branch has no leaf below it, so no rekeying ever gives the snapshots that refer to it another one:
-	 * for it stands a VBA that none reaches.
+	 * The VBA that the pool keeps for a replaced block at `level` on the way to `vba`: the lowest one below it. A block
+	 * that a rekeying has reached in part is needed by snapshots until the rekeying has passed the VBA where it stands
+	 * now. A block of an unfinished branch has no leaf below it, so no rekeying ever gives the snapshots that refer to
+	 * it another one: for it stands a VBA that none reaches.
 	 */
 	poolVba(vba: Vba, level: Level): Vba {
 		const {geometry} = this.tree;
@@ -239,11 +254,14 @@ export class Device {
 		}
 
 		const {previousKeyId, rekeyingVba} = this.#keys;
-		const reachedInPart = previousKeyId !== 0 && lowest < rekeyingVba && rekeyingVba < lowest + (geometry.degree ** level);
+		const reachedInPart =
+			previousKeyId !== 0 && lowest < rekeyingVba && rekeyingVba < lowest + geometry.degree ** level;
 		return reachedInPart ? rekeyingVba : lowest;
 	}
 
 	keyOf(vba: Vba): KeyId {
-		return this.#keys.previousKeyId !== 0 && vba >= this.#keys.rekeyingVba ? this.#keys.previousKeyId : this.#keys.currentKeyId;
+		return this.#keys.previousKeyId !== 0 && vba >= this.#keys.rekeyingVba
+			? this.#keys.previousKeyId
+			: this.#keys.currentKeyId;
 	}
 }

@@ -1,7 +1,7 @@
 /**
- * Which emptied leaves still take room on the medium for nothing. Such a leaf keeps its place, whose content belongs to the
- * snapshots that have it there with its label, if any. Once a state is secured in which the leaf is empty, and no kept
- * snapshot has the content, nobody needs it.
+ * Which emptied leaves still take room on the medium for nothing. Such a leaf keeps its place, whose content belongs to
+ * the snapshots that have it there with its label, if any. Once a state is secured in which the leaf is empty, and no
+ * kept snapshot has the content, nobody needs it.
  */
 import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
 import {HashTree, type Path} from '../lib/tree/hash-tree.js';
@@ -55,7 +55,10 @@ export class EmptiedRoom {
 			return false;
 		}
 
-		return this.#pass !== undefined || [...this.#emptied.values()].some(generation => generation <= lastSecuredGeneration);
+		return (
+			this.#pass !== undefined ||
+			[...this.#emptied.values()].some(generation => generation <= lastSecuredGeneration)
+		);
 	}
 
 	/** Places that nobody needs, of a bounded part. With no write under way. */
@@ -67,21 +70,27 @@ export class EmptiedRoom {
 
 		const trees = snapshots.map(({tree}) => new HashTree(this.#device.held, tree, readOnlyMark));
 		const countMax = Math.max(1, Math.floor(stepWayCount / (1 + trees.length)));
-		const groups = [...this.#emptied].filter(([, generation]) => generation <= lastSecuredGeneration).slice(0, countMax).map(([vba]) => vba);
+		const groups = [...this.#emptied]
+			.filter(([, generation]) => generation <= lastSecuredGeneration)
+			.slice(0, countMax)
+			.map(([vba]) => vba);
 		const places: Pba[] = [];
 		for (const vba of groups.length > 0 ? groups : await this.#nextOfPass(countMax)) {
 			this.#emptied.delete(vba);
-			places.push(...await this.#worthless(vba, lastSecuredGeneration, trees));
+			places.push(...(await this.#worthless(vba, lastSecuredGeneration, trees)));
 		}
 
 		return places;
 	}
 
 	async #worthless(vba: Vba, lastSecuredGeneration: Generation, snapshots: readonly HashTree[]): Promise<Pba[]> {
-		const {tree, held: {nodes}} = this.#device;
+		const {
+			tree,
+			held: {nodes},
+		} = this.#device;
 		const {degree, leafCount} = tree.geometry;
 		const path: Path = [];
-		if (await tree.loadWritten(vba, path) > 0) {
+		if ((await tree.loadWritten(vba, path)) > 0) {
 			return [];
 		}
 
@@ -100,9 +109,13 @@ export class EmptiedRoom {
 
 		for (const snapshot of candidates.size > 0 ? snapshots.filter(({geometry}) => vba < geometry.leafCount) : []) {
 			const snapshotPath: Path = [];
-			if (await snapshot.loadWritten(vba, snapshotPath) === 0) {
+			if ((await snapshot.loadWritten(vba, snapshotPath)) === 0) {
 				for (const [index, address] of candidates) {
-					if (nodes.address(snapshotPath[1], index) === address && nodes.generation(snapshotPath[1], index) !== 0 && !nodes.isEmptied(snapshotPath[1], index)) {
+					if (
+						nodes.address(snapshotPath[1], index) === address &&
+						nodes.generation(snapshotPath[1], index) !== 0 &&
+						!nodes.isEmptied(snapshotPath[1], index)
+					) {
 						candidates.delete(index);
 					}
 				}

@@ -1,6 +1,15 @@
 /** Extension of the virtual block device: new leaves that were never written (format section 8). */
 import {SessionError} from '../../runtime/sdk/session.js';
-import {Contingent, addLeaves, addLevelIfFull, branchToMove, isAtLimit, isBranchHeld, moveBranch, type BranchBlock} from '../lib/tree/tree-growth.js';
+import {
+	Contingent,
+	addLeaves,
+	addLevelIfFull,
+	branchToMove,
+	isAtLimit,
+	isBranchHeld,
+	moveBranch,
+	type BranchBlock,
+} from '../lib/tree/tree-growth.js';
 import type {Device} from './device.js';
 
 export interface Extension {
@@ -58,7 +67,12 @@ async function makeVolatile(device: Device, blocks: readonly BranchBlock[]): Pro
 	const {tree, servers, currentGeneration} = device;
 	const [{vba}] = blocks;
 	const items = blocks.flatMap(({address, generation, level}) => [address, generation, device.poolVba(vba, level)]);
-	const {addresses, leaves} = await servers.free_tree.exchange({items, keyId: device.keyOf(vba), reserved: true, relief: true});
+	const {addresses, leaves} = await servers.free_tree.exchange({
+		items,
+		keyId: device.keyOf(vba),
+		reserved: true,
+		relief: true,
+	});
 	try {
 		while (!isBranchHeld(tree, vba)) {
 			await tree.loadExisting(vba);

@@ -1,6 +1,6 @@
 /**
- * Which leaves of a tree have content, a bounded part of the tree at a time. A leaf is told as a hole where reading it at the
- * same moment would give zeroes without a look at the medium: both go by the same node.
+ * Which leaves of a tree have content, a bounded part of the tree at a time. A leaf is told as a hole where reading it
+ * at the same moment would give zeroes without a look at the medium: both go by the same node.
  */
 import type {Vba} from '../sessions/vocabulary.js';
 import type {HashTree, Path} from '../lib/tree/hash-tree.js';
@@ -12,8 +12,15 @@ import {loadToContent} from './written-count.js';
 /** Ways that one part goes down: some milliseconds. */
 const wayCountMax = 256;
 
-/** Runs from `first` on, for `count` leaves or as many as were looked at. A block without content is passed over as a whole. */
-export async function allocationOf(device: Device, tree: () => HashTree, {first, count}: {first: Vba; count: number}): Promise<number[]> {
+/**
+ * Runs from `first` on, for `count` leaves or as many as were looked at. A block without content is passed over as a
+ * whole.
+ */
+export async function allocationOf(
+	device: Device,
+	tree: () => HashTree,
+	{first, count}: {first: Vba; count: number},
+): Promise<number[]> {
 	const runs = new AllocationRuns();
 	const path: Path = [];
 	const end = first + count;

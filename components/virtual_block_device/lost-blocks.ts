@@ -1,6 +1,6 @@
 /**
- * Inner blocks that a rekeying step has read, more than once, and that do not match the labels in their parents: nobody can
- * say what lies below them. The step goes around them.
+ * Inner blocks that a rekeying step has read, more than once, and that do not match the labels in their parents: nobody
+ * can say what lies below them. The step goes around them.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
@@ -16,7 +16,14 @@ const attemptMax = 3;
 const loadMax = 1000;
 
 /** One leaf of each lowest block of a tree in the range. */
-function waysOf({tree: {geometry: {degree, leafCount}}}: RekeyedTree, {vba, count}: Range): Vba[] {
+function waysOf(
+	{
+		tree: {
+			geometry: {degree, leafCount},
+		},
+	}: RekeyedTree,
+	{vba, count}: Range,
+): Vba[] {
 	const ways: Vba[] = [];
 	for (let first = vba - (vba % degree); first < Math.min(vba + count, leafCount); first += degree) {
 		ways.push(first);
@@ -39,7 +46,10 @@ export class LostBlocks {
 
 	/** True for a block that does not match this label, or was given up before. */
 	has({address, label}: WantedBlock): boolean {
-		return isLostLabel(label) || this.#found.some(lost => lost.address === address && Buffer.compare(lost.label, label) === 0);
+		return (
+			isLostLabel(label) ||
+			this.#found.some(lost => lost.address === address && Buffer.compare(lost.label, label) === 0)
+		);
 	}
 
 	/** True where all ways to the range are held, as far as they are not lost. */
@@ -111,7 +121,10 @@ export function generationsWith(block: RekeyedBlock, shared: readonly Shared[]):
 	const owners = new Set([block.owner]);
 	for (const {owner, block: other} of shared) {
 		const {degree} = owner.tree.geometry;
-		const isAbove = other.level > block.level && other.lowestVba <= block.lowestVba && block.lowestVba < other.lowestVba + (degree ** other.level);
+		const isAbove =
+			other.level > block.level &&
+			other.lowestVba <= block.lowestVba &&
+			block.lowestVba < other.lowestVba + degree ** other.level;
 		if (other === block || (isAbove && owners.has(other.owner))) {
 			owners.add(owner);
 		}
@@ -121,14 +134,17 @@ export function generationsWith(block: RekeyedBlock, shared: readonly Shared[]):
 }
 
 /** What became of a block that these trees refer to, null for the current one. */
-export function textOfLost({address, level, lowestVba, owner}: RekeyedBlock, generations: ReadonlyArray<Generation | null>): string {
+export function textOfLost(
+	{address, level, lowestVba, owner}: RekeyedBlock,
+	generations: ReadonlyArray<Generation | null>,
+): string {
 	const {degree, leafCount} = owner.tree.geometry;
-	const last = Math.min(leafCount, lowestVba + (degree ** level)) - 1;
+	const last = Math.min(leafCount, lowestVba + degree ** level) - 1;
 	const place = level === 0 || last <= lowestVba ? `VBA ${lowestVba}` : `VBAs ${lowestVba} to ${last}`;
 	const snapshots = generations.filter(generation => generation !== null);
 	const trees = [
-		...snapshots.length < generations.length ? ['the current state'] : [],
-		...snapshots.length > 0 ? [`snapshot${snapshots.length > 1 ? 's' : ''} ${snapshots.join(', ')}`] : [],
+		...(snapshots.length < generations.length ? ['the current state'] : []),
+		...(snapshots.length > 0 ? [`snapshot${snapshots.length > 1 ? 's' : ''} ${snapshots.join(', ')}`] : []),
 	].join(' and ');
 	return `the ${level === 0 ? 'data block' : 'block'} at PBA ${address} (level ${level}, ${place} of ${trees}) does not match the hash in its parent; it was not rekeyed and stays unreadable${level === 0 ? '' : ', with all that lies below it'}`;
 }

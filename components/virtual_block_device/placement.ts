@@ -1,6 +1,6 @@
 /**
- * Places for data about to change (format section 4): a new block from the pool for every block on the way that does not
- * belong to the current generation, found, exchanged and put into the tree in one synchronous step.
+ * Places for data about to change (format section 4): a new block from the pool for every block on the way that does
+ * not belong to the current generation, found, exchanged and put into the tree in one synchronous step.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Frame, Generation, KeyId, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
@@ -111,7 +111,11 @@ export class Placement {
 		}
 	}
 
-	async #allocate(ranges: readonly Range[], keyId: KeyId, {places = asTheNodesSay, keepsLeaves = false, relief = false}: AllocationOptions): Promise<Leaf[]> {
+	async #allocate(
+		ranges: readonly Range[],
+		keyId: KeyId,
+		{places = asTheNodesSay, keepsLeaves = false, relief = false}: AllocationOptions,
+	): Promise<Leaf[]> {
 		const {held, servers, tree} = this.#device;
 		if (held.isPressed) {
 			throw new SessionError('no_space', 'too many inner blocks are changed: the state has to be secured first');
@@ -119,9 +123,15 @@ export class Placement {
 
 		const lowest = lowestLeaves(ranges, tree);
 		const plan = await this.#planHeld(keepsLeaves ? [] : ranges, lowest, places);
-		const exchanged = plan.items.length > 0
-			? await servers.free_tree.exchange({items: plan.items, keyId, reserved: true, ...relief && {relief: true}})
-			: {addresses: [], leaves: []};
+		const exchanged =
+			plan.items.length > 0
+				? await servers.free_tree.exchange({
+						items: plan.items,
+						keyId,
+						reserved: true,
+						...(relief && {relief: true}),
+					})
+				: {addresses: [], leaves: []};
 		try {
 			// Reads may have evicted blocks meanwhile. Between this check and the plan's application nothing runs.
 			while (!this.#isHeld(lowest)) {
@@ -159,7 +169,12 @@ export class Placement {
 
 	/** What a batch needs from the free tree; undefined where a block on the way is not held. Changes nothing. */
 	#plan(ranges: readonly Range[], lowest: ReadonlySet<Vba>, places: LeafPlaces): Plan | undefined {
-		const {tree, currentGeneration, changes, held: {nodes}} = this.#device;
+		const {
+			tree,
+			currentGeneration,
+			changes,
+			held: {nodes},
+		} = this.#device;
 		const {geometry} = tree;
 		const items: number[] = [];
 		const leafPositions: number[] = [];
@@ -217,12 +232,23 @@ export class Placement {
 	}
 
 	/** Moves the inner blocks and gives each leaf its place. Synchronous: no other batch sees a half-done plan. */
-	#applyPlan(ranges: readonly Range[], {plan, places}: {plan: Plan; places: LeafPlaces}, {addresses, leaves: poolLeaves}: {addresses: Pba[]; leaves: Vba[]}): Leaf[] {
-		const {tree, currentGeneration, held: {nodes}} = this.#device;
+	#applyPlan(
+		ranges: readonly Range[],
+		{plan, places}: {plan: Plan; places: LeafPlaces},
+		{addresses, leaves: poolLeaves}: {addresses: Pba[]; leaves: Vba[]},
+	): Leaf[] {
+		const {
+			tree,
+			currentGeneration,
+			held: {nodes},
+		} = this.#device;
 		const path: Path = [];
 		for (const [i, {vba, level}] of plan.inner.entries()) {
 			tree.walk(vba, path);
-			tree.moveBlock(path, vba, level, {address: addresses[plan.leafPositions.length + i], generation: currentGeneration});
+			tree.moveBlock(path, vba, level, {
+				address: addresses[plan.leafPositions.length + i],
+				generation: currentGeneration,
+			});
 		}
 
 		const leaves: Leaf[] = [];
@@ -236,7 +262,13 @@ export class Placement {
 					walked = leaf - index;
 				}
 
-				leaves.push({frame: path[1], index, vba: leaf, address: places.get(leaf)?.address ?? nodes.address(path[1], index), poolLeaf: -1});
+				leaves.push({
+					frame: path[1],
+					index,
+					vba: leaf,
+					address: places.get(leaf)?.address ?? nodes.address(path[1], index),
+					poolLeaf: -1,
+				});
 			}
 		}
 
@@ -247,5 +279,4 @@ export class Placement {
 
 		return leaves;
 	}
-
 }

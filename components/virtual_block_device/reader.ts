@@ -116,7 +116,11 @@ export class Reader {
 			failures = before && sameNode(before, suspect) ? failures + 1 : 1;
 			if (failures === failureMax) {
 				const {address, vba} = suspect;
-				throw new SessionError('integrity', `the data block at PBA ${address} (level 0, VBA ${vba}) does not match the hash in its parent`, {address, level: 0, vba});
+				throw new SessionError(
+					'integrity',
+					`the data block at PBA ${address} (level 0, VBA ${vba}) does not match the hash in its parent`,
+					{address, level: 0, vba},
+				);
 			}
 
 			before = suspect;
@@ -137,7 +141,11 @@ export class Reader {
 		for (const targets of await this.#resolve(batch, tree)) {
 			const {pieces, vbas, addresses, labels} = targets;
 			for (const i of await this.#fetch(targets)) {
-				suspects.set(pieces[i], {vba: vbas[i], address: addresses[i], label: labels.subarray(i * labelLength, (i + 1) * labelLength)});
+				suspects.set(pieces[i], {
+					vba: vbas[i],
+					address: addresses[i],
+					label: labels.subarray(i * labelLength, (i + 1) * labelLength),
+				});
 			}
 		}
 
@@ -145,8 +153,8 @@ export class Reader {
 	}
 
 	/**
-	 * Finds the node of every block; blocks that were never written are zeroed at once. The tree is asked for anew after
-	 * each wait: a rekeying may have taken it up meanwhile, and the old root leads to blocks under the old key.
+	 * Finds the node of every block; blocks that were never written are zeroed at once. The tree is asked for anew
+	 * after each wait: a rekeying may have taken it up meanwhile, and the old root leads to blocks under the old key.
 	 */
 	async #resolve(batch: readonly ReadPiece[], tree: () => HashTree): Promise<Targets[]> {
 		for (;;) {
@@ -186,7 +194,8 @@ export class Reader {
 				const nodeIndex = vba - first;
 				const change = logged?.get(vba);
 				const generation = change ? this.#device.currentGeneration : nodes.generation(path[1], nodeIndex);
-				const isWritten = change !== undefined || (generation !== 0 && !this.#device.isEmptied(path[1], nodeIndex));
+				const isWritten =
+					change !== undefined || (generation !== 0 && !this.#device.isEmptied(path[1], nodeIndex));
 				const targets = isWritten ? this.#targetsOf(found, this.#device.keyOf(vba), batch) : undefined;
 				if (targets !== joined) {
 					joined?.plain.push(partOf(piece, start, i));
@@ -226,10 +235,22 @@ export class Reader {
 
 		const {previousKeyId, rekeyingVba, isPreviousKeyLost} = this.#device.keys;
 		if (isPreviousKeyLost && keyId === previousKeyId) {
-			throw new SessionError('integrity', `blocks from VBA ${rekeyingVba} on cannot be decrypted: the rekeying that was going on there did not store their key`, {vba: rekeyingVba});
+			throw new SessionError(
+				'integrity',
+				`blocks from VBA ${rekeyingVba} on cannot be decrypted: the rekeying that was going on there did not store their key`,
+				{vba: rekeyingVba},
+			);
 		}
 
-		const targets: Targets = {keyId, pieces: [], vbas: [], addresses: [], generations: [], labels: new Uint8Array(blockCountOf(batch) * labelLength), plain: []};
+		const targets: Targets = {
+			keyId,
+			pieces: [],
+			vbas: [],
+			addresses: [],
+			generations: [],
+			labels: new Uint8Array(blockCountOf(batch) * labelLength),
+			plain: [],
+		};
 		found.push(targets);
 		return targets;
 	}
@@ -242,7 +263,15 @@ export class Reader {
 			const sealed = lease.bytes;
 			await servers.block.read({extents: extentsOf(addresses), data: sealed});
 			this.#device.unsettled.correct(addresses, sealed);
-			const {mismatched} = await servers.crypto.open({keyId, addresses, vbas, generations, labels: labels.subarray(0, addresses.length * labelLength), sealed, plain});
+			const {mismatched} = await servers.crypto.open({
+				keyId,
+				addresses,
+				vbas,
+				generations,
+				labels: labels.subarray(0, addresses.length * labelLength),
+				sealed,
+				plain,
+			});
 			return mismatched;
 		} finally {
 			lease.release();

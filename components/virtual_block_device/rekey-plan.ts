@@ -46,8 +46,8 @@ export interface RekeyPlan {
 	/** Lost blocks that stay where they are. */
 	readonly lostInPlace: RekeyedBlock[];
 	/**
-	 * Blocks whose nodes get an older generation: the original lets a snapshot share blocks that are newer than itself, and the
-	 * pool would not hold these for it once the current tree has others.
+	 * Blocks whose nodes get an older generation: the original lets a snapshot share blocks that are newer than itself,
+	 * and the pool would not hold these for it once the current tree has others.
 	 */
 	readonly generations: Map<RekeyedBlock, Generation>;
 	/** In the order of the trees, upper blocks before lower ones. */
@@ -107,8 +107,19 @@ export class RekeyPlanner {
 		return true;
 	}
 
-	/** Adds the blocks on one way; false where it leads into a part that a newer tree has gone through, or nobody can. */
-	#addWay(owner: RekeyedTree, vba: Vba, path: Path, {own, shared, lostLevel}: {own: SeenBlocks<RekeyedBlock>; shared: Set<RekeyedBlock>; lostLevel: Level | undefined}): boolean {
+	/**
+	 * Adds the blocks on one way; false where it leads into a part that a newer tree has gone through, or nobody can.
+	 */
+	#addWay(
+		owner: RekeyedTree,
+		vba: Vba,
+		path: Path,
+		{
+			own,
+			shared,
+			lostLevel,
+		}: {own: SeenBlocks<RekeyedBlock>; shared: Set<RekeyedBlock>; lostLevel: Level | undefined},
+	): boolean {
 		const {maxLevel} = owner.tree.geometry;
 		for (let level = maxLevel; level >= 1; level--) {
 			const block = innerBlockAt(owner, path, {vba, level, isLost: level === lostLevel});
@@ -151,16 +162,31 @@ export class RekeyPlanner {
 	}
 
 	/** A snapshot has this block and, as far as its owner has, those below it: none of them may be newer. */
-	#limit(block: RekeyedBlock, {generation, tree: {geometry: {degree}}}: RekeyedTree): void {
+	#limit(
+		block: RekeyedBlock,
+		{
+			generation,
+			tree: {
+				geometry: {degree},
+			},
+		}: RekeyedTree,
+	): void {
 		if (generation === null || block.generation <= generation) {
 			return;
 		}
 
-		const end = block.lowestVba + (degree ** block.level);
+		const end = block.lowestVba + degree ** block.level;
 		for (const other of this.#seen) {
-			const isBelow = other.owner === block.owner && other.level <= block.level && block.lowestVba <= other.lowestVba && other.lowestVba < end;
+			const isBelow =
+				other.owner === block.owner &&
+				other.level <= block.level &&
+				block.lowestVba <= other.lowestVba &&
+				other.lowestVba < end;
 			if (isBelow && other.generation > generation) {
-				this.#plan.generations.set(other, Math.min(generation, this.#plan.generations.get(other) ?? generation));
+				this.#plan.generations.set(
+					other,
+					Math.min(generation, this.#plan.generations.get(other) ?? generation),
+				);
 			}
 		}
 	}
@@ -182,14 +208,25 @@ export class RekeyPlanner {
 				continue;
 			}
 
-			const block = {owner, vba: leaf, lowestVba: leaf, level: 0, address: nodes.address(path[1], index), generation, label: Uint8Array.from(nodes.hash(path[1], index)), isLost: false, isEmptied: this.#state.isEmptied(path[1], index)};
+			const block = {
+				owner,
+				vba: leaf,
+				lowestVba: leaf,
+				level: 0,
+				address: nodes.address(path[1], index),
+				generation,
+				label: Uint8Array.from(nodes.hash(path[1], index)),
+				isLost: false,
+				isEmptied: this.#state.isEmptied(path[1], index),
+			};
 			const seen = this.#seen.find(block);
 			if (seen) {
 				this.#plan.shared.push({owner, vba: leaf, block: seen});
 				this.#limit(seen, owner);
 			} else {
 				this.#seen.add(block);
-				// One of the current tree that has no content stays: the place is its own, whatever a snapshot has there.
+				// One of the current tree that has no content stays: the place is its own, whatever a snapshot has
+				// there.
 				if (!block.isEmptied || owner.generation !== null) {
 					this.#plan.leaves.push(block);
 				}
@@ -199,10 +236,18 @@ export class RekeyPlanner {
 	}
 }
 
-function innerBlockAt(owner: RekeyedTree, path: Path, {vba, level, isLost}: {vba: Vba; level: Level; isLost: boolean}): RekeyedBlock {
+function innerBlockAt(
+	owner: RekeyedTree,
+	path: Path,
+	{vba, level, isLost}: {vba: Vba; level: Level; isLost: boolean},
+): RekeyedBlock {
 	const {tree} = owner;
 	return {
-		owner, vba, level, isLost, isEmptied: false,
+		owner,
+		vba,
+		level,
+		isLost,
+		isEmptied: false,
 		lowestVba: tree.geometry.lowestVba(vba, level),
 		address: tree.addressAt(path, vba, level),
 		generation: tree.generationAt(path, vba, level),

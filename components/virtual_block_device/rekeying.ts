@@ -3,8 +3,8 @@
  * hold there is opened with the previous key, sealed with the current one and written to new places. Until the state is
  * secured the old places stay untouched, so a crash falls back to the rekeying VBA that was secured.
  *
- * A block that does not match the label of the node that refers to it gets no new label of its own: nobody can tell what it
- * should hold. It is given up (`lostLabel`), told, and counted, and the rekeying goes on with the others.
+ * A block that does not match the label of the node that refers to it gets no new label of its own: nobody can tell
+ * what it should hold. It is given up (`lostLabel`), told, and counted, and the rekeying goes on with the others.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Frame, Level, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
@@ -65,7 +65,10 @@ export class Rekeying {
 	 * @param limits.untilVba the step takes no leaf from there on
 	 * @throws SessionError, and nothing was rekeyed
 	 */
-	async step(snapshots: readonly KeptSnapshot[], limits: {readonly blockCount: number; readonly untilVba: Vba}): Promise<RekeyStep> {
+	async step(
+		snapshots: readonly KeptSnapshot[],
+		limits: {readonly blockCount: number; readonly untilVba: Vba},
+	): Promise<RekeyStep> {
 		const range = this.#nextRange(snapshots, limits);
 		let sealedBlockCount = 0;
 		if (range.count > 0) {
@@ -77,7 +80,9 @@ export class Rekeying {
 		return {sealedBlockCount, lostBlockCount};
 	}
 
-	/** Seals the leaves of the range in new places, and only then changes the trees; replies with the number of leaves. */
+	/**
+	 * Seals the leaves of the range in new places, and only then changes the trees; replies with the number of leaves.
+	 */
 	async #move(snapshots: readonly KeptSnapshot[], range: Range): Promise<number> {
 		const {trees, lost, plan, places, undo} = await this.#place(snapshots, range);
 		let labels: NewLabels;
@@ -96,7 +101,17 @@ export class Rekeying {
 	}
 
 	/** Carries the step over into the trees. The ways are held. */
-	async #complete({plan, places, labels, range}: {plan: RekeyPlan; places: Places; labels: NewLabels; range: Range}): Promise<void> {
+	async #complete({
+		plan,
+		places,
+		labels,
+		range,
+	}: {
+		plan: RekeyPlan;
+		places: Places;
+		labels: NewLabels;
+		range: Range;
+	}): Promise<void> {
 		try {
 			this.#tell(plan, labels);
 			// Trees and keys change in one synchronous step: a read in between would take the wrong key.
@@ -105,24 +120,44 @@ export class Rekeying {
 			this.#device.setKeys({...this.#device.keys, rekeyingVba: range.vba + range.count});
 			await this.#device.storeTreesFirst();
 		} catch (error) {
-			throw new RekeyingInterrupted(`a rekeying step stopped half-way: ${error instanceof Error ? error.message : String(error)}`);
+			throw new RekeyingInterrupted(
+				`a rekeying step stopped half-way: ${error instanceof Error ? error.message : String(error)}`,
+			);
 		}
 	}
 
-	/** The range that the next step takes: lowest blocks as a whole where it may be that many, as far as any tree reaches. */
-	#nextRange(snapshots: readonly KeptSnapshot[], {blockCount, untilVba}: {readonly blockCount: number; readonly untilVba: Vba}): Range {
-		const {keys: {rekeyingVba: vba}, tree: {geometry: {degree, leafCount}}, held: {frameCount}} = this.#device;
+	/**
+	 * The range that the next step takes: lowest blocks as a whole where it may be that many, as far as any tree
+	 * reaches.
+	 */
+	#nextRange(
+		snapshots: readonly KeptSnapshot[],
+		{blockCount, untilVba}: {readonly blockCount: number; readonly untilVba: Vba},
+	): Range {
+		const {
+			keys: {rekeyingVba: vba},
+			tree: {
+				geometry: {degree, leafCount},
+			},
+			held: {frameCount},
+		} = this.#device;
 		const end = Math.min(untilVba, Math.max(leafCount, ...snapshots.map(snapshot => snapshot.tree.leafCount)));
 		// The ways of all trees have to be held together.
-		const lowestBlockCount = Math.max(1, Math.min(Math.floor(blockCount / degree), Math.floor(frameCount / (framesPerWay * (snapshots.length + 1)))));
+		const lowestBlockCount = Math.max(
+			1,
+			Math.min(Math.floor(blockCount / degree), Math.floor(frameCount / (framesPerWay * (snapshots.length + 1)))),
+		);
 		// Where the pool is nearly empty less than one lowest block has to do.
-		const aligned = vba - (vba % degree) + (lowestBlockCount * degree);
+		const aligned = vba - (vba % degree) + lowestBlockCount * degree;
 		const stop = Math.min(end, blockCount < degree ? vba + blockCount : aligned);
 		return {vba, count: Math.max(0, stop - vba)};
 	}
 
 	/** Finds new places for leaves and inner blocks of all trees, which follow when the data is there. */
-	async #place(snapshots: readonly KeptSnapshot[], range: Range): Promise<{trees: RekeyedTree[]; lost: LostBlocks; plan: RekeyPlan; places: Places; undo: () => Promise<void>}> {
+	async #place(
+		snapshots: readonly KeptSnapshot[],
+		range: Range,
+	): Promise<{trees: RekeyedTree[]; lost: LostBlocks; plan: RekeyPlan; places: Places; undo: () => Promise<void>}> {
 		if (this.#device.held.isPressed) {
 			throw new SessionError('no_space', 'too many inner blocks are changed: the state has to be secured first');
 		}
@@ -135,7 +170,7 @@ export class Rekeying {
 		];
 		const lost = new LostBlocks(this.#device.held);
 		const plan = await this.#planHeld(trees, range, lost);
-		return {trees, lost, plan, ...await this.#findPlaces(plan, range)};
+		return {trees, lost, plan, ...(await this.#findPlaces(plan, range))};
 	}
 
 	/** The current tree gets a root block of its own where a snapshot has the same: their records age differently. */
@@ -150,8 +185,8 @@ export class Rekeying {
 		const {held, currentGeneration, placedByRekeying} = this.#device;
 		const state = {
 			held,
-			// A block of an older snapshot moves with every step: its pool entry says how far the rekeying may go before
-			// the block is given up, and that is as far as the step that placed it.
+			// A block of an older snapshot moves with every step: its pool entry says how far the rekeying may go
+			// before the block is given up, and that is as far as the step that placed it.
 			isVolatile: ({generation: snapshot}: RekeyedTree, address: Pba, generation: number) =>
 				snapshot === null && (generation === currentGeneration || placedByRekeying.has(address)),
 			isLost: (block: WantedBlock) => lost.has(block),
@@ -167,31 +202,54 @@ export class Rekeying {
 		}
 	}
 
-	/** Asks the free tree for places: exchanged for blocks of the current tree, reserved for those of older snapshots. */
-	async #findPlaces({inner, leaves, generations}: RekeyPlan, range: Range): Promise<{places: Places; undo: () => Promise<void>}> {
+	/**
+	 * Asks the free tree for places: exchanged for blocks of the current tree, reserved for those of older snapshots.
+	 */
+	async #findPlaces(
+		{inner, leaves, generations}: RekeyPlan,
+		range: Range,
+	): Promise<{places: Places; undo: () => Promise<void>}> {
 		const {servers, keys} = this.#device;
 		const moves = [...leaves, ...inner];
 		const current = moves.filter(({owner}) => owner.generation === null);
 		const older = moves.filter(({owner}) => owner.generation !== null);
 		const exchangeItems = current.flatMap(({address, generation, lowestVba}) => [address, generation, lowestVba]);
-		const exchanged = current.length > 0
-			// What a step takes comes back with the next superblock, so it may take what is set aside.
-			? await servers.free_tree.exchange({items: exchangeItems, keyId: keys.previousKeyId, reserved: false, relief: true})
-			: {addresses: [], leaves: []};
-		const undoExchange = async () => void await servers.free_tree.restore(exchanged);
+		const exchanged =
+			current.length > 0
+				? // What a step takes comes back with the next superblock, so it may take what is set aside.
+					await servers.free_tree.exchange({
+						items: exchangeItems,
+						keyId: keys.previousKeyId,
+						reserved: false,
+						relief: true,
+					})
+				: {addresses: [], leaves: []};
+		const undoExchange = async () => void (await servers.free_tree.restore(exchanged));
 		let reserved: typeof exchanged;
 		try {
-			reserved = older.length > 0
-				? await servers.free_tree.reserve({items: older.flatMap(block => this.#reservation({...block, generation: generations.get(block) ?? block.generation}, range))})
-				: {addresses: [], leaves: []};
+			reserved =
+				older.length > 0
+					? await servers.free_tree.reserve({
+							items: older.flatMap(block =>
+								this.#reservation(
+									{...block, generation: generations.get(block) ?? block.generation},
+									range,
+								),
+							),
+						})
+					: {addresses: [], leaves: []};
 		} catch (error) {
 			await undoExchange();
 			throw error;
 		}
 
 		const places = new Map([
-			...current.map((block, i) => [block, {address: exchanged.addresses[i], poolLeaf: exchanged.leaves[i]}] as const),
-			...older.map((block, i) => [block, {address: reserved.addresses[i], poolLeaf: reserved.leaves[i]}] as const),
+			...current.map(
+				(block, i) => [block, {address: exchanged.addresses[i], poolLeaf: exchanged.leaves[i]}] as const,
+			),
+			...older.map(
+				(block, i) => [block, {address: reserved.addresses[i], poolLeaf: reserved.leaves[i]}] as const,
+			),
 		]);
 		return {
 			places,
@@ -208,7 +266,7 @@ export class Rekeying {
 		const end = range.vba + range.count;
 		const {degree, leafCount} = owner.tree.geometry;
 		// Behind the last leaf of a smaller snapshot no later step comes by and moves the block once more.
-		const coversLater = Math.min(lowestVba + (degree ** level), leafCount) > end;
+		const coversLater = Math.min(lowestVba + degree ** level, leafCount) > end;
 		const freeGeneration = (owner.generation ?? 0) + 1;
 		return [generation, freeGeneration, coversLater ? end : lowestVba, coversLater ? previousKeyId : currentKeyId];
 	}
@@ -217,7 +275,13 @@ export class Rekeying {
 	#moveInner({inner, lostInPlace, generations, shared, ways}: RekeyPlan, places: Places): void {
 		const path: Path = [];
 		for (const block of inner) {
-			const {owner: {tree}, vba, level, generation, isLost} = block;
+			const {
+				owner: {tree},
+				vba,
+				level,
+				generation,
+				isLost,
+			} = block;
 			const address = addressOf(block, places);
 			if (isLost) {
 				this.#giveUpInner(block, block, places, path);
@@ -230,7 +294,11 @@ export class Rekeying {
 		}
 
 		for (const [block, generation] of generations) {
-			const {owner: {tree}, vba, level} = block;
+			const {
+				owner: {tree},
+				vba,
+				level,
+			} = block;
 			if (level > 0 && !places.has(block)) {
 				walkTo(tree, vba, level, path);
 				tree.moveBlock(path, vba, level, {address: block.address, generation});
@@ -253,13 +321,22 @@ export class Rekeying {
 			}
 		}
 
-		for (const {owner: {tree}, vba, lowest} of ways) {
+		for (const {
+			owner: {tree},
+			vba,
+			lowest,
+		} of ways) {
 			walkTo(tree, vba, lowest, path);
 			tree.markDirty(path, vba, lowest);
 		}
 	}
 
-	#giveUpInner(block: RekeyedBlock, {owner: {tree}, vba}: {readonly owner: RekeyedTree; readonly vba: Vba}, places: Places, path: Path): void {
+	#giveUpInner(
+		block: RekeyedBlock,
+		{owner: {tree}, vba}: {readonly owner: RekeyedTree; readonly vba: Vba},
+		places: Places,
+		path: Path,
+	): void {
 		walkTo(tree, vba, block.level + 1, path);
 		tree.giveUp(path, vba, block.level, addressOf(block, places));
 	}
@@ -267,21 +344,35 @@ export class Rekeying {
 	/** Opens, seals and writes the leaves; replies with the new label of each. */
 	async #transfer({leaves, generations}: RekeyPlan, places: Places): Promise<NewLabels> {
 		// Where there is no content only the place changes.
-		const labels = new Map<RekeyedBlock, Uint8Array>(leaves.filter(({isEmptied}) => isEmptied).map(leaf => [leaf, leaf.label]));
+		const labels = new Map<RekeyedBlock, Uint8Array>(
+			leaves.filter(({isEmptied}) => isEmptied).map(leaf => [leaf, leaf.label]),
+		);
 		const withContent = leaves.filter(({isEmptied}) => !isEmptied);
 		if (this.#device.keys.isPreviousKeyLost) {
 			return new Map([...labels, ...withContent.map(leaf => [leaf, lostLabel] as const)]);
 		}
 
 		for (let first = 0; first < withContent.length; first += transferBlockCount) {
-			await this.#transferSome(withContent.slice(first, first + transferBlockCount), {places, generations}, labels);
+			await this.#transferSome(
+				withContent.slice(first, first + transferBlockCount),
+				{places, generations},
+				labels,
+			);
 		}
 
 		return labels;
 	}
 
-	async #transferSome(leaves: readonly RekeyedBlock[], {places, generations}: Pick<RekeyPlan, 'generations'> & {readonly places: Places}, labels: Map<RekeyedBlock, Uint8Array>): Promise<void> {
-		const {env, servers: {crypto}, keys} = this.#device;
+	async #transferSome(
+		leaves: readonly RekeyedBlock[],
+		{places, generations}: Pick<RekeyPlan, 'generations'> & {readonly places: Places},
+		labels: Map<RekeyedBlock, Uint8Array>,
+	): Promise<void> {
+		const {
+			env,
+			servers: {crypto},
+			keys,
+		} = this.#device;
 		const byteLength = leaves.length * blockSize;
 		const lease = await env.leaseWhenFree(2 * byteLength);
 		try {
@@ -291,7 +382,12 @@ export class Rekeying {
 			const addresses = leaves.map(leaf => addressOf(leaf, places));
 			// The nodes keep their generations, as a rule, and the blocks stay bound to them.
 			const {labels: newLabels} = await crypto.seal({
-				keyId: keys.currentKeyId, addresses, vbas: leaves.map(({vba}) => vba), generations: leaves.map(leaf => generations.get(leaf) ?? leaf.generation), plain: [plain], sealed: content,
+				keyId: keys.currentKeyId,
+				addresses,
+				vbas: leaves.map(({vba}) => vba),
+				generations: leaves.map(leaf => generations.get(leaf) ?? leaf.generation),
+				plain: [plain],
+				sealed: content,
 			});
 			plain.fill(0);
 			await this.#device.writeBlocks(addresses, content);
@@ -303,14 +399,23 @@ export class Rekeying {
 		}
 	}
 
-	/** Reads and opens leaves into `plain`; replies which of them, by index, do not match their labels. Those are zeroed. */
-	async #open(leaves: readonly RekeyedBlock[], room: {content: Uint8Array; plain: Uint8Array}): Promise<ReadonlySet<number>> {
+	/**
+	 * Reads and opens leaves into `plain`; replies which of them, by index, do not match their labels. Those are
+	 * zeroed.
+	 */
+	async #open(
+		leaves: readonly RekeyedBlock[],
+		room: {content: Uint8Array; plain: Uint8Array},
+	): Promise<ReadonlySet<number>> {
 		let suspects = await this.#openOnce(leaves, room);
 		for (let attempt = 1; attempt < attemptMax && suspects.length > 0; attempt++) {
 			const again: number[] = [];
 			for (const i of suspects) {
 				const part = (bytes: Uint8Array) => bytes.subarray(i * blockSize, (i + 1) * blockSize);
-				const mismatched = await this.#openOnce([leaves[i]], {content: part(room.content), plain: part(room.plain)});
+				const mismatched = await this.#openOnce([leaves[i]], {
+					content: part(room.content),
+					plain: part(room.plain),
+				});
 				again.push(...mismatched.map(() => i));
 			}
 
@@ -324,8 +429,14 @@ export class Rekeying {
 		return new Set(suspects);
 	}
 
-	async #openOnce(leaves: readonly RekeyedBlock[], {content, plain}: {content: Uint8Array; plain: Uint8Array}): Promise<readonly number[]> {
-		const {servers: {block, crypto}, keys} = this.#device;
+	async #openOnce(
+		leaves: readonly RekeyedBlock[],
+		{content, plain}: {content: Uint8Array; plain: Uint8Array},
+	): Promise<readonly number[]> {
+		const {
+			servers: {block, crypto},
+			keys,
+		} = this.#device;
 		const addresses = leaves.map(({address}) => address);
 		const labels = new Uint8Array(leaves.length * labelLength);
 		for (const [i, {label}] of leaves.entries()) {
@@ -334,14 +445,22 @@ export class Rekeying {
 
 		await block.read({extents: extentsOf(addresses), data: content});
 		const {mismatched} = await crypto.open({
-			keyId: keys.previousKeyId, addresses, vbas: leaves.map(({vba}) => vba), generations: leaves.map(({generation}) => generation), labels, sealed: content, plain: [plain],
+			keyId: keys.previousKeyId,
+			addresses,
+			vbas: leaves.map(({vba}) => vba),
+			generations: leaves.map(({generation}) => generation),
+			labels,
+			sealed: content,
+			plain: [plain],
 		});
 		return mismatched;
 	}
 
 	/** Synchronous: nodes of all trees change to the new key together with the rekeying VBA. */
 	#setLeaves({generations, shared}: RekeyPlan, places: Places, labels: NewLabels): void {
-		const {held: {nodes}} = this.#device;
+		const {
+			held: {nodes},
+		} = this.#device;
 		const path: Path = [];
 		const setLeaf = ({tree}: RekeyedTree, leaf: RekeyedBlock, label: Uint8Array) => {
 			const index = leaf.vba % tree.geometry.degree;
@@ -363,16 +482,21 @@ export class Rekeying {
 
 	/** Says what was given up, and counts it. */
 	#tell({inner, lostInPlace, shared}: RekeyPlan, labels: NewLabels | undefined): void {
-		const leaves = [...labels ?? []].flatMap(([leaf, label]) => label === lostLabel ? leaf : []);
+		const leaves = [...(labels ?? [])].flatMap(([leaf, label]) => (label === lostLabel ? leaf : []));
 		// What was given up before is known.
-		const lost = [...inner.filter(({isLost}) => isLost), ...lostInPlace, ...leaves].filter(({label}) => !isLostLabel(label));
+		const lost = [...inner.filter(({isLost}) => isLost), ...lostInPlace, ...leaves].filter(
+			({label}) => !isLostLabel(label),
+		);
 		this.#lostCount += lost.length;
 		// Where the key is lost all of them are, as was said when the device was opened.
 		for (const block of this.#device.keys.isPreviousKeyLost ? [] : lost) {
 			if (this.#toldCount < toldLossMax) {
 				this.#device.env.log(`integrity error: ${textOfLost(block, generationsWith(block, shared))}`, 'error');
 			} else if (this.#toldCount === toldLossMax) {
-				this.#device.env.log('more blocks that do not match their labels are counted, and not told one by one', 'error');
+				this.#device.env.log(
+					'more blocks that do not match their labels are counted, and not told one by one',
+					'error',
+				);
 			}
 
 			this.#toldCount++;

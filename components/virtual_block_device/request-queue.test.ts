@@ -12,11 +12,19 @@ const limits = {batchBlockCount: 8, batchCount: 2, pieceCount: 3, exclusive: tru
 /** A queue whose batches end when the test says so. */
 function scripted(changes: Partial<typeof limits> = {}): {queue: RequestQueue<Range>; batches: Batch[]} {
 	const batches: Batch[] = [];
-	const queue = new RequestQueue<Range>({...limits, ...changes}, async pieces => new Promise<Outcomes>((resolve, reject) => {
-		batches.push({pieces, end: outcomes => {
-			resolve(outcomes ?? pieces.map(() => undefined));
-		}, fail: reject});
-	}));
+	const queue = new RequestQueue<Range>(
+		{...limits, ...changes},
+		async pieces =>
+			new Promise<Outcomes>((resolve, reject) => {
+				batches.push({
+					pieces,
+					end: outcomes => {
+						resolve(outcomes ?? pieces.map(() => undefined));
+					},
+					fail: reject,
+				});
+			}),
+	);
 	return {queue, batches};
 }
 
@@ -76,7 +84,10 @@ test('pieces that overlap run one after another, in the order of their arrival',
 	}
 
 	await settle();
-	t.deepEqual(batches.map(({pieces}) => pieces), [[range(0, 4), range(4, 2)]]);
+	t.deepEqual(
+		batches.map(({pieces}) => pieces),
+		[[range(0, 4), range(4, 2)]],
+	);
 	batches[0].end();
 	await settle();
 	t.deepEqual(batches[1].pieces, [range(3, 2)]);
@@ -87,7 +98,10 @@ test('without exclusion pieces may overlap', async t => {
 	void queue.add(range(0, 4));
 	void queue.add(range(3, 2));
 	await settle();
-	t.deepEqual(batches.map(({pieces}) => pieces), [[range(0, 4), range(3, 2)]]);
+	t.deepEqual(
+		batches.map(({pieces}) => pieces),
+		[[range(0, 4), range(3, 2)]],
+	);
 });
 
 test('each piece gets its own outcome', async t => {

@@ -89,7 +89,10 @@ export class RequestQueue<P extends Range> {
 		return undefined;
 	}
 
-	/** Resolves when this turn of the event loop has ended and what it brought has started, as far as there is room for it. */
+	/**
+	 * Resolves when this turn of the event loop has ended and what it brought has started, as far as there is room for
+	 * it.
+	 */
 	async started(): Promise<void> {
 		await new Promise<void>(resolve => {
 			process.nextTick(resolve);
@@ -97,7 +100,10 @@ export class RequestQueue<P extends Range> {
 		this.#startBatches();
 	}
 
-	/** Resolves when everything that was asked for before has ended. What comes meanwhile is not waited for: busy clients never pause. */
+	/**
+	 * Resolves when everything that was asked for before has ended. What comes meanwhile is not waited for: busy
+	 * clients never pause.
+	 */
 	async settled(): Promise<void> {
 		const awaited = new Set([...this.#running.keys()].flat());
 		for (const waiting of this.#waiting) {
@@ -134,7 +140,9 @@ export class RequestQueue<P extends Range> {
 		let blockCount = 0;
 		for (const waiting of this.#waiting) {
 			const {piece} = waiting;
-			const fits = blockCount === 0 || (blockCount + piece.count <= this.#limits.batchBlockCount && batch.length < this.#limits.pieceCount);
+			const fits =
+				blockCount === 0 ||
+				(blockCount + piece.count <= this.#limits.batchBlockCount && batch.length < this.#limits.pieceCount);
 			if (fits && !(this.#limits.exclusive && this.#isBlocked(piece, batch))) {
 				batch.push(waiting);
 				blockCount += piece.count;

@@ -1,10 +1,10 @@
 /**
- * Room that nobody needs any more goes back to whoever stores the medium. The content of such blocks is worth nothing, so
- * clearing them needs no securing and may be lost in a crash.
+ * Room that nobody needs any more goes back to whoever stores the medium. The content of such blocks is worth nothing,
+ * so clearing them needs no securing and may be lost in a crash.
  *
  * What a clearing replaces may be needed by secured states and snapshots, and lies in the pool. Once its entry can be
- * handed out, the block may be cleared; and it must not be cleared any more once it was handed out. So the steps run with
- * no write under way, and nothing is handed out in between.
+ * handed out, the block may be cleared; and it must not be cleared any more once it was handed out. So the steps run
+ * with no write under way, and nothing is handed out in between.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
@@ -94,7 +94,9 @@ export class SpareRoom {
 		}
 	}
 
-	/** Clears the places of leaves that were cleared. With their part of the device locked, so that nobody writes there. */
+	/**
+	 * Clears the places of leaves that were cleared. With their part of the device locked, so that nobody writes there.
+	 */
 	async clearPlaces(addresses: readonly Pba[]): Promise<void> {
 		if (!this.#isEnabled || addresses.length === 0) {
 			return;
@@ -110,7 +112,10 @@ export class SpareRoom {
 	}
 
 	/** Clears spare blocks in a bounded part of the pool. With no write under way. */
-	async step(lastSecuredGeneration: Generation, {snapshots, endLeaf}: {snapshots: readonly KeptSnapshot[]; endLeaf: Vba}): Promise<Remainder> {
+	async step(
+		lastSecuredGeneration: Generation,
+		{snapshots, endLeaf}: {snapshots: readonly KeptSnapshot[]; endLeaf: Vba},
+	): Promise<Remainder> {
 		const ranges = this.#takeDue(lastSecuredGeneration, endLeaf);
 		if (ranges.length > 0) {
 			const {addresses, leafCount} = await this.#device.servers.free_tree.spare({ranges});
@@ -122,7 +127,11 @@ export class SpareRoom {
 		}
 
 		await this.clearPlaces(await this.#emptied.take(lastSecuredGeneration, snapshots));
-		if (this.#passLeaf !== undefined || this.#emptied.isDue(lastSecuredGeneration) || [...this.#cleared.values()].some(generation => generation <= lastSecuredGeneration)) {
+		if (
+			this.#passLeaf !== undefined ||
+			this.#emptied.isDue(lastSecuredGeneration) ||
+			[...this.#cleared.values()].some(generation => generation <= lastSecuredGeneration)
+		) {
 			return 'more';
 		}
 
@@ -140,7 +149,7 @@ export class SpareRoom {
 		};
 
 		for (const [group, generation] of this.#cleared) {
-			if (generation <= lastSecuredGeneration && ranges.length < 2 * stepLeafCount / groupLeafCount) {
+			if (generation <= lastSecuredGeneration && ranges.length < (2 * stepLeafCount) / groupLeafCount) {
 				push(group * groupLeafCount, groupLeafCount);
 				this.#cleared.delete(group);
 			}

@@ -1,9 +1,9 @@
 /**
- * Blocks that a failed write may have left with anything: their old content, the new one, or a mixture of both. A host that
- * has no room left, or a file that may not grow further, takes a part of a write and refuses the rest.
+ * Blocks that a failed write may have left with anything: their old content, the new one, or a mixture of both. A host
+ * that has no room left, or a file that may not grow further, takes a part of a write and refuses the rest.
  *
- * Only a block that is written in place can lose something, so what has to lie there is kept here until the medium has it. It
- * is read from here meanwhile, and no state is stored or logged before.
+ * Only a block that is written in place can lose something, so what has to lie there is kept here until the medium has
+ * it. It is read from here meanwhile, and no state is stored or logged before.
  */
 import type {Pba, Vba} from '../sessions/vocabulary.js';
 import {blockSize} from '../lib/format/geometry.js';
@@ -18,7 +18,10 @@ export interface UnsettledBlock {
 export class UnsettledBlocks {
 	readonly #blocks = new Map<Pba, UnsettledBlock>();
 
-	/** Never more than the batches that were under way when the first write failed: no write begins before all are settled. */
+	/**
+	 * Never more than the batches that were under way when the first write failed: no write begins before all are
+	 * settled.
+	 */
 	get count(): number {
 		return this.#blocks.size;
 	}

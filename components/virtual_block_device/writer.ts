@@ -2,8 +2,8 @@
  * Writing (format section 4): one exchange with the free tree, one call to the crypto server and one write of the
  * medium for all the pieces of a batch together. Labels of inner blocks are computed when the tree is stored.
  *
- * What a secured state refers to is never overwritten: only a block of the current generation that no flush log names is
- * written in place. Where the medium fails then, the block's content is kept and the block settled later.
+ * What a secured state refers to is never overwritten: only a block of the current generation that no flush log names
+ * is written in place. Where the medium fails then, the block's content is kept and the block settled later.
  */
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
 import type {KeyId, Pba, Vba} from '../sessions/vocabulary.js';
@@ -29,7 +29,8 @@ function partOf({vba, count, change}: WritePiece, from: Vba, to: Vba): WritePiec
 		return [];
 	}
 
-	const data = change.kind === 'write' ? change.data.subarray((first - vba) * blockSize, (end - vba) * blockSize) : undefined;
+	const data =
+		change.kind === 'write' ? change.data.subarray((first - vba) * blockSize, (end - vba) * blockSize) : undefined;
 	return [{vba: first, count: end - first, change: data ? {kind: 'write', data} : {kind: 'clear'}}];
 }
 
@@ -71,11 +72,13 @@ export class Writer {
 	}
 
 	/**
-	 * Makes ranges read as zeroes, as if never written. Leaves of older generations are exchanged, since a leaf that was
-	 * never written is later written in place. With no other write to them under way.
+	 * Makes ranges read as zeroes, as if never written. Leaves of older generations are exchanged, since a leaf that
+	 * was never written is later written in place. With no other write to them under way.
 	 */
 	async clear(ranges: readonly Range[], keyId: KeyId, places?: LeafPlaces): Promise<Leaf[]> {
-		const {held: {nodes}} = this.#device;
+		const {
+			held: {nodes},
+		} = this.#device;
 		const leaves = await this.placement.allocate(ranges, keyId, {places});
 		this.#device.changes.noteOther();
 		this.#device.unsettled.forget(leaves.map(({address}) => address));
@@ -88,12 +91,17 @@ export class Writer {
 	}
 
 	/**
-	 * The same where leaves can be emptied: they keep place and generation, so that a snapshot keeps what it has in that
-	 * place, and the pool gives nothing but what the blocks above them need. What was written since the last secured state,
-	 * and is in no log, belongs to nobody else: such a leaf is as one that was never written, and is replied.
+	 * The same where leaves can be emptied: they keep place and generation, so that a snapshot keeps what it has in
+	 * that place, and the pool gives nothing but what the blocks above them need. What was written since the last
+	 * secured state, and is in no log, belongs to nobody else: such a leaf is as one that was never written, and is
+	 * replied.
 	 */
 	async empty(ranges: readonly Range[], keyId: KeyId, places?: LeafPlaces): Promise<Leaf[]> {
-		const {currentGeneration, changes, held: {nodes}} = this.#device;
+		const {
+			currentGeneration,
+			changes,
+			held: {nodes},
+		} = this.#device;
 		const leaves = await this.placement.allocate(ranges, keyId, {places, keepsLeaves: true, relief: true});
 		changes.noteOther();
 		this.#device.unsettled.forget(leaves.map(({address}) => address));
@@ -148,7 +156,10 @@ export class Writer {
 		return this.exclusively(async () => ({changes: this.#device.changes.take(countMax, this.#device) ?? null}));
 	}
 
-	/** Runs `job` with no write under way, and all that was written where the tree says. @throws SessionError of the medium */
+	/**
+	 * Runs `job` with no write under way, and all that was written where the tree says. @throws SessionError of the
+	 * medium
+	 */
 	async exclusively<T>(job: () => Promise<T>): Promise<T> {
 		return this.#gate.exclusively(async () => {
 			await this.#settle();
@@ -174,7 +185,10 @@ export class Writer {
 		}
 
 		try {
-			await this.#device.writeBlocks(blocks.map(({address}) => address), Buffer.concat(blocks.map(({sealed}) => sealed)));
+			await this.#device.writeBlocks(
+				blocks.map(({address}) => address),
+				Buffer.concat(blocks.map(({sealed}) => sealed)),
+			);
 		} catch (error) {
 			// A medium that fails may do so in one place only.
 			if (!(error instanceof SessionError) || error.code === 'no_space') {
@@ -201,7 +215,14 @@ export class Writer {
 	}
 
 	async #moveAway({vba, address, sealed}: UnsettledBlock): Promise<void> {
-		const {env, servers, tree, unsettled, changes, held: {nodes}} = this.#device;
+		const {
+			env,
+			servers,
+			tree,
+			unsettled,
+			changes,
+			held: {nodes},
+		} = this.#device;
 		const path: Path = [];
 		while (tree.walk(vba, path)) {
 			await tree.load([vba]);
@@ -213,7 +234,15 @@ export class Writer {
 		const generations = [nodes.generation(path[1], index)];
 		const plain = await env.leaseWhenFree(blockSize);
 		try {
-			const {mismatched} = await servers.crypto.open({keyId, addresses: [address], vbas: [vba], generations, labels, sealed, plain: [plain.bytes]});
+			const {mismatched} = await servers.crypto.open({
+				keyId,
+				addresses: [address],
+				vbas: [vba],
+				generations,
+				labels,
+				sealed,
+				plain: [plain.bytes],
+			});
 			if (mismatched.length > 0) {
 				throw new Error(`what is kept for VBA ${vba} does not match its label`);
 			}
@@ -228,7 +257,11 @@ export class Writer {
 	}
 
 	/** Writes pieces together; where that fails, each alone, so that none suffers from another. */
-	async #writeSeparable(indexes: readonly number[], batch: readonly WritePiece[], outcomes: unknown[]): Promise<void> {
+	async #writeSeparable(
+		indexes: readonly number[],
+		batch: readonly WritePiece[],
+		outcomes: unknown[],
+	): Promise<void> {
 		try {
 			await this.#writeTogether(indexes.length === batch.length ? batch : indexes.map(index => batch[index]));
 		} catch (error) {
@@ -253,7 +286,9 @@ export class Writer {
 
 		try {
 			// While the gate is held no rekeying step moves the border between the keys.
-			const {keys: {previousKeyId, rekeyingVba}} = this.#device;
+			const {
+				keys: {previousKeyId, rekeyingVba},
+			} = this.#device;
 			if (previousKeyId === 0) {
 				await this.#writeWithOneKey(whole);
 			} else {
@@ -266,8 +301,8 @@ export class Writer {
 	}
 
 	/**
-	 * Enters the gate with nothing waiting for the medium: that has to stay little, and trees of a rekeying may not be changed
-	 * before they are stored. Clearing needs no room, so it waits for the trees alone.
+	 * Enters the gate with nothing waiting for the medium: that has to stay little, and trees of a rekeying may not be
+	 * changed before they are stored. Clearing needs no room, so it waits for the trees alone.
 	 */
 	async #enterSettled(kind: WritePiece['change']['kind']): Promise<void> {
 		const {unsettled} = this.#device;
@@ -289,7 +324,11 @@ export class Writer {
 		if (pieces.length > 0) {
 			const keyId = this.#device.keyOf(pieces[0].vba);
 			await (pieces[0].change.kind === 'write'
-				? this.#place(pieces, pieces.flatMap(({change}) => change.kind === 'write' ? change.data : []), keyId)
+				? this.#place(
+						pieces,
+						pieces.flatMap(({change}) => (change.kind === 'write' ? change.data : [])),
+						keyId,
+					)
 				: this.#clearWritten(pieces, keyId));
 		}
 	}
@@ -317,8 +356,9 @@ export class Writer {
 			await this.#spareRoom.clearPlaces(unwritten.map(({address}) => address));
 		} else {
 			const leaves = await this.clear(written, keyId);
-			this.#spareRoom.note(leaves.flatMap(({poolLeaf}) => poolLeaf < 0 ? [] : poolLeaf));
-			// The places of the leaves themselves: fresh from the pool, or of this generation. No secured state knows their content.
+			this.#spareRoom.note(leaves.flatMap(({poolLeaf}) => (poolLeaf < 0 ? [] : poolLeaf)));
+			// The places of the leaves themselves: fresh from the pool, or of this generation. No secured state knows
+			// their content.
 			await this.#spareRoom.clearPlaces(leaves.map(({address}) => address));
 		}
 	}
@@ -355,7 +395,12 @@ export class Writer {
 		try {
 			const addresses = leaves.map(({address}) => address);
 			const {labels} = await servers.crypto.seal({
-				keyId, addresses, vbas: leaves.map(({vba}) => vba), generations: leaves.map(() => currentGeneration), plain, sealed: lease.bytes,
+				keyId,
+				addresses,
+				vbas: leaves.map(({vba}) => vba),
+				generations: leaves.map(() => currentGeneration),
+				plain,
+				sealed: lease.bytes,
 			});
 			try {
 				await this.#device.writeBlocks(addresses, lease.bytes);
@@ -371,11 +416,16 @@ export class Writer {
 	}
 
 	/**
-	 * A write has failed, and a part of it may have happened. Leaves that were written in place may have lost what they held:
-	 * they have the new content from now on, which the medium gets at once or later. All others keep their old places.
+	 * A write has failed, and a part of it may have happened. Leaves that were written in place may have lost what they
+	 * held: they have the new content from now on, which the medium gets at once or later. All others keep their old
+	 * places.
 	 */
 	async #keepOverwritten(leaves: readonly Leaf[], labels: Uint8Array, sealed: Uint8Array): Promise<void> {
-		const {unsettled, currentGeneration, held: {nodes}} = this.#device;
+		const {
+			unsettled,
+			currentGeneration,
+			held: {nodes},
+		} = this.#device;
 		const overwritten: Pba[] = [];
 		for (const [i, leaf] of leaves.entries()) {
 			const {frame, index, vba, address, poolLeaf} = leaf;
@@ -400,7 +450,11 @@ export class Writer {
 
 	/** The leaves have new content in their places, with these labels. */
 	setLeaves(leaves: readonly Leaf[], labels: Uint8Array): void {
-		const {currentGeneration, changes, held: {nodes}} = this.#device;
+		const {
+			currentGeneration,
+			changes,
+			held: {nodes},
+		} = this.#device;
 		for (let i = 0; i < leaves.length; i++) {
 			const {frame, index, vba, address, poolLeaf} = leaves[i];
 			nodes.setPlace(frame, index, address, currentGeneration);

@@ -25,14 +25,22 @@ function unwrittenLevel(tree: HashTree, path: Path, vba: Vba): Level {
 	return 0;
 }
 
-/** Fills `path` down to the leaf's node and replies 0, or the level of a block on the way below which nothing has content. */
+/**
+ * Fills `path` down to the leaf's node and replies 0, or the level of a block on the way below which nothing has
+ * content.
+ */
 export async function loadToContent(tree: HashTree, vba: Vba, path: Path): Promise<Level> {
-	return await tree.loadWritten(vba, path) || unwrittenLevel(tree, path, vba);
+	return (await tree.loadWritten(vba, path)) || unwrittenLevel(tree, path, vba);
 }
 
 /** Counts from `firstVba`, the first leaf of a lowest block, on. Requests go on meanwhile. */
-export async function countWritten(device: Device, {firstVba, newestKeptGeneration}: {firstVba: Vba; newestKeptGeneration: Generation}): Promise<WrittenCount> {
-	const {held: {nodes}} = device;
+export async function countWritten(
+	device: Device,
+	{firstVba, newestKeptGeneration}: {firstVba: Vba; newestKeptGeneration: Generation},
+): Promise<WrittenCount> {
+	const {
+		held: {nodes},
+	} = device;
 	let usedCount = 0;
 	let sharedCount = 0;
 	let vba = firstVba;

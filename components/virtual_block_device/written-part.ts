@@ -1,4 +1,7 @@
-/** Finds what has content in a range of the current tree. What was never written is skipped whole, so that it costs nothing. */
+/**
+ * Finds what has content in a range of the current tree. What was never written is skipped whole, so that it costs
+ * nothing.
+ */
 import type {Vba} from '../sessions/vocabulary.js';
 import type {Path} from '../lib/tree/hash-tree.js';
 import type {Device} from './device.js';

@@ -10,7 +10,9 @@ const main = new URL('../../dist/runtime/cli/main.js', import.meta.url);
 if (!existsSync(fileURLToPath(main))) {
 	process.stderr.write('[runtime] not built yet, building once\n');
 	const built = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '--build', 'tsconfig.product.json'], {
-		cwd: root, stdio: 'inherit', env: {PATH: process.env['PATH'] ?? '/usr/bin:/bin'},
+		cwd: root,
+		stdio: 'inherit',
+		env: {PATH: process.env['PATH'] ?? '/usr/bin:/bin'},
 	});
 	if (built.status !== 0) {
 		process.stderr.write('[runtime] the build failed: run "npm ci" in the project\'s folder, then try again\n');
@@ -23,8 +25,10 @@ const loadingDescriptorCount = Number(process.versions.node.split('.')[0]) < 22 
 try {
 	const max = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]);
 	if (max < loadingDescriptorCount) {
-		process.stderr.write(`[runtime] this process may have ${max} files open at once; the program alone needs ${loadingDescriptorCount} to be loaded: `
-			+ 'raise the limit: "ulimit -n 4096" in the shell, or LimitNOFILE= of a systemd unit\n');
+		process.stderr.write(
+			`[runtime] this process may have ${max} files open at once; the program alone needs ${loadingDescriptorCount} to be loaded: ` +
+				'raise the limit: "ulimit -n 4096" in the shell, or LimitNOFILE= of a systemd unit\n',
+		);
 		process.exit(1);
 	}
 } catch {

@@ -32,15 +32,24 @@ async function isRunning(stateDirectory: string): Promise<boolean> {
 }
 
 function anchorOf({children, file}: Deployment, name: string | undefined): string {
-	const anchors = children.filter(({component}) => Object.values(component.provides).some(session => session.name === service)).map(child => child.name);
+	const anchors = children
+		.filter(({component}) => Object.values(component.provides).some(session => session.name === service))
+		.map(child => child.name);
 	const found = name === undefined ? anchors.at(0) : anchors.find(anchor => anchor === name);
-	const slotless = children.filter(({component}) => anchors.length === 0 && Object.values(component.provides).some(session => session.name === 'trust_anchor'));
+	const slotless = children.filter(
+		({component}) =>
+			anchors.length === 0 && Object.values(component.provides).some(session => session.name === 'trust_anchor'),
+	);
 	if (found === undefined && slotless.length > 0) {
-		throw new Error(`${file}: ${slotless.map(child => `"${child.name}" is a ${child.binary}`).join(', ')}, which has no key slots: what opens it is chosen when it is made; its README says how that is changed`);
+		throw new Error(
+			`${file}: ${slotless.map(child => `"${child.name}" is a ${child.binary}`).join(', ')}, which has no key slots: what opens it is chosen when it is made; its README says how that is changed`,
+		);
 	}
 
 	if (found === undefined) {
-		throw new Error(`${file} has no trust anchor with key slots${name === undefined ? '' : ` named "${name}"`}; it has ${anchors.join(', ') || 'none'}`);
+		throw new Error(
+			`${file} has no trust anchor with key slots${name === undefined ? '' : ` named "${name}"`}; it has ${anchors.join(', ') || 'none'}`,
+		);
 	}
 
 	if (name === undefined && anchors.length > 1) {
@@ -51,9 +60,14 @@ function anchorOf({children, file}: Deployment, name: string | undefined): strin
 }
 
 /** Undefined where the deployment file is wrong, which has been said then. */
-export async function withAnchor<T>({stateDirectory, deploy, child}: AnchorTarget, job: (call: AnchorCall) => Promise<T>): Promise<T | undefined> {
+export async function withAnchor<T>(
+	{stateDirectory, deploy, child}: AnchorTarget,
+	job: (call: AnchorCall) => Promise<T>,
+): Promise<T | undefined> {
 	if (await isRunning(stateDirectory)) {
-		return job(async (operation, request = {}) => requestControl(stateDirectory, {op: 'call', service, operation, request, child}));
+		return job(async (operation, request = {}) =>
+			requestControl(stateDirectory, {op: 'call', service, operation, request, child}),
+		);
 	}
 
 	const deployment = await readDeployment(deploy);
@@ -67,5 +81,7 @@ export async function withAnchor<T>({stateDirectory, deploy, child}: AnchorTarge
 			complain(line);
 		}
 	};
-	return withService(deployment, anchorOf(deployment, child), {stateDirectory, log}, async call => job(async (operation, request = {}) => call(service, operation, request)));
+	return withService(deployment, anchorOf(deployment, child), {stateDirectory, log}, async call =>
+		job(async (operation, request = {}) => call(service, operation, request)),
+	);
 }

@@ -5,10 +5,12 @@ import {complain, print} from './output.js';
 
 /** Has the file applied; shows what came of it. */
 export async function applyEdit(stateDirectory: string): Promise<EditOutcome> {
-	const outcome = await requestControl(stateDirectory, {op: 'apply'}) as EditOutcome;
+	const outcome = (await requestControl(stateDirectory, {op: 'apply'})) as EditOutcome;
 	switch (outcome.result) {
 		case 'applied': {
-			print(`[runtime] applied: ${outcome.message}${outcome.pauseMs > 0 ? `; requests waited for ${outcome.pauseMs} ms at most` : ''}`);
+			print(
+				`[runtime] applied: ${outcome.message}${outcome.pauseMs > 0 ? `; requests waited for ${outcome.pauseMs} ms at most` : ''}`,
+			);
 			break;
 		}
 

@@ -1,4 +1,6 @@
-/** `runtime check`: says what is wrong with a deployment file, in itself and on this host, or how it would be started. */
+/**
+ * `runtime check`: says what is wrong with a deployment file, in itself and on this host, or how it would be started.
+ */
 import type {Child, Deployment} from '../deployment/checked-deployment.js';
 import {formatProblem, type Problem} from '../deployment/problem.js';
 import {foreseen} from '../supervisor/foresight.js';
@@ -9,11 +11,15 @@ import {complain, print} from './output.js';
 import {formatTable} from './table.js';
 
 function routesOf({routes}: Child): string {
-	return routes.map(({label, service, server}) => `${label === service ? service : `${service} (${label})`} -> ${server}`).join(', ');
+	return routes
+		.map(({label, service, server}) => `${label === service ? service : `${service} (${label})`} -> ${server}`)
+		.join(', ');
 }
 
 function placeOf({cpus, group, name}: Child): string {
-	return [cpus.length === 0 ? '' : `CPU ${cpus.join(',')}`, group === name ? '' : `thread ${group}`].filter(Boolean).join(', ');
+	return [cpus.length === 0 ? '' : `CPU ${cpus.join(',')}`, group === name ? '' : `thread ${group}`]
+		.filter(Boolean)
+		.join(', ');
 }
 
 function describe({children}: Deployment): string[] {
@@ -26,14 +32,22 @@ function describe({children}: Deployment): string[] {
 const mebibyte = 2 ** 20;
 
 export function describeNarrowHeap({children: [first, ...others], limit, need, quantum}: NarrowHeap): string {
-	const [who, whose] = others.length === 0
-		? [`child "${first.name}"`, 'its RAM quantum']
-		: [`the thread of ${[first, ...others].map(({name}) => `"${name}"`).join(', ')}`, 'the RAM quanta of its children'];
+	const [who, whose] =
+		others.length === 0
+			? [`child "${first.name}"`, 'its RAM quantum']
+			: [
+					`the thread of ${[first, ...others].map(({name}) => `"${name}"`).join(', ')}`,
+					'the RAM quanta of its children',
+				];
 	return formatProblem({
 		position: first.position,
-		what: `${who} has too little memory: empty, it needs ${Math.ceil(need / mebibyte)} MiB of heap with Node.js ${process.version}, `
-			+ `and ${whose} gives ${Math.floor(limit / mebibyte)} MiB`,
-		remedy: quantum === undefined ? 'use another version of Node.js' : `give "${first.name}" <resource name="RAM" quantum="${quantum / mebibyte}M"/>`,
+		what:
+			`${who} has too little memory: empty, it needs ${Math.ceil(need / mebibyte)} MiB of heap with Node.js ${process.version}, ` +
+			`and ${whose} gives ${Math.floor(limit / mebibyte)} MiB`,
+		remedy:
+			quantum === undefined
+				? 'use another version of Node.js'
+				: `give "${first.name}" <resource name="RAM" quantum="${quantum / mebibyte}M"/>`,
 		mayBeUnfinished: false,
 	});
 }

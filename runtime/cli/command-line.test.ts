@@ -1,15 +1,37 @@
 import {existsSync, readdirSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
-import {RuntimeProcess, projectFolder, runRuntime, startRuntime, withFolder} from '../../test/support/runtime-process.js';
+import {
+	RuntimeProcess,
+	projectFolder,
+	runRuntime,
+	startRuntime,
+	withFolder,
+} from '../../test/support/runtime-process.js';
 
 const raw = join(projectFolder, 'config/assemblies/raw.xml');
 
 test('--help and --version succeed, and every command explains itself with an example', async t => {
 	const {code, output} = await runRuntime(['--help']);
 	t.is(code, 0);
-	const commands = ['start', 'run', 'status', 'restart', 'diff', 'apply', 'swap', 'check', 'snapshot', 'extend', 'rekey', 'verify'];
-	t.deepEqual(commands.filter(command => !new RegExp(`^  ${command} `, 'm').test(output)), []);
+	const commands = [
+		'start',
+		'run',
+		'status',
+		'restart',
+		'diff',
+		'apply',
+		'swap',
+		'check',
+		'snapshot',
+		'extend',
+		'rekey',
+		'verify',
+	];
+	t.deepEqual(
+		commands.filter(command => !new RegExp(`^  ${command} `, 'm').test(output)),
+		[],
+	);
 	t.regex((await runRuntime(['--version'])).output, /^\d+\.\d+\.\d+\n$/);
 	for (const command of commands) {
 		const help = await runRuntime([command, '--help']);
@@ -47,7 +69,10 @@ for (const [words, pattern] of misuses) {
 
 test('a wrong deployment starts nothing and writes nothing', async t => {
 	await withFolder(async directory => {
-		writeFileSync(join(directory, 'deploy.xml'), '<config>\n<start name="a"><binary name="blok_file"/></start>\n<x/></config>');
+		writeFileSync(
+			join(directory, 'deploy.xml'),
+			'<config>\n<start name="a"><binary name="blok_file"/></start>\n<x/></config>',
+		);
 		for (const words of [['start'], ['run', 'a'], ['check']]) {
 			const {code, output} = await runRuntime(words, {directory});
 			t.is(code, 2);
@@ -89,11 +114,22 @@ test('a running runtime can be watched, restarted in part, and stopped', async t
 
 		const restarted = await runRuntime(['restart', 'block_file', '--state', directory]);
 		t.deepEqual(restarted, {code: 0, output: '[runtime] child "block_file" was restarted\n'});
-		t.regex((await runRuntime(['restart', 'blok_file', '--state', directory])).output, /there is no child "blok_file"; did you mean "block_file"\? \(children: /);
+		t.regex(
+			(await runRuntime(['restart', 'blok_file', '--state', directory])).output,
+			/there is no child "blok_file"; did you mean "block_file"\? \(children: /,
+		);
 
 		const json = await runRuntime(['status', '--json', '--state', directory]);
-		const {children} = JSON.parse(json.output) as {children: Array<{name: string; restarts: number; requestedRestarts: number}>};
-		t.deepEqual(children.map(({name, restarts, requestedRestarts}) => [name, restarts, requestedRestarts]), [['block_file', 0, 1], ['nbd', 0, 0]]);
+		const {children} = JSON.parse(json.output) as {
+			children: Array<{name: string; restarts: number; requestedRestarts: number}>;
+		};
+		t.deepEqual(
+			children.map(({name, restarts, requestedRestarts}) => [name, restarts, requestedRestarts]),
+			[
+				['block_file', 0, 1],
+				['nbd', 0, 0],
+			],
+		);
 
 		const second = await runRuntime(['start', raw, '--state', directory]);
 		t.is(second.code, 1);
@@ -116,13 +152,18 @@ test('a signal while children start ends the runtime in order', async t => {
 
 test('a signal that comes before anything has been loaded ends with 0 and starts nothing', async t => {
 	await withFolder(async directory => {
-		const atFirstHandler = 'const timer = setInterval(() => { if (process.listenerCount("SIGTERM") > 0) { clearInterval(timer); process.kill(process.pid, "SIGTERM"); } }, 0);';
+		const atFirstHandler =
+			'const timer = setInterval(() => { if (process.listenerCount("SIGTERM") > 0) { clearInterval(timer); process.kill(process.pid, "SIGTERM"); } }, 0);';
 		const variables = {NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(atFirstHandler)}`};
 		const {code, output} = await runRuntime(['start', raw], {directory, variables});
 		t.is(code, 0);
 		t.is(output, '[runtime] SIGTERM: stopping\n');
-		// Engines that load modules in one go see it a moment later, when the place of the state has been made and locked.
+		// Engines that load modules in one go see it a moment later, when the place of the state has been made and
+		// locked.
 		const files = readdirSync(directory, {recursive: true, encoding: 'utf8'});
-		t.deepEqual(files.filter(name => name !== 'var' && name !== 'var/runtime.lock'), []);
+		t.deepEqual(
+			files.filter(name => name !== 'var' && name !== 'var/runtime.lock'),
+			[],
+		);
 	});
 });

@@ -13,8 +13,16 @@ import {complain, reasonOf} from './output.js';
 import {stateDirectory} from './state-directory.js';
 import type {StatusOptions} from './status.js';
 
-const stateOption = ['--state <dir>', 'the state directory: image, trust anchor and sockets lie there', stateDirectory, 'var'] as const;
-const deployArgument = ['[deploy]', 'the deployment file (unless given: deploy.xml here, else the project\'s own)'] as const;
+const stateOption = [
+	'--state <dir>',
+	'the state directory: image, trust anchor and sockets lie there',
+	stateDirectory,
+	'var',
+] as const;
+const deployArgument = [
+	'[deploy]',
+	"the deployment file (unless given: deploy.xml here, else the project's own)",
+] as const;
 
 interface StateOption {
 	readonly state: string;
@@ -27,18 +35,22 @@ interface JsonOption {
 /** Tells the trust anchor where its passphrase is; the passphrase itself is read by the anchor alone. */
 function offerPassphrase({passphraseFile, passphraseFd}: PassphraseFlags): void {
 	if (passphraseFile !== undefined || passphraseFd !== undefined) {
-		process.env['CBE_PASSPHRASE_FILE'] = passphraseFile === undefined ? `/dev/fd/${passphraseFd}` : resolve(passphraseFile);
+		process.env['CBE_PASSPHRASE_FILE'] =
+			passphraseFile === undefined ? `/dev/fd/${passphraseFd}` : resolve(passphraseFile);
 	}
 }
 
 function version(): string {
-	const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {version: string};
+	const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
+		version: string;
+	};
 	return manifest.version;
 }
 
 /** What changes a running deployment. */
 function addEditCommands(runtime: Command, end: (code: number) => void): void {
-	runtime.command('diff')
+	runtime
+		.command('diff')
 		.description('show what applying a deployment file would do to the running runtime')
 		.argument('[deploy]', 'the deployment file (unless given: the one that was started)')
 		.option(...stateOption)
@@ -49,7 +61,8 @@ function addEditCommands(runtime: Command, end: (code: number) => void): void {
 			end(await diff(deploy && resolve(deploy), resolve(state), json ?? false));
 		});
 
-	runtime.command('apply')
+	runtime
+		.command('apply')
 		.description('read the deployment file of the running runtime now, and apply what was edited')
 		.option(...stateOption)
 		.addHelpText('after', '\nExample:\n  runtime apply')
@@ -58,7 +71,8 @@ function addEditCommands(runtime: Command, end: (code: number) => void): void {
 			end(await apply(resolve(state)));
 		});
 
-	runtime.command('swap')
+	runtime
+		.command('swap')
 		.description('give a running child another binary, in the deployment file and at once')
 		.argument('<name>', 'the child, such as crypto')
 		.argument('<binary>', 'its new binary, such as crypto_noble')
@@ -91,29 +105,66 @@ function program(end: (code: number) => void): Command {
 		.exitOverride()
 		.configureOutput({
 			outputError(text, write) {
-				write(withSuggestion(text, runtime.commands.map(command => command.name())));
+				write(
+					withSuggestion(
+						text,
+						runtime.commands.map(command => command.name()),
+					),
+				);
 			},
 		})
-		.addHelpText('after', '\nExamples:\n  runtime start                       an encrypted disk, its NBD socket is var/nbd.sock\n  runtime start other.xml --state d   another assembly with its state in d\n  runtime run cbe_check               verify every block of the container\n\nExit codes: 0 ok, 1 failed, 2 wrong command line or deployment file; of "run": the tool\'s exit value, 255 for -1.');
+		.addHelpText(
+			'after',
+			'\nExamples:\n  runtime start                       an encrypted disk, its NBD socket is var/nbd.sock\n  runtime start other.xml --state d   another assembly with its state in d\n  runtime run cbe_check               verify every block of the container\n\nExit codes: 0 ok, 1 failed, 2 wrong command line or deployment file; of "run": the tool\'s exit value, 255 for -1.',
+		);
 
 	withPassphraseOptions(runtime.command('start'))
 		.description('start a deployment and serve until a signal or "runtime stop" ends it')
 		.argument(...deployArgument)
 		.option(...stateOption)
 		.option('--no-watch', 'apply edits of the deployment file only when "runtime apply" or "runtime swap" says so')
-		.addOption(new Option('--log-level <level>', 'the least level of log lines that are shown').choices(logLevels).default('info'))
-		.addOption(new Option('--log <format>', 'text (in a file with time and level, in the journal with its priority), or one JSON object a line').choices(logFormats).default('text'))
-		.addHelpText('after', '\nSIGINT, SIGTERM, SIGHUP and "runtime stop" end it in order; a second signal does not wait.\n\nExamples:\n  runtime start\n  runtime start config/assemblies/low_latency.xml --state /srv/disk\n  setsid runtime start --log json > disk.log &')
-		.action(async (deploy: string | undefined, {state, watch, log, logLevel, ...flags}: StateOption & PassphraseFlags & {watch: boolean; log: LogForm['format']; logLevel: LogForm['level']}) => {
-			offerPassphrase(flags);
-			const {start} = await import('./start.js');
-			end(await start(deploy, resolve(state), {watch, format: log, level: logLevel}));
-		});
+		.addOption(
+			new Option('--log-level <level>', 'the least level of log lines that are shown')
+				.choices(logLevels)
+				.default('info'),
+		)
+		.addOption(
+			new Option(
+				'--log <format>',
+				'text (in a file with time and level, in the journal with its priority), or one JSON object a line',
+			)
+				.choices(logFormats)
+				.default('text'),
+		)
+		.addHelpText(
+			'after',
+			'\nSIGINT, SIGTERM, SIGHUP and "runtime stop" end it in order; a second signal does not wait.\n\nExamples:\n  runtime start\n  runtime start config/assemblies/low_latency.xml --state /srv/disk\n  setsid runtime start --log json > disk.log &',
+		)
+		.action(
+			async (
+				deploy: string | undefined,
+				{
+					state,
+					watch,
+					log,
+					logLevel,
+					...flags
+				}: StateOption & PassphraseFlags & {watch: boolean; log: LogForm['format']; logLevel: LogForm['level']},
+			) => {
+				offerPassphrase(flags);
+				const {start} = await import('./start.js');
+				end(await start(deploy, resolve(state), {watch, format: log, level: logLevel}));
+			},
+		);
 
-	runtime.command('stop')
+	runtime
+		.command('stop')
 		.description('have the running runtime finish, flush and end, and wait for it')
 		.option(...stateOption)
-		.addHelpText('after', '\nExamples:\n  runtime stop\n  runtime stop --state /srv/disk && cp --sparse=always /srv/disk/cbe.img copy.img')
+		.addHelpText(
+			'after',
+			'\nExamples:\n  runtime stop\n  runtime stop --state /srv/disk && cp --sparse=always /srv/disk/cbe.img copy.img',
+		)
 		.action(async ({state}: StateOption) => {
 			const {stop} = await import('./stop.js');
 			end(await stop(resolve(state)));
@@ -124,26 +175,34 @@ function program(end: (code: number) => void): Command {
 		.argument('<name>', 'the child to run, such as cbe_check')
 		.argument(...deployArgument)
 		.option(...stateOption)
-		.addHelpText('after', '\nExamples:\n  runtime run cbe_check\n  runtime run cbe_init --state /srv/new-disk\n  runtime run cbe_dump config/assemblies/tresor.xml --state /srv/old-disk')
+		.addHelpText(
+			'after',
+			'\nExamples:\n  runtime run cbe_check\n  runtime run cbe_init --state /srv/new-disk\n  runtime run cbe_dump config/assemblies/tresor.xml --state /srv/old-disk',
+		)
 		.action(async (name: string, deploy: string | undefined, {state, ...flags}: StateOption & PassphraseFlags) => {
 			offerPassphrase(flags);
 			const {run} = await import('./run.js');
 			end(await run(name, deploy, resolve(state)));
 		});
 
-	runtime.command('status')
+	runtime
+		.command('status')
 		.description('show every component of the runtime that runs on a state directory, within 100 columns')
 		.option(...stateOption)
 		.option('--json', 'everything, as one JSON document')
 		.option('--wide', 'all columns, however wide')
 		.option('--watch', 'again every two seconds, until Ctrl-C or the end of the runtime')
-		.addHelpText('after', '\nExamples:\n  runtime status\n  runtime status --watch\n  runtime status --json --state /srv/disk')
+		.addHelpText(
+			'after',
+			'\nExamples:\n  runtime status\n  runtime status --watch\n  runtime status --json --state /srv/disk',
+		)
 		.action(async ({state, ...options}: StateOption & StatusOptions) => {
 			const {status} = await import('./status.js');
 			end(await status(resolve(state), options));
 		});
 
-	runtime.command('restart')
+	runtime
+		.command('restart')
 		.description('kill a component of a running runtime, which then restarts it as after a crash')
 		.argument('<name>', 'the child to restart')
 		.option(...stateOption)
@@ -153,18 +212,23 @@ function program(end: (code: number) => void): Command {
 			end(await restart(name, resolve(state)));
 		});
 
-	runtime.command('shell')
+	runtime
+		.command('shell')
 		.description('look at and control a running device as a tree of files, without mounting it')
 		.option(...stateOption)
 		.option('-c <command>', 'run one command and end')
 		.option('--vfs <child>', 'the child that serves the tree; needed where there are several')
-		.addHelpText('after', '\nExamples:\n  runtime shell\n  runtime shell -c "ls -l current"\n  runtime shell -c "echo true > control/create_snapshot"\n  runtime shell -c "dd if=current/data of=host:copy.img bs=1M count=16"')
+		.addHelpText(
+			'after',
+			'\nExamples:\n  runtime shell\n  runtime shell -c "ls -l current"\n  runtime shell -c "echo true > control/create_snapshot"\n  runtime shell -c "dd if=current/data of=host:copy.img bs=1M count=16"',
+		)
 		.action(async ({state, c, vfs}: StateOption & {c?: string; vfs?: string}) => {
 			const {shell} = await import('./shell.js');
 			end(await shell(c, resolve(state), vfs));
 		});
 
-	runtime.command('init')
+	runtime
+		.command('init')
 		.description('make a deployment file of your own from a shipped assembly')
 		.argument('[file]', 'the file to make; what is there already is not overwritten', 'my.xml')
 		.option('--from <assembly>', 'the assembly to start from: a name of config/assemblies, or a file', 'deploy')
@@ -174,17 +238,26 @@ function program(end: (code: number) => void): Command {
 		.option('--image <path>', 'where the image lies (relative: in the state directory)')
 		.option('--anchor <path>', 'where the trust anchor lies (relative: in the state directory)')
 		.option('--state <dir>', 'the state directory that you mean to use; it is only named in the hint', 'var')
-		.addHelpText('after', '\nExamples:\n  runtime init\n  runtime init disk.xml --size 10G --pool 2G --cipher aes-256-gcm --anchor /srv/anchor\n  runtime init fast.xml --from low_latency --state /srv/disk')
+		.addHelpText(
+			'after',
+			'\nExamples:\n  runtime init\n  runtime init disk.xml --size 10G --pool 2G --cipher aes-256-gcm --anchor /srv/anchor\n  runtime init fast.xml --from low_latency --state /srv/disk',
+		)
 		.action(async (file: string, options: InitOptions) => {
 			const {init} = await import('./init.js');
 			end(await init(file, options));
 		});
 
-	runtime.command('check')
-		.description('check a deployment file, and whether it could start here, without starting or making anything; show its routes')
+	runtime
+		.command('check')
+		.description(
+			'check a deployment file, and whether it could start here, without starting or making anything; show its routes',
+		)
 		.argument(...deployArgument)
 		.option(...stateOption)
-		.addHelpText('after', '\nExample:\n  runtime check config/assemblies/stacked.xml\n  runtime check --state /srv/disk')
+		.addHelpText(
+			'after',
+			'\nExample:\n  runtime check config/assemblies/stacked.xml\n  runtime check --state /srv/disk',
+		)
 		.action(async (deploy: string | undefined, {state}: StateOption) => {
 			const {check} = await import('./check.js');
 			end(await check(deploy, resolve(state)));

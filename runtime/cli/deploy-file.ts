@@ -13,14 +13,19 @@ const fileName = 'deploy.xml';
 /** The file given, else the current directory's deploy.xml, else the project's. */
 function chosenFile(given: string | undefined): string {
 	const here = resolve(given ?? fileName);
-	return given !== undefined || existsSync(here) ? here : fileURLToPath(new URL(`../../../${fileName}`, import.meta.url));
+	return given !== undefined || existsSync(here)
+		? here
+		: fileURLToPath(new URL(`../../../${fileName}`, import.meta.url));
 }
 
 /**
- * The checked deployment, or undefined once everything that is wrong with it has been printed. @param foreseen looks for what
- * would keep it from starting here, and throws a DeploymentError
+ * The checked deployment, or undefined once everything that is wrong with it has been printed. @param foreseen looks
+ * for what would keep it from starting here, and throws a DeploymentError
  */
-export async function readDeployment(given: string | undefined, foreseen: (deployment: Deployment) => void = () => undefined): Promise<Deployment | undefined> {
+export async function readDeployment(
+	given: string | undefined,
+	foreseen: (deployment: Deployment) => void = () => undefined,
+): Promise<Deployment | undefined> {
 	const file = chosenFile(given);
 	try {
 		const deployment = await loadDeployment(file);

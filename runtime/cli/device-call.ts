@@ -22,7 +22,16 @@ export type OperationStatus = z.output<typeof OperationStatus>;
 
 const Operations = z.object({extend: OperationStatus, rekey: OperationStatus, check: OperationStatus});
 
-const Snapshots = z.object({snapshots: z.array(z.object({generation: z.number(), name: z.string().optional(), time: z.number().optional(), blockCount: z.number()}))});
+const Snapshots = z.object({
+	snapshots: z.array(
+		z.object({
+			generation: z.number(),
+			name: z.string().optional(),
+			time: z.number().optional(),
+			blockCount: z.number(),
+		}),
+	),
+});
 
 const DeviceStatus = z.object({
 	locked: z.boolean(),
@@ -41,7 +50,11 @@ const DeviceStatus = z.object({
 });
 
 /** @throws ControlError */
-export async function callDevice({stateDirectory, child}: DeviceTarget, operation: string, request: Record<string, unknown> = {}): Promise<unknown> {
+export async function callDevice(
+	{stateDirectory, child}: DeviceTarget,
+	operation: string,
+	request: Record<string, unknown> = {},
+): Promise<unknown> {
 	return requestControl(stateDirectory, {op: 'call', service: 'device_control', operation, request, child});
 }
 
@@ -51,7 +64,10 @@ export async function listSnapshots(target: DeviceTarget) {
 
 const SnapshotSizes = z.object({snapshots: z.array(z.object({generation: z.number(), soleBlockCount: z.number()}))});
 
-/** Blocks that each snapshot holds alone, by its generation; empty where the device cannot tell now, as while it is locked. */
+/**
+ * Blocks that each snapshot holds alone, by its generation; empty where the device cannot tell now, as while it is
+ * locked.
+ */
 export async function measureSnapshots(target: DeviceTarget): Promise<Map<number, number>> {
 	try {
 		const {snapshots} = SnapshotSizes.parse(await callDevice(target, 'measure_snapshots'));

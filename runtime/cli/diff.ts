@@ -11,14 +11,19 @@ function describe({file, changes, reset}: DeploymentDifference): string[] {
 	}
 
 	return [
-		...formatTable(['CHILD', 'CHANGE', 'WHAT'], changes.map(({child, action, detail}) => [child, action, detail])),
-		...reset.map(({child, label}) => `There will be other data behind "${label}" of ${child}: its clients are disconnected.`),
+		...formatTable(
+			['CHILD', 'CHANGE', 'WHAT'],
+			changes.map(({child, action, detail}) => [child, action, detail]),
+		),
+		...reset.map(
+			({child, label}) => `There will be other data behind "${label}" of ${child}: its clients are disconnected.`,
+		),
 	];
 }
 
 export async function diff(file: string | undefined, stateDirectory: string, asJson: boolean): Promise<number> {
 	try {
-		const difference = await requestControl(stateDirectory, {op: 'diff', file}) as DeploymentDifference;
+		const difference = (await requestControl(stateDirectory, {op: 'diff', file})) as DeploymentDifference;
 		for (const line of asJson ? [JSON.stringify(difference, undefined, '\t')] : describe(difference)) {
 			print(line);
 		}

@@ -10,10 +10,28 @@ const shipped = readFileSync(join(projectFolder, 'deploy.xml'), 'utf8');
 test('a file is made with the values that were given, starts, and is never overwritten', async t => {
 	await withFolder(async directory => {
 		const file = join(directory, 'my.xml');
-		const words = ['init', file, '--size', '8M', '--pool', '16M', '--cipher', 'aes-256-gcm', '--image', 'disk.img', '--anchor', 'keys & more', '--state', directory];
+		const words = [
+			'init',
+			file,
+			'--size',
+			'8M',
+			'--pool',
+			'16M',
+			'--cipher',
+			'aes-256-gcm',
+			'--image',
+			'disk.img',
+			'--anchor',
+			'keys & more',
+			'--state',
+			directory,
+		];
 		const made = await runRuntime(words);
 		t.is(made.code, 0, made.output);
-		t.regex(made.output, /was made from deploy\.xml; it is yours to edit\n\[runtime\] start it: runtime start \S+my\.xml --state \S+\n$/);
+		t.regex(
+			made.output,
+			/was made from deploy\.xml; it is yours to edit\n\[runtime\] start it: runtime start \S+my\.xml --state \S+\n$/,
+		);
 		const {children} = await loadDeployment(file);
 		const configOf = (name: string) => children.find(child => child.name === name)!.config;
 		t.like(configOf('block_file'), {path: 'disk.img'});
@@ -27,7 +45,10 @@ test('a file is made with the values that were given, starts, and is never overw
 
 		const again = await runRuntime(words);
 		t.is(again.code, 2);
-		t.regex(again.output, /is there already and is not overwritten; name another file\n\[runtime\] nothing was written\n$/);
+		t.regex(
+			again.output,
+			/is there already and is not overwritten; name another file\n\[runtime\] nothing was written\n$/,
+		);
 		t.deepEqual((await loadDeployment(file)).children.length, children.length);
 	});
 });

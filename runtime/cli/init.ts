@@ -23,7 +23,7 @@ function sourceOf(from: string): string | undefined {
 }
 
 function shellWord(text: string): string {
-	return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll('\'', '\'\\\'\'')}'`;
+	return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** Writes the file where none is. @throws Error with the reason */
@@ -60,10 +60,16 @@ export async function init(file: string, {from, state, ...values}: InitOptions):
 			return refuse('with these values it would be wrong');
 		}
 
-		return refuse(error instanceof UnplacedError ? `${error.message} (${displayPath(source)})` : `${displayPath(path)} cannot be written: ${(error as Error).message}`);
+		return refuse(
+			error instanceof UnplacedError
+				? `${error.message} (${displayPath(source)})`
+				: `${displayPath(path)} cannot be written: ${(error as Error).message}`,
+		);
 	}
 
 	print(`[runtime] ${displayPath(path)} was made from ${displayPath(source)}; it is yours to edit`);
-	print(`[runtime] start it: runtime start ${shellWord(file)}${state === 'var' ? '' : ` --state ${shellWord(state)}`}`);
+	print(
+		`[runtime] start it: runtime start ${shellWord(file)}${state === 'var' ? '' : ` --state ${shellWord(state)}`}`,
+	);
 	return exitCode.ok;
 }

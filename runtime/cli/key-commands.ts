@@ -40,7 +40,12 @@ function wholeNumber(text: string): number {
 
 function guessMemory(text: string): number {
 	const byteLength = parseBytes(text);
-	if (byteLength === undefined || byteLength < 2 ** 20 || byteLength > 2 ** 29 || !Number.isInteger(Math.log2(byteLength))) {
+	if (
+		byteLength === undefined ||
+		byteLength < 2 ** 20 ||
+		byteLength > 2 ** 29 ||
+		!Number.isInteger(Math.log2(byteLength))
+	) {
 		throw new InvalidArgumentError('write 1M, 2M, 4M and so on, up to 512M.');
 	}
 
@@ -70,13 +75,20 @@ function withNewPassphraseOptions(command: Command): Command {
 	return command
 		.option('--new-passphrase-file <file>', 'read the new passphrase from a file')
 		.option('--new-passphrase-fd <number>', 'read the new passphrase from an open file descriptor', wholeNumber)
-		.option('--kdf-memory <size>', 'how much memory a guess of the new passphrase shall take, such as 256M (unless given: 128M or more, as this machine does in a second)', guessMemory);
+		.option(
+			'--kdf-memory <size>',
+			'how much memory a guess of the new passphrase shall take, such as 256M (unless given: 128M or more, as this machine does in a second)',
+			guessMemory,
+		);
 }
 
 function withAnchorOptions(command: Command): Command {
 	return command
 		.option('--state <dir>', 'the state directory, whether a runtime uses it or not', 'var')
-		.option('--deploy <file>', 'the deployment file that names the trust anchor; needed where no runtime runs and it is not the default one')
+		.option(
+			'--deploy <file>',
+			'the deployment file that names the trust anchor; needed where no runtime runs and it is not the default one',
+		)
 		.option('--anchor <child>', 'the child that is the trust anchor; needed where there are several')
 		.option('--json', 'as one JSON document');
 }
@@ -92,27 +104,48 @@ function keyOptions(flags: KeyFlags): KeyOptions {
 }
 
 function addKey(runtime: Command, end: End): void {
-	const key = runtime.command('key')
+	const key = runtime
+		.command('key')
 		.description('list, add, change or remove what opens the trust anchor')
-		.addHelpText('after', '\nPassphrases are typed, or come from a file, a file descriptor, or the environment variables CBE_PASSPHRASE and\nCBE_NEW_PASSPHRASE; never from the command line.\n\nExamples:\n  runtime key list\n  runtime key add --name laptop\n  runtime key recovery\n  runtime key change\n  runtime key remove 0');
-	withAnchorOptions(key.command('list').description('show the key slots'))
-		.action(async (flags: KeyFlags) => {
-			const {listKeys} = await import('./key.js');
-			end(await listKeys(keyOptions(flags)));
-		});
-	withNewPassphraseOptions(withPassphraseOptions(withAnchorOptions(key.command('add').description('add a passphrase; where there is no trust anchor yet, make one'))))
+		.addHelpText(
+			'after',
+			'\nPassphrases are typed, or come from a file, a file descriptor, or the environment variables CBE_PASSPHRASE and\nCBE_NEW_PASSPHRASE; never from the command line.\n\nExamples:\n  runtime key list\n  runtime key add --name laptop\n  runtime key recovery\n  runtime key change\n  runtime key remove 0',
+		);
+	withAnchorOptions(key.command('list').description('show the key slots')).action(async (flags: KeyFlags) => {
+		const {listKeys} = await import('./key.js');
+		end(await listKeys(keyOptions(flags)));
+	});
+	withNewPassphraseOptions(
+		withPassphraseOptions(
+			withAnchorOptions(
+				key.command('add').description('add a passphrase; where there is no trust anchor yet, make one'),
+			),
+		),
+	)
 		.option('--name <name>', 'a name for the slot, seen by everybody', '')
 		.action(async (flags: KeyFlags & {name: string}) => {
 			const {addKey: add} = await import('./key.js');
 			end(await add(keyOptions(flags), flags.name));
 		});
-	withPassphraseOptions(withAnchorOptions(key.command('recovery').description('add a recovery key and print it, to be written down')))
+	withPassphraseOptions(
+		withAnchorOptions(key.command('recovery').description('add a recovery key and print it, to be written down')),
+	)
 		.option('--name <name>', 'a name for the slot, seen by everybody', '')
 		.action(async (flags: KeyFlags & {name: string}) => {
 			const {addRecoveryKey} = await import('./key.js');
 			end(await addRecoveryKey(keyOptions(flags), flags.name));
 		});
-	withNewPassphraseOptions(withPassphraseOptions(withAnchorOptions(key.command('change').description('put a new passphrase, or a new key file, in the place of an old one; no data is written anew'))))
+	withNewPassphraseOptions(
+		withPassphraseOptions(
+			withAnchorOptions(
+				key
+					.command('change')
+					.description(
+						'put a new passphrase, or a new key file, in the place of an old one; no data is written anew',
+					),
+			),
+		),
+	)
 		.option('--slot <number>', 'the slot to change; unless given, the one that the passphrase opens', slotNumber)
 		.action(async (flags: KeyFlags & {slot?: number}) => {
 			const {changeKey} = await import('./key.js');

@@ -23,37 +23,60 @@ export interface KeyOptions {
 const KeyList = z.object({
 	state: z.enum(['empty', 'present']),
 	hasKeyFile: z.boolean(),
-	keys: z.array(z.object({slot: z.number(), kind: z.enum(['passphrase', 'recovery', 'key_file', 'damaged']), name: z.string(), derivation: z.string(), isWeak: z.boolean()})),
+	keys: z.array(
+		z.object({
+			slot: z.number(),
+			kind: z.enum(['passphrase', 'recovery', 'key_file', 'damaged']),
+			name: z.string(),
+			derivation: z.string(),
+			isWeak: z.boolean(),
+		}),
+	),
 	slotCount: z.number(),
 });
 
 type KeyList = z.output<typeof KeyList>;
 
-const kindNames = {passphrase: 'passphrase', recovery: 'recovery key', key_file: 'key file', damaged: 'damaged'} as const;
+const kindNames = {
+	passphrase: 'passphrase',
+	recovery: 'recovery key',
+	key_file: 'key file',
+	damaged: 'damaged',
+} as const;
 
 async function readList(call: AnchorCall): Promise<KeyList> {
 	return KeyList.parse(await call('list'));
 }
 
 async function seal(call: AnchorCall, secret: Buffer): Promise<string> {
-	const {publicKey} = await call('recipient') as {publicKey: string};
+	const {publicKey} = (await call('recipient')) as {publicKey: string};
 	return sealPassphrase(secret, publicKey);
 }
 
 /** What proves that the user may: nothing where the key file does, unless a passphrase was named. */
-async function existingSecret(call: AnchorCall, {existing}: KeyOptions, isNeeded: boolean): Promise<string | undefined> {
+async function existingSecret(
+	call: AnchorCall,
+	{existing}: KeyOptions,
+	isNeeded: boolean,
+): Promise<string | undefined> {
 	const isNamed = existing.file !== undefined || existing.descriptor !== undefined;
 	if (!isNeeded && !isNamed) {
 		return undefined;
 	}
 
-	return seal(call, isNamed ? givenPassphrase(existing)! : await passphrase(existing, 'Passphrase that opens it now, or recovery key: '));
+	return seal(
+		call,
+		isNamed
+			? givenPassphrase(existing)!
+			: await passphrase(existing, 'Passphrase that opens it now, or recovery key: '),
+	);
 }
 
 async function run(options: KeyOptions, job: (call: AnchorCall, list: KeyList) => Promise<number>): Promise<number> {
-	// Before a trust anchor is started, which takes it out of the environment and may run where it does not come back from.
+	// Before a trust anchor is started, which takes it out of the environment and may run where it does not come back
+	// from.
 	sharedSecret(options.existing.variable);
-	return await withAnchor(options.target, async call => job(call, await readList(call))) ?? exitCode.usage;
+	return (await withAnchor(options.target, async call => job(call, await readList(call)))) ?? exitCode.usage;
 }
 
 export async function listKeys(options: KeyOptions): Promise<number> {
@@ -64,17 +87,26 @@ export async function listKeys(options: KeyOptions): Promise<number> {
 		}
 
 		if (list.state === 'empty') {
-			print('there is no trust anchor yet; the first start makes one with a key file, "runtime key add" one with a passphrase');
+			print(
+				'there is no trust anchor yet; the first start makes one with a key file, "runtime key add" one with a passphrase',
+			);
 			return exitCode.ok;
 		}
 
-		const rows = list.keys.map(({slot, kind, name, derivation}) => [String(slot), kindNames[kind], name || '-', derivation || '-']);
+		const rows = list.keys.map(({slot, kind, name, derivation}) => [
+			String(slot),
+			kindNames[kind],
+			name || '-',
+			derivation || '-',
+		]);
 		for (const line of formatTable(['SLOT', 'KIND', 'NAME', 'COST OF A GUESS'], rows)) {
 			print(line);
 		}
 
 		for (const {slot} of list.keys.filter(({isWeak}) => isWeak)) {
-			complain(`[runtime] warning: slot ${slot} is weak: a guess of its passphrase takes less than 128 MiB of memory; "runtime key change --slot ${slot}" makes it anew`);
+			complain(
+				`[runtime] warning: slot ${slot} is weak: a guess of its passphrase takes less than 128 MiB of memory; "runtime key change --slot ${slot}" makes it anew`,
+			);
 		}
 
 		if (list.hasKeyFile) {
@@ -89,12 +121,21 @@ export async function addKey(options: KeyOptions, name: string): Promise<number>
 	return run(options, async (call, list) => {
 		const existing = list.state === 'empty' ? undefined : await existingSecret(call, options, !list.hasKeyFile);
 		const secret = await newPassphrase(options.fresh);
-		const {slot} = await call('add', {existing, secret: await seal(call, secret), name, memory: options.memory}) as {slot: number};
+		const {slot} = (await call('add', {
+			existing,
+			secret: await seal(call, secret),
+			name,
+			memory: options.memory,
+		})) as {slot: number};
 		if (options.json) {
 			print(JSON.stringify({slot}));
 		} else {
 			print(`slot ${slot} holds the new passphrase`);
-			print(list.hasKeyFile ? `the key file still opens the anchor without one; "runtime key remove ${list.keys.find(({kind}) => kind === 'key_file')?.slot ?? 0}" removes it` : 'a recovery key is the way back in if it is forgotten: "runtime key recovery"');
+			print(
+				list.hasKeyFile
+					? `the key file still opens the anchor without one; "runtime key remove ${list.keys.find(({kind}) => kind === 'key_file')?.slot ?? 0}" removes it`
+					: 'a recovery key is the way back in if it is forgotten: "runtime key recovery"',
+			);
 		}
 
 		return exitCode.ok;
@@ -105,13 +146,19 @@ export async function addRecoveryKey(options: KeyOptions, name: string): Promise
 	return run(options, async (call, list) => {
 		const existing = await existingSecret(call, options, !list.hasKeyFile);
 		const recipient = createRecipient(kernelRandomBytes);
-		const reply = await call('add_recovery', {existing, recipient: Buffer.from(recipient.publicKey).toString('hex'), name}) as {slot: number; sealed: string};
+		const reply = (await call('add_recovery', {
+			existing,
+			recipient: Buffer.from(recipient.publicKey).toString('hex'),
+			name,
+		})) as {slot: number; sealed: string};
 		const text = openEnvelope(Buffer.from(reply.sealed, 'hex'), recipient);
 		try {
 			if (options.json) {
 				print(JSON.stringify({slot: reply.slot, recovery_key: text.toString()}));
 			} else {
-				complain(`slot ${reply.slot} holds the recovery key. Write it down, and keep it away from the device; it is not shown again:`);
+				complain(
+					`slot ${reply.slot} holds the recovery key. Write it down, and keep it away from the device; it is not shown again:`,
+				);
 				print(text.toString());
 			}
 		} finally {
@@ -125,13 +172,24 @@ export async function addRecoveryKey(options: KeyOptions, name: string): Promise
 export async function changeKey(options: KeyOptions, slot: number | undefined): Promise<number> {
 	return run(options, async (call, list) => {
 		const isPassphrase = (kind: string) => kind === 'passphrase';
-		const kind = slot === undefined
-			? (list.keys.some(key => isPassphrase(key.kind)) ? 'passphrase' : list.keys.at(0)?.kind)
-			: list.keys.find(key => key.slot === slot)?.kind;
-		const existing = await existingSecret(call, options, !list.hasKeyFile || (slot === undefined && kind === 'passphrase'));
+		const kind =
+			slot === undefined
+				? list.keys.some(key => isPassphrase(key.kind))
+					? 'passphrase'
+					: list.keys.at(0)?.kind
+				: list.keys.find(key => key.slot === slot)?.kind;
+		const existing = await existingSecret(
+			call,
+			options,
+			!list.hasKeyFile || (slot === undefined && kind === 'passphrase'),
+		);
 		const secret = kind === 'key_file' ? undefined : await seal(call, await newPassphrase(options.fresh));
-		const reply = await call('change', {existing, slot, secret, memory: options.memory}) as {slot: number};
-		print(options.json ? JSON.stringify(reply) : `slot ${reply.slot} was changed; no data was written anew. If the old one was stolen, run "runtime rekey", too`);
+		const reply = (await call('change', {existing, slot, secret, memory: options.memory})) as {slot: number};
+		print(
+			options.json
+				? JSON.stringify(reply)
+				: `slot ${reply.slot} was changed; no data was written anew. If the old one was stolen, run "runtime rekey", too`,
+		);
 		return exitCode.ok;
 	});
 }
@@ -144,7 +202,11 @@ export async function removeKey(options: KeyOptions, slot: number, isAgreed: boo
 				throw new Error('without the key file every start needs a passphrase; say --yes to remove it');
 			}
 
-			if (!await askConsent(`Slot ${slot} is the key file. Without it the anchor opens with a passphrase or a recovery key only. Remove it?`)) {
+			if (
+				!(await askConsent(
+					`Slot ${slot} is the key file. Without it the anchor opens with a passphrase or a recovery key only. Remove it?`,
+				))
+			) {
 				complain('[runtime] nothing was changed');
 				return exitCode.failed;
 			}

@@ -2,8 +2,9 @@
 import koffi from 'koffi';
 
 /**
- * Ends the process at once. `process.exit` waits for every thread, and a thread that the kernel holds (a disk that stands still, a
- * file system that is not answered) may never end. What was printed has been written: on Linux that happens at once.
+ * Ends the process at once. `process.exit` waits for every thread, and a thread that the kernel holds (a disk that
+ * stands still, a file system that is not answered) may never end. What was printed has been written: on Linux that
+ * happens at once.
  */
 export function leaveAtOnce(exitCode: number): never {
 	if (process.stdin.isTTY) {

@@ -15,7 +15,11 @@ const attemptMax = 3;
 
 export async function lock({target, json}: LockOptions): Promise<number> {
 	await callDevice(target, 'lock');
-	print(json ? JSON.stringify({locked: true}) : 'the device is locked: its keys are forgotten, and requests are refused until "runtime unlock"');
+	print(
+		json
+			? JSON.stringify({locked: true})
+			: 'the device is locked: its keys are forgotten, and requests are refused until "runtime unlock"',
+	);
 	return exitCode.ok;
 }
 
@@ -25,7 +29,7 @@ function isCode(error: unknown, code: string): boolean {
 
 /** One attempt; the passphrase is wiped. */
 async function attempt(target: DeviceTarget, secret: Buffer): Promise<void> {
-	const {publicKey} = await callDevice(target, 'recipient') as {publicKey: string};
+	const {publicKey} = (await callDevice(target, 'recipient')) as {publicKey: string};
 	await callDevice(target, 'unlock', {sealed: sealPassphrase(secret, publicKey)});
 }
 
@@ -33,7 +37,13 @@ async function attempt(target: DeviceTarget, secret: Buffer): Promise<void> {
 async function askUntilRight(target: DeviceTarget, origin: PassphraseOrigin): Promise<void> {
 	for (let count = 1; ; count++) {
 		try {
-			await attempt(target, await passphrase(origin, target.child === undefined ? 'Passphrase: ' : `Passphrase of ${target.child}: `));
+			await attempt(
+				target,
+				await passphrase(
+					origin,
+					target.child === undefined ? 'Passphrase: ' : `Passphrase of ${target.child}: `,
+				),
+			);
 			return;
 		} catch (error) {
 			if (!(isCode(error, 'wrong_passphrase') && count < attemptMax && isInteractive())) {
@@ -45,7 +55,9 @@ async function askUntilRight(target: DeviceTarget, origin: PassphraseOrigin): Pr
 	}
 }
 
-/** Unlocks with a passphrase that was given, else with what the anchor finds by itself, else with one that is asked for. */
+/**
+ * Unlocks with a passphrase that was given, else with what the anchor finds by itself, else with one that is asked for.
+ */
 export async function unlockDevice(target: DeviceTarget, origin: PassphraseOrigin): Promise<void> {
 	const given = givenPassphrase(origin);
 	if (given) {

@@ -9,12 +9,23 @@ const line = '[runtime -> nbd] warning: odd';
 const entry = {level: 'warning', child: 'nbd', text: 'odd'} as const;
 
 test('each target has its form', t => {
-	const formOf = (target: 'stream' | 'file' | 'journal') => formatLogLine(line, entry, {format: 'text', target, time});
+	const formOf = (target: 'stream' | 'file' | 'journal') =>
+		formatLogLine(line, entry, {format: 'text', target, time});
 	t.is(formOf('stream'), line);
 	t.is(formOf('file'), `2030-01-02T03:04:05.006Z warning ${line}`);
 	t.is(formOf('journal'), `<4>${line}`);
-	t.deepEqual(JSON.parse(formatLogLine(line, entry, {format: 'json', target: 'stream', time})), {time: '2030-01-02T03:04:05.006Z', level: 'warning', child: 'nbd', text: 'odd'});
-	t.deepEqual(JSON.parse(formatLogLine('[runtime] ready', {level: 'info', text: 'ready'}, {format: 'json', target: 'file', time})), {time: '2030-01-02T03:04:05.006Z', level: 'info', text: 'ready'});
+	t.deepEqual(JSON.parse(formatLogLine(line, entry, {format: 'json', target: 'stream', time})), {
+		time: '2030-01-02T03:04:05.006Z',
+		level: 'warning',
+		child: 'nbd',
+		text: 'odd',
+	});
+	t.deepEqual(
+		JSON.parse(
+			formatLogLine('[runtime] ready', {level: 'info', text: 'ready'}, {format: 'json', target: 'file', time}),
+		),
+		{time: '2030-01-02T03:04:05.006Z', level: 'info', text: 'ready'},
+	);
 });
 
 test('what is below the level is not shown', t => {

@@ -1,6 +1,7 @@
 /**
- * Where the log of `runtime start` goes, and in which form. People at a terminal and programs behind a pipe get the lines as they
- * are; in a file each has its time and level; the journal of systemd, which knows the time, gets the level as it wants it (sd-daemon(3)).
+ * Where the log of `runtime start` goes, and in which form. People at a terminal and programs behind a pipe get the
+ * lines as they are; in a file each has its time and level; the journal of systemd, which knows the time, gets the
+ * level as it wants it (sd-daemon(3)).
  */
 import {fstatSync} from 'node:fs';
 import type {LogLevel} from '../sdk/component.js';
@@ -10,7 +11,7 @@ export const logLevels = ['info', 'warning', 'error'] as const satisfies readonl
 export const logFormats = ['text', 'json'] as const;
 
 export interface LogForm {
-	readonly format: typeof logFormats[number];
+	readonly format: (typeof logFormats)[number];
 	/** The least level that is shown. */
 	readonly level: LogLevel;
 }
@@ -31,9 +32,13 @@ export function targetOfOutput(journalStream = process.env['JOURNAL_STREAM'], fd
 	}
 }
 
-export function formatLogLine(line: string, {level, child, text}: LogEntry, {format, target, time}: {format: LogForm['format']; target: LogTarget; time: Date}): string {
+export function formatLogLine(
+	line: string,
+	{level, child, text}: LogEntry,
+	{format, target, time}: {format: LogForm['format']; target: LogTarget; time: Date},
+): string {
 	if (format === 'json') {
-		return JSON.stringify({time: time.toISOString(), level, ...child !== undefined && {child}, text});
+		return JSON.stringify({time: time.toISOString(), level, ...(child !== undefined && {child}), text});
 	}
 
 	switch (target) {

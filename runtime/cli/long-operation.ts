@@ -1,4 +1,7 @@
-/** `runtime extend`, `runtime rekey` and `runtime verify`: operations of a device that go on by themselves, whether watched or not. */
+/**
+ * `runtime extend`, `runtime rekey` and `runtime verify`: operations of a device that go on by themselves, whether
+ * watched or not.
+ */
 import {setTimeout as sleep} from 'node:timers/promises';
 import {callDevice, readDeviceStatus, readOperations, type DeviceTarget, type OperationStatus} from './device-call.js';
 import {exitCode} from './exit-code.js';
@@ -28,8 +31,8 @@ const titles = {extend: 'extending', rekey: 'rekeying', check: 'verifying'} as c
 const commands = {extend: 'extend', rekey: 'rekey', check: 'verify'} as const;
 
 const failures = {
-	extend: 'it ended before it was complete; the runtime\'s log says why, and it goes on when the device is opened again',
-	rekey: 'it ended before it was complete; the runtime\'s log says why, and it goes on when the device is opened again',
+	extend: "it ended before it was complete; the runtime's log says why, and it goes on when the device is opened again",
+	rekey: "it ended before it was complete; the runtime's log says why, and it goes on when the device is opened again",
 	check: 'damage was found, or not everything could be read; the runtime\'s log names the blocks. "runtime run cbe_check" with the runtime stopped says whose they are',
 } as const;
 
@@ -46,7 +49,11 @@ function commandFor(name: OperationName, flag: 'attach' | 'resume'): string {
 }
 
 function reportPaused(options: OperationOptions, status: OperationStatus): void {
-	report(options, status, `${titles[options.name]} is paused (${describeProgress(status)}); ${commandFor(options.name, 'resume')} lets it go on`);
+	report(
+		options,
+		status,
+		`${titles[options.name]} is paused (${describeProgress(status)}); ${commandFor(options.name, 'resume')} lets it go on`,
+	);
 }
 
 /** Aborts at the first SIGINT or SIGTERM; what is watched does not notice. */
@@ -94,9 +101,11 @@ async function watch({target, name, json}: OperationOptions, signal: AbortSignal
 /** How large the device and its pool are now, and who has to do something to see that. */
 async function describeExtended(target: DeviceTarget): Promise<string> {
 	const {blockCount, poolLeafCount} = await readDeviceStatus(target);
-	return `the device has ${formatBytes(blockCount * blockSize)} (${blockCount} blocks) and a pool of ${formatBytes(poolLeafCount * blockSize)}. `
-		+ 'NBD clients that use it see a new size once they connect again; FUSE and new clients see it at once. '
-		+ 'A file system in it is made larger by its own tool, such as resize2fs';
+	return (
+		`the device has ${formatBytes(blockCount * blockSize)} (${blockCount} blocks) and a pool of ${formatBytes(poolLeafCount * blockSize)}. ` +
+		'NBD clients that use it see a new size once they connect again; FUSE and new clients see it at once. ' +
+		'A file system in it is made larger by its own tool, such as resize2fs'
+	);
 }
 
 async function reportSuccess(options: OperationOptions, status: OperationStatus): Promise<void> {
@@ -106,7 +115,11 @@ async function reportSuccess(options: OperationOptions, status: OperationStatus)
 		return;
 	}
 
-	report(options, status, `${titles[name]}: done${name === 'check' ? '; everything that is in use matches its labels' : ''}`);
+	report(
+		options,
+		status,
+		`${titles[name]}: done${name === 'check' ? '; everything that is in use matches its labels' : ''}`,
+	);
 }
 
 async function follow(options: OperationOptions): Promise<number> {
@@ -120,7 +133,11 @@ async function follow(options: OperationOptions): Promise<number> {
 		}
 
 		if (status.phase !== 'idle') {
-			report(options, status, `${titles[name]} goes on (${describeProgress(status)}); ${commandFor(name, 'attach')} shows it again`);
+			report(
+				options,
+				status,
+				`${titles[name]} goes on (${describeProgress(status)}); ${commandFor(name, 'attach')} shows it again`,
+			);
 			return exitCode.ok;
 		}
 
@@ -154,15 +171,25 @@ async function setPace(options: OperationOptions, kind: 'pause' | 'resume', stat
 
 	await callDevice(target, kind, {operation: name});
 	const now = (await readOperations(target))[name];
-	report(options, now, `${titles[name]} ${kind === 'pause' ? 'is paused; requests to the device go on' : 'goes on'} (${describeProgress(now)})`);
+	report(
+		options,
+		now,
+		`${titles[name]} ${kind === 'pause' ? 'is paused; requests to the device go on' : 'goes on'} (${describeProgress(now)})`,
+	);
 	return exitCode.ok;
 }
 
 /** One that is paused is not watched: whoever waits for its end would wait for ever. */
-async function begin(options: OperationOptions, {request, detach}: Extract<Wish, {kind: 'begin'}>, before: OperationStatus): Promise<number> {
+async function begin(
+	options: OperationOptions,
+	{request, detach}: Extract<Wish, {kind: 'begin'}>,
+	before: OperationStatus,
+): Promise<number> {
 	const {target, name, json} = options;
 	if (before.phase === 'paused') {
-		complain(`[runtime] ${titles[name]} is going on already and is paused (${describeProgress(before)}); no other one was begun. ${commandFor(name, 'resume')} lets it go on`);
+		complain(
+			`[runtime] ${titles[name]} is going on already and is paused (${describeProgress(before)}); no other one was begun. ${commandFor(name, 'resume')} lets it go on`,
+		);
 		return exitCode.failed;
 	}
 

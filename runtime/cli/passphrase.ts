@@ -1,6 +1,6 @@
 /**
- * Passphrases for the command line: from a file, a file descriptor, an environment variable, or typed; never an argument,
- * which every user of the machine can see. They leave this process only sealed to the trust anchor.
+ * Passphrases for the command line: from a file, a file descriptor, an environment variable, or typed; never an
+ * argument, which every user of the machine can see. They leave this process only sealed to the trust anchor.
  */
 import {closeSync, openSync, readSync} from 'node:fs';
 import {sharedSecret} from '../process/process-secrets.js';
@@ -50,7 +50,9 @@ function readable(name: string, read: () => Buffer): Buffer {
 	try {
 		return withoutLineEnd(read());
 	} catch (error) {
-		throw error instanceof Error && 'code' in error ? new Error(`${name} cannot be read (${error.message})`) : error;
+		throw error instanceof Error && 'code' in error
+			? new Error(`${name} cannot be read (${error.message})`)
+			: error;
 	}
 }
 
@@ -59,7 +61,9 @@ function readFrom({file, descriptor}: PassphraseOrigin): Buffer | undefined {
 		return readable(`the passphrase file ${file}`, () => readFile(file));
 	}
 
-	return descriptor === undefined ? undefined : readable(`the passphrase in file descriptor ${descriptor}`, () => readAll(descriptor));
+	return descriptor === undefined
+		? undefined
+		: readable(`the passphrase in file descriptor ${descriptor}`, () => readAll(descriptor));
 }
 
 function requireSome(passphrase: Buffer): Buffer {
@@ -79,7 +83,9 @@ export function givenPassphrase(origin: PassphraseOrigin): Buffer | undefined {
 
 	const secret = sharedSecret(origin.variable);
 	if (secret?.byteLength === 0) {
-		throw new Error(`the environment variable ${origin.variable} is set, but empty; unset it, or set it to the passphrase`);
+		throw new Error(
+			`the environment variable ${origin.variable} is set, but empty; unset it, or set it to the passphrase`,
+		);
 	}
 
 	return secret && copyOfShared(secret);
@@ -87,7 +93,9 @@ export function givenPassphrase(origin: PassphraseOrigin): Buffer | undefined {
 
 function requireTerminal(origin: PassphraseOrigin, what: string): void {
 	if (!isInteractive()) {
-		throw new Error(`${what} is needed and there is no terminal to ask on; name a file or a descriptor (see --help), or set the environment variable ${origin.variable}`);
+		throw new Error(
+			`${what} is needed and there is no terminal to ask on; name a file or a descriptor (see --help), or set the environment variable ${origin.variable}`,
+		);
 	}
 }
 
@@ -106,7 +114,9 @@ export async function passphrase(origin: PassphraseOrigin, question = 'Passphras
 export async function newPassphrase(origin: PassphraseOrigin): Promise<Buffer> {
 	const fresh = await unseenPassphrase(origin);
 	if (fresh.some(byte => byte > 0x7f)) {
-		complain('[runtime] the passphrase has characters beyond ASCII. It is taken byte by byte: another system or keyboard may send the same characters as other bytes, which do not open it. A recovery key is the way back in: "runtime key recovery"');
+		complain(
+			'[runtime] the passphrase has characters beyond ASCII. It is taken byte by byte: another system or keyboard may send the same characters as other bytes, which do not open it. A recovery key is the way back in: "runtime key recovery"',
+		);
 	}
 
 	return fresh;

@@ -12,7 +12,7 @@ const percentStep = 10;
 const clearLine = '\r\u001B[K';
 
 export function percentOf({done, total}: OperationStatus): number {
-	return total === 0 ? 0 : Math.floor(100 * done / total);
+	return total === 0 ? 0 : Math.floor((100 * done) / total);
 }
 
 /** `34 %, 12.0 MiB/s, 20 s left`. */
@@ -35,7 +35,7 @@ export function describeProgress(status: OperationStatus): string {
 }
 
 function bar(status: OperationStatus): string {
-	const filled = Math.min(barWidth, Math.floor(barWidth * percentOf(status) / 100));
+	const filled = Math.min(barWidth, Math.floor((barWidth * percentOf(status)) / 100));
 	return `[${'#'.repeat(filled)}${'-'.repeat(barWidth - filled)}]`;
 }
 

@@ -39,7 +39,7 @@ export function parseBlockCount(text: string): number | undefined {
 		return undefined;
 	}
 
-	const count = match[2] === '' ? Number(match[1]) : Number(match[1]) * factors[match[2]] / blockSize;
+	const count = match[2] === '' ? Number(match[1]) : (Number(match[1]) * factors[match[2]]) / blockSize;
 	return Number.isSafeInteger(count) && count > 0 ? count : undefined;
 }
 

@@ -1,5 +1,17 @@
-/** Saves a text in the place of a file: whoever reads it meanwhile, or after a crash, finds the old text or the new one. */
-import {closeSync, fchmodSync, fchownSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeFileSync} from 'node:fs';
+/**
+ * Saves a text in the place of a file: whoever reads it meanwhile, or after a crash, finds the old text or the new one.
+ */
+import {
+	closeSync,
+	fchmodSync,
+	fchownSync,
+	fsyncSync,
+	openSync,
+	renameSync,
+	rmSync,
+	statSync,
+	writeFileSync,
+} from 'node:fs';
 import {basename, dirname, join} from 'node:path';
 
 export function replaceFile(file: string, text: string): void {

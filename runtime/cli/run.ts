@@ -26,19 +26,35 @@ function refusal({children}: Deployment, name: string): string | undefined {
 		: `there is no child "${name}" in the deployment; ${suggestName(name, tools, 'tools')}`;
 }
 
-/** A tool cannot wait for a passphrase: where its trust anchor needs one, it is asked for before, and found as if the environment had it. */
+/**
+ * A tool cannot wait for a passphrase: where its trust anchor needs one, it is asked for before, and found as if the
+ * environment had it.
+ */
 async function askForAnchor(deployment: Deployment, name: string, stateDirectory: string): Promise<void> {
-	if (!isInteractive() || variableLength(passphraseVariable) !== undefined || process.env['CBE_PASSPHRASE_FILE'] !== undefined) {
+	if (
+		!isInteractive() ||
+		variableLength(passphraseVariable) !== undefined ||
+		process.env['CBE_PASSPHRASE_FILE'] !== undefined
+	) {
 		return;
 	}
 
 	const tool = deployment.children.find(child => child.name === name)!;
-	const isAnchor = ({component}: Child) => Object.values(component.provides).some(session => session.name === 'anchor_keys');
+	const isAnchor = ({component}: Child) =>
+		Object.values(component.provides).some(session => session.name === 'anchor_keys');
 	for (const anchor of childrenNeededBy(deployment, tool).filter(child => isAnchor(child))) {
-		const isLocked = await withService(deployment, anchor.name, {stateDirectory, log: () => undefined}, async call => {
-			const {state, hasKeyFile} = await call('anchor_keys', 'list', {}) as {state: string; hasKeyFile: boolean};
-			return state === 'present' && !hasKeyFile;
-		});
+		const isLocked = await withService(
+			deployment,
+			anchor.name,
+			{stateDirectory, log: () => undefined},
+			async call => {
+				const {state, hasKeyFile} = (await call('anchor_keys', 'list', {})) as {
+					state: string;
+					hasKeyFile: boolean;
+				};
+				return state === 'present' && !hasKeyFile;
+			},
+		);
 		if (isLocked) {
 			const secret = await askSecret('Passphrase: ');
 			giveSecret(passphraseVariable, secret);

@@ -29,13 +29,19 @@ interface ShellCommand {
 const watchIntervalMs = 1000;
 
 function modeText({kind, mode}: TreeEntry): string {
-	const bits = [...'rwxrwxrwx'].map((letter, i) => (mode & (0o400 >> i)) === 0 ? '-' : letter);
+	const bits = [...'rwxrwxrwx'].map((letter, i) => ((mode & (0o400 >> i)) === 0 ? '-' : letter));
 	return (kind === 'directory' ? 'd' : '-') + bits.join('');
 }
 
 function listing(entries: readonly TreeEntry[], isLong: boolean): string {
 	const width = Math.max(0, ...entries.map(({byteLength}) => String(byteLength).length));
-	return entries.map(entry => isLong ? `${modeText(entry)} ${String(entry.byteLength).padStart(width)} ${entry.name}\n` : `${entry.name}\n`).join('');
+	return entries
+		.map(entry =>
+			isLong
+				? `${modeText(entry)} ${String(entry.byteLength).padStart(width)} ${entry.name}\n`
+				: `${entry.name}\n`,
+		)
+		.join('');
 }
 
 async function list(words: readonly string[], {tree, write}: ShellContext): Promise<void> {
@@ -43,7 +49,10 @@ async function list(words: readonly string[], {tree, write}: ShellContext): Prom
 	for (const path of paths.length > 0 ? paths : ['.']) {
 		const entry = await tree.describe(path);
 		const entries = entry.kind === 'directory' ? await tree.list(path) : [{...entry, name: path}];
-		write((paths.length > 1 && entry.kind === 'directory' ? `${path}:\n` : '') + listing(entries, words.includes('-l')));
+		write(
+			(paths.length > 1 && entry.kind === 'directory' ? `${path}:\n` : '') +
+				listing(entries, words.includes('-l')),
+		);
 	}
 }
 
@@ -70,8 +79,15 @@ async function repeat(words: readonly string[], context: ShellContext): Promise<
 	}
 }
 
-/** @returns what is to be written into a file that takes a secret; undefined where the line itself says it. The caller wipes it */
-async function askedSecret(target: string, isSaid: boolean, {tree, ask, isArgument, notice}: ShellContext): Promise<Buffer | undefined> {
+/**
+ * @returns what is to be written into a file that takes a secret; undefined where the line itself says it. The caller
+ * wipes it
+ */
+async function askedSecret(
+	target: string,
+	isSaid: boolean,
+	{tree, ask, isArgument, notice}: ShellContext,
+): Promise<Buffer | undefined> {
 	const {takesSecret} = await tree.describe(target);
 	if (!takesSecret) {
 		return undefined;
@@ -82,7 +98,9 @@ async function askedSecret(target: string, isSaid: boolean, {tree, ask, isArgume
 	}
 
 	if (isArgument) {
-		throw new ShellUsageError(`${target} takes a secret, and every user of this machine can read a command line; leave the words out, and "echo > ${target}" asks for it on a terminal`);
+		throw new ShellUsageError(
+			`${target} takes a secret, and every user of this machine can read a command line; leave the words out, and "echo > ${target}" asks for it on a terminal`,
+		);
 	}
 
 	notice(`this line is not kept in the history; "echo > ${target}" asks without showing what is typed`);
@@ -97,7 +115,7 @@ async function unlock(words: readonly string[], context: ShellContext): Promise<
 		throw new ShellUsageError('unlock takes no words; it asks for the passphrase without showing it');
 	}
 
-	const secret = await askedSecret(unlockFile, false, context) ?? Buffer.alloc(0);
+	const secret = (await askedSecret(unlockFile, false, context)) ?? Buffer.alloc(0);
 	try {
 		await context.tree.write(unlockFile, 0, secret);
 	} finally {
@@ -119,8 +137,15 @@ async function copyShown(words: readonly string[], {tree, write, signal}: ShellC
 		}
 
 		shownAt = now;
-		const bytesPerSecond = done / (now - startedAt) * 1000;
-		line.show({phase: 'in-progress', lastResult: 'none', done, total, bytesPerSecond, secondsLeft: Math.ceil((total - done) / bytesPerSecond)});
+		const bytesPerSecond = (done / (now - startedAt)) * 1000;
+		line.show({
+			phase: 'in-progress',
+			lastResult: 'none',
+			done,
+			total,
+			bytesPerSecond,
+			secondsLeft: Math.ceil((total - done) / bytesPerSecond),
+		});
 	};
 
 	try {
@@ -148,7 +173,12 @@ export const shellCommands: Readonly<Record<string, ShellCommand>> = {
 		purpose: 'copy bytes; files of the host are written host:PATH',
 		run: copyShown,
 	},
-	unlock: {usage: 'unlock', purpose: 'ask for the passphrase without showing it, and unlock the device', file: unlockFile, run: unlock},
+	unlock: {
+		usage: 'unlock',
+		purpose: 'ask for the passphrase without showing it, and unlock the device',
+		file: unlockFile,
+		run: unlock,
+	},
 	watch: {usage: 'watch COMMAND...', purpose: 'run a command each second until Ctrl-C', run: repeat},
 	cd: {
 		usage: 'cd [PATH]',
@@ -164,13 +194,20 @@ export const shellCommands: Readonly<Record<string, ShellCommand>> = {
 		usage: 'help',
 		purpose: 'show this',
 		run: async (_words, {write}) => {
-			write(Object.values(shellCommands).map(({usage, purpose}) => `${usage.padEnd(56)} ${purpose}\n`).join(''));
+			write(
+				Object.values(shellCommands)
+					.map(({usage, purpose}) => `${usage.padEnd(56)} ${purpose}\n`)
+					.join(''),
+			);
 		},
 	},
 	exit: {usage: 'exit', purpose: 'leave the shell (or Ctrl-D)', run: async () => undefined},
 };
 
-async function outputOf({name, words}: {name: string; words: readonly string[]}, context: ShellContext): Promise<Buffer> {
+async function outputOf(
+	{name, words}: {name: string; words: readonly string[]},
+	context: ShellContext,
+): Promise<Buffer> {
 	const parts: Buffer[] = [];
 	await shellCommands[name].run(words, {...context, write: text => void parts.push(Buffer.from(text))});
 	const content = Buffer.concat(parts);
@@ -181,7 +218,10 @@ async function outputOf({name, words}: {name: string; words: readonly string[]},
 	return content;
 }
 
-async function run({words: [name, ...words], target}: {words: readonly string[]; target: string | undefined}, context: ShellContext): Promise<void> {
+async function run(
+	{words: [name, ...words], target}: {words: readonly string[]; target: string | undefined},
+	context: ShellContext,
+): Promise<void> {
 	if (!Object.hasOwn(shellCommands, name)) {
 		throw new ShellUsageError(`there is no command "${name}"; "help" shows what there is`);
 	}
@@ -191,7 +231,7 @@ async function run({words: [name, ...words], target}: {words: readonly string[];
 		return;
 	}
 
-	const content = await askedSecret(target, words.length > 0, context) ?? await outputOf({name, words}, context);
+	const content = (await askedSecret(target, words.length > 0, context)) ?? (await outputOf({name, words}, context));
 	try {
 		if (content.length > transferByteLengthMax) {
 			throw new ShellUsageError(`more than ${transferByteLengthMax} bytes are copied with dd`);

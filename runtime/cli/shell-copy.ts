@@ -113,14 +113,18 @@ function parseCount(name: string, text: string): number {
 }
 
 function parseWords(words: readonly string[]): Map<string, string> {
-	return new Map(words.map(word => {
-		const [name, ...value] = word.split('=');
-		if (!names.includes(name) || value.length === 0) {
-			throw new ShellUsageError(`dd does not know "${word}"; it knows ${names.map(known => `${known}=`).join(' ')}`);
-		}
+	return new Map(
+		words.map(word => {
+			const [name, ...value] = word.split('=');
+			if (!names.includes(name) || value.length === 0) {
+				throw new ShellUsageError(
+					`dd does not know "${word}"; it knows ${names.map(known => `${known}=`).join(' ')}`,
+				);
+			}
 
-		return [name, value.join('=')];
-	}));
+			return [name, value.join('=')];
+		}),
+	);
 }
 
 /** Pieces under way at a time, each of up to `transferByteLengthMax`. */
@@ -141,7 +145,13 @@ interface Range {
 }
 
 /** Several pieces at a time, since each one waits for the device and for the other end. @returns bytes copied */
-async function copyRange(from: CopyEnd, to: CopyEnd, {begin, end, shift}: Range, {signal, onProgress}: CopyWatch, total: number | undefined): Promise<number> {
+async function copyRange(
+	from: CopyEnd,
+	to: CopyEnd,
+	{begin, end, shift}: Range,
+	{signal, onProgress}: CopyWatch,
+	total: number | undefined,
+): Promise<number> {
 	let next = begin;
 	let sourceEnd = end;
 	let copied = 0;
@@ -181,7 +191,7 @@ async function totalOf(from: CopyEnd, begin: number, end: number): Promise<numbe
 }
 
 function describeCopy(byteLength: number, elapsedMs: number, isAborted: boolean): string {
-	const rate = elapsedMs > 0 ? `, ${formatBytes(byteLength / elapsedMs * 1000)}/s` : '';
+	const rate = elapsedMs > 0 ? `, ${formatBytes((byteLength / elapsedMs) * 1000)}/s` : '';
 	return `${byteLength} bytes copied (${formatBytes(byteLength)}) in ${(elapsedMs / 1000).toFixed(1)} s${rate}${isAborted ? '; interrupted' : ''}`;
 }
 
@@ -194,7 +204,8 @@ export async function copy(tree: ShellTree, words: readonly string[], watch: Cop
 		throw new ShellUsageError('dd needs if=FILE and of=FILE; files of the host are written host:FILE');
 	}
 
-	const numberOf = (name: string, otherwise: number) => values.has(name) ? parseCount(name, values.get(name)!) : otherwise;
+	const numberOf = (name: string, otherwise: number) =>
+		values.has(name) ? parseCount(name, values.get(name)!) : otherwise;
 	const blockLength = numberOf('bs', 4096);
 	const begin = numberOf('skip', 0) * blockLength;
 	const end = begin + numberOf('count', Number.MAX_SAFE_INTEGER) * blockLength;

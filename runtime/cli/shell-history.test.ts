@@ -6,7 +6,11 @@ import {ShellHistory, historyLineCountMax, mayBeKept} from './shell-history.js';
 import type {TreeEntry} from './shell-tree.js';
 
 const files: Readonly<Record<string, boolean>> = {
-	'/control/create_snapshot': false, '/control/unlock': true, '/control/future_secret': true, '/current/data': false, '/snapshots/7/data': false,
+	'/control/create_snapshot': false,
+	'/control/unlock': true,
+	'/control/future_secret': true,
+	'/current/data': false,
+	'/snapshots/7/data': false,
 };
 
 function entry(name: string, kind: TreeEntry['kind'], takesSecret: boolean): TreeEntry {
@@ -26,10 +30,12 @@ function treeAt(directory: string) {
 		},
 		async list(path: string) {
 			const base = path.endsWith('/') ? path : `${path}/`;
-			const below = Object.keys(files).filter(file => file.startsWith(base)).map(file => file.slice(base.length));
-			return [...new Set(below.map(file => file.split('/')[0]))].map(name => below.includes(name)
-				? entry(name, 'file', files[base + name])
-				: entry(name, 'directory', false));
+			const below = Object.keys(files)
+				.filter(file => file.startsWith(base))
+				.map(file => file.slice(base.length));
+			return [...new Set(below.map(file => file.split('/')[0]))].map(name =>
+				below.includes(name) ? entry(name, 'file', files[base + name]) : entry(name, 'directory', false),
+			);
 		},
 	};
 }
@@ -60,16 +66,29 @@ test('a line that writes into a file which takes a secret is not kept, however t
 		t.false(await mayBeKept(line, treeAt(directory)), `${directory}: ${line}`);
 	}
 
-	for (const line of ['ls -l', 'echo true > control/create_snapshot', 'dd if=current/data of=host:copy.img', 'cat control/unlock', 'dd if=host:a of=current/data']) {
+	for (const line of [
+		'ls -l',
+		'echo true > control/create_snapshot',
+		'dd if=current/data of=host:copy.img',
+		'cat control/unlock',
+		'dd if=host:a of=current/data',
+	]) {
 		t.true(await mayBeKept(line, treeAt('/')), line);
 	}
 });
 
 test('secrets that an earlier version has kept are gone from the file and from where they lay in it', async t => {
 	const file = withFile(t);
-	writeFileSync(file, 'ls -l\necho correct horse > control/unlock\ncd control\necho battery staple > unlock\necho x > future_secret\ndd if=host:a of=current/data\n', {mode: 0o644});
+	writeFileSync(
+		file,
+		'ls -l\necho correct horse > control/unlock\ncd control\necho battery staple > unlock\necho x > future_secret\ndd if=host:a of=current/data\n',
+		{mode: 0o644},
+	);
 	const tree = treeAt('/');
-	const locked = {list: async (path: string) => path.startsWith('/current') ? Promise.reject(new Error('locked')) : tree.list(path)};
+	const locked = {
+		list: async (path: string) =>
+			path.startsWith('/current') ? Promise.reject(new Error('locked')) : tree.list(path),
+	};
 	const history = await ShellHistory.load(file, locked);
 	const kept = ['ls -l', 'cd control', 'dd if=host:a of=current/data'];
 	t.deepEqual(history.lines, kept);

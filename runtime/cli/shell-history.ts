@@ -1,8 +1,18 @@
 /**
- * The lines that the shell remembers, in a file that only its owner can read. A line that writes what is a secret is never in
- * it, nor one of which that cannot be known: the files say it of themselves (`takesSecret`).
+ * The lines that the shell remembers, in a file that only its owner can read. A line that writes what is a secret is
+ * never in it, nor one of which that cannot be known: the files say it of themselves (`takesSecret`).
  */
-import {chmodSync, closeSync, constants, fstatSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync} from 'node:fs';
+import {
+	chmodSync,
+	closeSync,
+	constants,
+	fstatSync,
+	fsyncSync,
+	ftruncateSync,
+	openSync,
+	readFileSync,
+	writeSync,
+} from 'node:fs';
 import {shellCommands} from './shell-commands.js';
 import {parseShellLine} from './shell-line.js';
 import type {ShellTree} from './shell-tree.js';
@@ -16,9 +26,11 @@ const hostFile = /^host:/;
 function writtenFiles(line: string): string[] | undefined {
 	try {
 		const {words, target} = parseShellLine(line);
-		const copied = words.flatMap(word => word.startsWith('of=') ? [word.slice('of='.length)] : []);
-		const named = words.flatMap(word => Object.hasOwn(shellCommands, word) ? shellCommands[word].file ?? [] : []);
-		return [...target === undefined ? [] : [target], ...copied, ...named].filter(path => !hostFile.test(path));
+		const copied = words.flatMap(word => (word.startsWith('of=') ? [word.slice('of='.length)] : []));
+		const named = words.flatMap(word =>
+			Object.hasOwn(shellCommands, word) ? (shellCommands[word].file ?? []) : [],
+		);
+		return [...(target === undefined ? [] : [target]), ...copied, ...named].filter(path => !hostFile.test(path));
 	} catch {
 		return undefined;
 	}
@@ -28,7 +40,10 @@ function writtenFiles(line: string): string[] | undefined {
 export async function mayBeKept(line: string, tree: Pick<ShellTree, 'describe'>): Promise<boolean> {
 	const files = writtenFiles(line);
 	try {
-		return files !== undefined && (await Promise.all(files.map(async path => tree.describe(path)))).every(({takesSecret}) => !takesSecret);
+		return (
+			files !== undefined &&
+			(await Promise.all(files.map(async path => tree.describe(path)))).every(({takesSecret}) => !takesSecret)
+		);
 	} catch {
 		// A file that is not there may be a slip in the name of one that takes a secret.
 		return false;
@@ -90,7 +105,7 @@ export class ShellHistory {
 			return history;
 		}
 
-		history.lines.push(...await withoutSecrets(found, tree));
+		history.lines.push(...(await withoutSecrets(found, tree)));
 		if (history.lines.length < found.length) {
 			history.#save();
 		}

@@ -14,7 +14,7 @@ for (const [text, words, target] of [
 	});
 }
 
-for (const text of ['echo \'open', 'echo x >', 'echo x > a > b', '>']) {
+for (const text of ["echo 'open", 'echo x >', 'echo x > a > b', '>']) {
 	test(`"${text}" is not understood`, t => {
 		t.throws(() => parseShellLine(text), {name: 'ShellUsageError'});
 	});

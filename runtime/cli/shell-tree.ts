@@ -7,7 +7,13 @@ import {requestControl} from '../supervisor/control-client.js';
 /** Most bytes that one request carries: 1 MiB. */
 export const transferByteLengthMax = 2 ** 20;
 
-const Description = z.object({name: z.string(), kind: z.enum(['directory', 'file']), mode: z.number(), byteLength: z.number(), takesSecret: z.boolean()});
+const Description = z.object({
+	name: z.string(),
+	kind: z.enum(['directory', 'file']),
+	mode: z.number(),
+	byteLength: z.number(),
+	takesSecret: z.boolean(),
+});
 const Listing = z.object({entries: z.array(Description)});
 
 export type TreeEntry = z.output<typeof Description>;
@@ -49,7 +55,7 @@ export class ShellTree {
 	 * @param into memory of that length for what is read
 	 */
 	async read(path: string, offset: number, length: number, into?: Buffer): Promise<Buffer> {
-		return await this.#transfer('read', {path: this.#resolve(path), offset, length}, {into}) ?? Buffer.alloc(0);
+		return (await this.#transfer('read', {path: this.#resolve(path), offset, length}, {into})) ?? Buffer.alloc(0);
 	}
 
 	async write(path: string, offset: number, data: Buffer): Promise<void> {
@@ -61,9 +67,16 @@ export class ShellTree {
 	}
 
 	/** On a connection of its own among those that are open: transfers that go on at the same time have one each. */
-	async #transfer(operation: string, request: Record<string, unknown>, payload: {data?: Uint8Array; into?: Buffer | undefined}): Promise<Buffer | undefined> {
-		const connection = this.#idle.pop() ?? await ControlConnection.open(this.#stateDirectory);
-		const {data: answer} = await connection.call({service: 'file_system', operation, request, child: this.#child}, payload);
+	async #transfer(
+		operation: string,
+		request: Record<string, unknown>,
+		payload: {data?: Uint8Array; into?: Buffer | undefined},
+	): Promise<Buffer | undefined> {
+		const connection = this.#idle.pop() ?? (await ControlConnection.open(this.#stateDirectory));
+		const {data: answer} = await connection.call(
+			{service: 'file_system', operation, request, child: this.#child},
+			payload,
+		);
 		this.#idle.push(connection);
 		return answer;
 	}
@@ -80,6 +93,12 @@ export class ShellTree {
 	}
 
 	async #call(operation: string, request: Record<string, unknown>): Promise<unknown> {
-		return requestControl(this.#stateDirectory, {op: 'call', service: 'file_system', operation, request, child: this.#child});
+		return requestControl(this.#stateDirectory, {
+			op: 'call',
+			service: 'file_system',
+			operation,
+			request,
+			child: this.#child,
+		});
 	}
 }

@@ -15,7 +15,10 @@ function write(text: string | Buffer): void {
 }
 
 /** Runs lines until one fails; resolves with the exit code. */
-async function runLine(text: string, context: Pick<ShellContext, 'tree' | 'signal' | 'ask' | 'isArgument'>): Promise<number> {
+async function runLine(
+	text: string,
+	context: Pick<ShellContext, 'tree' | 'signal' | 'ask' | 'isArgument'>,
+): Promise<number> {
 	try {
 		await runShellLine(text, {...context, write, notice: complain});
 		return exitCode.ok;
@@ -29,7 +32,12 @@ async function runLine(text: string, context: Pick<ShellContext, 'tree' | 'signa
 async function completionsOf(line: string, tree: ShellTree): Promise<[string[], string]> {
 	const word = /\S*$/.exec(line)![0];
 	if (word === line) {
-		return [Object.keys(shellCommands).filter(name => name.startsWith(word)).map(name => `${name} `), word];
+		return [
+			Object.keys(shellCommands)
+				.filter(name => name.startsWith(word))
+				.map(name => `${name} `),
+			word,
+		];
 	}
 
 	const prefix = /^(?:if=|of=|>)/.exec(word)?.[0] ?? '';
@@ -46,16 +54,20 @@ function openTerminal(tree: ShellTree, history: ShellHistory): Interface {
 	const terminal = createInterface({
 		input: process.stdin,
 		output: process.stdout,
-		// A stream that is none says nothing of itself, and readline would look at the output alone: it would show what it reads in a pipe.
+		// A stream that is none says nothing of itself, and readline would look at the output alone: it would show what
+		// it reads in a pipe.
 		terminal: isatty(process.stdin.fd) && isatty(process.stdout.fd),
 		history: [...history.lines],
 		historySize: historyLineCountMax,
 		completer(line: string, done: (error: Error | null, result: [string[], string]) => void) {
-			completionsOf(line, tree).then(result => {
-				done(null, result);
-			}, () => {
-				done(null, [[], line]);
-			});
+			completionsOf(line, tree).then(
+				result => {
+					done(null, result);
+				},
+				() => {
+					done(null, [[], line]);
+				},
+			);
 		},
 	});
 	// What was typed is remembered when it is known that it may be.
@@ -110,11 +122,16 @@ async function interactOnce(tree: ShellTree, history: ShellHistory): Promise<{co
 		}
 
 		running = new AbortController();
-		if (process.stdin.isTTY && line.trim() !== '' && await mayBeKept(line, tree)) {
+		if (process.stdin.isTTY && line.trim() !== '' && (await mayBeKept(line, tree))) {
 			history.add(line);
 		}
 
-		code = await runLine(line, {tree, signal: running.signal, ask: isInteractive() ? ask : undefined, isArgument: false});
+		code = await runLine(line, {
+			tree,
+			signal: running.signal,
+			ask: isInteractive() ? ask : undefined,
+			isArgument: false,
+		});
 		running = undefined;
 		if (!isOver) {
 			break;
@@ -138,7 +155,10 @@ async function interact(tree: ShellTree, historyFile: string): Promise<number> {
 	}
 }
 
-/** @param command one line to run; undefined for a shell that reads lines. @param child the child that serves the tree; the first one unless given */
+/**
+ * @param command one line to run; undefined for a shell that reads lines. @param child the child that serves the tree;
+ * the first one unless given
+ */
 export async function shell(command: string | undefined, stateDirectory: string, child?: string): Promise<number> {
 	const tree = new ShellTree(stateDirectory, child);
 	if (command === undefined) {
@@ -151,5 +171,10 @@ export async function shell(command: string | undefined, stateDirectory: string,
 	process.once('SIGINT', () => {
 		interruption.abort();
 	});
-	return runLine(command, {tree, signal: interruption.signal, ask: isInteractive() ? askSecret : undefined, isArgument: true});
+	return runLine(command, {
+		tree,
+		signal: interruption.signal,
+		ask: isInteractive() ? askSecret : undefined,
+		isArgument: true,
+	});
 }

@@ -1,4 +1,7 @@
-/** Files that come with the project: its deployment file, its assemblies and its launchers. No command changes them by the way. */
+/**
+ * Files that come with the project: its deployment file, its assemblies and its launchers. No command changes them by
+ * the way.
+ */
 import {realpathSync} from 'node:fs';
 import {join, sep} from 'node:path';
 import {fileURLToPath} from 'node:url';

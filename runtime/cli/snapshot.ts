@@ -28,7 +28,7 @@ function createdText({generation, isNew}: z.output<typeof Created>, name: string
 export async function createSnapshot({target, json}: SnapshotOptions, name: string | undefined): Promise<number> {
 	const created = Created.parse(await callDevice(target, 'create_snapshot', name === undefined ? {} : {name}));
 	const {generation, isNew} = created;
-	print(json ? JSON.stringify({generation, ...name !== undefined && {name}, isNew}) : createdText(created, name));
+	print(json ? JSON.stringify({generation, ...(name !== undefined && {name}), isNew}) : createdText(created, name));
 	return exitCode.ok;
 }
 
@@ -43,9 +43,15 @@ async function findSnapshot(target: DeviceTarget, wanted: string): Promise<{gene
 	const snapshots = await listSnapshots(target);
 	const found = snapshots.find(({name}) => name === wanted);
 	if (!found) {
-		const nearest = nearestName(wanted, snapshots.flatMap(({name}) => name === undefined ? [] : [name]));
+		const nearest = nearestName(
+			wanted,
+			snapshots.flatMap(({name}) => (name === undefined ? [] : [name])),
+		);
 		const remedy = nearest === undefined ? '' : `did you mean "${nearest}"? `;
-		throw new ControlError('unknown_snapshot', `there is no snapshot "${wanted}"; ${remedy}"runtime snapshot list" shows their numbers and names`);
+		throw new ControlError(
+			'unknown_snapshot',
+			`there is no snapshot "${wanted}"; ${remedy}"runtime snapshot list" shows their numbers and names`,
+		);
 	}
 
 	return {generation: found.generation, text: `${found.generation} "${wanted}"`};
@@ -72,17 +78,34 @@ export async function showSnapshots({target, json}: SnapshotOptions): Promise<nu
 	};
 
 	if (json) {
-		print(JSON.stringify({snapshots: snapshots.map(({generation, name, time, blockCount}) => (
-			{generation, name, time: time === undefined ? undefined : isoTime(time), bytes: blockCount * blockSize, heldBytes: heldBytes(generation)}
-		))}));
+		print(
+			JSON.stringify({
+				snapshots: snapshots.map(({generation, name, time, blockCount}) => ({
+					generation,
+					name,
+					time: time === undefined ? undefined : isoTime(time),
+					bytes: blockCount * blockSize,
+					heldBytes: heldBytes(generation),
+				})),
+			}),
+		);
 		return exitCode.ok;
 	}
 
 	const rows = snapshots.map(({generation, name, time, blockCount}) => {
 		const held = heldBytes(generation);
-		return [String(generation), name ?? '-', time === undefined ? 'unknown' : localTime(time), formatBytes(blockCount * blockSize), held === undefined ? '-' : formatBytes(held), `snapshots/${generation}`];
+		return [
+			String(generation),
+			name ?? '-',
+			time === undefined ? 'unknown' : localTime(time),
+			formatBytes(blockCount * blockSize),
+			held === undefined ? '-' : formatBytes(held),
+			`snapshots/${generation}`,
+		];
 	});
-	for (const line of rows.length > 0 ? formatTable(['SNAPSHOT', 'NAME', 'TIME', 'SIZE', 'HELD ALONE', 'NBD EXPORT'], rows) : ['there are no snapshots']) {
+	for (const line of rows.length > 0
+		? formatTable(['SNAPSHOT', 'NAME', 'TIME', 'SIZE', 'HELD ALONE', 'NBD EXPORT'], rows)
+		: ['there are no snapshots']) {
 		print(line);
 	}
 
@@ -99,6 +122,10 @@ export async function discardSnapshot({target, json}: SnapshotOptions, wanted: s
 export async function revertSnapshot({target, json}: SnapshotOptions, wanted: string): Promise<number> {
 	const {generation, text} = await findSnapshot(target, wanted);
 	await callDevice(target, 'revert_snapshot', {generation});
-	print(json ? JSON.stringify({reverted: generation}) : `the device holds the content of snapshot ${text} again; the snapshot stays`);
+	print(
+		json
+			? JSON.stringify({reverted: generation})
+			: `the device holds the content of snapshot ${text} again; the snapshot stays`,
+	);
 	return exitCode.ok;
 }

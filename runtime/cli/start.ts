@@ -22,7 +22,7 @@ async function unlockAsked(stateDirectory: string, {children: deployed}: Deploym
 		return;
 	}
 
-	const {children} = await requestControl(stateDirectory, {op: 'status'}) as RuntimeStatus;
+	const {children} = (await requestControl(stateDirectory, {op: 'status'})) as RuntimeStatus;
 	const devices = await Promise.all(children.map(async ({name}) => describeDevice(stateDirectory, name)));
 	for (const device of devices) {
 		if (device?.locked) {
@@ -57,7 +57,11 @@ export interface StartOptions extends LogForm {
 	readonly watch: boolean;
 }
 
-export async function start(deployFile: string | undefined, stateDirectory: string, {watch, ...form}: StartOptions): Promise<number> {
+export async function start(
+	deployFile: string | undefined,
+	stateDirectory: string,
+	{watch, ...form}: StartOptions,
+): Promise<number> {
 	const foresee = (read: Deployment) => {
 		foreseen(read, startedOf(read), stateDirectory);
 	};
@@ -74,14 +78,26 @@ export async function start(deployFile: string | undefined, stateDirectory: stri
 			log(`[runtime] ${text}`, {level, text});
 		});
 	});
-	const running = await startDeployment(deployment, {stateDirectory, log, follow: {watch, async load(file) {
-		const edited = await loadDeployment(file);
-		foresee(edited);
-		return edited;
-	}}});
-	running.ready.then(async () => unlockAsked(stateDirectory, deployment), () => undefined).catch((error: unknown) => {
-		complain(`[runtime] ${reasonOf(error)}`);
+	const running = await startDeployment(deployment, {
+		stateDirectory,
+		log,
+		follow: {
+			watch,
+			async load(file) {
+				const edited = await loadDeployment(file);
+				foresee(edited);
+				return edited;
+			},
+		},
 	});
+	running.ready
+		.then(
+			async () => unlockAsked(stateDirectory, deployment),
+			() => undefined,
+		)
+		.catch((error: unknown) => {
+			complain(`[runtime] ${reasonOf(error)}`);
+		});
 	const stopped = stopAsked.then(async () => running.stop());
 	const code = await Promise.race([running.ended, stopped.then(async () => running.ended)]);
 	return running.lingering.length > 0 ? leaveAtOnce(code) : code;

@@ -1,7 +1,12 @@
 /** `runtime status`: every component of a running runtime, and how full its devices are. */
 import {setTimeout} from 'node:timers/promises';
 import {displayPath} from '../deployment/display-path.js';
-import {requestControl, type ChildStatus, type DeploymentStatus, type RuntimeStatus} from '../supervisor/control-client.js';
+import {
+	requestControl,
+	type ChildStatus,
+	type DeploymentStatus,
+	type RuntimeStatus,
+} from '../supervisor/control-client.js';
 import {describeDevice, type DeviceDescription} from './device-call.js';
 import {exitCode} from './exit-code.js';
 import {print} from './output.js';
@@ -14,7 +19,23 @@ const usualWidth = 100;
 
 const watchIntervalMs = 2000;
 
-const header = ['CHILD', 'BINARY', 'STATE', 'TID', 'PROCESS', 'CPUS', 'CPU s', 'SESSIONS', 'REQUESTS', 'MiB', 'MEMORY', 'HEAP', 'BUFFERS', 'RESTARTS', 'DETAILS'];
+const header = [
+	'CHILD',
+	'BINARY',
+	'STATE',
+	'TID',
+	'PROCESS',
+	'CPUS',
+	'CPU s',
+	'SESSIONS',
+	'REQUESTS',
+	'MiB',
+	'MEMORY',
+	'HEAP',
+	'BUFFERS',
+	'RESTARTS',
+	'DETAILS',
+];
 
 /** What is left out first where there is no room. */
 const expendable = ['DETAILS', 'PROCESS', 'BUFFERS', 'HEAP', 'CPUS', 'TID', 'SESSIONS', 'BINARY', 'MiB'];
@@ -47,7 +68,9 @@ function rowOf(child: ChildStatus): string[] {
 
 /** One line; reasons of several lines are in the log and in `--json`. */
 function describeDeployment({file, generation, watched, lastEdit}: DeploymentStatus): string {
-	const edit = lastEdit && `; last edit ${lastEdit.result} at ${lastEdit.time}: ${lastEdit.message.split('\n')[0]}${lastEdit.pauseMs > 0 ? `; requests waited for ${lastEdit.pauseMs} ms at most` : ''}`;
+	const edit =
+		lastEdit &&
+		`; last edit ${lastEdit.result} at ${lastEdit.time}: ${lastEdit.message.split('\n')[0]}${lastEdit.pauseMs > 0 ? `; requests waited for ${lastEdit.pauseMs} ms at most` : ''}`;
 	return `deployment ${displayPath(file)}: generation ${generation}${watched ? '' : ', not watched'}${edit ?? ''}`;
 }
 
@@ -57,12 +80,20 @@ interface Description {
 	readonly isComplete: boolean;
 }
 
-export function describeStatus({pid, residentBytes, heapBytes, externalBytes, deployment, children}: RuntimeStatus, width: number): Description {
-	const {lines, isComplete} = fitTable(header, children.map(child => rowOf(child)), width, expendable);
+export function describeStatus(
+	{pid, residentBytes, heapBytes, externalBytes, deployment, children}: RuntimeStatus,
+	width: number,
+): Description {
+	const {lines, isComplete} = fitTable(
+		header,
+		children.map(child => rowOf(child)),
+		width,
+		expendable,
+	);
 	const own = formatMebibytes(heapBytes + externalBytes);
 	const head = [
 		`runtime ${pid}: ${children.length} components, ${formatMebibytes(residentBytes)} MiB of memory, ${own} MiB of it the runtime's own`,
-		...deployment ? [describeDeployment(deployment)] : [],
+		...(deployment ? [describeDeployment(deployment)] : []),
 	];
 	return {
 		lines: [...head.map(line => fitText(line, width)), ...lines],
@@ -70,22 +101,60 @@ export function describeStatus({pid, residentBytes, heapBytes, externalBytes, de
 	};
 }
 
-const deviceHeader = ['DEVICE', 'STATE', 'SIZE', 'USED', 'SHARED', 'GENERATION', 'SNAPSHOTS', 'SPARE', 'LEFT', 'LEFT %', 'HELD BY SNAPSHOTS', 'LASTS', 'GOING ON'];
+const deviceHeader = [
+	'DEVICE',
+	'STATE',
+	'SIZE',
+	'USED',
+	'SHARED',
+	'GENERATION',
+	'SNAPSHOTS',
+	'SPARE',
+	'LEFT',
+	'LEFT %',
+	'HELD BY SNAPSHOTS',
+	'LASTS',
+	'GOING ON',
+];
 
 function operationsOf({operations}: DeviceDescription): string {
-	return Object.entries(operations)
-		.filter(([, {phase}]) => phase !== 'idle')
-		.map(([name, operation]) => `${name} ${describeProgress(operation)}`)
-		.join('; ') || '-';
+	return (
+		Object.entries(operations)
+			.filter(([, {phase}]) => phase !== 'idle')
+			.map(([name, operation]) => `${name} ${describeProgress(operation)}`)
+			.join('; ') || '-'
+	);
 }
 
 function deviceRow(device: DeviceDescription): string[] {
-	const {child, state, locked, blockCount, lastSecuredGeneration, snapshotCount, poolLeafCount, poolAllocatableCount, poolHeldCount, poolSecondsLeft, usedBlockCount, sharedBlockCount} = device;
-	const bytesOf = (count: number | undefined) => count === undefined ? '-' : formatBytes(count * blockSize);
+	const {
+		child,
+		state,
+		locked,
+		blockCount,
+		lastSecuredGeneration,
+		snapshotCount,
+		poolLeafCount,
+		poolAllocatableCount,
+		poolHeldCount,
+		poolSecondsLeft,
+		usedBlockCount,
+		sharedBlockCount,
+	} = device;
+	const bytesOf = (count: number | undefined) => (count === undefined ? '-' : formatBytes(count * blockSize));
 	const lockedState = state === 'unknown' ? 'locked' : `${state}, locked`;
 	return [
-		child, locked ? lockedState : state, bytesOf(blockCount), bytesOf(usedBlockCount), bytesOf(sharedBlockCount), String(lastSecuredGeneration), String(snapshotCount),
-		bytesOf(poolLeafCount), bytesOf(poolAllocatableCount), poolLeafCount === 0 ? '-' : String(Math.floor(100 * poolAllocatableCount / poolLeafCount)), bytesOf(poolHeldCount),
+		child,
+		locked ? lockedState : state,
+		bytesOf(blockCount),
+		bytesOf(usedBlockCount),
+		bytesOf(sharedBlockCount),
+		String(lastSecuredGeneration),
+		String(snapshotCount),
+		bytesOf(poolLeafCount),
+		bytesOf(poolAllocatableCount),
+		poolLeafCount === 0 ? '-' : String(Math.floor((100 * poolAllocatableCount) / poolLeafCount)),
+		bytesOf(poolHeldCount),
 		poolSecondsLeft === undefined ? '-' : formatSeconds(poolSecondsLeft),
 		operationsOf(device),
 	];
@@ -99,16 +168,25 @@ export function describeDevices(devices: readonly DeviceDescription[], width: nu
 		return {lines: [], isComplete: true};
 	}
 
-	const {lines, isComplete} = fitTable(deviceHeader, devices.map(device => deviceRow(device)), width, expendableOfDevices);
+	const {lines, isComplete} = fitTable(
+		deviceHeader,
+		devices.map(device => deviceRow(device)),
+		width,
+		expendableOfDevices,
+	);
 	const goingOn = lines[0].includes('GOING ON')
 		? []
-		: devices.filter(device => operationsOf(device) !== '-').map(device => fitText(`${device.child}: ${operationsOf(device)}`, width));
-	const restrictions = devices.flatMap(({child, restriction}) => restriction === undefined ? [] : wrapText(`${child}: ${restriction}`, width));
+		: devices
+				.filter(device => operationsOf(device) !== '-')
+				.map(device => fitText(`${device.child}: ${operationsOf(device)}`, width));
+	const restrictions = devices.flatMap(({child, restriction}) =>
+		restriction === undefined ? [] : wrapText(`${child}: ${restriction}`, width),
+	);
 	return {lines: ['', ...lines, ...goingOn, ...restrictions], isComplete};
 }
 
 async function describe(stateDirectory: string, {json, wide}: StatusOptions): Promise<string[]> {
-	const current = await requestControl(stateDirectory, {op: 'status'}) as RuntimeStatus;
+	const current = (await requestControl(stateDirectory, {op: 'status'})) as RuntimeStatus;
 	// Whether a child serves a device only shows when it is asked.
 	const described = await Promise.all(current.children.map(async ({name}) => describeDevice(stateDirectory, name)));
 	const devices = described.filter(device => device !== undefined);
@@ -118,7 +196,9 @@ async function describe(stateDirectory: string, {json, wide}: StatusOptions): Pr
 
 	const width = wide ? Number.MAX_SAFE_INTEGER : usualWidth;
 	const parts = [describeStatus(current, width), describeDevices(devices, width)];
-	const rest = parts.every(({isComplete}) => isComplete) ? [] : ['', 'MEMORY, HEAP, BUFFERS and MiB of payload in MiB; there is more with --wide'];
+	const rest = parts.every(({isComplete}) => isComplete)
+		? []
+		: ['', 'MEMORY, HEAP, BUFFERS and MiB of payload in MiB; there is more with --wide'];
 	return [...parts.flatMap(({lines}) => lines), ...rest];
 }
 

@@ -1,12 +1,14 @@
 /**
- * SIGINT, SIGTERM and SIGHUP (the terminal is gone): the first asks for an ordered end, a second one does not wait for it. Node.js
- * takes back at its start that a signal is ignored, so `nohup` cannot be seen from here, and has no effect.
+ * SIGINT, SIGTERM and SIGHUP (the terminal is gone): the first asks for an ordered end, a second one does not wait for
+ * it. Node.js takes back at its start that a signal is ignored, so `nohup` cannot be seen from here, and has no effect.
  */
 import {exitCode} from './exit-code.js';
 import type {LogLevel} from '../sdk/component.js';
 import {leaveAtOnce} from './leave.js';
 
-/** One Ctrl-C arrives twice where a parent (npm, npx, timeout) passes on what the terminal sent to all: no second wish. */
+/**
+ * One Ctrl-C arrives twice where a parent (npm, npx, timeout) passes on what the terminal sent to all: no second wish.
+ */
 const echoMs = 1000;
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

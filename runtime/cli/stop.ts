@@ -41,22 +41,28 @@ function describeStage({child, doneCount, count}: EndStage): string {
 async function showProgress(stateDirectory: string, over: Promise<unknown>): Promise<void> {
 	const began = performance.now();
 	let isOver = false;
-	const noted = over.then(() => {
-		isOver = true;
-	}, () => {
-		isOver = true;
-	});
+	const noted = over.then(
+		() => {
+			isOver = true;
+		},
+		() => {
+			isOver = true;
+		},
+	);
 	for (;;) {
 		await Promise.race([noted, setTimeout(patienceMs, undefined, {ref: false})]);
 		if (isOver) {
 			return;
 		}
 
-		const stage = await Promise.race([
-			requestControl(stateDirectory, {op: 'ending'}).catch(() => undefined), setTimeout(patienceMs, undefined, {ref: false}),
-		]) as EndStage | null | undefined;
+		const stage = (await Promise.race([
+			requestControl(stateDirectory, {op: 'ending'}).catch(() => undefined),
+			setTimeout(patienceMs, undefined, {ref: false}),
+		])) as EndStage | null | undefined;
 		if (!isOver) {
-			print(`[runtime] waiting for ${Math.round((performance.now() - began) / 1000)} s: ${stage ? describeStage(stage) : 'it does not say how far it is'}`);
+			print(
+				`[runtime] waiting for ${Math.round((performance.now() - began) / 1000)} s: ${stage ? describeStage(stage) : 'it does not say how far it is'}`,
+			);
 		}
 	}
 }
@@ -75,9 +81,13 @@ async function waitUntilGone(stateDirectory: string, pid: number | undefined): P
 
 function complainOfNobody(stateDirectory: string, pid: number | undefined, error: ControlError): number {
 	if (pid !== undefined && isAlive(pid)) {
-		complain(`[runtime] the runtime with process id ${pid} cannot be asked to stop: ${error.message}; "kill ${pid}" asks it, too`);
+		complain(
+			`[runtime] the runtime with process id ${pid} cannot be asked to stop: ${error.message}; "kill ${pid}" asks it, too`,
+		);
 	} else {
-		complain(`[runtime] nothing to stop: no runtime uses the state directory ${stateDirectory}; another one is named with --state`);
+		complain(
+			`[runtime] nothing to stop: no runtime uses the state directory ${stateDirectory}; another one is named with --state`,
+		);
 	}
 
 	return exitCode.failed;
@@ -105,13 +115,17 @@ export async function stop(stateDirectory: string): Promise<number> {
 	}
 
 	const who = `the runtime${pid === undefined ? '' : ` with process id ${pid}`}`;
-	if (!await waitUntilGone(stateDirectory, pid)) {
-		complain(`[runtime] ${who} has stopped its components, but its process is still there: the kernel holds one of its threads`);
+	if (!(await waitUntilGone(stateDirectory, pid))) {
+		complain(
+			`[runtime] ${who} has stopped its components, but its process is still there: the kernel holds one of its threads`,
+		);
 		return exitCode.failed;
 	}
 
 	if (report.exitCode !== 0) {
-		complain(`[runtime] ${who} has ended with exit code ${report.exitCode}, not in order: what was flushed before is safe, the log says the rest`);
+		complain(
+			`[runtime] ${who} has ended with exit code ${report.exitCode}, not in order: what was flushed before is safe, the log says the rest`,
+		);
 		return exitCode.failed;
 	}
 

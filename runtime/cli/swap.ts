@@ -12,7 +12,7 @@ import {replaceFile} from './replaced-file.js';
 import {isShipped} from './shipped-file.js';
 
 async function fileOf(stateDirectory: string): Promise<string> {
-	const {deployment} = await requestControl(stateDirectory, {op: 'status'}) as RuntimeStatus;
+	const {deployment} = (await requestControl(stateDirectory, {op: 'status'})) as RuntimeStatus;
 	if (!deployment) {
 		throw new Error('the running deployment comes from no file');
 	}
@@ -43,7 +43,9 @@ export async function swap(name: string, binary: string, stateDirectory: string,
 	// An edit through a symbolic link is one of the file behind it.
 	const target = realpathSync(file);
 	if (isShipped(target) && !force) {
-		complain(`[runtime] ${displayPath(file)} comes with the project, and a command does not change it by the way: make a file of your own with "runtime init my.xml", start that one, and swap there; or say --force`);
+		complain(
+			`[runtime] ${displayPath(file)} comes with the project, and a command does not change it by the way: make a file of your own with "runtime init my.xml", start that one, and swap there; or say --force`,
+		);
 		complain(`[runtime] ${displayPath(file)} was left as it is`);
 		return exitCode.usage;
 	}

@@ -9,7 +9,12 @@ function widthsOf(rows: ReadonlyArray<readonly string[]>): number[] {
 export function formatTable(header: readonly string[], rows: ReadonlyArray<readonly string[]>): string[] {
 	const all = [header, ...rows];
 	const widths = widthsOf(all);
-	return all.map(row => row.map((cell, column) => cell.padEnd(widths[column])).join(gap).trimEnd());
+	return all.map(row =>
+		row
+			.map((cell, column) => cell.padEnd(widths[column]))
+			.join(gap)
+			.trimEnd(),
+	);
 }
 
 /** As much of a text as fits. */
@@ -35,11 +40,14 @@ export function wrapText(text: string, width: number): string[] {
 }
 
 /**
- * A table no wider than `width`: columns are left out, in the order of `expendable`, until it fits; what is still too wide is cut
- * off. `isComplete` says whether all of it is there.
+ * A table no wider than `width`: columns are left out, in the order of `expendable`, until it fits; what is still too
+ * wide is cut off. `isComplete` says whether all of it is there.
  */
 export function fitTable(
-	header: readonly string[], rows: ReadonlyArray<readonly string[]>, width: number, expendable: readonly string[],
+	header: readonly string[],
+	rows: ReadonlyArray<readonly string[]>,
+	width: number,
+	expendable: readonly string[],
 ): {lines: string[]; isComplete: boolean} {
 	const all = [header, ...rows];
 	const widths = widthsOf(all);
@@ -53,6 +61,9 @@ export function fitTable(
 
 	const isCut = isTooWide();
 	const pick = (row: readonly string[]) => row.filter((_, column) => shown.has(column));
-	const lines = formatTable(pick(header), rows.map(row => pick(row))).map(line => fitText(line, width));
+	const lines = formatTable(
+		pick(header),
+		rows.map(row => pick(row)),
+	).map(line => fitText(line, width));
 	return {lines, isComplete: shown.size === header.length && !isCut};
 }

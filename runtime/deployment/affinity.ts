@@ -34,7 +34,11 @@ export function machineCpus(): number[] {
 }
 
 /** The declared space, or one row with every CPU of the machine. */
-export function readAffinitySpace(element: XmlElement | undefined, cpus: readonly number[], problems: Problems): AffinitySpace {
+export function readAffinitySpace(
+	element: XmlElement | undefined,
+	cpus: readonly number[],
+	problems: Problems,
+): AffinitySpace {
 	const bounds = spaceSizeBounds;
 	return {
 		width: (element && readInteger(element, 'width', bounds, problems)?.value) ?? Math.max(...cpus) + 1,
@@ -81,11 +85,17 @@ export function readAffinity(
 		return undefined;
 	}
 
-	const cpus = Array.from({length: width * height}, (_, index) =>
-		(ypos + Math.floor(index / width)) * space.width + xpos + index % width);
+	const cpus = Array.from(
+		{length: width * height},
+		(_, index) => (ypos + Math.floor(index / width)) * space.width + xpos + (index % width),
+	);
 	const missing = cpus.filter(cpu => !machine.includes(cpu));
 	if (missing.length > 0) {
-		problems.report(element.position, `impossible affinity: ${formatCpus(missing)} cannot be used here`, `this machine gives the runtime ${formatCpus(machine)}`);
+		problems.report(
+			element.position,
+			`impossible affinity: ${formatCpus(missing)} cannot be used here`,
+			`this machine gives the runtime ${formatCpus(machine)}`,
+		);
 		return undefined;
 	}
 

@@ -1,4 +1,7 @@
-/** Which values attributes may have: bounds of numbers, and closed sets of words. Readers, schema file and documents share them. */
+/**
+ * Which values attributes may have: bounds of numbers, and closed sets of words. Readers, schema file and documents
+ * share them.
+ */
 import {ramQuantumMin} from './ram-share.js';
 
 export interface Bounds {

@@ -1,4 +1,7 @@
-/** Values of attributes: numbers, sizes, names, yes and no. A bad value is reported where it stands and read as undefined. */
+/**
+ * Values of attributes: numbers, sizes, names, yes and no. A bad value is reported where it stands and read as
+ * undefined.
+ */
 import {yesOrNo, type Bounds} from './allowed-values.js';
 import type {SourcePosition} from './checked-deployment.js';
 import type {Problems} from './problem.js';
@@ -10,7 +13,7 @@ export interface Declared<T> {
 	readonly position: SourcePosition;
 }
 
-const unitFactors: Readonly<Record<string, number>> = {'': 1, 'K': 1024, 'M': 1024 ** 2, 'G': 1024 ** 3};
+const unitFactors: Readonly<Record<string, number>> = {'': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3};
 
 /** Most characters of a name that becomes part of log lines and messages. */
 const nameLengthMax = 64;
@@ -27,7 +30,8 @@ export function parseByteCount(text: string): number | undefined {
 
 /** Bytes in the largest unit that shows them exactly. */
 export function formatByteCount(byteCount: number): string {
-	const unit = ['G', 'M', 'K'].find(name => byteCount >= unitFactors[name] && byteCount % unitFactors[name] === 0) ?? '';
+	const unit =
+		['G', 'M', 'K'].find(name => byteCount >= unitFactors[name] && byteCount % unitFactors[name] === 0) ?? '';
 	return `${byteCount / unitFactors[unit]}${unit}`;
 }
 
@@ -35,7 +39,12 @@ function declared<T>(attribute: XmlAttribute, value: T): Declared<T> {
 	return {value, position: attribute.position};
 }
 
-export function readInteger(element: XmlElement, name: string, bounds: Bounds, problems: Problems): Declared<number> | undefined {
+export function readInteger(
+	element: XmlElement,
+	name: string,
+	bounds: Bounds,
+	problems: Problems,
+): Declared<number> | undefined {
 	const attribute = element.attributes.get(name);
 	if (!attribute) {
 		return undefined;
@@ -46,11 +55,20 @@ export function readInteger(element: XmlElement, name: string, bounds: Bounds, p
 		return declared(attribute, value);
 	}
 
-	problems.report(attribute.position, `bad value ${shown(attribute)} of <${element.name}>`, `a whole number from ${bounds.min} to ${bounds.max} is required`);
+	problems.report(
+		attribute.position,
+		`bad value ${shown(attribute)} of <${element.name}>`,
+		`a whole number from ${bounds.min} to ${bounds.max} is required`,
+	);
 	return undefined;
 }
 
-export function readByteCount(element: XmlElement, name: string, bounds: Bounds, problems: Problems): Declared<number> | undefined {
+export function readByteCount(
+	element: XmlElement,
+	name: string,
+	bounds: Bounds,
+	problems: Problems,
+): Declared<number> | undefined {
 	const attribute = element.attributes.get(name);
 	if (!attribute) {
 		return undefined;
@@ -58,13 +76,24 @@ export function readByteCount(element: XmlElement, name: string, bounds: Bounds,
 
 	const value = parseByteCount(attribute.value);
 	if (value === undefined) {
-		problems.report(attribute.position, `bad value ${shown(attribute)} of <${element.name}>`, 'write bytes, or a whole number with K, M or G, such as "64M"');
+		problems.report(
+			attribute.position,
+			`bad value ${shown(attribute)} of <${element.name}>`,
+			'write bytes, or a whole number with K, M or G, such as "64M"',
+		);
 		return undefined;
 	}
 
 	if (value < bounds.min || value > bounds.max) {
-		const which = value < bounds.min ? `at least ${formatByteCount(bounds.min)} is required` : `at most ${formatByteCount(bounds.max)} is possible`;
-		problems.report(attribute.position, `${shown(attribute)} is too ${value < bounds.min ? 'small' : 'large'}`, which);
+		const which =
+			value < bounds.min
+				? `at least ${formatByteCount(bounds.min)} is required`
+				: `at most ${formatByteCount(bounds.max)} is possible`;
+		problems.report(
+			attribute.position,
+			`${shown(attribute)} is too ${value < bounds.min ? 'small' : 'large'}`,
+			which,
+		);
 		return undefined;
 	}
 
@@ -79,7 +108,11 @@ export function readYesNo(element: XmlElement, name: string, problems: Problems)
 
 	const [yes, no] = yesOrNo;
 	if (attribute.value !== yes && attribute.value !== no) {
-		problems.report(attribute.position, `bad value ${shown(attribute)} of <${element.name}>`, `write "${yes}" or "${no}"`);
+		problems.report(
+			attribute.position,
+			`bad value ${shown(attribute)} of <${element.name}>`,
+			`write "${yes}" or "${no}"`,
+		);
 		return undefined;
 	}
 

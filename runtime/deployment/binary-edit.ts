@@ -38,23 +38,37 @@ export function withBinary(file: string, text: string, child: string, binary: st
 	const starts = childrenNamed(root, 'start');
 	const start = starts.find(({attributes}) => attributes.get('name')?.value === child);
 	if (!start) {
-		throw new EditError(`${file} has no child "${child}"; its children are ${starts.map(({attributes}) => attributes.get('name')?.value).join(', ')}`);
+		throw new EditError(
+			`${file} has no child "${child}"; its children are ${starts.map(({attributes}) => attributes.get('name')?.value).join(', ')}`,
+		);
 	}
 
 	const attributes = childNamed(start, 'binary')?.attributes;
 	const attribute = attributes?.get('name');
 	if (!attribute) {
-		throw new EditError(`the binary of "${child}" is named by its launcher; write <binary name="${binary}"/> into its <start> in place of the launcher`);
+		throw new EditError(
+			`the binary of "${child}" is named by its launcher; write <binary name="${binary}"/> into its <start> in place of the launcher`,
+		);
 	}
 
 	// A binary of the project has no path. From the end, so that what comes before keeps its place.
 	const edits = [
-		{at: offsetOf(text, attribute.position), pattern: /^(name\s*=\s*)("[^"]*"|'[^']*')/, put: (start: string, value: string) => `${start}${value[0]}${binary}${value[0]}`},
-		...[attributes?.get('path')].flatMap(path => path ? [{at: offsetOf(text, path.position), pattern: /^(path\s*=\s*)("[^"]*"|'[^']*')\s*/, put: () => ''}] : []),
+		{
+			at: offsetOf(text, attribute.position),
+			pattern: /^(name\s*=\s*)("[^"]*"|'[^']*')/,
+			put: (start: string, value: string) => `${start}${value[0]}${binary}${value[0]}`,
+		},
+		...[attributes?.get('path')].flatMap(path =>
+			path
+				? [{at: offsetOf(text, path.position), pattern: /^(path\s*=\s*)("[^"]*"|'[^']*')\s*/, put: () => ''}]
+				: [],
+		),
 	].sort((a, b) => b.at - a.at);
 	let edited = text;
 	for (const {at, pattern, put} of edits) {
-		edited = edited.slice(0, at) + edited.slice(at).replace(pattern, (_all, start: string, value: string) => put(start, value));
+		edited =
+			edited.slice(0, at) +
+			edited.slice(at).replace(pattern, (_all, start: string, value: string) => put(start, value));
 	}
 
 	return edited;

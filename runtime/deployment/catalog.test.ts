@@ -40,19 +40,25 @@ test('a module that was compiled again is loaded again', async t => {
 
 test('a contract of the same name from elsewhere is refused: its operations could have other numbers', async t => {
 	const file = join(folderFor(t), 'mine.mjs');
-	writeFileSync(file, component('const block = defineSession(\'block\', {errors: [], ops: {}});'));
-	const error = await t.throwsAsync(projectCatalog().loadOutside(file), {instanceOf: UnusableModule, message: 'its contract "block" is not that of this copy of the project'});
+	writeFileSync(file, component("const block = defineSession('block', {errors: [], ops: {}});"));
+	const error = await t.throwsAsync(projectCatalog().loadOutside(file), {
+		instanceOf: UnusableModule,
+		message: 'its contract "block" is not that of this copy of the project',
+	});
 	t.regex(error.remedy, /^let "cbe" in its node_modules lead to \/.*, and compile it again$/);
 });
 
 test('a contract of its own is its own affair', async t => {
 	const file = join(folderFor(t), 'mine.mjs');
-	writeFileSync(file, component('const block = defineSession(\'mine\', {errors: [], ops: {}});'));
+	writeFileSync(file, component("const block = defineSession('mine', {errors: [], ops: {}});"));
 	t.is((await projectCatalog().loadOutside(file)).provides['block'].name, 'mine');
 });
 
 test('a module without a component is none', async t => {
 	const file = join(folderFor(t), 'mine.mjs');
 	writeFileSync(file, 'export const component = {};\n');
-	await t.throwsAsync(projectCatalog().loadOutside(file), {instanceOf: UnusableModule, message: 'its module has no component as default export'});
+	await t.throwsAsync(projectCatalog().loadOutside(file), {
+		instanceOf: UnusableModule,
+		message: 'its module has no component as default export',
+	});
 });

@@ -24,7 +24,10 @@ export interface Catalog {
 export class UnusableModule extends Error {
 	override readonly name = 'UnusableModule';
 
-	constructor(message: string, readonly remedy: string) {
+	constructor(
+		message: string,
+		readonly remedy: string,
+	) {
 		super(message);
 	}
 }
@@ -39,12 +42,15 @@ function isSession(value: unknown): value is Session {
 
 /** @param version tells a module that was compiled again from the one that this thread has loaded before */
 async function importModule(path: string, version = ''): Promise<Record<string, unknown>> {
-	return await import(pathToFileURL(path).href + version) as Record<string, unknown>;
+	return (await import(pathToFileURL(path).href + version)) as Record<string, unknown>;
 }
 
 function componentIn({default: component}: Record<string, unknown>): Component {
 	if (!isComponent(component)) {
-		throw new UnusableModule('its module has no component as default export', 'write: export default defineComponent({…})');
+		throw new UnusableModule(
+			'its module has no component as default export',
+			'write: export default defineComponent({…})',
+		);
 	}
 
 	return component;
@@ -52,7 +58,10 @@ function componentIn({default: component}: Record<string, unknown>): Component {
 
 /** The contracts that a component speaks. */
 function contractsOf({provides, requires}: Component): Session[] {
-	return [...Object.values(provides), ...Object.values(requires).map(requirement => 'optional' in requirement ? requirement.session : requirement)];
+	return [
+		...Object.values(provides),
+		...Object.values(requires).map(requirement => ('optional' in requirement ? requirement.session : requirement)),
+	];
 }
 
 /** The components compiled into `folder`. */
@@ -62,7 +71,9 @@ export class ComponentFolder implements Catalog {
 
 	constructor(folder: string) {
 		this.#folder = folder;
-		this.binaries = readdirSync(folder).filter(name => existsSync(this.modulePath(name))).sort();
+		this.binaries = readdirSync(folder)
+			.filter(name => existsSync(this.modulePath(name)))
+			.sort();
 	}
 
 	modulePath(binary: string): string {

@@ -44,8 +44,14 @@ export interface Child {
 	readonly binary: string;
 	/** The compiled module behind `binary`, an absolute path. */
 	readonly modulePath: string;
-	readonly component: Pick<Component, 'kind' | 'stateful' | 'provides' | 'requires' | 'config' | 'reach' | 'obstacles' | 'needsRuntime'>;
-	/** `<config>` as plain data (attributes as strings, child elements as arrays): passed the component's schema; parsed again at start. */
+	readonly component: Pick<
+		Component,
+		'kind' | 'stateful' | 'provides' | 'requires' | 'config' | 'reach' | 'obstacles' | 'needsRuntime'
+	>;
+	/**
+	 * `<config>` as plain data (attributes as strings, child elements as arrays): passed the component's schema; parsed
+	 * again at start.
+	 */
 	readonly config: unknown;
 	/** Lower numbers start no earlier; kept for `nice`: -20 (first) to 19. */
 	readonly priority: number;
@@ -71,7 +77,10 @@ export interface Child {
 export interface Deployment {
 	/** The file it was read from. */
 	readonly file: string;
-	/** The files that decide it: itself, its launchers, and where launchers would be taken from first if they were there. */
+	/**
+	 * The files that decide it: itself, its launchers, and where launchers would be taken from first if they were
+	 * there.
+	 */
 	readonly files: readonly string[];
 	/** In an order in which every server stands before its clients. */
 	readonly children: readonly Child[];

@@ -1,4 +1,7 @@
-/** A child's `<config>` as plain data, checked by its component's schema; complaints are led back to the line they are about. */
+/**
+ * A child's `<config>` as plain data, checked by its component's schema; complaints are led back to the line they are
+ * about.
+ */
 import {z} from 'zod';
 import type {SourcePosition} from './checked-deployment.js';
 import type {Problems} from './problem.js';
@@ -7,7 +10,10 @@ import type {XmlElement} from './xml-document.js';
 
 /** Attributes as strings, child elements as arrays of such objects under their names. */
 export function configData(element: XmlElement | undefined): Record<string, unknown> {
-	const attributes = [...element?.attributes.values() ?? []].map(({name, value}): [string, unknown] => [name, value]);
+	const attributes = [...(element?.attributes.values() ?? [])].map(({name, value}): [string, unknown] => [
+		name,
+		value,
+	]);
 	const lists = new Map<string, unknown[]>();
 	for (const child of element?.children ?? []) {
 		const list = lists.get(child.name) ?? [];
@@ -45,21 +51,37 @@ function placeOf(root: XmlElement, path: ReadonlyArray<PropertyKey>): Place {
 		} else {
 			const position = attribute?.position ?? element.position;
 			const shown = attribute ? `${key}="${attribute.value.slice(0, shownLengthMax)}"` : `"${key}"`;
-			return {element, position, label: `attribute ${shown} of <${element.name}>`, present: attribute !== undefined};
+			return {
+				element,
+				position,
+				label: `attribute ${shown} of <${element.name}>`,
+				present: attribute !== undefined,
+			};
 		}
 	}
 
 	return place;
 }
 
-/** Where the value at the end of the way was written, or what is nearest to it; undefined where there is no `<config>`. */
-export function configPosition(root: XmlElement | undefined, way: ReadonlyArray<PropertyKey>): SourcePosition | undefined {
+/**
+ * Where the value at the end of the way was written, or what is nearest to it; undefined where there is no `<config>`.
+ */
+export function configPosition(
+	root: XmlElement | undefined,
+	way: ReadonlyArray<PropertyKey>,
+): SourcePosition | undefined {
 	return root && placeOf(root, way).position;
 }
 
 /** Takes the wrappers off a schema that do not change which keys it has. */
 function bare(schema: unknown): unknown {
-	if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodNullable || schema instanceof z.ZodReadonly) {
+	if (
+		schema instanceof z.ZodOptional ||
+		schema instanceof z.ZodDefault ||
+		schema instanceof z.ZodPrefault ||
+		schema instanceof z.ZodNullable ||
+		schema instanceof z.ZodReadonly
+	) {
 		return bare(schema.unwrap());
 	}
 
@@ -91,11 +113,17 @@ function isElement(schema: unknown): boolean {
 
 /** What an element may hold: `path, create, <unix>`. */
 function listShape(shape: Record<string, unknown>): string {
-	const names = Object.entries(shape).map(([name, schema]) => isElement(schema) ? `<${name}>` : name);
+	const names = Object.entries(shape).map(([name, schema]) => (isElement(schema) ? `<${name}>` : name));
 	return names.length === 0 ? 'it takes nothing' : `it takes ${names.join(', ')}`;
 }
 
-function reportUnknownKey(place: Place, key: string, shape: Record<string, unknown>, binary: string, problems: Problems): void {
+function reportUnknownKey(
+	place: Place,
+	key: string,
+	shape: Record<string, unknown>,
+	binary: string,
+	problems: Problems,
+): void {
 	const attribute = place.element.attributes.get(key);
 	const child = place.element.children.find(candidate => candidate.name === key);
 	const nearest = nearestName(key, Object.keys(shape));
@@ -112,7 +140,9 @@ function remedyOf(issue: z.core.$ZodIssue): string {
 	}
 
 	if (issue.code === 'invalid_type' && (issue.expected === 'number' || issue.expected === 'array')) {
-		return issue.expected === 'number' ? 'a number is required' : `it is an element: write <${String(issue.path.at(-1))} …/>`;
+		return issue.expected === 'number'
+			? 'a number is required'
+			: `it is an element: write <${String(issue.path.at(-1))} …/>`;
 	}
 
 	if (issue.code === 'too_small' && issue.origin === 'string') {
@@ -120,19 +150,37 @@ function remedyOf(issue: z.core.$ZodIssue): string {
 	}
 
 	if ((issue.code === 'too_small' || issue.code === 'too_big') && issue.origin === 'number') {
-		return issue.code === 'too_small' ? `at least ${issue.minimum} is required` : `at most ${issue.maximum} is possible`;
+		return issue.code === 'too_small'
+			? `at least ${issue.minimum} is required`
+			: `at most ${issue.maximum} is possible`;
 	}
 
 	return issue.message.replace(/^Invalid input: e/, 'e');
 }
 
-function reportMissing(place: Place, issue: z.core.$ZodIssue, shape: Record<string, unknown>, binary: string, problems: Problems): void {
+function reportMissing(
+	place: Place,
+	issue: z.core.$ZodIssue,
+	shape: Record<string, unknown>,
+	binary: string,
+	problems: Problems,
+): void {
 	const key = String(issue.path.at(-1));
 	const [label, word] = isElement(shape[key]) ? [`element <${key}>`, `<${key} …/>`] : [place.label, `${key}="…"`];
-	problems.report(place.position, `${label} of "${binary}" is missing`, issue.code === 'invalid_type' ? `write ${word}` : remedyOf(issue));
+	problems.report(
+		place.position,
+		`${label} of "${binary}" is missing`,
+		issue.code === 'invalid_type' ? `write ${word}` : remedyOf(issue),
+	);
 }
 
-function reportIssue(root: XmlElement, schema: z.ZodType, issue: z.core.$ZodIssue, binary: string, problems: Problems): void {
+function reportIssue(
+	root: XmlElement,
+	schema: z.ZodType,
+	issue: z.core.$ZodIssue,
+	binary: string,
+	problems: Problems,
+): void {
 	const place = placeOf(root, issue.path);
 	if (issue.code === 'unrecognized_keys') {
 		for (const key of issue.keys) {
@@ -154,7 +202,11 @@ function reportIssue(root: XmlElement, schema: z.ZodType, issue: z.core.$ZodIssu
 function reportNameClashes(element: XmlElement, problems: Problems): void {
 	for (const child of element.children) {
 		if (element.attributes.has(child.name)) {
-			problems.report(child.position, `<${element.name}> has both an attribute and an element "${child.name}"`, 'keep one of them');
+			problems.report(
+				child.position,
+				`<${element.name}> has both an attribute and an element "${child.name}"`,
+				'keep one of them',
+			);
 		}
 
 		reportNameClashes(child, problems);

@@ -39,11 +39,19 @@ export function surroundingsOf(file: string): Surroundings {
 	return {
 		catalog: projectCatalog(),
 		machineCpus: machineCpus(),
-		launcherFolders: [join(dirname(file), 'config/launcher'), fileURLToPath(new URL('../../../config/launcher', import.meta.url))],
+		launcherFolders: [
+			join(dirname(file), 'config/launcher'),
+			fileURLToPath(new URL('../../../config/launcher', import.meta.url)),
+		],
 	};
 }
 
-function readStarts(root: XmlElement, surroundings: Surroundings, launchers: LauncherFolders, problems: Problems): StartNode[] {
+function readStarts(
+	root: XmlElement,
+	surroundings: Surroundings,
+	launchers: LauncherFolders,
+	problems: Problems,
+): StartNode[] {
 	const context = {
 		priorityLevels: readInteger(root, 'prio_levels', {min: 1, max: priorityLevelsMax}, problems)?.value ?? 1,
 		affinitySpace: readAffinitySpace(childNamed(root, 'affinity-space'), surroundings.machineCpus, problems),
@@ -53,7 +61,11 @@ function readStarts(root: XmlElement, surroundings: Surroundings, launchers: Lau
 	};
 	const starts = childrenNamed(root, 'start');
 	if (starts.length > childCountMax) {
-		problems.report(starts[childCountMax].position, `child ${childCountMax + 1} of ${starts.length}`, `one deployment has at most ${childCountMax} children; split it`);
+		problems.report(
+			starts[childCountMax].position,
+			`child ${childCountMax + 1} of ${starts.length}`,
+			`one deployment has at most ${childCountMax} children; split it`,
+		);
 	}
 
 	const nodes = new Map<string, StartNode>();
@@ -61,7 +73,11 @@ function readStarts(root: XmlElement, surroundings: Surroundings, launchers: Lau
 		const node = readStart(start, context);
 		const earlier = node && nodes.get(node.name);
 		if (earlier) {
-			problems.report(node.position, `a second child "${node.name}"`, `choose another name; the first is in line ${earlier.position.line}`);
+			problems.report(
+				node.position,
+				`a second child "${node.name}"`,
+				`choose another name; the first is in line ${earlier.position.line}`,
+			);
 		} else if (node) {
 			nodes.set(node.name, node);
 		}
@@ -78,7 +94,11 @@ function modulePathOf({binary, binaryPath}: StartNode, catalog: Catalog, problem
 
 	const isKnown = catalog.binaries.includes(binary.value);
 	if (binaryPath && isKnown) {
-		problems.report(binary.position, `"${binary.value}" is a binary of this project`, 'remove the path, or give the component that lies there another name');
+		problems.report(
+			binary.position,
+			`"${binary.value}" is a binary of this project`,
+			'remove the path, or give the component that lies there another name',
+		);
 		return undefined;
 	}
 
@@ -87,14 +107,23 @@ function modulePathOf({binary, binaryPath}: StartNode, catalog: Catalog, problem
 	}
 
 	if (!isKnown) {
-		problems.report(binary.position, `there is no binary "${binary.value}"`, suggestName(binary.value, catalog.binaries, 'binaries'));
+		problems.report(
+			binary.position,
+			`there is no binary "${binary.value}"`,
+			suggestName(binary.value, catalog.binaries, 'binaries'),
+		);
 		return undefined;
 	}
 
 	return catalog.modulePath(binary.value);
 }
 
-async function loadComponent({binary, binaryPath}: StartNode, modulePath: string | undefined, catalog: Catalog, problems: Problems): Promise<Component | undefined> {
+async function loadComponent(
+	{binary, binaryPath}: StartNode,
+	modulePath: string | undefined,
+	catalog: Catalog,
+	problems: Problems,
+): Promise<Component | undefined> {
 	if (!binary || modulePath === undefined) {
 		return undefined;
 	}
@@ -103,18 +132,32 @@ async function loadComponent({binary, binaryPath}: StartNode, modulePath: string
 		return await (binaryPath ? catalog.loadOutside(modulePath) : catalog.load(binary.value));
 	} catch (error) {
 		const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
-		const rebuild = binaryPath ? 'mend or rebuild the component; packages that it imports lie in a node_modules beside it or above' : 'mend or rebuild the component (npm run build)';
-		problems.report((binaryPath ?? binary).position, `binary "${binary.value}" cannot be loaded: ${reason}`, error instanceof UnusableModule ? error.remedy : rebuild);
+		const rebuild = binaryPath
+			? 'mend or rebuild the component; packages that it imports lie in a node_modules beside it or above'
+			: 'mend or rebuild the component (npm run build)';
+		problems.report(
+			(binaryPath ?? binary).position,
+			`binary "${binary.value}" cannot be loaded: ${reason}`,
+			error instanceof UnusableModule ? error.remedy : rebuild,
+		);
 		return undefined;
 	}
 }
 
-async function loadParticipants(nodes: readonly StartNode[], catalog: Catalog, problems: Problems): Promise<Map<string, Participant>> {
+async function loadParticipants(
+	nodes: readonly StartNode[],
+	catalog: Catalog,
+	problems: Problems,
+): Promise<Map<string, Participant>> {
 	const participants = new Map<string, Participant>();
 	for (const node of nodes) {
 		// One after the other: problems are to be found in the order of the file.
 		const modulePath = modulePathOf(node, catalog, problems);
-		participants.set(node.name, {node, modulePath, component: await loadComponent(node, modulePath, catalog, problems)});
+		participants.set(node.name, {
+			node,
+			modulePath,
+			component: await loadComponent(node, modulePath, catalog, problems),
+		});
 	}
 
 	return participants;
@@ -130,7 +173,11 @@ function readParentServices(root: XmlElement, problems: Problems): readonly Envi
 	const names = readServiceNames(element, problems);
 	for (const {value, position} of names) {
 		if (!isEnvironmentService(value)) {
-			problems.report(position, `the parent cannot provide "${value}"`, suggestName(value, environmentServices, 'services of the parent'));
+			problems.report(
+				position,
+				`the parent cannot provide "${value}"`,
+				suggestName(value, environmentServices, 'services of the parent'),
+			);
 		}
 	}
 
@@ -144,20 +191,24 @@ async function resolveRoutes(
 	catalog: Catalog,
 	problems: Problems,
 ): Promise<Map<string, PlacedRoute[]>> {
-	const components = [...participants.values()].flatMap(({component}) => component ? [component] : []);
+	const components = [...participants.values()].flatMap(({component}) => (component ? [component] : []));
 	const own = components.flatMap(component => Object.values(component.provides).map(session => session.name));
 	return new Routing({
 		participants,
 		defaultRules: readRouteRules(childNamed(root, 'default-route'), problems),
 		parentServices: new Set(environment),
-		knownServices: new Set([...environmentServices, ...await catalog.serviceNames(), ...own]),
+		knownServices: new Set([...environmentServices, ...(await catalog.serviceNames()), ...own]),
 		problems,
 	}).resolve();
 }
 
 function checkTool({group, name}: StartNode, component: Component, problems: Problems): void {
 	if (component.kind === 'tool' && group) {
-		problems.report(group.position, `child "${name}" is a tool and cannot share a thread`, 'remove the attribute "colocate"');
+		problems.report(
+			group.position,
+			`child "${name}" is a tool and cannot share a thread`,
+			'remove the attribute "colocate"',
+		);
 	}
 }
 
@@ -186,7 +237,11 @@ async function makeChild(
 	const config = await checkConfig(binary, component.config, node.config, node.position, problems);
 	const ramQuantum = node.ramQuantum?.value ?? defaults.ramQuantum;
 	if (ramQuantum === undefined) {
-		problems.report(node.position, `child "${node.name}" has no RAM quantum`, 'add <resource name="RAM" quantum="64M"/>, or <default ram="64M"/> for all children');
+		problems.report(
+			node.position,
+			`child "${node.name}" has no RAM quantum`,
+			'add <resource name="RAM" quantum="64M"/>, or <default ram="64M"/> for all children',
+		);
 		return undefined;
 	}
 
@@ -196,8 +251,14 @@ async function makeChild(
 		binary,
 		modulePath,
 		component: {
-			kind: component.kind, stateful: component.stateful, provides: component.provides, requires: component.requires,
-			config: component.config, reach: component.reach, obstacles: component.obstacles, needsRuntime: component.needsRuntime,
+			kind: component.kind,
+			stateful: component.stateful,
+			provides: component.provides,
+			requires: component.requires,
+			config: component.config,
+			reach: component.reach,
+			obstacles: component.obstacles,
+			needsRuntime: component.needsRuntime,
 		},
 		config,
 		priority: terms.priority,
@@ -215,7 +276,11 @@ async function makeChild(
 }
 
 async function check(
-	root: XmlElement, file: string, surroundings: Surroundings, launchers: LauncherFolders, problems: Problems,
+	root: XmlElement,
+	file: string,
+	surroundings: Surroundings,
+	launchers: LauncherFolders,
+	problems: Problems,
 ): Promise<Omit<Deployment, 'files'>> {
 	checkVocabulary(root, deploymentRule, problems);
 	const {catalog} = surroundings;
@@ -234,7 +299,10 @@ async function check(
 	for (const name of startOrder(routes, problems)) {
 		const participant = participants.get(name);
 		const childTerms = terms.get(name);
-		const child = participant && childTerms && await makeChild(participant, childTerms, routes.get(name) ?? [], defaults, problems);
+		const child =
+			participant &&
+			childTerms &&
+			(await makeChild(participant, childTerms, routes.get(name) ?? [], defaults, problems));
 		if (child) {
 			children.push(child);
 		}
@@ -262,14 +330,19 @@ function readBytes(file: string, position: SourcePosition, problems: Problems): 
  * Reads and checks `file`, or what is given as its content; throws a `DeploymentError` that lists every problem.
  */
 export async function loadDeployment(
-	file: string, surroundings: Surroundings = surroundingsOf(file), content?: Uint8Array,
+	file: string,
+	surroundings: Surroundings = surroundingsOf(file),
+	content?: Uint8Array,
 ): Promise<Deployment> {
 	const problems = new Problems();
 	const shownFile = displayPath(file);
 	const launchers = new LauncherFolders(surroundings.launcherFolders);
 	const bytes = content ?? readBytes(file, {file: shownFile, line: 1, column: 1}, problems);
 	const root = bytes && parseXml(shownFile, bytes, problems);
-	const deployment = root && checkRoot(root, 'config', problems) ? await check(root, file, surroundings, launchers, problems) : undefined;
+	const deployment =
+		root && checkRoot(root, 'config', problems)
+			? await check(root, file, surroundings, launchers, problems)
+			: undefined;
 	const files = [file, ...launchers.lookedFor];
 	if (!deployment || problems.count > 0) {
 		throw new DeploymentError(problems.sorted(), files);

@@ -12,5 +12,7 @@ async function signatureOf(file: string): Promise<string> {
 
 /** One signature for each file: it differs whenever the file was replaced, written in place, made or removed. */
 export async function fileSignatures(files: readonly string[]): Promise<Map<string, string>> {
-	return new Map(await Promise.all(files.map(async (file): Promise<[string, string]> => [file, await signatureOf(file)])));
+	return new Map(
+		await Promise.all(files.map(async (file): Promise<[string, string]> => [file, await signatureOf(file)])),
+	);
 }

@@ -6,7 +6,12 @@ import type {Child, Isolation} from './checked-deployment.js';
 import type {Problems} from './problem.js';
 import type {XmlElement} from './xml-document.js';
 
-function readChoice<T extends string>(element: XmlElement, name: string, choices: readonly T[], problems: Problems): Declared<T> | undefined {
+function readChoice<T extends string>(
+	element: XmlElement,
+	name: string,
+	choices: readonly T[],
+	problems: Problems,
+): Declared<T> | undefined {
 	const attribute = element.attributes.get(name);
 	if (!attribute) {
 		return undefined;
@@ -14,7 +19,11 @@ function readChoice<T extends string>(element: XmlElement, name: string, choices
 
 	const chosen = choices.find(choice => choice === attribute.value);
 	if (chosen === undefined) {
-		problems.report(attribute.position, `bad value ${name}="${attribute.value.slice(0, 64)}" of <${element.name}>`, `write ${choices.map(choice => `"${choice}"`).join(' or ')}`);
+		problems.report(
+			attribute.position,
+			`bad value ${name}="${attribute.value.slice(0, 64)}" of <${element.name}>`,
+			`write ${choices.map(choice => `"${choice}"`).join(' or ')}`,
+		);
 		return undefined;
 	}
 
@@ -35,9 +44,18 @@ export function readIsolation(element: XmlElement | undefined, problems: Problem
 }
 
 /** Reports a child that cannot leave the runtime's process. */
-export function checkIsolatable({name, binary}: {readonly name: string; readonly binary: string}, component: Component, placement: Declared<Placement> | undefined, problems: Problems): void {
+export function checkIsolatable(
+	{name, binary}: {readonly name: string; readonly binary: string},
+	component: Component,
+	placement: Declared<Placement> | undefined,
+	problems: Problems,
+): void {
 	if (placement?.value === 'process' && component.needsRuntime !== undefined) {
-		problems.report(placement.position, `child "${name}" cannot run in a process of its own: "${binary}" ${component.needsRuntime}`, 'remove the attribute "isolation"');
+		problems.report(
+			placement.position,
+			`child "${name}" cannot run in a process of its own: "${binary}" ${component.needsRuntime}`,
+			'remove the attribute "isolation"',
+		);
 	}
 }
 
@@ -47,7 +65,12 @@ export function checkSharedMemory(children: readonly Child[], problems: Problems
 		for (const {server: serverName, service} of client.routes) {
 			const server = children.find(({name}) => name === serverName);
 			const session = Object.values(server?.component.provides ?? {}).find(({name}) => name === service);
-			if (server && session?.sharesMemory && server.group !== client.group && (server.isolation ?? client.isolation)) {
+			if (
+				server &&
+				session?.sharesMemory &&
+				server.group !== client.group &&
+				(server.isolation ?? client.isolation)
+			) {
 				const isolated = server.isolation ? server : client;
 				problems.report(
 					isolated.position,

@@ -29,7 +29,9 @@ export class LauncherFolders {
 
 	names(): string[] {
 		const files = this.#folders.filter(folder => existsSync(folder)).flatMap(folder => readdirSync(folder));
-		return [...new Set(files.filter(file => file.endsWith('.xml')).map(file => file.slice(0, -'.xml'.length)))].sort();
+		return [
+			...new Set(files.filter(file => file.endsWith('.xml')).map(file => file.slice(0, -'.xml'.length))),
+		].sort();
 	}
 
 	/** The checked root element of launcher `name`; undefined, with a problem at `position`, where there is none. */

@@ -1,4 +1,7 @@
-/** Components outside of the project: `<binary path>` names the compiled module of one, relative to the file in which it stands. */
+/**
+ * Components outside of the project: `<binary path>` names the compiled module of one, relative to the file in which it
+ * stands.
+ */
 import {realpathSync, statSync} from 'node:fs';
 import {dirname, resolve} from 'node:path';
 import type {Declared} from './attribute-value.js';
@@ -18,7 +21,10 @@ export function outsideModule({value, position}: Declared<string>, problems: Pro
 	};
 
 	if (value === '') {
-		return refuse('the path of the binary is empty', 'name the compiled module of the component, or remove the attribute');
+		return refuse(
+			'the path of the binary is empty',
+			'name the compiled module of the component, or remove the attribute',
+		);
 	}
 
 	if (/\.[cm]?ts$/.test(value)) {
@@ -27,8 +33,13 @@ export function outsideModule({value, position}: Declared<string>, problems: Pro
 
 	try {
 		const found = realpathSync(written);
-		return statSync(found).isFile() ? found : refuse(`${written} is no file`, 'name the compiled module of the component in it');
+		return statSync(found).isFile()
+			? found
+			: refuse(`${written} is no file`, 'name the compiled module of the component in it');
 	} catch (error) {
-		return refuse(`${whyUnfound(error)} ${written}`, 'build the component, or correct the path: a relative one begins at the folder of the file in which it stands');
+		return refuse(
+			`${whyUnfound(error)} ${written}`,
+			'build the component, or correct the path: a relative one begins at the folder of the file in which it stands',
+		);
 	}
 }

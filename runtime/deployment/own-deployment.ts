@@ -1,4 +1,7 @@
-/** A deployment file of one's own, made of a shipped one: a few attributes get other values, everything else stays as it was written. */
+/**
+ * A deployment file of one's own, made of a shipped one: a few attributes get other values, everything else stays as it
+ * was written.
+ */
 
 export interface OwnValues {
 	/** Sizes with K, M, G or T behind them. */
@@ -24,7 +27,10 @@ function escaped(text: string): string {
 
 /** Sets one attribute of a tag and takes others away that say the same. */
 function withAttribute(tag: string, name: string, value: string, instead: readonly string[] = []): string {
-	const stripped = [name, ...instead].reduce((text, other) => text.replace(new RegExp(`\\s+${other}\\s*=\\s*"[^"]*"`), ''), tag);
+	const stripped = [name, ...instead].reduce(
+		(text, other) => text.replace(new RegExp(`\\s+${other}\\s*=\\s*"[^"]*"`), ''),
+		tag,
+	);
 	return stripped.replace(/\s*(\/?)>$/, (_end, slash: string) => ` ${name}="${escaped(value)}"${slash}>`);
 }
 
@@ -86,12 +92,21 @@ export function withOwnValues(shipped: string, {size, pool, cipher, image, ancho
 		return {text: tool.text, count: Math.max(created.count, tool.count)};
 	};
 
-	const sized = (tree: 'vbd' | 'ft', value: string) => () => editDimensions(tag =>
-		withAttribute(tag, `${tree}_size`, value, [`${tree}_leaves`, `${tree}_max_level`, `${tree}_degree`]));
+	const sized = (tree: 'vbd' | 'ft', value: string) => () =>
+		editDimensions(tag =>
+			withAttribute(tag, `${tree}_size`, value, [`${tree}_leaves`, `${tree}_max_level`, `${tree}_degree`]),
+		);
 	take('a size', size, sized('vbd', size ?? ''));
 	take('a pool', pool, sized('ft', pool ?? ''));
 	take('a cipher', cipher, () => editDimensions(tag => withAttribute(tag, 'cipher', cipher ?? '')));
-	take('an image', image, () => editConfigOf(text, /<binary name="block_file"\/>/, tag => withAttribute(tag, 'path', image ?? '')));
-	take('a trust anchor', anchor, () => editConfigOf(text, /<binary name="trust_anchor_/, tag => withAttribute(tag, 'path', anchor ?? '')));
-	return text.replace(/xsi:noNamespaceSchemaLocation="[^"]*"/, () => `xsi:noNamespaceSchemaLocation="${escaped(schema)}"`);
+	take('an image', image, () =>
+		editConfigOf(text, /<binary name="block_file"\/>/, tag => withAttribute(tag, 'path', image ?? '')),
+	);
+	take('a trust anchor', anchor, () =>
+		editConfigOf(text, /<binary name="trust_anchor_/, tag => withAttribute(tag, 'path', anchor ?? '')),
+	);
+	return text.replace(
+		/xsi:noNamespaceSchemaLocation="[^"]*"/,
+		() => `xsi:noNamespaceSchemaLocation="${escaped(schema)}"`,
+	);
 }

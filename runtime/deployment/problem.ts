@@ -1,4 +1,6 @@
-/** What is wrong with a deployment file, where, and what would be right. All problems of a file are reported at once. */
+/**
+ * What is wrong with a deployment file, where, and what would be right. All problems of a file are reported at once.
+ */
 import type {SourcePosition} from './checked-deployment.js';
 
 export interface Problem {
@@ -30,12 +32,17 @@ export class Problems {
 		return this.#problems.length;
 	}
 
-	/** File by file in the order of their first problem, then from top to bottom; a problem found twice is listed once. */
+	/**
+	 * File by file in the order of their first problem, then from top to bottom; a problem found twice is listed once.
+	 */
 	sorted(): Problem[] {
 		const files = [...new Set(this.#problems.map(problem => problem.position.file))];
 		const unique = new Map(this.#problems.map(problem => [formatProblem(problem), problem]));
-		return [...unique.values()].sort((a, b) =>
-			files.indexOf(a.position.file) - files.indexOf(b.position.file) || comparePositions(a.position, b.position));
+		return [...unique.values()].sort(
+			(a, b) =>
+				files.indexOf(a.position.file) - files.indexOf(b.position.file) ||
+				comparePositions(a.position, b.position),
+		);
 	}
 }
 
@@ -53,7 +60,10 @@ export class DeploymentError extends Error {
 	override readonly name = 'DeploymentError';
 
 	/** @param files those that decide the deployment, as far as is known */
-	constructor(readonly problems: readonly Problem[], readonly files: readonly string[] = []) {
+	constructor(
+		readonly problems: readonly Problem[],
+		readonly files: readonly string[] = [],
+	) {
 		super(listProblems(problems));
 	}
 

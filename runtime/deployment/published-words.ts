@@ -1,5 +1,11 @@
 /** The words of deployment files as others read them: the schema of editors, and the table of the documents. */
-import {deploymentRule, launcherRule, type AttributeRule, type ElementRule, type ValueRule} from './deployment-words.js';
+import {
+	deploymentRule,
+	launcherRule,
+	type AttributeRule,
+	type ElementRule,
+	type ValueRule,
+} from './deployment-words.js';
 
 function escaped(text: string): string {
 	return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
@@ -14,15 +20,22 @@ type Lines = readonly string[];
 
 /** An element, on one line where nothing is in it. */
 function element(tag: string, content: Lines): Lines {
-	return content.length === 0 ? [`<${tag}/>`] : [`<${tag}>`, ...content.map(line => `\t${line}`), `</${tag.split(' ')[0]}>`];
+	return content.length === 0
+		? [`<${tag}/>`]
+		: [`<${tag}>`, ...content.map(line => `\t${line}`), `</${tag.split(' ')[0]}>`];
 }
 
 function annotation(text: string | undefined): Lines {
-	return text === undefined || text === '' ? [] : element('xs:annotation', [`<xs:documentation>${escaped(plain(text))}</xs:documentation>`]);
+	return text === undefined || text === ''
+		? []
+		: element('xs:annotation', [`<xs:documentation>${escaped(plain(text))}</xs:documentation>`]);
 }
 
 const simpleTypes: Lines = [
-	...element('xs:simpleType name="name"', element('xs:restriction base="xs:string"', ['<xs:pattern value="[A-Za-z0-9_][A-Za-z0-9_.\\-]{0,63}"/>'])),
+	...element(
+		'xs:simpleType name="name"',
+		element('xs:restriction base="xs:string"', ['<xs:pattern value="[A-Za-z0-9_][A-Za-z0-9_.\\-]{0,63}"/>']),
+	),
 	'',
 	...element('xs:simpleType name="size"', [
 		...annotation('Bytes, or a number with K, M or G: 64M.'),
@@ -53,11 +66,23 @@ function restriction(value: ValueRule): Lines {
 	switch (value.kind) {
 		case 'integer': {
 			const {min, max} = value.bounds;
-			return element('xs:simpleType', element('xs:restriction base="xs:integer"', [`<xs:minInclusive value="${min}"/>`, `<xs:maxInclusive value="${max}"/>`]));
+			return element(
+				'xs:simpleType',
+				element('xs:restriction base="xs:integer"', [
+					`<xs:minInclusive value="${min}"/>`,
+					`<xs:maxInclusive value="${max}"/>`,
+				]),
+			);
 		}
 
 		case 'choice': {
-			return element('xs:simpleType', element('xs:restriction base="xs:string"', value.words.map(word => `<xs:enumeration value="${word}"/>`)));
+			return element(
+				'xs:simpleType',
+				element(
+					'xs:restriction base="xs:string"',
+					value.words.map(word => `<xs:enumeration value="${word}"/>`),
+				),
+			);
 		}
 
 		case 'name':
@@ -70,7 +95,12 @@ function restriction(value: ValueRule): Lines {
 
 function attributeLines(name: string, {presence, value, text}: AttributeRule): Lines {
 	const type = typeName(value);
-	const tag = ['xs:attribute', `name="${name}"`, ...type === undefined ? [] : [`type="${type}"`], ...presence === 'required' ? ['use="required"'] : []].join(' ');
+	const tag = [
+		'xs:attribute',
+		`name="${name}"`,
+		...(type === undefined ? [] : [`type="${type}"`]),
+		...(presence === 'required' ? ['use="required"'] : []),
+	].join(' ');
 	return element(tag, [...annotation(text), ...restriction(value)]);
 }
 
@@ -108,14 +138,23 @@ class Schema {
 	}
 
 	namedTypes(): Lines {
-		return [...this.#names].sort(([, a], [, b]) => a < b ? -1 : 1).flatMap(([rule, name]) => ['', ...element(`xs:complexType name="${name}"`, this.content(rule))]);
+		return [...this.#names]
+			.sort(([, a], [, b]) => (a < b ? -1 : 1))
+			.flatMap(([rule, name]) => ['', ...element(`xs:complexType name="${name}"`, this.content(rule))]);
 	}
 
 	content(rule: ElementRule): Lines {
 		const inside = rule.open
-			? [...element('xs:sequence', ['<xs:any minOccurs="0" maxOccurs="unbounded" processContents="skip"/>']), '<xs:anyAttribute processContents="skip"/>']
+			? [
+					...element('xs:sequence', ['<xs:any minOccurs="0" maxOccurs="unbounded" processContents="skip"/>']),
+					'<xs:anyAttribute processContents="skip"/>',
+				]
 			: this.#children(rule);
-		return [...annotation(rule.text), ...inside, ...attributesOf(rule).flatMap(([name, attribute]) => attributeLines(name, attribute))];
+		return [
+			...annotation(rule.text),
+			...inside,
+			...attributesOf(rule).flatMap(([name, attribute]) => attributeLines(name, attribute)),
+		];
 	}
 
 	element(name: string, rule: ElementRule, occurs = ''): Lines {
@@ -132,11 +171,18 @@ class Schema {
 		}
 
 		if (needs === undefined && entries.every(([, {occurs}]) => occurs === 'once')) {
-			return element('xs:all', entries.flatMap(([name, {rule}]) => this.element(name, rule, ' minOccurs="0"')));
+			return element(
+				'xs:all',
+				entries.flatMap(([name, {rule}]) => this.element(name, rule, ' minOccurs="0"')),
+			);
 		}
 
-		const bounds = needs === 'one' ? '' : needs === 'some' ? ' maxOccurs="unbounded"' : ' minOccurs="0" maxOccurs="unbounded"';
-		return element(`xs:choice${bounds}`, entries.flatMap(([name, {rule}]) => this.element(name, rule)));
+		const bounds =
+			needs === 'one' ? '' : needs === 'some' ? ' maxOccurs="unbounded"' : ' minOccurs="0" maxOccurs="unbounded"';
+		return element(
+			`xs:choice${bounds}`,
+			entries.flatMap(([name, {rule}]) => this.element(name, rule)),
+		);
 	}
 }
 
@@ -146,8 +192,10 @@ export function schemaText(): string {
 	const [open, ...deployment] = schema.element('config', deploymentRule);
 	const close = deployment.pop();
 	const lines = [
-		...annotation('Deployment files (root element config) and launchers (root element launcher), in the words of Genode\'s init. Editors use this schema; '
-			+ '"runtime check FILE" checks more: that binaries, children and services exist, that routes lead somewhere, and that each component accepts its configuration.'),
+		...annotation(
+			"Deployment files (root element config) and launchers (root element launcher), in the words of Genode's init. Editors use this schema; " +
+				'"runtime check FILE" checks more: that binaries, children and services exist, that routes lead somewhere, and that each component accepts its configuration.',
+		),
 		'<!-- Made of runtime/deployment/deployment-words.ts by "npm run words". -->',
 		'',
 		...simpleTypes,
@@ -158,10 +206,15 @@ export function schemaText(): string {
 		open,
 		...deployment,
 		// Of a file as a whole: no two children have one name.
-		...element('xs:unique name="child-name"', ['<xs:selector xpath="start"/>', '<xs:field xpath="@name"/>']).map(line => `\t${line}`),
+		...element('xs:unique name="child-name"', ['<xs:selector xpath="start"/>', '<xs:field xpath="@name"/>']).map(
+			line => `\t${line}`,
+		),
 		close,
 	];
-	const [first, ...rest] = element('xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" elementFormDefault="qualified"', lines.map(line => line ?? ''));
+	const [first, ...rest] = element(
+		'xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" elementFormDefault="qualified"',
+		lines.map(line => line ?? ''),
+	);
 	return ['<?xml version="1.0" encoding="UTF-8"?>', first, ...rest].map(line => line.trimEnd()).join('\n') + '\n';
 }
 
@@ -209,6 +262,8 @@ export function wordsTable(): string {
 		}
 	};
 	visit(deploymentRule);
-	const rows = [...names].flatMap(([rule, called]) => rule.text === '' ? [] : rowsOf([...called].join('>`, `<'), rule));
+	const rows = [...names].flatMap(([rule, called]) =>
+		rule.text === '' ? [] : rowsOf([...called].join('>`, `<'), rule),
+	);
 	return ['| element | attribute | meaning |', '|---|---|---|', ...rows].join('\n') + '\n';
 }

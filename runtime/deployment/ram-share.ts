@@ -1,6 +1,6 @@
 /**
- * How a RAM quantum is divided: half of it, from 24 to 64 MiB, bounds the JavaScript heap of the worker, all the rest is what
- * the component may lease as payload memory. Children on one thread share one heap: the sum of their shares.
+ * How a RAM quantum is divided: half of it, from 24 to 64 MiB, bounds the JavaScript heap of the worker, all the rest
+ * is what the component may lease as payload memory. Children on one thread share one heap: the sum of their shares.
  */
 import type {ResourceLimits} from 'node:worker_threads';
 
@@ -10,13 +10,14 @@ const mebibyte = 2 ** 20;
 export const ramQuantumMin = 32 * mebibyte;
 
 /**
- * The modules of the largest component, the runtime's own and Node's stay at 8 to 11 MiB and need up to 13 MiB of old generation
- * while they are loaded, by Node's version (20.19, 22, 24, 26). Three quarters of this are old generation.
+ * The modules of the largest component, the runtime's own and Node's stay at 8 to 11 MiB and need up to 13 MiB of old
+ * generation while they are loaded, by Node's version (20.19, 22, 24, 26). Three quarters of this are old generation.
  */
 const heapShareMin = 24 * mebibyte;
 
 /** For whoever is told that a heap was too small. */
-export const quantumRemedy = 'raise its <resource name="RAM" quantum>; "runtime check" says what an empty component needs';
+export const quantumRemedy =
+	'raise its <resource name="RAM" quantum>; "runtime check" says what an empty component needs';
 
 const heapShareMax = 64 * mebibyte;
 

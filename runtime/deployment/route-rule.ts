@@ -5,7 +5,12 @@ import type {Problems} from './problem.js';
 import {childrenNamed, type XmlElement} from './xml-document.js';
 
 export type RouteTarget =
-	| {readonly kind: 'child'; readonly name: string; readonly label: string | undefined; readonly position: SourcePosition}
+	| {
+			readonly kind: 'child';
+			readonly name: string;
+			readonly label: string | undefined;
+			readonly position: SourcePosition;
+	  }
 	/** The one child that provides the service. */
 	| {readonly kind: 'any-child'; readonly position: SourcePosition}
 	/** The runtime itself. */
@@ -39,9 +44,17 @@ function readRule(element: XmlElement, problems: Problems): RouteRule | undefine
 
 	const what = service ? `the route for "${service.value}"` : 'the route for any service';
 	if (element.children.length === 0) {
-		problems.report(element.position, `${what} has no target`, 'put <child name="…"/>, <any-child/> or <parent/> into it');
+		problems.report(
+			element.position,
+			`${what} has no target`,
+			'put <child name="…"/>, <any-child/> or <parent/> into it',
+		);
 	} else if (service && element.children.length > 1) {
-		problems.report(element.children[1].position, `${what} has ${element.children.length} targets`, 'keep one: only the first could ever match');
+		problems.report(
+			element.children[1].position,
+			`${what} has ${element.children.length} targets`,
+			'keep one: only the first could ever match',
+		);
 	}
 
 	return {

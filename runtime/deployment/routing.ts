@@ -34,9 +34,11 @@ export interface Requirement {
 
 /** The sessions a component requires, in its own order. */
 export function requirementsOf(component: Component | undefined): Requirement[] {
-	return Object.entries(component?.requires ?? {}).map(([label, requirement]) => 'optional' in requirement
-		? {label, service: requirement.session.name, optional: true}
-		: {label, service: requirement.name, optional: false});
+	return Object.entries(component?.requires ?? {}).map(([label, requirement]) =>
+		'optional' in requirement
+			? {label, service: requirement.session.name, optional: true}
+			: {label, service: requirement.name, optional: false},
+	);
 }
 
 function providedNames(component: Component): string[] {
@@ -77,8 +79,13 @@ export class Routing {
 			this.#checkProvides(node, component);
 			this.#checkRules(node.rules);
 			this.#checkUse(node, component);
-			const resolved = requirementsOf(component).map(requirement => this.#routeOf({client: node, ...requirement}));
-			routes.set(name, resolved.filter(route => route !== undefined));
+			const resolved = requirementsOf(component).map(requirement =>
+				this.#routeOf({client: node, ...requirement}),
+			);
+			routes.set(
+				name,
+				resolved.filter(route => route !== undefined),
+			);
 		}
 
 		return routes;
@@ -88,7 +95,11 @@ export class Routing {
 		const possible = component && providedNames(component);
 		for (const {value, position} of node.provides) {
 			if (possible && !possible.includes(value)) {
-				this.#problems.report(position, `child "${node.name}" cannot provide "${value}"`, suggestName(value, possible, `services of binary "${node.binary?.value}"`));
+				this.#problems.report(
+					position,
+					`child "${node.name}" cannot provide "${value}"`,
+					suggestName(value, possible, `services of binary "${node.binary?.value}"`),
+				);
 			}
 		}
 	}
@@ -97,7 +108,11 @@ export class Routing {
 	#checkRules(rules: readonly RouteRule[]): void {
 		for (const {service, targets} of rules) {
 			if (service && !this.#knownServices.has(service.value)) {
-				this.#problems.report(service.position, `unknown service "${service.value}"`, suggestName(service.value, this.#knownServices, 'services'));
+				this.#problems.report(
+					service.position,
+					`unknown service "${service.value}"`,
+					suggestName(service.value, this.#knownServices, 'services'),
+				);
 			}
 
 			for (const target of targets) {
@@ -108,10 +123,19 @@ export class Routing {
 
 	#checkTarget(service: string | undefined, target: RouteTarget): void {
 		if (target.kind === 'child' && !this.#participants.has(target.name)) {
-			this.#problems.report(target.position, `there is no child "${target.name}"`, suggestName(target.name, this.#participants.keys(), 'children'));
+			this.#problems.report(
+				target.position,
+				`there is no child "${target.name}"`,
+				suggestName(target.name, this.#participants.keys(), 'children'),
+			);
 		}
 
-		if (target.kind === 'parent' && service !== undefined && this.#knownServices.has(service) && !this.#parentServices.has(service)) {
+		if (
+			target.kind === 'parent' &&
+			service !== undefined &&
+			this.#knownServices.has(service) &&
+			!this.#parentServices.has(service)
+		) {
 			const remedy = isEnvironmentService(service)
 				? `add <service name="${service}"/> to <parent-provides>`
 				: 'route it to a child that provides it';
@@ -131,11 +155,15 @@ export class Routing {
 				continue;
 			}
 
-			const used = requirements.some(requirement =>
-				requirement.service === service.value && (label === undefined || label.value === requirement.label));
+			const used = requirements.some(
+				requirement =>
+					requirement.service === service.value && (label === undefined || label.value === requirement.label),
+			);
 			if (!used) {
 				const labelText = label ? ` label "${label.value}"` : '';
-				const list = requirements.map(requirement => `${requirement.service} (label "${requirement.label}")`).join(', ');
+				const list = requirements
+					.map(requirement => `${requirement.service} (label "${requirement.label}")`)
+					.join(', ');
 				this.#problems.report(
 					label?.position ?? position,
 					`child "${node.name}" requires no "${service.value}"${labelText}`,
@@ -147,8 +175,9 @@ export class Routing {
 
 	#routeOf(need: Need): PlacedRoute | undefined {
 		for (const rule of [...need.client.rules, ...this.#defaultRules]) {
-			const matches = (rule.service === undefined || rule.service.value === need.service)
-				&& (rule.label === undefined || rule.label.value === need.label);
+			const matches =
+				(rule.service === undefined || rule.service.value === need.service) &&
+				(rule.label === undefined || rule.label.value === need.label);
 			const outcome = matches ? this.#follow(rule, need) : goOn;
 			if (outcome.ended) {
 				return outcome.route;
@@ -243,7 +272,9 @@ export class Routing {
 	/** A child never serves itself. */
 	#providersFor(need: Need): string[] {
 		return [...this.#participants.values()]
-			.filter(participant => participant.node.name !== need.client.name && this.#provides(participant, need.service))
+			.filter(
+				participant => participant.node.name !== need.client.name && this.#provides(participant, need.service),
+			)
 			.map(({node}) => node.name);
 	}
 

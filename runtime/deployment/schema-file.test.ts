@@ -10,7 +10,10 @@ const schema = {fileName: 'deploy.xsd', contents: readFileSync(`${root}config/de
 
 function shippedFiles(): string[] {
 	const folders = ['config/assemblies', 'config/launcher'];
-	return ['deploy.xml', ...folders.flatMap(folder => readdirSync(`${root}${folder}`).map(name => `${folder}/${name}`))];
+	return [
+		'deploy.xml',
+		...folders.flatMap(folder => readdirSync(`${root}${folder}`).map(name => `${folder}/${name}`)),
+	];
 }
 
 async function faultsOf(fileName: string, contents: string): Promise<string[]> {
@@ -35,7 +38,11 @@ const wrong: ReadonlyArray<readonly [string, string, RegExp]> = [
 	['two children of one name', '<config><start name="a"/><start name="a"/></config>', /Duplicate key-sequence/],
 	['another resource', '<config><start name="a"><resource name="CAP" quantum="1M"/></start></config>', /CAP/],
 	['RAM in no known unit', '<config><default ram="64MB"/></config>', /64MB/],
-	['two targets of a service', '<config><default-route><service name="x"><parent/><any-child/></service></default-route></config>', /any-child/],
+	[
+		'two targets of a service',
+		'<config><default-route><service name="x"><parent/><any-child/></service></default-route></config>',
+		/any-child/,
+	],
 	['a route to nowhere', '<config><default-route><any-service/></default-route></config>', /any-service/],
 	['neither yes nor no', '<config><start name="a"><exit propagate="true"/></start></config>', /true/],
 	['another root', '<deploy/>', /deploy/],
@@ -48,7 +55,13 @@ for (const [what, text, pattern] of wrong) {
 }
 
 test('the schema leaves the configuration of a component to the component', async t => {
-	t.deepEqual(await faultsOf('open.xml', '<config><start name="a"><config any="1"><thing deep="2"><er/></thing></config></start></config>'), []);
+	t.deepEqual(
+		await faultsOf(
+			'open.xml',
+			'<config><start name="a"><config any="1"><thing deep="2"><er/></thing></config></start></config>',
+		),
+		[],
+	);
 });
 
 for (const [path, text] of publishedFiles()) {
@@ -58,6 +71,12 @@ for (const [path, text] of publishedFiles()) {
 }
 
 test('the schema knows the words of launchers', async t => {
-	t.deepEqual(await faultsOf('launcher.xml', '<launcher priority="-1"><binary name="x" path="../x.js"/><exit propagate="no"/></launcher>'), []);
+	t.deepEqual(
+		await faultsOf(
+			'launcher.xml',
+			'<launcher priority="-1"><binary name="x" path="../x.js"/><exit propagate="no"/></launcher>',
+		),
+		[],
+	);
 	t.regex((await faultsOf('launcher.xml', '<launcher name="x"/>')).join('\n'), /name/);
 });

@@ -17,7 +17,10 @@ for (const file of ['deploy.xml', ...assemblies]) {
 		});
 		const started = new Set<string>();
 		for (const {name, routes} of deployment.children) {
-			t.true(routes.every(route => started.has(route.server)), `${name} stands after its servers`);
+			t.true(
+				routes.every(route => started.has(route.server)),
+				`${name} stands after its servers`,
+			);
 			started.add(name);
 		}
 	});

@@ -41,7 +41,11 @@ function findLauncher(start: XmlElement, name: string, {launchers, problems}: St
 	const hasBinary = childNamed(start, 'binary') !== undefined;
 	const attribute = start.attributes.get('launcher');
 	if (attribute && hasBinary) {
-		problems.report(attribute.position, `child "${name}" has both a launcher and a <binary>`, 'keep one: the launcher names the binary');
+		problems.report(
+			attribute.position,
+			`child "${name}" has both a launcher and a <binary>`,
+			'keep one: the launcher names the binary',
+		);
 		return undefined;
 	}
 
@@ -70,12 +74,21 @@ function readPriority(owner: XmlElement | undefined, levels: number, problems: P
 	}
 
 	if (levels === 1 && attribute.value !== '0') {
-		problems.report(attribute.position, `priority="${attribute.value}" has no effect without priority levels`, 'give <config> the attribute prio_levels="2" or more');
+		problems.report(
+			attribute.position,
+			`priority="${attribute.value}" has no effect without priority levels`,
+			'give <config> the attribute prio_levels="2" or more',
+		);
 		return undefined;
 	}
 
 	const level = readInteger(owner, 'priority', {min: 1 - levels, max: 0}, problems);
-	return level && {value: levels === 1 ? 0 : Math.round(-level.value * niceMax / (levels - 1)), position: level.position};
+	return (
+		level && {
+			value: levels === 1 ? 0 : Math.round((-level.value * niceMax) / (levels - 1)),
+			position: level.position,
+		}
+	);
 }
 
 /** A quantum that was reported as bad counts as the least one, so that it is not reported as missing too. */
@@ -105,7 +118,10 @@ export function readHeartbeat(element: XmlElement | undefined, problems: Problem
 	return element && readInteger(element, 'rate_ms', heartbeatBounds, problems);
 }
 
-/** Reads one `<start>`; undefined where it has no usable name. An element of the `<start>` itself replaces the launcher's. */
+/**
+ * Reads one `<start>`; undefined where it has no usable name. An element of the `<start>` itself replaces the
+ * launcher's.
+ */
 export function readStart(start: XmlElement, context: StartContext): StartNode | undefined {
 	const {problems} = context;
 	const name = readName(start, 'name', problems);
@@ -115,7 +131,7 @@ export function readStart(start: XmlElement, context: StartContext): StartNode |
 
 	const launcher = findLauncher(start, name.value, context);
 	const part = (partName: string) => childNamed(start, partName) ?? childNamed(launcher, partName);
-	const attributeOwner = (attribute: string) => start.attributes.has(attribute) ? start : launcher;
+	const attributeOwner = (attribute: string) => (start.attributes.has(attribute) ? start : launcher);
 	const binary = part('binary');
 	if (launcher && !binary) {
 		problems.report(launcher.position, 'the launcher names no binary', 'add <binary name="…"/>');

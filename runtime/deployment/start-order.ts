@@ -27,7 +27,11 @@ class DepthFirst {
 				this.visit(route.server);
 			} else {
 				const cycle = [...this.#path.slice(start), route.server].map(child => `"${child}"`).join(' -> ');
-				this.#problems.report(route.position, `cycle of routes: ${cycle}`, 'route one of these sessions elsewhere: a server must be there before its clients');
+				this.#problems.report(
+					route.position,
+					`cycle of routes: ${cycle}`,
+					'route one of these sessions elsewhere: a server must be there before its clients',
+				);
 			}
 		}
 

@@ -7,7 +7,11 @@ function editDistance(a: string, b: string): number {
 		rows.push([row]);
 		for (let column = 1; column <= b.length; column++) {
 			const same = a[row - 1] === b[column - 1];
-			let distance = Math.min(rows[row - 1][column] + 1, rows[row][column - 1] + 1, rows[row - 1][column - 1] + (same ? 0 : 1));
+			let distance = Math.min(
+				rows[row - 1][column] + 1,
+				rows[row][column - 1] + 1,
+				rows[row - 1][column - 1] + (same ? 0 : 1),
+			);
 			if (row > 1 && column > 1 && a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1]) {
 				distance = Math.min(distance, rows[row - 2][column - 2] + 1);
 			}
@@ -25,11 +29,16 @@ const comparedLengthMax = 64;
 /** Fewer letters begin too many words to mean one of them. */
 const beginningLengthMin = 3;
 
-/** The shortest of the names that go on where `name` ends: who writes "stat" wants "status", though "start" is nearer. */
+/**
+ * The shortest of the names that go on where `name` ends: who writes "stat" wants "status", though "start" is nearer.
+ */
 function continuedName(name: string, known: readonly string[]): string | undefined {
 	return name.length < beginningLengthMin
 		? undefined
-		: known.filter(candidate => candidate.toLowerCase().startsWith(name.toLowerCase())).sort((a, b) => a.length - b.length).at(0);
+		: known
+				.filter(candidate => candidate.toLowerCase().startsWith(name.toLowerCase()))
+				.sort((a, b) => a.length - b.length)
+				.at(0);
 }
 
 /** The one of `known` that was begun, else the nearest, where one is near enough to be meant. */
@@ -43,7 +52,10 @@ export function nearestName(name: string, names: Iterable<string>): string | und
 	let nearest: string | undefined;
 	let nearestDistance = Math.max(1, Math.floor(Math.min(name.length, comparedLengthMax) / 3)) + 1;
 	for (const candidate of known) {
-		const distance = editDistance(name.slice(0, comparedLengthMax).toLowerCase(), candidate.slice(0, comparedLengthMax).toLowerCase());
+		const distance = editDistance(
+			name.slice(0, comparedLengthMax).toLowerCase(),
+			candidate.slice(0, comparedLengthMax).toLowerCase(),
+		);
 		if (distance < nearestDistance) {
 			nearest = candidate;
 			nearestDistance = distance;

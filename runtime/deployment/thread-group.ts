@@ -1,6 +1,6 @@
 /**
- * Children that share a thread. What belongs to a thread (CPUs, priority, heartbeat, its process) is the same for all of them: one
- * that does not say takes what the others say, and two that contradict each other are an error.
+ * Children that share a thread. What belongs to a thread (CPUs, priority, heartbeat, its process) is the same for all
+ * of them: one that does not say takes what the others say, and two that contradict each other are an error.
  */
 import type {Declared} from './attribute-value.js';
 import type {Placement} from './allowed-values.js';
@@ -50,7 +50,7 @@ function groupName(node: StartNode): string {
 export function threadTerms(nodes: readonly StartNode[], problems: Problems): Map<string, ThreadTerms> {
 	const groups = new Map<string, StartNode[]>();
 	for (const node of nodes) {
-		groups.set(groupName(node), [...groups.get(groupName(node)) ?? [], node]);
+		groups.set(groupName(node), [...(groups.get(groupName(node)) ?? []), node]);
 	}
 
 	const terms = new Map<string, ThreadTerms>();
@@ -58,15 +58,42 @@ export function threadTerms(nodes: readonly StartNode[], problems: Problems): Ma
 		const loner = members.find(node => node.group === undefined);
 		const intruder = members.find(node => node.group !== undefined);
 		if (loner && intruder?.group) {
-			problems.report(intruder.group.position, `the group "${group}" has the name of a child that is not in it`, `choose another name, or add colocate="${group}" to that child`);
+			problems.report(
+				intruder.group.position,
+				`the group "${group}" has the name of a child that is not in it`,
+				`choose another name, or add colocate="${group}" to that child`,
+			);
 		}
 
 		const shared = {
 			group,
-			cpus: agree('affinity', group, claims(members, node => node.affinity), problems) ?? [],
-			priority: agree('priority', group, claims(members, node => node.priority), problems) ?? 0,
-			placement: agree('isolation', group, claims(members, node => node.placement), problems) ?? 'thread',
-			heartbeatMs: agree('heartbeat', group, claims(members, node => node.heartbeatMs), problems),
+			cpus:
+				agree(
+					'affinity',
+					group,
+					claims(members, node => node.affinity),
+					problems,
+				) ?? [],
+			priority:
+				agree(
+					'priority',
+					group,
+					claims(members, node => node.priority),
+					problems,
+				) ?? 0,
+			placement:
+				agree(
+					'isolation',
+					group,
+					claims(members, node => node.placement),
+					problems,
+				) ?? 'thread',
+			heartbeatMs: agree(
+				'heartbeat',
+				group,
+				claims(members, node => node.heartbeatMs),
+				problems,
+			),
 		};
 		for (const {name} of members) {
 			terms.set(name, shared);

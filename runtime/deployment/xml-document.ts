@@ -1,6 +1,6 @@
 /**
- * XML text as a tree of elements that know where they stand. Documents are bounded in size and depth, and whatever could
- * declare an entity is refused, so no document can make the reader fetch or multiply anything.
+ * XML text as a tree of elements that know where they stand. Documents are bounded in size and depth, and whatever
+ * could declare an entity is refused, so no document can make the reader fetch or multiply anything.
  */
 import {closeSync, openSync, readSync} from 'node:fs';
 import {SaxesParser} from 'saxes';
@@ -38,7 +38,10 @@ const attributePattern = /\s+([^\s=]+)\s*=\s*(?:"[^"]*"|'[^']*')/y;
 
 /** Remedies for what the parser says; it speaks of syntax only. */
 const malformedRemedies: ReadonlyArray<readonly [RegExp, string]> = [
-	[/is not closed|unmatched closing tag|unexpected end/, 'close every element with </NAME> or />, in the reverse order of their opening'],
+	[
+		/is not closed|unmatched closing tag|unexpected end/,
+		'close every element with </NAME> or />, in the reverse order of their opening',
+	],
 	[/duplicate attribute/, 'give each attribute once'],
 	[/undefined entity|malformed/, 'write & as &amp; and < as &lt;'],
 	[/unquoted attribute|attribute without value|in attribute name/, 'write attributes as NAME="VALUE"'],
@@ -127,7 +130,11 @@ class DocumentReader {
 	#refuseMalformed(error: Error): never {
 		const message = this.#explain(error.message.replace(/^\d+:\d+: /, '').replace(/\.$/, ''));
 		const remedy = malformedRemedies.find(([pattern]) => pattern.test(message))?.[1] ?? 'write well-formed XML';
-		this.#refuseUnfinished(Math.max(0, Math.min(this.#parser.position, this.#text.length) - 1), `malformed XML: ${message}`, remedy);
+		this.#refuseUnfinished(
+			Math.max(0, Math.min(this.#parser.position, this.#text.length) - 1),
+			`malformed XML: ${message}`,
+			remedy,
+		);
 	}
 
 	/** Where an element is not closed, the one that is still open says more than the one that comes too early. */
@@ -140,12 +147,20 @@ class DocumentReader {
 
 	#refuseDoctype(): never {
 		const start = Math.max(0, this.#text.indexOf('<!DOCTYPE'));
-		this.#refuse(start, 'a document type declaration is not accepted, nor the entities it could declare', 'remove it');
+		this.#refuse(
+			start,
+			'a document type declaration is not accepted, nor the entities it could declare',
+			'remove it',
+		);
 	}
 
 	#checkEncoding(encoding: string | undefined): void {
 		if (encoding !== undefined && !/^utf-?8$/i.test(encoding)) {
-			this.#refuse(0, `the encoding "${encoding}" is not supported`, 'store the file as UTF-8 and write encoding="UTF-8"');
+			this.#refuse(
+				0,
+				`the encoding "${encoding}" is not supported`,
+				'store the file as UTF-8 and write encoding="UTF-8"',
+			);
 		}
 	}
 
@@ -200,7 +215,11 @@ class DocumentReader {
 function decode(file: string, bytes: Uint8Array, problems: Problems): string | undefined {
 	const position = {file, line: 1, column: 1};
 	if (bytes.length > fileLengthMax) {
-		problems.report(position, `the file has more than ${fileLengthMax} bytes`, 'split it into launchers or shorten it');
+		problems.report(
+			position,
+			`the file has more than ${fileLengthMax} bytes`,
+			'split it into launchers or shorten it',
+		);
 		return undefined;
 	}
 

@@ -12,7 +12,11 @@ const faults: ReadonlyArray<readonly [second: string, place: string, text: RegEx
 	['<c path="ab/>', '2:9', /the value of attribute "path" does not end; end it with "$/],
 	['<c path=\'ab"/>', '2:9', /the value of attribute "path" does not end; end it with '$/],
 	['<c x="1" path="a<b"/>', '2:17', /"<" in the value of attribute "path"; write &lt; for <$/],
-	['<c path="ab x="yes"/>', '2:16', /nothing stands between the value of attribute "path" and the next one; .*the quotation mark that is missing before$/],
+	[
+		'<c path="ab x="yes"/>',
+		'2:16',
+		/nothing stands between the value of attribute "path" and the next one; .*the quotation mark that is missing before$/,
+	],
 	['<c x="1"', '2:1', /the tag <c> does not end; end it with > or \/>$/],
 	['<!-- x -- y -->', '2:8', /"--" inside of a comment/],
 	['<![CDATA[ x', '2:1', /the CDATA section does not end; end it with ]]>$/],
@@ -36,7 +40,10 @@ for (const [second, place, text] of faults) {
 test('a comment that does not end is told where it begins', t => {
 	const problems = new Problems();
 	parseXml('f', Buffer.from('<a>\n <!-- x\n<b/>\n</a>'), problems);
-	t.regex(formatProblem(problems.sorted()[0]), /^f:2:2: error: malformed XML: the comment does not end; end it with -->$/);
+	t.regex(
+		formatProblem(problems.sorted()[0]),
+		/^f:2:2: error: malformed XML: the comment does not end; end it with -->$/,
+	);
 });
 
 test('what looks like a fault and is none passes: references, and marks in comments, CDATA sections and values', t => {

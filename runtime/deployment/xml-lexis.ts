@@ -1,6 +1,6 @@
 /**
- * The first thing in an XML text that does not end or must not stand where it is. The parser goes on until it cannot, which
- * may be many lines later: a bare "&" ends at the next ";", an open quotation at the next quotation mark.
+ * The first thing in an XML text that does not end or must not stand where it is. The parser goes on until it cannot,
+ * which may be many lines later: a bare "&" ends at the next ";", an open quotation at the next quotation mark.
  */
 
 export interface LexicalFault {
@@ -85,7 +85,11 @@ class Lexer {
 	#comment(start: number): LexicalFault | undefined {
 		const at = this.#text.indexOf('--', start + 4);
 		if (at !== -1 && this.#text[at + 2] !== '>') {
-			return {offset: at, what: '"--" inside of a comment', remedy: 'write another dash there, or end the comment with -->'};
+			return {
+				offset: at,
+				what: '"--" inside of a comment',
+				remedy: 'write another dash there, or end the comment with -->',
+			};
 		}
 
 		return this.#until(start, '-->', 'the comment');
@@ -137,9 +141,16 @@ class Lexer {
 		this.#at = close + 1;
 		const fault = faultOfPiece(text, open + 1, close);
 		// Most often it is not this value that ends too late, but the next one that has begun here.
-		return fault ?? (/[\s/>?]/.test(text[close + 1] ?? '>')
-			? undefined
-			: {offset: close + 1, what: `nothing stands between ${what} and the next one`, remedy: 'put a space there, or the quotation mark that is missing before'});
+		return (
+			fault ??
+			(/[\s/>?]/.test(text[close + 1] ?? '>')
+				? undefined
+				: {
+						offset: close + 1,
+						what: `nothing stands between ${what} and the next one`,
+						remedy: 'put a space there, or the quotation mark that is missing before',
+					})
+		);
 	}
 }
 

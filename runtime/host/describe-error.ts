@@ -7,6 +7,9 @@ export function describeError(error: unknown): string {
 		return `threw ${String(error)}`;
 	}
 
-	const place = error.stack?.split('\n').find(line => line.startsWith('    at '))?.trim();
+	const place = error.stack
+		?.split('\n')
+		.find(line => line.startsWith('    at '))
+		?.trim();
 	return withOpenFilesMax(`${error.name}: ${error.message}${place ? ` (${place})` : ''}`);
 }

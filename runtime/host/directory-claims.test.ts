@@ -5,7 +5,9 @@ import test from 'ava';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {DirectoryClaims} from './directory-claims.js';
 
-/** Patient enough for a program that another test of this process starts: until it runs it holds what this process held. */
+/**
+ * Patient enough for a program that another test of this process starts: until it runs it holds what this process held.
+ */
 function makeClaims(patienceMs = 300) {
 	const log: string[] = [];
 	return {claims: new DirectoryClaims({log: text => void log.push(text), patienceMs}), log};
@@ -69,10 +71,16 @@ test('a thread that is ended by force leaves no claim behind', async t => {
 			parentPort.postMessage(await claims.claim(path));
 		});
 		setInterval(() => undefined, 1000);`;
-	const worker = new Worker(program, {eval: true, workerData: {module: new URL('directory-claims.js', import.meta.url).href, path}});
-	t.is(await new Promise(resolve => {
-		worker.once('message', resolve);
-	}), 'held');
+	const worker = new Worker(program, {
+		eval: true,
+		workerData: {module: new URL('directory-claims.js', import.meta.url).href, path},
+	});
+	t.is(
+		await new Promise(resolve => {
+			worker.once('message', resolve);
+		}),
+		'held',
+	);
 	const {claims} = makeClaims();
 	t.is(await claims.claim(path), 'in_use');
 	await worker.terminate();
@@ -93,5 +101,10 @@ test('what cannot be opened is used without a lock, and the log tells', async t 
 	symlinkSync(path, path);
 	const {claims, log} = makeClaims();
 	t.is(await claims.claim(path), 'held');
-	t.regex(log.join('\n'), new RegExp(`the directory ${path} cannot be locked: ELOOP.*It is used all the same; see to it that nothing else uses it`));
+	t.regex(
+		log.join('\n'),
+		new RegExp(
+			`the directory ${path} cannot be locked: ELOOP.*It is used all the same; see to it that nothing else uses it`,
+		),
+	);
 });

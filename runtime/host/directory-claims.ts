@@ -1,6 +1,6 @@
 /**
- * Directories of the host that one component has to itself. A claim is a lock on the directory, so nothing is written for it, and
- * it ends with the component however that ends: its descriptor belongs to the component's thread.
+ * Directories of the host that one component has to itself. A claim is a lock on the directory, so nothing is written
+ * for it, and it ends with the component however that ends: its descriptor belongs to the component's thread.
  */
 import fs from 'node:fs';
 import {setTimeout} from 'node:timers/promises';
@@ -56,7 +56,7 @@ export class DirectoryClaims {
 		let fd: number | undefined;
 		try {
 			fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
-			if (!await this.#lock(fd)) {
+			if (!(await this.#lock(fd))) {
 				fs.closeSync(fd);
 				return 'in_use';
 			}
@@ -67,7 +67,10 @@ export class DirectoryClaims {
 
 			// A file in its place is no directory that others could use; whoever reads in there tells what is wrong.
 			if (codeOf(error) !== 'ENOTDIR') {
-				this.#options.log(`the directory ${path} cannot be locked: ${error instanceof Error ? error.message : String(error)}. It is used all the same; see to it that nothing else uses it`, 'warning');
+				this.#options.log(
+					`the directory ${path} cannot be locked: ${error instanceof Error ? error.message : String(error)}. It is used all the same; see to it that nothing else uses it`,
+					'warning',
+				);
 			}
 		}
 

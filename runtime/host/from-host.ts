@@ -1,4 +1,7 @@
-/** The form of what a host in a process of its own may say. A host on a thread is this program's own code and needs no check. */
+/**
+ * The form of what a host in a process of its own may say. A host on a thread is this program's own code and needs no
+ * check.
+ */
 import {z} from 'zod';
 import type {FromHost} from './messages.js';
 
@@ -9,16 +12,31 @@ const detailCountMax = 256;
 
 const Name = z.string().min(1).max(nameLengthMax);
 /** Goes to logs and terminals: of what is no text, only the ends of lines stay. */
-const Text = z.string().max(textLengthMax).transform(text => text.replaceAll(/[^\P{Cc}\n\t]/gu, '?'));
+const Text = z
+	.string()
+	.max(textLengthMax)
+	.transform(text => text.replaceAll(/[^\P{Cc}\n\t]/gu, '?'));
 const Count = z.number().int().nonnegative();
 const Problem = Text.optional();
 
 const Figures = z.strictObject({
-	sessions: Count, requests: Count, bytes: Count, leasedBytes: Count, arenaBytes: Count, heapBytes: Count, externalBytes: Count,
-	details: z.record(Name, z.union([Text, z.number()])).refine(details => Object.keys(details).length <= detailCountMax, 'too many values'),
+	sessions: Count,
+	requests: Count,
+	bytes: Count,
+	leasedBytes: Count,
+	arenaBytes: Count,
+	heapBytes: Count,
+	externalBytes: Count,
+	details: z
+		.record(Name, z.union([Text, z.number()]))
+		.refine(details => Object.keys(details).length <= detailCountMax, 'too many values'),
 });
 
-const Failure = z.strictObject({code: Text, message: Text, detail: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).optional())});
+const Failure = z.strictObject({
+	code: Text,
+	message: Text,
+	detail: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).optional()),
+});
 
 const schema = z.discriminatedUnion('type', [
 	z.strictObject({type: z.literal('ready'), tid: Count}),
@@ -35,7 +53,12 @@ const schema = z.discriminatedUnion('type', [
 	z.strictObject({type: z.literal('bad_reply'), server: Name, reason: Text}),
 	z.strictObject({type: z.literal('session_broken'), session: Count, reason: Text, isEnd: z.boolean()}),
 	z.strictObject({type: z.literal('figures'), id: Count, children: z.record(Name, Figures)}),
-	z.strictObject({type: z.literal('call_done'), id: Count, reply: z.unknown().optional(), failure: Failure.optional()}),
+	z.strictObject({
+		type: z.literal('call_done'),
+		id: Count,
+		reply: z.unknown().optional(),
+		failure: Failure.optional(),
+	}),
 ]);
 
 /** Names of components that the message speaks for. */

@@ -1,4 +1,6 @@
-/** What runs in a thread that measures: the modules of components are loaded as a host does it, and nothing is started. */
+/**
+ * What runs in a thread that measures: the modules of components are loaded as a host does it, and nothing is started.
+ */
 import {pathToFileURL} from 'node:url';
 import {getHeapStatistics} from 'node:v8';
 import {parentPort, workerData} from 'node:worker_threads';

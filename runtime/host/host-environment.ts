@@ -17,20 +17,29 @@ export interface EnvironmentEffects {
 	secret(name: string): Buffer | undefined;
 }
 
-export function makeEnvironment(child: HostedChild, stateDirectory: string, pool: LeasePool, effects: EnvironmentEffects): Environment {
+export function makeEnvironment(
+	child: HostedChild,
+	stateDirectory: string,
+	pool: LeasePool,
+	effects: EnvironmentEffects,
+): Environment {
 	const has = (service: EnvironmentService) => child.environment.includes(service);
 	/** In place of what the deployment does not give. */
 	const denied = (service: EnvironmentService) => (): never =>
-		effects.fail(`it uses the ${service} of the runtime, which its deployment file does not give: add <service name="${service}"/> to <parent-provides>`);
+		effects.fail(
+			`it uses the ${service} of the runtime, which its deployment file does not give: add <service name="${service}"/> to <parent-provides>`,
+		);
 	const [clock, entropy] = [has('clock'), has('entropy')];
 	return {
 		name: child.name,
 		stateDirectory,
 		leaseLimit: child.leaseLimit,
 		cpuCount: child.cpuCount,
-		log: has('log') ? (text, level = 'info') => {
-			effects.log(text, level);
-		} : () => undefined,
+		log: has('log')
+			? (text, level = 'info') => {
+					effects.log(text, level);
+				}
+			: () => undefined,
 		now: clock ? () => performance.now() : denied('clock'),
 		timeOfDay: clock ? () => Date.now() : denied('clock'),
 		sleep: clock ? async milliseconds => setTimeout(milliseconds) : denied('clock'),

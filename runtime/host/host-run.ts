@@ -45,7 +45,7 @@ function hostedChild(name: string): HostedComponent {
 }
 
 async function importComponent(child: HostedChild): Promise<Component> {
-	const module = await import(pathToFileURL(child.modulePath).href) as {default: Component};
+	const module = (await import(pathToFileURL(child.modulePath).href)) as {default: Component};
 	return module.default;
 }
 
@@ -62,21 +62,30 @@ async function host(child: HostedChild): Promise<void> {
 		fail: reason => die(child.name, reason),
 		secret: name => supervisor.secret(name),
 	});
-	hosted.set(child.name, new HostedComponent({
-		child, component, env, claims, pool,
-		neighbour: hostedChild,
-		die: reason => die(child.name, reason),
-		reportBadReply(server, reason) {
-			tell({type: 'bad_reply', server, reason});
-		},
-		reportBroken(session, reason, isEnd) {
-			tell({type: 'session_broken', session, reason, isEnd});
-		},
-	}));
+	hosted.set(
+		child.name,
+		new HostedComponent({
+			child,
+			component,
+			env,
+			claims,
+			pool,
+			neighbour: hostedChild,
+			die: reason => die(child.name, reason),
+			reportBadReply(server, reason) {
+				tell({type: 'bad_reply', server, reason});
+			},
+			reportBroken(session, reason, isEnd) {
+				tell({type: 'session_broken', session, reason, isEnd});
+			},
+		}),
+	);
 }
 
 function startProblem(error: unknown): string {
-	return error instanceof StartError || isSessionError(error) ? withOpenFilesMax(error.message) : describeError(error);
+	return error instanceof StartError || isSessionError(error)
+		? withOpenFilesMax(error.message)
+		: describeError(error);
 }
 
 async function start({child, connections}: Extract<ToHost, {type: 'start'}>): Promise<void> {
@@ -138,7 +147,15 @@ async function close(child: string, session: number): Promise<void> {
 	tell({type: 'closed', session});
 }
 
-async function connect({child, label, session, server, port, how, onTrial}: Extract<ToHost, {type: 'connect'}>): Promise<void> {
+async function connect({
+	child,
+	label,
+	session,
+	server,
+	port,
+	how,
+	onTrial,
+}: Extract<ToHost, {type: 'connect'}>): Promise<void> {
 	const component = hostedChild(child);
 	let problem: string | undefined;
 	try {

@@ -1,6 +1,13 @@
 /** One component in a host: its sessions in both directions, and its life from start to stop. */
 import {getHeapStatistics} from 'node:v8';
-import {StartError, type Component, type Environment, type Provisions, type Requirement, type Running} from '../sdk/component.js';
+import {
+	StartError,
+	type Component,
+	type Environment,
+	type Provisions,
+	type Requirement,
+	type Running,
+} from '../sdk/component.js';
 import type {Client, Handlers, Session} from '../sdk/session.js';
 import {ClientEnd} from '../transport/client-end.js';
 import type {LeasePool} from '../transport/lease-pool.js';
@@ -132,7 +139,13 @@ export class HostedComponent {
 	}
 
 	/** Resolves when the component has done what it has to do with a new server. @throws what it throws then */
-	async connect(label: string, session: number, server: string, port: SessionHandle, how: Interruption): Promise<void> {
+	async connect(
+		label: string,
+		session: number,
+		server: string,
+		port: SessionHandle,
+		how: Interruption,
+	): Promise<void> {
 		this.#clientEnds.get(label)?.connect(port, {server, onBroken: this.#brokenReport(session)});
 		await this.interrupt(label, how);
 	}
@@ -176,7 +189,9 @@ export class HostedComponent {
 	#config(): unknown {
 		const parsed = this.#options.component.config.safeParse(this.#options.child.config);
 		if (!parsed.success) {
-			throw new StartError(`its <config> is wrong: ${parsed.error.issues.map(issue => `${issue.path.join('.')} ${issue.message}`).join('; ')}`);
+			throw new StartError(
+				`its <config> is wrong: ${parsed.error.issues.map(issue => `${issue.path.join('.')} ${issue.message}`).join('; ')}`,
+			);
 		}
 
 		return parsed.data;

@@ -1,6 +1,6 @@
 /**
- * Watches memory that is neither heap nor leased: buffers that a component allocates itself. The heap's limit is kept by
- * the JavaScript engine, the limit of leases by their pool.
+ * Watches memory that is neither heap nor leased: buffers that a component allocates itself. The heap's limit is kept
+ * by the JavaScript engine, the limit of leases by their pool.
  */
 import {getHeapStatistics} from 'node:v8';
 

@@ -1,4 +1,7 @@
-/** What the supervisor and a host, in a worker thread or a process of its own, tell each other. Ends of sessions travel in these messages. */
+/**
+ * What the supervisor and a host, in a worker thread or a process of its own, tell each other. Ends of sessions travel
+ * in these messages.
+ */
 import type {SharedSecrets} from '../process/process-secrets.js';
 import type {LogLevel} from '../sdk/component.js';
 import type {EnvironmentService} from '../sdk/environment-service.js';
@@ -47,7 +50,14 @@ export interface Connection {
 export type ToHost =
 	| {readonly type: 'start'; readonly child: string; readonly connections: readonly Connection[]}
 	/** A client on another thread has a session to one of this thread's children. */
-	| {readonly type: 'serve'; readonly child: string; readonly service: string; readonly session: number; readonly client: string; readonly port: SessionHandle}
+	| {
+			readonly type: 'serve';
+			readonly child: string;
+			readonly service: string;
+			readonly session: number;
+			readonly client: string;
+			readonly port: SessionHandle;
+	  }
 	/** The client of a session is gone; answered by `closed` when no handler runs for it any more. */
 	| {readonly type: 'close'; readonly child: string; readonly session: number}
 	/** The server of a session is gone. `lost`: pending requests fail. */
@@ -57,13 +67,19 @@ export type ToHost =
 	/** The server of a session is not replaced after all. */
 	| {readonly type: 'release'; readonly child: string; readonly label: string}
 	/**
-	 * The server of a session is back, or another one took its place; answered by `connected` when the child has done what
-	 * it has to do then. On trial, the child outlives that it could not.
+	 * The server of a session is back, or another one took its place; answered by `connected` when the child has done
+	 * what it has to do then. On trial, the child outlives that it could not.
 	 */
 	| {
-		readonly type: 'connect'; readonly child: string; readonly label: string; readonly session: number; readonly server: string;
-		readonly port: SessionHandle; readonly how: Interruption; readonly onTrial: boolean;
-	}
+			readonly type: 'connect';
+			readonly child: string;
+			readonly label: string;
+			readonly session: number;
+			readonly server: string;
+			readonly port: SessionHandle;
+			readonly how: Interruption;
+			readonly onTrial: boolean;
+	  }
 	/** State somewhere behind a session went back to the last secured one. */
 	| {readonly type: 'interrupt'; readonly child: string; readonly label: string; readonly how: Interruption}
 	| {readonly type: 'stop'; readonly child: string}
@@ -72,7 +88,14 @@ export type ToHost =
 	| {readonly type: 'end'}
 	| {readonly type: 'inspect'; readonly id: number}
 	/** A request of the runtime's own user to a service of a child. */
-	| {readonly type: 'call'; readonly id: number; readonly child: string; readonly service: string; readonly operation: string; readonly request: unknown};
+	| {
+			readonly type: 'call';
+			readonly id: number;
+			readonly child: string;
+			readonly service: string;
+			readonly operation: string;
+			readonly request: unknown;
+	  };
 
 /** What a host counts of a child. */
 export interface ChildFigures {
@@ -106,7 +129,12 @@ export type FromHost =
 	| {readonly type: 'held'; readonly session: number}
 	| {readonly type: 'connected'; readonly session: number; readonly problem: string | undefined}
 	| {readonly type: 'stopped'; readonly child: string; readonly problem: string | undefined}
-	| {readonly type: 'finished'; readonly child: string; readonly exitValue: number; readonly message: string | undefined}
+	| {
+			readonly type: 'finished';
+			readonly child: string;
+			readonly exitValue: number;
+			readonly message: string | undefined;
+	  }
 	| {readonly type: 'log'; readonly child: string; readonly level: LogLevel; readonly text: string}
 	| {readonly type: 'beat'}
 	/** Sent right before the thread ends because of a fault. */
@@ -125,5 +153,10 @@ const handedOverLengthMin = 64 * 1024;
 export function handedOver(message: FromHost | ToHost): ArrayBuffer[] {
 	const body = message.type === 'call' ? message.request : message.type === 'call_done' ? message.reply : undefined;
 	const data = typeof body === 'object' && body !== null && 'data' in body ? body.data : undefined;
-	return data instanceof Uint8Array && data.length >= handedOverLengthMin && data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength ? [data.buffer] : [];
+	return data instanceof Uint8Array &&
+		data.length >= handedOverLengthMin &&
+		data.buffer instanceof ArrayBuffer &&
+		data.byteLength === data.buffer.byteLength
+		? [data.buffer]
+		: [];
 }

@@ -1,5 +1,6 @@
 /**
- * What runs in an isolated process: it takes its rights from itself, then loads its components. It ends when the runtime does.
+ * What runs in an isolated process: it takes its rights from itself, then loads its components. It ends when the
+ * runtime does.
  */
 import {restrain} from '../isolation/restraint.js';
 import {receiveSecrets} from '../isolation/secret-handover.js';
@@ -14,7 +15,12 @@ function withSockets(message: ToHost): ToHost {
 	const take = () => ({socket: takeDescriptor(descriptors.sessions)});
 	switch (message.type) {
 		case 'start': {
-			return {...message, connections: message.connections.map(connection => connection.port ? {...connection, port: take()} : connection)};
+			return {
+				...message,
+				connections: message.connections.map(connection =>
+					connection.port ? {...connection, port: take()} : connection,
+				),
+			};
 		}
 
 		case 'serve':
@@ -40,7 +46,9 @@ async function begin({data, restraint, mayMiss}: ProcessStart): Promise<void> {
 	ignoreDebuggerSignal();
 	const missing = restrain(restraint);
 	if (missing.length > 0 && !mayMiss) {
-		throw new Error(`isolation was asked for and cannot be given: missing are ${missing.join(', ')}; the attribute if_missing="continue" of <isolation> goes on without`);
+		throw new Error(
+			`isolation was asked for and cannot be given: missing are ${missing.join(', ')}; the attribute if_missing="continue" of <isolation> goes on without`,
+		);
 	}
 
 	for (const what of missing) {

@@ -14,7 +14,19 @@ export const informationDescriptor = 5;
 const bubblewrap = 'bwrap';
 
 /** Where the libraries of the system lie; links among them are kept as they are. */
-const systemFolders = ['/lib', '/lib32', '/lib64', '/usr/lib', '/usr/lib32', '/usr/lib64', '/usr/local/lib', '/etc/ld.so.cache', '/etc/ssl/openssl.cnf', '/usr/lib/ssl', '/nix/store'];
+const systemFolders = [
+	'/lib',
+	'/lib32',
+	'/lib64',
+	'/usr/lib',
+	'/usr/lib32',
+	'/usr/lib64',
+	'/usr/local/lib',
+	'/etc/ld.so.cache',
+	'/etc/ssl/openssl.cnf',
+	'/usr/lib/ssl',
+	'/nix/store',
+];
 
 const compiledFolder = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -24,7 +36,14 @@ function isRoot(): boolean {
 
 /** Namespaces need no rights where a user may make them; who has all rights needs no namespace of users. */
 function unshared(): string[] {
-	return ['--unshare-ipc', '--unshare-pid', '--unshare-net', '--unshare-uts', '--unshare-cgroup-try', ...isRoot() ? [] : ['--unshare-user']];
+	return [
+		'--unshare-ipc',
+		'--unshare-pid',
+		'--unshare-net',
+		'--unshare-uts',
+		'--unshare-cgroup-try',
+		...(isRoot() ? [] : ['--unshare-user']),
+	];
 }
 
 function system(): string[] {
@@ -46,10 +65,18 @@ function packageParts(folder: string): string[] {
 
 /** Packages that links in these folders lead to. */
 function linkedPackages(folders: readonly string[]): string[] {
-	return folders.filter(folder => existsSync(folder)).flatMap(folder => readdirSync(folder)
-		.flatMap(name => name.startsWith('@') ? readdirSync(join(folder, name)).map(part => join(folder, name, part)) : [join(folder, name)])
-		.filter(path => lstatSync(path).isSymbolicLink() && existsSync(path))
-		.map(path => realpathSync(path)));
+	return folders
+		.filter(folder => existsSync(folder))
+		.flatMap(folder =>
+			readdirSync(folder)
+				.flatMap(name =>
+					name.startsWith('@')
+						? readdirSync(join(folder, name)).map(part => join(folder, name, part))
+						: [join(folder, name)],
+				)
+				.filter(path => lstatSync(path).isSymbolicLink() && existsSync(path))
+				.map(path => realpathSync(path)),
+		);
 }
 
 function isBelow(path: string, folder: string): boolean {
@@ -57,8 +84,9 @@ function isBelow(path: string, folder: string): boolean {
 }
 
 /**
- * This program: compiled modules, the packages that they use, and what says how they are to be read. Of packages that are
- * linked into this project, and of the project itself, that is what is read to find modules; of others it is the whole package.
+ * This program: compiled modules, the packages that they use, and what says how they are to be read. Of packages that
+ * are linked into this project, and of the project itself, that is what is read to find modules; of others it is the
+ * whole package.
  */
 function program(modulePaths: readonly string[]): string[] {
 	const project = dirname(compiledFolder);
@@ -67,9 +95,16 @@ function program(modulePaths: readonly string[]): string[] {
 	const others = folders.filter(folder => !isBelow(folder, project)).flatMap(folder => packageParts(folder));
 	const isPackageFolder = (path: string) => path.endsWith('/node_modules');
 	const parts = [
-		process.execPath, realpathSync(process.execPath), compiledFolder, ...folders, ...own, ...others,
+		process.execPath,
+		realpathSync(process.execPath),
+		compiledFolder,
+		...folders,
+		...own,
+		...others,
 		...linkedPackages(own.filter(path => isPackageFolder(path))).map(path => join(path, 'package.json')),
-		...linkedPackages(others.filter(path => isPackageFolder(path))).filter(path => !isBelow(path, project) && !isBelow(project, path)),
+		...linkedPackages(others.filter(path => isPackageFolder(path))).filter(
+			path => !isBelow(path, project) && !isBelow(project, path),
+		),
 	];
 	return [...new Set(parts)].filter(path => existsSync(path));
 }
@@ -104,12 +139,19 @@ let probed: {readonly problem: string | undefined} | undefined;
 /** Why processes cannot be confined here; undefined where they can. */
 export function confinementProblem(): string | undefined {
 	if (!probed) {
-		const tried = spawnSync(bubblewrap, [...unshared(), '--ro-bind', '/', '/', '--proc', '/proc', '--dev', '/dev', '/proc/self/exe', '--version'], {encoding: 'utf8', env: {PATH: process.env['PATH'] ?? '/usr/bin:/bin'}});
+		const tried = spawnSync(
+			bubblewrap,
+			[...unshared(), '--ro-bind', '/', '/', '--proc', '/proc', '--dev', '/dev', '/proc/self/exe', '--version'],
+			{encoding: 'utf8', env: {PATH: process.env['PATH'] ?? '/usr/bin:/bin'}},
+		);
 		const missing = tried.error && 'code' in tried.error && tried.error.code === 'ENOENT';
 		probed = {
-			problem: missing ? 'bubblewrap (bwrap) is not installed; install the package "bubblewrap"'
-				: tried.error ? `bubblewrap cannot be started: ${tried.error.message}`
-					: tried.status === 0 ? undefined
+			problem: missing
+				? 'bubblewrap (bwrap) is not installed; install the package "bubblewrap"'
+				: tried.error
+					? `bubblewrap cannot be started: ${tried.error.message}`
+					: tried.status === 0
+						? undefined
 						: `bubblewrap is refused here (${tried.stderr.trim().split('\n')[0]}); allow this user to make namespaces, or start the runtime as root`,
 		};
 	}
@@ -126,21 +168,40 @@ export interface Confined {
 }
 
 /** Program and arguments that run `node` with these arguments in confinement. */
-export function confinedCommand({files, modulePaths, stateDirectory}: Confined, nodeArguments: readonly string[]): {readonly command: string; readonly arguments: readonly string[]} {
+export function confinedCommand(
+	{files, modulePaths, stateDirectory}: Confined,
+	nodeArguments: readonly string[],
+): {readonly command: string; readonly arguments: readonly string[]} {
 	const parts = program(modulePaths);
 	const shown = [...system(), ...parts.flatMap(path => ['--ro-bind', path, path])];
 	const own = reached(files);
 	const state = existsSync(stateDirectory) ? realpathSync(stateDirectory) : stateDirectory;
-	const hidden = parts.some(part => isBelow(state, part)) ? ['--tmpfs', state, ...above(own.filter(path => isBelow(path, state)))] : [];
+	const hidden = parts.some(part => isBelow(state, part))
+		? ['--tmpfs', state, ...above(own.filter(path => isBelow(path, state)))]
+		: [];
 	const bindings = [...above([...shown, ...own]), ...shown, ...hidden, ...own];
 	return {
 		command: bubblewrap,
 		arguments: [
-			...unshared(), '--die-with-parent', '--as-pid-1', '--new-session', '--info-fd', String(informationDescriptor),
+			...unshared(),
+			'--die-with-parent',
+			'--as-pid-1',
+			'--new-session',
+			'--info-fd',
+			String(informationDescriptor),
 			// To become another user; that drops them.
-			'--cap-drop', 'ALL', ...isRoot() ? ['--cap-add', 'CAP_SETUID', '--cap-add', 'CAP_SETGID'] : [],
-			'--dev', '/dev', ...bindings, '--proc', '/proc',
-			'--chdir', '/', process.execPath, ...nodeArguments,
+			'--cap-drop',
+			'ALL',
+			...(isRoot() ? ['--cap-add', 'CAP_SETUID', '--cap-add', 'CAP_SETGID'] : []),
+			'--dev',
+			'/dev',
+			...bindings,
+			'--proc',
+			'/proc',
+			'--chdir',
+			'/',
+			process.execPath,
+			...nodeArguments,
 		],
 	};
 }

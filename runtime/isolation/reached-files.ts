@@ -19,7 +19,11 @@ function make({path, made}: ReachedFile): void {
 /** What is not root's keeps its owner, and so do devices and folders in folders. */
 function give(path: string, user: number): void {
 	const found = statSync(path);
-	const entries = found.isDirectory() ? readdirSync(path).map(name => join(path, name)).filter(entry => lstatSync(entry).isFile()) : [];
+	const entries = found.isDirectory()
+		? readdirSync(path)
+				.map(name => join(path, name))
+				.filter(entry => lstatSync(entry).isFile())
+		: [];
 	for (const entry of entries) {
 		if (lstatSync(entry).uid === root) {
 			lchownSync(entry, user, user);
@@ -35,7 +39,11 @@ function give(path: string, user: number): void {
  * The files with absolute paths. A writable one belongs to `user` afterwards, where that is given; root still reads it.
  * @throws Error where one cannot be made
  */
-export function makeReady(files: readonly ReachedFile[], stateDirectory: string, user: number | undefined): ReachedFile[] {
+export function makeReady(
+	files: readonly ReachedFile[],
+	stateDirectory: string,
+	user: number | undefined,
+): ReachedFile[] {
 	return files.map(file => {
 		const reached = {...file, path: resolve(stateDirectory, file.path)};
 		make(reached);

@@ -37,9 +37,13 @@ function loadSystem(): System {
 	const library = koffi.load(null);
 	const declare = <T>(declaration: string) => library.func(declaration) as unknown as T;
 	return {
-		prctl: declare('int prctl(int option, unsigned long first, unsigned long second, unsigned long third, unsigned long fourth)'),
+		prctl: declare(
+			'int prctl(int option, unsigned long first, unsigned long second, unsigned long third, unsigned long fourth)',
+		),
 		setrlimit: declare('int setrlimit(int resource, const uint64_t *limit)'),
-		syscall: declare('int64_t syscall(long number, unsigned long operation, unsigned long flags, const void *argument)'),
+		syscall: declare(
+			'int64_t syscall(long number, unsigned long operation, unsigned long flags, const void *argument)',
+		),
 	};
 }
 
@@ -86,6 +90,9 @@ export function restrain({user, writesNothing, sockets}: Restraint): string[] {
 	const program = Buffer.alloc(16);
 	program.writeUInt16LE(instructions.length / 8, 0);
 	program.writeBigUInt64LE(BigInt(koffi.address(instructions)), 8);
-	attempt('a filter of system calls', Number(system.syscall(seccompCall[process.arch], setFilter, forAllThreads, program)) !== 0);
+	attempt(
+		'a filter of system calls',
+		Number(system.syscall(seccompCall[process.arch], setFilter, forAllThreads, program)) !== 0,
+	);
 	return missing;
 }

@@ -1,6 +1,6 @@
 /**
- * The way of secrets from the environment of the runtime into an isolated process: straight from the memory that the system
- * gave the runtime its environment in, past everything JavaScript keeps copies of, and wiped there.
+ * The way of secrets from the environment of the runtime into an isolated process: straight from the memory that the
+ * system gave the runtime its environment in, past everything JavaScript keeps copies of, and wiped there.
  *
  * On the way they lie in a socket's buffer, each as length of name (4 bytes), length of value (4), name, value.
  */
@@ -29,7 +29,10 @@ function sendHead(fd: number, name: string, valueLength: number): void {
 	writeSync(fd, Buffer.concat([head, Buffer.from(name)]));
 }
 
-/** The end of a socket from which these secrets can be read; what is in `given` comes from there, all else from the environment. */
+/**
+ * The end of a socket from which these secrets can be read; what is in `given` comes from there, all else from the
+ * environment.
+ */
 export function handOver(names: readonly string[], given: ReadonlyMap<string, Uint8Array>): number {
 	const [from, into] = socketPair();
 	try {

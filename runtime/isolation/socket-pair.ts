@@ -71,7 +71,9 @@ export function closeDescriptor(fd: number): void {
 	libc().close(fd);
 }
 
-/** struct msghdr with one byte of data and room for one descriptor; it points into the buffers that are given with it. */
+/**
+ * struct msghdr with one byte of data and room for one descriptor; it points into the buffers that are given with it.
+ */
 function messageHeader(): {readonly header: Buffer; readonly control: Buffer; readonly kept: readonly Buffer[]} {
 	const data = Buffer.alloc(1);
 	const control = Buffer.alloc(controlLength);
@@ -105,7 +107,11 @@ export function passDescriptor(over: number, fd: number): void {
 export function takeDescriptor(from: number): number {
 	const {header, control, kept} = messageHeader();
 	const received = Number(libc().recvmsg(from, header, dontWait | closeReceivedOnExec));
-	if (received !== kept[0].length || control.readInt32LE(12) !== passDescriptors || Number(header.readBigUInt64LE(40)) < controlUsed) {
+	if (
+		received !== kept[0].length ||
+		control.readInt32LE(12) !== passDescriptors ||
+		Number(header.readBigUInt64LE(40)) < controlUsed
+	) {
 		throw new Error(`a session was not handed over (error ${koffi.errno()})`);
 	}
 

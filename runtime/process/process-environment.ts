@@ -41,7 +41,9 @@ function find(name: string): {at: Address; length: number} | undefined {
 	return Number(at) === 0 ? undefined : {at, length: Number(system().strlen(at))};
 }
 
-/** A copy of the value, empty where the variable is set to nothing; undefined where it is not set. The caller wipes it. */
+/**
+ * A copy of the value, empty where the variable is set to nothing; undefined where it is not set. The caller wipes it.
+ */
 export function variableBytes(name: string): Buffer | undefined {
 	const value = find(name);
 	if (!value) {
@@ -61,7 +63,10 @@ export function variableLength(name: string): number | undefined {
 	return find(name)?.length;
 }
 
-/** Writes the value to a file descriptor, past the memory of JavaScript. @throws Error where not all of it can be taken at once */
+/**
+ * Writes the value to a file descriptor, past the memory of JavaScript. @throws Error where not all of it can be taken
+ * at once
+ */
 export function writeVariable(fd: number, name: string): void {
 	const value = find(name);
 	if (value && value.length > 0 && Number(system().write(fd, value.at, value.length)) !== value.length) {
@@ -69,7 +74,9 @@ export function writeVariable(fd: number, name: string): void {
 	}
 }
 
-/** Overwrites a variable where it lies, so that /proc/PID/environ does not show it, and takes it out of the environment. */
+/**
+ * Overwrites a variable where it lies, so that /proc/PID/environ does not show it, and takes it out of the environment.
+ */
 export function wipeVariable(name: string): void {
 	const value = find(name);
 	if (value) {

@@ -6,7 +6,11 @@ import {dropSecret, giveSecret, sharedSecret, sharedSecrets} from './process-sec
 import {copyOfShared} from '../transport/shared-secret.js';
 
 /** That of the process; the test's thread has a copy. */
-const setVariable = koffi.load(null).func('int setenv(const char *name, const char *value, int overwrite)') as (name: string, value: string, overwrite: number) => number;
+const setVariable = koffi.load(null).func('int setenv(const char *name, const char *value, int overwrite)') as (
+	name: string,
+	value: string,
+	overwrite: number,
+) => number;
 const name = 'CBE_TEST_SECRET';
 
 test.serial('a secret is taken out of the environment, and stays for who asks again', t => {
@@ -17,7 +21,10 @@ test.serial('a secret is taken out of the environment, and stays for who asks ag
 	t.is(variableBytes(name), undefined);
 	t.deepEqual([...sharedSecrets([name, 'CBE_TEST_NOT_SET']).keys()], [name]);
 	giveSecret(name, Buffer.from('typed'));
-	t.true(new Uint8Array(first!).every(byte => byte === 0), 'what it replaces is wiped');
+	t.true(
+		new Uint8Array(first!).every(byte => byte === 0),
+		'what it replaces is wiped',
+	);
 	t.is(copyOfShared(sharedSecret(name)!).toString(), 'typed');
 	dropSecret(name);
 	t.is(sharedSecret(name), undefined);
@@ -39,7 +46,10 @@ test('a variable has the bytes that it was given, and is gone from where the sys
 		wipeVariable('${name}');
 		console.log(bytes, before, shown());
 	})`;
-	const run = (value: string) => spawnSync('/bin/sh', ['-c', `exec env ${name}="$(printf '${value}')" "$0" -e "$1"`, process.execPath, script], {encoding: 'utf8'});
+	const run = (value: string) =>
+		spawnSync('/bin/sh', ['-c', `exec env ${name}="$(printf '${value}')" "$0" -e "$1"`, process.execPath, script], {
+			encoding: 'utf8',
+		});
 	const umlaut = run(String.raw`gr\374n`);
 	t.is(umlaut.stdout, '6772fc6e true false\n', umlaut.stderr);
 	t.is(run(String.raw`gr\366n`).stdout, '6772f66e true false\n');

@@ -1,7 +1,8 @@
 /**
- * Secrets that came with the environment of this process. The first to ask takes a secret out of the environment, where other
- * programs of the user could read it and every thread and helper would get a copy; from then on it lies here, once, in memory
- * that all threads share. It stays for as long as the process: a trust anchor that died opens with it again.
+ * Secrets that came with the environment of this process. The first to ask takes a secret out of the environment, where
+ * other programs of the user could read it and every thread and helper would get a copy; from then on it lies here,
+ * once, in memory that all threads share. It stays for as long as the process: a trust anchor that died opens with it
+ * again.
  */
 import {variableBytes, wipeVariable} from './process-environment.js';
 import {shareSecret, wipeShared, type SharedSecret} from '../transport/shared-secret.js';

@@ -17,7 +17,9 @@ export interface Lease {
 /** What became of a claim: the directory is the component's now, is not there, or is another one's. */
 export type Claim = 'held' | 'missing' | 'in_use';
 
-/** The world as a component sees it. Nothing in a component reads a clock, draws randomness or sleeps but through this. */
+/**
+ * The world as a component sees it. Nothing in a component reads a clock, draws randomness or sleeps but through this.
+ */
 export interface Environment {
 	/** The child's name in deploy.xml. */
 	readonly name: string;
@@ -37,8 +39,8 @@ export interface Environment {
 	/** A process environment variable, undefined where it is not set. */
 	variable(name: string): string | undefined;
 	/**
-	 * A process environment variable that holds a secret, in memory of its own that the caller wipes. In a process of its own
-	 * a component gets each one once, since it is kept nowhere.
+	 * A process environment variable that holds a secret, in memory of its own that the caller wipes. In a process of
+	 * its own a component gets each one once, since it is kept nowhere.
 	 */
 	secret(name: string): Buffer | undefined;
 	/**
@@ -49,8 +51,9 @@ export interface Environment {
 	/** Resolves a path of the configuration: relative paths lie in the state directory. */
 	resolvePath(path: string): string;
 	/**
-	 * Takes a directory of the host for this component alone, until it has stopped or died, however that came about. Waits a
-	 * moment for one that has just died. Claiming again is free, and sees where another directory took its place.
+	 * Takes a directory of the host for this component alone, until it has stopped or died, however that came about.
+	 * Waits a moment for one that has just died. Claiming again is free, and sees where another directory took its
+	 * place.
 	 */
 	claimDirectory(path: string): Promise<Claim>;
 	/** Bytes of payload memory that this component may lease at once: its share of the RAM quantum. */
@@ -82,7 +85,11 @@ export type Requirements = Readonly<Record<string, Requirement>>;
 export type Provisions = Readonly<Record<string, Session>>;
 
 export type SessionsOf<R extends Requirements> = {
-	readonly [K in keyof R]: R[K] extends OptionalSession<infer S> ? Client<S> | undefined : R[K] extends Session ? Client<R[K]> : never;
+	readonly [K in keyof R]: R[K] extends OptionalSession<infer S>
+		? Client<S> | undefined
+		: R[K] extends Session
+			? Client<R[K]>
+			: never;
 };
 
 export type HandlersOf<P extends Provisions> = {readonly [K in keyof P]: Handlers<P[K]>};
@@ -113,12 +120,15 @@ export interface Running<P extends Provisions, R extends Requirements = Requirem
 	 */
 	readonly interrupted?: {readonly [K in keyof R]?: (how: 'restarted' | 'reset') => Promise<void> | void};
 	/**
-	 * Requests that came from outside of the assembly, and bytes of payload in them; the runtime counts those of sessions itself.
+	 * Requests that came from outside of the assembly, and bytes of payload in them; the runtime counts those of
+	 * sessions itself.
 	 */
 	served?(): ServedCount;
 	/** Values for `runtime status`, beside what the runtime itself counts. Never secrets. */
 	status?(): Record<string, string | number>;
-	/** How to use what the component offers to the outside, one shell command each; printed once everything is ready. */
+	/**
+	 * How to use what the component offers to the outside, one shell command each; printed once everything is ready.
+	 */
 	hints?(): string[];
 }
 
@@ -127,7 +137,9 @@ export class StartError extends Error {
 	override readonly name = 'StartError';
 }
 
-/** Exit value of a tool that could not end its job, or was ended before: it says nothing about what the tool looks at. */
+/**
+ * Exit value of a tool that could not end its job, or was ended before: it says nothing about what the tool looks at.
+ */
 export const unfinishedExitValue = 3;
 
 export interface ToolResult {
@@ -172,7 +184,10 @@ export interface Outlook {
 
 /** Something that would keep a component from starting, or from working as it should. */
 export interface Obstacle {
-	/** The way to the value of `<config>` that it is about, as `['tls', 0, 'psk']`; without it, it is about the whole child. */
+	/**
+	 * The way to the value of `<config>` that it is about, as `['tls', 0, 'psk']`; without it, it is about the whole
+	 * child.
+	 */
 	readonly at?: ReadonlyArray<string | number>;
 	/** What is wrong, and why. */
 	readonly what: string;
@@ -195,8 +210,8 @@ interface Declaration<P extends Provisions, R extends Requirements, C extends z.
 	/** What it reaches with this configuration; nothing where it does not say. */
 	reach?(config: z.output<C>, variable: (name: string) => string | undefined): Reach;
 	/**
-	 * What would keep it from starting with this configuration, as far as that can be known without making or changing anything,
-	 * and also while it runs already: a missing folder or file, a value that does not fit its quantum.
+	 * What would keep it from starting with this configuration, as far as that can be known without making or changing
+	 * anything, and also while it runs already: a missing folder or file, a value that does not fit its quantum.
 	 */
 	obstacles?(config: z.output<C>, outlook: Outlook): readonly Obstacle[];
 	/** Why it cannot run in a process of its own, where it cannot: `it mounts a file system`. */
@@ -204,14 +219,21 @@ interface Declaration<P extends Provisions, R extends Requirements, C extends z.
 }
 
 /** A component that serves until it is stopped. */
-export interface Service<P extends Provisions = Provisions, R extends Requirements = Requirements, C extends z.ZodType = z.ZodType>
-	extends Declaration<P, R, C> {
+export interface Service<
+	P extends Provisions = Provisions,
+	R extends Requirements = Requirements,
+	C extends z.ZodType = z.ZodType,
+> extends Declaration<P, R, C> {
 	/** The component is ready, for its clients and for the log, when the promise resolves. */
 	start(startArguments: StartArguments<R, C>): Promise<Running<P, R>> | Running<P, R>;
 }
 
 /** A component that does one job and exits. */
-export interface Tool<R extends Requirements = Requirements, C extends z.ZodType = z.ZodType> extends Declaration<Provisions, R, C> {
+export interface Tool<R extends Requirements = Requirements, C extends z.ZodType = z.ZodType> extends Declaration<
+	Provisions,
+	R,
+	C
+> {
 	run(startArguments: StartArguments<R, C>): Promise<ToolResult>;
 }
 
@@ -225,8 +247,16 @@ export interface Component {
 	reach?(config: unknown, variable: (name: string) => string | undefined): Reach;
 	obstacles?(config: unknown, outlook: Outlook): readonly Obstacle[];
 	readonly needsRuntime?: string;
-	start?(startArguments: {config: unknown; sessions: Record<string, Client<Session> | undefined>; env: Environment}): Promise<Running<Provisions>>;
-	run?(startArguments: {config: unknown; sessions: Record<string, Client<Session> | undefined>; env: Environment}): Promise<ToolResult>;
+	start?(startArguments: {
+		config: unknown;
+		sessions: Record<string, Client<Session> | undefined>;
+		env: Environment;
+	}): Promise<Running<Provisions>>;
+	run?(startArguments: {
+		config: unknown;
+		sessions: Record<string, Client<Session> | undefined>;
+		env: Environment;
+	}): Promise<ToolResult>;
 }
 
 export function defineComponent<const P extends Provisions, const R extends Requirements, C extends z.ZodType>(

@@ -20,7 +20,10 @@ test('a lock is held by one descriptor, and ends with it', t => {
 
 test('what a file system answers is told by name, with the reason and a remedy', t => {
 	const {ENOLCK, EOPNOTSUPP, ENOSYS, EIO, ENXIO} = koffi.os.errno;
-	t.regex(lockErrorOf(ENOLCK).message, /^its file system has no locks to give; on NFS, start the lock service .* \(ENOLCK\)$/);
+	t.regex(
+		lockErrorOf(ENOLCK).message,
+		/^its file system has no locks to give; on NFS, start the lock service .* \(ENOLCK\)$/,
+	);
 	t.regex(lockErrorOf(EOPNOTSUPP).message, /knows no locks; keep it on another one \((?:EOPNOTSUPP)\)$/);
 	t.regex(lockErrorOf(ENOSYS).message, /knows no locks; keep it on another one \(ENOSYS\)$/);
 	t.regex(lockErrorOf(EIO).message, /does not answer; see whether the server .* \(EIO\)$/);

@@ -1,4 +1,6 @@
-/** Exclusive locks on files that other programs write to at their peril. The kernel drops a lock with its descriptor. */
+/**
+ * Exclusive locks on files that other programs write to at their peril. The kernel drops a lock with its descriptor.
+ */
 import koffi from 'koffi';
 
 /** flock(2): exclusive, and do not wait. */
@@ -22,16 +24,24 @@ export class LockError extends Error {
 	override readonly name = 'LockError';
 
 	/** @param code as ENOLCK */
-	constructor(readonly code: string, reason: string) {
+	constructor(
+		readonly code: string,
+		reason: string,
+	) {
 		super(reason);
 	}
 }
 
 /** What an error number of flock means. */
 export function lockErrorOf(error: number): LockError {
-	const names = Object.entries(errno).filter(([, value]) => value === error).map(([name]) => name);
+	const names = Object.entries(errno)
+		.filter(([, value]) => value === error)
+		.map(([name]) => name);
 	const code = names.find(name => Object.hasOwn(reasons, name)) ?? names.at(0) ?? `error ${error}`;
-	return new LockError(code, `${reasons[code] ?? 'its file system does not lock it; keep it on another one'} (${code})`);
+	return new LockError(
+		code,
+		`${reasons[code] ?? 'its file system does not lock it; keep it on another one'} (${code})`,
+	);
 }
 
 let flock: ((fd: number, operation: number) => number) | undefined;

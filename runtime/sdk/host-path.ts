@@ -15,14 +15,20 @@ function codeOf(error: unknown): string {
 
 type Use = 'read' | 'write' | 'enter';
 
-const modes: Readonly<Record<Use, number>> = {read: constants.R_OK, write: constants.W_OK, enter: constants.W_OK | constants.X_OK};
+const modes: Readonly<Record<Use, number>> = {
+	read: constants.R_OK,
+	write: constants.W_OK,
+	enter: constants.W_OK | constants.X_OK,
+};
 
 function whyNotAllowed(path: string, use: Use): string | undefined {
 	try {
 		accessSync(path, modes[use]);
 		return undefined;
 	} catch (error) {
-		return codeOf(error) === 'EROFS' ? 'its file system is read-only' : `this user may not ${use === 'read' ? 'read' : 'write'} it`;
+		return codeOf(error) === 'EROFS'
+			? 'its file system is read-only'
+			: `this user may not ${use === 'read' ? 'read' : 'write'} it`;
 	}
 }
 
@@ -46,7 +52,11 @@ export function whyUnreadable(path: string): string | undefined {
 		return seen.reason;
 	}
 
-	return seen.found === 'nothing' ? 'it does not exist' : seen.found === 'directory' ? 'it is a directory' : whyNotAllowed(path, 'read');
+	return seen.found === 'nothing'
+		? 'it does not exist'
+		: seen.found === 'directory'
+			? 'it is a directory'
+			: whyNotAllowed(path, 'read');
 }
 
 /** Why a file that is there cannot be written; undefined where it can. */
@@ -60,8 +70,8 @@ export function exists(path: string): boolean {
 }
 
 /**
- * Why no file or directory can be made at a path; undefined where it can be, or is there. @param madeBefore a directory that
- * is made with all that leads there before anything is started
+ * Why no file or directory can be made at a path; undefined where it can be, or is there. @param madeBefore a directory
+ * that is made with all that leads there before anything is started
  */
 export function whyUnmakable(path: string, madeBefore: string): string | undefined {
 	if (path === madeBefore) {

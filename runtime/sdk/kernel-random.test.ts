@@ -20,7 +20,10 @@ test('every byte is drawn, of short and of long draws', t => {
 
 	const view = new Uint8Array(64);
 	fillFromKernel(view.subarray(16, 48));
-	t.true(view.subarray(0, 16).every(byte => byte === 0) && view.subarray(48).every(byte => byte === 0), 'nothing beside is touched');
+	t.true(
+		view.subarray(0, 16).every(byte => byte === 0) && view.subarray(48).every(byte => byte === 0),
+		'nothing beside is touched',
+	);
 });
 
 const hasStrace = spawnSync('strace', ['-e', 'trace=getrandom', 'true']).status === 0;
@@ -30,7 +33,11 @@ const hasStrace = spawnSync('strace', ['-e', 'trace=getrandom', 'true']).status 
 	const script = `import(${JSON.stringify(new URL('kernel-random.js', import.meta.url).href)}).then(({kernelRandomBytes}) => {
 		for (let i = 0; i < ${drawCount}; i++) kernelRandomBytes(12);
 	})`;
-	const {status, stderr} = spawnSync('strace', ['-f', '-qq', '-e', 'trace=getrandom', process.execPath, '-e', script], {encoding: 'utf8'});
+	const {status, stderr} = spawnSync(
+		'strace',
+		['-f', '-qq', '-e', 'trace=getrandom', process.execPath, '-e', script],
+		{encoding: 'utf8'},
+	);
 	t.is(status, 0, stderr);
 	t.is(stderr.match(/getrandom\("[^)]*, 12, 0\)\s+= 12/g)?.length, drawCount);
 });

@@ -1,7 +1,8 @@
 /**
  * Random bytes straight from the kernel, one call for each draw. Libraries draw from a generator of their own in this
- * process's memory: a virtual machine that is set back or cloned repeats what that gives. The kernel is told of it (Linux 5.18
- * and newer, by the hypervisor's VM generation id) and seeds itself anew. So nothing drawn is ever kept in stock here.
+ * process's memory: a virtual machine that is set back or cloned repeats what that gives. The kernel is told of it
+ * (Linux 5.18 and newer, by the hypervisor's VM generation id) and seeds itself anew. So nothing drawn is ever kept in
+ * stock here.
  */
 import koffi from 'koffi';
 import {secretBytes} from './secret-memory.js';
@@ -9,7 +10,11 @@ import {secretBytes} from './secret-memory.js';
 let getrandom: ((into: Uint8Array, length: number, flags: number) => number | bigint) | undefined;
 
 function draw(into: Uint8Array): number {
-	getrandom ??= koffi.load(null).func('int64_t getrandom(_Out_ uint8_t *into, size_t length, unsigned int flags)') as unknown as NonNullable<typeof getrandom>;
+	getrandom ??= koffi
+		.load(null)
+		.func('int64_t getrandom(_Out_ uint8_t *into, size_t length, unsigned int flags)') as unknown as NonNullable<
+		typeof getrandom
+	>;
 	return Number(getrandom(into, into.length, 0));
 }
 

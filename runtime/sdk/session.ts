@@ -27,20 +27,29 @@ function marked<T extends z.ZodType>(schema: T, mark: BulkMark): T {
 
 /** A payload buffer of a request. With `out`, the server fills the client's buffer before it replies. */
 export function bulk(direction: BulkDirection) {
-	return marked(z.custom<Uint8Array>(value => value instanceof Uint8Array, 'a byte buffer is required'), {shape: 'buffer', direction});
+	return marked(
+		z.custom<Uint8Array>(value => value instanceof Uint8Array, 'a byte buffer is required'),
+		{shape: 'buffer', direction},
+	);
 }
 
 /** A list of payload buffers of a request, filled or read in order. */
 export function segments(direction: BulkDirection) {
 	return marked(
-		z.custom<Uint8Array[]>(value => Array.isArray(value) && value.every(part => part instanceof Uint8Array), 'a list of byte buffers is required'),
+		z.custom<Uint8Array[]>(
+			value => Array.isArray(value) && value.every(part => part instanceof Uint8Array),
+			'a list of byte buffers is required',
+		),
 		{shape: 'segments', direction},
 	);
 }
 
 /** Memory in a reply that stays shared between server and client. Works only where both ends share an address space. */
 export function region() {
-	return marked(z.custom<Uint8Array>(value => value instanceof Uint8Array, 'shared memory is required'), {shape: 'region'});
+	return marked(
+		z.custom<Uint8Array>(value => value instanceof Uint8Array, 'shared memory is required'),
+		{shape: 'region'},
+	);
 }
 
 /** A short byte string that travels inside the message (hashes, public keys); copied at both ends. */
@@ -66,7 +75,10 @@ function isVector(value: unknown, min: number): value is number[] {
 	return true;
 }
 
-/** A vector of integers from `min` to 2^53 - 1, each of which is checked. `Item` keeps vectors of different things apart. */
+/**
+ * A vector of integers from `min` to 2^53 - 1, each of which is checked. `Item` keeps vectors of different things
+ * apart.
+ */
 export function vector<Item extends number = number>(min = 0) {
 	return z.custom<Item[]>(value => isVector(value, min), `a list of integers from ${min} on is required`);
 }
@@ -114,16 +126,21 @@ const fitting = (): Fault => undefined;
 export interface OperationDeclaration<Request extends z.ZodType, Reply extends z.ZodType> {
 	readonly request?: Request;
 	readonly reply?: Reply;
-	/** Relations between the fields of a request, beyond what a schema says of each: same lengths, payload that fits. */
+	/**
+	 * Relations between the fields of a request, beyond what a schema says of each: same lengths, payload that fits.
+	 */
 	readonly requestFault?: (request: z.output<Request>) => Fault;
 	/** The same of a reply, and of a reply and its request. */
 	readonly replyFault?: (reply: z.output<Reply>, request: z.output<Request>) => Fault;
 }
 
 /** Declares an operation. Bulk fields must stand at the top level of the request or reply object. */
-export function op<Request extends z.ZodType = Nothing, Reply extends z.ZodType = Nothing>(
-	{request, reply, requestFault, replyFault}: OperationDeclaration<Request, Reply>,
-): Operation<Request, Reply> {
+export function op<Request extends z.ZodType = Nothing, Reply extends z.ZodType = Nothing>({
+	request,
+	reply,
+	requestFault,
+	replyFault,
+}: OperationDeclaration<Request, Reply>): Operation<Request, Reply> {
 	const requestSchema = request ?? nothing;
 	const replySchema = reply ?? nothing;
 	return {
@@ -138,7 +155,11 @@ export function op<Request extends z.ZodType = Nothing, Reply extends z.ZodType 
 
 export type Operations = Readonly<Record<string, Operation>>;
 
-export interface Session<Name extends string = string, ErrorCode extends string = string, Ops extends Operations = Operations> {
+export interface Session<
+	Name extends string = string,
+	ErrorCode extends string = string,
+	Ops extends Operations = Operations,
+> {
 	/** The service's name, as deploy.xml writes it. */
 	readonly name: Name;
 	readonly errors: readonly ErrorCode[];
@@ -155,7 +176,12 @@ export interface Session<Name extends string = string, ErrorCode extends string 
 
 export function defineSession<const Name extends string, const ErrorCode extends string, const Ops extends Operations>(
 	name: Name,
-	{errors, ops, interchangeable = false, misfit = 'bad_request'}: {errors: readonly ErrorCode[]; ops: Ops; interchangeable?: boolean; misfit?: NoInfer<ErrorCode> | 'bad_request'},
+	{
+		errors,
+		ops,
+		interchangeable = false,
+		misfit = 'bad_request',
+	}: {errors: readonly ErrorCode[]; ops: Ops; interchangeable?: boolean; misfit?: NoInfer<ErrorCode> | 'bad_request'},
 ): Session<Name, ErrorCode, Ops> {
 	return {
 		name,
@@ -183,7 +209,11 @@ export interface SessionErrorDetail {
 export class SessionError<Code extends string = string> extends Error {
 	override readonly name = 'SessionError';
 
-	constructor(readonly code: Code | TransportErrorCode, message: string, readonly detail: SessionErrorDetail = {}) {
+	constructor(
+		readonly code: Code | TransportErrorCode,
+		message: string,
+		readonly detail: SessionErrorDetail = {},
+	) {
 		super(message);
 	}
 }
@@ -204,11 +234,16 @@ export type Client<S extends Session> = {
 export interface ClientContext {
 	/** A number that no other session to this server instance has, and that a reconnected client does not get again. */
 	readonly session: number;
-	/** Who it is to the server: the label that deploy.xml gives the route (`<child label>`), else the client's own name there. */
+	/**
+	 * Who it is to the server: the label that deploy.xml gives the route (`<child label>`), else the client's own name
+	 * there.
+	 */
 	readonly client: string;
 }
 
-/** What a component provides: one function per operation. Anything thrown that is no SessionError kills the component. */
+/**
+ * What a component provides: one function per operation. Anything thrown that is no SessionError kills the component.
+ */
 export type Handlers<S extends Session> = {
 	readonly [K in keyof S['ops']]: (
 		request: z.output<S['ops'][K]['request']>,

@@ -75,13 +75,20 @@ test('threads at the same time never take the same unit', async t => {
 			claims.finish(claim);
 		}`;
 	const module = new URL('shared-work.js', import.meta.url).href;
-	await Promise.all([1, 2, 3].map(async taker => new Promise<void>((resolve, reject) => {
-		const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`), {workerData: {module, memory, counts, unitCount, taker}});
-		worker.on('error', reject);
-		worker.on('exit', () => {
-			resolve();
-		});
-	})));
+	await Promise.all(
+		[1, 2, 3].map(
+			async taker =>
+				new Promise<void>((resolve, reject) => {
+					const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`), {
+						workerData: {module, memory, counts, unitCount, taker},
+					});
+					worker.on('error', reject);
+					worker.on('exit', () => {
+						resolve();
+					});
+				}),
+		),
+	);
 	t.true(counts.every(count => count === 1));
 	t.true(new WorkClaims(memory, unitCount).areAllDone);
 });

@@ -1,9 +1,9 @@
 /**
- * Units of one piece of work, each of which is done by exactly one of several threads. Every thread that has time takes the
- * next free ones, so all end together, however late one of them came or however slow it is.
+ * Units of one piece of work, each of which is done by exactly one of several threads. Every thread that has time takes
+ * the next free ones, so all end together, however late one of them came or however slow it is.
  *
- * Guarantee: no unit is taken by two threads, and once all are taken nobody gets one any more, so a thread that comes too
- * late touches nothing.
+ * Guarantee: no unit is taken by two threads, and once all are taken nobody gets one any more, so a thread that comes
+ * too late touches nothing.
  */
 
 /** Memory that several threads see. */
@@ -57,14 +57,19 @@ export class WorkClaims {
 	}
 
 	get areAllDone(): boolean {
-		while (this.#doneCount < this.#unitCount && Atomics.load(this.#fields, ownerFields + this.#doneCount) === done) {
+		while (
+			this.#doneCount < this.#unitCount &&
+			Atomics.load(this.#fields, ownerFields + this.#doneCount) === done
+		) {
 			this.#doneCount++;
 		}
 
 		return this.#doneCount === this.#unitCount;
 	}
 
-	/** Takes the next free units from the front, at most `max`; undefined where there are none. @param taker from 1 on */
+	/**
+	 * Takes the next free units from the front, at most `max`; undefined where there are none. @param taker from 1 on
+	 */
 	takeFirst(taker: number, max: number): Claim | undefined {
 		while (this.#front < this.#unitCount && !this.#take(this.#front, taker)) {
 			this.#front++;

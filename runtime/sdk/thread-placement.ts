@@ -17,7 +17,9 @@ let scheduler: Scheduler | undefined;
 function loadScheduler(): Scheduler {
 	const libc = koffi.load(null);
 	return {
-		setAffinity: libc.func('int sched_setaffinity(int tid, size_t length, const void *mask)') as Scheduler['setAffinity'],
+		setAffinity: libc.func(
+			'int sched_setaffinity(int tid, size_t length, const void *mask)',
+		) as Scheduler['setAffinity'],
 		setPriority: libc.func('int setpriority(int which, int tid, int nice)') as Scheduler['setPriority'],
 	};
 }

@@ -51,8 +51,9 @@ export interface ChangePlan {
 function canonicalText(data: unknown): string {
 	return JSON.stringify(data, (_key, value: unknown) =>
 		typeof value === 'object' && value !== null && !Array.isArray(value)
-			? Object.fromEntries(Object.entries(value).sort(([left], [right]) => left < right ? -1 : 1))
-			: value);
+			? Object.fromEntries(Object.entries(value).sort(([left], [right]) => (left < right ? -1 : 1)))
+			: value,
+	);
 }
 
 function megabytes(byteLength: number): string {
@@ -107,7 +108,11 @@ class Side {
 
 	/** How many clients share the memory that a child hands out. */
 	memorySharers(child: Child): number {
-		const shared = new Set(Object.values(child.component.provides).filter(({sharesMemory}) => sharesMemory).map(({name}) => name));
+		const shared = new Set(
+			Object.values(child.component.provides)
+				.filter(({sharesMemory}) => sharesMemory)
+				.map(({name}) => name),
+		);
 		return this.graph.routesTo(child).filter(({route}) => shared.has(route.service)).length;
 	}
 }
@@ -148,14 +153,20 @@ class Planner {
 			kept: new Set(kept.map(([, {name}]) => name)),
 			moved: kept.flatMap(([old]) => this.#sessionsOf(old, edge => this.#isMoved(edge))),
 			reset: kept.flatMap(([old]) => this.#sessionsOf(old, edge => this.#isReset(edge))),
-			placed: kept.filter(([old, child]) => !isDeepStrictEqual(
-				[old.cpus, old.priority, old.heartbeat], [child.cpus, child.priority, child.heartbeat],
-			)).map(([, {name}]) => name),
+			placed: kept
+				.filter(
+					([old, child]) =>
+						!isDeepStrictEqual(
+							[old.cpus, old.priority, old.heartbeat],
+							[child.cpus, child.priority, child.heartbeat],
+						),
+				)
+				.map(([, {name}]) => name),
 		};
 	}
 
 	#restart(name: string, reason: string): void {
-		this.#reasons.set(name, [...this.#reasons.get(name) ?? [], reason]);
+		this.#reasons.set(name, [...(this.#reasons.get(name) ?? []), reason]);
 	}
 
 	/** True where no thread of the running deployment serves under this name afterwards. */
@@ -165,7 +176,12 @@ class Planner {
 	#compare(old: Child, child: Child): void {
 		const {name} = child;
 		if (old.binary !== child.binary || old.modulePath !== child.modulePath) {
-			this.#restart(name, old.binary === child.binary ? `another module of binary ${child.binary}` : `binary ${child.binary} (was ${old.binary})`);
+			this.#restart(
+				name,
+				old.binary === child.binary
+					? `another module of binary ${child.binary}`
+					: `binary ${child.binary} (was ${old.binary})`,
+			);
 		} else if (!isDeepStrictEqual(old.config, child.config)) {
 			this.#restart(name, 'another <config>');
 		}
@@ -179,7 +195,14 @@ class Planner {
 		}
 
 		if (!isDeepStrictEqual(old.isolation, child.isolation)) {
-			this.#restart(name, !child.isolation ? 'on a thread of the runtime' : old.isolation ? 'another <isolation>' : 'in a process of its own');
+			this.#restart(
+				name,
+				!child.isolation
+					? 'on a thread of the runtime'
+					: old.isolation
+						? 'another <isolation>'
+						: 'in a process of its own',
+			);
 		}
 
 		if (!isDeepStrictEqual(old.environment, child.environment)) {
@@ -194,24 +217,33 @@ class Planner {
 
 	/** What others that start over, come or go mean for a child that would go on. */
 	#follow(old: Child, child: Child): void {
-		const {name, component: {stateful}} = child;
-		const mate = [...this.#before.graph.groupOf(old), ...this.#after.graph.groupOf(child)]
-			.find(one => this.#isNew(one.name) || !this.#after.child(one.name));
+		const {
+			name,
+			component: {stateful},
+		} = child;
+		const mate = [...this.#before.graph.groupOf(old), ...this.#after.graph.groupOf(child)].find(
+			one => this.#isNew(one.name) || !this.#after.child(one.name),
+		);
 		if (mate) {
 			this.#restart(name, `shares its thread with "${mate.name}"`);
 			return;
 		}
 
 		if (stateful) {
-			const lost = [...this.#before.graph.children]
-				.find(server => server.component.stateful && (this.#reasons.has(server.name) || !this.#after.child(server.name))
-					&& this.#before.graph.dependents(server).has(old));
+			const lost = [...this.#before.graph.children].find(
+				server =>
+					server.component.stateful &&
+					(this.#reasons.has(server.name) || !this.#after.child(server.name)) &&
+					this.#before.graph.dependents(server).has(old),
+			);
 			if (lost) {
 				this.#restart(name, `relies on the state of "${lost.name}"`);
 				return;
 			}
 
-			if (!isDeepStrictEqual(this.#before.sources(old, this.#neverNew), this.#after.sources(child, this.#isNew))) {
+			if (
+				!isDeepStrictEqual(this.#before.sources(old, this.#neverNew), this.#after.sources(child, this.#isNew))
+			) {
 				this.#restart(name, 'lies on other data');
 				return;
 			}
@@ -240,12 +272,17 @@ class Planner {
 				return `its session "${label}" is with its own thread`;
 			}
 
-			const sharesMemory = Object.values(to.server.component.provides).some(session => session.name === to.route.service && session.sharesMemory);
+			const sharesMemory = Object.values(to.server.component.provides).some(
+				session => session.name === to.route.service && session.sharesMemory,
+			);
 			if (sharesMemory) {
 				return `its session "${label}" shares memory`;
 			}
 
-			if (child.component.stateful && !isDeepStrictEqual(this.#before.stateBehind(from.server), this.#after.stateBehind(to.server))) {
+			if (
+				child.component.stateful &&
+				!isDeepStrictEqual(this.#before.stateBehind(from.server), this.#after.stateBehind(to.server))
+			) {
 				return `its session "${label}" leads to other state`;
 			}
 		}
@@ -254,7 +291,10 @@ class Planner {
 	}
 
 	#sessionsOf(client: Child, applies: (edge: RouteEdge) => boolean): SessionName[] {
-		return this.#before.graph.routesFrom(client).filter(edge => applies(edge)).map(({route: {label}}) => ({child: client.name, label}));
+		return this.#before.graph
+			.routesFrom(client)
+			.filter(edge => applies(edge))
+			.map(({route: {label}}) => ({child: client.name, label}));
 	}
 
 	/** @param from a session in the running deployment */
@@ -265,7 +305,13 @@ class Planner {
 
 	#isReset({client, server, route: {label}}: RouteEdge): boolean {
 		const to = this.#after.routes(client.name).get(label);
-		return to !== undefined && !isDeepStrictEqual(this.#before.sources(server, this.#neverNew), this.#after.sources(to.server, this.#isNew));
+		return (
+			to !== undefined &&
+			!isDeepStrictEqual(
+				this.#before.sources(server, this.#neverNew),
+				this.#after.sources(to.server, this.#isNew),
+			)
+		);
 	}
 
 	#changesOf(child: Child): PlannedChange[] {
@@ -283,12 +329,15 @@ class Planner {
 
 	#rewirings(old: Child, child: Child): PlannedChange[] {
 		const after = this.#after.routes(child.name);
-		const target = ({server, route: {serverLabel}}: RouteEdge) => serverLabel === undefined ? server.name : `${server.name}, as ${serverLabel}`;
+		const target = ({server, route: {serverLabel}}: RouteEdge) =>
+			serverLabel === undefined ? server.name : `${server.name}, as ${serverLabel}`;
 		return this.#before.graph.routesFrom(old).flatMap((edge): PlannedChange[] => {
 			const {label} = edge.route;
 			const edgeAfter = after.get(label);
 			const [from, to] = [target(edge), edgeAfter && target(edgeAfter)];
-			return to === undefined || to === from ? [] : [{child: child.name, action: 'rewire', detail: `${label} -> ${to} (was ${from})`}];
+			return to === undefined || to === from
+				? []
+				: [{child: child.name, action: 'rewire', detail: `${label} -> ${to} (was ${from})`}];
 		});
 	}
 
@@ -304,11 +353,19 @@ class Planner {
 		}
 
 		if (old.heartbeat?.rateMs !== child.heartbeat?.rateMs) {
-			changes.push({child: name, action: 'adjust', detail: child.heartbeat ? `heartbeat every ${child.heartbeat.rateMs} ms` : 'no heartbeat'});
+			changes.push({
+				child: name,
+				action: 'adjust',
+				detail: child.heartbeat ? `heartbeat every ${child.heartbeat.rateMs} ms` : 'no heartbeat',
+			});
 		}
 
 		if (old.exitPropagate !== child.exitPropagate) {
-			changes.push({child: name, action: 'adjust', detail: child.exitPropagate ? 'the runtime ends with it' : 'the runtime does not end with it'});
+			changes.push({
+				child: name,
+				action: 'adjust',
+				detail: child.exitPropagate ? 'the runtime ends with it' : 'the runtime does not end with it',
+			});
 		}
 
 		return changes;
@@ -326,7 +383,10 @@ export function planChange(before: readonly Child[], after: readonly Child[]): C
 	return new Planner(before, after).plan();
 }
 
-/** One line for the log: `restart crypto (binary crypto_noble (was crypto_openssl)); repin block_file (CPU 1 (was any CPU))`. */
+/**
+ * One line for the log: `restart crypto (binary crypto_noble (was crypto_openssl)); repin block_file (CPU 1 (was any
+ * CPU))`.
+ */
 export function describeChanges(changes: readonly PlannedChange[]): string {
 	return changes.map(({child, action, detail}) => `${action} ${child} (${detail})`).join('; ');
 }

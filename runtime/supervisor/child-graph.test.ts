@@ -17,7 +17,10 @@ async function graphOf(sketches: ChildSketch[]) {
 	const graph = new ChildGraph(children);
 	const find = (name: string) => children.find(child => child.name === name)!;
 	const names = (found: Iterable<{name: string}>) => [...found].map(({name}) => name).sort();
-	return {lost: (name: string) => names(graph.lostWith(find(name))), reset: (name: string) => names(graph.resetBy(graph.lostWith(find(name))))};
+	return {
+		lost: (name: string) => names(graph.lostWith(find(name))),
+		reset: (name: string) => names(graph.resetBy(graph.lostWith(find(name)))),
+	};
 }
 
 test('a stateless child is lost alone and resets nobody', async t => {
@@ -36,13 +39,19 @@ test('a stateful child takes its stateful dependents along, also those behind st
 });
 
 test('children on one thread are lost together', async t => {
-	const {lost} = await graphOf(device.map(child => child.name === 'medium' || child.name === 'pool' ? {...child, group: 'shared'} : child));
+	const {lost} = await graphOf(
+		device.map(child => (child.name === 'medium' || child.name === 'pool' ? {...child, group: 'shared'} : child)),
+	);
 	t.deepEqual(lost('medium'), ['control', 'medium', 'pool']);
 });
 
 test('a tool needs the servers behind its routes only', async t => {
 	const deployment = await makeDeployment(device);
-	const needed = (name: string) => childrenNeededBy(deployment, deployment.children.find(child => child.name === name)!).map(child => child.name);
+	const needed = (name: string) =>
+		childrenNeededBy(
+			deployment,
+			deployment.children.find(child => child.name === name)!,
+		).map(child => child.name);
 	t.deepEqual(needed('tool'), ['cache', 'tool']);
 	t.deepEqual(needed('front'), ['cache', 'pool', 'filter', 'control', 'front']);
 });

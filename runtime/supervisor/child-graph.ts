@@ -15,14 +15,16 @@ export class ChildGraph {
 	constructor(children: readonly Child[]) {
 		this.children = children;
 		const byName = new Map(children.map(child => [child.name, child]));
-		this.#edges = children.flatMap(client => client.routes.map(route => {
-			const server = byName.get(route.server);
-			if (!server) {
-				throw new Error(`no child "${route.server}" serves "${client.name}"`);
-			}
+		this.#edges = children.flatMap(client =>
+			client.routes.map(route => {
+				const server = byName.get(route.server);
+				if (!server) {
+					throw new Error(`no child "${route.server}" serves "${client.name}"`);
+				}
 
-			return {client, server, route};
-		}));
+				return {client, server, route};
+			}),
+		);
 	}
 
 	routesFrom(client: Child): readonly RouteEdge[] {
@@ -54,8 +56,8 @@ export class ChildGraph {
 	}
 
 	/**
-	 * Everything that has to start over when the thread of `child` dies: stateful children take all stateful children that
-	 * depend on them along, and a child takes those on its thread along.
+	 * Everything that has to start over when the thread of `child` dies: stateful children take all stateful children
+	 * that depend on them along, and a child takes those on its thread along.
 	 */
 	lostWith(child: Child): Set<Child> {
 		const lost = new Set<Child>();

@@ -42,15 +42,21 @@ export interface ProcessOptions extends HostOptions {
 }
 
 function minimalEnvironment(variables: readonly string[]): Record<string, string> {
-	return Object.fromEntries(['LANG', 'TZ', ...variables].flatMap(name => {
-		const value = process.env[name];
-		return value === undefined ? [] : [[name, value]];
-	}));
+	return Object.fromEntries(
+		['LANG', 'TZ', ...variables].flatMap(name => {
+			const value = process.env[name];
+			return value === undefined ? [] : [[name, value]];
+		}),
+	);
 }
 
 function nodeArguments({maxOldGenerationSizeMb, maxYoungGenerationSizeMb}: ResourceLimits): string[] {
 	return [
-		'--expose-gc', '--no-warnings', `--max-old-space-size=${maxOldGenerationSizeMb}`, `--max-semi-space-size=${Math.max(1, Math.floor((maxYoungGenerationSizeMb ?? 3) / 3))}`, hostModule,
+		'--expose-gc',
+		'--no-warnings',
+		`--max-old-space-size=${maxOldGenerationSizeMb}`,
+		`--max-semi-space-size=${Math.max(1, Math.floor((maxYoungGenerationSizeMb ?? 3) / 3))}`,
+		hostModule,
 	];
 }
 
@@ -81,11 +87,21 @@ export class ComponentProcess implements GroupHost {
 		const [sessions, theirSessions] = socketPair();
 		this.#sessions = sessions;
 		const {command, arguments: words} = isConfined
-			? confinedCommand({files, modulePaths: data.children.map(({modulePath}) => modulePath), stateDirectory: data.stateDirectory}, nodeArguments(limits))
+			? confinedCommand(
+					{
+						files,
+						modulePaths: data.children.map(({modulePath}) => modulePath),
+						stateDirectory: data.stateDirectory,
+					},
+					nodeArguments(limits),
+				)
 			: {command: process.execPath, arguments: nodeArguments(limits)};
 		this.#process = spawn(command, words, {
 			stdio: ['ignore', 'ignore', 'pipe', theirControl, theirSessions, 'pipe', secrets],
-			env: {...minimalEnvironment(variables), ...isConfined ? {PATH: process.env['PATH'] ?? '/usr/bin:/bin'} : {}},
+			env: {
+				...minimalEnvironment(variables),
+				...(isConfined ? {PATH: process.env['PATH'] ?? '/usr/bin:/bin'} : {}),
+			},
 			cwd: '/',
 		});
 		for (const fd of [theirControl, theirSessions, secrets]) {
@@ -184,7 +200,10 @@ export class ComponentProcess implements GroupHost {
 		}
 
 		this.#process.on('error', error => {
-			this.#end ??= {child: undefined, reason: withOpenFilesMax(`its process cannot be started: ${error.message}`)};
+			this.#end ??= {
+				child: undefined,
+				reason: withOpenFilesMax(`its process cannot be started: ${error.message}`),
+			};
 			this.#finish(1, null);
 		});
 		this.#process.on('close', (code, signal) => {
@@ -249,7 +268,11 @@ export class ComponentProcess implements GroupHost {
 		clearTimeout(this.#force);
 		this.#control.close();
 		closeDescriptor(this.#sessions);
-		this.#options.onEnd({...this.#end ?? {child: undefined, reason: this.#describeEnd(exitCode, signal)}, exitCode, isFault: this.#end !== undefined || signal !== null || exitCode > signalExitCode});
+		this.#options.onEnd({
+			...(this.#end ?? {child: undefined, reason: this.#describeEnd(exitCode, signal)}),
+			exitCode,
+			isFault: this.#end !== undefined || signal !== null || exitCode > signalExitCode,
+		});
 	}
 
 	#describeEnd(exitCode: number, signal: NodeJS.Signals | null): string {
@@ -258,8 +281,17 @@ export class ComponentProcess implements GroupHost {
 			return `exceeded its RAM quantum: the heap's share of it is ${maxOldGenerationSizeMb + maxYoungGenerationSizeMb} MiB; ${quantumRemedy}`;
 		}
 
-		const words = this.#lastWords.trim().split('\n').at(-1)?.replaceAll(/\p{Cc}/gu, '?') ?? '';
-		const how = signal ? `was ended by ${signal}` : exitCode > signalExitCode ? `was ended by signal ${exitCode - signalExitCode}` : `exited with code ${exitCode}`;
+		const words =
+			this.#lastWords
+				.trim()
+				.split('\n')
+				.at(-1)
+				?.replaceAll(/\p{Cc}/gu, '?') ?? '';
+		const how = signal
+			? `was ended by ${signal}`
+			: exitCode > signalExitCode
+				? `was ended by signal ${exitCode - signalExitCode}`
+				: `exited with code ${exitCode}`;
 		return words === '' ? how : `${how}: ${words}`;
 	}
 }

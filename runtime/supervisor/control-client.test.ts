@@ -13,7 +13,9 @@ test('a runtime that does not answer is not waited for for ever', async t => {
 		server.listen(controlSocketPath(stateDirectory), resolve);
 	});
 	await t.throwsAsync(requestControl(stateDirectory, {op: 'status'}, 100), {
-		name: 'ControlError', code: 'unreachable', message: /^the runtime cannot be reached: it did not answer within 0\.1 s; it may have been stopped/,
+		name: 'ControlError',
+		code: 'unreachable',
+		message: /^the runtime cannot be reached: it did not answer within 0\.1 s; it may have been stopped/,
 	});
 	for (const socket of sockets) {
 		socket.destroy();
@@ -23,5 +25,8 @@ test('a runtime that does not answer is not waited for for ever', async t => {
 });
 
 test('no runtime is told from one that cannot be reached', async t => {
-	await t.throwsAsync(requestControl(join(temporaryDirectory(), 'nowhere'), {op: 'status'}), {code: 'not_running', message: /no runtime uses the state directory/});
+	await t.throwsAsync(requestControl(join(temporaryDirectory(), 'nowhere'), {op: 'status'}), {
+		code: 'not_running',
+		message: /no runtime uses the state directory/,
+	});
 });

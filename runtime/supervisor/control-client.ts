@@ -8,7 +8,10 @@ export type {DeploymentDifference, DeploymentStatus, EditOutcome} from './deploy
 export type {ChildStatus, RuntimeStatus} from './runtime-status.js';
 export type {EndStage} from './supervision.js';
 
-/** A runtime that lives says in this time how it is, even where it waits for a child that does not. Other requests take as long as they do. */
+/**
+ * A runtime that lives says in this time how it is, even where it waits for a child that does not. Other requests take
+ * as long as they do.
+ */
 const statusTimeLimitMs = 40_000;
 
 /** The runtime refused a request, or there is none. */
@@ -16,14 +19,20 @@ export class ControlError extends Error {
 	override readonly name = 'ControlError';
 
 	/** `not_running`: no runtime uses the state directory. */
-	constructor(readonly code: string, message: string) {
+	constructor(
+		readonly code: string,
+		message: string,
+	) {
 		super(message);
 	}
 }
 
 function connectionError(error: NodeJS.ErrnoException, stateDirectory: string): ControlError {
 	return error.code === 'ENOENT' || error.code === 'ECONNREFUSED'
-		? new ControlError('not_running', `no runtime uses the state directory ${stateDirectory}; start one with "runtime start", or name another directory with --state`)
+		? new ControlError(
+				'not_running',
+				`no runtime uses the state directory ${stateDirectory}; start one with "runtime start", or name another directory with --state`,
+			)
 		: new ControlError('unreachable', `the runtime cannot be reached: ${error.message}`);
 }
 
@@ -32,7 +41,11 @@ async function exchangeLine(stateDirectory: string, line: string, timeLimitMs: n
 	return new Promise<string>((resolve, reject) => {
 		const socket = createConnection(reached.path);
 		socket.setTimeout(timeLimitMs, () => {
-			socket.destroy(new Error(`it did not answer within ${timeLimitMs / 1000} s; it may have been stopped (SIGSTOP) or be overloaded`));
+			socket.destroy(
+				new Error(
+					`it did not answer within ${timeLimitMs / 1000} s; it may have been stopped (SIGSTOP) or be overloaded`,
+				),
+			);
 		});
 		let received = '';
 		socket.setEncoding('utf8');
@@ -56,7 +69,11 @@ async function exchangeLine(stateDirectory: string, line: string, timeLimitMs: n
 }
 
 /** @throws ControlError */
-export async function requestControl(stateDirectory: string, request: ControlRequest, limitMs = statusTimeLimitMs): Promise<unknown> {
+export async function requestControl(
+	stateDirectory: string,
+	request: ControlRequest,
+	limitMs = statusTimeLimitMs,
+): Promise<unknown> {
 	let answer;
 	try {
 		answer = await exchangeLine(stateDirectory, JSON.stringify(request), request.op === 'status' ? limitMs : 0);

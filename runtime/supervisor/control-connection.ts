@@ -29,7 +29,10 @@ export class ControlConnection {
 	private constructor(path: string) {
 		const reader = new LineReader({
 			lengthMax: replyLengthMax,
-			payloadMemory: length => this.#payloadMemory && this.#payloadMemory.length >= length ? this.#payloadMemory.subarray(0, length) : Buffer.allocUnsafeSlow(length),
+			payloadMemory: length =>
+				this.#payloadMemory && this.#payloadMemory.length >= length
+					? this.#payloadMemory.subarray(0, length)
+					: Buffer.allocUnsafeSlow(length),
 			payloadLengthOf: line => (JSON.parse(line) as {payload?: number}).payload ?? 0,
 			onLine: (line, payload) => {
 				this.#answered?.({reply: ControlReply.parse(JSON.parse(line)), payload});
@@ -77,11 +80,14 @@ export class ControlConnection {
 	}
 
 	/**
-	 * One call at a time. @returns the result, and its `data` as it came: in `into` where it fits in there, else in memory of
-	 * its own. @throws ControlError
+	 * One call at a time. @returns the result, and its `data` as it came: in `into` where it fits in there, else in
+	 * memory of its own. @throws ControlError
 	 */
-	async call(call: Omit<Call, 'op' | 'raw' | 'payload'>, {data, into}: {data?: Uint8Array | undefined; into?: Buffer | undefined} = {}): Promise<{result: unknown; data: Buffer | undefined}> {
-		const line = JSON.stringify({op: 'call', ...call, raw: true, ...data && {payload: data.length}});
+	async call(
+		call: Omit<Call, 'op' | 'raw' | 'payload'>,
+		{data, into}: {data?: Uint8Array | undefined; into?: Buffer | undefined} = {},
+	): Promise<{result: unknown; data: Buffer | undefined}> {
+		const line = JSON.stringify({op: 'call', ...call, raw: true, ...(data && {payload: data.length})});
 		const {reply, payload} = await new Promise<Answer>((resolve, reject) => {
 			if (this.#fault) {
 				reject(this.#fault);

@@ -1,6 +1,6 @@
 /**
- * Requests to a running runtime over `runtime.sock`: one JSON object a line, answered by one JSON object a line. A line with
- * `payload` is followed by so many bytes, which are the field `data` of its request or result.
+ * Requests to a running runtime over `runtime.sock`: one JSON object a line, answered by one JSON object a line. A line
+ * with `payload` is followed by so many bytes, which are the field `data` of its request or result.
  */
 import {join} from 'node:path';
 import {z} from 'zod';
@@ -37,7 +37,11 @@ export const ControlRequest = z.discriminatedUnion('op', [
 export type ControlRequest = z.input<typeof ControlRequest>;
 
 export const ControlReply = z.union([
-	z.strictObject({ok: z.literal(true), result: z.unknown(), payload: z.number().int().nonnegative().max(payloadByteLengthMax).optional()}),
+	z.strictObject({
+		ok: z.literal(true),
+		result: z.unknown(),
+		payload: z.number().int().nonnegative().max(payloadByteLengthMax).optional(),
+	}),
 	z.strictObject({ok: z.literal(false), code: z.string(), message: z.string()}),
 ]);
 

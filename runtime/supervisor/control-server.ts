@@ -9,7 +9,14 @@ import {LeasePool} from '../transport/lease-pool.js';
 import {DeploymentError} from '../deployment/problem.js';
 import {suggestName} from '../deployment/suggestion.js';
 import type {CallFailure} from '../host/messages.js';
-import {ControlRequest, controlLineMax, controlSocketPath, payloadByteLengthMax, type ControlReply, type EndReport} from './control-request.js';
+import {
+	ControlRequest,
+	controlLineMax,
+	controlSocketPath,
+	payloadByteLengthMax,
+	type ControlReply,
+	type EndReport,
+} from './control-request.js';
 import type {DeploymentFollower} from './deployment-follower.js';
 import {LineReader} from './line-reader.js';
 import type {ManagedChild} from './managed-child.js';
@@ -32,14 +39,18 @@ export function toJson(_key: string, value: unknown): unknown {
 
 /** What a service that nobody provides is missed for, and what would bring it. */
 const providers: Readonly<Record<string, string>> = {
-	anchor_keys: 'the binary "trust_anchor_file" provides it; with a TPM, or in the original\'s form, a trust anchor has no key slots: what opens it is chosen when it is made',
+	anchor_keys:
+		'the binary "trust_anchor_file" provides it; with a TPM, or in the original\'s form, a trust anchor has no key slots: what opens it is chosen when it is made',
 	file_system: 'the binary "vfs" provides it: add a <start> with it to the deployment file, as deploy.xml has it',
-	device_control: 'the binary "superblock_control" provides it; without that there are no snapshots, no extension, no rekeying',
+	device_control:
+		'the binary "superblock_control" provides it; without that there are no snapshots, no extension, no rekeying',
 };
 
 function missingProvider(supervision: Supervision, service: string, name: string | undefined): string {
 	const children = [...supervision.children];
-	const provides = children.filter(({child}) => Object.values(child.component.provides).some(session => session.name === service)).map(({child}) => child.name);
+	const provides = children
+		.filter(({child}) => Object.values(child.component.provides).some(session => session.name === service))
+		.map(({child}) => child.name);
 	if (name === undefined) {
 		return `no child provides the service ${service}${Object.hasOwn(providers, service) ? `; ${providers[service]}` : ''}`;
 	}
@@ -66,9 +77,16 @@ interface CallDone {
 }
 
 /** A request to a service of a child. */
-export async function callService(supervision: Supervision, {service, operation, request, child}: Omit<Extract<ControlRequest, {op: 'call'}>, 'op'>): Promise<ControlReply> {
+export async function callService(
+	supervision: Supervision,
+	{service, operation, request, child}: Omit<Extract<ControlRequest, {op: 'call'}>, 'op'>,
+): Promise<ControlReply> {
 	const managed = await supervision.settledChild(() => provider(supervision, service, child));
-	const done = await supervision.call<CallDone>(managed, id => ({type: 'call', id, child: managed.child.name, service, operation, request: request ?? {}}), callTimeLimitMs);
+	const done = await supervision.call<CallDone>(
+		managed,
+		id => ({type: 'call', id, child: managed.child.name, service, operation, request: request ?? {}}),
+		callTimeLimitMs,
+	);
 	if (!done) {
 		return {ok: false, code: 'not_running', message: `child "${managed.child.name}" does not answer`};
 	}
@@ -80,7 +98,9 @@ export async function callService(supervision: Supervision, {service, operation,
 	// A component in a process of its own may have sent anything.
 	const session = Object.values(managed.child.component.provides).find(({name}) => name === service);
 	const reply = session?.ops[operation]?.reply.safeParse(done.reply);
-	return reply?.success ? {ok: true, result: reply.data} : {ok: false, code: 'failed', message: `the reply of "${managed.child.name}" does not fit the contract`};
+	return reply?.success
+		? {ok: true, result: reply.data}
+		: {ok: false, code: 'failed', message: `the reply of "${managed.child.name}" does not fit the contract`};
 }
 
 /** What `runtime.sock` gives access to. */
@@ -124,7 +144,13 @@ async function answer(controlled: Controlled, request: ControlRequest): Promise<
 
 		case 'stop': {
 			await supervision.end(0);
-			return {ok: true, result: {exitCode: await supervision.ended.promise, problems: supervision.endProblems} satisfies EndReport};
+			return {
+				ok: true,
+				result: {
+					exitCode: await supervision.ended.promise,
+					problems: supervision.endProblems,
+				} satisfies EndReport,
+			};
 		}
 
 		case 'ending': {
@@ -147,9 +173,15 @@ async function answerSafely(controlled: Controlled, request: ControlRequest): Pr
 
 /** The line of a reply, and the bytes that follow it where the request asked for them like that. */
 function encodeReply(reply: ControlReply, raw: boolean): Array<string | Uint8Array> {
-	const data = raw && reply.ok && typeof reply.result === 'object' && reply.result !== null && 'data' in reply.result ? reply.result.data : undefined;
+	const data =
+		raw && reply.ok && typeof reply.result === 'object' && reply.result !== null && 'data' in reply.result
+			? reply.result.data
+			: undefined;
 	return data instanceof Uint8Array
-		? [`${JSON.stringify({ok: true, result: {...(reply as {result: object}).result, data: undefined}, payload: data.length}, toJson)}\n`, data]
+		? [
+				`${JSON.stringify({ok: true, result: {...(reply as {result: object}).result, data: undefined}, payload: data.length}, toJson)}\n`,
+				data,
+			]
 		: [`${JSON.stringify(reply, toJson)}\n`];
 }
 
@@ -166,14 +198,29 @@ function parseRequest(line: string): z.output<typeof ControlRequest> | string {
 /** Requests of one connection that wait; a client that sends more is not read from meanwhile. */
 const waitingCountMax = 16;
 
-/** Memory for what reads bring, used by one after another: a piece for each would be fetched from the system and collected again. */
+/**
+ * Memory for what reads bring, used by one after another: a piece for each would be fetched from the system and
+ * collected again.
+ */
 const readMemory = new LeasePool(16 * payloadByteLengthMax);
 
-/** Memory for the answer of a request that reads a file; undefined for others, and where so many are under way that this one takes its own. */
+/**
+ * Memory for the answer of a request that reads a file; undefined for others, and where so many are under way that this
+ * one takes its own.
+ */
 function tryLease(request: z.output<typeof ControlRequest> | string): Lease | undefined {
-	const isRead = typeof request !== 'string' && request.op === 'call' && request.raw === true && request.service === 'file_system' && request.operation === 'read';
+	const isRead =
+		typeof request !== 'string' &&
+		request.op === 'call' &&
+		request.raw === true &&
+		request.service === 'file_system' &&
+		request.operation === 'read';
 	const {length} = isRead ? request.request : {};
-	return typeof length === 'number' && Number.isInteger(length) && length > 0 && length <= payloadByteLengthMax && readMemory.usedBytes + payloadByteLengthMax <= readMemory.limit
+	return typeof length === 'number' &&
+		Number.isInteger(length) &&
+		length > 0 &&
+		length <= payloadByteLengthMax &&
+		readMemory.usedBytes + payloadByteLengthMax <= readMemory.limit
 		? readMemory.lease(length)
 		: undefined;
 }
@@ -191,7 +238,7 @@ function serve(controlled: Controlled, socket: Socket, answers: Set<Promise<void
 		lengthMax: controlLineMax,
 		payloadLengthOf(line) {
 			const request = parseRequest(line);
-			return typeof request !== 'string' && request.op === 'call' ? request.payload ?? 0 : 0;
+			return typeof request !== 'string' && request.op === 'call' ? (request.payload ?? 0) : 0;
 		},
 		onLine(line, payload) {
 			if (++waitingCount === waitingCountMax) {
@@ -201,7 +248,10 @@ function serve(controlled: Controlled, socket: Socket, answers: Set<Promise<void
 			const made = turn.then(async () => {
 				const request = parseRequest(line);
 				const lease = tryLease(request);
-				const reply: ControlReply = typeof request === 'string' ? {ok: false, code: 'failed', message: request} : await answerSafely(controlled, withMemory(request, payload, lease?.bytes));
+				const reply: ControlReply =
+					typeof request === 'string'
+						? {ok: false, code: 'failed', message: request}
+						: await answerSafely(controlled, withMemory(request, payload, lease?.bytes));
 				const free = () => {
 					if (!isInUse(reply)) {
 						lease?.release();
@@ -209,7 +259,10 @@ function serve(controlled: Controlled, socket: Socket, answers: Set<Promise<void
 				};
 
 				if (socket.writable) {
-					const parts = encodeReply(reply, typeof request !== 'string' && request.op === 'call' && request.raw === true);
+					const parts = encodeReply(
+						reply,
+						typeof request !== 'string' && request.op === 'call' && request.raw === true,
+					);
 					socket.cork();
 					for (const [i, part] of parts.entries()) {
 						socket.write(part, i === parts.length - 1 ? free : undefined);
@@ -242,8 +295,14 @@ function serve(controlled: Controlled, socket: Socket, answers: Set<Promise<void
 }
 
 /** The request with what does not fit a line: its payload, and memory for that of the answer. */
-function withMemory(request: z.output<typeof ControlRequest>, data: Buffer | undefined, into: Buffer | undefined): ControlRequest {
-	return request.op === 'call' && (data ?? into) ? {...request, request: {...request.request, ...data && {data}, ...into && {into}}} : request;
+function withMemory(
+	request: z.output<typeof ControlRequest>,
+	data: Buffer | undefined,
+	into: Buffer | undefined,
+): ControlRequest {
+	return request.op === 'call' && (data ?? into)
+		? {...request, request: {...request.request, ...(data && {data}), ...(into && {into})}}
+		: request;
 }
 
 export class ControlServer {
@@ -266,8 +325,8 @@ export class ControlServer {
 	}
 
 	/**
-	 * The socket is made in a directory that others cannot enter, and moved once its mode is right. The caller holds the
-	 * state directory's lock, so a socket that is there already belongs to nobody.
+	 * The socket is made in a directory that others cannot enter, and moved once its mode is right. The caller holds
+	 * the state directory's lock, so a socket that is there already belongs to nobody.
 	 */
 	async listen(stateDirectory: string): Promise<void> {
 		const path = controlSocketPath(stateDirectory);

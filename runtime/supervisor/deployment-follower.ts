@@ -109,7 +109,10 @@ export class DeploymentFollower {
 		this.#watched = true;
 		this.#watch().catch((error: unknown) => {
 			this.#watched = false;
-			this.#followed.log.say(`${displayPath(this.#file)} is not watched any more: ${error instanceof Error ? error.message : String(error)}`, 'warning');
+			this.#followed.log.say(
+				`${displayPath(this.#file)} is not watched any more: ${error instanceof Error ? error.message : String(error)}`,
+				'warning',
+			);
 		});
 	}
 
@@ -127,7 +130,10 @@ export class DeploymentFollower {
 			if (!isDeepStrictEqual(signatures, seen)) {
 				seen = signatures;
 				sinceMs = performance.now();
-			} else if (performance.now() - sinceMs >= savedAfterMs && !isDeepStrictEqual(signatures, this.#considered)) {
+			} else if (
+				performance.now() - sinceMs >= savedAfterMs &&
+				!isDeepStrictEqual(signatures, this.#considered)
+			) {
 				await this.#consider(signatures, performance.now() - sinceMs >= patienceMs);
 			}
 		}
@@ -162,7 +168,10 @@ export class DeploymentFollower {
 		this.#files = read instanceof DeploymentError ? [...new Set([...this.#files, ...read.files])] : read.files;
 		this.#considered = new Map(this.#files.map(file => [file, signatures.get(file) ?? added.get(file)!]));
 		const time = new Date().toISOString();
-		const outcome = {time, ...read instanceof DeploymentError ? this.#refuse(read) : await this.#applyDeployment(read)};
+		const outcome = {
+			time,
+			...(read instanceof DeploymentError ? this.#refuse(read) : await this.#applyDeployment(read)),
+		};
 		this.#lastEdit = outcome;
 		return outcome;
 	}
@@ -174,7 +183,10 @@ export class DeploymentFollower {
 			log.problem(line);
 		}
 
-		log.say(`${displayPath(this.#file)}: ${length} ${length === 1 ? 'error' : 'errors'}; nothing was changed`, 'error');
+		log.say(
+			`${displayPath(this.#file)}: ${length} ${length === 1 ? 'error' : 'errors'}; nothing was changed`,
+			'error',
+		);
 		return {result: 'refused', message, pauseMs: 0};
 	}
 
@@ -194,7 +206,9 @@ export class DeploymentFollower {
 		try {
 			const pauseMs = Math.round(await this.#supervision.change(children));
 			this.#generation++;
-			log.say(`deployment generation ${this.#generation} runs${pauseMs > 0 ? `; requests waited for ${pauseMs} ms at most` : ''}`);
+			log.say(
+				`deployment generation ${this.#generation} runs${pauseMs > 0 ? `; requests waited for ${pauseMs} ms at most` : ''}`,
+			);
 			for (const hint of this.#supervision.hints.filter(one => !hintsBefore.includes(one))) {
 				log.say(`attach: ${hint}`);
 			}

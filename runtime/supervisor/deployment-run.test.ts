@@ -29,18 +29,22 @@ class Subject {
 	}
 
 	async recall(child: string): Promise<Recall> {
-		return await this.call(child, 'recall') as Recall;
+		return (await this.call(child, 'recall')) as Recall;
 	}
 
 	async status(): Promise<RuntimeStatus> {
-		return await requestControl(this.stateDirectory, {op: 'status'}) as RuntimeStatus;
+		return (await requestControl(this.stateDirectory, {op: 'status'})) as RuntimeStatus;
 	}
 }
 
 async function start(t: ExecutionContext, sketches: readonly ChildSketch[], endLimits?: EndLimits): Promise<Subject> {
 	const lines: string[] = [];
 	const stateDirectory = await makeStateDirectory();
-	const running = await startDeployment(await makeDeployment(sketches), {stateDirectory, log: line => lines.push(line), endLimits});
+	const running = await startDeployment(await makeDeployment(sketches), {
+		stateDirectory,
+		log: line => lines.push(line),
+		endLimits,
+	});
 	t.teardown(async () => running.stop());
 	return new Subject(running, stateDirectory, lines);
 }
@@ -76,7 +80,9 @@ test.serial('starts servers before clients, serves, and stops clients before ser
 test.serial('status tells of every child', async t => {
 	const subject = await started(t, pair);
 	await subject.call('relay', 'remember', {value: 5});
-	const {children: [server, relay]} = await subject.status();
+	const {
+		children: [server, relay],
+	} = await subject.status();
 	t.is(server.state, 'up');
 	t.deepEqual(server.details, {remembered: 5});
 	t.true(server.requests === 1 && server.sessions === 1 && server.restarts === 0);
@@ -86,7 +92,9 @@ test.serial('status tells of every child', async t => {
 
 test.serial('a thread is pinned to the CPUs of its child', async t => {
 	const subject = await started(t, [{name: 'server', fixture: 'probe-server', cpus: [0], priority: 5}]);
-	const {children: [{tid, cpus}]} = await subject.status();
+	const {
+		children: [{tid, cpus}],
+	} = await subject.status();
 	t.is(cpus, '0');
 	t.is(readFileSync(`/proc/self/task/${tid}/stat`, 'utf8').split(') ')[1].split(' ')[16], '5');
 });
@@ -111,7 +119,11 @@ for (const [how, reason] of [
 	test.serial(`a component that dies (${how}) is logged with its reason and restarted`, async t => {
 		const subject = await started(t, [
 			// Short of memory, the thread would miss its heartbeat first.
-			{name: 'keeper', fixture: 'probe-keeper', heartbeat: how === 'heap' || how === 'buffers' ? undefined : {rateMs: 100}},
+			{
+				name: 'keeper',
+				fixture: 'probe-keeper',
+				heartbeat: how === 'heap' || how === 'buffers' ? undefined : {rateMs: 100},
+			},
 			{name: 'relay', fixture: 'probe-relay', routes: {backend: 'keeper'}},
 		]);
 		await t.throwsAsync(subject.call('relay', 'die', {how}), {code: 'session_lost'});
@@ -131,13 +143,20 @@ test.serial('a server that breaks the contract with a reply is restarted', async
 	]);
 	await t.throwsAsync(subject.recall('relay'), {code: 'session_lost'});
 	await requestControl(subject.stateDirectory, {op: 'restart', name: 'relay'});
-	t.true(subject.lines.some(line => /child "keeper" died: its reply to probe.recall does not fit the contract: value/.test(line)), subject.lines.join('\n'));
+	t.true(
+		subject.lines.some(line =>
+			/child "keeper" died: its reply to probe.recall does not fit the contract: value/.test(line),
+		),
+		subject.lines.join('\n'),
+	);
 });
 
 test.serial('a fault that comes back with every restart stops the runtime', async t => {
 	const subject = await started(t, pair);
 	// The request is sent again to every replacement, and kills it.
-	await t.throwsAsync(subject.call('relay', 'die', {how: 'throw'}), {message: /was lost|does not answer|ended before/});
+	await t.throwsAsync(subject.call('relay', 'die', {how: 'throw'}), {
+		message: /was lost|does not answer|ended before/,
+	});
 	t.is(await subject.running.ended, 1);
 	const deaths = subject.lines.filter(line => line.startsWith('[runtime] child "server" died: '));
 	t.is(deaths.length, 6);
@@ -167,7 +186,9 @@ test.serial('restarts that a person asks for are not counted as faults', async t
 		await requestControl(subject.stateDirectory, {op: 'restart', name: 'server'});
 	}
 
-	const {children: [server]} = await subject.status();
+	const {
+		children: [server],
+	} = await subject.status();
 	t.deepEqual([server.state, server.restarts, server.requestedRestarts], ['up', 0, 7]);
 	await t.throwsAsync(subject.call('server', 'die', {how: 'throw'}));
 	t.true(subject.lines.some(line => line.includes('died: ') && line.endsWith('restarting (1 of 5)')));
@@ -202,7 +223,10 @@ test.serial('a reset is passed on to those who see it through others', async t =
 });
 
 test.serial('children of one group share a thread and its fate', async t => {
-	const subject = await started(t, chain.map(child => ({...child, group: 'one'})));
+	const subject = await started(
+		t,
+		chain.map(child => ({...child, group: 'one'})),
+	);
 	await subject.call('front', 'remember', {value: 3});
 	t.is((await subject.recall('front')).value, 3);
 	t.is(new Set((await subject.status()).children.map(({tid}) => tid)).size, 1);
@@ -236,7 +260,10 @@ test.serial('a child that cannot start ends the runtime, by its message alone', 
 test.serial('a bug at start is shown with its place', async t => {
 	const subject = await start(t, [{name: 'broken', fixture: 'probe-server', config: {start_error: 'bug'}}]);
 	t.is(await subject.running.ended, 1);
-	t.regex(subject.lines[0], /^\[runtime] child "broken" failed to start: TypeError: a bug at start \(at .*probe-server.ts:/);
+	t.regex(
+		subject.lines[0],
+		/^\[runtime] child "broken" failed to start: TypeError: a bug at start \(at .*probe-server.ts:/,
+	);
 });
 
 test.serial('a child that does not stop cleanly is named', async t => {
@@ -251,24 +278,32 @@ const shortLimits: EndLimits = {childMs: 500, allMs: 1000, leastMs: 200, goneMs:
 test.serial('the end is asked for by a request, which is answered when everything has stopped', async t => {
 	const {running, stateDirectory} = await started(t, pair);
 	t.is(await requestControl(stateDirectory, {op: 'ending'}), null);
-	t.deepEqual(await requestControl(stateDirectory, {op: 'stop'}) as EndReport, {exitCode: 0, problems: []});
+	t.deepEqual((await requestControl(stateDirectory, {op: 'stop'})) as EndReport, {exitCode: 0, problems: []});
 	t.is(await running.ended, 0);
 	t.is(readFileSync(join(stateDirectory, 'runtime.lock'), 'utf8'), '');
 });
 
 test.serial('children that do not stop hold up the end for a bounded time, all together', async t => {
 	const names = ['a', 'b', 'c', 'd', 'e', 'f'];
-	const {stateDirectory} = await started(t, names.map(name => ({name, fixture: 'probe-server', config: {stop_error: 'hang'}})), shortLimits);
+	const {stateDirectory} = await started(
+		t,
+		names.map(name => ({name, fixture: 'probe-server', config: {stop_error: 'hang'}})),
+		shortLimits,
+	);
 	const began = performance.now();
-	const {exitCode, problems} = await requestControl(stateDirectory, {op: 'stop'}) as EndReport;
+	const {exitCode, problems} = (await requestControl(stateDirectory, {op: 'stop'})) as EndReport;
 	t.true(performance.now() - began < shortLimits.allMs + names.length * shortLimits.leastMs + 5000);
 	t.is(exitCode, 1);
 	t.is(problems.filter(problem => problem.includes('did not stop cleanly: not within')).length, names.length);
 });
 
 test.serial('a thread that the system holds does not hold the end of the runtime', async t => {
-	const {running, stateDirectory, lines} = await started(t, [{name: 'stuck', fixture: 'probe-server', config: {stop_error: 'block'}}], shortLimits);
-	const {exitCode} = await requestControl(stateDirectory, {op: 'stop'}) as EndReport;
+	const {running, stateDirectory, lines} = await started(
+		t,
+		[{name: 'stuck', fixture: 'probe-server', config: {stop_error: 'block'}}],
+		shortLimits,
+	);
+	const {exitCode} = (await requestControl(stateDirectory, {op: 'stop'})) as EndReport;
 	t.is(exitCode, 1);
 	t.true(lines.some(line => line.includes('not gone 1 s after they were ended: stuck; they end with the process')));
 	// Others must not find the thread in their way.
@@ -279,9 +314,13 @@ test.serial('a thread that the system holds does not hold the end of the runtime
 
 test.serial('a state directory belongs to one runtime', async t => {
 	const subject = await started(t, pair);
-	await t.throwsAsync(startDeployment(await makeDeployment(pair), {stateDirectory: subject.stateDirectory, log() {}}), {
-		name: 'StartError', message: new RegExp(`in use by the runtime with process id ${process.pid}`),
-	});
+	await t.throwsAsync(
+		startDeployment(await makeDeployment(pair), {stateDirectory: subject.stateDirectory, log() {}}),
+		{
+			name: 'StartError',
+			message: new RegExp(`in use by the runtime with process id ${process.pid}`),
+		},
+	);
 });
 
 test.serial('a tool runs with the servers that it needs, and no others', async t => {
@@ -295,15 +334,23 @@ test.serial('a tool runs with the servers that it needs, and no others', async t
 	const options = {stateDirectory: await makeStateDirectory(), log: (line: string) => lines.push(line)};
 	t.is(await runTool(deployment, 'tool', options), 0);
 	t.deepEqual(lines, [
-		'[runtime -> server] started', '[runtime -> tool] 7 true', '[runtime] child "tool" exited with exit value 0', '[runtime -> server] stopped',
+		'[runtime -> server] started',
+		'[runtime -> tool] 7 true',
+		'[runtime] child "tool" exited with exit value 0',
+		'[runtime -> server] stopped',
 	]);
 	t.is(await runTool(deployment, 'failing', options), -1);
 	t.true(lines.includes('[runtime] child "failing" exited with exit value -1: nothing to do'));
-	await t.throwsAsync(runTool(deployment, 'server', options), {message: 'test.xml has no tool "server"; its tools are tool, failing'});
+	await t.throwsAsync(runTool(deployment, 'server', options), {
+		message: 'test.xml has no tool "server"; its tools are tool, failing',
+	});
 });
 
 test.serial('the runtime ends with a tool whose exit it propagates', async t => {
-	const subject = await start(t, [pair[0], {name: 'tool', fixture: 'probe-tool', routes: {backend: 'server'}, exitPropagate: true}]);
+	const subject = await start(t, [
+		pair[0],
+		{name: 'tool', fixture: 'probe-tool', routes: {backend: 'server'}, exitPropagate: true},
+	]);
 	t.is(await subject.running.ended, 0);
 	t.true(subject.lines.includes('[runtime] child "tool" exited with exit value 0'));
 });

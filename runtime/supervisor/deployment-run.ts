@@ -33,7 +33,10 @@ export interface RunningDeployment {
 	readonly ended: Promise<number>;
 	/** Stops everything in order; resolves with `ended`. */
 	stop(): Promise<void>;
-	/** Names of children whose threads or processes are still there after the end: only the end of the process takes them along. */
+	/**
+	 * Names of children whose threads or processes are still there after the end: only the end of the process takes
+	 * them along.
+	 */
 	readonly lingering: readonly string[];
 }
 
@@ -52,7 +55,10 @@ async function openControl(controlled: Controlled, stateDirectory: string): Prom
 	try {
 		await control.listen(stateDirectory);
 	} catch (error) {
-		controlled.supervision.log.say(`no control socket, "runtime status" will not work: ${(error as Error).message}`, 'warning');
+		controlled.supervision.log.say(
+			`no control socket, "runtime status" will not work: ${(error as Error).message}`,
+			'warning',
+		);
 	}
 
 	return control;
@@ -72,7 +78,12 @@ export async function startDeployment(deployment: Deployment, options: RuntimeOp
 	const directory = resolve(options.stateDirectory);
 	const lock = lockStateDirectory(directory);
 	const {follow} = options;
-	const supervision = new Supervision({children: startedOf(deployment), stateDirectory: directory, log: options.log, limits: options.endLimits});
+	const supervision = new Supervision({
+		children: startedOf(deployment),
+		stateDirectory: directory,
+		log: options.log,
+		limits: options.endLimits,
+	});
 	const {log} = supervision;
 	const follower = follow && new DeploymentFollower(supervision, {deployment, load: follow.load, startedOf, log});
 	const control = await openControl({supervision, follower}, directory);
@@ -110,11 +121,20 @@ export type ServiceCall = (service: string, operation: string, request: Record<s
  * Starts one service with the servers that it needs, for requests of the command line, and stops it after `job`.
  * @throws StartError where another runtime uses the state directory, or a child does not start
  */
-export async function withService<T>(deployment: Deployment, name: string, options: RuntimeOptions, job: (call: ServiceCall) => Promise<T>): Promise<T> {
+export async function withService<T>(
+	deployment: Deployment,
+	name: string,
+	options: RuntimeOptions,
+	job: (call: ServiceCall) => Promise<T>,
+): Promise<T> {
 	const service = deployment.children.find(child => child.name === name)!;
 	const directory = resolve(options.stateDirectory);
 	const lock = lockStateDirectory(directory);
-	const supervision = new Supervision({children: childrenNeededBy(deployment, service), stateDirectory: directory, log: options.log});
+	const supervision = new Supervision({
+		children: childrenNeededBy(deployment, service),
+		stateDirectory: directory,
+		log: options.log,
+	});
 	try {
 		void supervision.start();
 		await supervision.ready.promise;
@@ -141,10 +161,14 @@ export async function runTool(deployment: Deployment, toolName: string, options:
 	const tool = deployment.children.find(({name, component}) => name === toolName && component.kind === 'tool');
 	if (!tool) {
 		const names = deployment.children.filter(({component}) => component.kind === 'tool').map(({name}) => name);
-		throw new StartError(`${deployment.file} has no tool "${toolName}"; ${names.length > 0 ? `its tools are ${names.join(', ')}` : 'it has none'}`);
+		throw new StartError(
+			`${deployment.file} has no tool "${toolName}"; ${names.length > 0 ? `its tools are ${names.join(', ')}` : 'it has none'}`,
+		);
 	}
 
-	const children = childrenNeededBy(deployment, tool).map(child => child === tool ? {...tool, exitPropagate: true} : child);
+	const children = childrenNeededBy(deployment, tool).map(child =>
+		child === tool ? {...tool, exitPropagate: true} : child,
+	);
 	const directory = resolve(options.stateDirectory);
 	const lock = lockStateDirectory(directory);
 	const supervision = new Supervision({children, stateDirectory: directory, log: options.log});

@@ -1,6 +1,7 @@
 /**
- * What can be known before anything is started or made: components are asked what would keep them from working on this host
- * with their configuration, and the runtime looks for what it needs itself. Nothing is written, nothing is opened for good.
+ * What can be known before anything is started or made: components are asked what would keep them from working on this
+ * host with their configuration, and the runtime looks for what it needs itself. Nothing is written, nothing is opened
+ * for good.
  */
 import {resolve} from 'node:path';
 import type {Child, Deployment, SourcePosition} from '../deployment/checked-deployment.js';
@@ -13,10 +14,15 @@ import {isolationProblem} from './isolated-start.js';
 import {loadingDescriptorCount} from './loading-turns.js';
 import {bufferShare} from '../deployment/ram-share.js';
 
-/** Descriptors that the runtime itself has open, and some that it needs for a moment: its sockets, the lock, what it asks the system. */
+/**
+ * Descriptors that the runtime itself has open, and some that it needs for a moment: its sockets, the lock, what it
+ * asks the system.
+ */
 const ownDescriptorCount = 48;
 
-/** Of a thread: its event loop's, and those of its children. Measured as all others here, with each shipped assembly. */
+/**
+ * Of a thread: its event loop's, and those of its children. Measured as all others here, with each shipped assembly.
+ */
 const threadDescriptorCount = 6;
 
 /** Of a process of its own: its pipes, and a pair of sockets for each session. */
@@ -28,7 +34,10 @@ function outlookOf(child: Child, children: readonly Child[], stateDirectory: str
 		resolvePath: path => resolve(stateDirectory, path),
 		variable: name => process.env[name],
 		variableLength,
-		clientCount: service => children.flatMap(({routes}) => routes).filter(route => route.server === child.name && route.service === service).length,
+		clientCount: service =>
+			children
+				.flatMap(({routes}) => routes)
+				.filter(route => route.server === child.name && route.service === service).length,
 		leaseLimit: bufferShare(child.ramQuantum),
 	};
 }
@@ -46,14 +55,26 @@ function runningHosts(children: readonly Child[]): Child[] {
 }
 
 /** What the runtime needs itself. */
-function reportRuntime(position: SourcePosition, children: readonly Child[], stateDirectory: string, problems: Problems): void {
+function reportRuntime(
+	position: SourcePosition,
+	children: readonly Child[],
+	stateDirectory: string,
+	problems: Problems,
+): void {
 	const reason = whyDirectoryUnmakable(stateDirectory);
 	if (reason !== undefined) {
-		problems.report(position, `the state directory ${stateDirectory} cannot be used: ${reason}`, 'choose another one with --state, or give this user rights there');
+		problems.report(
+			position,
+			`the state directory ${stateDirectory} cannot be used: ${reason}`,
+			'choose another one with --state, or give this user rights there',
+		);
 	}
 
 	const hosts = runningHosts(children);
-	const needed = ownDescriptorCount + loadingDescriptorCount + hosts.reduce((sum, {isolation}) => sum + (isolation ? processDescriptorCount : threadDescriptorCount), 0);
+	const needed =
+		ownDescriptorCount +
+		loadingDescriptorCount +
+		hosts.reduce((sum, {isolation}) => sum + (isolation ? processDescriptorCount : threadDescriptorCount), 0);
 	const max = openFilesMax();
 	if (max !== undefined && max < needed) {
 		problems.report(
@@ -65,10 +86,14 @@ function reportRuntime(position: SourcePosition, children: readonly Child[], sta
 }
 
 /**
- * Looks for what would keep `children`, those of the deployment that are to be started, from starting here; returns what
- * works without. @throws DeploymentError
+ * Looks for what would keep `children`, those of the deployment that are to be started, from starting here; returns
+ * what works without. @throws DeploymentError
  */
-export function foreseen({files, children: all}: Deployment, children: readonly Child[], stateDirectory: string): readonly Problem[] {
+export function foreseen(
+	{files, children: all}: Deployment,
+	children: readonly Child[],
+	stateDirectory: string,
+): readonly Problem[] {
 	const errors = new Problems();
 	const warnings = new Problems();
 	const [first] = children;
@@ -80,7 +105,11 @@ export function foreseen({files, children: all}: Deployment, children: readonly 
 		const isolation = child.isolation && isolationProblem(child.isolation);
 		if (isolation !== undefined) {
 			const problems = child.isolation?.ifMissing === 'continue' ? warnings : errors;
-			problems.report(child.position, `child "${child.name}" cannot run in a process of its own: ${isolation}`, 'or go on without it with <isolation if_missing="continue"/>');
+			problems.report(
+				child.position,
+				`child "${child.name}" cannot run in a process of its own: ${isolation}`,
+				'or go on without it with <isolation if_missing="continue"/>',
+			);
 		}
 
 		for (const {at = [], what, remedy, isMinor = false} of obstaclesOf(child, all, stateDirectory)) {

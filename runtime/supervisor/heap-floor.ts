@@ -1,6 +1,6 @@
 /**
- * How much heap components need before they have anything to do. That depends on Node's version more than on the component, so it
- * is measured on the Node that runs, not remembered.
+ * How much heap components need before they have anything to do. That depends on Node's version more than on the
+ * component, so it is measured on the Node that runs, not remembered.
  */
 import {Worker} from 'node:worker_threads';
 import type {Child} from '../deployment/checked-deployment.js';
@@ -29,7 +29,10 @@ function oldGenerationBytes(quanta: readonly number[]): number {
 	return (heapLimits(quanta).maxOldGenerationSizeMb ?? 0) * mebibyte;
 }
 
-/** The first child's quantum, in whole mebibytes, with which the group's heap has room for `bytes`; undefined where none has. */
+/**
+ * The first child's quantum, in whole mebibytes, with which the group's heap has room for `bytes`; undefined where none
+ * has.
+ */
 function sufficientQuantum([first, ...others]: readonly number[], bytes: number): number | undefined {
 	let quantum = Math.ceil(Math.max(first, ramQuantumMin) / mebibyte) * mebibyte;
 	for (let before = -1; oldGenerationBytes([quantum, ...others]) < bytes; quantum += mebibyte) {
@@ -57,14 +60,16 @@ export interface NarrowHeap {
 
 /** Groups whose quantum is too small for their components, even while these are empty. */
 export async function narrowHeaps(children: readonly Child[], measure = emptyHeapBytes): Promise<NarrowHeap[]> {
-	const groups = [...new Set(children.map(({group}) => group))].map(name => children.filter(({group}) => group === name));
+	const groups = [...new Set(children.map(({group}) => group))].map(name =>
+		children.filter(({group}) => group === name),
+	);
 	const limitOf = (members: readonly Child[]) => oldGenerationBytes(members.map(({ramQuantum}) => ramQuantum));
 	const measured = new Map<string, Promise<number>>();
 	const needOf = async (members: readonly Child[]) => {
 		const paths = [...new Set(members.map(({modulePath}) => modulePath))].sort();
 		const key = paths.join('\n');
 		measured.set(key, measured.get(key) ?? measure(paths));
-		return await measured.get(key)! + roomBytes;
+		return (await measured.get(key)!) + roomBytes;
 	};
 
 	// No group needs more than all of them together: mostly one measurement says that every one has enough.
@@ -74,7 +79,15 @@ export async function narrowHeaps(children: readonly Child[], measure = emptyHea
 		const need = await needOf(members);
 		const limit = limitOf(members);
 		if (limit < need) {
-			narrow.push({children: members, limit, need, quantum: sufficientQuantum(members.map(({ramQuantum}) => ramQuantum), need)});
+			narrow.push({
+				children: members,
+				limit,
+				need,
+				quantum: sufficientQuantum(
+					members.map(({ramQuantum}) => ramQuantum),
+					need,
+				),
+			});
 		}
 	}
 

@@ -21,7 +21,14 @@ function stand(isWaiting: () => boolean, queuedMs: () => number = () => 0, queue
 			state.kills.push(reason);
 		},
 	};
-	return {state, heartbeat: new Heartbeat(host, text => state.said.push(text), {now: () => performance.now(), isWaitingForDevice: isWaiting, threadTimes: () => new Map([[queuer, {ranMs: 0, queuedMs: queuedMs(), isRunnable: false}]])})};
+	return {
+		state,
+		heartbeat: new Heartbeat(host, text => state.said.push(text), {
+			now: () => performance.now(),
+			isWaitingForDevice: isWaiting,
+			threadTimes: () => new Map([[queuer, {ranMs: 0, queuedMs: queuedMs(), isRunnable: false}]]),
+		}),
+	};
 }
 
 test('a host that does not answer is ended', async t => {
@@ -63,12 +70,15 @@ test('time in which others had the CPU does not count; it is said once, and when
 	let isStarved = true;
 	let queued = 0;
 	let last = performance.now();
-	const {state, heartbeat} = stand(() => false, () => {
-		const now = performance.now();
-		queued += isStarved ? now - last : 0;
-		last = now;
-		return queued;
-	});
+	const {state, heartbeat} = stand(
+		() => false,
+		() => {
+			const now = performance.now();
+			queued += isStarved ? now - last : 0;
+			last = now;
+			return queued;
+		},
+	);
 	heartbeat.every(rateMs);
 	while (state.said.length === 0) {
 		await wait(rateMs);
@@ -90,7 +100,10 @@ test('time in which others had the CPU does not count; it is said once, and when
 
 test('one that is stuck on a busy machine is ended once it had its share of the CPU', async t => {
 	const began = performance.now();
-	const {state, heartbeat} = stand(() => false, () => (performance.now() - began) / 2);
+	const {state, heartbeat} = stand(
+		() => false,
+		() => (performance.now() - began) / 2,
+	);
 	heartbeat.every(rateMs);
 	while (state.kills.length === 0) {
 		await wait(rateMs / 2);
@@ -102,7 +115,11 @@ test('one that is stuck on a busy machine is ended once it had its share of the 
 
 test('one whose process gets no CPU elsewhere is spared for a while only', async t => {
 	const began = performance.now();
-	const {state, heartbeat} = stand(() => false, () => performance.now() - began, 2);
+	const {state, heartbeat} = stand(
+		() => false,
+		() => performance.now() - began,
+		2,
+	);
 	heartbeat.every(rateMs);
 	while (state.kills.length === 0) {
 		await wait(rateMs);
@@ -115,7 +132,10 @@ test('one whose process gets no CPU elsewhere is spared for a while only', async
 test('a thread that only computes, and one that is gone, wait for no device', async t => {
 	for (const tid of [process.pid, 2 ** 22 + 1]) {
 		const kills: string[] = [];
-		const heartbeat = new Heartbeat({tid, post: () => undefined, kill: reason => kills.push(reason)}, () => undefined);
+		const heartbeat = new Heartbeat(
+			{tid, post: () => undefined, kill: reason => kills.push(reason)},
+			() => undefined,
+		);
 		heartbeat.every(rateMs);
 		while (kills.length === 0) {
 			await wait(rateMs);

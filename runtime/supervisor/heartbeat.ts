@@ -1,7 +1,8 @@
 /**
- * Asks a host for signs of life, and ends one that gives none. Two kinds of silence are no fault of its own. One that waits in
- * the kernel for a disk that stands still is not ended: no new one would be served any sooner, and its requests are as good as
- * on their way. And time in which it could have run and others had the CPU does not count: a new one would have to queue as well.
+ * Asks a host for signs of life, and ends one that gives none. Two kinds of silence are no fault of its own. One that
+ * waits in the kernel for a disk that stands still is not ended: no new one would be served any sooner, and its
+ * requests are as good as on their way. And time in which it could have run and others had the CPU does not count: a
+ * new one would have to queue as well.
  */
 import type {GroupHost} from './group-host.js';
 import {isWaitingForDevice, threadTimes, unservedMs, type ThreadTimes} from './thread-state.js';
@@ -34,8 +35,15 @@ export class Heartbeat {
 	#timesBefore: ReadonlyMap<number, ThreadTimes> = new Map();
 	#over: string | undefined;
 
-	/** @param onWait is told when the host is spared although it gives no sign of life, with the reason, and when that is over */
-	constructor(host: Pick<GroupHost, 'post' | 'kill' | 'tid'>, onWait: (text: string) => void, threads: ThreadObserver = kernel) {
+	/**
+	 * @param onWait is told when the host is spared although it gives no sign of life, with the reason, and when that
+	 * is over
+	 */
+	constructor(
+		host: Pick<GroupHost, 'post' | 'kill' | 'tid'>,
+		onWait: (text: string) => void,
+		threads: ThreadObserver = kernel,
+	) {
 		this.#host = host;
 		this.#onWait = onWait;
 		this.#threads = threads;
@@ -81,7 +89,10 @@ export class Heartbeat {
 	#judge(heartbeatMs: number): void {
 		const patienceMs = missedBeatCountMax * heartbeatMs;
 		if (this.#threads.isWaitingForDevice(this.#host.tid)) {
-			this.#spare(`has been waiting for its storage for ${patienceMs} ms; requests wait with it`, 'the storage answers again');
+			this.#spare(
+				`has been waiting for its storage for ${patienceMs} ms; requests wait with it`,
+				'the storage answers again',
+			);
 			return;
 		}
 
@@ -89,12 +100,18 @@ export class Heartbeat {
 		const times = this.#threads.threadTimes(this.#host.tid);
 		const tid = this.#host.tid ?? 0;
 		const own = unservedMs(this.#timesBefore.get(tid), times.get(tid), silentMs);
-		// It may wait for another thread of its process that gets no CPU, such as the engine's: that excuses it for a while.
-		const others = [...times].map(([other, {queuedMs}]) => queuedMs - (this.#timesBefore.get(other)?.queuedMs ?? queuedMs));
+		// It may wait for another thread of its process that gets no CPU, such as the engine's: that excuses it for a
+		// while.
+		const others = [...times].map(
+			([other, {queuedMs}]) => queuedMs - (this.#timesBefore.get(other)?.queuedMs ?? queuedMs),
+		);
 		const queued = Math.max(own, silentMs < patienceMs * indirectPatience ? Math.max(0, ...others) : 0);
 		// By a quarter of a beat less: the kernel's clock and this one are not read at the same moment.
 		if (silentMs - queued < patienceMs - heartbeatMs / 4) {
-			this.#spare(`got no CPU for ${Math.round(queued)} of ${Math.round(silentMs)} ms: this machine is overloaded; requests wait with it`, 'it gets the CPU again');
+			this.#spare(
+				`got no CPU for ${Math.round(queued)} of ${Math.round(silentMs)} ms: this machine is overloaded; requests wait with it`,
+				'it gets the CPU again',
+			);
 			return;
 		}
 

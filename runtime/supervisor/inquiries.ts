@@ -11,7 +11,11 @@ export class Inquiries {
 	#lastId = 0;
 
 	/** `undefined` where the thread ends or does not answer in time. */
-	async ask<T>(thread: GroupHost, message: (id: number) => ToHost, timeLimitMs = answerTimeLimitMs): Promise<T | undefined> {
+	async ask<T>(
+		thread: GroupHost,
+		message: (id: number) => ToHost,
+		timeLimitMs = answerTimeLimitMs,
+	): Promise<T | undefined> {
 		const id = ++this.#lastId;
 		const answer = new Deferred<unknown>();
 		this.#open.set(id, {thread, answer});
@@ -20,7 +24,7 @@ export class Inquiries {
 			answer.resolve(undefined);
 		}, timeLimitMs);
 		try {
-			return await answer.promise as T | undefined;
+			return (await answer.promise) as T | undefined;
 		} finally {
 			clearTimeout(limit);
 			this.#open.delete(id);

@@ -1,4 +1,6 @@
-/** How a group of isolated components is started: what it reaches, as whom it runs, and what of that the system gives. */
+/**
+ * How a group of isolated components is started: what it reaches, as whom it runs, and what of that the system gives.
+ */
 import type {Child, Isolation} from '../deployment/checked-deployment.js';
 import {confinementProblem} from '../isolation/confinement.js';
 import {makeReady} from '../isolation/reached-files.js';
@@ -27,7 +29,9 @@ function secretsOf(children: readonly Child[]): string[] {
 
 /** What the system does not give of what was asked for, with the remedy; undefined where it gives everything. */
 export function isolationProblem({user}: Isolation): string | undefined {
-	return user !== undefined && !isRoot() ? 'a user of its own needs a runtime that was started as root' : confinementProblem();
+	return user !== undefined && !isRoot()
+		? 'a user of its own needs a runtime that was started as root'
+		: confinementProblem();
 }
 
 /** What components on threads take of the secrets that came with the environment; it is gone from there then. */
@@ -35,7 +39,9 @@ export function secretsForThreads(children: readonly Child[]): SharedSecrets {
 	return sharedSecrets(secretsOf(children.filter(({isolation}) => !isolation)));
 }
 
-/** Takes all secrets out of the environment, when isolated components have been handed theirs: nothing keeps those here. */
+/**
+ * Takes all secrets out of the environment, when isolated components have been handed theirs: nothing keeps those here.
+ */
 export function clearEnvironment(children: readonly Child[]): void {
 	secretsForThreads(children);
 	for (const name of secretsOf(children)) {
@@ -78,21 +84,34 @@ export function startIsolated({children, isolation, warn, ...options}: IsolatedS
 	const mayMiss = isolation.ifMissing === 'continue';
 	const problem = isolationProblem(isolation);
 	if (problem !== undefined && !mayMiss) {
-		return new RefusedHost(`isolation was asked for and cannot be given: ${problem}; or go on without it with <isolation if_missing="continue"/>`, options);
+		return new RefusedHost(
+			`isolation was asked for and cannot be given: ${problem}; or go on without it with <isolation if_missing="continue"/>`,
+			options,
+		);
 	}
 
 	if (problem !== undefined) {
 		warn(`not isolated as it should be: ${problem}`);
 	}
 
-	const user = isRoot() ? isolation.user ?? isolatedUser : undefined;
+	const user = isRoot() ? (isolation.user ?? isolatedUser) : undefined;
 	const reaches = children.map(child => reachOf(child));
 	try {
-		const files = makeReady(reaches.flatMap(({files: reached}) => reached ?? []), options.data.stateDirectory, user);
+		const files = makeReady(
+			reaches.flatMap(({files: reached}) => reached ?? []),
+			options.data.stateDirectory,
+			user,
+		);
 		return new ComponentProcess({
-			...options, mayMiss, files,
+			...options,
+			mayMiss,
+			files,
 			isConfined: confinementProblem() === undefined,
-			restraint: {user, writesNothing: !files.some(({writable}) => writable), sockets: reaches.some(({sockets}) => sockets)},
+			restraint: {
+				user,
+				writesNothing: !files.some(({writable}) => writable),
+				sockets: reaches.some(({sockets}) => sockets),
+			},
 			variables: reaches.flatMap(({variables}) => variables ?? []),
 			secrets: handOver(secretsOf(children), heldSecrets()),
 		});

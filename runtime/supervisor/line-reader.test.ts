@@ -19,7 +19,12 @@ function linesOf(text: string, pieceLength: number): Array<[string, string | und
 
 for (const pieceLength of [1, 2, 3, 7, 100]) {
 	test(`lines and what follows them, in pieces of ${pieceLength} bytes`, t => {
-		t.deepEqual(linesOf('one\nä 3\n\n\n\ntwo 2\nxyend\nbegun', pieceLength), [['one', undefined], ['ä 3', '\n\n\n'], ['two 2', 'xy'], ['end', undefined]]);
+		t.deepEqual(linesOf('one\nä 3\n\n\n\ntwo 2\nxyend\nbegun', pieceLength), [
+			['one', undefined],
+			['ä 3', '\n\n\n'],
+			['two 2', 'xy'],
+			['end', undefined],
+		]);
 	});
 }
 
@@ -46,7 +51,13 @@ test('payload goes to the memory that was brought for it, and is not copied wher
 	take('ef');
 	t.is(reader.room, undefined);
 	take('end\n');
-	t.deepEqual(lines.map(([line, payload]) => [line, payload?.toString()]), [['one 6', 'abcdef'], ['end', undefined]]);
+	t.deepEqual(
+		lines.map(([line, payload]) => [line, payload?.toString()]),
+		[
+			['one 6', 'abcdef'],
+			['end', undefined],
+		],
+	);
 	t.is(lines[0][1]?.buffer, memory.buffer);
 });
 

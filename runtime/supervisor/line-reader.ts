@@ -31,7 +31,10 @@ export class LineReader {
 		this.#options = options;
 	}
 
-	/** Where the next bytes are best put: the place that they have in the payload being read. Undefined between payloads. */
+	/**
+	 * Where the next bytes are best put: the place that they have in the payload being read. Undefined between
+	 * payloads.
+	 */
 	get room(): Buffer | undefined {
 		return this.#open?.payload.subarray(this.#open.length);
 	}
@@ -46,7 +49,9 @@ export class LineReader {
 	#takePayload(open: OpenLine, data: Buffer, at: number): number {
 		const {line, payload} = open;
 		const isThere = data.buffer === payload.buffer && data.byteOffset + at === payload.byteOffset + open.length;
-		const taken = isThere ? Math.min(data.length - at, payload.length - open.length) : data.copy(payload, open.length, at);
+		const taken = isThere
+			? Math.min(data.length - at, payload.length - open.length)
+			: data.copy(payload, open.length, at);
 		open.length += taken;
 		if (open.length === payload.length) {
 			this.#open = undefined;
@@ -75,7 +80,11 @@ export class LineReader {
 		this.#lineLength = 0;
 		const length = this.#options.payloadLengthOf(line);
 		if (length > 0) {
-			this.#open = {line, payload: this.#options.payloadMemory?.(length, line) ?? Buffer.allocUnsafeSlow(length), length: 0};
+			this.#open = {
+				line,
+				payload: this.#options.payloadMemory?.(length, line) ?? Buffer.allocUnsafeSlow(length),
+				length: 0,
+			};
 		} else {
 			this.#options.onLine(line, undefined);
 		}

@@ -47,10 +47,19 @@ export interface ChangeGround {
 	install(roster: Roster): void;
 }
 
-/** True for a child that keeps nothing to itself, so that two of them can serve at the same time: it starts while nobody waits. */
+/**
+ * True for a child that keeps nothing to itself, so that two of them can serve at the same time: it starts while nobody
+ * waits.
+ */
 function canServeBeside({component: {kind, stateful, provides, requires}}: Child): boolean {
 	const sessions = Object.values(provides);
-	return kind === 'service' && !stateful && Object.keys(requires).length === 0 && sessions.length > 0 && sessions.every(({interchangeable}) => interchangeable);
+	return (
+		kind === 'service' &&
+		!stateful &&
+		Object.keys(requires).length === 0 &&
+		sessions.length > 0 &&
+		sessions.every(({interchangeable}) => interchangeable)
+	);
 }
 
 export class LiveChange {
@@ -77,7 +86,11 @@ export class LiveChange {
 		this.#ground = ground;
 		this.#plan = plan;
 		this.#from = from;
-		this.#kept = new Map([...from.children].filter(({child}) => plan.kept.has(child.name)).map(managed => [managed.child.name, managed]));
+		this.#kept = new Map(
+			[...from.children]
+				.filter(({child}) => plan.kept.has(child.name))
+				.map(managed => [managed.child.name, managed]),
+		);
 		this.#moved = new Set(plan.moved.map(({child, label}) => `${child} ${label}`));
 		this.#to = new Roster(children, this.#kept);
 		for (const managed of this.#to.children) {
@@ -102,14 +115,18 @@ export class LiveChange {
 			await this.#prepare(this.#to);
 		} catch (error) {
 			await this.#discard(this.#to);
-			throw this.#survivorDied ? new BrokenChangeError((error as Error).message) : new ChangeError((error as Error).message);
+			throw this.#survivorDied
+				? new BrokenChangeError((error as Error).message)
+				: new ChangeError((error as Error).message);
 		}
 
 		try {
 			await this.#rest(this.#from);
 		} catch (error) {
 			await this.#discard(this.#to);
-			throw this.#hasStopped || this.#survivorDied ? new BrokenChangeError((error as Error).message) : this.#releaseAll(error as Error);
+			throw this.#hasStopped || this.#survivorDied
+				? new BrokenChangeError((error as Error).message)
+				: this.#releaseAll(error as Error);
 		}
 
 		try {
@@ -180,8 +197,8 @@ export class LiveChange {
 	}
 
 	/**
-	 * From clients to servers: has those that go on keep their requests, and stops the others. A child that has not come up
-	 * served nobody; one whose servers may be dead cannot stop in order. Both just end with their thread.
+	 * From clients to servers: has those that go on keep their requests, and stops the others. A child that has not
+	 * come up served nobody; one whose servers may be dead cannot stop in order. Both just end with their thread.
 	 */
 	async #rest(roster: Roster): Promise<void> {
 		for (const child of [...roster.graph.children].reverse()) {
@@ -191,7 +208,9 @@ export class LiveChange {
 				if (edges.length > 0) {
 					this.#pauseStartMs ??= performance.now();
 					await this.#step(
-						Promise.all(edges.map(async edge => this.#ground.wiring.hold(edge))), restTimeLimitMs, `requests of "${child.name}" were not answered`,
+						Promise.all(edges.map(async edge => this.#ground.wiring.hold(edge))),
+						restTimeLimitMs,
+						`requests of "${child.name}" were not answered`,
 					);
 				}
 			} else if (managed.state === 'up' && !this.#newcomerDied) {
@@ -214,8 +233,14 @@ export class LiveChange {
 
 	/** Servers that go on are done with clients that stopped or lead elsewhere. */
 	async #closeSessions(roster: Roster): Promise<void> {
-		const edges = roster.graph.children.flatMap(child => this.#kept.has(child.name) ? this.#movedEdges(roster, child) : roster.graph.routesFrom(child));
-		await this.#step(Promise.all(edges.map(async edge => this.#ground.wiring.close(edge))), restTimeLimitMs, 'sessions did not end');
+		const edges = roster.graph.children.flatMap(child =>
+			this.#kept.has(child.name) ? this.#movedEdges(roster, child) : roster.graph.routesFrom(child),
+		);
+		await this.#step(
+			Promise.all(edges.map(async edge => this.#ground.wiring.close(edge))),
+			restTimeLimitMs,
+			'sessions did not end',
+		);
 	}
 
 	#movedEdges(roster: Roster, client: Child): RouteEdge[] {
@@ -230,7 +255,11 @@ export class LiveChange {
 				await this.#bringUp(managed);
 			}
 
-			await this.#step(this.#ground.wiring.connectOnTrial(child), startTimeLimitMs, `clients could not be connected to "${child.name}"`);
+			await this.#step(
+				this.#ground.wiring.connectOnTrial(child),
+				startTimeLimitMs,
+				`clients could not be connected to "${child.name}"`,
+			);
 		}
 
 		for (const group of this.#newGroups(roster)) {
@@ -243,7 +272,9 @@ export class LiveChange {
 		try {
 			await this.#step(this.#ground.bringUp(managed), startTimeLimitMs, 'it took too long');
 		} catch (error) {
-			throw error instanceof DeathError ? error : new Error(`child "${name}" failed to start: ${(error as Error).message}`, {cause: error});
+			throw error instanceof DeathError
+				? error
+				: new Error(`child "${name}" failed to start: ${(error as Error).message}`, {cause: error});
 		}
 
 		if (managed.state !== 'up' && managed.state !== 'finished') {
@@ -260,7 +291,9 @@ export class LiveChange {
 			}
 		}
 
-		const newState = new Set(this.#to.graph.children.filter(({name, component}) => component.stateful && !this.#kept.has(name)));
+		const newState = new Set(
+			this.#to.graph.children.filter(({name, component}) => component.stateful && !this.#kept.has(name)),
+		);
 		const hasServed = this.#ground.wiring.isServing(newState, new Set(this.#kept.keys()));
 		if (this.#survivorDied || (this.#newcomerDied && hasServed)) {
 			throw new BrokenChangeError(reason.message);
@@ -298,9 +331,14 @@ export class LiveChange {
 	/** @throws Error where a child dies or time is over before the work is done */
 	async #step<T>(work: Promise<T>, limitMs: number | undefined, problem: string): Promise<T> {
 		const over = new AbortController();
-		const limit = limitMs === undefined ? [] : [setTimeout(limitMs, undefined, {signal: over.signal}).then(() => {
-			throw new Error(`${problem} within ${limitMs / 1000} s`);
-		})];
+		const limit =
+			limitMs === undefined
+				? []
+				: [
+						setTimeout(limitMs, undefined, {signal: over.signal}).then(() => {
+							throw new Error(`${problem} within ${limitMs / 1000} s`);
+						}),
+					];
 		try {
 			return await Promise.race([work, this.#death.promise, ...limit]);
 		} finally {

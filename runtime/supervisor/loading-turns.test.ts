@@ -14,7 +14,9 @@ test('where descriptors are plenty nobody waits', t => {
 test('where they are few one loads after the other, in their order; one that is given up loses its turn', t => {
 	const turns = new LoadingTurns(100 + loadingDescriptorCount, () => 100);
 	const begun: string[] = [];
-	const [first, second, third, fourth] = ['first', 'second', 'third', 'fourth'].map(name => turns.take(() => void begun.push(name)));
+	const [first, second, third, fourth] = ['first', 'second', 'third', 'fourth'].map(name =>
+		turns.take(() => void begun.push(name)),
+	);
 	t.deepEqual(begun, ['first']);
 	second();
 	first();
@@ -29,7 +31,7 @@ test('where they are few one loads after the other, in their order; one that is 
 
 test('as many load at once as there is room for, beside what is open', t => {
 	let open = 60;
-	const turns = new LoadingTurns(60 + (3 * loadingDescriptorCount) + 16, () => open);
+	const turns = new LoadingTurns(60 + 3 * loadingDescriptorCount + 16, () => open);
 	const begun: number[] = [];
 	const ends = Array.from({length: 5}, (_, i) => turns.take(() => void begun.push(i)));
 	t.is(begun.length, 3);

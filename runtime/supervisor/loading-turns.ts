@@ -1,6 +1,7 @@
 /**
- * Threads load their modules when descriptors allow it. With Node.js 20 a thread opens what it imports all at once, some hundred
- * files; where the process may have few, threads take turns, one at least. Later versions read one file after another.
+ * Threads load their modules when descriptors allow it. With Node.js 20 a thread opens what it imports all at once,
+ * some hundred files; where the process may have few, threads take turns, one at least. Later versions read one file
+ * after another.
  */
 import {openFileCount, openFilesMax} from '../sdk/open-files.js';
 
@@ -24,7 +25,10 @@ export class LoadingTurns {
 		this.#openCount = openCount;
 	}
 
-	/** Calls `begin` when it may load: at once, or when others have. Replies with what ends the turn, also one that has not come. */
+	/**
+	 * Calls `begin` when it may load: at once, or when others have. Replies with what ends the turn, also one that has
+	 * not come.
+	 */
 	take(begin: () => void): () => void {
 		let isOver = false;
 		let hasBegun = false;
@@ -52,8 +56,13 @@ export class LoadingTurns {
 
 	#mayBegin(): boolean {
 		// What those before have yet to open counts as open.
-		return this.#loadingCount === 0
-			|| (this.#openCount() ?? Infinity) + ((this.#loadingCount + 1) * loadingDescriptorCount) + spareDescriptorCount <= this.#max;
+		return (
+			this.#loadingCount === 0 ||
+			(this.#openCount() ?? Infinity) +
+				(this.#loadingCount + 1) * loadingDescriptorCount +
+				spareDescriptorCount <=
+				this.#max
+		);
 	}
 
 	#proceed(): void {

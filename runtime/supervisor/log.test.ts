@@ -17,7 +17,12 @@ test('a line says who speaks and how bad it is', t => {
 	log.say('ready');
 	log.hear('nbd', 'warning', 'one\ntwo');
 	log.problem('a.xml:1:1: error: no');
-	t.deepEqual(lines, ['[runtime] ready', '[runtime -> nbd] warning: one', '[runtime -> nbd] warning: two', 'a.xml:1:1: error: no']);
+	t.deepEqual(lines, [
+		'[runtime] ready',
+		'[runtime -> nbd] warning: one',
+		'[runtime -> nbd] warning: two',
+		'a.xml:1:1: error: no',
+	]);
 	t.deepEqual(entries[1], {level: 'warning', child: 'nbd', text: 'one'});
 	t.is(entries[3].level, 'error');
 });
@@ -25,7 +30,11 @@ test('a line says who speaks and how bad it is', t => {
 test('messages of one fault are limited in rate, those of another one are not held up, and none is lost uncounted', t => {
 	const {log, lines} = stand();
 	for (let i = 0; i < 1000; i++) {
-		log.hear('virtual_block_device', 'error', `integrity error: the data block at PBA ${i} (hash 0x${i.toString(16)}) does not match`);
+		log.hear(
+			'virtual_block_device',
+			'error',
+			`integrity error: the data block at PBA ${i} (hash 0x${i.toString(16)}) does not match`,
+		);
 	}
 
 	log.hear('virtual_block_device', 'error', 'another fault at PBA 7');
@@ -33,7 +42,10 @@ test('messages of one fault are limited in rate, those of another one are not he
 	t.is(lines.length, passCountMax + 2);
 	log.close();
 	t.is(lines.length, passCountMax + 3);
-	t.is(lines.at(-1), `[runtime -> virtual_block_device] error: … ${1000 - passCountMax} more of these in the last 10 s, the last one: integrity error: the data block at PBA 999 (hash 0x3e7) does not match`);
+	t.is(
+		lines.at(-1),
+		`[runtime -> virtual_block_device] error: … ${1000 - passCountMax} more of these in the last 10 s, the last one: integrity error: the data block at PBA 999 (hash 0x3e7) does not match`,
+	);
 });
 
 test('what was asked for is not limited', t => {

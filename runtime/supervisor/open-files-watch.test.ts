@@ -17,7 +17,10 @@ test('a process that has hardly a file left to open says so, once until it has s
 	await sees(90);
 	await sees(undefined);
 	t.is(said.length, 1);
-	t.regex(said[0], /^this process has 93 of 100 files open that it may have at once: new connections, and restarts of components, fail; .*"ulimit -n 4096"/);
+	t.regex(
+		said[0],
+		/^this process has 93 of 100 files open that it may have at once: new connections, and restarts of components, fail; .*"ulimit -n 4096"/,
+	);
 	await sees(84);
 	await sees(undefined);
 	t.is(said.length, 2);

@@ -1,6 +1,6 @@
 /**
- * Says in the log when this process has hardly a file left to open: the system then closes new connections of clients, and of
- * `runtime status`, without a word to anybody.
+ * Says in the log when this process has hardly a file left to open: the system then closes new connections of clients,
+ * and of `runtime status`, without a word to anybody.
  */
 import {moreOpenFiles, openFileCount, openFilesMax} from '../sdk/open-files.js';
 import type {RuntimeLog} from './log.js';
@@ -19,7 +19,10 @@ export interface OpenFilesView {
 }
 
 /** Returns what ends the watch. */
-export function watchOpenFiles(log: Pick<RuntimeLog, 'say'>, {max = openFilesMax(), openCount = openFileCount, intervalMs = lookMs}: OpenFilesView = {}): () => void {
+export function watchOpenFiles(
+	log: Pick<RuntimeLog, 'say'>,
+	{max = openFilesMax(), openCount = openFileCount, intervalMs = lookMs}: OpenFilesView = {},
+): () => void {
 	if (max === undefined) {
 		return () => undefined;
 	}
@@ -29,7 +32,10 @@ export function watchOpenFiles(log: Pick<RuntimeLog, 'say'>, {max = openFilesMax
 		const left = max - (openCount() ?? max);
 		if (left < leftMin && !isSaid) {
 			isSaid = true;
-			log.say(`this process has ${max - left} of ${max} files open that it may have at once: new connections, and restarts of components, fail; close connections, or ${moreOpenFiles(Math.max(4096, 4 * max))}`, 'warning');
+			log.say(
+				`this process has ${max - left} of ${max} files open that it may have at once: new connections, and restarts of components, fail; close connections, or ${moreOpenFiles(Math.max(4096, 4 * max))}`,
+				'warning',
+			);
 		} else if (left >= 2 * leftMin) {
 			isSaid = false;
 		}

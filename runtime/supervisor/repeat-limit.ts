@@ -1,6 +1,6 @@
 /**
- * Keeps one fault from flooding the log: of messages of one child that only differ in their numbers, the first few within some
- * seconds pass, and the rest are counted and told in one line.
+ * Keeps one fault from flooding the log: of messages of one child that only differ in their numbers, the first few
+ * within some seconds pass, and the rest are counted and told in one line.
  */
 import type {LogLevel} from '../sdk/component.js';
 
@@ -66,7 +66,11 @@ export class RepeatLimit {
 		clearTimeout(kind.timer);
 		const heldBack = kind.count - passCountMax;
 		if (heldBack > 0) {
-			this.#tell(kind.child, kind.level, `… ${heldBack} more of these in the last ${windowMs / 1000} s, the last one: ${kind.last}`);
+			this.#tell(
+				kind.child,
+				kind.level,
+				`… ${heldBack} more of these in the last ${windowMs / 1000} s, the last one: ${kind.last}`,
+			);
 		}
 	}
 }

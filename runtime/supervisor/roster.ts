@@ -1,4 +1,7 @@
-/** The children of one deployment, as they are managed. An edited deployment gets a roster of its own that shares what goes on. */
+/**
+ * The children of one deployment, as they are managed. An edited deployment gets a roster of its own that shares what
+ * goes on.
+ */
 import type {Child} from '../deployment/checked-deployment.js';
 import {ChildGraph} from './child-graph.js';
 import {ManagedChild, ManagedGroup} from './managed-child.js';

@@ -69,31 +69,54 @@ export function threadUse(tid: number): ThreadUse {
 /** What the kernel knows of a process of a child's own, with all of its threads. */
 function processUse(pid: number): ThreadUse & {readonly residentBytes: number} {
 	try {
-		const nanoseconds = readdirSync(`/proc/${pid}/task`).reduce((sum, tid) => sum + nanosecondsOf(`/proc/${pid}/task/${tid}`), 0);
+		const nanoseconds = readdirSync(`/proc/${pid}/task`).reduce(
+			(sum, tid) => sum + nanosecondsOf(`/proc/${pid}/task/${tid}`),
+			0,
+		);
 		const kibibytes = Number(/^VmRSS:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
-		return {cpuMs: Math.round(nanoseconds / nanosecondsPerMillisecond), cpus: cpusOf(`/proc/${pid}`), residentBytes: kibibytes * 1024};
+		return {
+			cpuMs: Math.round(nanoseconds / nanosecondsPerMillisecond),
+			cpus: cpusOf(`/proc/${pid}`),
+			residentBytes: kibibytes * 1024,
+		};
 	} catch {
 		// The process has ended meanwhile.
 		return {cpus: '', cpuMs: 0, residentBytes: 0};
 	}
 }
 
-const noFigures: ChildFigures = {sessions: 0, requests: 0, bytes: 0, leasedBytes: 0, arenaBytes: 0, heapBytes: 0, externalBytes: 0, details: {}};
+const noFigures: ChildFigures = {
+	sessions: 0,
+	requests: 0,
+	bytes: 0,
+	leasedBytes: 0,
+	arenaBytes: 0,
+	heapBytes: 0,
+	externalBytes: 0,
+	details: {},
+};
 
 async function childStatus(supervision: Supervision, managed: ManagedChild): Promise<ChildStatus> {
-	const {child, state, restartCount, requestedRestartCount, group: {thread}} = managed;
+	const {
+		child,
+		state,
+		restartCount,
+		requestedRestartCount,
+		group: {thread},
+	} = managed;
 	const figures = await supervision.inquire<Record<string, ChildFigures>>(managed, id => ({type: 'inspect', id}));
 	const isProcess = managed.group.isolation !== undefined;
-	const use = thread?.tid === undefined ? {cpus: '', cpuMs: 0} : isProcess ? processUse(thread.tid) : threadUse(thread.tid);
+	const use =
+		thread?.tid === undefined ? {cpus: '', cpuMs: 0} : isProcess ? processUse(thread.tid) : threadUse(thread.tid);
 	return {
 		name: child.name,
 		binary: child.binary,
 		state,
 		group: child.group,
 		tid: thread?.tid ?? null,
-		pid: isProcess ? thread?.pid ?? null : null,
+		pid: isProcess ? (thread?.pid ?? null) : null,
 		...use,
-		...figures?.[child.name] ?? noFigures,
+		...(figures?.[child.name] ?? noFigures),
 		restarts: restartCount,
 		requestedRestarts: requestedRestartCount,
 	};

@@ -1,6 +1,6 @@
 /**
- * The sessions between children: opens them, closes those of lost clients, reconnects those of survivors, and knows which
- * survivor has yet to be told what.
+ * The sessions between children: opens them, closes those of lost clients, reconnects those of survivors, and knows
+ * which survivor has yet to be told what.
  */
 import {MessageChannel} from 'node:worker_threads';
 import type {Child} from '../deployment/checked-deployment.js';
@@ -59,7 +59,9 @@ export class SessionWiring {
 		this.#of = of;
 	}
 
-	/** From now on sessions lead where another deployment says; `reset` names those behind which there is other data. */
+	/**
+	 * From now on sessions lead where another deployment says; `reset` names those behind which there is other data.
+	 */
 	adopt(graph: ChildGraph, reset: readonly SessionName[]): void {
 		this.#graph = graph;
 		for (const {child, label} of reset) {
@@ -67,7 +69,9 @@ export class SessionWiring {
 		}
 	}
 
-	/** Back to the deployment before: clients that have not been told of other data need not be, the rest is told again. */
+	/**
+	 * Back to the deployment before: clients that have not been told of other data need not be, the rest is told again.
+	 */
 	retract(graph: ChildGraph, reset: readonly SessionName[]): void {
 		this.#graph = graph;
 		for (const {child, label} of reset) {
@@ -86,8 +90,8 @@ export class SessionWiring {
 	}
 
 	/**
-	 * Connects clients that went on to a server that is up, one after the other: what a client tells its server (keys), the
-	 * servers of the client may rely on, so the last ones in the order of start come first.
+	 * Connects clients that went on to a server that is up, one after the other: what a client tells its server (keys),
+	 * the servers of the client may rely on, so the last ones in the order of start come first.
 	 * @throws Error where a client cannot go on with the server
 	 */
 	async connectOnTrial(server: Child): Promise<void> {
@@ -163,7 +167,9 @@ export class SessionWiring {
 
 	/** True while a client is connected to one of these servers. */
 	isServing(servers: ReadonlySet<Child>, clients: ReadonlySet<string>): boolean {
-		return [...this.#edges()].some(edge => servers.has(edge.server) && clients.has(edge.client.name) && this.#sessions.has(edgeKey(edge)));
+		return [...this.#edges()].some(
+			edge => servers.has(edge.server) && clients.has(edge.client.name) && this.#sessions.has(edgeKey(edge)),
+		);
 	}
 
 	/** A surviving server has ended what it did for a lost client. */
@@ -212,7 +218,11 @@ export class SessionWiring {
 
 	/** Opens a session at its server, and gives what its client needs. */
 	open(edge: RouteEdge): Connection {
-		const {client, server, route: {label, service, serverLabel = client.name}} = edge;
+		const {
+			client,
+			server,
+			route: {label, service, serverLabel = client.name},
+		} = edge;
 		const session = ++this.#lastSession;
 		this.#sessions.set(edgeKey(edge), session);
 		this.#interruptions.delete(edgeKey(edge));
@@ -221,16 +231,24 @@ export class SessionWiring {
 		}
 
 		const [forServer, forClient] = sessionEnds(client, server);
-		this.#of(server).post({type: 'serve', child: server.name, service, session, client: serverLabel, port: forServer}, [forServer]);
+		this.#of(server).post(
+			{type: 'serve', child: server.name, service, session, client: serverLabel, port: forServer},
+			[forServer],
+		);
 		return {label, service, session, server: server.name, client: serverLabel, port: forClient};
 	}
 
 	/** Sessions to a server that clients wait for. */
 	#unconnected(server: Child): RouteEdge[] {
-		return this.#graph.routesTo(server).filter(edge => this.#of(edge.client).alive && !this.#sessions.has(edgeKey(edge)));
+		return this.#graph
+			.routesTo(server)
+			.filter(edge => this.#of(edge.client).alive && !this.#sessions.has(edgeKey(edge)));
 	}
 
-	/** Connects a surviving client to the replacement of its server; on trial, the client answers. Gives the session's number. */
+	/**
+	 * Connects a surviving client to the replacement of its server; on trial, the client answers. Gives the session's
+	 * number.
+	 */
 	#reconnect(edge: RouteEdge, answer?: Deferred<string | undefined>): number {
 		const how = this.#interruptions.get(edgeKey(edge)) ?? 'restarted';
 		const {label, port, session, server} = this.open(edge);
@@ -238,7 +256,19 @@ export class SessionWiring {
 			this.#trials.set(session, answer);
 		}
 
-		this.#of(edge.client).post({type: 'connect', child: edge.client.name, label, session, server, port: port!, how, onTrial: answer !== undefined}, [port!]);
+		this.#of(edge.client).post(
+			{
+				type: 'connect',
+				child: edge.client.name,
+				label,
+				session,
+				server,
+				port: port!,
+				how,
+				onTrial: answer !== undefined,
+			},
+			[port!],
+		);
 		if (how === 'reset') {
 			this.#passResetOn(edge.client);
 		}
@@ -251,7 +281,12 @@ export class SessionWiring {
 		for (const edge of this.#graph.routesTo(survivor)) {
 			if (this.#interruptions.get(edgeKey(edge)) === 'reset' && this.#sessions.has(edgeKey(edge))) {
 				this.#interruptions.delete(edgeKey(edge));
-				this.#of(edge.client).post({type: 'interrupt', child: edge.client.name, label: edge.route.label, how: 'reset'});
+				this.#of(edge.client).post({
+					type: 'interrupt',
+					child: edge.client.name,
+					label: edge.route.label,
+					how: 'reset',
+				});
 				this.#passResetOn(edge.client);
 			}
 		}
@@ -278,7 +313,10 @@ export class SessionWiring {
 		server.post({type: 'close', child: edge.server.name, session});
 		const {thread} = server.group;
 		const limit = globalThis.setTimeout(() => {
-			thread?.kill(`still worked for the dead client "${edge.client.name}" after ${closeTimeLimitMs / 1000} s`, edge.server.name);
+			thread?.kill(
+				`still worked for the dead client "${edge.client.name}" after ${closeTimeLimitMs / 1000} s`,
+				edge.server.name,
+			);
 		}, closeTimeLimitMs);
 		await closing.confirmed.promise;
 		clearTimeout(limit);
@@ -291,7 +329,12 @@ export class SessionWiring {
 		if (lost.has(edge.server)) {
 			this.#sessions.delete(edgeKey(edge));
 			this.#interruptions.set(edgeKey(edge), isReset ? 'reset' : 'restarted');
-			this.#of(edge.client).post({type: 'disconnect', child: edge.client.name, label: edge.route.label, lost: isReset});
+			this.#of(edge.client).post({
+				type: 'disconnect',
+				child: edge.client.name,
+				label: edge.route.label,
+				lost: isReset,
+			});
 		} else if (isReset) {
 			this.#interruptions.set(edgeKey(edge), 'reset');
 		}

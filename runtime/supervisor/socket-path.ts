@@ -11,7 +11,10 @@ export interface SocketPath {
 	release(): void;
 }
 
-/** Where the path itself is too long, it leads through an open descriptor of its folder. @throws Error where that cannot be opened */
+/**
+ * Where the path itself is too long, it leads through an open descriptor of its folder. @throws Error where that cannot
+ * be opened
+ */
 export function socketPath(folder: string, name: string): SocketPath {
 	const path = join(folder, name);
 	if (Buffer.byteLength(path) <= socketPathLengthMax) {

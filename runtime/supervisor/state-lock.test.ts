@@ -20,7 +20,12 @@ test('a file is locked by one descriptor at a time, until it is closed', async t
 test('a state directory is made, locked, and free again afterwards', async t => {
 	const directory = join(await makeStateDirectory(), 'a', 'b');
 	const lock = lockStateDirectory(directory);
-	t.throws(() => lockStateDirectory(directory), {name: 'StartError', message: new RegExp(`^the state directory ${directory} is in use by the runtime with process id ${process.pid};`)});
+	t.throws(() => lockStateDirectory(directory), {
+		name: 'StartError',
+		message: new RegExp(
+			`^the state directory ${directory} is in use by the runtime with process id ${process.pid};`,
+		),
+	});
 	lock.release();
 	lockStateDirectory(directory).release();
 });
@@ -54,18 +59,25 @@ test('the process id replaces a longer one that was left behind', async t => {
 
 const hasStrace = spawnSync('strace', ['-e', 'trace=fsync', 'true']).status === 0;
 
-(hasStrace ? test : test.skip)('the names of a new state directory and of what leads there are durable before it is used', async t => {
-	const directory = await makeStateDirectory();
-	const script = `import(${JSON.stringify(new URL('state-lock.js', import.meta.url).href)}).then(({lockStateDirectory}) => lockStateDirectory(${JSON.stringify(join(directory, 'a', 'b'))}))`;
-	for (const run of ['made', 'found']) {
-		const {status, stderr} = spawnSync('strace', ['-f', '-qq', '-y', '-e', 'trace=mkdir,fsync,openat', process.execPath, '-e', script], {encoding: 'utf8'});
-		t.is(status, 0, stderr);
-		const used = stderr.indexOf('runtime.lock');
-		const synced = (folder: string) => stderr.search(new RegExp(`fsync\\(\\d+<${folder}>\\) += 0`));
-		t.true(used > 0);
-		// Also one that was found there: a run that was cut off may have left it in memory alone.
-		for (const folder of run === 'made' ? [directory, join(directory, 'a')] : [join(directory, 'a')]) {
-			t.true(synced(folder) > 0 && synced(folder) < used, `${run}: ${folder}\n${stderr}`);
+(hasStrace ? test : test.skip)(
+	'the names of a new state directory and of what leads there are durable before it is used',
+	async t => {
+		const directory = await makeStateDirectory();
+		const script = `import(${JSON.stringify(new URL('state-lock.js', import.meta.url).href)}).then(({lockStateDirectory}) => lockStateDirectory(${JSON.stringify(join(directory, 'a', 'b'))}))`;
+		for (const run of ['made', 'found']) {
+			const {status, stderr} = spawnSync(
+				'strace',
+				['-f', '-qq', '-y', '-e', 'trace=mkdir,fsync,openat', process.execPath, '-e', script],
+				{encoding: 'utf8'},
+			);
+			t.is(status, 0, stderr);
+			const used = stderr.indexOf('runtime.lock');
+			const synced = (folder: string) => stderr.search(new RegExp(`fsync\\(\\d+<${folder}>\\) += 0`));
+			t.true(used > 0);
+			// Also one that was found there: a run that was cut off may have left it in memory alone.
+			for (const folder of run === 'made' ? [directory, join(directory, 'a')] : [join(directory, 'a')]) {
+				t.true(synced(folder) > 0 && synced(folder) < used, `${run}: ${folder}\n${stderr}`);
+			}
 		}
-	}
-});
+	},
+);

@@ -1,5 +1,18 @@
-/** One runtime per state directory: `runtime.lock` is locked as long as the runtime lives, and holds its process id until it has ended in order. */
-import {closeSync, existsSync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, statSync, writeSync} from 'node:fs';
+/**
+ * One runtime per state directory: `runtime.lock` is locked as long as the runtime lives, and holds its process id
+ * until it has ended in order.
+ */
+import {
+	closeSync,
+	existsSync,
+	fsyncSync,
+	ftruncateSync,
+	mkdirSync,
+	openSync,
+	readFileSync,
+	statSync,
+	writeSync,
+} from 'node:fs';
 import {dirname, join} from 'node:path';
 import {StartError} from '../sdk/component.js';
 import {LockError, lockFile} from '../sdk/file-lock.js';
@@ -13,7 +26,7 @@ const reasons: Readonly<Record<string, string>> = {
 	EPERM: 'this user may not write there',
 	EROFS: 'its file system is read-only',
 	ENOSPC: 'its file system is full',
-	EDQUOT: 'the user\'s quota is used up',
+	EDQUOT: "the user's quota is used up",
 	EEXIST: 'a file is in its place',
 	EISDIR: 'a directory is in its place',
 	ENOTDIR: 'a file is in its way',
@@ -51,8 +64,8 @@ function makeDirectory(path: string): void {
 }
 
 /**
- * Makes the name of a directory durable: nothing in it is before it is, and a run that was cut off may have left it undone. Who may
- * not read the folder above has not made the directory; some file systems sync no directories.
+ * Makes the name of a directory durable: nothing in it is before it is, and a run that was cut off may have left it
+ * undone. Who may not read the folder above has not made the directory; some file systems sync no directories.
  */
 function syncParent(path: string): void {
 	let folder;
@@ -80,7 +93,9 @@ function usable<T>(what: string, job: () => T): T {
 			throw error;
 		}
 
-		throw new StartError(`${what}: ${reasons[code] ?? (error as Error).message}; choose another state directory with --state`);
+		throw new StartError(
+			`${what}: ${reasons[code] ?? (error as Error).message}; choose another state directory with --state`,
+		);
 	}
 }
 
@@ -114,13 +129,19 @@ export function lockStateDirectory(stateDirectory: string): StateLock {
 		isLocked = lockFile(fd);
 	} catch (error) {
 		closeSync(fd);
-		throw error instanceof LockError ? new StartError(`${path} cannot be locked: ${error.message}, or choose another state directory with --state`) : error;
+		throw error instanceof LockError
+			? new StartError(
+					`${path} cannot be locked: ${error.message}, or choose another state directory with --state`,
+				)
+			: error;
 	}
 
 	if (!isLocked) {
 		const holder = readFileSync(path, 'utf8').trim();
 		closeSync(fd);
-		throw new StartError(`the state directory ${stateDirectory} is in use by the runtime with process id ${holder || '(unknown)'}; stop that one or choose another directory with --state`);
+		throw new StartError(
+			`the state directory ${stateDirectory} is in use by the runtime with process id ${holder || '(unknown)'}; stop that one or choose another directory with --state`,
+		);
 	}
 
 	try {

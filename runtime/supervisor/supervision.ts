@@ -58,7 +58,7 @@ export interface SupervisionOptions {
 
 /** The shortest wish of the children on a thread counts; none where nobody has one. */
 function beatOf({children}: ManagedGroup): number | undefined {
-	const beats = children.flatMap(({child: {heartbeat}}) => heartbeat ? [heartbeat.rateMs] : []);
+	const beats = children.flatMap(({child: {heartbeat}}) => (heartbeat ? [heartbeat.rateMs] : []));
 	return beats.length > 0 ? Math.min(...beats) : undefined;
 }
 
@@ -80,7 +80,13 @@ export interface EndStage {
 }
 
 async function within(limitMs: number, promise: Promise<unknown>): Promise<boolean> {
-	return Promise.race([promise.then(() => true, () => true), setTimeout(limitMs, false, {ref: false})]);
+	return Promise.race([
+		promise.then(
+			() => true,
+			() => true,
+		),
+		setTimeout(limitMs, false, {ref: false}),
+	]);
 }
 
 export class Supervision {
@@ -127,7 +133,8 @@ export class Supervision {
 
 	/** Starts everything; a child that cannot start ends the runtime. */
 	async start(): Promise<void> {
-		// Processes first, which get their secrets from the environment: each thread gets a copy of it, where they are no more then.
+		// Processes first, which get their secrets from the environment: each thread gets a copy of it, where they are
+		// no more then.
 		const groups = [...this.#roster.groups];
 		for (const group of groups.filter(({isolation}) => isolation)) {
 			this.#spawn(group);
@@ -139,7 +146,10 @@ export class Supervision {
 		}
 
 		// Whatever cannot even be loaded is known before the first component makes a file.
-		const loaded = [...this.#roster.children].map(managed => ({managed, step: async () => managed.group.ready.promise}));
+		const loaded = [...this.#roster.children].map(managed => ({
+			managed,
+			step: async () => managed.group.ready.promise,
+		}));
 		const up = [...this.#roster.children].map(managed => ({managed, step: async () => this.#bringUp(managed)}));
 		for (const {managed, step} of [...loaded, ...up]) {
 			try {
@@ -169,8 +179,8 @@ export class Supervision {
 	}
 
 	/**
-	 * Stops all children, clients before servers, and resolves `ended`, in bounded time whatever they do. The first exit code
-	 * that is not 0 counts.
+	 * Stops all children, clients before servers, and resolves `ended`, in bounded time whatever they do. The first
+	 * exit code that is not 0 counts.
 	 */
 	async end(exitCode: number): Promise<void> {
 		this.#exitCode ||= exitCode;
@@ -199,8 +209,8 @@ export class Supervision {
 	}
 
 	/**
-	 * Has these children run instead, under the clients of those that go on. Resolves with the time for which requests had
-	 * to wait, in milliseconds.
+	 * Has these children run instead, under the clients of those that go on. Resolves with the time for which requests
+	 * had to wait, in milliseconds.
 	 * @throws ChangeError where that failed and what ran before runs again
 	 */
 	async change(children: readonly Child[]): Promise<number> {
@@ -215,7 +225,10 @@ export class Supervision {
 		}
 	}
 
-	/** Ends a child's thread as a fault would; it is restarted as after one. Resolves when all it took along is up again. */
+	/**
+	 * Ends a child's thread as a fault would; it is restarted as after one. Resolves when all it took along is up
+	 * again.
+	 */
 	async restart(name: string): Promise<void> {
 		await this.#changed;
 		const managed = this.#roster.named(name);
@@ -272,9 +285,15 @@ export class Supervision {
 		await Promise.race([this.ready.promise, this.ended.promise]);
 		const isUp = ({state}: ManagedChild) => state === 'up' || state === 'finished';
 		for (const managed of this.#roster.children) {
-			await Promise.race([isUp(managed) || managed.up.promise, this.ended.promise, setTimeout(settleTimeLimitMs, undefined, {ref: false})]);
+			await Promise.race([
+				isUp(managed) || managed.up.promise,
+				this.ended.promise,
+				setTimeout(settleTimeLimitMs, undefined, {ref: false}),
+			]);
 			if (!isUp(managed) || this.#ending) {
-				throw new ChangeError(this.#ending ? 'the runtime stops' : `child "${managed.child.name}" is ${managed.state}`);
+				throw new ChangeError(
+					this.#ending ? 'the runtime stops' : `child "${managed.child.name}" is ${managed.state}`,
+				);
 			}
 		}
 	}
@@ -282,20 +301,25 @@ export class Supervision {
 	async #apply(children: readonly Child[]): Promise<number> {
 		const from = this.#roster;
 		const plan = this.plan(children);
-		const change = new LiveChange({
-			wiring: this.#wiring,
-			spawn: (group, roster) => {
-				this.#spawn(group, roster);
+		const change = new LiveChange(
+			{
+				wiring: this.#wiring,
+				spawn: (group, roster) => {
+					this.#spawn(group, roster);
+				},
+				bringUp: async managed => this.#bringUp(managed, true),
+				stopChild: async managed => this.#stopInTime(managed),
+				install: roster => {
+					this.#install(roster);
+				},
 			},
-			bringUp: async managed => this.#bringUp(managed, true),
-			stopChild: async managed => this.#stopInTime(managed),
-			install: roster => {
-				this.#install(roster);
-			},
-		}, plan, from, children);
+			plan,
+			from,
+			children,
+		);
 		this.#change = change;
 		const answered = Promise.allSettled(this.#calls).then(() => true);
-		if (!await Promise.race([answered, setTimeout(settleTimeLimitMs, false, {ref: false})])) {
+		if (!(await Promise.race([answered, setTimeout(settleTimeLimitMs, false, {ref: false})]))) {
 			throw new ChangeError('a request of the command line goes on');
 		}
 
@@ -326,23 +350,33 @@ export class Supervision {
 		}
 	}
 
-	/** A change broke off half way: what it stopped and what died meanwhile starts over, from the last secured state. */
+	/**
+	 * A change broke off half way: what it stopped and what died meanwhile starts over, from the last secured state.
+	 */
 	async #mend(change: LiveChange, reason: string): Promise<void> {
 		await change.abandon();
 		const roster = change.before;
 		this.#install(roster);
 		this.#wiring.adopt(roster.graph, []);
-		const died = [...this.#diedMeanwhile].flatMap(({children}) => children).flatMap(({child}) => [...roster.graph.lostWith(child)]);
+		const died = [...this.#diedMeanwhile]
+			.flatMap(({children}) => children)
+			.flatMap(({child}) => [...roster.graph.lostWith(child)]);
 		this.#diedMeanwhile.clear();
 		const touched = change.touched.flatMap(name => [...roster.graph.lostWith(roster.named(name)!.child)]);
 		const lost = new Set([...died, ...touched]);
-		this.log.say(`the change broke off (${reason}); restarting ${[...lost].map(({name}) => name).join(', ')}`, 'error');
+		this.log.say(
+			`the change broke off (${reason}); restarting ${[...lost].map(({name}) => name).join(', ')}`,
+			'error',
+		);
 		const groups = new Set([...lost].map(child => this.#of(child).group));
 		// From here on a death is one like any other.
 		this.#change = undefined;
 		const closings = this.#lose(lost, reason);
 		this.#wiring.resumeAll();
-		await Promise.race([Promise.all([...groups].map(async group => this.#revive(group, 0, closings))), this.ended.promise]);
+		await Promise.race([
+			Promise.all([...groups].map(async group => this.#revive(group, 0, closings))),
+			this.ended.promise,
+		]);
 	}
 
 	#of(child: Child): ManagedChild {
@@ -385,12 +419,14 @@ export class Supervision {
 		};
 		const thread: GroupHost = group.isolation
 			? startIsolated({
-				...options, limits, children,
-				isolation: group.isolation,
-				warn: text => {
-					this.log.say(`child "${group.name}": ${text}`, 'warning');
-				},
-			})
+					...options,
+					limits,
+					children,
+					isolation: group.isolation,
+					warn: text => {
+						this.log.say(`child "${group.name}": ${text}`, 'warning');
+					},
+				})
 			: new WorkerThread({...options, limits, secrets: secretsForThreads(children)});
 		group.thread = thread;
 		group.ready = new Deferred();
@@ -485,7 +521,10 @@ export class Supervision {
 		}
 	}
 
-	/** A session's other end sent nonsense or went away. What went away because it died is dealt with as a death before long. */
+	/**
+	 * A session's other end sent nonsense or went away. What went away because it died is dealt with as a death before
+	 * long.
+	 */
 	#onBroken(group: ManagedGroup, {session, reason, isEnd}: Extract<FromHost, {type: 'session_broken'}>): void {
 		const cutOff = () => {
 			const peer = this.#wiring.peerOf(session, group);
@@ -536,7 +575,10 @@ export class Supervision {
 
 		managed.state = 'starting';
 		const connections = this.#roster.graph.routesFrom(child).map(edge => this.#wiring.open(edge));
-		managed.post({type: 'start', child: child.name, connections}, connections.flatMap(({port}) => port ? [port] : []));
+		managed.post(
+			{type: 'start', child: child.name, connections},
+			connections.flatMap(({port}) => (port ? [port] : [])),
+		);
 		if (child.component.kind === 'service') {
 			await managed.started.promise;
 		}
@@ -570,7 +612,9 @@ export class Supervision {
 	#onFinished(managed: ManagedChild, exitValue: number, message: string | undefined): void {
 		managed.state = 'finished';
 		managed.stopped.resolve(undefined);
-		this.log.say(`child "${managed.child.name}" exited with exit value ${exitValue}${message ? `: ${message}` : ''}`);
+		this.log.say(
+			`child "${managed.child.name}" exited with exit value ${exitValue}${message ? `: ${message}` : ''}`,
+		);
 		if (managed.child.exitPropagate) {
 			void this.end(exitValue);
 		}
@@ -587,7 +631,10 @@ export class Supervision {
 			return;
 		}
 
-		const name = group.children.length === 1 || culprit ? managed.child.name : group.children.map(one => one.child.name).join(', ');
+		const name =
+			group.children.length === 1 || culprit
+				? managed.child.name
+				: group.children.map(one => one.child.name).join(', ');
 		if (managed.child.component.kind === 'tool') {
 			void this.#lose(this.#roster.graph.groupOf(managed.child), reason);
 			if (!this.#isEnding) {
@@ -618,7 +665,10 @@ export class Supervision {
 		// What a person asks for is no sign of a fault that comes back.
 		const restart = restartAsked ? {count: 0, pauseMs: 0} : group.budget.take(performance.now());
 		if (!restart) {
-			this.log.say(`child "${name}" died: ${reason}, not restarted again after ${restartCountMax} times in ${restartWindowMs / 1000} s: the runtime stops`, 'error');
+			this.log.say(
+				`child "${name}" died: ${reason}, not restarted again after ${restartCountMax} times in ${restartWindowMs / 1000} s: the runtime stops`,
+				'error',
+			);
 			void this.#lose(lost, reason);
 			void this.end(1);
 			return;
@@ -627,7 +677,10 @@ export class Supervision {
 		if (restartAsked) {
 			this.log.say(`child "${name}" was ended on request, restarting`);
 		} else {
-			this.log.say(`child "${name}" died: ${reason}, restarting (${restart.count} of ${restartCountMax})`, 'error');
+			this.log.say(
+				`child "${name}" died: ${reason}, restarting (${restart.count} of ${restartCountMax})`,
+				'error',
+			);
 		}
 
 		const along = [...lost].filter(({group: other}) => other !== group.name).map(child => child.name);
@@ -651,7 +704,9 @@ export class Supervision {
 		}
 	}
 
-	/** Ends the threads of lost children and every session with them; the result resolves when survivors have confirmed. */
+	/**
+	 * Ends the threads of lost children and every session with them; the result resolves when survivors have confirmed.
+	 */
 	async #lose(lost: Iterable<Child>, reason: string): Promise<void> {
 		const lostChildren = new Set(lost);
 		const threads = new Set<ManagedGroup>();
@@ -707,9 +762,12 @@ export class Supervision {
 		const children = [...this.#roster.children].reverse();
 		this.#endsBeforeMs = performance.now() + this.#limits.allMs;
 		this.#endStage = {child: undefined, doneCount: 0, count: children.length};
-		// An edit that is being applied is over first, one way or the other; where it stands still, what it did counts for nothing.
-		if (this.#change && !await within(this.#limits.childMs, this.#changed)) {
-			this.#noteEndProblem(`an edit of the deployment was being applied and not through after ${this.#limits.childMs / 1000} s`);
+		// An edit that is being applied is over first, one way or the other; where it stands still, what it did counts
+		// for nothing.
+		if (this.#change && !(await within(this.#limits.childMs, this.#changed))) {
+			this.#noteEndProblem(
+				`an edit of the deployment was being applied and not through after ${this.#limits.childMs / 1000} s`,
+			);
 		}
 
 		await this.#stopAll([...this.#roster.children].reverse());
@@ -725,15 +783,26 @@ export class Supervision {
 				this.#noteEndProblem(`child "${managed.child.name}" did not stop cleanly: ${problem}`);
 			}
 
-			if (managed.group.children.every(({state}) => state === 'stopped' || state === 'finished' || state === 'dead')) {
+			if (
+				managed.group.children.every(
+					({state}) => state === 'stopped' || state === 'finished' || state === 'dead',
+				)
+			) {
 				managed.group.dismiss();
 			}
 		}
 
 		this.#endStage = {child: undefined, doneCount: children.length, count: children.length};
 		// Whatever a thread waits for in the kernel, the runtime does not: its process ends with it.
-		if (!await within(this.#limits.goneMs, Promise.all([...this.#roster.groups].map(async ({ended}) => ended.promise)))) {
-			this.#noteEndProblem(`not gone ${this.#limits.goneMs / 1000} s after they were ended: ${this.lingering.join(', ')}; they end with the process`);
+		if (
+			!(await within(
+				this.#limits.goneMs,
+				Promise.all([...this.#roster.groups].map(async ({ended}) => ended.promise)),
+			))
+		) {
+			this.#noteEndProblem(
+				`not gone ${this.#limits.goneMs / 1000} s after they were ended: ${this.lingering.join(', ')}; they end with the process`,
+			);
 		}
 
 		this.log.close();
@@ -751,7 +820,7 @@ export class Supervision {
 	async #stopInTime(managed: ManagedChild): Promise<string | undefined> {
 		const {child} = managed;
 		// An edit of the deployment stops children without the runtime's end, each in its own time.
-		const limitMs = () => this.#endStage ? this.#stopTimeMs() : this.#limits.childMs;
+		const limitMs = () => (this.#endStage ? this.#stopTimeMs() : this.#limits.childMs);
 		if (managed.state === 'starting') {
 			await within(limitMs(), managed.started.promise);
 		}
@@ -761,7 +830,8 @@ export class Supervision {
 			const limit = limitMs();
 			managed.post({type: 'stop', child: child.name});
 			problem = await Promise.race([
-				managed.stopped.promise, setTimeout(limit, `not within ${Math.round(limit / 1000)} s`, {ref: false}),
+				managed.stopped.promise,
+				setTimeout(limit, `not within ${Math.round(limit / 1000)} s`, {ref: false}),
 			]);
 		}
 

@@ -1,4 +1,6 @@
-/** What the kernel says of a thread (proc(5)): whether it waits for a device, and for how long it had to wait for a CPU. */
+/**
+ * What the kernel says of a thread (proc(5)): whether it waits for a device, and for how long it had to wait for a CPU.
+ */
 import {readFileSync, readdirSync} from 'node:fs';
 
 /** States of a thread: it waits for a device and hears no signal; it runs, or could run. */
@@ -35,7 +37,10 @@ export interface ThreadTimes {
 	readonly isRunnable: boolean;
 }
 
-/** The times of each thread of a process, by thread id; empty where the kernel does not count them. @param tid any thread of the process */
+/**
+ * The times of each thread of a process, by thread id; empty where the kernel does not count them. @param tid any
+ * thread of the process
+ */
 export function threadTimes(tid: number | undefined): Map<number, ThreadTimes> {
 	const times = new Map<number, ThreadTimes>();
 	if (tid === undefined) {
@@ -46,7 +51,11 @@ export function threadTimes(tid: number | undefined): Map<number, ThreadTimes> {
 		for (const name of readdirSync(`/proc/${tid}/task`)) {
 			const task = `/proc/${tid}/task/${name}`;
 			const [ran, queued] = readFileSync(`${task}/schedstat`, 'latin1').split(' ').map(Number);
-			times.set(Number(name), {ranMs: ran / nanosecondsPerMillisecond, queuedMs: queued / nanosecondsPerMillisecond, isRunnable: stateOf(task) === runnable});
+			times.set(Number(name), {
+				ranMs: ran / nanosecondsPerMillisecond,
+				queuedMs: queued / nanosecondsPerMillisecond,
+				isRunnable: stateOf(task) === runnable,
+			});
 		}
 	} catch {
 		// A thread, or all of it, has ended meanwhile: what is known so far counts.
@@ -61,6 +70,9 @@ export function unservedMs(before: ThreadTimes | undefined, now: ThreadTimes | u
 		return 0;
 	}
 
-	// The wait that still goes on is in no count: a thread that has something to do all the time waits when it does not run.
-	return now.isRunnable ? Math.max(now.queuedMs - before.queuedMs, spanMs - (now.ranMs - before.ranMs)) : now.queuedMs - before.queuedMs;
+	// The wait that still goes on is in no count: a thread that has something to do all the time waits when it does not
+	// run.
+	return now.isRunnable
+		? Math.max(now.queuedMs - before.queuedMs, spanMs - (now.ranMs - before.ranMs))
+		: now.queuedMs - before.queuedMs;
 }

@@ -55,7 +55,11 @@ export class WorkerThread implements GroupHost {
 	}
 
 	#begin({name, data, limits, secrets, heartbeatMs, onMessage}: ThreadOptions): void {
-		const worker = new Worker(hostModule, {name, workerData: {...data, secrets} satisfies ThreadData, resourceLimits: limits});
+		const worker = new Worker(hostModule, {
+			name,
+			workerData: {...data, secrets} satisfies ThreadData,
+			resourceLimits: limits,
+		});
 		this.#worker = worker;
 		worker.on('message', (message: FromHost) => {
 			if (message.type === 'beat') {
@@ -80,7 +84,11 @@ export class WorkerThread implements GroupHost {
 			this.#endTurn();
 			this.#heartbeat.stop();
 			clearTimeout(this.#force);
-			this.#onEnd({...this.#end ?? {child: undefined, reason: `exited with code ${exitCode}`}, exitCode, isFault: this.#end !== undefined});
+			this.#onEnd({
+				...(this.#end ?? {child: undefined, reason: `exited with code ${exitCode}`}),
+				exitCode,
+				isFault: this.#end !== undefined,
+			});
 		});
 		for (const {message, transfer} of this.#early.splice(0)) {
 			worker.postMessage(message, transfer);
@@ -88,7 +96,7 @@ export class WorkerThread implements GroupHost {
 	}
 
 	post(message: ToHost, ends: readonly SessionHandle[] = []): void {
-		const transfer = [...ends.flatMap(end => isSocket(end) ? [] : [end]), ...handedOver(message)];
+		const transfer = [...ends.flatMap(end => (isSocket(end) ? [] : [end])), ...handedOver(message)];
 		if (this.#worker) {
 			this.#worker.postMessage(message, transfer);
 		} else {
@@ -97,8 +105,8 @@ export class WorkerThread implements GroupHost {
 	}
 
 	/**
-	 * Not by force at once, since what native code has in the event loop of a thread that is torn down would end the whole
-	 * process.
+	 * Not by force at once, since what native code has in the event loop of a thread that is torn down would end the
+	 * whole process.
 	 */
 	kill(reason: string, child?: string): void {
 		this.#end ??= {child, reason};

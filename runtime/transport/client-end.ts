@@ -1,6 +1,7 @@
 /**
  * The client's end of a session to another thread. Calls stay here until they are answered, so that a stateless server
- * that was restarted can be sent them again; where it cannot come back they fail with `session_lost`. None is forgotten.
+ * that was restarted can be sent them again; where it cannot come back they fail with `session_lost`. None is
+ * forgotten.
  */
 import {z} from 'zod';
 import type {Lease} from '../sdk/component.js';
@@ -41,7 +42,11 @@ type State =
 	/** The server died with what the client had told it; calls fail until the client is connected anew. */
 	| 'lost';
 
-const Refusal = z.tuple([z.string(), z.string(), z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.undefined()]))]);
+const Refusal = z.tuple([
+	z.string(),
+	z.string(),
+	z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.undefined()])),
+]);
 
 export interface ConnectOptions {
 	/** Another server than the last one. */
@@ -86,9 +91,14 @@ class CopiedRequest {
 		this.request = {...request};
 		for (const {name, mark} of operation.requestBulk) {
 			if (mark.shape === 'segments') {
-				this.request[name] = (request[name] as Uint8Array[]).map(part => this.#copy(part, mark.direction === 'out'));
+				this.request[name] = (request[name] as Uint8Array[]).map(part =>
+					this.#copy(part, mark.direction === 'out'),
+				);
 			} else {
-				this.request[name] = this.#copy(request[name] as Uint8Array, mark.shape === 'buffer' && mark.direction === 'out');
+				this.request[name] = this.#copy(
+					request[name] as Uint8Array,
+					mark.shape === 'buffer' && mark.direction === 'out',
+				);
 			}
 		}
 	}
@@ -141,7 +151,8 @@ export class ClientEnd {
 		const client: Record<string, (request: Message) => Promise<unknown>> = {};
 		for (const [index, name] of this.#session.opNames.entries()) {
 			const operation = this.#operations[index];
-			client[name] = request => isPlain(request, operation) ? this.#callWithCopies(operation, request) : this.#call(operation, request);
+			client[name] = request =>
+				isPlain(request, operation) ? this.#callWithCopies(operation, request) : this.#call(operation, request);
 		}
 
 		return client as unknown as Client<Session>;
@@ -162,7 +173,10 @@ export class ClientEnd {
 		this.#becomeConnected();
 	}
 
-	/** Sends nothing more until the next `connect` or `release`; resolves when everything that was sent has been answered. */
+	/**
+	 * Sends nothing more until the next `connect` or `release`; resolves when everything that was sent has been
+	 * answered.
+	 */
 	async hold(): Promise<void> {
 		if (this.#state !== 'connected') {
 			return;
@@ -222,7 +236,11 @@ export class ClientEnd {
 	}
 
 	async #callWithCopies(operation: WireOperation, request: Message): Promise<unknown> {
-		const copied = new CopiedRequest(request, operation, await copies.leaseWhenFree(payloadLength(operation.requestBulk, request)));
+		const copied = new CopiedRequest(
+			request,
+			operation,
+			await copies.leaseWhenFree(payloadLength(operation.requestBulk, request)),
+		);
 		try {
 			const reply = await this.#call(operation, copied.request);
 			copied.bringBack();

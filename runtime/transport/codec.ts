@@ -1,6 +1,6 @@
 /**
- * The one codec: what travels between threads beside payload, as MessagePack. `msgpackr/pack` is msgpackr without its streams and
- * its native addon, which reads long strings faster and takes 10 ms in each thread to load.
+ * The one codec: what travels between threads beside payload, as MessagePack. `msgpackr/pack` is msgpackr without its
+ * streams and its native addon, which reads long strings faster and takes 10 ms in each thread to load.
  */
 import type {Packr as TypedPackr} from 'msgpackr';
 import * as pack from 'msgpackr/pack';

@@ -27,7 +27,10 @@ const noPlaces: readonly Uint8Array[] = [];
 
 export interface FrameSocketOptions {
 	readonly frameMsMax?: number;
-	/** Where the payload of a frame goes; may take its time, while nothing is read. @throws Error where the header cannot be right */
+	/**
+	 * Where the payload of a frame goes; may take its time, while nothing is read. @throws Error where the header
+	 * cannot be right
+	 */
 	place(header: unknown, payloadLength: number): readonly Uint8Array[] | Promise<readonly Uint8Array[]>;
 	/** A whole frame is there. @throws Error where the header cannot be right */
 	onFrame(header: unknown): void;
@@ -38,7 +41,13 @@ export interface FrameSocketOptions {
 type Part =
 	| {readonly kind: 'lengths'; readonly bytes: Buffer; filled: number}
 	| {readonly kind: 'header'; readonly bytes: Buffer; filled: number; readonly payloadLength: number}
-	| {readonly kind: 'payload'; readonly header: unknown; readonly places: readonly Uint8Array[]; index: number; filled: number};
+	| {
+			readonly kind: 'payload';
+			readonly header: unknown;
+			readonly places: readonly Uint8Array[];
+			index: number;
+			filled: number;
+	  };
 
 function lengthsPart(): Part {
 	return {kind: 'lengths', bytes: Buffer.alloc(lengthsLength), filled: 0};
@@ -63,8 +72,13 @@ export class FrameSocket {
 	constructor(fd: number, options: FrameSocketOptions) {
 		this.#options = options;
 		this.#socket = new Socket({
-			fd, readable: true, writable: true,
-			onread: {buffer: Buffer.allocUnsafeSlow(chunkLength), callback: (length: number, buffer: Uint8Array) => this.#take((buffer as Buffer).subarray(0, length))},
+			fd,
+			readable: true,
+			writable: true,
+			onread: {
+				buffer: Buffer.allocUnsafeSlow(chunkLength),
+				callback: (length: number, buffer: Uint8Array) => this.#take((buffer as Buffer).subarray(0, length)),
+			},
 		} as ConstructorParameters<typeof Socket>[0]);
 		this.#socket.on('error', error => {
 			this.#break(`its socket failed: ${error.message}`, true);
@@ -103,7 +117,10 @@ export class FrameSocket {
 
 		const head = Buffer.allocUnsafe(lengthsLength + encoded.length);
 		head.writeUInt32LE(encoded.length, 0);
-		head.writeUInt32LE(payload.reduce((length, part) => length + part.length, 0), 4);
+		head.writeUInt32LE(
+			payload.reduce((length, part) => length + part.length, 0),
+			4,
+		);
 		head.set(encoded, lengthsLength);
 		const parts = [head, ...payload.filter(part => part.length > 0)];
 		for (const [i, part] of parts.entries()) {
@@ -214,7 +231,12 @@ export class FrameSocket {
 			throw new RangeError(`a message of ${headerLength} bytes; 1 to ${headerLengthMax} are possible`);
 		}
 
-		this.#part = {kind: 'header', bytes: Buffer.allocUnsafe(headerLength), filled: 0, payloadLength: lengths.readUInt32LE(4)};
+		this.#part = {
+			kind: 'header',
+			bytes: Buffer.allocUnsafe(headerLength),
+			filled: 0,
+			payloadLength: lengths.readUInt32LE(4),
+		};
 	}
 
 	#beginPayload(encoded: Buffer, payloadLength: number): void {

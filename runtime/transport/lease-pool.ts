@@ -85,7 +85,9 @@ export class LeasePool {
 	lease(byteLength: number): Lease {
 		const size = classSizeOf(byteLength);
 		if (this.#usedBytes + size > this.limit) {
-			throw new RangeError(`${byteLength} bytes of payload memory beside ${this.#usedBytes} in use exceed the component's share of ${this.limit}`);
+			throw new RangeError(
+				`${byteLength} bytes of payload memory beside ${this.#usedBytes} in use exceed the component's share of ${this.limit}`,
+			);
 		}
 
 		return this.#take(size, byteLength);
@@ -95,7 +97,9 @@ export class LeasePool {
 	async leaseWhenFree(byteLength: number): Promise<Lease> {
 		const size = classSizeOf(byteLength);
 		if (size > this.limit) {
-			throw new RangeError(`${byteLength} bytes of payload memory are more than the component's whole share of ${this.limit}`);
+			throw new RangeError(
+				`${byteLength} bytes of payload memory are more than the component's whole share of ${this.limit}`,
+			);
 		}
 
 		if (this.#waiters.length === 0 && this.#usedBytes + size <= this.limit) {

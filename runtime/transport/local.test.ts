@@ -20,17 +20,20 @@ test('payload and regions are handed over as they are', async t => {
 	const data = new Uint8Array(16);
 	let seen: Uint8Array | undefined;
 	const counted: number[] = [];
-	const {client} = connect({
-		shared: () => ({memory}),
-		async fill(request) {
-			seen = request.data;
-			return {thread: 0};
+	const {client} = connect(
+		{
+			shared: () => ({memory}),
+			async fill(request) {
+				seen = request.data;
+				return {thread: 0};
+			},
 		},
-	}, {
-		count(byteLength) {
-			counted.push(byteLength);
+		{
+			count(byteLength) {
+				counted.push(byteLength);
+			},
 		},
-	});
+	);
 	t.is((await client.shared({})).memory, memory);
 	await client.fill({value: 1, data});
 	t.is(seen, data);

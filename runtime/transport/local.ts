@@ -2,7 +2,14 @@
  * The transport between components on one thread: a call is a function call, checked by the same schemas as everywhere.
  * Payload and regions are handed over as they are. Colocated components, tests and the simulator use it.
  */
-import {SessionError, isSessionError, type Client, type ClientContext, type Handlers, type Session} from '../sdk/session.js';
+import {
+	SessionError,
+	isSessionError,
+	type Client,
+	type ClientContext,
+	type Handlers,
+	type Session,
+} from '../sdk/session.js';
 import {payloadLength, wireOperations, type WireOperation} from './wire.js';
 
 /** Called when a handler threw something that is no error of its contract: the component behind it has to die. */
@@ -27,12 +34,17 @@ export function mayAnswer(session: Session, {code}: SessionError): boolean {
 
 /** The bug of a server that answered with an error code that its contract does not have. */
 export function foreignCode(session: Session, {code, message}: SessionError): Error {
-	return new Error(`answered with the error code "${code}", which the session ${session.name} does not have: ${message}`);
+	return new Error(
+		`answered with the error code "${code}", which the session ${session.name} does not have: ${message}`,
+	);
 }
 
 /** The error for a request that does not fit the contract: its sender is wrong. */
 export function badRequest(title: string, issues: ReadonlyArray<{path: PropertyKey[]; message: string}>): SessionError {
-	return new SessionError('bad_request', `${title}: ${issues.map(({path, message}) => `${path.join('.')} ${message}`).join('; ')}`);
+	return new SessionError(
+		'bad_request',
+		`${title}: ${issues.map(({path, message}) => `${path.join('.')} ${message}`).join('; ')}`,
+	);
 }
 
 function shapedRequest({title, isRequest, request: schema}: WireOperation, request: unknown): Message {
@@ -48,7 +60,10 @@ function shapedRequest({title, isRequest, request: schema}: WireOperation, reque
 	return parsed.data as Message;
 }
 
-/** Checks a request against the contract. @throws SessionError `bad_request`, or the contract's code for fields that do not fit each other */
+/**
+ * Checks a request against the contract. @throws SessionError `bad_request`, or the contract's code for fields that do
+ * not fit each other
+ */
 export function parseRequest(operation: WireOperation, request: unknown): Message {
 	const shaped = shapedRequest(operation, request);
 	const fault = operation.requestFault(shaped);
@@ -60,7 +75,11 @@ export function parseRequest(operation: WireOperation, request: unknown): Messag
 }
 
 /** Checks a reply against the contract. @throws Error that says what does not fit */
-export function parseReply({isReply, reply: schema, replyFault, title}: WireOperation, reply: unknown, request: Message): Message {
+export function parseReply(
+	{isReply, reply: schema, replyFault, title}: WireOperation,
+	reply: unknown,
+	request: Message,
+): Message {
 	const shaped = isReply(reply) ? reply : shapedReply(schema, reply, title);
 	const fault = replyFault(shaped, request);
 	if (fault !== undefined) {
@@ -73,7 +92,9 @@ export function parseReply({isReply, reply: schema, replyFault, title}: WireOper
 function shapedReply(schema: WireOperation['reply'], reply: unknown, title: string): unknown {
 	const parsed = schema.safeParse(reply);
 	if (!parsed.success) {
-		throw new Error(`its reply to ${title} does not fit the contract: ${parsed.error.issues.map(({path, message}) => `${path.join('.')} ${message}`).join('; ')}`);
+		throw new Error(
+			`its reply to ${title} does not fit the contract: ${parsed.error.issues.map(({path, message}) => `${path.join('.')} ${message}`).join('; ')}`,
+		);
 	}
 
 	return parsed.data;

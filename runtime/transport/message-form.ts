@@ -1,7 +1,7 @@
 /**
- * The form of a MessagePack message from another process, looked through before it is decoded. Only what this program's own encoder
- * writes passes: lengths that the bytes can hold, few levels, and no extension but one; what else the decoder could do with bytes of a
- * process that was taken over is never tried (docs/decisions/message-form.md).
+ * The form of a MessagePack message from another process, looked through before it is decoded. Only what this program's
+ * own encoder writes passes: lengths that the bytes can hold, few levels, and no extension but one; what else the
+ * decoder could do with bytes of a process that was taken over is never tried (docs/decisions/message-form.md).
  */
 
 /** Deeper messages do not exist. */
@@ -45,26 +45,37 @@ class Reader {
 
 	#long(byte: number, depth: number): void {
 		switch (byte) {
-			case 0xc0: case 0xc2: case 0xc3: {
+			case 0xc0:
+			case 0xc2:
+			case 0xc3: {
 				return;
 			}
 
-			case 0xc4: case 0xc5: case 0xc6: {
+			case 0xc4:
+			case 0xc5:
+			case 0xc6: {
 				this.#skip(this.#number(2 ** (byte - 0xc4)));
 				return;
 			}
 
-			case 0xca: case 0xcb: {
+			case 0xca:
+			case 0xcb: {
 				this.#skip(4 * (byte - 0xc9));
 				return;
 			}
 
-			case 0xcc: case 0xcd: case 0xce: case 0xcf: {
+			case 0xcc:
+			case 0xcd:
+			case 0xce:
+			case 0xcf: {
 				this.#skip(2 ** (byte - 0xcc));
 				return;
 			}
 
-			case 0xd0: case 0xd1: case 0xd2: case 0xd3: {
+			case 0xd0:
+			case 0xd1:
+			case 0xd2:
+			case 0xd3: {
 				this.#skip(2 ** (byte - 0xd0));
 				return;
 			}
@@ -78,17 +89,21 @@ class Reader {
 				return;
 			}
 
-			case 0xd9: case 0xda: case 0xdb: {
+			case 0xd9:
+			case 0xda:
+			case 0xdb: {
 				this.#skip(this.#number(2 ** (byte - 0xd9)));
 				return;
 			}
 
-			case 0xdc: case 0xdd: {
+			case 0xdc:
+			case 0xdd: {
 				this.#values(this.#number(2 * (byte - 0xdb)), depth);
 				return;
 			}
 
-			case 0xde: case 0xdf: {
+			case 0xde:
+			case 0xdf: {
 				this.#values(this.#number(2 * (byte - 0xdd)) * 2, depth);
 				return;
 			}

@@ -30,7 +30,10 @@ export class ServerEnd {
 	#runningCount = 0;
 	#onIdle: (() => void) | undefined;
 
-	constructor(handle: SessionHandle, {session, handlers, context, onBug, count, onBroken = () => undefined}: ServerEndOptions) {
+	constructor(
+		handle: SessionHandle,
+		{session, handlers, context, onBug, count, onBroken = () => undefined}: ServerEndOptions,
+	) {
 		this.#session = session;
 		this.#operations = wireOperations(session);
 		const table = handlers as unknown as Record<string, Handler>;
@@ -92,7 +95,12 @@ export class ServerEnd {
 		}
 	}
 
-	#finishLater(number: number, operation: WireOperation, request: Record<string, unknown>, reply: Promise<unknown>): void {
+	#finishLater(
+		number: number,
+		operation: WireOperation,
+		request: Record<string, unknown>,
+		reply: Promise<unknown>,
+	): void {
 		reply.then(
 			value => {
 				this.#finish(number, operation, request, value);
@@ -107,7 +115,11 @@ export class ServerEnd {
 		this.#count(payloadLength(operation.requestBulk, request));
 		if (!this.#port.closed) {
 			try {
-				this.#port.send(number, answered, toWire(operation.replyFields, reply as Record<string, unknown>, this.#port.link));
+				this.#port.send(
+					number,
+					answered,
+					toWire(operation.replyFields, reply as Record<string, unknown>, this.#port.link),
+				);
 			} catch (error) {
 				this.#onBug(error);
 			}

@@ -21,18 +21,57 @@ const message = z.strictObject({
 });
 
 const valid = (): Record<string, unknown> => ({
-	kind: 'two', count: 9, share: 0.5, flag: false, name: '', root: null, roots: [{address: 1, hash: new Uint8Array(4)}], items: [1, -1],
-	data: new Uint8Array(3), parts: [new Uint8Array(1)],
+	kind: 'two',
+	count: 9,
+	share: 0.5,
+	flag: false,
+	name: '',
+	root: null,
+	roots: [{address: 1, hash: new Uint8Array(4)}],
+	items: [1, -1],
+	data: new Uint8Array(3),
+	parts: [new Uint8Array(1)],
 });
 
 const sparse = new Array<number>(2);
 sparse[0] = 1;
 
 const oddities: readonly unknown[] = [
-	0, 1, -1, 1.5, 10, Number.NaN, Infinity, 2 ** 53, -0, 1n, '', 'one', 'three', true, null, undefined, [], [1], ['x'], [undefined], sparse, {}, () => 1,
-	new Uint8Array(0), new Uint8Array(4), [new Uint8Array(4)], [null], {address: 1, hash: new Uint8Array(4)}, {address: 0, hash: new Uint8Array(4)},
-	{address: 1, hash: new Uint8Array(5)}, {address: 1}, {address: 1, hash: new Uint8Array(4), more: 1}, [{address: 1, hash: new Uint8Array(4)}, sparse],
-	new Date(0), new Map(),
+	0,
+	1,
+	-1,
+	1.5,
+	10,
+	Number.NaN,
+	Infinity,
+	2 ** 53,
+	-0,
+	1n,
+	'',
+	'one',
+	'three',
+	true,
+	null,
+	undefined,
+	[],
+	[1],
+	['x'],
+	[undefined],
+	sparse,
+	{},
+	() => 1,
+	new Uint8Array(0),
+	new Uint8Array(4),
+	[new Uint8Array(4)],
+	[null],
+	{address: 1, hash: new Uint8Array(4)},
+	{address: 0, hash: new Uint8Array(4)},
+	{address: 1, hash: new Uint8Array(5)},
+	{address: 1},
+	{address: 1, hash: new Uint8Array(4), more: 1},
+	[{address: 1, hash: new Uint8Array(4)}, sparse],
+	new Date(0),
+	new Map(),
 ];
 
 test('what fits is accepted', t => {
@@ -85,9 +124,23 @@ test('nothing but an empty message fits an empty object', t => {
 
 test('schemas that change values, or of unknown kinds, have no quick check', t => {
 	for (const schema of [
-		z.object({a: z.number()}), z.coerce.number(), z.number().default(1), z.number().transform(value => value + 1), z.number().multipleOf(2),
-		z.number().refine(value => value > 3), z.string().min(1), z.string().trim(), z.array(z.number()).max(1), z.int(), z.bigint(), z.union([z.number(), z.null()]),
-		z.number().optional(), z.strictObject({a: z.number().catch(1)}), z.strictObject({}).refine(() => false), z.nullable(z.email()), z.array(z.literal([1, 2])),
+		z.object({a: z.number()}),
+		z.coerce.number(),
+		z.number().default(1),
+		z.number().transform(value => value + 1),
+		z.number().multipleOf(2),
+		z.number().refine(value => value > 3),
+		z.string().min(1),
+		z.string().trim(),
+		z.array(z.number()).max(1),
+		z.int(),
+		z.bigint(),
+		z.union([z.number(), z.null()]),
+		z.number().optional(),
+		z.strictObject({a: z.number().catch(1)}),
+		z.strictObject({}).refine(() => false),
+		z.nullable(z.email()),
+		z.array(z.literal([1, 2])),
 	]) {
 		t.is(shapeCheck(schema), undefined, schema.type);
 	}

@@ -83,7 +83,9 @@ function numberCheck({checks, format}: Definition): ShapeCheck | undefined {
 function objectCheck({shape, catchall}: Definition): ShapeCheck | undefined {
 	const names = Object.keys(shape!);
 	const optional = names.map(name => definitionOf(shape![name]).type === 'optional');
-	const checks = names.map((name, i) => shapeCheck(optional[i] ? definitionOf(shape![name]).innerType! : shape![name]));
+	const checks = names.map((name, i) =>
+		shapeCheck(optional[i] ? definitionOf(shape![name]).innerType! : shape![name]),
+	);
 	// Only strict objects: others drop what they do not know, which changes the value.
 	if (!catchall || definitionOf(catchall).type !== 'never' || !checks.every(check => check !== undefined)) {
 		return undefined;
@@ -122,26 +124,32 @@ function objectCheck({shape, catchall}: Definition): ShapeCheck | undefined {
 
 function arrayCheck(element: z.ZodType): ShapeCheck | undefined {
 	const check = shapeCheck(element);
-	return check && (value => {
-		if (!Array.isArray(value)) {
-			return false;
-		}
-
-		// Not `every`, which passes over holes.
-		for (let i = 0; i < value.length; i++) {
-			if (!check(value[i])) {
+	return (
+		check &&
+		(value => {
+			if (!Array.isArray(value)) {
 				return false;
 			}
-		}
 
-		return true;
-	});
+			// Not `every`, which passes over holes.
+			for (let i = 0; i < value.length; i++) {
+				if (!check(value[i])) {
+					return false;
+				}
+			}
+
+			return true;
+		})
+	);
 }
 
 /** The quick check for a schema, where it has one. */
 export function shapeCheck(schema: z.ZodType): ShapeCheck | undefined {
 	const definition = definitionOf(schema);
-	if (definition.coerce || (definition.type !== 'number' && definition.checks !== undefined && definition.checks.length > 0)) {
+	if (
+		definition.coerce ||
+		(definition.type !== 'number' && definition.checks !== undefined && definition.checks.length > 0)
+	) {
 		return undefined;
 	}
 
@@ -170,7 +178,9 @@ export function shapeCheck(schema: z.ZodType): ShapeCheck | undefined {
 
 		case 'enum': {
 			const allowed = Object.values(definition.entries!);
-			return allowed.every(entry => typeof entry === 'string') ? value => allowed.includes(value as string) : undefined;
+			return allowed.every(entry => typeof entry === 'string')
+				? value => allowed.includes(value as string)
+				: undefined;
 		}
 
 		case 'nullable': {

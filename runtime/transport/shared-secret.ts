@@ -1,4 +1,7 @@
-/** A secret in memory that all threads of the process share: one copy, however many of them need it. Nobody writes to it. */
+/**
+ * A secret in memory that all threads of the process share: one copy, however many of them need it. Nobody writes to
+ * it.
+ */
 import {secretBytes} from '../sdk/secret-memory.js';
 
 export type SharedSecret = SharedArrayBuffer;

@@ -1,10 +1,10 @@
 /**
- * A session's way to another process. Payload is copied through the socket: what the client gives travels with the call,
- * what the server fills travels with the reply, straight into the client's memory.
+ * A session's way to another process. Payload is copied through the socket: what the client gives travels with the
+ * call, what the server fills travels with the reply, straight into the client's memory.
  *
- * What the other process sends is checked here as far as both ends have it in common: whose turn it is, numbers of calls,
- * lengths of payload. Bounded are the calls under way, and the memory for their payload; where it is used up, nothing is
- * read until replies have left.
+ * What the other process sends is checked here as far as both ends have it in common: whose turn it is, numbers of
+ * calls, lengths of payload. Bounded are the calls under way, and the memory for their payload; where it is used up,
+ * nothing is read until replies have left.
  */
 import type {Lease} from '../sdk/component.js';
 import type {BulkDirection} from '../sdk/session.js';
@@ -153,7 +153,10 @@ export class SocketPort implements SessionPort {
 		this.link = new SocketLink(options.end);
 		this.#frames = new FrameSocket(fd, {
 			...limits,
-			place: (header, payloadLength) => options.end === 'server' ? this.#placeCall(readHeader(header), payloadLength) : this.#placeReply(readHeader(header), payloadLength),
+			place: (header, payloadLength) =>
+				options.end === 'server'
+					? this.#placeCall(readHeader(header), payloadLength)
+					: this.#placeReply(readHeader(header), payloadLength),
 			onFrame: header => {
 				this.#deliver(readHeader(header));
 			},
@@ -198,7 +201,10 @@ export class SocketPort implements SessionPort {
 		});
 	}
 
-	#placeCall({number, replyLength}: Header, payloadLength: number): readonly Uint8Array[] | Promise<readonly Uint8Array[]> {
+	#placeCall(
+		{number, replyLength}: Header,
+		payloadLength: number,
+	): readonly Uint8Array[] | Promise<readonly Uint8Array[]> {
 		if (number >= callsUnderWayMax || this.#served.has(number)) {
 			throw new RangeError(`a call under the number ${number}, which is in use or too high`);
 		}

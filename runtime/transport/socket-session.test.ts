@@ -13,9 +13,14 @@ import {SocketPort} from './socket-port.js';
 type Probe = Client<typeof probe>;
 type ProbeHandlers = Handlers<typeof probe>;
 
-const noHandlers = Object.fromEntries(probe.opNames.map(name => [name, () => {
-	throw new Error(`${name} was not expected`);
-}]));
+const noHandlers = Object.fromEntries(
+	probe.opNames.map(name => [
+		name,
+		() => {
+			throw new Error(`${name} was not expected`);
+		},
+	]),
+);
 
 class ServerSide {
 	readonly bugs: unknown[] = [];
@@ -23,14 +28,17 @@ class ServerSide {
 	readonly end: ServerEnd;
 
 	constructor(socket: number, handlers: Partial<ProbeHandlers>) {
-		this.end = new ServerEnd({socket}, {
-			session: probe,
-			handlers: {...noHandlers, ...handlers} as unknown as Handlers<Session>,
-			context: {session: 1, client: 'client'},
-			onBug: error => void this.bugs.push(error),
-			count: () => undefined,
-			onBroken: reason => void this.broken.push(reason),
-		});
+		this.end = new ServerEnd(
+			{socket},
+			{
+				session: probe,
+				handlers: {...noHandlers, ...handlers} as unknown as Handlers<Session>,
+				context: {session: 1, client: 'client'},
+				onBug: error => void this.bugs.push(error),
+				count: () => undefined,
+				onBroken: reason => void this.broken.push(reason),
+			},
+		);
 	}
 }
 
@@ -41,7 +49,11 @@ class ClientSide {
 	readonly end: ClientEnd;
 
 	constructor(socket: number) {
-		this.end = new ClientEnd({session: probe, server: 'server', onBadReply: reason => void this.badReplies.push(reason)});
+		this.end = new ClientEnd({
+			session: probe,
+			server: 'server',
+			onBadReply: reason => void this.badReplies.push(reason),
+		});
 		this.client = this.end.client() as unknown as Probe;
 		this.connect(socket);
 	}
@@ -51,7 +63,10 @@ class ClientSide {
 	}
 }
 
-function wire(t: ExecutionContext, handlers: Partial<ProbeHandlers>): {readonly client: ClientSide; readonly server: ServerSide} {
+function wire(
+	t: ExecutionContext,
+	handlers: Partial<ProbeHandlers>,
+): {readonly client: ClientSide; readonly server: ServerSide} {
 	const [one, other] = socketPair();
 	const server = new ServerSide(one, handlers);
 	const client = new ClientSide(other);
@@ -96,11 +111,16 @@ const fillAll: Partial<ProbeHandlers> = {
 };
 
 test('payload goes there and back, leased or not, small and large, many calls at once', async t => {
-	const {client: {client, badReplies, broken}, server} = wire(t, fillAll);
+	const {
+		client: {client, badReplies, broken},
+		server,
+	} = wire(t, fillAll);
 	const lease = pool.lease(6 * 2 ** 20);
 	lease.bytes.fill(3);
 	const plain = new Uint8Array(100_000).fill(5);
-	t.deepEqual(await client.sum({parts: [lease.bytes, plain, new Uint8Array(0)]}), {sum: (lease.bytes.length * 3) + 500_000});
+	t.deepEqual(await client.sum({parts: [lease.bytes, plain, new Uint8Array(0)]}), {
+		sum: lease.bytes.length * 3 + 500_000,
+	});
 	await client.fill({value: 9, data: lease.bytes.subarray(1)});
 	t.is(lease.bytes[0], 3);
 	t.true(lease.bytes.subarray(1).every(byte => byte === 9));
@@ -112,14 +132,19 @@ test('payload goes there and back, leased or not, small and large, many calls at
 });
 
 test('memory for payload is bounded: calls wait for it, and all are answered', async t => {
-	const {client: {client}} = wire(t, fillAll);
+	const {
+		client: {client},
+	} = wire(t, fillAll);
 	const data = Array.from({length: 12}, () => pool.lease(2 ** 20).bytes);
 	await Promise.all(Array.from({length: 120}, async (_, i) => client.fill({value: 1, data: data[i % 12]})));
 	t.true(data.every(bytes => bytes.every(byte => byte === 1)));
 });
 
 test('errors of the contract arrive with code, message and detail; others kill the server', async t => {
-	const {client: {client}, server} = wire(t, {
+	const {
+		client: {client},
+		server,
+	} = wire(t, {
 		refuse() {
 			throw new SessionError('odd', 'not even', {number: 3});
 		},
@@ -156,7 +181,11 @@ const hostileClients: ReadonlyArray<readonly [string, Buffer, RegExp]> = [
 	['garbage', Buffer.from('GET / HTTP/1.1\r\n\r\n'.repeat(1000)), /a message of \d+ bytes/],
 	['a huge message', Buffer.from([0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0]), /a message of 2147483647 bytes/],
 	['huge payload', frame([0, 0, [1], 0], new Uint8Array(0), 0xffff_ffff), /bytes of payload/],
-	['more values than bytes', Buffer.from([9, 0, 0, 0, 0, 0, 0, 0, 0x91, 0xdd, 0x0f, 0xff, 0xff, 0xff, 1, 2, 3]), /values in/],
+	[
+		'more values than bytes',
+		Buffer.from([9, 0, 0, 0, 0, 0, 0, 0, 0x91, 0xdd, 0x0f, 0xff, 0xff, 0xff, 1, 2, 3]),
+		/values in/,
+	],
 	['levels without end', Buffer.concat([Buffer.from([100, 0, 0, 0, 0, 0, 0, 0]), Buffer.alloc(100, 0x91)]), /levels/],
 	['an extension', Buffer.from([7, 0, 0, 0, 0, 0, 0, 0, 0x91, 0xc7, 3, 0x62, 1, 2, 3]), /begins no value/],
 	['no call', frame('hello'), /no call/],
@@ -174,9 +203,11 @@ for (const [name, bytes, reason] of hostileClients) {
 		const server = new ServerSide(one, fillAll);
 		const socket = raw(t, other);
 		let isCut = false;
-		socket.on('close', () => {
-			isCut = true;
-		}).resume();
+		socket
+			.on('close', () => {
+				isCut = true;
+			})
+			.resume();
 		socket.write(bytes);
 		await until(() => server.broken.length > 0 && isCut);
 		t.regex(server.broken[0], reason);
@@ -186,7 +217,10 @@ for (const [name, bytes, reason] of hostileClients) {
 
 test('a client that floods and reads no reply is cut off', async t => {
 	const [one, other] = socketPair();
-	const server = new ServerSide(one, {...fillAll, recall: () => ({value: 1, gone: 0, interruptions: ['x'.repeat(10_000)]})});
+	const server = new ServerSide(one, {
+		...fillAll,
+		recall: () => ({value: 1, gone: 0, interruptions: ['x'.repeat(10_000)]}),
+	});
 	const socket = raw(t, other);
 	socket.pause();
 	const recall = frame([0, probe.opNames.indexOf('recall'), [], 0]);
@@ -212,7 +246,11 @@ test('a frame that never ends is given up, and so is one that stays half', async
 	for (const bytes of [frame([0, 0, [1, 1, 0, 4096], 0], new Uint8Array(4096)).subarray(0, -1), Buffer.of(1, 0)]) {
 		const [one, other] = socketPair();
 		const broken: string[] = [];
-		const port = new SocketPort(one, {end: 'server', onTriple: () => undefined, onBroken: reason => void broken.push(reason)}, {frameMsMax: 50});
+		const port = new SocketPort(
+			one,
+			{end: 'server', onTriple: () => undefined, onBroken: reason => void broken.push(reason)},
+			{frameMsMax: 50},
+		);
 		raw(t, other).write(bytes);
 		await until(() => broken.length > 0);
 		t.regex(broken[0], /not complete within 0.05 s/);
@@ -224,7 +262,11 @@ test('a thread that stood still itself gives a frame its time anew', async t => 
 	const [one, other] = socketPair();
 	const broken: string[] = [];
 	const numbers: number[] = [];
-	const port = new SocketPort(one, {end: 'server', onTriple: number => void numbers.push(number), onBroken: reason => void broken.push(reason)}, {frameMsMax: 100});
+	const port = new SocketPort(
+		one,
+		{end: 'server', onTriple: number => void numbers.push(number), onBroken: reason => void broken.push(reason)},
+		{frameMsMax: 100},
+	);
 	const bytes = frame([5, 0, [1, 1, 0, 4096], 0], new Uint8Array(4096));
 	const socket = raw(t, other);
 	socket.write(bytes.subarray(0, -1));
@@ -267,7 +309,11 @@ for (const [name, bytes, reason] of hostileServers) {
 }
 
 test('a server whose refusal or reply does not fit the contract is named', async t => {
-	for (const bytes of [frame([0, 1, ['foreign', 'text', {}], 0]), frame([0, 1, [{}, 1], 0]), frame([0, 0, ['no number'], 0], new Uint8Array(10))]) {
+	for (const bytes of [
+		frame([0, 1, ['foreign', 'text', {}], 0]),
+		frame([0, 1, [{}, 1], 0]),
+		frame([0, 0, ['no number'], 0], new Uint8Array(10)),
+	]) {
 		const [one, other] = socketPair();
 		const client = new ClientSide(other);
 		const call = client.client.fill({value: 4, data: new Uint8Array(10)});

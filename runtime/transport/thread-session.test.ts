@@ -48,9 +48,14 @@ class Wiring {
 	}
 }
 
-const noHandlers = Object.fromEntries(probe.opNames.map(name => [name, () => {
-	throw new Error(`${name} was not expected`);
-}]));
+const noHandlers = Object.fromEntries(
+	probe.opNames.map(name => [
+		name,
+		() => {
+			throw new Error(`${name} was not expected`);
+		},
+	]),
+);
 
 function wire(t: ExecutionContext, handlers: Partial<ProbeHandlers>): Wiring {
 	const wiring = new Wiring();
@@ -137,7 +142,9 @@ test('fields keep their values: numbers of any size, text, bytes, what is option
 test('a request that does not fit the contract is refused, whatever the handler', async t => {
 	const {client, bugs} = wire(t, {});
 	await t.throwsAsync(client.remember({value: 'text' as unknown as number}), {message: /probe.remember: value/});
-	await t.throwsAsync(client.echo({list: [], text: '', hash: new Uint8Array(3)}), {message: /hash 4 bytes are required/});
+	await t.throwsAsync(client.echo({list: [], text: '', hash: new Uint8Array(3)}), {
+		message: /hash 4 bytes are required/,
+	});
 	t.deepEqual(bugs, []);
 });
 
@@ -158,7 +165,10 @@ test('errors cross with code, message and detail; anything else is a bug', async
 	void client.remember({value: 1});
 	void client.recall({});
 	await t.throwsAsync(client.refuse({}));
-	t.deepEqual(bugs.map(String), ['TypeError: bug', 'Error: answered with the error code "foreign", which the session probe does not have: of another contract']);
+	t.deepEqual(bugs.map(String), [
+		'TypeError: bug',
+		'Error: answered with the error code "foreign", which the session probe does not have: of another contract',
+	]);
 });
 
 test('a reply that does not fit the contract is reported', async t => {
@@ -247,7 +257,13 @@ test('a client that holds its calls has what was sent answered, and sends the re
 	second.answerNext();
 	second.answerNext();
 	await Promise.all(calls);
-	t.deepEqual([first.seen, second.seen], [[1, 2], [3, 4]]);
+	t.deepEqual(
+		[first.seen, second.seen],
+		[
+			[1, 2],
+			[3, 4],
+		],
+	);
 });
 
 test('a client that is released goes on with the server that it has', async t => {

@@ -55,7 +55,13 @@ export function wireOperations(session: Session): readonly WireOperation[] {
 			const {request, reply, requestBulk, replyBulk, requestFault, replyFault} = session.ops[name];
 			const title = `${session.name}.${name}`;
 			return {
-				index, title, request, reply, requestBulk, requestFault, replyFault,
+				index,
+				title,
+				request,
+				reply,
+				requestBulk,
+				requestFault,
+				replyFault,
 				misfit: session.misfit,
 				isRequest: shapeCheck(request) ?? neverAtOnce,
 				isReply: shapeCheck(reply) ?? neverAtOnce,
@@ -85,7 +91,11 @@ export function toWire(fields: readonly WireField[], message: Message, link: Pay
 			values.push(places);
 		} else {
 			const part = value as Uint8Array;
-			values.push(link.show(part, mark.shape === 'region' ? 'out' : mark.direction), part.byteOffset, part.length);
+			values.push(
+				link.show(part, mark.shape === 'region' ? 'out' : mark.direction),
+				part.byteOffset,
+				part.length,
+			);
 		}
 	}
 

@@ -1,6 +1,7 @@
 /**
- * How much of the JavaScript heap the data path takes for a request. Counted in a process of its own, whose young generation is so
- * large that nothing is collected while it is counted: then what the heap has grown by is what was allocated.
+ * How much of the JavaScript heap the data path takes for a request. Counted in a process of its own, whose young
+ * generation is so large that nothing is collected while it is counted: then what the heap has grown by is what was
+ * allocated.
  */
 import {execFile} from 'node:child_process';
 import {fileURLToPath} from 'node:url';
@@ -12,7 +13,11 @@ const youngGenerationMiB = 256;
 
 /** Bytes of heap for one request, for each of the loads. */
 export async function allocatedBytes(loads: readonly CountedLoad[]): Promise<number[]> {
-	const flags = ['--expose-gc', `--min-semi-space-size=${youngGenerationMiB}`, `--max-semi-space-size=${youngGenerationMiB}`];
+	const flags = [
+		'--expose-gc',
+		`--min-semi-space-size=${youngGenerationMiB}`,
+		`--max-semi-space-size=${youngGenerationMiB}`,
+	];
 	const {stdout} = await promisify(execFile)(process.execPath, [...flags, program, JSON.stringify(loads)]);
 	return JSON.parse(stdout) as number[];
 }

@@ -1,4 +1,7 @@
-/** Write amplification: what the medium has to write, and to read meanwhile, for each byte that a user writes. Counted, not timed. */
+/**
+ * Write amplification: what the medium has to write, and to read meanwhile, for each byte that a user writes. Counted,
+ * not timed.
+ */
 import {blockSize, type block} from '../../components/sessions/block.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {rangeBlockCount} from './counted-load.js';
@@ -31,18 +34,23 @@ const workloads: readonly Workload[] = [
 /** Odd, so that its multiples reach every place of a range of 2^n. */
 const stride = 1597;
 
-async function run(client: Client<typeof block>, {blockCount, requestCount, depth, flushEvery}: Workload): Promise<void> {
+async function run(
+	client: Client<typeof block>,
+	{blockCount, requestCount, depth, flushEvery}: Workload,
+): Promise<void> {
 	const slotCount = rangeBlockCount / blockCount;
 	const data = Buffer.alloc(blockCount * blockSize, 1);
 	for (let first = 0; first < requestCount; first += flushEvery) {
 		const end = Math.min(requestCount, first + flushEvery);
 		let next = first;
-		await Promise.all(Array.from({length: depth}, async () => {
-			while (next < end) {
-				const slot = (blockCount === 256 ? next++ : next++ * stride) % slotCount;
-				await client.write({extents: [slot * blockCount, blockCount], data});
-			}
-		}));
+		await Promise.all(
+			Array.from({length: depth}, async () => {
+				while (next < end) {
+					const slot = (blockCount === 256 ? next++ : next++ * stride) % slotCount;
+					await client.write({extents: [slot * blockCount, blockCount], data});
+				}
+			}),
+		);
 		await client.sync({});
 	}
 }
@@ -84,9 +92,13 @@ export function amplificationTable(): GrowingTable {
 	});
 }
 
-export async function measureAmplification(directory: string, into: GrowingTable, report: ReportProgress): Promise<void> {
+export async function measureAmplification(
+	directory: string,
+	into: GrowingTable,
+	report: ReportProgress,
+): Promise<void> {
 	for (const [i, workload] of workloads.entries()) {
 		report(workload.title, i / workloads.length);
-		into.add(...await measure(`${directory}/${i}`, workload));
+		into.add(...(await measure(`${directory}/${i}`, workload)));
 	}
 }

@@ -12,7 +12,10 @@ test('where components run', t => {
 	t.is(placementOf([child('a'), child('b')]), '2 threads');
 	t.is(placementOf([child('a', 'g'), child('b', 'g')]), '1 thread for 2 components');
 	t.is(placementOf([child('a', 'a', {isolation}), child('b')]), '1 process of its own (a), 1 thread');
-	t.is(placementOf([child('a', 'a', {isolation}), child('b', 'b', {isolation}), child('c')]), '2 processes of their own (a, b), 1 thread');
+	t.is(
+		placementOf([child('a', 'a', {isolation}), child('b', 'b', {isolation}), child('c')]),
+		'2 processes of their own (a, b), 1 thread',
+	);
 	t.is(placementOf([child('c', 'c', {binary: 'crypto_offload'})]), '1 thread, a pool of threads for crypto');
 });
 
@@ -23,7 +26,14 @@ test('each shipped assembly says what a measurement needs', async t => {
 		t.regex(placement, /\d (?:thread|process)/, name);
 	}
 
-	t.like(await readAssembly('low_latency.xml'), {name: 'low_latency.xml', socket: 'nbd.sock', device: 'superblock_control', needsTpm: false, needsInit: false, isVolatile: false});
+	t.like(await readAssembly('low_latency.xml'), {
+		name: 'low_latency.xml',
+		socket: 'nbd.sock',
+		device: 'superblock_control',
+		needsTpm: false,
+		needsInit: false,
+		isVolatile: false,
+	});
 	t.like(await readAssembly('tpm2.xml'), {needsTpm: true});
 	t.like(await readAssembly('tresor.xml'), {needsInit: true});
 	t.like(await readAssembly('ram.xml'), {isVolatile: true});

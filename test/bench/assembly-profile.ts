@@ -1,4 +1,6 @@
-/** What a deployment says of itself that a measurement needs: where its components run, where its NBD server listens. */
+/**
+ * What a deployment says of itself that a measurement needs: where its components run, where its NBD server listens.
+ */
 import {readFileSync, writeFileSync} from 'node:fs';
 import {basename, join} from 'node:path';
 import {loadDeployment} from '../../runtime/deployment/deployment-loader.js';
@@ -32,9 +34,18 @@ export function placementOf(children: ReadonlyArray<Pick<Child, 'group' | 'isola
 	const groupCount = (members: typeof children) => new Set(members.map(({group}) => group)).size;
 	const threadCount = groupCount(inside);
 	const colocated = threadCount < inside.length ? ` for ${inside.length} components` : '';
-	const own = isolated.length > 0 ? [`${counted(groupCount(isolated), 'process', 'processes')} of ${groupCount(isolated) === 1 ? 'its' : 'their'} own (${isolated.map(({name}) => name).join(', ')})`] : [];
+	const own =
+		isolated.length > 0
+			? [
+					`${counted(groupCount(isolated), 'process', 'processes')} of ${groupCount(isolated) === 1 ? 'its' : 'their'} own (${isolated.map(({name}) => name).join(', ')})`,
+				]
+			: [];
 	const pool = children.some(({binary}) => binary === 'crypto_offload') ? ['a pool of threads for crypto'] : [];
-	return [...own, ...threadCount > 0 ? [`${counted(threadCount, 'thread', 'threads')}${colocated}`] : [], ...pool].join(', ');
+	return [
+		...own,
+		...(threadCount > 0 ? [`${counted(threadCount, 'thread', 'threads')}${colocated}`] : []),
+		...pool,
+	].join(', ');
 }
 
 function unixPathOf({config}: Child): string | undefined {
@@ -52,7 +63,9 @@ export async function readAssembly(name: string): Promise<AssemblyProfile> {
 		socket: server && unixPathOf(server),
 		device: server?.routes.find(({label}) => label === 'device')?.server,
 		needsTpm: services.some(({binary}) => binary === 'trust_anchor_tpm2'),
-		needsInit: services.some(({binary, config}) => binary === 'superblock_control' && !Object.hasOwn(config as object, 'create')),
+		needsInit: services.some(
+			({binary, config}) => binary === 'superblock_control' && !Object.hasOwn(config as object, 'create'),
+		),
 		isVolatile: services.some(({binary}) => binary === 'block_ram'),
 	};
 }
@@ -60,7 +73,9 @@ export async function readAssembly(name: string): Promise<AssemblyProfile> {
 /** The cipher of the container that the assembly creates; empty where it creates none. */
 export async function cipherOf(name: string): Promise<string> {
 	const {children} = await loadDeployment(assemblyFile(name));
-	const configs = children.filter(({binary}) => binary === 'superblock_control').map(({config}) => config as {create?: ReadonlyArray<{cipher: string}>});
+	const configs = children
+		.filter(({binary}) => binary === 'superblock_control')
+		.map(({config}) => config as {create?: ReadonlyArray<{cipher: string}>});
 	return configs.find(({create}) => create)?.create?.at(0)?.cipher ?? '';
 }
 

@@ -1,4 +1,6 @@
-/** What each assembly gives: how its components are kept apart, what it encrypts with, how fast it is, what it takes. */
+/**
+ * What each assembly gives: how its components are kept apart, what it encrypts with, how fast it is, what it takes.
+ */
 import {mkdirSync} from 'node:fs';
 import {join} from 'node:path';
 import {blockSize} from '../../components/sessions/block.js';
@@ -20,7 +22,10 @@ import {whole} from './whole-number.js';
 const cellNames = ['randread-1', 'randwrite-1', 'randread-32', 'randwrite-32', 'seqread-4', 'seqwrite-4'];
 const measured = cells.filter(({name}) => cellNames.includes(name));
 const mebibyte = 2 ** 20;
-/** For anchors that ask for a passphrase. One that does not would take it for a key slot all the same, and each opening would take a second and 200 MiB. */
+/**
+ * For anchors that ask for a passphrase. One that does not would take it for a key slot all the same, and each opening
+ * would take a second and 200 MiB.
+ */
 const passphrase = {CBE_PASSPHRASE: 'bench'};
 /** Seconds to create, open and fill a device. */
 const preparationSeconds = 6;
@@ -35,7 +40,11 @@ export interface AssembliesArguments {
 	readonly report: ReportProgress;
 }
 
-export function assembliesSeconds({assemblies, roundCount, seconds}: Pick<AssembliesArguments, 'assemblies' | 'roundCount' | 'seconds'>): number {
+export function assembliesSeconds({
+	assemblies,
+	roundCount,
+	seconds,
+}: Pick<AssembliesArguments, 'assemblies' | 'roundCount' | 'seconds'>): number {
 	return assemblies.length * (preparationSeconds + roundCount * measured.length * (seconds + 0.3));
 }
 
@@ -49,10 +58,19 @@ export function assembliesTables(): AssembliesTables {
 		speeds: new GrowingTable({
 			title: 'Assemblies',
 			header: [
-				'assembly', 'runs as', 'cipher', 'read, depth 1: p50 / p99, µs', 'write, depth 1: p50 / p99, µs', '4 KiB read, depth 32, IOPS', '4 KiB write, depth 32, IOPS',
-				'1 MiB read, depth 4, MB/s', '1 MiB write, depth 4, MB/s', 'opening, s', 'memory, MiB',
+				'assembly',
+				'runs as',
+				'cipher',
+				'read, depth 1: p50 / p99, µs',
+				'write, depth 1: p50 / p99, µs',
+				'4 KiB read, depth 32, IOPS',
+				'4 KiB write, depth 32, IOPS',
+				'1 MiB read, depth 4, MB/s',
+				'1 MiB write, depth 4, MB/s',
+				'opening, s',
+				'memory, MiB',
 			],
-			note: 'Depth 1 are requests of 4 KiB at random places. Opening is the time from the program\'s start to the first connection, of a container that is there (with ram.xml, of one that is made); memory is the most that the processes had, added up.',
+			note: "Depth 1 are requests of 4 KiB at random places. Opening is the time from the program's start to the first connection, of a container that is there (with ram.xml, of one that is made); memory is the most that the processes had, added up.",
 		}),
 		leftOut: new GrowingTable({title: 'Assemblies left out', header: ['assembly', 'why']}),
 	};
@@ -66,8 +84,19 @@ function latencyOf(samples: readonly FioResult[]): string {
 	return `${whole(median(samples.map(({p50Us}) => p50Us)))} / ${whole(median(samples.map(({p99Us}) => p99Us)))}`;
 }
 
-async function call(target: DeviceTarget, child: string, service: string, operation: string): Promise<Record<string, unknown>> {
-	return await requestControl(target.stateDirectory, {op: 'call', service, operation, request: {}, child}) as Record<string, unknown>;
+async function call(
+	target: DeviceTarget,
+	child: string,
+	service: string,
+	operation: string,
+): Promise<Record<string, unknown>> {
+	return (await requestControl(target.stateDirectory, {
+		op: 'call',
+		service,
+		operation,
+		request: {},
+		child,
+	})) as Record<string, unknown>;
 }
 
 /** The cipher as the running device tells it; a child that has none to tell does not encrypt. */
@@ -86,7 +115,12 @@ async function timedStart(target: DeviceTarget): Promise<number> {
 }
 
 /** One row; the device is there and running when it begins and when it ends. */
-async function measureDevice(target: DeviceTarget, {device, placement, name, needsInit, isVolatile}: AssemblyProfile, {roundCount, seconds, rangeByteLength}: AssembliesArguments, directory: string): Promise<string[]> {
+async function measureDevice(
+	target: DeviceTarget,
+	{device, placement, name, needsInit, isVolatile}: AssemblyProfile,
+	{roundCount, seconds, rangeByteLength}: AssembliesArguments,
+	directory: string,
+): Promise<string[]> {
 	if (needsInit) {
 		await target.runTool('cbe_init');
 	} else if (!isVolatile) {
@@ -106,28 +140,56 @@ async function measureDevice(target: DeviceTarget, {device, placement, name, nee
 		}
 	}
 
-	const texts = measured.map(cell => cell.depth === 1 ? latencyOf(samples.get(cell.name)!) : speedText(cell, samples.get(cell.name)!));
+	const texts = measured.map(cell =>
+		cell.depth === 1 ? latencyOf(samples.get(cell.name)!) : speedText(cell, samples.get(cell.name)!),
+	);
 	const cipher = await cipherOf(target, device!);
-	return [name, placement, cipher, ...texts, openingSeconds.toFixed(2), whole(memoryUse(target.pid).peakByteLength / mebibyte)];
+	return [
+		name,
+		placement,
+		cipher,
+		...texts,
+		openingSeconds.toFixed(2),
+		whole(memoryUse(target.pid).peakByteLength / mebibyte),
+	];
 }
 
 async function startTpm(directory: string): Promise<{socket: string; server: ServerProcess}> {
 	const state = join(directory, 'tpm');
 	mkdirSync(state);
 	const socket = join(directory, 'tpm.sock');
-	const server = new ServerProcess('swtpm', [
-		'socket', '--tpm2', '--tpmstate', `dir=${state}`, '--server', `type=unixio,path=${socket}`,
-		'--ctrl', `type=unixio,path=${join(directory, 'tpm-control.sock')}`, '--flags', 'not-need-init,startup-clear',
-	], directory);
+	const server = new ServerProcess(
+		'swtpm',
+		[
+			'socket',
+			'--tpm2',
+			'--tpmstate',
+			`dir=${state}`,
+			'--server',
+			`type=unixio,path=${socket}`,
+			'--ctrl',
+			`type=unixio,path=${join(directory, 'tpm-control.sock')}`,
+			'--flags',
+			'not-need-init,startup-clear',
+		],
+		directory,
+	);
 	await server.created(socket);
 	return {socket, server};
 }
 
-async function measureAssembly(profile: AssemblyProfile, assembly: string, given: AssembliesArguments): Promise<string[]> {
+async function measureAssembly(
+	profile: AssemblyProfile,
+	assembly: string,
+	given: AssembliesArguments,
+): Promise<string[]> {
 	const directory = makeFolder(given.place);
 	const tpm = profile.needsTpm ? await startTpm(directory) : undefined;
 	const file = tpm ? withTpmAt(assembly, tpm.socket, directory) : assembly;
-	const target = new DeviceTarget(file, directory, {socket: profile.socket, variables: profile.needsInit || profile.needsTpm ? passphrase : {}});
+	const target = new DeviceTarget(file, directory, {
+		socket: profile.socket,
+		variables: profile.needsInit || profile.needsTpm ? passphrase : {},
+	});
 	try {
 		return await measureDevice(target, profile, given, directory);
 	} finally {
@@ -145,7 +207,10 @@ function reasonToLeaveOut({socket, device, needsTpm}: AssemblyProfile): string |
 	return needsTpm && missingPrograms(['swtpm']).length > 0 ? 'it needs a TPM, and swtpm is missing' : undefined;
 }
 
-export async function measureAssemblies(given: AssembliesArguments, {speeds, leftOut}: AssembliesTables): Promise<void> {
+export async function measureAssemblies(
+	given: AssembliesArguments,
+	{speeds, leftOut}: AssembliesTables,
+): Promise<void> {
 	const {assemblies, report} = given;
 	for (const [i, assembly] of assemblies.entries()) {
 		report(assembly, i / assemblies.length);
@@ -157,7 +222,7 @@ export async function measureAssemblies(given: AssembliesArguments, {speeds, lef
 		}
 
 		try {
-			speeds.add(...await measureAssembly(profile, assembly, given));
+			speeds.add(...(await measureAssembly(profile, assembly, given)));
 		} catch (error) {
 			leftOut.add(profile.name, (error instanceof Error ? error.message : String(error)).split('\n').join(' '));
 		}

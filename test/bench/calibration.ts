@@ -43,11 +43,15 @@ export class Calibration {
 		const warnings: string[] = [];
 		const spread = spreadOf(this.#timesMs);
 		if (spread > spreadMax) {
-			warnings.push(`the machine is noisy: the same work took ${Math.min(...this.#timesMs).toFixed(0)} to ${Math.max(...this.#timesMs).toFixed(0)} ms (spread ${(spread * 100).toFixed(0)} %)`);
+			warnings.push(
+				`the machine is noisy: the same work took ${Math.min(...this.#timesMs).toFixed(0)} to ${Math.max(...this.#timesMs).toFixed(0)} ms (spread ${(spread * 100).toFixed(0)} %)`,
+			);
 		}
 
 		if (this.loadAtStart > loadMax * availableParallelism()) {
-			warnings.push(`the machine was busy at the start: load ${this.loadAtStart.toFixed(2)} on ${availableParallelism()} CPUs`);
+			warnings.push(
+				`the machine was busy at the start: load ${this.loadAtStart.toFixed(2)} on ${availableParallelism()} CPUs`,
+			);
 		}
 
 		return warnings;
@@ -58,10 +62,12 @@ export class Calibration {
 	}
 
 	async #run(): Promise<void> {
-		await Promise.all(this.#workers.map(async worker => {
-			const done = once(worker, 'message');
-			worker.postMessage('go');
-			await done;
-		}));
+		await Promise.all(
+			this.#workers.map(async worker => {
+				const done = once(worker, 'message');
+				worker.postMessage('go');
+				await done;
+			}),
+		);
 	}
 }

@@ -13,7 +13,9 @@ export interface Cell {
 	/** `disk`: only storage that really has to make data durable shows the cost of a flush. */
 	readonly storage: 'memory' | 'disk';
 	readonly unit: 'IOPS' | 'MB/s';
-	/** Ratios to reach: against qemu-nbd with raw+LUKS, and with qcow2+LUKS. At depth 1 they hold for `low_latency.xml`. */
+	/**
+	 * Ratios to reach: against qemu-nbd with raw+LUKS, and with qcow2+LUKS. At depth 1 they hold for `low_latency.xml`.
+	 */
 	readonly goals: {readonly raw: number; readonly qcow2: number} | undefined;
 }
 
@@ -21,14 +23,106 @@ const small = 4096;
 const large = 2 ** 20;
 
 export const cells: readonly Cell[] = [
-	{name: 'randread-1', title: '4 KiB random read, depth 1', pattern: 'randread', requestSize: small, depth: 1, storage: 'memory', unit: 'IOPS', goals: {raw: 0.8, qcow2: 1}},
-	{name: 'randwrite-1', title: '4 KiB random write, depth 1', pattern: 'randwrite', requestSize: small, depth: 1, storage: 'memory', unit: 'IOPS', goals: {raw: 0.7, qcow2: 0.9}},
-	{name: 'randrw-1', title: '4 KiB random 50/50, depth 1', pattern: 'randrw', requestSize: small, depth: 1, storage: 'memory', unit: 'IOPS', goals: undefined},
-	{name: 'randread-32', title: '4 KiB random read, depth 32', pattern: 'randread', requestSize: small, depth: 32, storage: 'memory', unit: 'IOPS', goals: {raw: 1.5, qcow2: 1.8}},
-	{name: 'randwrite-32', title: '4 KiB random write, depth 32', pattern: 'randwrite', requestSize: small, depth: 32, storage: 'memory', unit: 'IOPS', goals: {raw: 1.3, qcow2: 1.7}},
-	{name: 'randrw-32', title: '4 KiB random 50/50, depth 32', pattern: 'randrw', requestSize: small, depth: 32, storage: 'memory', unit: 'IOPS', goals: {raw: 1.3, qcow2: 1.7}},
-	{name: 'seqread-4', title: '1 MiB sequential read, depth 4', pattern: 'read', requestSize: large, depth: 4, storage: 'memory', unit: 'MB/s', goals: {raw: 2, qcow2: 1.5}},
-	{name: 'seqwrite-4', title: '1 MiB sequential write, depth 4', pattern: 'write', requestSize: large, depth: 4, storage: 'memory', unit: 'MB/s', goals: {raw: 1.5, qcow2: 1}},
-	{name: 'flush-1', title: '4 KiB random write + flush, depth 1', pattern: 'randwrite', requestSize: small, depth: 1, flushEvery: 1, storage: 'memory', unit: 'IOPS', goals: {raw: 0.5, qcow2: 0.5}},
-	{name: 'disk-flush-32', title: '4 KiB random write, depth 32, flush every 64, on disk', pattern: 'randwrite', requestSize: small, depth: 32, flushEvery: 64, storage: 'disk', unit: 'IOPS', goals: {raw: 1, qcow2: 1}},
+	{
+		name: 'randread-1',
+		title: '4 KiB random read, depth 1',
+		pattern: 'randread',
+		requestSize: small,
+		depth: 1,
+		storage: 'memory',
+		unit: 'IOPS',
+		goals: {raw: 0.8, qcow2: 1},
+	},
+	{
+		name: 'randwrite-1',
+		title: '4 KiB random write, depth 1',
+		pattern: 'randwrite',
+		requestSize: small,
+		depth: 1,
+		storage: 'memory',
+		unit: 'IOPS',
+		goals: {raw: 0.7, qcow2: 0.9},
+	},
+	{
+		name: 'randrw-1',
+		title: '4 KiB random 50/50, depth 1',
+		pattern: 'randrw',
+		requestSize: small,
+		depth: 1,
+		storage: 'memory',
+		unit: 'IOPS',
+		goals: undefined,
+	},
+	{
+		name: 'randread-32',
+		title: '4 KiB random read, depth 32',
+		pattern: 'randread',
+		requestSize: small,
+		depth: 32,
+		storage: 'memory',
+		unit: 'IOPS',
+		goals: {raw: 1.5, qcow2: 1.8},
+	},
+	{
+		name: 'randwrite-32',
+		title: '4 KiB random write, depth 32',
+		pattern: 'randwrite',
+		requestSize: small,
+		depth: 32,
+		storage: 'memory',
+		unit: 'IOPS',
+		goals: {raw: 1.3, qcow2: 1.7},
+	},
+	{
+		name: 'randrw-32',
+		title: '4 KiB random 50/50, depth 32',
+		pattern: 'randrw',
+		requestSize: small,
+		depth: 32,
+		storage: 'memory',
+		unit: 'IOPS',
+		goals: {raw: 1.3, qcow2: 1.7},
+	},
+	{
+		name: 'seqread-4',
+		title: '1 MiB sequential read, depth 4',
+		pattern: 'read',
+		requestSize: large,
+		depth: 4,
+		storage: 'memory',
+		unit: 'MB/s',
+		goals: {raw: 2, qcow2: 1.5},
+	},
+	{
+		name: 'seqwrite-4',
+		title: '1 MiB sequential write, depth 4',
+		pattern: 'write',
+		requestSize: large,
+		depth: 4,
+		storage: 'memory',
+		unit: 'MB/s',
+		goals: {raw: 1.5, qcow2: 1},
+	},
+	{
+		name: 'flush-1',
+		title: '4 KiB random write + flush, depth 1',
+		pattern: 'randwrite',
+		requestSize: small,
+		depth: 1,
+		flushEvery: 1,
+		storage: 'memory',
+		unit: 'IOPS',
+		goals: {raw: 0.5, qcow2: 0.5},
+	},
+	{
+		name: 'disk-flush-32',
+		title: '4 KiB random write, depth 32, flush every 64, on disk',
+		pattern: 'randwrite',
+		requestSize: small,
+		depth: 32,
+		flushEvery: 64,
+		storage: 'disk',
+		unit: 'IOPS',
+		goals: {raw: 1, qcow2: 1},
+	},
 ];

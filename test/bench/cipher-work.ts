@@ -49,7 +49,17 @@ function workOn(run: BlockRun, way: CipherWork['direction']): void {
 }
 
 function runAt(offset: number): BlockRun {
-	return {addresses, vbas: addresses, generations: addresses, first: offset / blockSize, count: runBlockCountMax, plain, plainOffset: offset, sealed, sealedOffset: offset};
+	return {
+		addresses,
+		vbas: addresses,
+		generations: addresses,
+		first: offset / blockSize,
+		count: runBlockCountMax,
+		plain,
+		plainOffset: offset,
+		sealed,
+		sealedOffset: offset,
+	};
 }
 
 // What is opened has to be what was sealed.
@@ -73,6 +83,6 @@ parentPort?.once('message', () => {
 	const startedMs = performance.now();
 	const bytes = work();
 	key?.wipe();
-	parentPort?.postMessage(bytes / (performance.now() - startedMs) * 1000);
+	parentPort?.postMessage((bytes / (performance.now() - startedMs)) * 1000);
 });
 parentPort?.postMessage('ready');

@@ -8,7 +8,10 @@ import type {Target} from './target.js';
 import {whole} from './whole-number.js';
 
 export interface Sample extends FioResult {
-	/** CPU time of the serving process for one request, in microseconds. Others on the machine change it less than speed, but do change it. */
+	/**
+	 * CPU time of the serving process for one request, in microseconds. Others on the machine change it less than
+	 * speed, but do change it.
+	 */
 	readonly cpuUsPerRequest: number;
 }
 
@@ -36,7 +39,11 @@ export interface ComparisonPlan {
 	readonly report: ReportProgress;
 }
 
-async function sampleOf(cell: Cell, target: Target, {rangeByteLength, directory, seconds}: ComparisonPlan): Promise<Sample> {
+async function sampleOf(
+	cell: Cell,
+	target: Target,
+	{rangeByteLength, directory, seconds}: ComparisonPlan,
+): Promise<Sample> {
 	const before = cpuTimeUs(target.pid);
 	const result = await measureCell(cell, {uri: target.uri, rangeByteLength, directory}, seconds);
 	return {...result, cpuUsPerRequest: (cpuTimeUs(target.pid) - before) / result.requestCount};
@@ -77,7 +84,11 @@ function speedText({target, cell, samples}: CellResult): string {
 	return `${target} ${whole(cell.unit === 'IOPS' ? iops : bytesPerSecond / 1e6)}`;
 }
 
-async function runRound(plan: ComparisonPlan, round: number, {targets, results}: {targets: readonly Target[]; results: readonly CellResult[]}): Promise<void> {
+async function runRound(
+	plan: ComparisonPlan,
+	round: number,
+	{targets, results}: {targets: readonly Target[]; results: readonly CellResult[]},
+): Promise<void> {
 	for (const [i, cell] of plan.cells.entries()) {
 		const measured: CellResult[] = [];
 		for (const target of turned(targets, round)) {
@@ -99,7 +110,12 @@ async function runRound(plan: ComparisonPlan, round: number, {targets, results}:
 
 /** For the targets and cells of a plan. */
 export function emptyComparison({targets, cells}: Pick<ComparisonPlan, 'targets' | 'cells'>): Comparison {
-	return {results: targets.flatMap(({name, role}) => cells.map((cell): CellResult => ({target: name, role, cell, samples: []}))), memory: []};
+	return {
+		results: targets.flatMap(({name, role}) =>
+			cells.map((cell): CellResult => ({target: name, role, cell, samples: []})),
+		),
+		memory: [],
+	};
 }
 
 /** Starts all targets, measures, stops them. */

@@ -3,7 +3,9 @@ import {blockSize} from '../../components/sessions/block.js';
 
 type Set = (this: Uint8Array, source: ArrayLike<number>, offset?: number) => void;
 
-/** Bytes that `job` copies in pieces of at least one block. What libcrypto moves on its way through the cipher is none. */
+/**
+ * Bytes that `job` copies in pieces of at least one block. What libcrypto moves on its way through the cipher is none.
+ */
 export async function copiedBytes(job: () => Promise<unknown>): Promise<number> {
 	const original = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype) as object, 'set')!;
 	const set = original.value as Set;

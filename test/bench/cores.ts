@@ -40,7 +40,12 @@ async function measureRow(load: FioLoad, seconds: number): Promise<string[]> {
 	return texts;
 }
 
-async function withDevice(assembly: string, cpus: string | undefined, directory: string, use: (load: FioLoad) => Promise<void>): Promise<void> {
+async function withDevice(
+	assembly: string,
+	cpus: string | undefined,
+	directory: string,
+	use: (load: FioLoad) => Promise<void>,
+): Promise<void> {
 	const target = new DeviceTarget(assembly, directory);
 	target.cpus = cpus;
 	await target.start();
@@ -57,7 +62,11 @@ const header = measured.map(({title, unit}) => `${title}, ${unit}`);
 
 /** Seconds that it takes, roughly. */
 export function coresSeconds(seconds: number): number {
-	return cpuCounts().length * assemblies.length * (4 + measured.length * seconds) + 4 + clientCounts.length * measured.length * seconds;
+	return (
+		cpuCounts().length * assemblies.length * (4 + measured.length * seconds) +
+		4 +
+		clientCounts.length * measured.length * seconds
+	);
 }
 
 export interface CoresTables {
@@ -80,7 +89,10 @@ export function coresTables(): CoresTables {
 	};
 }
 
-export async function measureCores({directory, seconds, report}: CoresArguments, {byCpus, byClients}: CoresTables): Promise<void> {
+export async function measureCores(
+	{directory, seconds, report}: CoresArguments,
+	{byCpus, byClients}: CoresTables,
+): Promise<void> {
 	const counts = missingPrograms(['taskset']).length > 0 ? [] : cpuCounts();
 	const stepCount = counts.length * assemblies.length + clientCounts.length;
 	if (counts.length === 0) {
@@ -91,7 +103,7 @@ export async function measureCores({directory, seconds, report}: CoresArguments,
 		for (const assembly of assemblies) {
 			report(`${assembly} on ${count}`, byCpus.rows.length / stepCount);
 			await withDevice(assembly, `0-${count - 1}`, directory, async load => {
-				byCpus.add(`${assembly}, ${count}`, ...await measureRow(load, seconds));
+				byCpus.add(`${assembly}, ${count}`, ...(await measureRow(load, seconds)));
 			});
 		}
 	}
@@ -99,7 +111,7 @@ export async function measureCores({directory, seconds, report}: CoresArguments,
 	await withDevice('deploy.xml', undefined, directory, async load => {
 		for (const clientCount of clientCounts) {
 			report(`${clientCount} connections`, (byCpus.rows.length + byClients.rows.length) / stepCount);
-			byClients.add(String(clientCount), ...await measureRow({...load, clientCount}, seconds));
+			byClients.add(String(clientCount), ...(await measureRow({...load, clientCount}, seconds)));
 		}
 	});
 }

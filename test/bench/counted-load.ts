@@ -32,7 +32,7 @@ const mebibyte = 2 ** 20;
 
 function firstBlock({order, blockCount}: CountedLoad, index: number): number {
 	const slotCount = rangeBlockCount / blockCount;
-	return (order === 'random' ? index * stride : index) % slotCount * blockCount;
+	return ((order === 'random' ? index * stride : index) % slotCount) * blockCount;
 }
 
 /** Runs a load to its end; nothing is counted or secured but what the load does. */
@@ -74,7 +74,13 @@ function countsOf({traffic}: LocalDevice, {requestCount, blockCount}: CountedLoa
 /** Fills the range and secures it. */
 export async function fillRange(device: LocalDevice): Promise<void> {
 	const client = device.connect();
-	await runLoad(client, {direction: 'write', blockCount: 256, depth: 1, requestCount: rangeBlockCount / 256, order: 'sequential'});
+	await runLoad(client, {
+		direction: 'write',
+		blockCount: 256,
+		depth: 1,
+		requestCount: rangeBlockCount / 256,
+		order: 'sequential',
+	});
 	await client.sync({});
 }
 

@@ -12,7 +12,12 @@ const sampleIntervalUs = 500;
 
 /** The file of an assembly: a path, or the name of a shipped one. @throws Error where there is none */
 export function assemblyFile(name: string): string {
-	const candidates = [resolve(name), join(projectFolder, name), join(projectFolder, 'config/assemblies', name), join(projectFolder, `config/assemblies/${name}.xml`)];
+	const candidates = [
+		resolve(name),
+		join(projectFolder, name),
+		join(projectFolder, 'config/assemblies', name),
+		join(projectFolder, `config/assemblies/${name}.xml`),
+	];
 	const file = candidates.find(candidate => candidate.endsWith('.xml') && existsSync(candidate));
 	if (!file) {
 		throw new Error(`there is no assembly "${name}"; name a file, or one of those in config/assemblies`);
@@ -23,7 +28,12 @@ export function assemblyFile(name: string): string {
 
 /** Names of all shipped assemblies, the default one first. */
 export function shippedAssemblies(): string[] {
-	return ['deploy.xml', ...readdirSync(join(projectFolder, 'config/assemblies')).filter(name => name.endsWith('.xml')).sort()];
+	return [
+		'deploy.xml',
+		...readdirSync(join(projectFolder, 'config/assemblies'))
+			.filter(name => name.endsWith('.xml'))
+			.sort(),
+	];
 }
 
 export interface DeviceOptions {
@@ -66,11 +76,23 @@ export class DeviceTarget implements Target {
 
 	async start(): Promise<void> {
 		mkdirSync(this.stateDirectory, {recursive: true});
-		const profiling = this.profileDirectory === undefined
-			? []
-			: ['--cpu-prof', `--cpu-prof-dir=${this.profileDirectory}`, `--cpu-prof-interval=${sampleIntervalUs}`];
-		const words = [...profiling, join(projectFolder, 'dist/runtime/cli/main.js'), 'start', this.#deployFile, '--state', this.stateDirectory];
-		const [program, ...arguments_] = [...(this.cpus === undefined ? [] : ['taskset', '-c', this.cpus]), process.execPath, ...words];
+		const profiling =
+			this.profileDirectory === undefined
+				? []
+				: ['--cpu-prof', `--cpu-prof-dir=${this.profileDirectory}`, `--cpu-prof-interval=${sampleIntervalUs}`];
+		const words = [
+			...profiling,
+			join(projectFolder, 'dist/runtime/cli/main.js'),
+			'start',
+			this.#deployFile,
+			'--state',
+			this.stateDirectory,
+		];
+		const [program, ...arguments_] = [
+			...(this.cpus === undefined ? [] : ['taskset', '-c', this.cpus]),
+			process.execPath,
+			...words,
+		];
 		this.#process = new ServerProcess(program, arguments_, projectFolder, this.#variables);
 		await this.#process.listens(this.#socketPath);
 	}
@@ -78,7 +100,19 @@ export class DeviceTarget implements Target {
 	/** Runs one tool of the assembly on the stopped device. @throws Error where it fails */
 	async runTool(name: string): Promise<string> {
 		mkdirSync(this.stateDirectory, {recursive: true});
-		return runProgram(process.execPath, [join(projectFolder, 'dist/runtime/cli/main.js'), 'run', name, this.#deployFile, '--state', this.stateDirectory], projectFolder, this.#variables);
+		return runProgram(
+			process.execPath,
+			[
+				join(projectFolder, 'dist/runtime/cli/main.js'),
+				'run',
+				name,
+				this.#deployFile,
+				'--state',
+				this.stateDirectory,
+			],
+			projectFolder,
+			this.#variables,
+		);
 	}
 
 	/** Asks the running device for one operation of `device_control`. */

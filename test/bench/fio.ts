@@ -31,7 +31,9 @@ export interface FioLoad {
 	readonly rangeByteLength: number;
 	/** fio may leave files there. */
 	readonly directory: string;
-	/** Clients at once, each with a connection of its own and its part of the cell's depth; one where it is left out. */
+	/**
+	 * Clients at once, each with a connection of its own and its part of the cell's depth; one where it is left out.
+	 */
 	readonly clientCount?: number;
 	/** Requests go to multiples of this many bytes only. */
 	readonly alignment?: number;
@@ -39,7 +41,11 @@ export interface FioLoad {
 
 function commonWords({uri, rangeByteLength, clientCount = 1, alignment}: FioLoad): string[] {
 	return [
-		'--name=bench', '--ioengine=nbd', `--uri=${uri}`, `--size=${rangeByteLength}`, '--output-format=json',
+		'--name=bench',
+		'--ioengine=nbd',
+		`--uri=${uri}`,
+		`--size=${rangeByteLength}`,
+		'--output-format=json',
 		...(clientCount === 1 ? [] : [`--numjobs=${clientCount}`, '--group_reporting=1', '--thread=1']),
 		...(alignment === undefined ? [] : [`--blockalign=${alignment}`]),
 	];
@@ -48,12 +54,15 @@ function commonWords({uri, rangeByteLength, clientCount = 1, alignment}: FioLoad
 async function runFio(words: readonly string[], directory: string): Promise<FioResult> {
 	const output = await runProgram('fio', words, directory);
 	// The engine announces its connection before the document.
-	const {jobs: [{error, read, write}]} = JSON.parse(output.slice(output.indexOf('{'))) as FioOutput;
+	const {
+		jobs: [{error, read, write}],
+	} = JSON.parse(output.slice(output.indexOf('{'))) as FioOutput;
 	if (error !== 0) {
 		throw new Error(`fio ended with error ${error}: ${output}`);
 	}
 
-	const percentileUs = (percent: string) => Math.max(...[read, write].map(({clat_ns: {percentile}}) => (percentile?.[percent] ?? 0) / 1000));
+	const percentileUs = (percent: string) =>
+		Math.max(...[read, write].map(({clat_ns: {percentile}}) => (percentile?.[percent] ?? 0) / 1000));
 	return {
 		iops: read.iops + write.iops,
 		bytesPerSecond: read.bw_bytes + write.bw_bytes,
@@ -64,10 +73,21 @@ async function runFio(words: readonly string[], directory: string): Promise<FioR
 	};
 }
 
-export async function measureCell({pattern, requestSize, depth, flushEvery}: Cell, load: FioLoad, seconds: number): Promise<FioResult> {
+export async function measureCell(
+	{pattern, requestSize, depth, flushEvery}: Cell,
+	load: FioLoad,
+	seconds: number,
+): Promise<FioResult> {
 	const words = [
-		...commonWords(load), `--rw=${pattern}`, `--bs=${requestSize}`, `--iodepth=${Math.max(1, Math.floor(depth / (load.clientCount ?? 1)))}`, '--time_based', `--runtime=${seconds}`,
-		'--norandommap', '--randrepeat=0', ...(flushEvery === undefined ? [] : [`--fsync=${flushEvery}`]),
+		...commonWords(load),
+		`--rw=${pattern}`,
+		`--bs=${requestSize}`,
+		`--iodepth=${Math.max(1, Math.floor(depth / (load.clientCount ?? 1)))}`,
+		'--time_based',
+		`--runtime=${seconds}`,
+		'--norandommap',
+		'--randrepeat=0',
+		...(flushEvery === undefined ? [] : [`--fsync=${flushEvery}`]),
 	];
 	return runFio(words, load.directory);
 }
@@ -80,6 +100,17 @@ export async function prefill(load: FioLoad): Promise<FioResult> {
 /** Writes one block of each `alignment` bytes of the range, in order. */
 export async function fillSparsely(load: FioLoad & {readonly alignment: number}): Promise<FioResult> {
 	const {alignment, ...dense} = load;
-	const words = ['--rw=write', '--bs=4096', '--iodepth=32', '--zonemode=strided', '--zonesize=4096', `--zonerange=${alignment}`, '--end_fsync=1'];
-	return runFio([...commonWords(dense), ...words, `--io_size=${Math.floor(load.rangeByteLength / alignment) * 4096}`], load.directory);
+	const words = [
+		'--rw=write',
+		'--bs=4096',
+		'--iodepth=32',
+		'--zonemode=strided',
+		'--zonesize=4096',
+		`--zonerange=${alignment}`,
+		'--end_fsync=1',
+	];
+	return runFio(
+		[...commonWords(dense), ...words, `--io_size=${Math.floor(load.rangeByteLength / alignment) * 4096}`],
+		load.directory,
+	);
 }

@@ -23,10 +23,16 @@ export class GrowingTable {
 	/** Nothing while it is empty. */
 	get lines(): string[] {
 		const {title, header, note} = this.#text;
-		return this.rows.length === 0 ? [] : [`### ${title}`, '', ...table(header, this.rows), '', ...note === undefined ? [] : [note, '']];
+		return this.rows.length === 0
+			? []
+			: [`### ${title}`, '', ...table(header, this.rows), '', ...(note === undefined ? [] : [note, ''])];
 	}
 
-	get data(): {readonly title: string; readonly header: readonly string[]; readonly rows: ReadonlyArray<readonly string[]>} {
+	get data(): {
+		readonly title: string;
+		readonly header: readonly string[];
+		readonly rows: ReadonlyArray<readonly string[]>;
+	} {
 		const {title, header} = this.#text;
 		return {title, header, rows: this.rows};
 	}

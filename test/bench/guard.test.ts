@@ -1,4 +1,6 @@
-/** Guards speed without a quiet machine: counts that do not depend on time, and wide bounds on ratios to a calibration. */
+/**
+ * Guards speed without a quiet machine: counts that do not depend on time, and wide bounds on ratios to a calibration.
+ */
 import test from 'ava';
 import {blockSize} from '../../components/sessions/block.js';
 import {temporaryDirectory} from '../support/component-stand.js';
@@ -36,36 +38,84 @@ const sequential = {order: 'sequential', blockCount: 256, requestCount: 64, dept
 const scattered = 256;
 
 const cases: readonly Case[] = [
-	{...random, title: '4 KiB random read, depth 1', direction: 'read', depth: 1, bounds: {messagesPerRequest: 8, mediumExtentsPerMiB: scattered, amplification: 1}},
-	{...random, title: '4 KiB random read, depth 32', direction: 'read', depth: 32, bounds: {messagesPerRequest: 4.2, mediumExtentsPerMiB: scattered, amplification: 1}},
-	{...random, title: '4 KiB random write, depth 1', direction: 'write', depth: 1, bounds: {messagesPerRequest: 10.2, mediumExtentsPerMiB: 270, amplification: 1.05}},
-	{...random, title: '4 KiB random write, depth 32', direction: 'write', depth: 32, bounds: {messagesPerRequest: 4.5, mediumExtentsPerMiB: 24, amplification: 1.05}},
 	{
-		...random, title: '4 KiB random write + flush, depth 1', direction: 'write', depth: 1, requestCount: 128, flushes: true,
+		...random,
+		title: '4 KiB random read, depth 1',
+		direction: 'read',
+		depth: 1,
+		bounds: {messagesPerRequest: 8, mediumExtentsPerMiB: scattered, amplification: 1},
+	},
+	{
+		...random,
+		title: '4 KiB random read, depth 32',
+		direction: 'read',
+		depth: 32,
+		bounds: {messagesPerRequest: 4.2, mediumExtentsPerMiB: scattered, amplification: 1},
+	},
+	{
+		...random,
+		title: '4 KiB random write, depth 1',
+		direction: 'write',
+		depth: 1,
+		bounds: {messagesPerRequest: 10.2, mediumExtentsPerMiB: 270, amplification: 1.05},
+	},
+	{
+		...random,
+		title: '4 KiB random write, depth 32',
+		direction: 'write',
+		depth: 32,
+		bounds: {messagesPerRequest: 4.5, mediumExtentsPerMiB: 24, amplification: 1.05},
+	},
+	{
+		...random,
+		title: '4 KiB random write + flush, depth 1',
+		direction: 'write',
+		depth: 1,
+		requestCount: 128,
+		flushes: true,
 		bounds: {messagesPerRequest: 20.5, mediumExtentsPerMiB: 540, amplification: 2.1},
 	},
-	{...sequential, title: '1 MiB sequential read, depth 4', direction: 'read', bounds: {messagesPerRequest: 8, mediumExtentsPerMiB: 8, amplification: 1}},
-	{...sequential, title: '1 MiB sequential write, depth 4', direction: 'write', bounds: {messagesPerRequest: 14, mediumExtentsPerMiB: 8, amplification: 1.02}, callsPerMiB: 16},
+	{
+		...sequential,
+		title: '1 MiB sequential read, depth 4',
+		direction: 'read',
+		bounds: {messagesPerRequest: 8, mediumExtentsPerMiB: 8, amplification: 1},
+	},
+	{
+		...sequential,
+		title: '1 MiB sequential write, depth 4',
+		direction: 'write',
+		bounds: {messagesPerRequest: 14, mediumExtentsPerMiB: 8, amplification: 1.02},
+		callsPerMiB: 16,
+	},
 ];
 
 for (const {title, bounds, ...load} of cases) {
 	test.serial(`counts: ${title}`, async t => {
 		const counts = await withFilledDevice(async device => countLoad(device, load));
 		t.log(JSON.stringify(counts));
-		t.true(counts.messagesPerRequest <= bounds.messagesPerRequest, `${counts.messagesPerRequest} messages a request`);
-		t.true(counts.mediumExtentsPerMiB <= bounds.mediumExtentsPerMiB, `${counts.mediumExtentsPerMiB} pieces of the medium a MiB`);
+		t.true(
+			counts.messagesPerRequest <= bounds.messagesPerRequest,
+			`${counts.messagesPerRequest} messages a request`,
+		);
+		t.true(
+			counts.mediumExtentsPerMiB <= bounds.mediumExtentsPerMiB,
+			`${counts.mediumExtentsPerMiB} pieces of the medium a MiB`,
+		);
 		t.true(counts.amplification <= bounds.amplification, `${counts.amplification} medium bytes for a byte`);
 		// No data comes from or goes anywhere but the medium, so fewer bytes would mean that the counting is broken.
 		t.true(counts.amplification >= 1);
 	});
 }
 
-for (const {title, bounds, callsPerMiB = bounds.mediumExtentsPerMiB, ...load} of cases.filter(({flushes}) => !flushes)) {
+for (const {title, bounds, callsPerMiB = bounds.mediumExtentsPerMiB, ...load} of cases.filter(
+	({flushes}) => !flushes,
+)) {
 	test.serial(`system calls with block_file: ${title}`, async t => {
 		const perMiB = await withFilledDevice(async device => {
 			const client = device.connect();
 			const count = await transferCalls(async () => runLoad(client, load));
-			return count / (load.requestCount * load.blockCount * blockSize) * 2 ** 20;
+			return (count / (load.requestCount * load.blockCount * blockSize)) * 2 ** 20;
 		}, 'block_file');
 		t.log(perMiB.toFixed(1));
 		t.true(perMiB <= callsPerMiB, `${perMiB} system calls a MiB`);
@@ -75,8 +125,8 @@ for (const {title, bounds, callsPerMiB = bounds.mediumExtentsPerMiB, ...load} of
 }
 
 /**
- * Bytes of the JavaScript heap that a request takes at the most. What the compiler makes of the code decides about some of
- * it, so the bounds leave a quarter of room.
+ * Bytes of the JavaScript heap that a request takes at the most. What the compiler makes of the code decides about some
+ * of it, so the bounds leave a quarter of room.
  */
 const allocationBounds = [20_000, 6500, 45_000, 11_500, 67_000, 147_000, 255_000];
 
@@ -95,10 +145,30 @@ const calibrationMs = 200;
 
 /** A fraction of what the device reaches, so that only a change of kind falls below it. */
 const speedBounds = [
-	{title: '4 KiB random read, depth 32', load: {...random, direction: 'read', depth: 32}, direction: 'open', shareMin: 0.04},
-	{title: '4 KiB random write, depth 32', load: {...random, direction: 'write', depth: 32}, direction: 'seal', shareMin: 0.02},
-	{title: '1 MiB sequential read, depth 4', load: {...sequential, direction: 'read'}, direction: 'open', shareMin: 0.06},
-	{title: '1 MiB sequential write, depth 4', load: {...sequential, direction: 'write'}, direction: 'seal', shareMin: 0.05},
+	{
+		title: '4 KiB random read, depth 32',
+		load: {...random, direction: 'read', depth: 32},
+		direction: 'open',
+		shareMin: 0.04,
+	},
+	{
+		title: '4 KiB random write, depth 32',
+		load: {...random, direction: 'write', depth: 32},
+		direction: 'seal',
+		shareMin: 0.02,
+	},
+	{
+		title: '1 MiB sequential read, depth 4',
+		load: {...sequential, direction: 'read'},
+		direction: 'open',
+		shareMin: 0.06,
+	},
+	{
+		title: '1 MiB sequential write, depth 4',
+		load: {...sequential, direction: 'write'},
+		direction: 'seal',
+		shareMin: 0.05,
+	},
 ] as const;
 
 async function bestSpeed(device: LocalDevice, load: CountedLoad): Promise<number> {
@@ -110,26 +180,34 @@ async function bestSpeed(device: LocalDevice, load: CountedLoad): Promise<number
 		bestMs = Math.min(bestMs, performance.now() - startedMs);
 	}
 
-	return byteLength / bestMs * 1000;
+	return (byteLength / bestMs) * 1000;
 }
 
 for (const {title, load, direction, shareMin} of speedBounds) {
 	test.serial(`share of the cipher's speed: ${title}`, async t => {
 		const speed = await withFilledDevice(async device => bestSpeed(device, load));
-		const share = speed / await cipherSpeed(1, {direction, cipher: 'aes-256-xts', milliseconds: calibrationMs});
+		const share = speed / (await cipherSpeed(1, {direction, cipher: 'aes-256-xts', milliseconds: calibrationMs}));
 		t.log(share.toFixed(2));
 		t.true(share >= shareMin, `${(share * 100).toFixed(1)} % of what cipher and label alone reach`);
 	});
 }
 
 /**
- * One copy between the device's buffers and its medium in memory is the medium's own work; the data path makes no other. Writes are counted
- * with a securing, which copies inner blocks.
+ * One copy between the device's buffers and its medium in memory is the medium's own work; the data path makes no
+ * other. Writes are counted with a securing, which copies inner blocks.
  */
-for (const [direction, copiesMax] of [['read', 1.001], ['write', 1.3]] as const) {
-	for (const [title, load] of [['4 KiB, depth 32', {...random, depth: 32}], ['1 MiB, depth 4', sequential]] as const) {
+for (const [direction, copiesMax] of [
+	['read', 1.001],
+	['write', 1.3],
+] as const) {
+	for (const [title, load] of [
+		['4 KiB, depth 32', {...random, depth: 32}],
+		['1 MiB, depth 4', sequential],
+	] as const) {
 		test.serial(`copies of a block: ${direction}, ${title}`, async t => {
-			const copied = await withFilledDevice(async device => copiedBytes(async () => countLoad(device, {...load, direction})));
+			const copied = await withFilledDevice(async device =>
+				copiedBytes(async () => countLoad(device, {...load, direction})),
+			);
 			const perByte = copied / (load.requestCount * load.blockCount * blockSize);
 			t.log(perByte.toFixed(3));
 			t.true(perByte >= 0.999 && perByte <= copiesMax, `${perByte} copies`);

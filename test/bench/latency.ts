@@ -50,7 +50,10 @@ function operation(title: string, name: string, request: Record<string, unknown>
 
 async function ended(target: DeviceTarget): Promise<void> {
 	for (;;) {
-		const operations = await target.control('operations') as Record<'extend' | 'rekey', {phase: string; lastResult: string}>;
+		const operations = (await target.control('operations')) as Record<
+			'extend' | 'rekey',
+			{phase: string; lastResult: string}
+		>;
 		if (Object.values(operations).every(({phase}) => phase === 'idle')) {
 			return;
 		}
@@ -87,7 +90,10 @@ const companions: readonly Companion[] = [
 
 async function measureOne(companion: Companion, {directory, seconds, report}: LatencyArguments): Promise<string[]> {
 	report(companion.title, companions.indexOf(companion) / companions.length);
-	const file = editedAssembly('deploy.xml', directory, {name: `latency-${companions.indexOf(companion)}`, dimensions: 'vbd_size="1G" ft_size="1G"'});
+	const file = editedAssembly('deploy.xml', directory, {
+		name: `latency-${companions.indexOf(companion)}`,
+		dimensions: 'vbd_size="1G" ft_size="1G"',
+	});
 	const target = new DeviceTarget(file, directory);
 	await target.start();
 	try {
@@ -101,7 +107,10 @@ async function measureOne(companion: Companion, {directory, seconds, report}: La
 			await running.end();
 		}
 
-		return [companion.title, ...[result.iops, result.p50Us, result.p99Us, result.p999Us].map(value => whole(value))];
+		return [
+			companion.title,
+			...[result.iops, result.p50Us, result.p99Us, result.p999Us].map(value => whole(value)),
+		];
 	} finally {
 		await target.stop();
 	}
@@ -122,6 +131,6 @@ export function latencyTable(): GrowingTable {
 
 export async function measureLatency(given: LatencyArguments, into: GrowingTable): Promise<void> {
 	for (const companion of companions) {
-		into.add(...await measureOne(companion, given));
+		into.add(...(await measureOne(companion, given)));
 	}
 }

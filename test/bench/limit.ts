@@ -27,13 +27,15 @@ export interface MediumSpeed {
 export async function cipherSpeed(coreCount: number, work: CipherWork): Promise<number> {
 	const workers = Array.from({length: coreCount}, () => new Worker(workModule, {workerData: work}));
 	await Promise.all(workers.map(async worker => once(worker, 'message')));
-	const speeds = await Promise.all(workers.map(async worker => {
-		const done = once(worker, 'message');
-		worker.postMessage('go');
-		const [speed] = await done as [number];
-		await worker.terminate();
-		return speed;
-	}));
+	const speeds = await Promise.all(
+		workers.map(async worker => {
+			const done = once(worker, 'message');
+			worker.postMessage('go');
+			const [speed] = (await done) as [number];
+			await worker.terminate();
+			return speed;
+		}),
+	);
 	return speeds.reduce((sum, speed) => sum + speed, 0);
 }
 
@@ -59,7 +61,7 @@ function timePasses(byteLength: number, milliseconds: number, transfer: (positio
 		done += mebibyte;
 	}
 
-	return done / (performance.now() - startedMs) * 1000;
+	return (done / (performance.now() - startedMs)) * 1000;
 }
 
 /** Writes and reads a file that lies there in full already. */

@@ -57,7 +57,13 @@ function partsOf(geometry: Geometry, medium: Medium): Record<string, Part> {
 		superblock_control: {
 			component: superblockControlComponent,
 			config: {create: [geometry]},
-			routes: {virtual_block_device: 'virtual_block_device', free_tree: 'free_tree', block: medium, trust_anchor: 'trust_anchor', crypto: 'crypto'},
+			routes: {
+				virtual_block_device: 'virtual_block_device',
+				free_tree: 'free_tree',
+				block: medium,
+				trust_anchor: 'trust_anchor',
+				crypto: 'crypto',
+			},
 		},
 	};
 }
@@ -107,7 +113,11 @@ export class LocalDevice {
 	 *
 	 * @param stateDirectory where the trust anchor keeps its files, and a medium that is a file
 	 */
-	static async create(geometry: Geometry, stateDirectory: string, {now = () => performance.now(), medium = 'block_ram'}: LocalDeviceOptions = {}): Promise<LocalDevice> {
+	static async create(
+		geometry: Geometry,
+		stateDirectory: string,
+		{now = () => performance.now(), medium = 'block_ram'}: LocalDeviceOptions = {},
+	): Promise<LocalDevice> {
 		const device = new LocalDevice(geometry, stateDirectory, {now, medium});
 		for (const name of Object.keys(device.#parts)) {
 			await device.#start(name);
@@ -136,19 +146,33 @@ export class LocalDevice {
 
 	async #start(name: string): Promise<void> {
 		const {component, config = {}, routes = {}} = this.#parts[name];
-		const sessions = Object.fromEntries(Object.entries(routes).map(([label, server]) => [
-			label, this.#connect(sessionOf(component.requires[label]), server, name),
-		]));
+		const sessions = Object.fromEntries(
+			Object.entries(routes).map(([label, server]) => [
+				label,
+				this.#connect(sessionOf(component.requires[label]), server, name),
+			]),
+		);
 		const clientCounts = {cache: Object.values(this.#parts).filter(part => part.routes?.cache).length};
-		const child = {name, leaseLimit, clientCounts, modulePath: '', config: {}, cpuCount: availableParallelism(), environment: environmentServices};
-		const env = {...makeEnvironment(child, this.#stateDirectory, new LeasePool(leaseLimit), {
-			log: () => undefined,
-			claimDirectory: async () => 'held',
-			secret: () => undefined,
-			fail(reason) {
-				throw new Error(reason);
-			},
-		}), now: this.#now};
+		const child = {
+			name,
+			leaseLimit,
+			clientCounts,
+			modulePath: '',
+			config: {},
+			cpuCount: availableParallelism(),
+			environment: environmentServices,
+		};
+		const env = {
+			...makeEnvironment(child, this.#stateDirectory, new LeasePool(leaseLimit), {
+				log: () => undefined,
+				claimDirectory: async () => 'held',
+				secret: () => undefined,
+				fail(reason) {
+					throw new Error(reason);
+				},
+			}),
+			now: this.#now,
+		};
 		this.#running.set(name, await component.start!({config: component.config.parse(config), sessions, env}));
 	}
 
@@ -168,7 +192,12 @@ export class LocalDevice {
 	}
 
 	#trafficOf(route: string): Traffic {
-		const traffic = this.traffic.get(route) ?? {messageCount: 0, byteLength: 0, writtenByteLength: 0, extentCount: 0};
+		const traffic = this.traffic.get(route) ?? {
+			messageCount: 0,
+			byteLength: 0,
+			writtenByteLength: 0,
+			extentCount: 0,
+		};
 		this.traffic.set(route, traffic);
 		return traffic;
 	}
@@ -176,11 +205,13 @@ export class LocalDevice {
 
 /** Only the two operations that move data are looked at. */
 function countingExtents(handlers: Handlers<Session>, traffic: Traffic): Handlers<Session> {
-	const counted = (name: 'read' | 'write'): Handlers<Session>[string] => (request, context) => {
-		const {extents, data} = request as {extents: readonly number[]; data: Uint8Array};
-		traffic.extentCount += extents.length / 2;
-		traffic.writtenByteLength += name === 'write' ? data.length : 0;
-		return handlers[name](request, context);
-	};
+	const counted =
+		(name: 'read' | 'write'): Handlers<Session>[string] =>
+		(request, context) => {
+			const {extents, data} = request as {extents: readonly number[]; data: Uint8Array};
+			traffic.extentCount += extents.length / 2;
+			traffic.writtenByteLength += name === 'write' ? data.length : 0;
+			return handlers[name](request, context);
+		};
 	return {...handlers, read: counted('read'), write: counted('write')};
 }

@@ -11,7 +11,11 @@ process.once('exit', () => {
 });
 
 /** Makes a file a block device while it is used; its content is cached once only, above the file. */
-export async function withLoopDevice<T>(file: string, directory: string, use: (device: string) => Promise<T>): Promise<T> {
+export async function withLoopDevice<T>(
+	file: string,
+	directory: string,
+	use: (device: string) => Promise<T>,
+): Promise<T> {
 	const device = (await runProgram('losetup', ['--direct-io=on', '--find', '--show', file], directory)).trim();
 	attached.add(device);
 	try {

@@ -22,7 +22,17 @@ import {profileCells, type CellProfile} from './profiling.js';
 import {Progress, type ReportProgress} from './progress.js';
 import {qemuTargets} from './qemu-target.js';
 import {measureRekeying, type RekeyingResult} from './rekeying-speed.js';
-import {comparisonLines, limitLines, machineLines, memoryLines, noiseLines, originalLoadLines, profileLines, rekeyingLines, shareLines} from './report.js';
+import {
+	comparisonLines,
+	limitLines,
+	machineLines,
+	memoryLines,
+	noiseLines,
+	originalLoadLines,
+	profileLines,
+	rekeyingLines,
+	shareLines,
+} from './report.js';
 import {measureScale, scaleSeconds, scaleTables} from './scale.js';
 import {cleanUpAtExit, defaultDirectory, isMemory, makeFolder, removeFolder} from './workspace.js';
 
@@ -44,7 +54,11 @@ function complain(text: string): void {
 	process.stderr.write(`[bench] ${text}\n`);
 }
 
-function directoryFor(storage: Cell['storage'], options: Options, targetCount = options.assemblies.length + peerCount): string {
+function directoryFor(
+	storage: Cell['storage'],
+	options: Options,
+	targetCount = options.assemblies.length + peerCount,
+): string {
 	const chosen = storage === 'memory' ? options.directory : options.diskDirectory;
 	return chosen ?? defaultDirectory(storage, targetCount * (options.rangeByteLength + imageOverhead));
 }
@@ -90,12 +104,19 @@ async function compareOn(storage: Cell['storage'], stand: Stand): Promise<void> 
 		results.add({
 			lines: () => [
 				`Images for ${cells.map(({name}) => name).join(', ')}: ${place} (${isMemory(place) ? 'memory' : 'disk'}).`,
-				...missing.length > 0 ? [`No peers: ${missing.join(', ')} missing.`] : ['Peers: qemu-nbd with its default cache=writeback and aio=threads.'],
-				'', ...comparisonLines(comparison.results), ...comparison.memory.length > 0 ? memoryLines(comparison.memory, storage) : [],
+				...(missing.length > 0
+					? [`No peers: ${missing.join(', ')} missing.`]
+					: ['Peers: qemu-nbd with its default cache=writeback and aio=threads.']),
+				'',
+				...comparisonLines(comparison.results),
+				...(comparison.memory.length > 0 ? memoryLines(comparison.memory, storage) : []),
 			],
 			data: () => comparison,
 		});
-		await compare({...options, targets, cells, directory, calibration: stand.calibration, report: stand.report}, comparison);
+		await compare(
+			{...options, targets, cells, directory, calibration: stand.calibration, report: stand.report},
+			comparison,
+		);
 	});
 }
 
@@ -111,7 +132,7 @@ async function measureNbd(stand: Stand): Promise<void> {
 
 async function measureInProcess({options: {roundCount}, results, report}: Stand): Promise<void> {
 	const passes: OriginalLoadResult[] = [];
-	results.add({lines: () => passes.length > 0 ? originalLoadLines(passes) : [], data: () => passes});
+	results.add({lines: () => (passes.length > 0 ? originalLoadLines(passes) : []), data: () => passes});
 	await inFolder(defaultDirectory('memory', imageOverhead), async directory => {
 		const devices: Array<{readonly cipher: MeasuredCipher; readonly device: LocalDevice}> = [];
 		try {
@@ -123,7 +144,7 @@ async function measureInProcess({options: {roundCount}, results, report}: Stand)
 				for (const {cipher, device} of devices) {
 					for (const depth of depths) {
 						report(`round ${round + 1} of ${roundCount}, ${cipher}, depth ${depth}`, round / roundCount);
-						passes.push({cipher, ...await runOriginalLoad(device.connect(), depth)});
+						passes.push({cipher, ...(await runOriginalLoad(device.connect(), depth))});
 					}
 				}
 			}
@@ -143,7 +164,13 @@ async function measureLimits({options, results, compared}: Stand): Promise<void>
 
 	const limits: {ciphers: readonly CipherLimit[]; medium?: MediumSpeed} = {ciphers: await cipherLimits(limitMs)};
 	results.add({
-		lines: () => limits.medium ? [...limitLines(limits.ciphers, limits.medium), ...shareLines(compared, limits.ciphers, limits.medium, ciphers)] : [],
+		lines: () =>
+			limits.medium
+				? [
+						...limitLines(limits.ciphers, limits.medium),
+						...shareLines(compared, limits.ciphers, limits.medium, ciphers),
+					]
+				: [],
 		data: () => limits,
 	});
 	await inFolder(directoryFor('memory', options), async directory => {
@@ -151,13 +178,25 @@ async function measureLimits({options, results, compared}: Stand): Promise<void>
 	});
 }
 
-async function measureRekeyings({options: {assemblies, rangeByteLength: byteLength, seconds, directory: chosen}, results, report}: Stand): Promise<void> {
+async function measureRekeyings({
+	options: {assemblies, rangeByteLength: byteLength, seconds, directory: chosen},
+	results,
+	report,
+}: Stand): Promise<void> {
 	const rekeyings: RekeyingResult[] = [];
 	results.add({lines: () => rekeyings.flatMap(result => rekeyingLines(result)), data: () => rekeyings});
 	for (const [i, assembly] of assemblies.entries()) {
 		await inFolder(chosen ?? defaultDirectory('memory', byteLength + imageOverhead), async directory => {
 			report(assembly, i / assemblies.length);
-			rekeyings.push(await measureRekeying({target: new DeviceTarget(assembly, directory), byteLength, directory, seconds, report}));
+			rekeyings.push(
+				await measureRekeying({
+					target: new DeviceTarget(assembly, directory),
+					byteLength,
+					directory,
+					seconds,
+					report,
+				}),
+			);
 		});
 	}
 }
@@ -171,7 +210,8 @@ interface PartKind {
 const kinds: Readonly<Record<Part, PartKind>> = {
 	process: {expect: ({roundCount}) => 4 + roundCount * 3, measure: measureInProcess},
 	nbd: {
-		expect: ({assemblies, cells, roundCount, seconds}) => (assemblies.length + peerCount) * (5 + roundCount * cells.length * (seconds + 0.3)),
+		expect: ({assemblies, cells, roundCount, seconds}) =>
+			(assemblies.length + peerCount) * (5 + roundCount * cells.length * (seconds + 0.3)),
 		measure: measureNbd,
 	},
 	limits: {expect: () => 12, measure: measureLimits},
@@ -181,7 +221,9 @@ const kinds: Readonly<Record<Part, PartKind>> = {
 		async measure(stand) {
 			const table = amplificationTable();
 			addTables(stand, [table]);
-			await inFolder(directoryFor('memory', stand.options), async directory => measureAmplification(directory, table, stand.report));
+			await inFolder(directoryFor('memory', stand.options), async directory =>
+				measureAmplification(directory, table, stand.report),
+			);
 		},
 	},
 	latency: {
@@ -189,7 +231,9 @@ const kinds: Readonly<Record<Part, PartKind>> = {
 		async measure(stand) {
 			const table = latencyTable();
 			addTables(stand, [table]);
-			await inFolder(directoryFor('memory', stand.options), async directory => measureLatency({directory, seconds: stand.options.seconds, report: stand.report}, table));
+			await inFolder(directoryFor('memory', stand.options), async directory =>
+				measureLatency({directory, seconds: stand.options.seconds, report: stand.report}, table),
+			);
 		},
 	},
 	cores: {
@@ -197,16 +241,23 @@ const kinds: Readonly<Record<Part, PartKind>> = {
 		async measure(stand) {
 			const tables = coresTables();
 			addTables(stand, [tables.byCpus, tables.byClients]);
-			await inFolder(directoryFor('memory', stand.options), async directory => measureCores({directory, seconds: stand.options.seconds, report: stand.report}, tables));
+			await inFolder(directoryFor('memory', stand.options), async directory =>
+				measureCores({directory, seconds: stand.options.seconds, report: stand.report}, tables),
+			);
 		},
 	},
 	scale: {
 		expect: ({sizes, seconds}) => scaleSeconds(sizes, seconds),
 		async measure(stand) {
 			const tables = scaleTables();
-			const {options: {seconds, sizes}, report} = stand;
+			const {
+				options: {seconds, sizes},
+				report,
+			} = stand;
 			addTables(stand, [tables.costs, tables.speeds]);
-			await inFolder(directoryFor('disk', stand.options), async directory => measureScale({directory, seconds, sizes, report}, tables));
+			await inFolder(directoryFor('disk', stand.options), async directory =>
+				measureScale({directory, seconds, sizes, report}, tables),
+			);
 		},
 	},
 	mkfs: {
@@ -214,7 +265,9 @@ const kinds: Readonly<Record<Part, PartKind>> = {
 		async measure(stand) {
 			const table = mkfsTable();
 			addTables(stand, [table]);
-			await inFolder(directoryFor('memory', stand.options, 1), async directory => measureMkfs({directory, roundCount: stand.options.roundCount, report: stand.report}, table));
+			await inFolder(directoryFor('memory', stand.options, 1), async directory =>
+				measureMkfs({directory, roundCount: stand.options.roundCount, report: stand.report}, table),
+			);
 		},
 	},
 	assemblies: {
@@ -222,13 +275,21 @@ const kinds: Readonly<Record<Part, PartKind>> = {
 		async measure(stand) {
 			const tables = assembliesTables();
 			addTables(stand, [tables.speeds, tables.leftOut]);
-			await measureAssemblies({...stand.options, place: directoryFor('memory', stand.options, 1), report: stand.report}, tables);
+			await measureAssemblies(
+				{...stand.options, place: directoryFor('memory', stand.options, 1), report: stand.report},
+				tables,
+			);
 		},
 	},
 };
 
 /** The order in which parts are measured: shares of the limits need what nbd found. */
-const order: readonly Part[] = ['process', 'nbd', 'limits', ...partNames.filter(part => !['process', 'nbd', 'limits'].includes(part))];
+const order: readonly Part[] = [
+	'process',
+	'nbd',
+	'limits',
+	...partNames.filter(part => !['process', 'nbd', 'limits'].includes(part)),
+];
 
 async function bench(options: Options, calibration: Calibration): Promise<void> {
 	const {roundCount, seconds, rangeByteLength} = options;
@@ -237,7 +298,11 @@ async function bench(options: Options, calibration: Calibration): Promise<void> 
 	const results = new PartResults({
 		print: printTables,
 		jsonFile: options.jsonFile,
-		head: () => ({machine: machineLines().join('\n'), options: {roundCount, seconds, rangeByteLength}, calibrationMs: calibration.timesMs}),
+		head: () => ({
+			machine: machineLines().join('\n'),
+			options: {roundCount, seconds, rangeByteLength},
+			calibrationMs: calibration.timesMs,
+		}),
 	});
 	const end = () => {
 		results.show();
@@ -250,7 +315,11 @@ async function bench(options: Options, calibration: Calibration): Promise<void> 
 		end();
 		complain('interrupted: this is what was measured until now');
 	});
-	printTables([...machineLines(), `${roundCount} rounds of ${seconds} s, ${rangeByteLength / 2 ** 20} MiB filled before.`, '']);
+	printTables([
+		...machineLines(),
+		`${roundCount} rounds of ${seconds} s, ${rangeByteLength / 2 ** 20} MiB filled before.`,
+		'',
+	]);
 	const progress = new Progress({
 		plan: chosen.map(part => [part, kinds[part].expect(options)]),
 		write: text => process.stderr.write(text),
@@ -285,7 +354,15 @@ async function profile(options: Options, profileDirectory: string): Promise<void
 	});
 	for (const assembly of options.assemblies) {
 		await inFolder(directoryFor('memory', options), async directory => {
-			profiles.push(...await profileCells({...options, target: new DeviceTarget(assembly, directory), directory, profileDirectory, report: complain}));
+			profiles.push(
+				...(await profileCells({
+					...options,
+					target: new DeviceTarget(assembly, directory),
+					directory,
+					profileDirectory,
+					report: complain,
+				})),
+			);
 		});
 	}
 

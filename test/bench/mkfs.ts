@@ -1,7 +1,8 @@
 /**
- * mkfs.ext4 on a fresh device: some hundred requests of all kinds, each waiting for the one before, on a server that has just
- * been started. Both ways on which a disk gets to a kernel without a module of its own are measured, each beside the peer
- * that a user would take: NBD with nbdfuse, and a file of the server's own FUSE mount; both under a loop device.
+ * mkfs.ext4 on a fresh device: some hundred requests of all kinds, each waiting for the one before, on a server that
+ * has just been started. Both ways on which a disk gets to a kernel without a module of its own are measured, each
+ * beside the peer that a user would take: NBD with nbdfuse, and a file of the server's own FUSE mount; both under a
+ * loop device.
  */
 import {rmSync, statSync, truncateSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
@@ -74,7 +75,10 @@ async function overNbd(uri: string, directory: string): Promise<{file: string; e
 }
 
 async function startDevice(directory: string): Promise<DeviceTarget> {
-	const target = new DeviceTarget(editedAssembly('deploy.xml', directory, {name: 'mkfs', dimensions: `vbd_size="${sizeGiB}G" ft_size="4G"`}), directory);
+	const target = new DeviceTarget(
+		editedAssembly('deploy.xml', directory, {name: 'mkfs', dimensions: `vbd_size="${sizeGiB}G" ft_size="4G"`}),
+		directory,
+	);
 	rmSync(target.stateDirectory, {recursive: true, force: true});
 	await target.start();
 	return target;
@@ -104,7 +108,11 @@ const ways: readonly Way[] = [
 			name: 'qemu-nbd, raw',
 			async start(directory) {
 				const socket = join(directory, 'peer.sock');
-				const server = new ServerProcess('qemu-nbd', ['--persistent', '--format=raw', '--discard=unmap', `--socket=${socket}`, freshImage(directory)], directory);
+				const server = new ServerProcess(
+					'qemu-nbd',
+					['--persistent', '--format=raw', '--discard=unmap', `--socket=${socket}`, freshImage(directory)],
+					directory,
+				);
 				await server.listens(socket);
 				const {file, end} = await overNbd(`nbd+unix:///?socket=${socket}`, directory);
 				return {file, pid: server.pid, end: async () => undone([async () => server.stop(), end])};
@@ -118,7 +126,11 @@ const ways: readonly Way[] = [
 			name: 'deploy.xml',
 			async start(directory) {
 				const target = await startDevice(directory);
-				return {file: join(target.stateDirectory, 'cbe/current/data'), pid: target.pid, end: async () => target.stop()};
+				return {
+					file: join(target.stateDirectory, 'cbe/current/data'),
+					pid: target.pid,
+					end: async () => target.stop(),
+				};
 			},
 		},
 		peer: {
@@ -126,11 +138,18 @@ const ways: readonly Way[] = [
 			async start(directory) {
 				const file = join(directory, 'export');
 				writeFileSync(file, '');
-				const server = new ServerProcess('qemu-storage-daemon', [
-					'--blockdev', `driver=file,node-name=file,filename=${freshImage(directory)},discard=unmap`,
-					'--blockdev', 'driver=raw,node-name=disk,file=file,discard=unmap',
-					'--export', `type=fuse,id=export,node-name=disk,mountpoint=${file},writable=on`,
-				], directory);
+				const server = new ServerProcess(
+					'qemu-storage-daemon',
+					[
+						'--blockdev',
+						`driver=file,node-name=file,filename=${freshImage(directory)},discard=unmap`,
+						'--blockdev',
+						'driver=raw,node-name=disk,file=file,discard=unmap',
+						'--export',
+						`type=fuse,id=export,node-name=disk,mountpoint=${file},writable=on`,
+					],
+					directory,
+				);
 				await isMounted(file);
 				return {file, pid: server.pid, end: async () => server.stop()};
 			},
@@ -193,7 +212,10 @@ export async function measureMkfs({directory, roundCount, report}: MkfsArguments
 			continue;
 		}
 
-		const samples = new Map<Server, Sample[]>([[way.device, []], [way.peer, []]]);
+		const samples = new Map<Server, Sample[]>([
+			[way.device, []],
+			[way.peer, []],
+		]);
 		for (let round = 0; round < roundCount; round++) {
 			const turn = round % 2 === 0 ? [way.device, way.peer] : [way.peer, way.device];
 			for (const server of turn) {
@@ -201,15 +223,23 @@ export async function measureMkfs({directory, roundCount, report}: MkfsArguments
 			}
 
 			const last = (server: Server) => `${server.name} ${samples.get(server)!.at(-1)!.ms.toFixed(0)} ms`;
-			report(`${way.title}, round ${round + 1} of ${roundCount}: ${last(way.device)}, ${last(way.peer)}`, (i + (round + 1) / roundCount) / ways.length);
+			report(
+				`${way.title}, round ${round + 1} of ${roundCount}: ${last(way.device)}, ${last(way.peer)}`,
+				(i + (round + 1) / roundCount) / ways.length,
+			);
 		}
 
 		const [ours, theirs] = [samples.get(way.device)!, samples.get(way.peer)!];
 		const ms = (list: readonly Sample[]) => list.map(sample => sample.ms);
 		const cpu = (list: readonly Sample[]) => summarize(list.map(sample => sample.cpuMs)).median.toFixed(0);
 		into.add(
-			way.title, text(summarize(ms(ours)), 0), way.peer.name, text(summarize(ms(theirs)), 0),
-			text(ratios(ms(ours), ms(theirs))!, 2), `≤ ${goal}`, `${cpu(ours)} / ${cpu(theirs)}`,
+			way.title,
+			text(summarize(ms(ours)), 0),
+			way.peer.name,
+			text(summarize(ms(theirs)), 0),
+			text(ratios(ms(ours), ms(theirs))!, 2),
+			`≤ ${goal}`,
+			`${cpu(ours)} / ${cpu(theirs)}`,
 		);
 	}
 }

@@ -12,7 +12,10 @@ test('defaults', t => {
 
 test('lists', t => {
 	const {cells, parts} = parseOptions(['--cells', 'seqread-4, flush-1', '--parts=limits']);
-	t.deepEqual(cells.map(({name}) => name), ['seqread-4', 'flush-1']);
+	t.deepEqual(
+		cells.map(({name}) => name),
+		['seqread-4', 'flush-1'],
+	);
 	t.deepEqual([...parts], ['limits']);
 });
 
@@ -36,7 +39,14 @@ test('assemblies without a list are all that are shipped, in a table of their ow
 	t.deepEqual([...parts], ['nbd', 'process', 'limits']);
 });
 
-for (const words of [['--cells', 'fast'], ['--rounds', '0'], ['--rounds', '1.5'], ['--range', '2048'], ['--parts', 'x'], ['--colour', 'red']]) {
+for (const words of [
+	['--cells', 'fast'],
+	['--rounds', '0'],
+	['--rounds', '1.5'],
+	['--range', '2048'],
+	['--parts', 'x'],
+	['--colour', 'red'],
+]) {
 	test(`refused: ${words.join(' ')}`, t => {
 		t.throws(() => parseOptions(words), {instanceOf: OptionError});
 	});

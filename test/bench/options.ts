@@ -4,7 +4,18 @@ import {parseArgs} from 'node:util';
 import {cells, type Cell} from './cell.js';
 import {shippedAssemblies} from './device-target.js';
 
-export const parts = ['nbd', 'process', 'limits', 'rekeying', 'scale', 'cores', 'latency', 'amplification', 'mkfs', 'assemblies'] as const;
+export const parts = [
+	'nbd',
+	'process',
+	'limits',
+	'rekeying',
+	'scale',
+	'cores',
+	'latency',
+	'amplification',
+	'mkfs',
+	'assemblies',
+] as const;
 /** What runs unless the command line says otherwise: the comparison. */
 const defaultParts: readonly string[] = ['nbd', 'process', 'limits'];
 export type Part = (typeof parts)[number];
@@ -68,13 +79,18 @@ function whole(name: string, text: string): number {
 }
 
 function listed(text: string): string[] {
-	return text.split(',').map(word => word.trim()).filter(word => word !== '');
+	return text
+		.split(',')
+		.map(word => word.trim())
+		.filter(word => word !== '');
 }
 
 function cellNamed(name: string): Cell {
 	const cell = cells.find(candidate => candidate.name === name);
 	if (!cell) {
-		throw new OptionError(`there is no cell "${name}"; the cells are ${cells.map(candidate => candidate.name).join(', ')}`);
+		throw new OptionError(
+			`there is no cell "${name}"; the cells are ${cells.map(candidate => candidate.name).join(', ')}`,
+		);
 	}
 
 	return cell;
@@ -102,18 +118,18 @@ function parsed(words: readonly string[]) {
 		return parseArgs({
 			args: [...words],
 			options: {
-				'help': {type: 'boolean', default: false},
-				'assemblies': {...text, default: 'deploy.xml,low_latency.xml'},
-				'cells': text,
-				'rounds': {...text, default: '5'},
-				'seconds': {...text, default: '3'},
-				'range': {...text, default: '512'},
-				'parts': text,
-				'sizes': {...text, default: '1,64'},
-				'directory': text,
+				help: {type: 'boolean', default: false},
+				assemblies: {...text, default: 'deploy.xml,low_latency.xml'},
+				cells: text,
+				rounds: {...text, default: '5'},
+				seconds: {...text, default: '3'},
+				range: {...text, default: '512'},
+				parts: text,
+				sizes: {...text, default: '1,64'},
+				directory: text,
 				'disk-directory': text,
-				'json': text,
-				'profile': text,
+				json: text,
+				profile: text,
 			},
 		}).values;
 	} catch (error) {
@@ -125,7 +141,7 @@ function parsed(words: readonly string[]) {
 export function parseOptions(given: readonly string[]): Options {
 	const {words, isBare} = withoutBareAssemblies(given);
 	const values = parsed(words);
-	const partNames = values.parts === undefined ? isBare ? ['assemblies'] : defaultParts : listed(values.parts);
+	const partNames = values.parts === undefined ? (isBare ? ['assemblies'] : defaultParts) : listed(values.parts);
 	const rangeMiB = whole('range', values.range);
 	if (rangeMiB > rangeMaxMiB) {
 		throw new OptionError(`--range ${rangeMiB}: the devices have ${rangeMaxMiB} MiB`);

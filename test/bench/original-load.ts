@@ -26,7 +26,11 @@ export interface OriginalLoadResult {
 }
 
 /** Calls `job` for 0 to `count - 1`, with `depth` of them under way. */
-async function eachAtDepth(count: number, depth: number, job: (index: number, lane: number) => Promise<unknown>): Promise<void> {
+async function eachAtDepth(
+	count: number,
+	depth: number,
+	job: (index: number, lane: number) => Promise<unknown>,
+): Promise<void> {
 	let next = 0;
 	const lane = async (number: number) => {
 		while (next < count) {
@@ -40,23 +44,43 @@ async function eachAtDepth(count: number, depth: number, job: (index: number, la
 async function mebibytesPerSecond(load: () => Promise<unknown>): Promise<number> {
 	const startedMs = performance.now();
 	await load();
-	return leafCount * blockSize / mebibyte / ((performance.now() - startedMs) / 1000);
+	return (leafCount * blockSize) / mebibyte / ((performance.now() - startedMs) / 1000);
 }
 
 /** One pass over the device. Flushed at the end, in the time of the writes. */
-export async function runOriginalLoad(device: Client<typeof block>, depth: number): Promise<Omit<OriginalLoadResult, 'cipher'>> {
+export async function runOriginalLoad(
+	device: Client<typeof block>,
+	depth: number,
+): Promise<Omit<OriginalLoadResult, 'cipher'>> {
 	const buffers = Array.from({length: depth}, (_, lane) => Buffer.alloc(blockSize, lane + 1));
 	const write = await mebibytesPerSecond(async () => {
-		await eachAtDepth(leafCount, depth, async (vba, lane) => device.write({extents: [vba, 1], data: buffers[lane]}));
+		await eachAtDepth(leafCount, depth, async (vba, lane) =>
+			device.write({extents: [vba, 1], data: buffers[lane]}),
+		);
 		await device.sync({});
 	});
-	const read = await mebibytesPerSecond(async () => eachAtDepth(leafCount, depth, async (vba, lane) => device.read({extents: [vba, 1], data: buffers[lane]})));
+	const read = await mebibytesPerSecond(async () =>
+		eachAtDepth(leafCount, depth, async (vba, lane) => device.read({extents: [vba, 1], data: buffers[lane]})),
+	);
 	return {depth, write, read};
 }
 
 /** A device as large as the load, with the spare blocks of the default assembly. */
-export async function makeOriginalDevice(stateDirectory: string, {cipher = 'aes-256-xts', ...options}: LocalDeviceOptions & {readonly cipher?: MeasuredCipher} = {}): Promise<LocalDevice> {
-	return LocalDevice.create({
-		vbd_leaves: String(leafCount), vbd_max_level: '3', vbd_degree: '64', ft_leaves: '32768', ft_max_level: '3', ft_degree: '64', cipher,
-	}, stateDirectory, options);
+export async function makeOriginalDevice(
+	stateDirectory: string,
+	{cipher = 'aes-256-xts', ...options}: LocalDeviceOptions & {readonly cipher?: MeasuredCipher} = {},
+): Promise<LocalDevice> {
+	return LocalDevice.create(
+		{
+			vbd_leaves: String(leafCount),
+			vbd_max_level: '3',
+			vbd_degree: '64',
+			ft_leaves: '32768',
+			ft_max_level: '3',
+			ft_degree: '64',
+			cipher,
+		},
+		stateDirectory,
+		options,
+	);
 }

@@ -1,4 +1,6 @@
-/** What the bench has found out: printed as soon as a part is over, or when the bench is interrupted; kept for `--json`. */
+/**
+ * What the bench has found out: printed as soon as a part is over, or when the bench is interrupted; kept for `--json`.
+ */
 import {writeFileSync} from 'node:fs';
 
 /** A piece of a part's result. Both are read only when it is shown: until then it grows. */

@@ -10,13 +10,13 @@ function processTree(pid: number): number[] {
 	for (const name of readdirSync('/proc')) {
 		if (/^\d+$/.test(name)) {
 			const parent = Number(fieldsOf(Number(name))?.[1]);
-			children.set(parent, [...children.get(parent) ?? [], Number(name)]);
+			children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
 		}
 	}
 
 	const tree = [pid];
 	for (const member of tree) {
-		tree.push(...children.get(member) ?? []);
+		tree.push(...(children.get(member) ?? []));
 	}
 
 	return tree;
@@ -57,6 +57,10 @@ export function memoryUse(pid: number): MemoryUse {
 			return '';
 		}
 	});
-	const sum = (name: string) => statuses.reduce((bytes, status) => bytes + Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? 0) * 1024, 0);
+	const sum = (name: string) =>
+		statuses.reduce(
+			(bytes, status) => bytes + Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? 0) * 1024,
+			0,
+		);
 	return {peakByteLength: sum('VmHWM'), byteLength: sum('VmRSS')};
 }

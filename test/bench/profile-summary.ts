@@ -39,13 +39,19 @@ const idle = '(idle)';
 
 /** Every component's module is loaded on the threads that run it, and only there. */
 function threadName({nodes}: Profile): string {
-	const names = new Set(nodes.map(({callFrame: {url}}) => /\/components\/([^/]+)\/component\.js$/.exec(url)?.[1]).filter(name => name !== undefined));
+	const names = new Set(
+		nodes
+			.map(({callFrame: {url}}) => /\/components\/([^/]+)\/component\.js$/.exec(url)?.[1])
+			.filter(name => name !== undefined),
+	);
 	return names.size === 0 ? 'supervisor' : [...names].sort().join(' + ');
 }
 
 function placeOf({callFrame: {functionName, url, lineNumber}}: ProfileNode): string {
 	const name = functionName || '(anonymous)';
-	return url ? `${name} ${url.replace(/^.*\/(?=dist\/|node_modules\/)/, '').replace(/^dist\//, '')}:${lineNumber + 1}` : name;
+	return url
+		? `${name} ${url.replace(/^.*\/(?=dist\/|node_modules\/)/, '').replace(/^dist\//, '')}:${lineNumber + 1}`
+		: name;
 }
 
 function selfTimes({nodes, startTime, samples, timeDeltas}: Profile, {from, to}: Window): Map<string, number> {

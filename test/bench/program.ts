@@ -30,9 +30,20 @@ export function missingPrograms(names: readonly string[]): string[] {
 	return names.filter(name => !directories.some(directory => isExecutable(join(directory, name))));
 }
 
-/** Runs a program to its end and gives what it printed to standard output. @throws Error with its output where it fails */
-export async function runProgram(program: string, words: readonly string[], directory: string, variables: Readonly<Record<string, string>> = {}): Promise<string> {
-	const run = execute(program, [...words], {cwd: directory, env: {...process.env, ...variables}, maxBuffer: outputByteLengthMax});
+/**
+ * Runs a program to its end and gives what it printed to standard output. @throws Error with its output where it fails
+ */
+export async function runProgram(
+	program: string,
+	words: readonly string[],
+	directory: string,
+	variables: Readonly<Record<string, string>> = {},
+): Promise<string> {
+	const run = execute(program, [...words], {
+		cwd: directory,
+		env: {...process.env, ...variables},
+		maxBuffer: outputByteLengthMax,
+	});
 	running.add(run.child);
 	try {
 		const {stdout} = await run;

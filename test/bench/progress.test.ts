@@ -15,7 +15,10 @@ function make(plan: ReadonlyArray<readonly [string, number]>) {
 }
 
 test('what is left is what was planned, at the pace so far', t => {
-	const {progress, lines, clock} = make([['process', 10], ['nbd', 30]]);
+	const {progress, lines, clock} = make([
+		['process', 10],
+		['nbd', 30],
+	]);
 	progress.begin('process');
 	t.is(progress.secondsLeft, 40);
 	clock.ms = 20_000;
@@ -35,5 +38,8 @@ test('what is left is what was planned, at the pace so far', t => {
 });
 
 test('durations', t => {
-	t.deepEqual([0, 30, 90, 600].map(seconds => durationText(seconds)), ['1 s', '30 s', '2 min', '10 min']);
+	t.deepEqual(
+		[0, 30, 90, 600].map(seconds => durationText(seconds)),
+		['1 s', '30 s', '2 min', '10 min'],
+	);
 });

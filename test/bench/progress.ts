@@ -1,4 +1,6 @@
-/** What the bench does now and how long it will still take, on standard error, where it does not get into the tables. */
+/**
+ * What the bench does now and how long it will still take, on standard error, where it does not get into the tables.
+ */
 
 /** `done` is how much of the present part is over, from 0 to 1. */
 export type ReportProgress = (text: string, done?: number) => void;
@@ -44,7 +46,9 @@ export class Progress {
 		this.#done = Math.max(this.#done, done ?? 0);
 		const {plan, write} = this.#options;
 		const place = plan.findIndex(([part]) => part === this.#part) + 1;
-		write(`[bench] ${place} of ${plan.length}, ${this.#part}: ${text} (about ${durationText(this.secondsLeft)} left)\n`);
+		write(
+			`[bench] ${place} of ${plan.length}, ${this.#part}: ${text} (about ${durationText(this.secondsLeft)} left)\n`,
+		);
 	};
 
 	/** By the plan, and by how it has turned out so far. */

@@ -1,6 +1,6 @@
 /**
- * The peer: qemu-nbd with a LUKS image, raw or qcow2, on a unix socket. Caching and asynchronous I/O are left as qemu-nbd
- * has them: `cache=writeback`, `aio=threads`.
+ * The peer: qemu-nbd with a LUKS image, raw or qcow2, on a unix socket. Caching and asynchronous I/O are left as
+ * qemu-nbd has them: `cache=writeback`, `aio=threads`.
  */
 import {existsSync, rmSync} from 'node:fs';
 import {join} from 'node:path';
@@ -33,7 +33,12 @@ const formats: readonly Format[] = [
 	{
 		role: 'qcow2',
 		name: 'qcow2+LUKS',
-		creation: ['-f', 'qcow2', '-o', `encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=${keyDerivationMs}`],
+		creation: [
+			'-f',
+			'qcow2',
+			'-o',
+			`encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=${keyDerivationMs}`,
+		],
 		driver: 'driver=qcow2,encrypt.format=luks,encrypt.key-secret=key',
 	},
 ];
@@ -67,8 +72,12 @@ class QemuTarget implements Target {
 		}
 
 		const words = [
-			...secret, '--persistent', '--shared=0', `--socket=${this.#socketPath}`,
-			'--image-opts', `${this.#format.driver},file.driver=file,file.filename=${image}`,
+			...secret,
+			'--persistent',
+			'--shared=0',
+			`--socket=${this.#socketPath}`,
+			'--image-opts',
+			`${this.#format.driver},file.driver=file,file.filename=${image}`,
 		];
 		this.#process = new ServerProcess('qemu-nbd', words, this.#directory);
 		await this.#process.listens(this.#socketPath);

@@ -10,8 +10,8 @@ import {measureCell, prefill, type FioLoad, type FioResult} from './fio.js';
 import type {ReportProgress} from './progress.js';
 
 /**
- * What lies between one snapshot and the next: this much at the device's start is written anew. Clients write there, too:
- * elsewhere the snapshots would hold what they replace, and the pool would soon be full.
+ * What lies between one snapshot and the next: this much at the device's start is written anew. Clients write there,
+ * too: elsewhere the snapshots would hold what they replace, and the pool would soon be full.
  */
 const overwrittenByteLength = 16 * 2 ** 20;
 const snapshotCount = 3;
@@ -46,11 +46,13 @@ interface Operation {
 }
 
 function rangeOf({pattern}: Cell, load: FioLoad): FioLoad {
-	return pattern.endsWith('read') ? load : {...load, rangeByteLength: Math.min(load.rangeByteLength, overwrittenByteLength)};
+	return pattern.endsWith('read')
+		? load
+		: {...load, rangeByteLength: Math.min(load.rangeByteLength, overwrittenByteLength)};
 }
 
 async function rekeyingStatus(target: DeviceTarget): Promise<Operation> {
-	const {rekey} = await target.control('operations') as {rekey: Operation};
+	const {rekey} = (await target.control('operations')) as {rekey: Operation};
 	return rekey;
 }
 
@@ -78,7 +80,12 @@ async function rekeyInFull(target: DeviceTarget): Promise<number> {
 }
 
 /** The load beside a rekeying that goes on all the time. */
-async function measureBeside(target: DeviceTarget, cell: Cell, load: FioLoad, seconds: number): Promise<{beside: FioResult; rekeying: number}> {
+async function measureBeside(
+	target: DeviceTarget,
+	cell: Cell,
+	load: FioLoad,
+	seconds: number,
+): Promise<{beside: FioResult; rekeying: number}> {
 	await target.control('rekey');
 	const before = await rekeyingStatus(target);
 	const startedMs = performance.now();
@@ -88,7 +95,7 @@ async function measureBeside(target: DeviceTarget, cell: Cell, load: FioLoad, se
 		throw new Error(`the rekeying ended before ${cell.name} did: choose fewer --seconds or a larger --range`);
 	}
 
-	const rekeying = (after.done - before.done) * blockSize / (performance.now() - startedMs) * 1000;
+	const rekeying = (((after.done - before.done) * blockSize) / (performance.now() - startedMs)) * 1000;
 	await ended(target);
 	return {beside, rekeying};
 }
@@ -101,7 +108,13 @@ export interface RekeyingArguments {
 	readonly report: ReportProgress;
 }
 
-export async function measureRekeying({target, byteLength, directory, seconds, report}: RekeyingArguments): Promise<RekeyingResult> {
+export async function measureRekeying({
+	target,
+	byteLength,
+	directory,
+	seconds,
+	report,
+}: RekeyingArguments): Promise<RekeyingResult> {
 	report(`${target.name}: rekeying`);
 	await target.start();
 	try {
@@ -119,10 +132,10 @@ export async function measureRekeying({target, byteLength, directory, seconds, r
 			await prefill({...load, rangeByteLength: overwrittenByteLength});
 		}
 
-		const rekeying = byteLength / await rekeyInFull(target);
+		const rekeying = byteLength / (await rekeyInFull(target));
 		const foreground: ForegroundResult[] = [];
 		for (const [i, cell] of loads.entries()) {
-			foreground.push({cell, alone: alone[i], ...await measureBeside(target, cell, load, seconds)});
+			foreground.push({cell, alone: alone[i], ...(await measureBeside(target, cell, load, seconds))});
 		}
 
 		return {target: target.name, byteLength, write, rekeying, foreground};

@@ -18,7 +18,10 @@ const cacheMiB = 256;
 /** Blocks that are written and then accessed, evenly over the whole device. */
 const placeCount = 32_768;
 const measured = cells.filter(({name}) => name !== 'disk-flush-32');
-/** Requests in order go to this many bytes at the device's start, which are written in full first: spare blocks for all snapshots are there. */
+/**
+ * Requests in order go to this many bytes at the device's start, which are written in full first: spare blocks for all
+ * snapshots are there.
+ */
 const sequentialByteLength = 128 * mebibyte;
 const snapshotCounts = [0, 4, 40];
 /** Blocks are written anew between two snapshots for this long. */
@@ -47,7 +50,16 @@ export function scaleTables(): ScaleTables {
 	return {
 		costs: new GrowingTable({
 			title: 'Size of the device',
-			header: ['size', 'creating, s', 'opening fresh, s', 'opening used, s', 'memory opened, MiB', 'peak in use, MiB', 'check, s', 'image takes, MiB'],
+			header: [
+				'size',
+				'creating, s',
+				'opening fresh, s',
+				'opening used, s',
+				'memory opened, MiB',
+				'peak in use, MiB',
+				'check, s',
+				'image takes, MiB',
+			],
 			note: `deploy.xml with a cache of ${cacheMiB} MiB; images on disk and sparse. Opening is the time from the program's start to the first connection.`,
 		}),
 		speeds: new GrowingTable({
@@ -60,7 +72,15 @@ export function scaleTables(): ScaleTables {
 
 /** Seconds that it takes, roughly: all inner blocks are written, and read by the check. */
 export function scaleSeconds(sizes: readonly number[], seconds: number): number {
-	return sizes.reduce((sum, size) => sum + 20 + size / 2 + (seconds + 1) * measured.length * snapshotCounts.length + snapshotCounts.at(-1)! * (secondsBetweenSnapshots + 1), 0);
+	return sizes.reduce(
+		(sum, size) =>
+			sum +
+			20 +
+			size / 2 +
+			(seconds + 1) * measured.length * snapshotCounts.length +
+			snapshotCounts.at(-1)! * (secondsBetweenSnapshots + 1),
+		0,
+	);
 }
 
 interface SnapshotLoad {
@@ -95,13 +115,20 @@ async function measureSnapshots({target, load, seconds, onRow}: SnapshotLoad): P
 	}
 }
 
-export async function measureScale({directory, seconds, sizes, report}: ScaleArguments, {costs, speeds}: ScaleTables): Promise<void> {
+export async function measureScale(
+	{directory, seconds, sizes, report}: ScaleArguments,
+	{costs, speeds}: ScaleTables,
+): Promise<void> {
 	for (const [i, size] of sizes.entries()) {
 		const step = (text: string, done: number) => {
 			report(`${text} ${size} GiB`, (i + done) / sizes.length);
 		};
 
-		const file = editedAssembly('deploy.xml', directory, {name: `scale-${size}`, dimensions: `vbd_size="${size}G" ft_size="${size > 16 ? 4 : 1}G"`, cacheMiB});
+		const file = editedAssembly('deploy.xml', directory, {
+			name: `scale-${size}`,
+			dimensions: `vbd_size="${size}G" ft_size="${size > 16 ? 4 : 1}G"`,
+			cacheMiB,
+		});
 		const target = new DeviceTarget(file, directory);
 		step('creating', 0);
 		const creation = await timed(async () => target.runTool('cbe_init'));
@@ -110,14 +137,21 @@ export async function measureScale({directory, seconds, sizes, report}: ScaleArg
 		const opened = memoryUse(target.pid).byteLength;
 		let used: number;
 		try {
-			const load = {uri: target.uri, rangeByteLength: size * gibibyte, directory, alignment: size * gibibyte / placeCount};
+			const load = {
+				uri: target.uri,
+				rangeByteLength: size * gibibyte,
+				directory,
+				alignment: (size * gibibyte) / placeCount,
+			};
 			let rowCount = 0;
 			step('measuring', 0.15);
 			await measureSnapshots({
-				target, load, seconds,
+				target,
+				load,
+				seconds,
 				onRow(row) {
 					speeds.add(`${size} GiB`, ...row);
-					step('measuring', 0.15 + (0.65 * ++rowCount / snapshotCounts.length));
+					step('measuring', 0.15 + (0.65 * ++rowCount) / snapshotCounts.length);
 				},
 			});
 			used = memoryUse(target.pid).peakByteLength;
@@ -132,8 +166,14 @@ export async function measureScale({directory, seconds, sizes, report}: ScaleArg
 		const {stateDirectory} = target;
 		const allocated = statSync(join(stateDirectory, 'cbe.img')).blocks * 512;
 		costs.add(
-			`${size} GiB`, creation.toFixed(1), opening.toFixed(2), reopening.toFixed(2), whole(opened / mebibyte), whole(used / mebibyte),
-			check.toFixed(1), whole(allocated / mebibyte),
+			`${size} GiB`,
+			creation.toFixed(1),
+			opening.toFixed(2),
+			reopening.toFixed(2),
+			whole(opened / mebibyte),
+			whole(used / mebibyte),
+			check.toFixed(1),
+			whole(allocated / mebibyte),
 		);
 		// The next one may need the room.
 		rmSync(stateDirectory, {recursive: true});

@@ -13,11 +13,13 @@ const running = new Set<ChildProcess>();
 
 /** Asks whatever still runs to end, and waits for it, but not for longer than this many milliseconds. */
 export async function stopServers(timeMaxMs: number): Promise<void> {
-	const ended = Promise.all([...running].map(async child => {
-		const end = once(child, 'close');
-		child.kill('SIGTERM');
-		await end;
-	}));
+	const ended = Promise.all(
+		[...running].map(async child => {
+			const end = once(child, 'close');
+			child.kill('SIGTERM');
+			await end;
+		}),
+	);
 	await Promise.race([ended, sleep(timeMaxMs)]);
 }
 
@@ -48,8 +50,17 @@ export class ServerProcess {
 	#hasEnded = false;
 
 	/** @param variables of its environment, beside those of the bench */
-	constructor(program: string, words: readonly string[], directory: string, variables: Readonly<Record<string, string>> = {}) {
-		this.#child = spawn(program, words, {cwd: directory, env: {...process.env, ...variables}, stdio: ['ignore', 'pipe', 'pipe']});
+	constructor(
+		program: string,
+		words: readonly string[],
+		directory: string,
+		variables: Readonly<Record<string, string>> = {},
+	) {
+		this.#child = spawn(program, words, {
+			cwd: directory,
+			env: {...process.env, ...variables},
+			stdio: ['ignore', 'pipe', 'pipe'],
+		});
 		running.add(this.#child);
 		for (const stream of [this.#child.stdout, this.#child.stderr]) {
 			stream?.setEncoding('utf8').on('data', (text: string) => {
@@ -57,12 +68,14 @@ export class ServerProcess {
 			});
 		}
 
-		this.#ended = once(this.#child, 'close').catch((error: unknown) => {
-			this.#output += String(error);
-		}).finally(() => {
-			this.#hasEnded = true;
-			running.delete(this.#child);
-		});
+		this.#ended = once(this.#child, 'close')
+			.catch((error: unknown) => {
+				this.#output += String(error);
+			})
+			.finally(() => {
+				this.#hasEnded = true;
+				running.delete(this.#child);
+			});
 	}
 
 	get pid(): number {
@@ -74,7 +87,10 @@ export class ServerProcess {
 		return this.#output;
 	}
 
-	/** Waits until the socket is there; for servers that take one client only. @throws Error where the server ends, or takes too long */
+	/**
+	 * Waits until the socket is there; for servers that take one client only. @throws Error where the server ends, or
+	 * takes too long
+	 */
 	async created(socketPath: string): Promise<void> {
 		await this.#reached(socketPath, async () => existsSync(socketPath));
 	}
@@ -91,9 +107,11 @@ export class ServerProcess {
 	}
 
 	async #reached(socketPath: string, isReady: () => Promise<boolean>): Promise<void> {
-		for (let waitedMs = 0; !await isReady(); waitedMs += retryMs) {
+		for (let waitedMs = 0; !(await isReady()); waitedMs += retryMs) {
 			if (this.#hasEnded || waitedMs > startTimeMaxMs) {
-				throw new Error(`the server of ${socketPath} ${this.#hasEnded ? 'ended' : 'does not listen'}:\n${this.#output}`);
+				throw new Error(
+					`the server of ${socketPath} ${this.#hasEnded ? 'ended' : 'does not listen'}:\n${this.#output}`,
+				);
 			}
 
 			await sleep(retryMs);

@@ -17,7 +17,10 @@ export function summarize(values: readonly number[]): Summary {
 	return {median: median(values), min: Math.min(...values), max: Math.max(...values)};
 }
 
-/** Ratios of the same round, since neighbours in time share the machine's mood. Rounds that either side lacks are left out. */
+/**
+ * Ratios of the same round, since neighbours in time share the machine's mood. Rounds that either side lacks are left
+ * out.
+ */
 export function ratios(ours: readonly number[], theirs: readonly number[]): Summary | undefined {
 	const count = Math.min(ours.length, theirs.length);
 	const values = Array.from({length: count}, (_, round) => ours[round] / theirs[round]).filter(Number.isFinite);

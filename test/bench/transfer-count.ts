@@ -5,11 +5,16 @@ import fs from 'node:fs';
 export async function transferCalls(job: () => Promise<unknown>): Promise<number> {
 	const {readSync, writeSync} = fs;
 	let count = 0;
-	const counted = <Arguments extends unknown[], Result>(call: (...words: Arguments) => Result) => (...words: Arguments): Result => {
-		count++;
-		return call(...words);
-	};
-	Object.assign(fs, {readSync: counted(readSync as (...words: unknown[]) => number), writeSync: counted(writeSync as (...words: unknown[]) => number)});
+	const counted =
+		<Arguments extends unknown[], Result>(call: (...words: Arguments) => Result) =>
+		(...words: Arguments): Result => {
+			count++;
+			return call(...words);
+		};
+	Object.assign(fs, {
+		readSync: counted(readSync as (...words: unknown[]) => number),
+		writeSync: counted(writeSync as (...words: unknown[]) => number),
+	});
 	try {
 		await job();
 	} finally {

@@ -30,8 +30,8 @@ function removeFolders(): void {
 }
 
 /**
- * From now on nothing of the bench outlives it. A first SIGINT or SIGTERM lets it say what it knows and has servers end in
- * order; a second one does not wait for them.
+ * From now on nothing of the bench outlives it. A first SIGINT or SIGTERM lets it say what it knows and has servers end
+ * in order; a second one does not wait for them.
  */
 export function cleanUpAtExit(onInterrupt: () => void): void {
 	let isInterrupted = false;

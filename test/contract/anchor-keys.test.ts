@@ -22,17 +22,28 @@ async function temporaryDirectory(t: ExecutionContext): Promise<string> {
 	return directory;
 }
 
-async function start(t: ExecutionContext, stateDirectory: string, variables: Record<string, string> = {}, given: Record<string, string> = config) {
+async function start(
+	t: ExecutionContext,
+	stateDirectory: string,
+	variables: Record<string, string> = {},
+	given: Record<string, string> = config,
+) {
 	const env = new TestEnvironment({stateDirectory, variables});
 	const provider = await startProvider('trust_anchor_file', trustAnchor, {env, config: given});
 	t.teardown(async () => provider.running.stop?.());
-	const keys: Client<typeof anchorKeys> = connectLocal(anchorKeys, provider.running.provides['anchor_keys'] as unknown as Handlers<typeof anchorKeys>, {
-		context: {session: 7, client: 'client'},
-		onBug: error => void provider.bugs.push(error),
-	});
+	const keys: Client<typeof anchorKeys> = connectLocal(
+		anchorKeys,
+		provider.running.provides['anchor_keys'] as unknown as Handlers<typeof anchorKeys>,
+		{
+			context: {session: 7, client: 'client'},
+			onBug: error => void provider.bugs.push(error),
+		},
+	);
 	const seal = async (passphrase: string) => {
 		const {publicKey} = await keys.recipient({});
-		return Buffer.from(sealEnvelope(Buffer.from(passphrase), publicKey, count => randomBytes(count))).toString('hex');
+		return Buffer.from(sealEnvelope(Buffer.from(passphrase), publicKey, count => randomBytes(count))).toString(
+			'hex',
+		);
 	};
 
 	return {...provider, env, keys, seal, anchor: provider.connect()};
@@ -108,7 +119,10 @@ test('a key file anchor of yesterday gets a passphrase on demand; the key file g
 	await first.keys.remove({slot: 0, existing: await first.seal('eins')});
 	t.deepEqual((await readdir(join(directory, 'trust_anchor'))).sort(), ['key_slots', 'newest_superblock']);
 	t.is(await blockKey(first, wrapped), key);
-	await t.throwsAsync(first.keys.remove({slot: 1, existing: await first.seal('eins')}), {code: 'refused', message: /last one/});
+	await t.throwsAsync(first.keys.remove({slot: 1, existing: await first.seal('eins')}), {
+		code: 'refused',
+		message: /last one/,
+	});
 
 	const locked = await start(t, directory);
 	t.deepEqual(await locked.anchor.access({}), {state: 'locked'});
@@ -130,11 +144,16 @@ test('eight slots, each opens; changing one writes no master key anew, and the o
 	const key = await blockKey(first, wrapped);
 	const existing = async () => first.seal('pass 0');
 	for (let slot = 1; slot < 7; slot++) {
-		t.deepEqual(await first.keys.add({existing: await existing(), secret: await first.seal(`pass ${slot}`)}), {slot});
+		t.deepEqual(await first.keys.add({existing: await existing(), secret: await first.seal(`pass ${slot}`)}), {
+			slot,
+		});
 	}
 
 	const recovery = await recoveryKey(first, await existing());
-	await t.throwsAsync(first.keys.add({existing: await existing(), secret: await first.seal('one more')}), {code: 'refused', message: /all 8 slots/});
+	await t.throwsAsync(first.keys.add({existing: await existing(), secret: await first.seal('one more')}), {
+		code: 'refused',
+		message: /all 8 slots/,
+	});
 	t.is((await first.keys.list({})).keys[0].name, 'first');
 	for (const passphrase of ['pass 0', 'pass 6', recovery, recovery.toLowerCase().replaceAll('-', ' ')]) {
 		await first.anchor.lock({});
@@ -142,15 +161,28 @@ test('eight slots, each opens; changing one writes no master key anew, and the o
 		t.is(await blockKey(first, wrapped), key);
 	}
 
-	t.deepEqual(await first.keys.change({existing: await first.seal('pass 3'), secret: await first.seal('new 3')}), {slot: 3});
-	t.deepEqual(await first.keys.change({existing: await first.seal(recovery), slot: 4, secret: await first.seal('new 4')}), {slot: 4});
+	t.deepEqual(await first.keys.change({existing: await first.seal('pass 3'), secret: await first.seal('new 3')}), {
+		slot: 3,
+	});
+	t.deepEqual(
+		await first.keys.change({existing: await first.seal(recovery), slot: 4, secret: await first.seal('new 4')}),
+		{slot: 4},
+	);
 	await first.anchor.lock({});
 	await wrong(t, first, first.anchor.unlock({sealed: await first.seal('pass 3')}));
 	await first.anchor.unlock({sealed: await first.seal('new 4')});
 	t.is(await blockKey(first, wrapped), key);
-	const everything = Buffer.concat(await Promise.all((await readdir(join(directory, 'trust_anchor'))).map(async name => readFile(join(directory, 'trust_anchor', name)))));
+	const everything = Buffer.concat(
+		await Promise.all(
+			(await readdir(join(directory, 'trust_anchor'))).map(async name =>
+				readFile(join(directory, 'trust_anchor', name)),
+			),
+		),
+	);
 	t.false(everything.includes('new 4'));
-	t.false(/pass|new \d/.test(JSON.stringify([first.env.logged, first.running.status?.()]).replaceAll('passphrase', '')));
+	t.false(
+		/pass|new \d/.test(JSON.stringify([first.env.logged, first.running.status?.()]).replaceAll('passphrase', '')),
+	);
 	t.deepEqual(first.bugs, []);
 });
 
@@ -210,7 +242,7 @@ test('a rekeying renews the master key: an old copy of the slots with its passph
 	t.deepEqual([...first.bugs, ...again.bugs, ...thief.bugs], []);
 });
 
-test('a changed key file takes the old one\'s place, at whatever moment it is interrupted', async t => {
+test("a changed key file takes the old one's place, at whatever moment it is interrupted", async t => {
 	const directory = await temporaryDirectory(t);
 	const first = await start(t, directory);
 	await first.anchor.initialize({});
@@ -232,7 +264,11 @@ test('a changed key file takes the old one\'s place, at whatever moment it is in
 	await writeFile(`${path}.next`, oldFile);
 	t.is(await blockKey(await start(t, directory), wrapped), key);
 	t.deepEqual(await readFile(path), newFile);
-	t.deepEqual((await readdir(join(directory, 'trust_anchor'))).sort(), ['key_slots', 'master_key', 'newest_superblock']);
+	t.deepEqual((await readdir(join(directory, 'trust_anchor'))).sort(), [
+		'key_slots',
+		'master_key',
+		'newest_superblock',
+	]);
 	// The old file alone opens nothing.
 	await writeFile(path, oldFile);
 	t.deepEqual(await (await start(t, directory)).anchor.access({}), {state: 'locked'});
@@ -268,7 +304,10 @@ test('damage of a slot is told from a wrong passphrase, and the other slots stil
 	await wrong(t, hurt, refusal);
 	await t.throwsAsync(refusal, {message: /damaged/});
 	await hurt.anchor.unlock({sealed: await hurt.seal('zwei')});
-	await t.throwsAsync(hurt.keys.add({existing: await hurt.seal('zwei'), secret: await hurt.seal('drei')}), {code: 'damaged', message: /key remove 0/});
+	await t.throwsAsync(hurt.keys.add({existing: await hurt.seal('zwei'), secret: await hurt.seal('drei')}), {
+		code: 'damaged',
+		message: /key remove 0/,
+	});
 	await hurt.keys.remove({existing: await hurt.seal('zwei'), slot: 0});
 	t.deepEqual(await hurt.keys.add({existing: await hurt.seal('zwei'), secret: await hurt.seal('drei')}), {slot: 0});
 	t.deepEqual(await (await start(t, directory, {CBE_PASSPHRASE: 'drei'})).anchor.access({}), {state: 'open'});
@@ -285,21 +324,31 @@ test('a passphrase file counts without its line end; one that is missing leaves 
 	t.false(first.env.logged.some(({text}) => text.includes('other users')));
 	await chmod(path, 0o640);
 	const shared = await start(t, directory, {CBE_PASSPHRASE_FILE: path});
-	t.deepEqual(shared.env.logged.filter(({text}) => text.includes('other users')), [{
-		level: 'warning', text: `other users can read the passphrase file ${path} (mode 0640); take their rights away (chmod 600)`,
-	}]);
+	t.deepEqual(
+		shared.env.logged.filter(({text}) => text.includes('other users')),
+		[
+			{
+				level: 'warning',
+				text: `other users can read the passphrase file ${path} (mode 0640); take their rights away (chmod 600)`,
+			},
+		],
+	);
 	await rm(path);
 	const locked = await start(t, directory, {CBE_PASSPHRASE_FILE: path});
 	await t.throwsAsync(locked.anchor.status({}), {code: 'locked', message: /secret is not there/});
 	await mkdir(path);
 	const puzzled = await start(t, directory, {CBE_PASSPHRASE_FILE: path});
-	await t.throwsAsync(puzzled.anchor.status({}), {code: 'locked', message: /the passphrase file .*secret cannot be read \(EISDIR/});
+	await t.throwsAsync(puzzled.anchor.status({}), {
+		code: 'locked',
+		message: /the passphrase file .*secret cannot be read \(EISDIR/,
+	});
 });
 
 test('a new slot costs what it should, or what was asked for, and what replaces a slot costs no less', async t => {
 	const directory = await temporaryDirectory(t);
 	const {keys, seal} = await start(t, directory, {}, {unlock_ms: '1'});
-	const costs = async () => (await keys.list({})).keys.map(({derivation, isWeak}) => `${derivation}${isWeak ? ', weak' : ''}`);
+	const costs = async () =>
+		(await keys.list({})).keys.map(({derivation, isWeak}) => `${derivation}${isWeak ? ', weak' : ''}`);
 	await keys.add({secret: await seal('eins')});
 	const existing = await seal('eins');
 	await keys.add({existing, secret: await seal('zwei'), memory: 2 ** 20});
@@ -312,7 +361,10 @@ test('a new slot costs what it should, or what was asked for, and what replaces 
 	await keys.change({existing, slot: 1, secret: await seal('zwei')});
 	await keys.change({existing, slot: 2, secret: await seal('drei')});
 	t.deepEqual(await costs(), ['scrypt N=2^17 r=8 p=1, 128 MiB', 'scrypt N=2^17 r=8 p=1, 128 MiB', third]);
-	await t.throwsAsync(keys.add({existing, secret: await seal('vier'), memory: 3 * 2 ** 20}), {code: 'refused', message: /a power of two, from 1M to 512M/});
+	await t.throwsAsync(keys.add({existing, secret: await seal('vier'), memory: 3 * 2 ** 20}), {
+		code: 'refused',
+		message: /a power of two, from 1M to 512M/,
+	});
 
 	const configured = await start(t, await temporaryDirectory(t), {}, {unlock_ms: '1', kdf_memory: '2M'});
 	await configured.keys.add({secret: await configured.seal('eins')});

@@ -43,7 +43,10 @@ async function filtered(filter: Component, config: Record<string, string>, backe
 test.after.always(endProviderProcess);
 
 async function isolated(name: string, config: Record<string, string>): Promise<Block> {
-	const provider = await startInProcess(name, block, {env: new TestEnvironment({stateDirectory: temporaryDirectory()}), config});
+	const provider = await startInProcess(name, block, {
+		env: new TestEnvironment({stateDirectory: temporaryDirectory()}),
+		config,
+	});
 	return provider.connect();
 }
 
@@ -51,8 +54,17 @@ const size = (blockCount: number) => ({size: String(blockCount * blockSize)});
 
 const providers: Provider[] = [
 	{name: 'block_ram', open: async blockCount => ram(size(blockCount)), openGrowable: async () => ram({})},
-	{name: 'block_file', knowsHoles: false, open: async blockCount => file(size(blockCount)), openGrowable: async () => file({})},
-	{name: 'block_ram in a process of its own', open: async blockCount => isolated('block_ram', size(blockCount)), openGrowable: async () => isolated('block_ram', {})},
+	{
+		name: 'block_file',
+		knowsHoles: false,
+		open: async blockCount => file(size(blockCount)),
+		openGrowable: async () => file({}),
+	},
+	{
+		name: 'block_ram in a process of its own',
+		open: async blockCount => isolated('block_ram', size(blockCount)),
+		openGrowable: async () => isolated('block_ram', {}),
+	},
 	{
 		name: 'block_file in a process of its own',
 		knowsHoles: false,
@@ -121,11 +133,24 @@ for (const {name, open, openGrowable, knowsHoles = true} of providers) {
 	test(`${name}: what does not fit is refused and changes nothing`, async t => {
 		const device = await open(10);
 		const wrong: Array<[number[], number]> = [
-			[[10, 1], 1], [[9, 2], 2], [[-1, 1], 1], [[0.5, 1], 1], [[0, -1], 1], [[0], 1], [[0, 1, 2], 1], [[0, 2], 1], [[0, 1], 2], [[Number.MAX_SAFE_INTEGER, 1], 1],
+			[[10, 1], 1],
+			[[9, 2], 2],
+			[[-1, 1], 1],
+			[[0.5, 1], 1],
+			[[0, -1], 1],
+			[[0], 1],
+			[[0, 1, 2], 1],
+			[[0, 2], 1],
+			[[0, 1], 2],
+			[[Number.MAX_SAFE_INTEGER, 1], 1],
 		];
 		for (const [extents, blockCount] of wrong) {
 			const code = refusalOf(extents);
-			await t.throwsAsync(device.write({extents, data: filled(blockCount, 9)}), {code}, `write ${extents.join()}`);
+			await t.throwsAsync(
+				device.write({extents, data: filled(blockCount, 9)}),
+				{code},
+				`write ${extents.join()}`,
+			);
 			await t.throwsAsync(device.read({extents, data: filled(blockCount, 9)}), {code}, `read ${extents.join()}`);
 		}
 
@@ -171,7 +196,17 @@ for (const {name, open, openGrowable, knowsHoles = true} of providers) {
 	test(`${name}: a clearing that does not fit is refused and changes nothing`, async t => {
 		const device = await open(10);
 		await device.write({extents: [0, 10], data: filled(10, 3)});
-		for (const extents of [[10, 1], [9, 2], [-1, 1], [0.5, 1], [0, -1], [0], [0, 1, 2], [0, 1, 10, 1], [Number.MAX_SAFE_INTEGER, 1]]) {
+		for (const extents of [
+			[10, 1],
+			[9, 2],
+			[-1, 1],
+			[0.5, 1],
+			[0, -1],
+			[0],
+			[0, 1, 2],
+			[0, 1, 10, 1],
+			[Number.MAX_SAFE_INTEGER, 1],
+		]) {
 			await t.throwsAsync(device.clear({extents}), {code: refusalOf(extents)}, extents.join());
 		}
 
@@ -191,10 +226,18 @@ for (const {name, open, openGrowable, knowsHoles = true} of providers) {
 		}
 
 		const known = [0, 9, 12, 15, 199, 250, 254, 256, 259, 300, 599].map(index => kinds[index]);
-		t.true(known.every(kind => kind === allocationKinds.data) || known.every(kind => kind === allocationKinds.hole), known.join());
+		t.true(
+			known.every(kind => kind === allocationKinds.data) || known.every(kind => kind === allocationKinds.hole),
+			known.join(),
+		);
 		t.is(known[0], knowsHoles ? allocationKinds.hole : allocationKinds.data);
 		t.deepEqual(await allocationOf(device, 11, 190), kinds.slice(11, 201));
-		for (const range of [{first: 600, count: 1}, {first: 599, count: 2}, {first: 0, count: 601}, {first: Number.MAX_SAFE_INTEGER, count: 1}]) {
+		for (const range of [
+			{first: 600, count: 1},
+			{first: 599, count: 2},
+			{first: 0, count: 601},
+			{first: Number.MAX_SAFE_INTEGER, count: 1},
+		]) {
 			await t.throwsAsync(device.allocation(range), {code: 'out_of_range'}, JSON.stringify(range));
 		}
 	});
@@ -220,7 +263,9 @@ for (const {name, open, openGrowable, knowsHoles = true} of providers) {
 		const device = await open(blockCount);
 		const model = Buffer.alloc(blockCount * blockSize);
 		for (let round = 0; round < 300; round++) {
-			await randomRequest(random, device, model, blockCount, mismatch => t.fail(`seed ${seed}, round ${round}: ${mismatch}`));
+			await randomRequest(random, device, model, blockCount, mismatch =>
+				t.fail(`seed ${seed}, round ${round}: ${mismatch}`),
+			);
 		}
 
 		const data = filled(blockCount, 1);
@@ -239,7 +284,13 @@ function randomExtents(random: SeededRandom, blockCount: number): number[] {
 	return extents;
 }
 
-async function randomRequest(random: SeededRandom, device: Block, model: Buffer, blockCount: number, onMismatch: (what: string) => void): Promise<void> {
+async function randomRequest(
+	random: SeededRandom,
+	device: Block,
+	model: Buffer,
+	blockCount: number,
+	onMismatch: (what: string) => void,
+): Promise<void> {
 	const extents = randomExtents(random, blockCount);
 	let total = 0;
 	for (let i = 1; i < extents.length; i += 2) {

@@ -1,6 +1,6 @@
 /**
- * The border of every contract: whatever does not fit it is refused with the operation's name before a server sees it, and
- * what a server wrongly answers never reaches its client.
+ * The border of every contract: whatever does not fit it is refused with the operation's name before a server sees it,
+ * and what a server wrongly answers never reaches its client.
  */
 import {readdirSync} from 'node:fs';
 import test from 'ava';
@@ -15,14 +15,41 @@ function isSession(value: unknown): value is Session {
 	return typeof value === 'object' && value !== null && 'opNames' in value && 'sharesMemory' in value;
 }
 
-const modules = await Promise.all(readdirSync(folder).filter(name => name.endsWith('.js') && !name.endsWith('.test.js'))
-	.map(async name => await import(new URL(name, folder).href) as Record<string, unknown>));
+const modules = await Promise.all(
+	readdirSync(folder)
+		.filter(name => name.endsWith('.js') && !name.endsWith('.test.js'))
+		.map(async name => (await import(new URL(name, folder).href)) as Record<string, unknown>),
+);
 const sessions = [...new Set(modules.flatMap(module => Object.values(module).filter(value => isSession(value))))];
 
 /** Values that fit nowhere, or in few places. */
 const oddities: readonly unknown[] = [
-	-1, 0.5, Number.NaN, Infinity, 2 ** 53, -(2 ** 53), '7', 'x', null, true, [], [1, 'x', null], [Number.NaN], [0.5], [-2], [undefined], {}, {address: -1}, new Date(0),
-	new Uint8Array(0), new Uint8Array(5), [new Uint8Array(3)], [[1]], 7n, () => 1, Symbol('odd'),
+	-1,
+	0.5,
+	Number.NaN,
+	Infinity,
+	2 ** 53,
+	-(2 ** 53),
+	'7',
+	'x',
+	null,
+	true,
+	[],
+	[1, 'x', null],
+	[Number.NaN],
+	[0.5],
+	[-2],
+	[undefined],
+	{},
+	{address: -1},
+	new Date(0),
+	new Uint8Array(0),
+	new Uint8Array(5),
+	[new Uint8Array(3)],
+	[[1]],
+	7n,
+	() => 1,
+	Symbol('odd'),
 ];
 
 type Message = Record<string, unknown>;
@@ -30,9 +57,11 @@ type Path = readonly [key: string, ...rest: string[]];
 
 /** Paths of the fields of a message and of what lies in them, down to the elements of vectors. */
 function pathsIn(message: object): Path[] {
-	return Object.entries(message).flatMap(([key, value]): Path[] => typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)
-		? [[key], ...pathsIn(value as object).map((rest): Path => [key, ...rest])]
-		: [[key]]);
+	return Object.entries(message).flatMap(([key, value]): Path[] =>
+		typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)
+			? [[key], ...pathsIn(value as object).map((rest): Path => [key, ...rest])]
+			: [[key]],
+	);
 }
 
 function copied<T>(value: T): T {
@@ -73,7 +102,11 @@ function spoilt(valid: Message, random: SeededRandom): Message {
 			// One element more or fewer than belongs there, or half a block.
 			return changed(message, path, (holder, key) => {
 				const value = holder[key];
-				holder[key] = Array.isArray(value) ? [...value as unknown[], 1, 1, 1, 1, 1] : value instanceof Uint8Array ? new Uint8Array(value.length + 1) : oddities[0];
+				holder[key] = Array.isArray(value)
+					? [...(value as unknown[]), 1, 1, 1, 1, 1]
+					: value instanceof Uint8Array
+						? new Uint8Array(value.length + 1)
+						: oddities[0];
 			});
 		}
 
@@ -86,7 +119,11 @@ function spoilt(valid: Message, random: SeededRandom): Message {
 }
 
 /** True where the contract says so by itself; the border must not be more lenient. */
-function fits(schema: Session['ops'][string]['request'], fault: (message: never) => string | undefined, message: unknown): boolean {
+function fits(
+	schema: Session['ops'][string]['request'],
+	fault: (message: never) => string | undefined,
+	message: unknown,
+): boolean {
 	const parsed = schema.safeParse(message);
 	return parsed.success && fault(parsed.data as never) === undefined;
 }
@@ -116,18 +153,33 @@ for (const session of sessions) {
 					isSeen = true;
 					return copied(reply);
 				});
-				const outcome = await client[name](odd).then(() => 'answered', (error: unknown) => error);
-				t.is(isSeen, isFit, `${name} ${JSON.stringify(odd, (_, value: unknown) => typeof value === 'bigint' ? `${value}n` : value)}`);
+				const outcome = await client[name](odd).then(
+					() => 'answered',
+					(error: unknown) => error,
+				);
+				t.is(
+					isSeen,
+					isFit,
+					`${name} ${JSON.stringify(odd, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value))}`,
+				);
 				if (!isFit) {
 					refusedCount++;
-					t.true(isSessionError(outcome) && (outcome.code === 'bad_request' || outcome.code === session.misfit) && outcome.message.startsWith(`${session.name}.${name}: `), String(outcome));
+					t.true(
+						isSessionError(outcome) &&
+							(outcome.code === 'bad_request' || outcome.code === session.misfit) &&
+							outcome.message.startsWith(`${session.name}.${name}: `),
+						String(outcome),
+					);
 				}
 
 				const oddReply = spoilt(reply, random);
 				if (!fits(operation.reply, message => operation.replyFault(message, request), oddReply)) {
 					const answering = connected(session, () => oddReply);
 					await t.throwsAsync(answering.client[name](copied(request)), {code: 'session_lost'}, name);
-					t.regex(String(answering.bugs[0]), new RegExp(`reply to ${session.name}.${name} does not fit the contract`));
+					t.regex(
+						String(answering.bugs[0]),
+						new RegExp(`reply to ${session.name}.${name} does not fit the contract`),
+					);
 				}
 			}
 		}
@@ -136,7 +188,10 @@ for (const session of sessions) {
 	});
 }
 
-function connected(session: Session, answer: () => unknown): {client: Record<string, (request: unknown) => Promise<unknown>>; bugs: unknown[]} {
+function connected(
+	session: Session,
+	answer: () => unknown,
+): {client: Record<string, (request: unknown) => Promise<unknown>>; bugs: unknown[]} {
 	const bugs: unknown[] = [];
 	const handlers = Object.fromEntries(session.opNames.map(name => [name, answer])) as unknown as Handlers<Session>;
 	const client = connectLocal(session, handlers, {

@@ -1,8 +1,8 @@
 /**
- * Published vectors on the crypto servers. They are shorter than a block, and most come with keys that the servers derive
- * themselves. So they are run in three ways: where a mode's beginning does not depend on what follows, as the beginning of
- * a block; otherwise on the primitive that the server calls; and on a reference of our own, which then says what whole
- * blocks must be, through the session.
+ * Published vectors on the crypto servers. They are shorter than a block, and most come with keys that the servers
+ * derive themselves. So they are run in three ways: where a mode's beginning does not depend on what follows, as the
+ * beginning of a block; otherwise on the primitive that the server calls; and on a reference of our own, which then
+ * says what whole blocks must be, through the session.
  */
 import {createDecipheriv, createHash, randomBytes} from 'node:crypto';
 import {gcm} from '@noble/ciphers/aes.js';
@@ -22,7 +22,18 @@ import {providerNames} from '../support/component-folder.js';
 import {TestEnvironment} from '../support/test-environment.js';
 import {startProvider} from '../support/providers.js';
 import {cbcVectors, essivVectors, gcmVectors, hkdfVectors, xtsVectors} from '../support/published-vectors.js';
-import {cbcDecrypt, cbcEncrypt, essiv, gcmDecrypt, gcmEncrypt, hkdf, unitNumber, xor, xtsDecrypt, xtsEncrypt} from '../support/reference-ciphers.js';
+import {
+	cbcDecrypt,
+	cbcEncrypt,
+	essiv,
+	gcmDecrypt,
+	gcmEncrypt,
+	hkdf,
+	unitNumber,
+	xor,
+	xtsDecrypt,
+	xtsEncrypt,
+} from '../support/reference-ciphers.js';
 
 const blockSize = 4096;
 const encrypting = providerNames('crypto_').filter(name => name !== 'crypto_none');
@@ -48,7 +59,12 @@ async function libcrypto(): Promise<Libcrypto> {
 /** What the servers work with. */
 async function suites(): Promise<Array<readonly [name: string, suite: AesSuite]>> {
 	const evp = new EvpSuite(await libcrypto());
-	return [['crypto_openssl', evp], ['crypto_openssl without libcrypto', new NodeSuite()], ['crypto_offload', new SharingSuite(evp)], ['crypto_noble', new NobleSuite()]];
+	return [
+		['crypto_openssl', evp],
+		['crypto_openssl without libcrypto', new NodeSuite()],
+		['crypto_offload', new SharingSuite(evp)],
+		['crypto_noble', new NobleSuite()],
+	];
 }
 
 test('the reference: AES-256-CBC', t => {
@@ -102,11 +118,27 @@ interface OneBlock {
 }
 
 function runOf({address, plain, sealed}: OneBlock): BlockRun {
-	return {addresses: [address], vbas: [3], generations: [5], first: 0, count: 1, plain, plainOffset: 0, sealed, sealedOffset: 0};
+	return {
+		addresses: [address],
+		vbas: [3],
+		generations: [5],
+		first: 0,
+		count: 1,
+		plain,
+		plainOffset: 0,
+		sealed,
+		sealedOffset: 0,
+	};
 }
 
 /** Encrypts a block that begins with `plain` and says how it begins then; decrypting must give the block again. */
-function beginningOf(suite: AesSuite, mode: 'xts' | 'cbcEssiv', key: Uint8Array, address: number, plain: Uint8Array): Buffer | undefined {
+function beginningOf(
+	suite: AesSuite,
+	mode: 'xts' | 'cbcEssiv',
+	key: Uint8Array,
+	address: number,
+	plain: Uint8Array,
+): Buffer | undefined {
 	const prepared = suite[mode](key);
 	const block = blockFrom(plain);
 	const sealed = Buffer.alloc(blockSize);
@@ -174,13 +206,15 @@ function openWithBinding(binding: Libcrypto, {key, nonce, context, sealed, tag}:
 	const length = bytesOf(new Uint8Array(16));
 	const plain = Buffer.from(new ArrayBuffer(sealed.length));
 	const handle = Number(binding.contextNew());
-	const update = (output: number | null, input: Uint8Array) => input.length === 0 || binding.cipherUpdate(handle, output, length, bytesOf(input), input.length) === 1;
+	const update = (output: number | null, input: Uint8Array) =>
+		input.length === 0 || binding.cipherUpdate(handle, output, length, bytesOf(input), input.length) === 1;
 	try {
 		const cipher = Number(binding.cipherFetch(null, 'AES-256-GCM', null));
-		const isReady = binding.cipherInit(handle, cipher, bytesOf(key), bytesOf(nonce), 0, null) === 1
-			&& update(null, context)
-			&& update(sealed.length > 0 ? addressOf(plain) : null, sealed)
-			&& binding.contextControl(handle, setTag, tag.length, bytesOf(tag)) === 1;
+		const isReady =
+			binding.cipherInit(handle, cipher, bytesOf(key), bytesOf(nonce), 0, null) === 1 &&
+			update(null, context) &&
+			update(sealed.length > 0 ? addressOf(plain) : null, sealed) &&
+			binding.contextControl(handle, setTag, tag.length, bytesOf(tag)) === 1;
 		if (!isReady) {
 			throw new Error('libcrypto failed');
 		}
@@ -202,7 +236,9 @@ function unlessThrown(job: () => Uint8Array): Buffer | undefined {
 
 function openWithNode({key, nonce, context, sealed, tag}: SealedMessage): Buffer | undefined {
 	return unlessThrown(() => {
-		const decipher = createDecipheriv('aes-256-gcm', key, nonce, {authTagLength: 16}).setAAD(context).setAuthTag(tag);
+		const decipher = createDecipheriv('aes-256-gcm', key, nonce, {authTagLength: 16})
+			.setAAD(context)
+			.setAuthTag(tag);
 		return Buffer.concat([decipher.update(sealed), decipher.final()]);
 	});
 }
@@ -213,7 +249,11 @@ function openWithNoble({key, nonce, context, sealed, tag}: SealedMessage): Buffe
 
 test('every primitive: the vectors of AES-256-GCM with their context and tag, and the altered ones are refused', async t => {
 	const binding = await libcrypto();
-	const primitives = {libcrypto: (message: SealedMessage) => openWithBinding(binding, message), 'node:crypto': openWithNode, noble: openWithNoble};
+	const primitives = {
+		libcrypto: (message: SealedMessage) => openWithBinding(binding, message),
+		'node:crypto': openWithNode,
+		noble: openWithNoble,
+	};
 	for (const [name, open] of Object.entries(primitives)) {
 		for (const vector of gcmVectors) {
 			t.deepEqual(open(vector), vector.valid ? vector.plain : undefined, `${name}: ${vector.source}`);
@@ -235,7 +275,7 @@ function sha256(bytes: Uint8Array): Buffer {
 /** Numbers of `count` blocks, of which one is above 2^32. */
 function placesOf(count: number): {addresses: number[]; vbas: number[]; generations: number[]} {
 	return {
-		addresses: Array.from({length: count}, (_, i) => i === 1 ? 2 ** 40 + 77 : 1000 + i),
+		addresses: Array.from({length: count}, (_, i) => (i === 1 ? 2 ** 40 + 77 : 1000 + i)),
 		vbas: Array.from({length: count}, (_, i) => 2 ** 33 + i),
 		generations: Array.from({length: count}, (_, i) => 2 + i),
 	};
@@ -246,7 +286,8 @@ for (const name of encrypting) {
 		const {running, connect} = await startProvider(name, crypto, {env: new TestEnvironment()});
 		const client = connect();
 		for (const [index, {source, key, iv, plain, sealed}] of cbcVectors.entries()) {
-			// The first one in a batch that is so large that the threads of a pool come in time to help, also on a busy machine.
+			// The first one in a batch that is so large that the threads of a pool come in time to help, also on a busy
+			// machine.
 			const {addresses, vbas, generations} = placesOf(index > 0 ? 2 : name === 'crypto_offload' ? 3000 : 300);
 			await addKey(client, 'aes-256-cbc-essiv', key);
 			// What the server's IV adds is taken off again, and the vector's comes in its place.
@@ -257,12 +298,26 @@ for (const name of encrypting) {
 			});
 			const input = Buffer.concat(blocks);
 			const result = shared(new Uint8Array(input.length));
-			const {labels} = await client.seal({keyId: 1, addresses, vbas, generations, plain: [shared(input)], sealed: result});
+			const {labels} = await client.seal({
+				keyId: 1,
+				addresses,
+				vbas,
+				generations,
+				plain: [shared(input)],
+				sealed: result,
+			});
 			const opened = shared(new Uint8Array(input.length));
-			t.deepEqual(await client.open({keyId: 1, addresses, vbas, generations, labels, sealed: result, plain: [opened]}), {mismatched: []});
+			t.deepEqual(
+				await client.open({keyId: 1, addresses, vbas, generations, labels, sealed: result, plain: [opened]}),
+				{mismatched: []},
+			);
 			t.true(input.equals(opened), source);
 			for (let i = 0; i < addresses.length; i++) {
-				t.deepEqual(Buffer.from(result.subarray(i * blockSize, i * blockSize + sealed.length)), sealed, `${source}, block ${i}`);
+				t.deepEqual(
+					Buffer.from(result.subarray(i * blockSize, i * blockSize + sealed.length)),
+					sealed,
+					`${source}, block ${i}`,
+				);
 			}
 		}
 
@@ -276,15 +331,25 @@ for (const name of encrypting) {
 
 	test(`${name}: whole blocks through the session are those of the reference`, async t => {
 		const nonce = Buffer.from('cafebabefacedbaddecaf888', 'hex');
-		const env = new TestEnvironment({randomBytes: count => count % 12 === 0 ? Buffer.concat(Array.from({length: count / 12}, () => nonce)) : randomBytes(count)});
+		const env = new TestEnvironment({
+			randomBytes: count =>
+				count % 12 === 0 ? Buffer.concat(Array.from({length: count / 12}, () => nonce)) : randomBytes(count),
+		});
 		const {running, connect} = await startProvider(name, crypto, {env});
 		const client = connect();
 		const blockKey = Buffer.from('000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f', 'hex');
 		const derived = (info: string, length: number) => hkdf(blockKey, {info: Buffer.from(info), length});
 		const count = 3;
 		const {addresses, vbas, generations} = placesOf(count);
-		const plain = Buffer.concat(addresses.map((_, i) => sha256(Buffer.of(i)))
-			.map(seed => Buffer.concat(Array.from({length: blockSize / 32}, (_, i) => sha256(Buffer.concat([seed, Buffer.of(i)]))))));
+		const plain = Buffer.concat(
+			addresses
+				.map((_, i) => sha256(Buffer.of(i)))
+				.map(seed =>
+					Buffer.concat(
+						Array.from({length: blockSize / 32}, (_, i) => sha256(Buffer.concat([seed, Buffer.of(i)]))),
+					),
+				),
+		);
 		const contextOf = (i: number) => {
 			const context = Buffer.alloc(40);
 			context.write('CBE gcm\x01', 'latin1');
@@ -314,11 +379,29 @@ for (const name of encrypting) {
 			await addKey(client, cipher as CipherName, blockKey);
 			const blocks = addresses.map((_, i) => blockOf(plain.subarray(i * blockSize, (i + 1) * blockSize), i));
 			const sealed = shared(new Uint8Array(plain.length));
-			const {labels} = await client.seal({keyId: 1, addresses, vbas, generations, plain: [shared(plain)], sealed});
+			const {labels} = await client.seal({
+				keyId: 1,
+				addresses,
+				vbas,
+				generations,
+				plain: [shared(plain)],
+				sealed,
+			});
 			t.true(Buffer.concat(blocks.map(block => block.sealed)).equals(sealed), cipher);
 			t.deepEqual(Buffer.from(labels), Buffer.concat(blocks.map(block => block.label)), cipher);
 			const opened = shared(new Uint8Array(plain.length));
-			t.deepEqual(await client.open({keyId: 1, addresses, vbas, generations, labels: Buffer.concat(blocks.map(block => block.label)), sealed, plain: [opened]}), {mismatched: []});
+			t.deepEqual(
+				await client.open({
+					keyId: 1,
+					addresses,
+					vbas,
+					generations,
+					labels: Buffer.concat(blocks.map(block => block.label)),
+					sealed,
+					plain: [opened],
+				}),
+				{mismatched: []},
+			);
 			t.true(plain.equals(opened), cipher);
 		}
 
@@ -334,7 +417,14 @@ test('crypto_none: blocks stay as they are, under their SHA-256', async t => {
 	const sealed = new Uint8Array(blockSize);
 	// Of 4096 zeroes, as sha256sum says.
 	const label = Buffer.from('ad7facb2586fc6e966c004d7d1d16b024f5805ff7cb47c7a85dabd8b48892ca7', 'hex');
-	const {labels} = await client.seal({keyId: 1, addresses, vbas, generations, plain: [new Uint8Array(blockSize)], sealed});
+	const {labels} = await client.seal({
+		keyId: 1,
+		addresses,
+		vbas,
+		generations,
+		plain: [new Uint8Array(blockSize)],
+		sealed,
+	});
 	t.deepEqual(Buffer.from(labels), label);
 	t.deepEqual(sealed, new Uint8Array(blockSize));
 	await running.stop?.();

@@ -33,7 +33,11 @@ type Crypto = Client<typeof crypto>;
 
 /** Blocks at these addresses, each with a VBA and a generation of its own. */
 function placed(addresses: number[]): {addresses: number[]; vbas: number[]; generations: number[]} {
-	return {addresses, vbas: addresses.map(address => Math.abs(Math.trunc(address)) % 1000), generations: addresses.map(address => 1 + (Math.abs(Math.trunc(address)) % 7))};
+	return {
+		addresses,
+		vbas: addresses.map(address => Math.abs(Math.trunc(address)) % 1000),
+		generations: addresses.map(address => 1 + (Math.abs(Math.trunc(address)) % 7)),
+	};
 }
 
 async function addKey(client: Crypto, keyId: number, cipher: CipherName, key = blockKey): Promise<void> {
@@ -43,7 +47,13 @@ async function addKey(client: Crypto, keyId: number, cipher: CipherName, key = b
 
 async function start(t: ExecutionContext, name: string) {
 	// The same nonces every time, so that what is sealed twice can be compared.
-	return startWith(t, name, new TestEnvironment({randomBytes: count => count % nonceLength === 0 ? new Uint8Array(count).fill(0x5a) : randomBytes(count)}));
+	return startWith(
+		t,
+		name,
+		new TestEnvironment({
+			randomBytes: count => (count % nonceLength === 0 ? new Uint8Array(count).fill(0x5a) : randomBytes(count)),
+		}),
+	);
 }
 
 async function startWith(t: ExecutionContext, name: string, env: TestEnvironment) {
@@ -86,13 +96,15 @@ for (const cipher of cipherNames) {
 		for (const name of names.filter(candidate => ciphersOf(candidate).includes(cipher))) {
 			const {client} = await start(t, name);
 			await addKey(client, 1, cipher);
-			results.push({client, ...await seal(client, 1, addresses, plain)});
+			results.push({client, ...(await seal(client, 1, addresses, plain))});
 		}
 
 		for (const {client} of results) {
 			for (const {sealed, labels} of results) {
 				const opened = memory(plain.length);
-				t.deepEqual(await client.open({keyId: 1, ...placed(addresses), labels, sealed, plain: [opened]}), {mismatched: []});
+				t.deepEqual(await client.open({keyId: 1, ...placed(addresses), labels, sealed, plain: [opened]}), {
+					mismatched: [],
+				});
 				t.true(opened.equals(plain));
 				t.true(sealed.equals(results[0].sealed));
 			}
@@ -120,7 +132,6 @@ for (const name of names) {
 
 			t.deepEqual(bugs, []);
 		});
-
 	}
 
 	for (const cipher of ciphers) {
@@ -143,7 +154,9 @@ for (const name of names) {
 			const {labels} = await client.seal({keyId: 1, ...placed(addresses), plain: parts, sealed});
 			const opened = memory(plain.length);
 			const openedParts = [opened.subarray(0, 70 * blockSize), opened.subarray(70 * blockSize)];
-			t.deepEqual(await client.open({keyId: 1, ...placed(addresses), labels, sealed, plain: openedParts}), {mismatched: []});
+			t.deepEqual(await client.open({keyId: 1, ...placed(addresses), labels, sealed, plain: openedParts}), {
+				mismatched: [],
+			});
 			t.true(opened.equals(plain));
 			const alone = await seal(client, 1, [addresses[299]], plain.subarray(299 * blockSize));
 			t.true(alone.sealed.equals(sealed.subarray(299 * blockSize)));
@@ -164,7 +177,9 @@ for (const name of names) {
 
 		labels[31] ^= 1;
 		const opened = memory(plain.length).fill(0xee);
-		t.deepEqual(await client.open({keyId: 1, ...placed(addresses), labels, sealed, plain: [opened]}), {mismatched: altered});
+		t.deepEqual(await client.open({keyId: 1, ...placed(addresses), labels, sealed, plain: [opened]}), {
+			mismatched: altered,
+		});
 		for (const index of altered) {
 			plain.fill(0, index * blockSize, (index + 1) * blockSize);
 		}
@@ -184,8 +199,18 @@ for (const name of names) {
 			const opened = memory(blockSize);
 			t.deepEqual(await client.open({...place, labels, sealed, plain: [opened]}), {mismatched: []});
 			t.true(opened.equals(plain));
-			for (const other of [{addresses: [9]}, {vbas: [4]}, {vbas: [3 + 2 ** 32]}, {generations: [6]}, {keyId: 2}]) {
-				t.deepEqual(await client.open({...place, ...other, labels, sealed, plain: [opened]}), {mismatched: [0]}, JSON.stringify(other));
+			for (const other of [
+				{addresses: [9]},
+				{vbas: [4]},
+				{vbas: [3 + 2 ** 32]},
+				{generations: [6]},
+				{keyId: 2},
+			]) {
+				t.deepEqual(
+					await client.open({...place, ...other, labels, sealed, plain: [opened]}),
+					{mismatched: [0]},
+					JSON.stringify(other),
+				);
 				t.true(opened.equals(Buffer.alloc(blockSize)));
 			}
 
@@ -193,7 +218,11 @@ for (const name of names) {
 			for (let i = 0; i < labels.length; i++) {
 				const altered = Uint8Array.from(labels);
 				altered[i] ^= 1;
-				t.deepEqual(await client.open({...place, labels: altered, sealed, plain: [opened]}), {mismatched: [0]}, `byte ${i}`);
+				t.deepEqual(
+					await client.open({...place, labels: altered, sealed, plain: [opened]}),
+					{mismatched: [0]},
+					`byte ${i}`,
+				);
 			}
 		});
 
@@ -204,9 +233,14 @@ for (const name of names) {
 				const {client} = await startWith(t, name, new TestEnvironment());
 				await addKey(client, 1, 'aes-256-gcm');
 				for (let round = 0; round < 2; round++) {
-					const {labels} = await seal(client, 1, Array.from({length: count}, () => 8), memory(count * blockSize));
+					const {labels} = await seal(
+						client,
+						1,
+						Array.from({length: count}, () => 8),
+						memory(count * blockSize),
+					);
 					for (let i = 0; i < count; i++) {
-						nonces.add(Buffer.from(labels.subarray((i * 32) + 16, (i * 32) + 28)).toString('hex'));
+						nonces.add(Buffer.from(labels.subarray(i * 32 + 16, i * 32 + 28)).toString('hex'));
 					}
 				}
 			}
@@ -221,7 +255,12 @@ for (const name of names) {
 		const before = await seal(client, 1, [1], contentOf(1));
 		for (const cipher of cipherNames.filter(candidate => !ciphers.includes(candidate))) {
 			const refused = await t.throwsAsync(addKey(client, 1, cipher, otherKey), {code: 'unsupported_cipher'});
-			t.regex(refused.message, cipher === 'none' ? /not encrypted .*route crypto to crypto_none/ : new RegExp(`has cipher ${cipher} .*route crypto to crypto_openssl`));
+			t.regex(
+				refused.message,
+				cipher === 'none'
+					? /not encrypted .*route crypto to crypto_none/
+					: new RegExp(`has cipher ${cipher} .*route crypto to crypto_openssl`),
+			);
 		}
 
 		t.true((await seal(client, 1, [1], contentOf(1))).sealed.equals(before.sealed));
@@ -241,7 +280,10 @@ for (const name of names) {
 
 			let blockCount = 0;
 			for (const [vba, expected] of Object.entries(snapshot.vba_sha256)) {
-				let node: {pba: number; hash: Uint8Array} = {pba: snapshot.pba, hash: Buffer.from(snapshot.hash, 'hex')};
+				let node: {pba: number; hash: Uint8Array} = {
+					pba: snapshot.pba,
+					hash: Buffer.from(snapshot.hash, 'hex'),
+				};
 				for (let level = snapshot.max_lvl; level > 0; level--) {
 					const offset = node.pba * blockSize + ((Number(vba) >> (6 * (level - 1))) & 63) * 64;
 					node = {pba: Number(image.readBigUInt64LE(offset)), hash: image.subarray(offset + 16, offset + 48)};
@@ -249,7 +291,10 @@ for (const name of names) {
 
 				const opened = Buffer.alloc(blockSize);
 				const sealed = image.subarray(node.pba * blockSize, (node.pba + 1) * blockSize);
-				t.deepEqual(await client.open({keyId: id, ...placed([node.pba]), labels: node.hash, sealed, plain: [opened]}), {mismatched: []});
+				t.deepEqual(
+					await client.open({keyId: id, ...placed([node.pba]), labels: node.hash, sealed, plain: [opened]}),
+					{mismatched: []},
+				);
 				t.is(sha256(opened), expected, `VBA ${vba}`);
 				const again = await seal(client, id, [node.pba], opened);
 				t.true(again.sealed.equals(sealed), `VBA ${vba} sealed again`);
@@ -279,7 +324,10 @@ for (const name of names) {
 			await t.throwsAsync(client.open({...request, labels}), {code: 'bad_request'});
 		}
 
-		await t.throwsAsync(client.open({keyId: 1, ...placed([1]), labels: new Uint8Array(31), sealed: block(), plain: [block()]}), {code: 'bad_request'});
+		await t.throwsAsync(
+			client.open({keyId: 1, ...placed([1]), labels: new Uint8Array(31), sealed: block(), plain: [block()]}),
+			{code: 'bad_request'},
+		);
 		t.is((await client.seal({keyId: 1, ...placed([]), plain: [], sealed: Buffer.alloc(0)})).labels.length, 0);
 		t.deepEqual(bugs, []);
 	});
@@ -362,7 +410,9 @@ for (const name of names) {
 		const {publicKey} = await client.recipient({});
 		const envelope = sealEnvelope(blockKey, publicKey, randomBytes);
 		await t.throwsAsync(other.add_key({keyId: 1, cipher: mainCipher, envelope}), {code: 'bad_envelope'});
-		await t.throwsAsync(client.add_key({keyId: 1, cipher: mainCipher, envelope: envelope.subarray(1)}), {code: 'bad_envelope'});
+		await t.throwsAsync(client.add_key({keyId: 1, cipher: mainCipher, envelope: envelope.subarray(1)}), {
+			code: 'bad_envelope',
+		});
 		const short = sealEnvelope(blockKey.subarray(1), publicKey, randomBytes);
 		await t.throwsAsync(client.add_key({keyId: 1, cipher: mainCipher, envelope: short}), {code: 'bad_envelope'});
 		await t.throwsAsync(client.add_key({keyId: 0, cipher: mainCipher, envelope}), {code: 'bad_request'});

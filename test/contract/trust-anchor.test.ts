@@ -1,4 +1,6 @@
-/** The `trust_anchor` contract, on every component that provides it, and what each does about files that are not right. */
+/**
+ * The `trust_anchor` contract, on every component that provides it, and what each does about files that are not right.
+ */
 import {createDecipheriv, randomBytes} from 'node:crypto';
 import {chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
@@ -25,12 +27,19 @@ interface Variant {
 }
 
 /** The file anchor in both of its forms. */
-const variants: Array<[string, Variant]> = names.flatMap((name): Array<[string, Variant]> => name === 'trust_anchor_file'
-	? [[name, {name, variables: {}}], [`${name} with a passphrase`, {name, variables: withPassphrase}]]
-	: [[name, {name, variables: withPassphrase}]]);
+const variants: Array<[string, Variant]> = names.flatMap((name): Array<[string, Variant]> =>
+	name === 'trust_anchor_file'
+		? [
+				[name, {name, variables: {}}],
+				[`${name} with a passphrase`, {name, variables: withPassphrase}],
+			]
+		: [[name, {name, variables: withPassphrase}]],
+);
 
 /** Passphrases that are quick to try. */
-const configs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {trust_anchor_file: {unlock_ms: '1', kdf_memory: '1M'}};
+const configs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+	trust_anchor_file: {unlock_ms: '1', kdf_memory: '1M'},
+};
 
 function variablesOf(name: string): Record<string, string> {
 	return name === 'trust_anchor_file' ? {} : withPassphrase;
@@ -49,7 +58,7 @@ async function configOf(name: string, stateDirectory: string): Promise<Readonly<
 		return configs[name];
 	}
 
-	const tpm = softwareTpms.get(stateDirectory) ?? await SoftwareTpm.start();
+	const tpm = softwareTpms.get(stateDirectory) ?? (await SoftwareTpm.start());
 	softwareTpms.set(stateDirectory, tpm);
 	return {tpm: tpm.socketPath};
 }
@@ -60,8 +69,14 @@ async function temporaryDirectory(t: ExecutionContext): Promise<string> {
 	return directory;
 }
 
-async function start(t: ExecutionContext, variant: string | Variant, stateDirectory: string, variables?: Record<string, string>) {
-	const {name, variables: usual} = typeof variant === 'string' ? {name: variant, variables: variablesOf(variant)} : variant;
+async function start(
+	t: ExecutionContext,
+	variant: string | Variant,
+	stateDirectory: string,
+	variables?: Record<string, string>,
+) {
+	const {name, variables: usual} =
+		typeof variant === 'string' ? {name: variant, variables: variablesOf(variant)} : variant;
 	const drawn: Uint8Array[] = [];
 	const env = new TestEnvironment({
 		stateDirectory,
@@ -129,7 +144,9 @@ for (const [label, variant] of variants) {
 		t.deepEqual(await anchor.client.status({}), {initialized: false, secured: null});
 		await t.throwsAsync(anchor.client.create_key({}), {code: 'not_initialized'});
 		await t.throwsAsync(anchor.client.secure(record(1)), {code: 'not_initialized'});
-		await t.throwsAsync(anchor.client.share_key({wrapped: new Uint8Array(32), recipient: new Uint8Array(32)}), {code: 'not_initialized'});
+		await t.throwsAsync(anchor.client.share_key({wrapped: new Uint8Array(32), recipient: new Uint8Array(32)}), {
+			code: 'not_initialized',
+		});
 		await anchor.running.stop?.();
 		t.deepEqual(await readdir(directory), []);
 		t.deepEqual(anchor.bugs, []);
@@ -159,7 +176,9 @@ for (const [label, variant] of variants) {
 		const directory = await temporaryDirectory(t);
 		const anchor = await start(t, variant, directory);
 		const id = new Uint8Array(16).fill(1);
-		await t.throwsAsync(anchor.client.share_inner_key({containerId: id, recipient: new Uint8Array(32)}), {code: 'not_initialized'});
+		await t.throwsAsync(anchor.client.share_inner_key({containerId: id, recipient: new Uint8Array(32)}), {
+			code: 'not_initialized',
+		});
 		await anchor.client.initialize({});
 		const key = await innerKeyOf(anchor, id);
 		t.is(key.length, 64);
@@ -169,14 +188,20 @@ for (const [label, variant] of variants) {
 		t.not(await shared(anchor, wrapped), key);
 		await anchor.client.create_key({current: wrapped});
 		t.is(await innerKeyOf(anchor, id), key);
-		await t.throwsAsync(anchor.client.share_inner_key({containerId: id, recipient: new Uint8Array(32)}), {code: 'bad_key'});
+		await t.throwsAsync(anchor.client.share_inner_key({containerId: id, recipient: new Uint8Array(32)}), {
+			code: 'bad_key',
+		});
 		await anchor.client.lock({});
-		await t.throwsAsync(anchor.client.share_inner_key({containerId: id, recipient: new Uint8Array(32)}), {code: 'locked'});
+		await t.throwsAsync(anchor.client.share_inner_key({containerId: id, recipient: new Uint8Array(32)}), {
+			code: 'locked',
+		});
 		await anchor.running.stop?.();
 
 		const again = await start(t, variant, directory);
 		t.is(await innerKeyOf(again, id), key);
-		t.false(JSON.stringify([await snapshotOf(directory), again.env.logged, again.running.status?.()]).includes(key));
+		t.false(
+			JSON.stringify([await snapshotOf(directory), again.env.logged, again.running.status?.()]).includes(key),
+		);
 		const other = await start(t, variant, await temporaryDirectory(t));
 		await other.client.initialize({});
 		t.not(await innerKeyOf(other, id), key);
@@ -186,7 +211,10 @@ for (const [label, variant] of variants) {
 		const directory = await temporaryDirectory(t);
 		const anchor = await start(t, variant, directory);
 		const of = async ({client}: Started, id: number, content: number) => {
-			const {authenticator} = await client.authenticate({containerId: new Uint8Array(16).fill(id), digest: new Uint8Array(32).fill(content)});
+			const {authenticator} = await client.authenticate({
+				containerId: new Uint8Array(16).fill(id),
+				digest: new Uint8Array(32).fill(content),
+			});
 			return Buffer.from(authenticator).toString('hex');
 		};
 
@@ -194,9 +222,21 @@ for (const [label, variant] of variants) {
 		await anchor.client.initialize({});
 		const one = await of(anchor, 1, 1);
 		t.is(new Set([one, await of(anchor, 1, 2), await of(anchor, 2, 1)]).size, 3);
-		const {isAuthentic} = await anchor.client.verify({containerId: new Uint8Array(16).fill(1), digest: new Uint8Array(32).fill(1), authenticator: Buffer.from(one, 'hex')});
+		const {isAuthentic} = await anchor.client.verify({
+			containerId: new Uint8Array(16).fill(1),
+			digest: new Uint8Array(32).fill(1),
+			authenticator: Buffer.from(one, 'hex'),
+		});
 		t.true(isAuthentic);
-		t.false((await anchor.client.verify({containerId: new Uint8Array(16).fill(2), digest: new Uint8Array(32).fill(1), authenticator: Buffer.from(one, 'hex')})).isAuthentic);
+		t.false(
+			(
+				await anchor.client.verify({
+					containerId: new Uint8Array(16).fill(2),
+					digest: new Uint8Array(32).fill(1),
+					authenticator: Buffer.from(one, 'hex'),
+				})
+			).isAuthentic,
+		);
 		const {wrapped} = await anchor.client.create_key({});
 		await anchor.client.create_key({current: wrapped});
 		t.is(await of(anchor, 1, 1), one);
@@ -228,7 +268,10 @@ for (const [label, variant] of variants) {
 		if (!arePlacedInProcesses()) {
 			t.true(anchor.drawn.length > 0);
 			for (const bytes of anchor.drawn) {
-				t.true(bytes.every(byte => byte === 0), 'what was drawn for a key is wiped');
+				t.true(
+					bytes.every(byte => byte === 0),
+					'what was drawn for a key is wiped',
+				);
 			}
 		}
 	});
@@ -238,7 +281,9 @@ for (const [label, variant] of variants) {
 		await anchor.client.initialize({});
 		const {wrapped} = await anchor.client.create_key({});
 		await t.throwsAsync(anchor.client.share_key({wrapped, recipient: new Uint8Array(32)}), {code: 'bad_key'});
-		await t.throwsAsync(anchor.client.share_key({wrapped: wrapped.subarray(1), recipient: new Uint8Array(32)}), {code: 'bad_request'});
+		await t.throwsAsync(anchor.client.share_key({wrapped: wrapped.subarray(1), recipient: new Uint8Array(32)}), {
+			code: 'bad_request',
+		});
 		t.deepEqual(anchor.bugs, []);
 	});
 
@@ -249,9 +294,15 @@ for (const [label, variant] of variants) {
 		await anchor.client.secure(record(1, true));
 		for (const number of [1, 2, 3, 4, 5]) {
 			anchor = await start(t, variant, directory);
-			t.deepEqual(await anchor.client.status({}), {initialized: true, secured: remembered(name, Math.max(1, number - 1), number === 1)});
+			t.deepEqual(await anchor.client.status({}), {
+				initialized: true,
+				secured: remembered(name, Math.max(1, number - 1), number === 1),
+			});
 			await anchor.client.secure(record(number));
-			t.deepEqual((await (await start(t, variant, directory)).client.status({})).secured, remembered(name, number));
+			t.deepEqual(
+				(await (await start(t, variant, directory)).client.status({})).secured,
+				remembered(name, number),
+			);
 		}
 
 		// Several at once, as group commits may send them.
@@ -326,7 +377,9 @@ for (const [label, variant] of variants) {
 		await anchor.running.stop?.();
 		const original = await snapshotOf(directory);
 		// What the file of announcements says counts only where it fits the hash.
-		const files = Object.keys(original).filter(path => original[path] !== 'directory' && !path.endsWith('.announced'));
+		const files = Object.keys(original).filter(
+			path => original[path] !== 'directory' && !path.endsWith('.announced'),
+		);
 		t.is(files.length, 2);
 		const foreignDirectory = await temporaryDirectory(t);
 		const foreign = await start(t, variant, foreignDirectory);
@@ -336,7 +389,12 @@ for (const [label, variant] of variants) {
 		async function expectDamage(path: string, what: string): Promise<void> {
 			const before = await snapshotOf(directory);
 			const {client, running, bugs} = await start(t, variant, directory);
-			for (const call of [client.status({}), client.initialize({}), client.create_key({}), client.secure(record(3))]) {
+			for (const call of [
+				client.status({}),
+				client.initialize({}),
+				client.create_key({}),
+				client.secure(record(3)),
+			]) {
 				const error = await t.throwsAsync(call, {name: 'SessionError'}, what);
 				const {code} = error as unknown as {code: string};
 				t.true(code === 'damaged' || code === 'wrong_passphrase', `${what}: ${code}`);
@@ -370,7 +428,10 @@ for (const [label, variant] of variants) {
 			await writeFile(path, content);
 			// A hash of the original has nothing to tell a foreign one by; the superblock does not match it then.
 			if (!path.endsWith('superblock_hash')) {
-				await writeFile(path, content.map(byte => byte ^ 0x55));
+				await writeFile(
+					path,
+					content.map(byte => byte ^ 0x55),
+				);
 				await expectDamage(path, `${path} altered`);
 			}
 		}
@@ -389,7 +450,11 @@ for (const [label, {name, variables}] of variants) {
 		const stateDirectory = await temporaryDirectory(t);
 		const config = await configOf(name, stateDirectory);
 		const begin = async () => {
-			const env = new TestEnvironment({stateDirectory, variables, claims: new DirectoryClaims({log: () => undefined, patienceMs: 200})});
+			const env = new TestEnvironment({
+				stateDirectory,
+				variables,
+				claims: new DirectoryClaims({log: () => undefined, patienceMs: 200}),
+			});
 			const provider = await startProvider(name, trustAnchor, {env, config});
 			t.teardown(async () => provider.running.stop?.());
 			return {...provider, client: provider.connect()};
@@ -401,14 +466,19 @@ for (const [label, {name, variables}] of variants) {
 		await first.client.initialize({});
 		await first.client.secure(record(1));
 		const before = await snapshotOf(stateDirectory);
-		const inUse = new RegExp(`the trust anchor's directory ${join(stateDirectory, 'trust_anchor')} is in use by another runtime or component; .*: stop the other one`);
+		const inUse = new RegExp(
+			`the trust anchor's directory ${join(stateDirectory, 'trust_anchor')} is in use by another runtime or component; .*: stop the other one`,
+		);
 		await t.throwsAsync(other.client.initialize({}), {code: 'storage_failed', message: inUse});
 		await t.throwsAsync(begin(), {message: inUse});
 		t.deepEqual(await snapshotOf(stateDirectory), before);
 
 		// It knew of none, but there is one that it cannot know.
 		await first.running.stop?.();
-		await t.throwsAsync(other.client.initialize({}), {code: 'storage_failed', message: /another runtime has made its trust anchor there meanwhile/});
+		await t.throwsAsync(other.client.initialize({}), {
+			code: 'storage_failed',
+			message: /another runtime has made its trust anchor there meanwhile/,
+		});
 		t.deepEqual(await snapshotOf(stateDirectory), before);
 		await other.running.stop?.();
 
@@ -462,7 +532,10 @@ test('trust_anchor_file: once a record could not be written, the anchor starts o
 	await t.throwsAsync(anchor.client.secure(record(2)), {code: 'storage_failed'});
 	// Nor is an older one told, which the medium may no longer hold.
 	await t.throwsAsync(anchor.client.status({}), {code: 'storage_failed'});
-	t.deepEqual(await (await start(t, 'trust_anchor_file', directory)).client.status({}), {initialized: true, secured: null});
+	t.deepEqual(await (await start(t, 'trust_anchor_file', directory)).client.status({}), {
+		initialized: true,
+		secured: null,
+	});
 });
 
 test('trust_anchor_tresor: a hash that cannot be written is an error that names it', async t => {
@@ -486,28 +559,48 @@ test('trust_anchor_file: a key file that others can read is closed to them, and 
 	t.true((await anchor.client.status({})).initialized);
 });
 
-test('trust_anchor_tresor: opens the original\'s anchors, and their wrapped keys', async t => {
+test("trust_anchor_tresor: opens the original's anchors, and their wrapped keys", async t => {
 	for (const golden of goldenNames) {
 		const {trust_anchor: files, superblock, generated_block_keys: blockKeys} = loadGolden(golden).description;
 		const directory = await temporaryDirectory(t);
 		await mkdir(join(directory, 'trust_anchor'));
-		await writeFile(join(directory, 'trust_anchor', 'encrypted_private_key'), Buffer.from(files.encrypted_private_key_file, 'hex'));
-		await writeFile(join(directory, 'trust_anchor', 'superblock_hash'), Buffer.from(files.superblock_hash_file, 'hex'));
+		await writeFile(
+			join(directory, 'trust_anchor', 'encrypted_private_key'),
+			Buffer.from(files.encrypted_private_key_file, 'hex'),
+		);
+		await writeFile(
+			join(directory, 'trust_anchor', 'superblock_hash'),
+			Buffer.from(files.superblock_hash_file, 'hex'),
+		);
 		const anchor = await start(t, 'trust_anchor_tresor', directory, {CBE_PASSPHRASE: files.passphrase});
 		t.deepEqual(await anchor.client.status({}), {
 			initialized: true,
-			secured: {hash: Uint8Array.from(Buffer.from(files.superblock_hash_file, 'hex')), generation: null, creating: false},
+			secured: {
+				hash: Uint8Array.from(Buffer.from(files.superblock_hash_file, 'hex')),
+				generation: null,
+				creating: false,
+			},
 		});
 		const {id, on_disc: wrapped} = superblock.current_key;
-		t.is(await shared(anchor, Buffer.from(wrapped, 'hex')), blockKeys.find(key => key.id === id)?.plain ?? 'no such key', golden);
+		t.is(
+			await shared(anchor, Buffer.from(wrapped, 'hex')),
+			blockKeys.find(key => key.id === id)?.plain ?? 'no such key',
+			golden,
+		);
 
 		const created = await anchor.client.create_key({});
-		const plain = createDecipheriv('aes-256-cbc', Buffer.from(files.master_key, 'hex'), Buffer.alloc(16)).setAutoPadding(false).update(created.wrapped);
+		const plain = createDecipheriv('aes-256-cbc', Buffer.from(files.master_key, 'hex'), Buffer.alloc(16))
+			.setAutoPadding(false)
+			.update(created.wrapped);
 		t.is(await shared(anchor, created.wrapped), plain.toString('hex'));
 
 		await anchor.client.secure(record(7));
 		t.deepEqual(await readFile(join(directory, 'trust_anchor', 'superblock_hash')), Buffer.alloc(32, 7));
-		t.deepEqual((await readdir(join(directory, 'trust_anchor'))).sort(), ['encrypted_private_key', 'superblock_hash', 'superblock_hash.announced']);
+		t.deepEqual((await readdir(join(directory, 'trust_anchor'))).sort(), [
+			'encrypted_private_key',
+			'superblock_hash',
+			'superblock_hash.announced',
+		]);
 	}
 });
 
@@ -522,7 +615,12 @@ test('trust_anchor_tresor: a wrong passphrase, or none, opens nothing and is nev
 	];
 	for (const [variables, code, message] of attempts) {
 		const {client, env} = await start(t, 'trust_anchor_tresor', directory, variables);
-		for (const call of [client.status({}), client.create_key({}), client.initialize({}), client.secure(record(1))]) {
+		for (const call of [
+			client.status({}),
+			client.create_key({}),
+			client.initialize({}),
+			client.secure(record(1)),
+		]) {
 			const error = await t.throwsAsync(call, {message});
 			t.is((error as unknown as {code: string}).code, code);
 			t.false(error.message.includes('guess-of-mine'));
@@ -532,7 +630,10 @@ test('trust_anchor_tresor: a wrong passphrase, or none, opens nothing and is nev
 	}
 
 	t.deepEqual(await snapshotOf(directory), before);
-	await t.throwsAsync((await start(t, 'trust_anchor_tresor', await temporaryDirectory(t), {})).client.initialize({}), {code: 'wrong_passphrase'});
+	await t.throwsAsync(
+		(await start(t, 'trust_anchor_tresor', await temporaryDirectory(t), {})).client.initialize({}),
+		{code: 'wrong_passphrase'},
+	);
 });
 
 test('each config attribute has its effect, and others are errors', async t => {

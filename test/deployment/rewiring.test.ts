@@ -9,7 +9,7 @@ import {projectFolder, runRuntime, startRuntime, withFolder, type RuntimeProcess
 const assembly = (name: string) => join(projectFolder, 'config/assemblies', `${name}.xml`);
 const defaultAssembly = join(projectFolder, 'deploy.xml');
 
-const pattern = Buffer.from(Array.from({length: 3 * 4096}, (_, index) => index * 7 % 251));
+const pattern = Buffer.from(Array.from({length: 3 * 4096}, (_, index) => (index * 7) % 251));
 const place = 5 * 4096 + 100;
 
 async function writePattern(socket: string): Promise<void> {
@@ -33,7 +33,11 @@ async function readPattern(socket: string): Promise<boolean> {
 }
 
 /** Runs a deployment on `folder` while `use` runs; fails where it does not end orderly. */
-async function during(deployFile: string, folder: string, use: (socket: string, runtime: RuntimeProcess) => Promise<void>): Promise<void> {
+async function during(
+	deployFile: string,
+	folder: string,
+	use: (socket: string, runtime: RuntimeProcess) => Promise<void>,
+): Promise<void> {
 	const runtime = await startRuntime(deployFile, folder);
 	try {
 		await use(join(folder, 'nbd.sock'), runtime);
@@ -68,10 +72,12 @@ function edited(folder: string, ...replacements: ReadonlyArray<readonly [string,
 async function allowedCpus(folder: string): Promise<Record<string, string>> {
 	const {output} = await runRuntime(['status', '--json', '--state', folder]);
 	const {pid, children} = JSON.parse(output) as {pid: number; children: Array<{name: string; tid: number}>};
-	return Object.fromEntries(children.map(({name, tid}) => {
-		const status = readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8');
-		return [name, /^Cpus_allowed_list:\s*(.*)$/m.exec(status)?.[1] ?? ''];
-	}));
+	return Object.fromEntries(
+		children.map(({name, tid}) => {
+			const status = readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8');
+			return [name, /^Cpus_allowed_list:\s*(.*)$/m.exec(status)?.[1] ?? ''];
+		}),
+	);
 }
 
 test.serial('crypto_noble reads what crypto_openssl wrote, after one word was changed', async t => {
@@ -83,22 +89,25 @@ test.serial('crypto_noble reads what crypto_openssl wrote, after one word was ch
 	});
 });
 
-test.serial('crypto_offload reads what crypto_openssl wrote, after one word was changed, and the other way round', async t => {
-	await withFolder(async folder => {
-		await during(defaultAssembly, folder, async socket => writePattern(socket));
-		await during(edited(folder, ['name="crypto_openssl"', 'name="crypto_offload"']), folder, async socket => {
-			t.true(await readPattern(socket));
-			await writePattern(socket);
+test.serial(
+	'crypto_offload reads what crypto_openssl wrote, after one word was changed, and the other way round',
+	async t => {
+		await withFolder(async folder => {
+			await during(defaultAssembly, folder, async socket => writePattern(socket));
+			await during(edited(folder, ['name="crypto_openssl"', 'name="crypto_offload"']), folder, async socket => {
+				t.true(await readPattern(socket));
+				await writePattern(socket);
+			});
+			await during(defaultAssembly, folder, async socket => {
+				t.true(await readPattern(socket));
+			});
 		});
-		await during(defaultAssembly, folder, async socket => {
-			t.true(await readPattern(socket));
-		});
-	});
-});
+	},
+);
 
 test.serial('large requests are spread over the pool of crypto_offload', async t => {
 	await withFolder(async folder => {
-		const content = Buffer.from(Array.from({length: 16 * 2 ** 20}, (_, index) => index * 7 % 251));
+		const content = Buffer.from(Array.from({length: 16 * 2 ** 20}, (_, index) => (index * 7) % 251));
 		await during(assembly('throughput'), folder, async socket => {
 			const peer = await NbdPeer.connect(socket);
 			await peer.attach();
@@ -139,52 +148,70 @@ test.serial('a container and a crypto server that do not fit are refused both wa
 		await during(assembly('no_encryption'), folder, async socket => writePattern(socket));
 		const {code, output} = await runRuntime(['start', defaultAssembly, '--state', folder]);
 		t.is(code, 1);
-		t.regex(output, /the container is not encrypted \(cipher none\) and "crypto" encrypts; route crypto to crypto_none/);
+		t.regex(
+			output,
+			/the container is not encrypted \(cipher none\) and "crypto" encrypts; route crypto to crypto_none/,
+		);
 	});
 	await withFolder(async folder => {
 		await during(defaultAssembly, folder, async socket => writePattern(socket));
 		const {code, output} = await runRuntime(['start', assembly('no_encryption'), '--state', folder]);
 		t.is(code, 1);
-		t.regex(output, /the container has cipher aes-256-xts and "crypto" does not encrypt; route crypto to crypto_openssl/);
+		t.regex(
+			output,
+			/the container has cipher aes-256-xts and "crypto" does not encrypt; route crypto to crypto_openssl/,
+		);
 	});
 });
 
-test.serial('with an authenticated cipher the key is changed in time, under the eyes of any crypto server and of the check', async t => {
-	await withFolder(async folder => {
-		const file = edited(
-			folder,
-			['\t\t<config>\n\t\t\t<create vbd', '\t\t<config rekey_after="4">\n\t\t\t<create vbd'],
-			['ft_leaves="262144" ft_max_level="3" ft_degree="64" cipher="aes-256-xts"/>\n\t\t</config>', 'ft_leaves="262144" ft_max_level="3" ft_degree="64" cipher="aes-256-gcm"/>\n\t\t</config>'],
-		);
-		await during(file, folder, async (socket, runtime) => {
-			await writePattern(socket);
-			await runtime.printed(/time for a new one/);
-			await runtime.printed(/the rekeying finished/);
-			t.true(await readPattern(socket));
+test.serial(
+	'with an authenticated cipher the key is changed in time, under the eyes of any crypto server and of the check',
+	async t => {
+		await withFolder(async folder => {
+			const file = edited(
+				folder,
+				['\t\t<config>\n\t\t\t<create vbd', '\t\t<config rekey_after="4">\n\t\t\t<create vbd'],
+				[
+					'ft_leaves="262144" ft_max_level="3" ft_degree="64" cipher="aes-256-xts"/>\n\t\t</config>',
+					'ft_leaves="262144" ft_max_level="3" ft_degree="64" cipher="aes-256-gcm"/>\n\t\t</config>',
+				],
+			);
+			await during(file, folder, async (socket, runtime) => {
+				await writePattern(socket);
+				await runtime.printed(/time for a new one/);
+				await runtime.printed(/the rekeying finished/);
+				t.true(await readPattern(socket));
+			});
+			await during(assembly('noble'), folder, async socket => {
+				t.true(await readPattern(socket));
+			});
+			const {code, output} = await runRuntime(['run', 'cbe_check', defaultAssembly, '--state', folder]);
+			t.is(code, 0, output);
 		});
-		await during(assembly('noble'), folder, async socket => {
-			t.true(await readPattern(socket));
-		});
-		const {code, output} = await runRuntime(['run', 'cbe_check', defaultAssembly, '--state', folder]);
-		t.is(code, 0, output);
-	});
-});
+	},
+);
 
 test.serial('a filter slips between two components', async t => {
 	await withFolder(async folder => {
 		const file = edited(
 			folder,
-			['<service name="block" label="device"><child name="superblock_control"/></service>', '<service name="block" label="device"><child name="trace"/></service>'],
-			['\t<start name="nbd">', [
-				'\t<start name="trace">',
-				'\t\t<binary name="block_trace"/>',
-				'\t\t<provides><service name="block"/></provides>',
-				'\t\t<config every="1"/>',
-				'\t\t<route><service name="block"><child name="superblock_control"/></service></route>',
-				'\t</start>',
-				'',
+			[
+				'<service name="block" label="device"><child name="superblock_control"/></service>',
+				'<service name="block" label="device"><child name="trace"/></service>',
+			],
+			[
 				'\t<start name="nbd">',
-			].join('\n')],
+				[
+					'\t<start name="trace">',
+					'\t\t<binary name="block_trace"/>',
+					'\t\t<provides><service name="block"/></provides>',
+					'\t\t<config every="1"/>',
+					'\t\t<route><service name="block"><child name="superblock_control"/></service></route>',
+					'\t</start>',
+					'',
+					'\t<start name="nbd">',
+				].join('\n'),
+			],
 		);
 		await during(file, folder, async (socket, runtime) => {
 			await writePattern(socket);
@@ -197,7 +224,11 @@ test.serial('a filter slips between two components', async t => {
 test.serial('the NBD server serves a file straight', async t => {
 	await withFolder(async folder => {
 		await during(assembly('raw'), folder, async socket => writePattern(socket));
-		t.true(readFileSync(join(folder, 'raw.img')).subarray(place, place + pattern.length).equals(pattern));
+		t.true(
+			readFileSync(join(folder, 'raw.img'))
+				.subarray(place, place + pattern.length)
+				.equals(pattern),
+		);
 	});
 });
 
@@ -262,7 +293,9 @@ test.serial('a launcher adds a read-only way to the device', async t => {
 	});
 });
 
-const hasTwoCpus = /^Cpus_allowed_list:\s*0-|^Cpus_allowed_list:\s*0,1/m.test(readFileSync('/proc/self/status', 'utf8'));
+const hasTwoCpus = /^Cpus_allowed_list:\s*0-|^Cpus_allowed_list:\s*0,1/m.test(
+	readFileSync('/proc/self/status', 'utf8'),
+);
 
 (hasTwoCpus ? test.serial : test.skip)('crypto runs on CPU 1 and block I/O on CPU 0', async t => {
 	await withFolder(async folder => {
@@ -276,7 +309,10 @@ const hasTwoCpus = /^Cpus_allowed_list:\s*0-|^Cpus_allowed_list:\s*0,1/m.test(re
 test.serial('a tool with whose exit the runtime is to end runs by start', async t => {
 	await withFolder(async folder => {
 		await during(defaultAssembly, folder, async socket => writePattern(socket));
-		const file = edited(folder, ['<binary name="cbe_check"/>', '<binary name="cbe_check"/>\n\t\t<exit propagate="yes"/>']);
+		const file = edited(folder, [
+			'<binary name="cbe_check"/>',
+			'<binary name="cbe_check"/>\n\t\t<exit propagate="yes"/>',
+		]);
 		const {code, output} = await runRuntime(['start', file, '--state', folder]);
 		t.is(code, 0);
 		t.regex(output, /\[runtime\] child "cbe_check" exited with exit value 0/);

@@ -1,19 +1,57 @@
 /**
- * The small world that the commit protocol is explored in: a medium that keeps what is not synced apart, a trust anchor, a device of two
- * blocks on six places, and its clients. A world is a value: each step makes others of it. The commit machine, the plans of a
- * recovery and the judgement of what an opening finds are the product's own; `Rules` are what a test may break of them.
+ * The small world that the commit protocol is explored in: a medium that keeps what is not synced apart, a trust
+ * anchor, a device of two blocks on six places, and its clients. A world is a value: each step makes others of it. The
+ * commit machine, the plans of a recovery and the judgement of what an opening finds are the product's own; `Rules` are
+ * what a test may break of them.
  */
 import type {Beyond, Standing} from '../../components/lib/format/open-superblock.js';
 import {judgeStanding} from '../../components/lib/format/open-superblock.js';
 import type {LogEntry} from '../../components/lib/format/flush-log.js';
 import {directoryPba, encodeDirectory, namesOf} from '../../components/lib/container/snapshot-directory.js';
 import type {Superblock} from '../../components/lib/format/superblock.js';
-import {openedState, transition, type Action, type CommitEvent, type CommitState, type Level, type MadeEdit, type Transition} from '../../components/superblock_control/commit-machine.js';
-import {checkpointRecovery, flushRecovery, type RecoveryStep} from '../../components/superblock_control/recovery-plan.js';
-import {currentSnapshotOf, firstGenerationAfter, keptSnapshots, type StoredTrees, type SuperblockEdit} from '../../components/superblock_control/transition.js';
 import {
-	addressCount, contentOf, currentTree, dataCode, firstLogBlock, firstPlace, hashOf, keyIdOf, logBlockCount, placeCount, placesOf, placesOfAll, slotCount,
-	treeBytes, treeOfBytes, vbaCount, versionOf, type Contents, type Entry, type Tree,
+	openedState,
+	transition,
+	type Action,
+	type CommitEvent,
+	type CommitState,
+	type Level,
+	type MadeEdit,
+	type Transition,
+} from '../../components/superblock_control/commit-machine.js';
+import {
+	checkpointRecovery,
+	flushRecovery,
+	type RecoveryStep,
+} from '../../components/superblock_control/recovery-plan.js';
+import {
+	currentSnapshotOf,
+	firstGenerationAfter,
+	keptSnapshots,
+	type StoredTrees,
+	type SuperblockEdit,
+} from '../../components/superblock_control/transition.js';
+import {
+	addressCount,
+	contentOf,
+	currentTree,
+	dataCode,
+	firstLogBlock,
+	firstPlace,
+	hashOf,
+	keyIdOf,
+	logBlockCount,
+	placeCount,
+	placesOf,
+	placesOfAll,
+	slotCount,
+	treeBytes,
+	treeOfBytes,
+	vbaCount,
+	versionOf,
+	type Contents,
+	type Entry,
+	type Tree,
 } from './numbered-blocks.js';
 
 /** What a test may break. */
@@ -28,7 +66,8 @@ export interface Rules {
 export const soundRules: Rules = {transition, checkpointRecovery, flushRecovery, judgeStanding};
 
 /** What the machine asks for, and what is left of it when a part is done. */
-export type ModelAction = Action
+export type ModelAction =
+	| Action
 	| {readonly kind: 'announce'; readonly hash: Uint8Array}
 	| {readonly kind: 'sync_after_announcement'}
 	| {readonly kind: 'sync_cleared'}
@@ -138,7 +177,7 @@ function withAt(pair: Pair, index: number, value: number): Pair {
 }
 
 const placeIn = (tree: Tree, vba: number): number => tree[2 * vba];
-const codeIn = (tree: Tree, vba: number): number => tree[(2 * vba) + 1];
+const codeIn = (tree: Tree, vba: number): number => tree[2 * vba + 1];
 
 function withLeaf(tree: Tree, vba: number, place: number, code: number): Tree {
 	return vba === 0 ? [place, code, tree[2], tree[3]] : [tree[0], tree[1], place, code];
@@ -168,7 +207,10 @@ function syncedWorld(world: World): World {
 	}
 
 	// One that was lost stays readable until something else is written in its place.
-	const unsynced = world.unsynced.filter(({address, isLost}, i) => isLost && !world.unsynced.slice(i + 1).some(later => later.address === address && !later.isLost));
+	const unsynced = world.unsynced.filter(
+		({address, isLost}, i) =>
+			isLost && !world.unsynced.slice(i + 1).some(later => later.address === address && !later.isLost),
+	);
 	return {...world, durable, unsynced};
 }
 
@@ -198,9 +240,31 @@ export class Protocol {
 
 		const record = {content: durable[0], generation: superblock.lastSecuredGeneration, intended: 0};
 		const blank: World = {
-			durable, unsynced: [], record, durableRecord: record, older: [], recovery: undefined, machine: openedState({superblock, slot: 0, anchoredHash: hashOf(durable[0]), currentGeneration: 1}),
-			action: undefined, isLocked: false, changeCount: 0, waiters: [], isReplaying: false, tree, dirty: 0, isUnloggable: false, frozen: 0, horizon: 0, rekeyed: [], keys: [1, 1],
-			written: [0, 0], acknowledged: [0, 0], kept: [], acknowledgedKeyId: 1, sealed: [1, 0], left,
+			durable,
+			unsynced: [],
+			record,
+			durableRecord: record,
+			older: [],
+			recovery: undefined,
+			machine: openedState({superblock, slot: 0, anchoredHash: hashOf(durable[0]), currentGeneration: 1}),
+			action: undefined,
+			isLocked: false,
+			changeCount: 0,
+			waiters: [],
+			isReplaying: false,
+			tree,
+			dirty: 0,
+			isUnloggable: false,
+			frozen: 0,
+			horizon: 0,
+			rekeyed: [],
+			keys: [1, 1],
+			written: [0, 0],
+			acknowledged: [0, 0],
+			kept: [],
+			acknowledgedKeyId: 1,
+			sealed: [1, 0],
+			left,
 		};
 		return this.#open(blank);
 	}
@@ -237,7 +301,14 @@ export class Protocol {
 
 				case 'checkpointed': {
 					const made = notice.edits;
-					next = {...next, waiters: next.waiters.map(waiter => waiter.edit === undefined ? waiter : {...waiter, made: made.find(({change}) => change === waiter.change)})};
+					next = {
+						...next,
+						waiters: next.waiters.map(waiter =>
+							waiter.edit === undefined
+								? waiter
+								: {...waiter, made: made.find(({change}) => change === waiter.change)},
+						),
+					};
 					break;
 				}
 
@@ -248,7 +319,10 @@ export class Protocol {
 
 				case 'refuse': {
 					const {levels, upTo} = notice;
-					next = {...next, waiters: next.waiters.filter(({change, level}) => change > upTo || !levels.includes(level))};
+					next = {
+						...next,
+						waiters: next.waiters.filter(({change, level}) => change > upTo || !levels.includes(level)),
+					};
 					break;
 				}
 
@@ -277,7 +351,11 @@ export class Protocol {
 			}
 
 			const {acknowledged} = next;
-			next = {...next, isReplaying: false, acknowledged: [Math.max(acknowledged[0], versions[0]), Math.max(acknowledged[1], versions[1])]};
+			next = {
+				...next,
+				isReplaying: false,
+				acknowledged: [Math.max(acknowledged[0], versions[0]), Math.max(acknowledged[1], versions[1])],
+			};
 			if (edit !== undefined) {
 				require(made !== undefined, `the edit ${edit} was acknowledged, and no superblock has made it`);
 			}
@@ -286,7 +364,8 @@ export class Protocol {
 				const {root} = currentSnapshotOf(made.after);
 				const tree = treeOfBytes(root.hash);
 				const content: Pair = [versionOf(codeIn(tree, 0)), versionOf(codeIn(tree, 1))];
-				require(content[0] >= versions[0] && content[1] >= versions[1], 'a snapshot lacks what was acknowledged before it was asked for');
+				require(content[0] >= versions[0] &&
+					content[1] >= versions[1], 'a snapshot lacks what was acknowledged before it was asked for');
 				next = {...next, kept: [...next.kept, {generation: root.generation, versions: content}]};
 			}
 
@@ -329,22 +408,41 @@ export class Protocol {
 			report(`${action.kind} ${address}`, this.#send(writeTo(world, address, content), event));
 			if (hasFault) {
 				report(`${action.kind} ${address} fails`, this.#fail(faulty, 'device_failed'));
-				report(`${action.kind} ${address} fails half-way`, this.#fail(writeTo(faulty, address, -content), 'device_failed'));
+				report(
+					`${action.kind} ${address} fails half-way`,
+					this.#fail(writeTo(faulty, address, -content), 'device_failed'),
+				);
 			}
 		};
 		const synced = (event: CommitEvent, then: (world: World) => World = next => this.#send(next, event)): void => {
 			report(action.kind, then(syncedWorld(world)));
 			if (hasFault) {
-				report(`${action.kind} fails`, this.#fail({...faulty, unsynced: faulty.unsynced.map(write => ({...write, isLost: true}))}, 'device_failed'));
+				report(
+					`${action.kind} fails`,
+					this.#fail(
+						{...faulty, unsynced: faulty.unsynced.map(write => ({...write, isLost: true}))},
+						'device_failed',
+					),
+				);
 			}
 		};
-		const remembered = (record: AnchorRecord, event: CommitEvent, then: (world: World) => World = next => this.#send(next, event)): void => {
+		const remembered = (
+			record: AnchorRecord,
+			event: CommitEvent,
+			then: (world: World) => World = next => this.#send(next, event),
+		): void => {
 			const older = [...world.older, world.record];
 			report(`${action.kind}: the anchor remembers`, then({...world, record, durableRecord: record, older}));
 			if (hasFault) {
 				report(`${action.kind} fails: nothing was written`, this.#fail(faulty, 'storage_failed'));
-				report(`${action.kind} fails: written, not durable`, this.#fail({...faulty, record, older}, 'storage_failed'));
-				report(`${action.kind} fails: written all the same`, this.#fail({...faulty, record, durableRecord: record, older}, 'storage_failed'));
+				report(
+					`${action.kind} fails: written, not durable`,
+					this.#fail({...faulty, record, older}, 'storage_failed'),
+				);
+				report(
+					`${action.kind} fails: written all the same`,
+					this.#fail({...faulty, record, durableRecord: record, older}, 'storage_failed'),
+				);
 			}
 		};
 
@@ -370,7 +468,11 @@ export class Protocol {
 
 			case 'finish_storing': {
 				const keyId = world.machine.core.latest.currentKey.id;
-				const sealedCounts = {keyId, current: world.sealed[keyId - 1], previous: keyId === 2 ? world.sealed[0] : 0};
+				const sealedCounts = {
+					keyId,
+					current: world.sealed[keyId - 1],
+					previous: keyId === 2 ? world.sealed[0] : 0,
+				};
 				report('trees are stored', this.#send(world, {kind: 'stored', trees: action.trees, sealedCounts}));
 				break;
 			}
@@ -409,7 +511,10 @@ export class Protocol {
 
 			case 'sync_and_announce': {
 				synced({kind: 'announced'}, next => ({...next, action: {kind: 'announce', hash: action.hash}}));
-				remembered({...world.record, intended: contentOf(action.hash)}, {kind: 'announced'}, next => ({...next, action: {kind: 'sync_after_announcement'}}));
+				remembered({...world.record, intended: contentOf(action.hash)}, {kind: 'announced'}, next => ({
+					...next,
+					action: {kind: 'sync_after_announcement'},
+				}));
 				break;
 			}
 
@@ -424,12 +529,18 @@ export class Protocol {
 			}
 
 			case 'anchor': {
-				remembered({content: contentOf(action.hash), generation: action.generation, intended: 0}, {kind: 'anchored', hasFlushKey: true});
+				remembered(
+					{content: contentOf(action.hash), generation: action.generation, intended: 0},
+					{kind: 'anchored', hasFlushKey: true},
+				);
 				break;
 			}
 
 			case 'clear_old_keys': {
-				report('empty slots with old keys', {...this.#clearOldKeys(world, action.slot, action.superblock), action: {kind: 'sync_cleared'}});
+				report('empty slots with old keys', {
+					...this.#clearOldKeys(world, action.slot, action.superblock),
+					action: {kind: 'sync_cleared'},
+				});
 				break;
 			}
 
@@ -439,7 +550,10 @@ export class Protocol {
 			}
 
 			case 'advance': {
-				report('the pool advances', this.#send({...world, horizon: placesOfAll(action.superblock), frozen: 0}, {kind: 'advanced'}));
+				report(
+					'the pool advances',
+					this.#send({...world, horizon: placesOfAll(action.superblock), frozen: 0}, {kind: 'advanced'}),
+				);
 				break;
 			}
 		}
@@ -457,47 +571,94 @@ export class Protocol {
 		const addresses = vbas.map(vba => placeIn(tree, vba));
 		const changes = {vbas, addresses, leaves: vbas, labels: Uint8Array.from(vbas, vba => codeIn(tree, vba))};
 		const frozen = addresses.reduce((places, place) => places | (1 << place), world.frozen);
-		report(`changes of ${vbas.join()} are taken for the log`, this.#send({...world, dirty: 0, frozen}, {kind: 'changes', changes, change}));
+		report(
+			`changes of ${vbas.join()} are taken for the log`,
+			this.#send({...world, dirty: 0, frozen}, {kind: 'changes', changes, change}),
+		);
 	}
 
-	#append(world: World, faulty: World, hasFault: boolean, {log: {tail}, changes, generation}: Extract<Action, {kind: 'append'}>, report: (text: string, next: World) => void): void {
+	#append(
+		world: World,
+		faulty: World,
+		hasFault: boolean,
+		{log: {tail}, changes, generation}: Extract<Action, {kind: 'append'}>,
+		report: (text: string, next: World) => void,
+	): void {
 		let previous = contentOf(tail.hash);
 		const writes: Write[] = changes.vbas.map((vba, i) => {
 			const content = this.contents.entry({
-				generation, previous, position: tail.usedBlockCount + i, flush: {number: tail.flushCount, left: changes.vbas.length - i - 1},
-				changes: {vbas: [vba], addresses: [changes.addresses[i]], leaves: [changes.leaves[i]], labels: changes.labels.slice(i, i + 1)},
+				generation,
+				previous,
+				position: tail.usedBlockCount + i,
+				flush: {number: tail.flushCount, left: changes.vbas.length - i - 1},
+				changes: {
+					vbas: [vba],
+					addresses: [changes.addresses[i]],
+					leaves: [changes.leaves[i]],
+					labels: changes.labels.slice(i, i + 1),
+				},
 			});
 			previous = content;
 			return {address: firstLogBlock + tail.usedBlockCount + i, content, isLost: false};
 		});
-		const appended: CommitEvent = {kind: 'appended', tail: {usedBlockCount: tail.usedBlockCount + writes.length, flushCount: tail.flushCount + 1, hash: hashOf(previous)}};
+		const appended: CommitEvent = {
+			kind: 'appended',
+			tail: {
+				usedBlockCount: tail.usedBlockCount + writes.length,
+				flushCount: tail.flushCount + 1,
+				hash: hashOf(previous),
+			},
+		};
 		report('append to the log', this.#send({...world, unsynced: [...world.unsynced, ...writes]}, appended));
 		if (hasFault) {
 			for (const code of ['no_space', 'device_failed', undefined]) {
 				report(`appending fails (${code})`, this.#fail(faulty, code));
 			}
 
-			report('appending fails, and all has arrived', this.#fail({...faulty, unsynced: [...faulty.unsynced, ...writes]}, 'device_failed'));
-			report('appending fails half-way', this.#fail({...faulty, unsynced: [...faulty.unsynced, ...writes.slice(0, -1)]}, 'no_space'));
+			report(
+				'appending fails, and all has arrived',
+				this.#fail({...faulty, unsynced: [...faulty.unsynced, ...writes]}, 'device_failed'),
+			);
+			report(
+				'appending fails half-way',
+				this.#fail({...faulty, unsynced: [...faulty.unsynced, ...writes.slice(0, -1)]}, 'no_space'),
+			);
 		}
 	}
 
 	#store(world: World, generation: number): World {
-		const {machine: {core}, tree, rekeyed} = world;
+		const {
+			machine: {core},
+			tree,
+			rekeyed,
+		} = world;
 		const {superblock} = core;
 		const snapshot = currentSnapshotOf(superblock);
-		const rootOf = (content: Tree, address: number) => ({root: {hash: treeBytes(content), address, generation}, leafCount: snapshot.leafCount, maxLevel: snapshot.maxLevel, degree: superblock.degree});
-		const frozen = rekeyed.reduce((places, [, changed]) => places | placesOf(changed), world.frozen | placesOf(tree));
+		const rootOf = (content: Tree, address: number) => ({
+			root: {hash: treeBytes(content), address, generation},
+			leafCount: snapshot.leafCount,
+			maxLevel: snapshot.maxLevel,
+			degree: superblock.degree,
+		});
+		const frozen = rekeyed.reduce(
+			(places, [, changed]) => places | placesOf(changed),
+			world.frozen | placesOf(tree),
+		);
 		const trees = {
 			// Each state has a root block of its own.
-			tree: rootOf(tree, 100 + generation), freeTree: superblock.freeTree, metaTree: superblock.metaTree,
+			tree: rootOf(tree, 100 + generation),
+			freeTree: superblock.freeTree,
+			metaTree: superblock.metaTree,
 			snapshots: rekeyed.map(([kept, changed]) => ({generation: kept, tree: rootOf(changed, 200 + generation)})),
 		};
 		return {...world, dirty: 0, isUnloggable: false, frozen, rekeyed: [], action: {kind: 'finish_storing', trees}};
 	}
 
 	/** The superblock with the place of its snapshots' names: another one where they have changed. */
-	#named(before: Superblock, superblock: Superblock): {superblock: Superblock; directory: {address: number; data: Uint8Array} | undefined} {
+	#named(
+		before: Superblock,
+		superblock: Superblock,
+	): {superblock: Superblock; directory: {address: number; data: Uint8Array} | undefined} {
 		const place = before.snapshotDirectory;
 		const names = namesOf(superblock);
 		if (!place || [...names].join() === [...namesOf(before)].join()) {
@@ -505,15 +666,23 @@ export class Protocol {
 		}
 
 		const data = encodeDirectory(names);
-		const snapshotDirectory = {...place, place: place.place === 0 ? 1 : 0, hash: Uint8Array.of(...hashOf(this.contents.directory(data)))} as const;
-		return {superblock: {...superblock, snapshotDirectory}, directory: {address: directoryPba(snapshotDirectory), data}};
+		const snapshotDirectory = {
+			...place,
+			place: place.place === 0 ? 1 : 0,
+			hash: Uint8Array.of(...hashOf(this.contents.directory(data))),
+		} as const;
+		return {
+			superblock: {...superblock, snapshotDirectory},
+			directory: {address: directoryPba(snapshotDirectory), data},
+		};
 	}
 
 	#clearOldKeys(world: World, slot: number, {currentKey, previousKey}: Superblock): World {
 		let next = world;
 		for (let other = 0; other < slotCount; other++) {
 			const stale = this.contents.superblockOf(Math.abs(readAt(world, other)));
-			const names = (id: number | undefined): boolean => id === undefined || id === currentKey.id || id === previousKey?.id;
+			const names = (id: number | undefined): boolean =>
+				id === undefined || id === currentKey.id || id === previousKey?.id;
 			if (other !== slot && stale && !(names(stale.currentKey.id) && names(stale.previousKey?.id))) {
 				next = writeTo(next, other, 0);
 			}
@@ -525,7 +694,10 @@ export class Protocol {
 	// ------------------------------------------------------------------ clients
 
 	#serve(world: World, report: (text: string, next: World) => void): void {
-		const {left, machine: {core}} = world;
+		const {
+			left,
+			machine: {core},
+		} = world;
 		if (left.writes > 0) {
 			for (let vba = 0; vba < vbaCount; vba++) {
 				const next = this.#write({...world, left: {...left, writes: left.writes - 1}}, vba);
@@ -540,14 +712,32 @@ export class Protocol {
 		}
 
 		if (left.snapshots > 0) {
-			report('create a snapshot', this.#want({...world, left: {...left, snapshots: left.snapshots - 1}}, 'checkpoint', {kind: 'keep_current', name: 'a', time: undefined}));
+			report(
+				'create a snapshot',
+				this.#want({...world, left: {...left, snapshots: left.snapshots - 1}}, 'checkpoint', {
+					kind: 'keep_current',
+					name: 'a',
+					time: undefined,
+				}),
+			);
 		}
 
 		if (left.rekeyings > 0 && core.superblock.state === 'normal' && core.superblock.currentKey.id === 1) {
-			report('begin a rekeying', this.#want({...world, left: {...left, rekeyings: left.rekeyings - 1}}, 'checkpoint', {kind: 'begin_rekeying', key: {wrapped: new Uint8Array(32).fill(2), id: 2}}));
+			report(
+				'begin a rekeying',
+				this.#want({...world, left: {...left, rekeyings: left.rekeyings - 1}}, 'checkpoint', {
+					kind: 'begin_rekeying',
+					key: {wrapped: new Uint8Array(32).fill(2), id: 2},
+				}),
+			);
 		}
 
-		if (world.acknowledgedKeyId === 2 && !world.isLocked && core.superblock.state === 'rekeying' && world.keys[1] === 1) {
+		if (
+			world.acknowledgedKeyId === 2 &&
+			!world.isLocked &&
+			core.superblock.state === 'rekeying' &&
+			world.keys[1] === 1
+		) {
 			this.#rekey(world, report);
 		}
 	}
@@ -571,22 +761,37 @@ export class Protocol {
 	/** Undefined where the pool has nothing to hand out. */
 	#write(world: World, vba: number): World | undefined {
 		const own = placeIn(world.tree, vba);
-		const fixed = world.rekeyed.reduce((places, [, changed]) => places | placesOf(changed), world.frozen | world.horizon);
+		const fixed = world.rekeyed.reduce(
+			(places, [, changed]) => places | placesOf(changed),
+			world.frozen | world.horizon,
+		);
 		const place = (fixed & (1 << own)) === 0 ? own : this.#allocate(world);
 		if (place === undefined) {
 			return undefined;
 		}
 
 		const version = world.written[vba] + 1;
-		return this.#seal({
-			...world, written: withAt(world.written, vba, version), dirty: world.dirty | (1 << vba), changeCount: world.changeCount + 1,
-		}, vba, place, dataCode(vba, version, world.keys[vba]));
+		return this.#seal(
+			{
+				...world,
+				written: withAt(world.written, vba, version),
+				dirty: world.dirty | (1 << vba),
+				changeCount: world.changeCount + 1,
+			},
+			vba,
+			place,
+			dataCode(vba, version, world.keys[vba]),
+		);
 	}
 
 	#seal(world: World, vba: number, place: number, code: number): World {
 		const {tree, sealed} = world;
 		const keyIndex = keyIdOf(code) - 1;
-		return writeTo({...world, tree: withLeaf(tree, vba, place, code), sealed: withAt(sealed, keyIndex, sealed[keyIndex] + 1)}, place, code);
+		return writeTo(
+			{...world, tree: withLeaf(tree, vba, place, code), sealed: withAt(sealed, keyIndex, sealed[keyIndex] + 1)},
+			place,
+			code,
+		);
 	}
 
 	/** Gives the next leaf of all trees the new key; the step that gives it to the last one ends the rekeying. */
@@ -599,10 +804,16 @@ export class Protocol {
 
 		const code = codeIn(world.tree, vba);
 		const renew = (old: number): number => dataCode(vba, versionOf(old), 2);
-		let next = this.#seal({...world, keys: withAt(world.keys, vba, 2), isUnloggable: true}, vba, place, renew(code));
+		let next = this.#seal(
+			{...world, keys: withAt(world.keys, vba, 2), isUnloggable: true},
+			vba,
+			place,
+			renew(code),
+		);
 		const {latest} = next.machine.core;
 		for (const {root} of keptSnapshots(latest)) {
-			const tree = next.rekeyed.find(([generation]) => generation === root.generation)?.[1] ?? treeOfBytes(root.hash);
+			const tree =
+				next.rekeyed.find(([generation]) => generation === root.generation)?.[1] ?? treeOfBytes(root.hash);
 			const kept = codeIn(tree, vba);
 			let own = place;
 			if (kept !== code) {
@@ -616,7 +827,13 @@ export class Protocol {
 				next = {...this.#seal(next, vba, own, renew(kept)), tree: current};
 			}
 
-			next = {...next, rekeyed: [...next.rekeyed.filter(([generation]) => generation !== root.generation), [root.generation, withLeaf(tree, vba, own, renew(kept))]]};
+			next = {
+				...next,
+				rekeyed: [
+					...next.rekeyed.filter(([generation]) => generation !== root.generation),
+					[root.generation, withLeaf(tree, vba, own, renew(kept))],
+				],
+			};
 		}
 
 		const change = next.changeCount + 1;
@@ -639,7 +856,17 @@ export class Protocol {
 			const records = world.durableRecord === world.record ? [world.record] : [world.record, world.durableRecord];
 			for (const durable of this.#remains(world)) {
 				for (const record of records) {
-					report('power lost', this.#open({...world, durable, unsynced: [], record, durableRecord: record, left: {...left, powerLosses: left.powerLosses - 1}}));
+					report(
+						'power lost',
+						this.#open({
+							...world,
+							durable,
+							unsynced: [],
+							record,
+							durableRecord: record,
+							left: {...left, powerLosses: left.powerLosses - 1},
+						}),
+					);
 				}
 			}
 		}
@@ -664,7 +891,8 @@ export class Protocol {
 						outcomes.add(-content);
 					}
 
-					// Sectors that two superblocks have in common may complete what the first has left in part; an emptied slot shares none.
+					// Sectors that two superblocks have in common may complete what the first has left in part; an
+					// emptied slot shares none.
 					if (address < slotCount && before < 0 && content !== 0) {
 						outcomes.add(-before);
 					}
@@ -700,7 +928,10 @@ export class Protocol {
 		return places;
 	}
 
-	/** The world with the device's memory gone, and the container opened again as far as nothing has to be written. @throws Violation */
+	/**
+	 * The world with the device's memory gone, and the container opened again as far as nothing has to be written.
+	 * @throws Violation
+	 */
 	#open(crashed: World): World {
 		for (const record of crashed.older) {
 			this.#requireNoOlder(crashed, record);
@@ -717,19 +948,43 @@ export class Protocol {
 		const tree = treeWith(currentTree(superblock), log);
 		this.#requireSound(world, superblock, tree);
 		const opened = {...standing, superblock, hash: hashOf(base)};
-		const recovery = standing.isAnnounced ? this.rules.checkpointRecovery(opened) : isTaken ? this.rules.flushRecovery(opened, {firstPba: firstLogBlock, blockCount: logBlockCount}) : [];
+		const recovery = standing.isAnnounced
+			? this.rules.checkpointRecovery(opened)
+			: isTaken
+				? this.rules.flushRecovery(opened, {firstPba: firstLogBlock, blockCount: logBlockCount})
+				: [];
 		const isPlain = recovery.length === 0;
 		const strayedSlot = isTaken ? undefined : standing.strayedSlot;
 		const machine = openedState({
-			superblock, slot: standing.slot, anchoredHash: log.at(-1)?.hash ?? hashOf(base), currentGeneration: firstGenerationAfter(superblock), hasFlushKey: true,
-			strayedSlot, isLogSettled: standing.isLogSettled,
+			superblock,
+			slot: standing.slot,
+			anchoredHash: log.at(-1)?.hash ?? hashOf(base),
+			currentGeneration: firstGenerationAfter(superblock),
+			hasFlushKey: true,
+			strayedSlot,
+			isLogSettled: standing.isLogSettled,
 		});
 		const next: World = {
-			...world, recovery: isPlain ? undefined : recovery, machine, action: undefined, isLocked: false, changeCount: 0, waiters: [], isReplaying: log.length > 0,
-			tree, dirty: 0, isUnloggable: log.length > 0, frozen: log.reduce((places, {changes}) => places | (1 << changes.addresses[0]), 0), horizon: placesOfAll(superblock), rekeyed: [],
+			...world,
+			recovery: isPlain ? undefined : recovery,
+			machine,
+			action: undefined,
+			isLocked: false,
+			changeCount: 0,
+			waiters: [],
+			isReplaying: log.length > 0,
+			tree,
+			dirty: 0,
+			isUnloggable: log.length > 0,
+			frozen: log.reduce((places, {changes}) => places | (1 << changes.addresses[0]), 0),
+			horizon: placesOfAll(superblock),
+			rekeyed: [],
 			keys: [keyFor(superblock, 0), keyFor(superblock, 1)],
 		};
-		const cleared = standing.isAnnounced || strayedSlot !== undefined || superblock.previousKey ? next : this.#clearOldKeys(next, standing.slot, superblock);
+		const cleared =
+			standing.isAnnounced || strayedSlot !== undefined || superblock.previousKey
+				? next
+				: this.#clearOldKeys(next, standing.slot, superblock);
 		return isPlain ? this.#run(cleared) : cleared;
 	}
 
@@ -738,14 +993,23 @@ export class Protocol {
 		const {tree} = world;
 		const {superblock} = world.machine.core;
 		const seen: World = {
-			...world, recovery: undefined, acknowledged: [versionOf(codeIn(tree, 0)), versionOf(codeIn(tree, 1))],
+			...world,
+			recovery: undefined,
+			acknowledged: [versionOf(codeIn(tree, 0)), versionOf(codeIn(tree, 1))],
 			acknowledgedKeyId: Math.max(world.acknowledgedKeyId, superblock.currentKey.id),
-			kept: keptSnapshots(superblock).map(({root}) => ({generation: root.generation, versions: [versionOf(root.hash[1]), versionOf(root.hash[3])]})),
+			kept: keptSnapshots(superblock).map(({root}) => ({
+				generation: root.generation,
+				versions: [versionOf(root.hash[1]), versionOf(root.hash[3])],
+			})),
 		};
 		return seen.isReplaying ? this.#want({...seen, changeCount: 1}, 'checkpoint') : seen;
 	}
 
-	#recover(world: World, [step, ...rest]: readonly RecoveryStep[], report: (text: string, next: World) => void): void {
+	#recover(
+		world: World,
+		[step, ...rest]: readonly RecoveryStep[],
+		report: (text: string, next: World) => void,
+	): void {
 		const next = this.#recoveredBy(world, step);
 		report(`recovery: ${step.kind}`, rest.length > 0 ? {...next, recovery: rest} : this.#run(next));
 	}
@@ -772,7 +1036,10 @@ export class Protocol {
 	}
 
 	/** What an opening with this record finds. */
-	#find(world: World, record: AnchorRecord): {standing: Standing; superblock: Superblock; base: number} | {refusal: string} {
+	#find(
+		world: World,
+		record: AnchorRecord,
+	): {standing: Standing; superblock: Superblock; base: number} | {refusal: string} {
 		const slots = Array.from({length: slotCount}, (_, slot) => readAt(world, slot));
 		const walk = (from: number): Entry[] => {
 			const entries: Entry[] = [];
@@ -814,16 +1081,35 @@ export class Protocol {
 		const superblocks = slots.flatMap((content, slot) => {
 			const other = slot === base ? undefined : this.contents.superblockOf(content);
 			return other && other.lastSecuredGeneration > from.lastSecuredGeneration
-				? [{slot, generation: other.lastSecuredGeneration, isAuthentic: true, isAnnounced: content === record.intended}] : [];
+				? [
+						{
+							slot,
+							generation: other.lastSecuredGeneration,
+							isAuthentic: true,
+							isAnnounced: content === record.intended,
+						},
+					]
+				: [];
 		});
 		const announced = superblocks.find(({isAnnounced}) => isAnnounced);
 		const beyond: Beyond = {
-			superblocks, flushes: flushesOf(announced ? walk(slots[announced.slot]) : ahead), areFlushesAuthentic: true, announces: true, isAnnouncementOpen: record.intended !== 0 && !announced,
+			superblocks,
+			flushes: flushesOf(announced ? walk(slots[announced.slot]) : ahead),
+			areFlushesAuthentic: true,
+			announces: true,
+			isAnnouncementOpen: record.intended !== 0 && !announced,
 		};
 		try {
-			const standing = this.rules.judgeStanding({base, secured: {hash: hashOf(record.content), generation: record.generation, creating: false}, log, beyond});
+			const standing = this.rules.judgeStanding({
+				base,
+				secured: {hash: hashOf(record.content), generation: record.generation, creating: false},
+				log,
+				beyond,
+			});
 			const superblock = this.contents.superblockOf(slots[standing.slot]);
-			return superblock ? {standing, superblock, base: slots[standing.slot]} : {refusal: 'the superblock that counts is none'};
+			return superblock
+				? {standing, superblock, base: slots[standing.slot]}
+				: {refusal: 'the superblock that counts is none'};
 		} catch (error) {
 			return {refusal: error instanceof Error ? error.message : String(error)};
 		}
@@ -841,13 +1127,19 @@ export class Protocol {
 		const requireTree = (content: Tree, what: string): void => {
 			for (let vba = 0; vba < vbaCount; vba++) {
 				const code = codeIn(content, vba);
-				require(readAt(world, placeIn(content, vba)) === code, `${what}: block ${vba} is not what its label says`);
-				require(keyIdOf(code) === keyFor(superblock, vba), `${what}: block ${vba} is not sealed with the key that the superblock has for it`);
+				require(readAt(world, placeIn(content, vba)) ===
+					code, `${what}: block ${vba} is not what its label says`);
+				require(keyIdOf(code) ===
+					keyFor(
+						superblock,
+						vba,
+					), `${what}: block ${vba} is not sealed with the key that the superblock has for it`);
 			}
 		};
 		requireTree(tree, 'the device');
 		for (let vba = 0; vba < vbaCount; vba++) {
-			require(versionOf(codeIn(tree, vba)) >= acknowledged[vba], `block ${vba} is older than what was acknowledged`);
+			require(versionOf(codeIn(tree, vba)) >=
+				acknowledged[vba], `block ${vba} is older than what was acknowledged`);
 		}
 
 		for (const {root} of keptSnapshots(superblock)) {
@@ -857,7 +1149,8 @@ export class Protocol {
 		for (const {generation, versions} of kept) {
 			const snapshot = keptSnapshots(superblock).find(({root}) => root.generation === generation);
 			require(snapshot !== undefined, `snapshot ${generation} is gone`);
-			require(versionOf(snapshot.root.hash[1]) === versions[0] && versionOf(snapshot.root.hash[3]) === versions[1], `snapshot ${generation} has changed`);
+			require(versionOf(snapshot.root.hash[1]) === versions[0] &&
+				versionOf(snapshot.root.hash[3]) === versions[1], `snapshot ${generation} has changed`);
 		}
 
 		const directory = superblock.snapshotDirectory;
@@ -870,7 +1163,8 @@ export class Protocol {
 		const {current, previous} = superblock.sealedBlockCounts ?? {current: 0, previous: 0};
 		const keyId = superblock.currentKey.id;
 		require(current >= sealed[keyId - 1], 'the current key has sealed more blocks than the superblock says');
-		require(!superblock.previousKey || previous >= sealed[keyId - 2], 'the previous key has sealed more blocks than the superblock says');
+		require(!superblock.previousKey ||
+			previous >= sealed[keyId - 2], 'the previous key has sealed more blocks than the superblock says');
 	}
 
 	/** An anchor from before is refused, or leads to what was acknowledged. @throws Violation */
@@ -883,21 +1177,32 @@ export class Protocol {
 		const {standing, superblock} = found;
 		const isTaken = standing.ahead.length > 0 && this.#hasArrived(world, standing.ahead);
 		try {
-			this.#requireSound(world, superblock, treeWith(currentTree(superblock), isTaken ? [...standing.log, ...standing.ahead] : standing.log));
+			this.#requireSound(
+				world,
+				superblock,
+				treeWith(currentTree(superblock), isTaken ? [...standing.log, ...standing.ahead] : standing.log),
+			);
 		} catch (error) {
-			throw new Violation(`an older anchor is not refused: ${error instanceof Error ? error.message : String(error)}`);
+			throw new Violation(
+				`an older anchor is not refused: ${error instanceof Error ? error.message : String(error)}`,
+			);
 		}
 	}
 }
 
 function treeWith(tree: Tree, log: readonly LogEntry[]): Tree {
-	return log.reduce((next, {changes: {vbas, addresses, labels}}) => withLeaf(next, vbas[0], addresses[0], labels[0]), tree);
+	return log.reduce(
+		(next, {changes: {vbas, addresses, labels}}) => withLeaf(next, vbas[0], addresses[0], labels[0]),
+		tree,
+	);
 }
 
 function flushesOf(entries: readonly Entry[]): Beyond['flushes'] {
 	const whole: Entry[][] = [];
 	for (let begin = 0; begin < entries.length;) {
-		const {flush: {number, left}} = entries[begin];
+		const {
+			flush: {number, left},
+		} = entries[begin];
 		const part = entries.slice(begin, begin + left + 1);
 		if (part.length <= left || part.some(({flush}, i) => flush.number !== number || flush.left !== left - i)) {
 			return {whole, isBegun: true};
@@ -921,14 +1226,39 @@ export function keyOf({contents}: Protocol, world: World): string {
 		machineKeys.set(machine, machineKey);
 	}
 
-	const stored = action?.kind === 'finish_storing' ? [action.trees.tree.root.hash, ...action.trees.snapshots.map(({tree}) => tree.root.hash)].join() : '';
+	const stored =
+		action?.kind === 'finish_storing'
+			? [action.trees.tree.root.hash, ...action.trees.snapshots.map(({tree}) => tree.root.hash)].join()
+			: '';
 	return [
-		world.durable.join(), world.unsynced.map(({address, content, isLost}) => `${address}:${content}${isLost ? '!' : ''}`).join(),
-		recordKey(world.record), recordKey(world.durableRecord), world.older.map(recordKey).join(),
-		world.recovery?.length ?? '', action?.kind ?? '', stored, `${world.isLocked}${world.isReplaying}${world.isUnloggable}`, world.changeCount,
-		world.waiters.map(({level, change, versions, edit, made}) => `${level}${change}:${versions.join()}${edit}${made !== undefined}`).join(),
-		world.tree.join(), world.dirty, world.frozen, world.horizon, world.rekeyed.join(), world.keys.join(), world.written.join(), world.acknowledged.join(),
-		world.kept.map(({generation, versions}) => `${generation}:${versions.join()}`).join(), world.acknowledgedKeyId, world.sealed.join(), Object.values(world.left).join(),
+		world.durable.join(),
+		world.unsynced.map(({address, content, isLost}) => `${address}:${content}${isLost ? '!' : ''}`).join(),
+		recordKey(world.record),
+		recordKey(world.durableRecord),
+		world.older.map(recordKey).join(),
+		world.recovery?.length ?? '',
+		action?.kind ?? '',
+		stored,
+		`${world.isLocked}${world.isReplaying}${world.isUnloggable}`,
+		world.changeCount,
+		world.waiters
+			.map(
+				({level, change, versions, edit, made}) =>
+					`${level}${change}:${versions.join()}${edit}${made !== undefined}`,
+			)
+			.join(),
+		world.tree.join(),
+		world.dirty,
+		world.frozen,
+		world.horizon,
+		world.rekeyed.join(),
+		world.keys.join(),
+		world.written.join(),
+		world.acknowledged.join(),
+		world.kept.map(({generation, versions}) => `${generation}:${versions.join()}`).join(),
+		world.acknowledgedKeyId,
+		world.sealed.join(),
+		Object.values(world.left).join(),
 		machineKey,
 	].join(';');
 }
@@ -936,12 +1266,27 @@ export function keyOf({contents}: Protocol, world: World): string {
 function keyOfMachine(contents: Contents, machine: CommitState): string {
 	const {core} = machine;
 	const parts: Array<number | string> = [
-		machine.kind, contents.superblock(core.superblock), core.slot, contents.superblock(core.latest), core.generation, contentOf(core.anchoredHash),
-		core.log ? `${core.log.tail.usedBlockCount},${core.log.tail.flushCount},${contentOf(core.log.tail.hash)},${core.log.isSettled},${core.log.isIncomplete},${core.log.isBroken}` : '',
-		core.strayedSlot ?? '', core.durable.flush, core.durable.checkpoint, core.wanted.flush, core.wanted.checkpoint,
+		machine.kind,
+		contents.superblock(core.superblock),
+		core.slot,
+		contents.superblock(core.latest),
+		core.generation,
+		contentOf(core.anchoredHash),
+		core.log
+			? `${core.log.tail.usedBlockCount},${core.log.tail.flushCount},${contentOf(core.log.tail.hash)},${core.log.isSettled},${core.log.isIncomplete},${core.log.isBroken}`
+			: '',
+		core.strayedSlot ?? '',
+		core.durable.flush,
+		core.durable.checkpoint,
+		core.wanted.flush,
+		core.wanted.checkpoint,
 		core.edits.map(({change, edit, isOfTrees}) => `${change}${edit.kind}${isOfTrees}`).join(),
-		'covered' in machine ? machine.covered : '', 'tail' in machine ? contentOf(machine.tail.hash) : '',
-		'sealed' in machine ? `${contentOf(machine.sealed.hash)},${machine.sealed.covered}` : '', 'checkpoint' in machine ? `${contents.superblock(machine.checkpoint.superblock)},${machine.checkpoint.covered}` : '',
+		'covered' in machine ? machine.covered : '',
+		'tail' in machine ? contentOf(machine.tail.hash) : '',
+		'sealed' in machine ? `${contentOf(machine.sealed.hash)},${machine.sealed.covered}` : '',
+		'checkpoint' in machine
+			? `${contents.superblock(machine.checkpoint.superblock)},${machine.checkpoint.covered}`
+			: '',
 	];
 	return parts.join(';');
 }

@@ -14,7 +14,13 @@ const scopes: Readonly<Record<string, Partial<Budget>>> = {
 	'a snapshot beside two writes': {writes: 2, flushes: 1, snapshots: 1, powerLosses: 1},
 	'a rekeying to its end, with a write': {writes: 1, rekeyings: 1, powerLosses: 1},
 	'a rekeying with a snapshot': {snapshots: 1, rekeyings: 1, powerLosses: 1},
-	'a fault of medium or anchor, a kill and a loss of power': {writes: 2, flushes: 2, powerLosses: 1, kills: 1, faults: 1},
+	'a fault of medium or anchor, a kill and a loss of power': {
+		writes: 2,
+		flushes: 2,
+		powerLosses: 1,
+		kills: 1,
+		faults: 1,
+	},
 	'a fault while a snapshot is created': {writes: 1, flushes: 1, snapshots: 1, powerLosses: 1, faults: 1},
 };
 

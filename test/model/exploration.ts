@@ -1,5 +1,15 @@
 /** Goes through every world that can come of the first one, each once. */
-import {Contents, firstDirectory, firstLogBlock, hashOf, addressCount, dataCode, firstPlace, logBlockCount, treeBytes} from './numbered-blocks.js';
+import {
+	Contents,
+	firstDirectory,
+	firstLogBlock,
+	hashOf,
+	addressCount,
+	dataCode,
+	firstPlace,
+	logBlockCount,
+	treeBytes,
+} from './numbered-blocks.js';
 import type {Superblock} from '../../components/lib/format/superblock.js';
 import {keyOf, Protocol, Violation, type Budget, type Rules, type World} from './commit-world.js';
 
@@ -23,10 +33,27 @@ function firstSuperblock(): Superblock {
 	const tree = [firstPlace, dataCode(0, 0, 1), firstPlace + 1, dataCode(1, 0, 1)] as const;
 	const pool = {root: {hash: hashOf(0), address: 0, generation: 0}, maxLevel: 1, degree: 4, leafCount: 4};
 	return {
-		state: 'normal', rekeyingVba: 0, resizing: {pbaCount: 0, leafCount: 0}, previousKey: undefined, currentKey: key,
-		snapshots: [{root: {hash: treeBytes(tree), address: 100, generation: 0}, leafCount: 2, maxLevel: 1, keep: false}, ...Array.from({length: 3}, () => undefined)],
-		currentSnapshot: 0, lastSecuredGeneration: 0, degree: 2, firstPba: 0, pbaCount: addressCount, freeTree: pool, metaTree: pool, cipher: 'aes-256-gcm', containerId: new Uint8Array(16),
-		sealedBlockCounts: {current: 2 ** 20, previous: 0}, features: ['emptied_leaves', 'snapshot_names'], flushLog: {firstPba: firstLogBlock, blockCount: logBlockCount},
+		state: 'normal',
+		rekeyingVba: 0,
+		resizing: {pbaCount: 0, leafCount: 0},
+		previousKey: undefined,
+		currentKey: key,
+		snapshots: [
+			{root: {hash: treeBytes(tree), address: 100, generation: 0}, leafCount: 2, maxLevel: 1, keep: false},
+			...Array.from({length: 3}, () => undefined),
+		],
+		currentSnapshot: 0,
+		lastSecuredGeneration: 0,
+		degree: 2,
+		firstPba: 0,
+		pbaCount: addressCount,
+		freeTree: pool,
+		metaTree: pool,
+		cipher: 'aes-256-gcm',
+		containerId: new Uint8Array(16),
+		sealedBlockCounts: {current: 2 ** 20, previous: 0},
+		features: ['emptied_leaves', 'snapshot_names'],
+		flushLog: {firstPba: firstLogBlock, blockCount: logBlockCount},
 		snapshotDirectory: {firstPba: firstDirectory, place: 0, hash: new Uint8Array(32)},
 	};
 }
@@ -78,7 +105,10 @@ function search(protocol: Protocol, budget: Budget, worldCountMax: number): Expl
 				throw error;
 			}
 
-			return {worldCount: seen.size, found: {violation: error.message, story: [...storyOf(step), `(behind ${text || 'that'})`]}};
+			return {
+				worldCount: seen.size,
+				found: {violation: error.message, story: [...storyOf(step), `(behind ${text || 'that'})`]},
+			};
 		}
 
 		if (seen.size > worldCountMax) {

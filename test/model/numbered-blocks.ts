@@ -1,6 +1,7 @@
 /**
- * What lies in the blocks of the model, by number: 0 is blank, a block that was torn while it got content `n` is `-n`. A hash is the
- * number of the content, so nothing but the very content has it; authenticity is certain for the same reason.
+ * What lies in the blocks of the model, by number: 0 is blank, a block that was torn while it got content `n` is `-n`.
+ * A hash is the number of the content, so nothing but the very content has it; authenticity is certain for the same
+ * reason.
  */
 import type {LogEntry} from '../../components/lib/format/flush-log.js';
 import type {Superblock} from '../../components/lib/format/superblock.js';
@@ -23,7 +24,7 @@ const versionMax = 15;
 
 /** Data of a VBA: which write of it, and under which key. Below all other contents. */
 export function dataCode(vba: number, version: number, keyId: number): number {
-	return 1 + vba + (vbaCount * version) + (vbaCount * (versionMax + 1) * (keyId - 1));
+	return 1 + vba + vbaCount * version + vbaCount * (versionMax + 1) * (keyId - 1);
 }
 
 export const versionOf = (code: number): number => Math.floor((code - 1) / vbaCount) % (versionMax + 1);
@@ -66,7 +67,7 @@ export function hashOf(content: number): Uint8Array {
 }
 
 export function contentOf(hash: Uint8Array): number {
-	return hash[0] + (256 * hash[1]) + (65_536 * hash[2]);
+	return hash[0] + 256 * hash[1] + 65_536 * hash[2];
 }
 
 /** A log entry of one change. */
@@ -97,10 +98,41 @@ export class Contents {
 	superblock(superblock: Superblock): number {
 		let content = this.#known.get(superblock);
 		if (content === undefined) {
-			const {state, rekeyingVba, currentKey, previousKey, lastSecuredGeneration, currentSnapshot, snapshots, snapshotDirectory, sealedBlockCounts} = superblock;
-			const kept = snapshots.map((snapshot, slot) => snapshot && [slot, snapshot.root.generation, snapshot.keep, snapshot.root.hash.join('.')].join(':')).filter(text => text !== undefined);
+			const {
+				state,
+				rekeyingVba,
+				currentKey,
+				previousKey,
+				lastSecuredGeneration,
+				currentSnapshot,
+				snapshots,
+				snapshotDirectory,
+				sealedBlockCounts,
+			} = superblock;
+			const kept = snapshots
+				.map(
+					(snapshot, slot) =>
+						snapshot &&
+						[slot, snapshot.root.generation, snapshot.keep, snapshot.root.hash.join('.')].join(':'),
+				)
+				.filter(text => text !== undefined);
 			const directory = snapshotDirectory && `${snapshotDirectory.place}:${contentOf(snapshotDirectory.hash)}`;
-			content = this.#number(['s', state, rekeyingVba, currentKey.id, previousKey?.id, lastSecuredGeneration, currentSnapshot, kept.join(), directory, sealedBlockCounts?.current, sealedBlockCounts?.previous].join('|'), superblock);
+			content = this.#number(
+				[
+					's',
+					state,
+					rekeyingVba,
+					currentKey.id,
+					previousKey?.id,
+					lastSecuredGeneration,
+					currentSnapshot,
+					kept.join(),
+					directory,
+					sealedBlockCounts?.current,
+					sealedBlockCounts?.previous,
+				].join('|'),
+				superblock,
+			);
 			this.#known.set(superblock, content);
 		}
 
@@ -108,9 +140,18 @@ export class Contents {
 	}
 
 	entry(entry: Omit<Entry, 'hash'>): number {
-		const {previous, position, generation, flush, changes: {vbas, addresses, labels}} = entry;
+		const {
+			previous,
+			position,
+			generation,
+			flush,
+			changes: {vbas, addresses, labels},
+		} = entry;
 		const hash = new Uint8Array(3);
-		const content = this.#number(['e', previous, position, generation, flush.number, flush.left, vbas[0], addresses[0], labels[0]].join('|'), {...entry, hash});
+		const content = this.#number(
+			['e', previous, position, generation, flush.number, flush.left, vbas[0], addresses[0], labels[0]].join('|'),
+			{...entry, hash},
+		);
 		hash.set(hashOf(content));
 		return content;
 	}

@@ -36,8 +36,14 @@ testWith(programs, 'the model of the commit protocol keeps its assertions in eve
 });
 
 for (const [i, rule] of [
-	'the first sync of a checkpoint', 'the announcement', 'the second sync of a checkpoint', 'the sync of a flush', 'a flush is durable before it is acknowledged',
-	'a checkpoint takes the slot behind the one that counts', 'an entry lies behind the last one', 'a superblock that was found is durable before it is anchored',
+	'the first sync of a checkpoint',
+	'the announcement',
+	'the second sync of a checkpoint',
+	'the sync of a flush',
+	'a flush is durable before it is acknowledged',
+	'a checkpoint takes the slot behind the one that counts',
+	'an entry lies behind the last one',
+	'a superblock that was found is durable before it is anchored',
 	'a flush that was found is durable before it is anchored',
 ].entries()) {
 	testWith(programs, `the model fails without this rule: ${rule}`, async t => {

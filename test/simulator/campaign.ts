@@ -33,12 +33,25 @@ export class Campaign {
 
 	/** Returns how many histories failed. */
 	async run(): Promise<number> {
-		const {seed, seconds, crashPointCountMin = 0, historyCountMin = 0, historyCountMax = Infinity, keepGoing = false, report} = this.#setup;
+		const {
+			seed,
+			seconds,
+			crashPointCountMin = 0,
+			historyCountMin = 0,
+			historyCountMax = Infinity,
+			keepGoing = false,
+			report,
+		} = this.#setup;
 		const begin = performance.now();
 		const elapsed = (): number => (performance.now() - begin) / 1000;
 		let nextProgress = progressSeconds;
 		let failureCount = 0;
-		for (let i = 0; i < historyCountMax && (elapsed() < seconds || this.counts.crashPoints < crashPointCountMin || i < historyCountMin); i++) {
+		for (
+			let i = 0;
+			i < historyCountMax &&
+			(elapsed() < seconds || this.counts.crashPoints < crashPointCountMin || i < historyCountMin);
+			i++
+		) {
 			failureCount += await this.#runOne(seed + i);
 			if (failureCount > 0 && !keepGoing) {
 				break;
@@ -50,7 +63,9 @@ export class Campaign {
 			}
 		}
 
-		report(`simulator, seeds from ${seed}: ${this.counts.toString()}; ${failureCount} failures in ${elapsed().toFixed(1)} s`);
+		report(
+			`simulator, seeds from ${seed}: ${this.counts.toString()}; ${failureCount} failures in ${elapsed().toFixed(1)} s`,
+		);
 		return failureCount;
 	}
 
@@ -58,7 +73,7 @@ export class Campaign {
 		const {wishes, traces = false, report} = this.#setup;
 		const trace = traces ? new Trace() : undefined;
 		try {
-			await runHistory(seed, {...wishes, counts: this.counts, ...trace && {trace}});
+			await runHistory(seed, {...wishes, counts: this.counts, ...(trace && {trace})});
 			return 0;
 		} catch (error) {
 			report(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`);

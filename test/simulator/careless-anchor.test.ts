@@ -1,4 +1,7 @@
-/** The simulator finds a trust anchor that believes what it reads at its start, though it may be in the host's memory alone. */
+/**
+ * The simulator finds a trust anchor that believes what it reads at its start, though it may be in the host's memory
+ * alone.
+ */
 import test from 'ava';
 import {runHistory} from './history.js';
 

@@ -25,7 +25,8 @@ export function stampOf(block: Uint8Array): Stamp {
 	const view = Buffer.from(block.buffer, block.byteOffset, block.byteLength);
 	const stamp = view.readUInt32LE(0);
 	// Equal to itself one pattern further on, and starting with the right pattern: the same pattern all the way.
-	return patternOf(stamp).compare(view, 0, patternSize) === 0 && view.compare(view, patternSize, blockSize, 0, blockSize - patternSize) === 0
+	return patternOf(stamp).compare(view, 0, patternSize) === 0 &&
+		view.compare(view, patternSize, blockSize, 0, blockSize - patternSize) === 0
 		? stamp
 		: garbageStamp;
 }
@@ -41,5 +42,7 @@ export function dataOf(stamps: readonly Stamp[]): Buffer {
 }
 
 export function stampsOf(data: Uint8Array): Stamp[] {
-	return Array.from({length: data.length / blockSize}, (_, i) => stampOf(data.subarray(i * blockSize, (i + 1) * blockSize)));
+	return Array.from({length: data.length / blockSize}, (_, i) =>
+		stampOf(data.subarray(i * blockSize, (i + 1) * blockSize)),
+	);
 }

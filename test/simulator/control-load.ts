@@ -11,7 +11,11 @@ import {SimulationFailure} from './simulation-failure.js';
 import type {Subject} from './subject.js';
 
 /** What a request of the control session came to: undefined where it was refused for one of these reasons. */
-async function unlessRefused<T>(subject: Subject, codes: () => readonly string[], job: Promise<T>): Promise<T | undefined> {
+async function unlessRefused<T>(
+	subject: Subject,
+	codes: () => readonly string[],
+	job: Promise<T>,
+): Promise<T | undefined> {
 	const note = subject.lock.note();
 	try {
 		return await job;
@@ -24,20 +28,26 @@ async function unlessRefused<T>(subject: Subject, codes: () => readonly string[]
 			return undefined;
 		}
 
-		throw isSessionError(error) ? new SimulationFailure(`a control request failed without a reason: ${error.code}: ${error.message}`) : error;
+		throw isSessionError(error)
+			? new SimulationFailure(`a control request failed without a reason: ${error.code}: ${error.message}`)
+			: error;
 	}
 }
 
 export async function createSnapshot(subject: Subject): Promise<void> {
-	const {model, world, setup: {counts}} = subject;
+	const {
+		model,
+		world,
+		setup: {counts},
+	} = subject;
 	const {snapshots} = model;
 	const begin = model.beginFlush();
 	snapshots.beginCreation(begin);
 	const name = subject.namesSnapshots ? snapshots.nextName() : undefined;
 	const excuses = () => [
-		...snapshots.names.length >= 46 || (name !== undefined && !subject.areNamesLegible) ? ['refused'] : [],
+		...(snapshots.names.length >= 46 || (name !== undefined && !subject.areNamesLegible) ? ['refused'] : []),
 		// The content may be kept already under another name, and the pool be full.
-		...name === undefined ? [] : ['no_space'],
+		...(name === undefined ? [] : ['no_space']),
 	];
 	const created = await unlessRefused(subject, excuses, world.control.create_snapshot({name}));
 	snapshots.endNaming(name, created?.generation);
@@ -63,13 +73,19 @@ function sameContent(a: Content, b: Content): boolean {
 
 /** Reads a snapshot and judges it; it may be gone only where somebody discards it. */
 export async function readSnapshot(subject: Subject, generation: number): Promise<void> {
-	const {model, world, setup: {counts}} = subject;
+	const {
+		model,
+		world,
+		setup: {counts},
+	} = subject;
 	const {snapshots} = model;
 	const note = subject.lock.note();
 	const stamps = await contentOf(subject, generation);
 	if (!stamps) {
 		if (!subject.lock.mayHaveMet(note) && !snapshots.mayBeGone(generation)) {
-			throw new SimulationFailure(`snapshot ${generation} is missing; there are ${JSON.stringify(await world.control.list_snapshots({}))}`);
+			throw new SimulationFailure(
+				`snapshot ${generation} is missing; there are ${JSON.stringify(await world.control.list_snapshots({}))}`,
+			);
 		}
 
 		return;
@@ -98,13 +114,19 @@ export async function noteSize({model, world}: Subject): Promise<void> {
 /** What a snapshot holds now; undefined where there is none of that name. */
 export async function contentOf(subject: Subject, generation: number): Promise<Content | undefined> {
 	const {control} = subject.world;
-	const description = (await control.list_snapshots({})).snapshots.find(snapshot => snapshot.generation === generation);
+	const description = (await control.list_snapshots({})).snapshots.find(
+		snapshot => snapshot.generation === generation,
+	);
 	if (!description) {
 		return undefined;
 	}
 
 	const data = Buffer.alloc(description.blockCount * blockSize, 0xee);
-	const read = await unlessRefused(subject, () => ['unknown_snapshot'], control.read_snapshot({generation, extents: [0, description.blockCount], data}));
+	const read = await unlessRefused(
+		subject,
+		() => ['unknown_snapshot'],
+		control.read_snapshot({generation, extents: [0, description.blockCount], data}),
+	);
 	return read ? stampsOf(data) : undefined;
 }
 
@@ -123,7 +145,11 @@ export async function discardSnapshot(subject: Subject, generation: number): Pro
 
 /** Replies with false where it was refused. */
 export async function revert(subject: Subject, generation: number): Promise<boolean> {
-	const {model, world, setup: {counts}} = subject;
+	const {
+		model,
+		world,
+		setup: {counts},
+	} = subject;
 	const content = model.snapshots.contentOf(generation);
 	if (!content || content.includes(undefined)) {
 		return false;
@@ -131,7 +157,11 @@ export async function revert(subject: Subject, generation: number): Promise<bool
 
 	const note = model.beginRevert(content as Stamp[]);
 	const flushed = model.now;
-	const reverted = await unlessRefused(subject, () => ['refused', 'no_space', ...model.snapshots.mayBeGone(generation) ? ['unknown_snapshot'] : []], world.control.revert_snapshot({generation}));
+	const reverted = await unlessRefused(
+		subject,
+		() => ['refused', 'no_space', ...(model.snapshots.mayBeGone(generation) ? ['unknown_snapshot'] : [])],
+		world.control.revert_snapshot({generation}),
+	);
 	if (!reverted && subject.isFaulty) {
 		// It may have been done and not be secured.
 		model.endWrite(note, {succeeded: false});
@@ -151,13 +181,23 @@ export async function revert(subject: Subject, generation: number): Promise<bool
 
 /** Begins a rekeying or an extension; false where it was refused, or where another one is being begun. */
 export async function beginOperation(subject: Subject, operation: LongOperation): Promise<boolean> {
-	const {operations, world: {control}, setup: {counts}} = subject;
+	const {
+		operations,
+		world: {control},
+		setup: {counts},
+	} = subject;
 	if (operations.isInFlight) {
 		return false;
 	}
 
 	operations.begin(operation);
-	const begun = await unlessRefused(subject, () => ['refused', 'out_of_range'], operation.kind === 'rekey' ? control.rekey({}) : control.extend({tree: operation.tree, blockCount: operation.blockCount}));
+	const begun = await unlessRefused(
+		subject,
+		() => ['refused', 'out_of_range'],
+		operation.kind === 'rekey'
+			? control.rekey({})
+			: control.extend({tree: operation.tree, blockCount: operation.blockCount}),
+	);
 	if (!begun) {
 		operations.refuse();
 		return false;
@@ -170,29 +210,45 @@ export async function beginOperation(subject: Subject, operation: LongOperation)
 
 /** One of all of it. */
 export async function controlAtRandom(subject: Subject, random: Random): Promise<void> {
-	const {model: {snapshots}} = subject;
+	const {
+		model: {snapshots},
+	} = subject;
 	const roll = random.below(100);
 	const generation = snapshots.names.length > 0 ? random.pick(snapshots.names) : undefined;
 	if (roll < 30 && snapshots.names.length < subject.setup.plan.snapshotCountMax) {
 		await createSnapshot(subject);
 	} else if (roll < 60) {
-		await (generation === undefined ? createSnapshot(subject) : roll < 45 ? discardSnapshot(subject, generation) : readSnapshot(subject, generation));
+		await (generation === undefined
+			? createSnapshot(subject)
+			: roll < 45
+				? discardSnapshot(subject, generation)
+				: readSnapshot(subject, generation));
 	} else if (roll < 75 && generation !== undefined) {
 		await revert(subject, generation);
 	} else if (roll < 88) {
 		await beginOperation(subject, {kind: 'rekey'});
 	} else {
-		await beginOperation(subject, {kind: 'extend', tree: random.pick(['vbd', 'ft'] as const), blockCount: random.between(1, 40)});
+		await beginOperation(subject, {
+			kind: 'extend',
+			tree: random.pick(['vbd', 'ft'] as const),
+			blockCount: random.between(1, 40),
+		});
 	}
 }
 
-/** Polls before snapshots are given up that may hold the blocks an operation waits for; and before it counts as hanging. */
+/**
+ * Polls before snapshots are given up that may hold the blocks an operation waits for; and before it counts as hanging.
+ */
 const patiencePollCount = 300;
 const pollCountMax = 20_000;
 
 /** Waits until nothing is going on and checks what it came to. */
 export async function finishOperations(subject: Subject): Promise<void> {
-	const {world, model: {snapshots}, setup: {counts}} = subject;
+	const {
+		world,
+		model: {snapshots},
+		setup: {counts},
+	} = subject;
 	for (let poll = 0; ; poll++) {
 		const {extend, rekey} = await world.control.operations({});
 		if (extend.lastResult === 'failed' || rekey.lastResult === 'failed') {
@@ -207,7 +263,9 @@ export async function finishOperations(subject: Subject): Promise<void> {
 			counts.starvedOperations++;
 			await discardSnapshot(subject, snapshots.names[0]);
 		} else if (poll > pollCountMax) {
-			throw new SimulationFailure(`an operation never ends: ${JSON.stringify({extend, rekey})}; ${world.log.slice(-3).join('; ')}`);
+			throw new SimulationFailure(
+				`an operation never ends: ${JSON.stringify({extend, rekey})}; ${world.log.slice(-3).join('; ')}`,
+			);
 		}
 	}
 
@@ -217,7 +275,9 @@ export async function finishOperations(subject: Subject): Promise<void> {
 async function checkResult({world, model, operations, setup: {counts}}: Subject): Promise<void> {
 	const {state, blockCount} = await world.control.status({});
 	if (state !== 'normal' || blockCount !== operations.blockCount) {
-		throw new SimulationFailure(`after all operations the container is ${state} with ${blockCount} blocks instead of ${operations.blockCount}`);
+		throw new SimulationFailure(
+			`after all operations the container is ${state} with ${blockCount} blocks instead of ${operations.blockCount}`,
+		);
 	}
 
 	model.noteBlockCount(blockCount);

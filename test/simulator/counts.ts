@@ -17,7 +17,10 @@ export class Counts {
 	snapshots = 0;
 	/** Histories in which inner blocks are encrypted. */
 	encryptedInnerBlocks = 0;
-	/** Histories of containers of version 1 and of the original, and of them those that an earlier program has used until it crashed. */
+	/**
+	 * Histories of containers of version 1 and of the original, and of them those that an earlier program has used
+	 * until it crashed.
+	 */
 	oldContainers = 0;
 	oldLives = 0;
 	/** Times that the device was locked, or found locked when it was opened. */
@@ -39,16 +42,47 @@ export class Counts {
 	steps = 0;
 
 	add(other: Counts): void {
-		Object.assign(this, Object.fromEntries(Object.entries(other).map(([name, count]) => [name, Number(this[name as keyof Counts]) + Number(count)])));
+		Object.assign(
+			this,
+			Object.fromEntries(
+				Object.entries(other).map(([name, count]) => [
+					name,
+					Number(this[name as keyof Counts]) + Number(count),
+				]),
+			),
+		);
 	}
 
 	toString(): string {
 		return [
-			`${this.histories} histories`, `${this.crashPoints} crash points`, `${this.writes} writes`, `${this.clears} clearings`, `${this.reads} reads`,
-			`${this.flushes} flushes`, `${this.replays} logs taken over`, `${this.securings} securings`, `${this.blocksChecked} blocks checked`, `${this.holesChecked} holes`, `${this.checks} runs of cbe_check`, `${this.bitFlips} bit flips`,
-			`${this.locks} locks`, `${this.encryptedInnerBlocks} with encrypted inner blocks`, `${this.oldContainers} of old containers`, `${this.oldLives} used by an earlier program`, `${this.snapshots} snapshots`, `${this.reverts} reverts`, `${this.operations} operations begun`, `${this.finishedOperations} ended`,
-			`${this.starvedOperations} waits for discarded snapshots`, `${this.fullPools} refusals of a full pool`,
-			`${this.faults} medium faults`, `${this.fullHosts} full hosts`, `${this.readOnlyOpenings} openings to read only`, `${this.rollbacks} images rolled back`, `${this.olderAnchors} older anchors`, `${this.steps} steps`,
+			`${this.histories} histories`,
+			`${this.crashPoints} crash points`,
+			`${this.writes} writes`,
+			`${this.clears} clearings`,
+			`${this.reads} reads`,
+			`${this.flushes} flushes`,
+			`${this.replays} logs taken over`,
+			`${this.securings} securings`,
+			`${this.blocksChecked} blocks checked`,
+			`${this.holesChecked} holes`,
+			`${this.checks} runs of cbe_check`,
+			`${this.bitFlips} bit flips`,
+			`${this.locks} locks`,
+			`${this.encryptedInnerBlocks} with encrypted inner blocks`,
+			`${this.oldContainers} of old containers`,
+			`${this.oldLives} used by an earlier program`,
+			`${this.snapshots} snapshots`,
+			`${this.reverts} reverts`,
+			`${this.operations} operations begun`,
+			`${this.finishedOperations} ended`,
+			`${this.starvedOperations} waits for discarded snapshots`,
+			`${this.fullPools} refusals of a full pool`,
+			`${this.faults} medium faults`,
+			`${this.fullHosts} full hosts`,
+			`${this.readOnlyOpenings} openings to read only`,
+			`${this.rollbacks} images rolled back`,
+			`${this.olderAnchors} older anchors`,
+			`${this.steps} steps`,
 		].join(', ');
 	}
 }

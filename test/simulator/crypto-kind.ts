@@ -32,7 +32,11 @@ function ofComponent(component: Component): CryptoKind {
 }
 
 export const cryptoKinds: Readonly<Record<CryptoName, CryptoKind>> = {
-	quick: {start: async () => quickCryptoHandlers(), sealEnvelope: key => Uint8Array.from(key), outlivesItsWorld: false},
+	quick: {
+		start: async () => quickCryptoHandlers(),
+		sealEnvelope: key => Uint8Array.from(key),
+		outlivesItsWorld: false,
+	},
 	openssl: ofComponent(openssl),
 	noble: ofComponent(noble),
 };

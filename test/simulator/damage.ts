@@ -1,7 +1,7 @@
 /**
- * Histories in which blocks of a secured image are damaged, and then met by every operation. One client does one thing after the
- * other, so what each block has to hold is known exactly: what was readable stays so, what was not stays unreadable until it is
- * written, no component gives up, and every operation ends or says what stopped it.
+ * Histories in which blocks of a secured image are damaged, and then met by every operation. One client does one thing
+ * after the other, so what each block has to hold is known exactly: what was readable stays so, what was not stays
+ * unreadable until it is written, no component gives up, and every operation ends or says what stopped it.
  */
 import {blockSize} from '../../components/sessions/block.js';
 import {isSessionError} from '../../runtime/sdk/session.js';
@@ -70,13 +70,19 @@ async function stateOf({world: {device, control}}: Subject): Promise<State> {
 	const current = await contentOf(blockCount, async (vba, data) => device.read({extents: [vba, 1], data}));
 	const snapshots = new Map<number, Content>();
 	for (const {generation, blockCount: size} of (await control.list_snapshots({})).snapshots) {
-		snapshots.set(generation, await contentOf(size, async (vba, data) => control.read_snapshot({generation, extents: [vba, 1], data})));
+		snapshots.set(
+			generation,
+			await contentOf(size, async (vba, data) => control.read_snapshot({generation, extents: [vba, 1], data})),
+		);
 	}
 
 	return {current, snapshots};
 }
 
-/** Every block of `found` is as in `expected`; where `mayFail`, some of them may be damaged now. @throws SimulationFailure */
+/**
+ * Every block of `found` is as in `expected`; where `mayFail`, some of them may be damaged now. @throws
+ * SimulationFailure
+ */
 function requireState(found: State, expected: State, {when, mayFail}: {when: string; mayFail: boolean}): void {
 	const compare = (name: string, is: Content, was: Content) => {
 		for (const [vba, stamp] of is.entries()) {
@@ -103,7 +109,11 @@ function requireState(found: State, expected: State, {when, mayFail}: {when: str
 async function settle({world: {control, log}}: Subject): Promise<void> {
 	for (let poll = 0; poll < pollCountMax; poll++) {
 		const running = Object.entries(await control.operations({}));
-		const mute = running.find(([name, {lastResult}]) => lastResult === 'failed' && !log.some(line => line.includes(name === 'extend' ? 'the extension' : `the ${name}`)));
+		const mute = running.find(
+			([name, {lastResult}]) =>
+				lastResult === 'failed' &&
+				!log.some(line => line.includes(name === 'extend' ? 'the extension' : `the ${name}`)),
+		);
 		if (mute) {
 			throw new SimulationFailure(`the ${mute[0]} failed without a word`);
 		}
@@ -120,10 +130,25 @@ async function settle({world: {control, log}}: Subject): Promise<void> {
 async function operate({world: {device, control}, model}: Subject, state: State, random: Random): Promise<string> {
 	const vba = random.below(state.current.length);
 	const generation = state.snapshots.size > 0 ? random.pick([...state.snapshots.keys()]) : undefined;
-	const kind = random.pick(['write', 'write', 'clear', 'flush', 'snapshot', 'discard', 'revert', 'rekey', 'rekey', 'extend', 'check'] as const);
+	const kind = random.pick([
+		'write',
+		'write',
+		'clear',
+		'flush',
+		'snapshot',
+		'discard',
+		'revert',
+		'rekey',
+		'rekey',
+		'extend',
+		'check',
+	] as const);
 	if (kind === 'write' || kind === 'clear') {
 		const stamp = kind === 'write' ? model.nextStamp() : 0;
-		const change = kind === 'write' ? device.write({extents: [vba, 1], data: dataOf([stamp])}) : device.clear({extents: [vba, 1]});
+		const change =
+			kind === 'write'
+				? device.write({extents: [vba, 1], data: dataOf([stamp])})
+				: device.clear({extents: [vba, 1]});
 		if (await unlessRefused(change)) {
 			state.current[vba] = stamp;
 		}
@@ -145,7 +170,9 @@ async function operate({world: {device, control}, model}: Subject, state: State,
 	} else if (kind === 'rekey') {
 		await unlessRefused(control.rekey({}));
 	} else if (kind === 'extend') {
-		await unlessRefused(control.extend({tree: random.pick(['vbd', 'ft'] as const), blockCount: random.between(1, 30)}));
+		await unlessRefused(
+			control.extend({tree: random.pick(['vbd', 'ft'] as const), blockCount: random.between(1, 30)}),
+		);
 	} else if (kind === 'check') {
 		await unlessRefused(control.check({}));
 	}
@@ -154,7 +181,9 @@ async function operate({world: {device, control}, model}: Subject, state: State,
 }
 
 async function prepare(subject: Subject): Promise<void> {
-	const {setup: {random, plan}} = subject;
+	const {
+		setup: {random, plan},
+	} = subject;
 	for (let round = random.between(1, 4); round > 0; round--) {
 		for (let i = random.between(1, plan.operationCount); i > 0; i--) {
 			await writeAtRandom(subject, random);
@@ -174,9 +203,14 @@ async function prepare(subject: Subject): Promise<void> {
 
 /** Some of the blocks that the secured state refers to, each with one bit flipped. */
 function damage(subject: Subject): Subject {
-	const {setup: {random, counts}, verdict} = subject;
+	const {
+		setup: {random, counts},
+		verdict,
+	} = subject;
 	const medium = subject.medium.copy(random.fork());
-	const addresses = [...verdict?.referenced.entries() ?? []].filter(([, what]) => what !== 'superblock').map(([address]) => address);
+	const addresses = [...(verdict?.referenced.entries() ?? [])]
+		.filter(([, what]) => what !== 'superblock')
+		.map(([address]) => address);
 	for (let i = random.between(1, 4); i > 0; i--) {
 		const address = random.pick(addresses);
 		const block = Buffer.from(medium.content(address));
@@ -212,19 +246,21 @@ async function meetDamage(damaged: Subject, before: State): Promise<void> {
 		throw error;
 	}
 
-	await damaged.run((async () => {
-		const state = await stateOf(damaged);
-		requireState(state, before, {when: 'after the damage', mayFail: true});
-		const done: string[] = [];
-		for (let i = random.between(1, operationCountMax); i > 0; i--) {
-			done.push(await operate(damaged, state, random));
-			await settle(damaged);
-			if (random.chance(0.3)) {
-				requireState(await stateOf(damaged), state, {when: `after ${done.join(', ')}`, mayFail: false});
+	await damaged.run(
+		(async () => {
+			const state = await stateOf(damaged);
+			requireState(state, before, {when: 'after the damage', mayFail: true});
+			const done: string[] = [];
+			for (let i = random.between(1, operationCountMax); i > 0; i--) {
+				done.push(await operate(damaged, state, random));
+				await settle(damaged);
+				if (random.chance(0.3)) {
+					requireState(await stateOf(damaged), state, {when: `after ${done.join(', ')}`, mayFail: false});
+				}
 			}
-		}
 
-		requireState(await stateOf(damaged), state, {when: `after ${done.join(', ')}`, mayFail: false});
-	})());
+			requireState(await stateOf(damaged), state, {when: `after ${done.join(', ')}`, mayFail: false});
+		})(),
+	);
 	damaged.abandon();
 }

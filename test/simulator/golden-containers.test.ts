@@ -19,7 +19,11 @@ import {dataOf, stampOf} from './content.js';
 import {Random} from './random.js';
 
 /** Writes some blocks at random, flushing now and then, and returns what was written. */
-async function writeSome(device: Client<typeof block>, blockCount: number, random: Random): Promise<Map<number, number>> {
+async function writeSome(
+	device: Client<typeof block>,
+	blockCount: number,
+	random: Random,
+): Promise<Map<number, number>> {
 	const written = new Map<number, number>();
 	for (let i = 1; i <= 60; i++) {
 		const vba = random.below(blockCount);
@@ -66,7 +70,11 @@ for (const name of ['d64_a_init', 'd64_b_snaps', 'd64_c_rekeyed', 'd64_e_extende
 
 			t.deepEqual(await differences(readsOf(second).current, current.leaves, listedNow), []);
 			for (const {gen, leaves, vba_sha256: listed} of kept) {
-				t.deepEqual(await differences(readsOf(second).snapshot(gen), leaves, listed), [], `snapshot ${gen} after the writes`);
+				t.deepEqual(
+					await differences(readsOf(second).snapshot(gen), leaves, listed),
+					[],
+					`snapshot ${gen} after the writes`,
+				);
 			}
 
 			const {secured} = await second.client('anchor', trustAnchor).status({});
@@ -91,7 +99,11 @@ for (const name of ['d64_d_rekeying_fixed', 'd64_f_extending_vbd', 'd64_g_extend
 			t.true(blockCount >= current.leaves);
 			t.deepEqual(await differences(readsOf(assembly).current, blockCount, current.vba_sha256), [], when);
 			for (const {gen, leaves, vba_sha256: listed} of kept) {
-				t.deepEqual(await differences(readsOf(assembly).snapshot(gen), leaves, listed), [], `snapshot ${gen} ${when}`);
+				t.deepEqual(
+					await differences(readsOf(assembly).snapshot(gen), leaves, listed),
+					[],
+					`snapshot ${gen} ${when}`,
+				);
 			}
 		};
 
@@ -108,14 +120,21 @@ for (const name of ['d64_d_rekeying_fixed', 'd64_f_extending_vbd', 'd64_g_extend
 		t.is(superblock.pbaCount, description.superblock.nr_of_pbas + description.superblock.resizing_nr_of_pbas);
 		t.is(superblock.previousKey, undefined);
 		t.true(name === 'd64_f_extending_vbd' ? blockCount > current.leaves : blockCount === current.leaves);
-		t.true(name === 'd64_g_extending_ft' ? superblock.freeTree.leafCount > description.superblock.free_tree.leaves : superblock.freeTree.leafCount === description.superblock.free_tree.leaves);
+		t.true(
+			name === 'd64_g_extending_ft'
+				? superblock.freeTree.leafCount > description.superblock.free_tree.leaves
+				: superblock.freeTree.leafCount === description.superblock.free_tree.leaves,
+		);
 		const second = await openDevice(medium, stateDirectory, {passphrase, crypto: cryptoOpenssl});
 		await requireContents(second, 'after reopening');
 		await second.stop();
 	});
 }
 
-/** What the original's checker demands of the bytes, beside hashes and owners, which cbe_check demands, too (format section 2). */
+/**
+ * What the original's checker demands of the bytes, beside hashes and owners, which cbe_check demands, too (format
+ * section 2).
+ */
 function strayBytes(image: Buffer, slot: number): string[] {
 	const superblock = image.subarray(slot * blockSize, (slot + 1) * blockSize);
 	const found: string[] = [];
@@ -125,10 +144,11 @@ function strayBytes(image: Buffer, slot: number): string[] {
 		}
 	};
 
-	const unusedSnapshot = '00'.repeat(32) + 'ff'.repeat(16) + '0000000100000000' + '05000000' + '00' + 'ffffffff' + '00' + '00'.repeat(6);
+	const unusedSnapshot =
+		'00'.repeat(32) + 'ff'.repeat(16) + '0000000100000000' + '05000000' + '00' + 'ffffffff' + '00' + '00'.repeat(6);
 	requireZero(superblock.subarray(3713), 'the end of the superblock');
 	for (let i = 0; i < 48; i++) {
-		const snapshot = superblock.subarray(97 + (i * 72), 97 + ((i + 1) * 72));
+		const snapshot = superblock.subarray(97 + i * 72, 97 + (i + 1) * 72);
 		if (snapshot[60] > 1 || snapshot[65] > 1) {
 			found.push(`snapshot slot ${i}: a boolean is neither 0 nor 1`);
 		}
@@ -140,12 +160,24 @@ function strayBytes(image: Buffer, slot: number): string[] {
 		if (snapshot[60] === 1) {
 			requireZero(snapshot.subarray(61, 65), `id of snapshot slot ${i}`);
 			requireZero(snapshot.subarray(66), `end of snapshot slot ${i}`);
-			found.push(...strayNodes(image, {pba: Number(snapshot.readBigUInt64LE(32)), level: snapshot.readUInt32LE(56), isPool: false}));
+			found.push(
+				...strayNodes(image, {
+					pba: Number(snapshot.readBigUInt64LE(32)),
+					level: snapshot.readUInt32LE(56),
+					isPool: false,
+				}),
+			);
 		}
 	}
 
 	for (const offset of [3585, 3649]) {
-		found.push(...strayNodes(image, {pba: Number(superblock.readBigUInt64LE(offset + 8)), level: superblock.readUInt32LE(offset + 48), isPool: true}));
+		found.push(
+			...strayNodes(image, {
+				pba: Number(superblock.readBigUInt64LE(offset + 8)),
+				level: superblock.readUInt32LE(offset + 48),
+				isPool: true,
+			}),
+		);
 	}
 
 	return found;
@@ -154,8 +186,12 @@ function strayBytes(image: Buffer, slot: number): string[] {
 function strayNodes(image: Buffer, {pba, level, isPool}: {pba: number; level: number; isPool: boolean}): string[] {
 	const found: string[] = [];
 	for (let index = 0; index < 64; index++) {
-		const node = image.subarray((pba * blockSize) + (index * 64), (pba * blockSize) + ((index + 1) * 64));
-		if (isPool && level === 1 ? node[36] > 1 || node.subarray(37).some(byte => byte !== 0) : node.subarray(48).some(byte => byte !== 0)) {
+		const node = image.subarray(pba * blockSize + index * 64, pba * blockSize + (index + 1) * 64);
+		if (
+			isPool && level === 1
+				? node[36] > 1 || node.subarray(37).some(byte => byte !== 0)
+				: node.subarray(48).some(byte => byte !== 0)
+		) {
 			found.push(`node ${index} of PBA ${pba}: ${node.toString('hex')}`);
 		}
 
@@ -168,7 +204,7 @@ function strayNodes(image: Buffer, {pba, level, isPool}: {pba: number; level: nu
 	return found;
 }
 
-test('a container in the original\'s form has nothing that the original would reject, after all that can be done to it', async t => {
+test("a container in the original's form has nothing that the original would reject, after all that can be done to it", async t => {
 	const {image, description} = loadGolden('d64_b_snaps');
 	const medium = new MemoryMedium(image, {growable: true});
 	const stateDirectory = temporaryDirectory();

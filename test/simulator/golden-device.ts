@@ -26,7 +26,10 @@ import {connectMemory, runTool} from '../support/tool-run.js';
 
 const zeroHash = createHash('sha256').update(Buffer.alloc(blockSize)).digest('hex');
 
-export function writeAnchor(stateDirectory: string, {superblock_hash_file: hash, encrypted_private_key_file: key}: GoldenContent['trust_anchor']): void {
+export function writeAnchor(
+	stateDirectory: string,
+	{superblock_hash_file: hash, encrypted_private_key_file: key}: GoldenContent['trust_anchor'],
+): void {
 	const directory = join(stateDirectory, 'trust_anchor');
 	mkdirSync(directory);
 	writeFileSync(join(directory, 'superblock_hash'), Buffer.from(hash, 'hex'), {mode: 0o600});
@@ -34,20 +37,53 @@ export function writeAnchor(stateDirectory: string, {superblock_hash_file: hash,
 }
 
 /** The device as `config/assemblies/tresor.xml` wires it, on an image in memory. */
-export async function openDevice(medium: MemoryMedium, stateDirectory: string, {passphrase, crypto, controlConfig}: {passphrase: string; crypto: Component; controlConfig?: Record<string, string> | undefined}): Promise<Assembly> {
-	const image = defineComponent({provides: {block}, config: z.strictObject({}), start: () => ({provides: {block: medium.handlers}})});
-	const assembly = new Assembly([
-		{name: 'image', component: image},
-		{name: 'anchor', component: anchorTresor},
-		{name: 'crypto', component: crypto},
-		{name: 'cache', component: cache, config: {size: '4M'}, routes: {block: 'image'}},
-		{name: 'free_tree', component: freeTree, routes: {cache: 'cache'}},
-		{name: 'device', component: virtualBlockDevice, routes: {cache: 'cache', block: 'image', crypto: 'crypto', free_tree: 'free_tree'}},
+export async function openDevice(
+	medium: MemoryMedium,
+	stateDirectory: string,
+	{
+		passphrase,
+		crypto,
+		controlConfig,
+	}: {passphrase: string; crypto: Component; controlConfig?: Record<string, string> | undefined},
+): Promise<Assembly> {
+	const image = defineComponent({
+		provides: {block},
+		config: z.strictObject({}),
+		start: () => ({provides: {block: medium.handlers}}),
+	});
+	const assembly = new Assembly(
+		[
+			{name: 'image', component: image},
+			{name: 'anchor', component: anchorTresor},
+			{name: 'crypto', component: crypto},
+			{name: 'cache', component: cache, config: {size: '4M'}, routes: {block: 'image'}},
+			{name: 'free_tree', component: freeTree, routes: {cache: 'cache'}},
+			{
+				name: 'device',
+				component: virtualBlockDevice,
+				routes: {cache: 'cache', block: 'image', crypto: 'crypto', free_tree: 'free_tree'},
+			},
+			{
+				name: 'control',
+				component: superblockControl,
+				config: controlConfig ?? {},
+				routes: {
+					virtual_block_device: 'device',
+					free_tree: 'free_tree',
+					block: 'image',
+					trust_anchor: 'anchor',
+					crypto: 'crypto',
+				},
+			},
+		],
 		{
-			name: 'control', component: superblockControl, config: controlConfig ?? {},
-			routes: {virtual_block_device: 'device', free_tree: 'free_tree', block: 'image', trust_anchor: 'anchor', crypto: 'crypto'},
+			stateDirectory,
+			environment: (_name, base) => ({
+				...base,
+				secret: variable => (variable === 'CBE_PASSPHRASE' ? Buffer.from(passphrase) : undefined),
+			}),
 		},
-	], {stateDirectory, environment: (_name, base) => ({...base, secret: variable => variable === 'CBE_PASSPHRASE' ? Buffer.from(passphrase) : undefined})});
+	);
 	await assembly.start();
 	return assembly;
 }
@@ -70,10 +106,14 @@ async function contentOf(read: ReadBlock, vba: number): Promise<string> {
 }
 
 /** VBAs below `count` whose content is not what the list says; what is not listed was never written. */
-export async function differences(read: ReadBlock, count: number, listed: Readonly<Record<string, string>>): Promise<number[]> {
+export async function differences(
+	read: ReadBlock,
+	count: number,
+	listed: Readonly<Record<string, string>>,
+): Promise<number[]> {
 	const wrong: number[] = [];
 	for (let vba = 0; vba < count; vba++) {
-		if (await contentOf(read, vba) !== (listed[vba] ?? zeroHash)) {
+		if ((await contentOf(read, vba)) !== (listed[vba] ?? zeroHash)) {
 			wrong.push(vba);
 		}
 	}
@@ -127,7 +167,11 @@ export async function soundContainerOf(medium: MemoryMedium, stateDirectory: str
 
 /** What the oracle says of the state that the trust anchor knows. */
 export function inspectMedium({image}: MemoryMedium, hash: Uint8Array): OracleVerdict {
-	const verdict = inspect({content: address => image.subarray(address * blockSize, (address + 1) * blockSize)}, hash, oracleCipherOf('openssl'));
+	const verdict = inspect(
+		{content: address => image.subarray(address * blockSize, (address + 1) * blockSize)},
+		hash,
+		oracleCipherOf('openssl'),
+	);
 	if (!verdict) {
 		throw new Error('the superblock that the trust anchor knows is not on the medium');
 	}

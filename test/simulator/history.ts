@@ -70,20 +70,22 @@ async function reopen(remains: Subject): Promise<Subject> {
 /** Without faults the device must take writes, whatever happened before. */
 async function requireAlive(subject: Subject): Promise<void> {
 	subject.onChange = undefined;
-	await subject.run((async () => {
-		await ensureUnlocked(subject);
-		for (let i = 0; i < 3; i++) {
-			await writeAtRandom(subject, subject.setup.random);
-		}
+	await subject.run(
+		(async () => {
+			await ensureUnlocked(subject);
+			for (let i = 0; i < 3; i++) {
+				await writeAtRandom(subject, subject.setup.random);
+			}
 
-		await flush(subject);
-		await finishOperations(subject);
-		if (subject.setup.random.chance(0.2)) {
-			await requireRoomAgain(subject);
-		}
+			await flush(subject);
+			await finishOperations(subject);
+			if (subject.setup.random.chance(0.2)) {
+				await requireRoomAgain(subject);
+			}
 
-		await verifyQuiet(subject);
-	})());
+			await verifyQuiet(subject);
+		})(),
+	);
 }
 
 /** Once all snapshots are discarded the pool takes writes again, however full it was. */
@@ -95,7 +97,10 @@ async function requireRoomAgain(subject: Subject): Promise<void> {
 	await writeAtRandom(subject, subject.setup.random);
 }
 
-/** What happens after a crash: the device opens with the right state, ends what it was about, works, and may crash again. */
+/**
+ * What happens after a crash: the device opens with the right state, ends what it was about, works, and may crash
+ * again.
+ */
 async function future(remains: Subject, depth: number): Promise<void> {
 	const {random} = remains.setup;
 	const subject = await reopen(remains);
@@ -206,8 +211,10 @@ async function faultHistory(first: Subject): Promise<void> {
 	for (let round = random.between(1, 4); round > 0; round--) {
 		const rate = random.pick([0.01, 0.05, 0.2]);
 		const faults = {
-			read: random.chance(0.5) ? rate : 0, write: random.chance(0.7) ? rate : 0,
-			noSpace: random.chance(0.3) ? rate : 0, sync: random.chance(0.4) ? rate / 2 : 0,
+			read: random.chance(0.5) ? rate : 0,
+			write: random.chance(0.7) ? rate : 0,
+			noSpace: random.chance(0.3) ? rate : 0,
+			sync: random.chance(0.4) ? rate / 2 : 0,
 		};
 		subject.startFaults(faults, random.chance(0.3) ? rate : 0);
 		const broken = await breaks(async () => subject.run(load(subject, plan.operationCount)));
@@ -246,7 +253,9 @@ async function loadAndPowerLoss(subject: Subject): Promise<Subject> {
 /** Of the changes at which the program could be killed, how many it is. */
 const killRate = 0.3;
 
-/** The program is killed at changes, and the power fails at each change of the first work after the start that follows. */
+/**
+ * The program is killed at changes, and the power fails at each change of the first work after the start that follows.
+ */
 async function restartHistory(subject: Subject): Promise<void> {
 	await open(subject);
 	const {random} = subject.setup;
@@ -268,11 +277,13 @@ async function powerLosses(remains: Subject): Promise<void> {
 		const later = await reopen(subject.afterPowerLoss());
 		later.abandon();
 	};
-	await subject.run((async () => {
-		await ensureUnlocked(subject);
-		await writeAtRandom(subject, subject.setup.random);
-		await flush(subject);
-	})());
+	await subject.run(
+		(async () => {
+			await ensureUnlocked(subject);
+			await writeAtRandom(subject, subject.setup.random);
+			await flush(subject);
+		})(),
+	);
 	subject.abandon();
 }
 
@@ -315,14 +326,18 @@ async function fullHostHistory(first: Subject): Promise<void> {
 async function refuseOlderImages(newest: Subject, images: readonly SecuredImage[]): Promise<void> {
 	const {random, counts} = newest.setup;
 	const {generation: newestGeneration = 0, hash: newestHash = new Uint8Array()} = newest.anchor.secured ?? {};
-	const older = images.filter(({generation, hash}) => generation < (newestGeneration ?? 0) || !Buffer.from(hash).equals(newestHash));
+	const older = images.filter(
+		({generation, hash}) => generation < (newestGeneration ?? 0) || !Buffer.from(hash).equals(newestHash),
+	);
 	for (const {generation, medium} of older.filter(() => random.chance(0.5)).slice(0, 6)) {
 		counts.rollbacks++;
 		const rolledBack = newest.withMedium(medium.copy(random.fork()));
 		rolledBack.isDamaged = true;
 		const refusal = await refusalOf(rolledBack);
 		if (refusal === undefined || !refusal.includes('rolled back')) {
-			throw new SimulationFailure(`an image of generation ${generation} was put back: ${refusal ?? 'it was opened'}`);
+			throw new SimulationFailure(
+				`an image of generation ${generation} was put back: ${refusal ?? 'it was opened'}`,
+			);
 		}
 	}
 }
@@ -333,7 +348,13 @@ async function refuseOlderAnchors(newest: Subject, images: readonly SecuredImage
 	const newestHash = newest.anchor.secured?.hash ?? new Uint8Array();
 	const older = images.filter(({hash}) => !Buffer.from(hash).equals(newestHash));
 	// Those just before the newest are the ones that a crash could be taken for.
-	for (const {generation, anchor} of [...older.slice(-3), ...older.slice(0, -3).filter(() => random.chance(0.2)).slice(0, 4)]) {
+	for (const {generation, anchor} of [
+		...older.slice(-3),
+		...older
+			.slice(0, -3)
+			.filter(() => random.chance(0.2))
+			.slice(0, 4),
+	]) {
 		counts.olderAnchors++;
 		const subject = newest.withAnchor(anchor);
 		subject.isDamaged = true;
@@ -345,7 +366,10 @@ async function refuseOlderAnchors(newest: Subject, images: readonly SecuredImage
 }
 
 /** Why the device does not open, undefined where it does. */
-async function refusalOf(subject: Subject, onOpened: () => Promise<void> = async () => undefined): Promise<string | undefined> {
+async function refusalOf(
+	subject: Subject,
+	onOpened: () => Promise<void> = async () => undefined,
+): Promise<string | undefined> {
 	try {
 		await open(subject);
 		await onOpened();
@@ -501,8 +525,13 @@ export interface HistoryOptions extends PlanWishes {
 	readonly trace?: Trace;
 }
 
-/** Runs the history of a seed. @throws whatever went wrong, with the plan and the command that repeats it in the message */
-export async function runHistory(seed: number, {counts: total, settles = true, trace, ...wishes}: HistoryOptions = {}): Promise<void> {
+/**
+ * Runs the history of a seed. @throws whatever went wrong, with the plan and the command that repeats it in the message
+ */
+export async function runHistory(
+	seed: number,
+	{counts: total, settles = true, trace, ...wishes}: HistoryOptions = {},
+): Promise<void> {
 	const random = new Random(seed);
 	const plan = randomPlan(random, wishes);
 	// Of its own, so that nothing in a history can depend on those before it.
@@ -527,9 +556,19 @@ export async function runHistory(seed: number, {counts: total, settles = true, t
 }
 
 /** How to run the history of a seed once more, in the folder of the project. */
-export function repeatCommand(seed: number, {kind, script, cipher, crypto, innerBlocks, container}: PlanWishes): string {
-	const options = Object.entries({kind, script: script && `'${script}'`, cipher, crypto, 'inner-blocks': innerBlocks, container});
-	return `node dist/test/simulator/main.js --seed ${seed} --histories 1${options.map(([name, value]) => value === undefined ? '' : ` --${name} ${value}`).join('')}`;
+export function repeatCommand(
+	seed: number,
+	{kind, script, cipher, crypto, innerBlocks, container}: PlanWishes,
+): string {
+	const options = Object.entries({
+		kind,
+		script: script && `'${script}'`,
+		cipher,
+		crypto,
+		'inner-blocks': innerBlocks,
+		container,
+	});
+	return `node dist/test/simulator/main.js --seed ${seed} --histories 1${options.map(([name, value]) => (value === undefined ? '' : ` --${name} ${value}`)).join('')}`;
 }
 
 function explained(error: unknown, plan: Plan, repeat: string): Error {

@@ -1,4 +1,6 @@
-/** A device from one opening to the next: opened and unlocked, verified after a crash and at rest, closed in good order. */
+/**
+ * A device from one opening to the next: opened and unlocked, verified after a crash and at rest, closed in good order.
+ */
 import {blockSize} from '../../components/sessions/block.js';
 import {StartError} from '../../runtime/sdk/component.js';
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
@@ -31,7 +33,10 @@ async function unlockFirst(subject: Subject): Promise<void> {
 
 /** Closes the device in good order, opens it once more and checks that nothing is missing. */
 export async function verifyAfterClose(subject: Subject): Promise<void> {
-	const {model, setup: {plan, random}} = subject;
+	const {
+		model,
+		setup: {plan, random},
+	} = subject;
 	subject.onChange = undefined;
 	// It may end while it is locked, too.
 	if (plan.lockPercent > 0 && random.chance(0.2)) {
@@ -49,12 +54,14 @@ export async function verifyAfterClose(subject: Subject): Promise<void> {
 
 /** After a crash: everything must be there, from one moment, and the container must be in order. */
 export async function verify(subject: Subject): Promise<void> {
-	await subject.run((async () => {
-		await verifySnapshots(subject);
-		const stamps = await readAll(subject);
-		subject.model.recover(stamps);
-		subject.setup.counts.blocksChecked += stamps.length;
-	})());
+	await subject.run(
+		(async () => {
+			await verifySnapshots(subject);
+			const stamps = await readAll(subject);
+			subject.model.recover(stamps);
+			subject.setup.counts.blocksChecked += stamps.length;
+		})(),
+	);
 }
 
 /** With nothing under way but operations that change no content: everything reads as it should. */
@@ -71,7 +78,10 @@ export async function verifyQuiet(subject: Subject): Promise<void> {
 
 async function judgeMarks(subject: Subject): Promise<void> {
 	const {snapshots} = await subject.world.control.list_snapshots({});
-	subject.model.snapshots.judgeMarks(snapshots, {hasTimes: subject.namesSnapshots, areNamesLegible: subject.areNamesLegible});
+	subject.model.snapshots.judgeMarks(snapshots, {
+		hasTimes: subject.namesSnapshots,
+		areNamesLegible: subject.areNamesLegible,
+	});
 }
 
 /** Judges the snapshots found after a crash and takes them as the truth from now on. */
@@ -102,11 +112,16 @@ async function verifySnapshots(subject: Subject): Promise<void> {
 }
 
 async function acceptUnknownSnapshot(subject: Subject, generation: number): Promise<void> {
-	const {model, model: {snapshots}} = subject;
+	const {
+		model,
+		model: {snapshots},
+	} = subject;
 	const from = snapshots.pendingSince;
 	const stamps = await contentOf(subject, generation);
 	if (from === undefined || snapshots.isGone(generation) || !stamps) {
-		throw new SimulationFailure(`after the crash there is a snapshot ${generation} that ${snapshots.isGone(generation) ? 'was discarded' : 'nobody created'}`);
+		throw new SimulationFailure(
+			`after the crash there is a snapshot ${generation} that ${snapshots.isGone(generation) ? 'was discarded' : 'nobody created'}`,
+		);
 	}
 
 	await noteSize(subject);

@@ -9,7 +9,10 @@ export function wasLockedOut({lock}: Subject, error: unknown, note: LockNote): b
 	return isSessionError(error) && error.code === 'locked' && lock.mayHaveMet(note);
 }
 
-/** A request failed: it must have met the lock or, where the medium fails, an error of it. @throws SimulationFailure, or the error itself where it is no answer */
+/**
+ * A request failed: it must have met the lock or, where the medium fails, an error of it. @throws SimulationFailure, or
+ * the error itself where it is no answer
+ */
 export function requireExcuse(subject: Subject, error: unknown, {what, note}: {what: string; note: LockNote}): void {
 	if (!isSessionError(error)) {
 		throw error;

@@ -22,7 +22,10 @@ function randomStamp(random: Random, {model, setup: {plan}}: Subject): Stamp {
 	return random.chance(0.1) ? random.below(3) : model.nextStamp() % plan.stampCount;
 }
 
-function randomExtent(random: Random, {leafCount, requestBlockCountMax}: {leafCount: number; requestBlockCountMax: number}): Extent {
+function randomExtent(
+	random: Random,
+	{leafCount, requestBlockCountMax}: {leafCount: number; requestBlockCountMax: number},
+): Extent {
 	const count = random.chance(0.5) ? 1 : random.between(1, Math.min(leafCount, requestBlockCountMax));
 	// Half of all requests meet in a small part of the device.
 	const span = random.chance(0.5) ? leafCount : Math.min(leafCount, 4 * count);
@@ -54,7 +57,12 @@ function cut<T>(extents: readonly Extent[], values: readonly T[]): T[][] {
 	});
 }
 
-function boundsOf({model: {blockCount: leafCount}, setup: {plan: {requestBlockCountMax}}}: Subject): {leafCount: number; requestBlockCountMax: number} {
+function boundsOf({
+	model: {blockCount: leafCount},
+	setup: {
+		plan: {requestBlockCountMax},
+	},
+}: Subject): {leafCount: number; requestBlockCountMax: number} {
 	return {leafCount, requestBlockCountMax};
 }
 
@@ -68,7 +76,11 @@ export async function clearAtRandom(subject: Subject, random: Random): Promise<v
 
 export async function write(subject: Subject, random: Random, extents: readonly Extent[]): Promise<void> {
 	const stamps = Array.from({length: blockCountOf(extents)}, () => randomStamp(random, subject));
-	await change(subject, {extents, stamps, send: async request => subject.world.device.write({...request, data: dataOf(stamps)})});
+	await change(subject, {
+		extents,
+		stamps,
+		send: async request => subject.world.device.write({...request, data: dataOf(stamps)}),
+	});
 	subject.setup.counts.writes++;
 }
 
@@ -105,7 +117,8 @@ async function change(subject: Subject, {extents, stamps, send}: Change): Promis
 			return;
 		}
 
-		const isFull = error instanceof SessionError && error.code === 'no_space' && (lackedSpace || mayLackSpace(subject));
+		const isFull =
+			error instanceof SessionError && error.code === 'no_space' && (lackedSpace || mayLackSpace(subject));
 		if (isFull) {
 			subject.setup.counts.fullPools++;
 		} else {
@@ -169,7 +182,11 @@ async function askForHoles(subject: Subject, {vba, count}: Extent): Promise<void
 	for (let i = 0; i < runs.length; i += 2) {
 		if (runs[i + 1] === allocationKinds.hole) {
 			subject.setup.counts.holesChecked += runs[i];
-			subject.model.endRead(begin, start, Array.from({length: runs[i]}, () => 0));
+			subject.model.endRead(
+				begin,
+				start,
+				Array.from({length: runs[i]}, () => 0),
+			);
 		}
 
 		start += runs[i];
@@ -219,5 +236,7 @@ async function client(subject: Subject, random: Random, operationCount: number):
 /** As many clients as the plan says, each with this many operations, all at once. */
 export async function load(subject: Subject, operationCount: number): Promise<void> {
 	const {random, plan} = subject.setup;
-	await Promise.all(Array.from({length: plan.clientCount}, async () => client(subject, random.fork(), operationCount)));
+	await Promise.all(
+		Array.from({length: plan.clientCount}, async () => client(subject, random.fork(), operationCount)),
+	);
 }

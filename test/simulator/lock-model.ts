@@ -1,4 +1,7 @@
-/** When requests may be refused since the device is locked: from the moment somebody asks for the lock until it was unlocked. */
+/**
+ * When requests may be refused since the device is locked: from the moment somebody asks for the lock until it was
+ * unlocked.
+ */
 
 export interface LockNote {
 	readonly changeCount: number;

@@ -39,7 +39,13 @@ async function statusOf(subject: Subject): Promise<{locked: boolean; state: stri
 
 /** Everything that needs a key is refused; what does not is answered. */
 export async function requireClosed(subject: Subject): Promise<void> {
-	const {model, medium, anchor, operations, world: {device, control, crypto}} = subject;
+	const {
+		model,
+		medium,
+		anchor,
+		operations,
+		world: {device, control, crypto},
+	} = subject;
 	const before = medium.changeCount + anchor.changeCount;
 	const status = await statusOf(subject);
 	if (status?.locked === false) {
@@ -55,7 +61,8 @@ export async function requireClosed(subject: Subject): Promise<void> {
 		'new snapshot': async () => control.create_snapshot({}),
 		discard: async () => control.discard_snapshot({generation}),
 		revert: async () => control.revert_snapshot({generation}),
-		'read of a snapshot': async () => control.read_snapshot({generation, extents: [0, 1], data: Buffer.alloc(blockSize)}),
+		'read of a snapshot': async () =>
+			control.read_snapshot({generation, extents: [0, 1], data: Buffer.alloc(blockSize)}),
 		rekeying: async () => control.rekey({}),
 		extension: async () => control.extend({tree: 'vbd', blockCount: 4}),
 	};
@@ -100,10 +107,13 @@ export async function unlock(subject: Subject): Promise<void> {
 
 /** Locks; false where the medium did not let it, and the device neither serves nor has forgotten its keys. */
 export async function lock(subject: Subject): Promise<boolean> {
-	const {model, setup: {counts}} = subject;
+	const {
+		model,
+		setup: {counts},
+	} = subject;
 	const begin = model.beginFlush();
 	subject.lock.beginLocking();
-	if (!await succeeds(subject, 'locking', subject.world.control.lock({}))) {
+	if (!(await succeeds(subject, 'locking', subject.world.control.lock({})))) {
 		return false;
 	}
 

@@ -2,8 +2,8 @@
  * What a block device may answer: an array of blocks, and of each block the writes that may still show.
  *
  * A write shows at some moment between its beginning and its end, one that failed perhaps. It no longer shows once a
- * later write, begun after its end, has succeeded. After a crash all blocks must be as of one moment, which must not lie
- * before the last acknowledged flush began.
+ * later write, begun after its end, has succeeded. After a crash all blocks must be as of one moment, which must not
+ * lie before the last acknowledged flush began.
  */
 import type {Stamp} from './content.js';
 import type {Moment} from './moment.js';
@@ -86,7 +86,10 @@ export class Model {
 	copy(): Model {
 		const copy = new Model(this.#blockCount, this);
 		for (const [vba, versions] of this.#versions) {
-			copy.#versions.set(vba, versions.map(version => ({...version})));
+			copy.#versions.set(
+				vba,
+				versions.map(version => ({...version})),
+			);
 		}
 
 		return copy;
@@ -103,7 +106,13 @@ export class Model {
 
 	#begin(vba: number, stamps: readonly Stamp[], isWhole: boolean): WriteNote {
 		const begin = ++this.#now;
-		const versions = stamps.map(stamp => ({stamp, begin, end: Infinity, succeeded: false, whole: isWhole ? begin : undefined}));
+		const versions = stamps.map(stamp => ({
+			stamp,
+			begin,
+			end: Infinity,
+			succeeded: false,
+			whole: isWhole ? begin : undefined,
+		}));
 		for (const [i, version] of versions.entries()) {
 			this.#prune(vba + i);
 			this.#versions.set(vba + i, [...this.#of(vba + i), version]);
@@ -124,7 +133,10 @@ export class Model {
 	/** The change was refused: it has not happened. */
 	cancel({vba, versions}: WriteNote): void {
 		for (const [i, version] of versions.entries()) {
-			this.#versions.set(vba + i, this.#of(vba + i).filter(other => other !== version));
+			this.#versions.set(
+				vba + i,
+				this.#of(vba + i).filter(other => other !== version),
+			);
 		}
 	}
 
@@ -141,12 +153,17 @@ export class Model {
 		for (const [i, stamp] of stamps.entries()) {
 			const spans = this.#spansOf(vba + i, stamp);
 			if (!spans.some(span => span.begin <= end && span.end > begin)) {
-				throw new SimulationFailure(`VBA ${vba + i} reads as ${stamp}; ${this.#describe(vba + i)}; the read took from ${begin} to ${end}`);
+				throw new SimulationFailure(
+					`VBA ${vba + i} reads as ${stamp}; ${this.#describe(vba + i)}; the read took from ${begin} to ${end}`,
+				);
 			}
 		}
 	}
 
-	/** Judges a read of the whole device with no write under way, undefined where a block cannot be read. @throws SimulationFailure */
+	/**
+	 * Judges a read of the whole device with no write under way, undefined where a block cannot be read. @throws
+	 * SimulationFailure
+	 */
 	endQuietRead(begin: Moment, stamps: ReadonlyArray<Stamp | undefined>): void {
 		for (const [vba, stamp] of stamps.entries()) {
 			if (stamp === undefined) {
@@ -165,18 +182,37 @@ export class Model {
 	}
 
 	/** Judges the whole content of a snapshot that was taken between two moments. @throws SimulationFailure */
-	judgeSnapshot({generation, stamps, from, to}: {generation: number; stamps: Content; from: Moment; to: Moment}): void {
+	judgeSnapshot({
+		generation,
+		stamps,
+		from,
+		to,
+	}: {
+		generation: number;
+		stamps: Content;
+		from: Moment;
+		to: Moment;
+	}): void {
 		if (stamps.length > this.#blockCount) {
-			throw new SimulationFailure(`snapshot ${generation} has ${stamps.length} blocks, the device has ${this.#blockCount}`);
+			throw new SimulationFailure(
+				`snapshot ${generation} has ${stamps.length} blocks, the device has ${this.#blockCount}`,
+			);
 		}
 
-		const blocks = [...this.#versions.keys()].filter(vba => vba < stamps.length).map(vba => ({vba, spans: this.#foundSpans(vba, stamps[vba])}));
+		const blocks = [...this.#versions.keys()]
+			.filter(vba => vba < stamps.length)
+			.map(vba => ({vba, spans: this.#foundSpans(vba, stamps[vba])}));
 		const stray = stamps.findIndex((stamp, vba) => this.#foundSpans(vba, stamp).length === 0);
 		if (stray !== -1) {
-			throw new SimulationFailure(`VBA ${stray} of snapshot ${generation} reads as ${stamps[stray] ?? 'unreadable'}; ${this.#describe(stray)}`);
+			throw new SimulationFailure(
+				`VBA ${stray} of snapshot ${generation} reads as ${stamps[stray] ?? 'unreadable'}; ${this.#describe(stray)}`,
+			);
 		}
 
-		this.#requireOneMoment(blocks.map(({spans}) => spans), {from, to, what: `snapshot ${generation}`});
+		this.#requireOneMoment(
+			blocks.map(({spans}) => spans),
+			{from, to, what: `snapshot ${generation}`},
+		);
 	}
 
 	beginFlush(): Moment {
@@ -211,13 +247,18 @@ export class Model {
 		for (const [vba, stamp] of stamps.entries()) {
 			const possible = this.#foundSpans(vba, stamp).filter(({end}) => end > this.#flushed);
 			if (possible.length === 0) {
-				throw new SimulationFailure(`after the crash VBA ${vba} reads as ${stamp ?? 'unreadable'}; ${this.#describe(vba)}; flushed at ${this.#flushed}`);
+				throw new SimulationFailure(
+					`after the crash VBA ${vba} reads as ${stamp ?? 'unreadable'}; ${this.#describe(vba)}; flushed at ${this.#flushed}`,
+				);
 			}
 
 			spans.set(vba, possible);
 		}
 
-		this.#requireOneMoment(touched.map(vba => spans.get(vba) ?? []), {from: this.#flushed, to: Infinity, what: 'the state after the crash'});
+		this.#requireOneMoment(
+			touched.map(vba => spans.get(vba) ?? []),
+			{from: this.#flushed, to: Infinity, what: 'the state after the crash'},
+		);
 		this.#requireWholeChanges(stamps);
 		this.#accept(stamps);
 	}
@@ -233,26 +274,45 @@ export class Model {
 	}
 
 	/** All blocks must show what they show at one and the same moment. */
-	#requireOneMoment(blocks: ReadonlyArray<readonly Span[]>, {from, to, what}: {from: Moment; to: Moment; what: string}): void {
-		const moments = new Set([from, ...blocks.flat().map(({begin}) => begin)].filter(moment => moment >= from && moment <= to));
+	#requireOneMoment(
+		blocks: ReadonlyArray<readonly Span[]>,
+		{from, to, what}: {from: Moment; to: Moment; what: string},
+	): void {
+		const moments = new Set(
+			[from, ...blocks.flat().map(({begin}) => begin)].filter(moment => moment >= from && moment <= to),
+		);
 		for (const moment of moments) {
 			if (blocks.every(spans => spans.some(({begin, end}) => begin <= moment && moment < end))) {
 				return;
 			}
 		}
 
-		throw new SimulationFailure(`${what} is not of one moment from ${from} to ${to} (flushed at ${this.#flushed}): ${[...this.#versions.keys()].map(vba => this.#describe(vba)).join('; ')}`);
+		throw new SimulationFailure(
+			`${what} is not of one moment from ${from} to ${to} (flushed at ${this.#flushed}): ${[...this.#versions.keys()].map(vba => this.#describe(vba)).join('; ')}`,
+		);
 	}
 
 	/** A change that happens as a whole cannot show in one block and be missing in another. */
 	#requireWholeChanges(stamps: ReadonlyArray<Stamp | undefined>): void {
 		const changes = new Set([...this.#versions.values()].flat().map(({whole}) => whole));
 		for (const change of changes) {
-			const touched = change === undefined ? [] : [...this.#versions.keys()].filter(vba => this.#of(vba).some(({whole}) => whole === change));
-			const shows = touched.find(vba => this.#of(vba).every(version => version.whole === change || version.stamp !== stamps[vba]));
-			const lacks = touched.find(vba => this.#of(vba).every(version => version.stamp !== stamps[vba] || (version.whole !== change && version.end < (change ?? 0))));
+			const touched =
+				change === undefined
+					? []
+					: [...this.#versions.keys()].filter(vba => this.#of(vba).some(({whole}) => whole === change));
+			const shows = touched.find(vba =>
+				this.#of(vba).every(version => version.whole === change || version.stamp !== stamps[vba]),
+			);
+			const lacks = touched.find(vba =>
+				this.#of(vba).every(
+					version =>
+						version.stamp !== stamps[vba] || (version.whole !== change && version.end < (change ?? 0)),
+				),
+			);
 			if (shows !== undefined && lacks !== undefined) {
-				throw new SimulationFailure(`a change happened in part: VBA ${shows} shows it, VBA ${lacks} does not: ${this.#describe(shows)}; ${this.#describe(lacks)}`);
+				throw new SimulationFailure(
+					`a change happened in part: VBA ${shows} shows it, VBA ${lacks} does not: ${this.#describe(shows)}; ${this.#describe(lacks)}`,
+				);
 			}
 		}
 	}
@@ -274,7 +334,9 @@ export class Model {
 	}
 
 	#spansOf(vba: number, stamp: Stamp): Span[] {
-		return this.#of(vba).filter(version => version.stamp === stamp).map(version => ({begin: version.begin, end: this.#endOf(vba, version)}));
+		return this.#of(vba)
+			.filter(version => version.stamp === stamp)
+			.map(version => ({begin: version.begin, end: this.#endOf(vba, version)}));
 	}
 
 	#foundSpans(vba: number, stamp: Stamp | undefined): Span[] {
@@ -286,12 +348,17 @@ export class Model {
 		const versions = this.#versions.get(vba);
 		if (versions && versions.length > 4) {
 			const oldest = Math.min(this.#flushed, this.snapshots.oldestMoment, ...this.#readBegins.values());
-			this.#versions.set(vba, versions.filter(version => this.#endOf(vba, version) > oldest));
+			this.#versions.set(
+				vba,
+				versions.filter(version => this.#endOf(vba, version) > oldest),
+			);
 		}
 	}
 
 	#describe(vba: number): string {
-		const versions = this.#of(vba).map(({stamp, begin, end, succeeded}) => `${stamp} (${begin} to ${end}${succeeded ? '' : ', failed'})`);
+		const versions = this.#of(vba).map(
+			({stamp, begin, end, succeeded}) => `${stamp} (${begin} to ${end}${succeeded ? '' : ', failed'})`,
+		);
 		return `VBA ${vba} was written: ${versions.join(', ')}`;
 	}
 }

@@ -14,7 +14,9 @@ const maxLevelLimit = 5;
 export function grownLeafCount({leafCount, degree, maxLevel}: TreeShape, addedBlockCount: number): number {
 	let [leaves, levels, left] = [leafCount, maxLevel, addedBlockCount];
 	/** Blocks by level. */
-	const blocks = Array.from({length: maxLevelLimit + 1}, (_, level) => level >= 1 && level <= maxLevel ? Math.ceil(leafCount / (degree ** level)) : 0);
+	const blocks = Array.from({length: maxLevelLimit + 1}, (_, level) =>
+		level >= 1 && level <= maxLevel ? Math.ceil(leafCount / degree ** level) : 0,
+	);
 	while (left > 0 && leaves < degree ** maxLevelLimit) {
 		if (leaves === degree ** levels) {
 			levels++;
@@ -23,7 +25,7 @@ export function grownLeafCount({leafCount, degree, maxLevel}: TreeShape, addedBl
 		}
 
 		for (let level = levels - 1; level >= 1 && left > 0; level--) {
-			if (blocks[level] <= Math.floor(leaves / (degree ** level))) {
+			if (blocks[level] <= Math.floor(leaves / degree ** level)) {
 				blocks[level]++;
 				left--;
 			}
@@ -37,7 +39,8 @@ export function grownLeafCount({leafCount, degree, maxLevel}: TreeShape, addedBl
 	return leaves;
 }
 
-export type LongOperation = {readonly kind: 'rekey'} | {readonly kind: 'extend'; readonly tree: 'vbd' | 'ft'; readonly blockCount: number};
+export type LongOperation =
+	{readonly kind: 'rekey'} | {readonly kind: 'extend'; readonly tree: 'vbd' | 'ft'; readonly blockCount: number};
 
 export class OperationsModel {
 	readonly #device: TreeShape;
@@ -107,11 +110,15 @@ export class OperationsModel {
 		const expected = this.#basePbaCount + this.#deviceAdded + this.#poolAdded;
 		const addable = this.#inFlight?.kind === 'extend' ? this.#inFlight.blockCount : 0;
 		if (total !== expected && total !== expected + addable) {
-			throw new SimulationFailure(`generation ${generation}: the container has ${pbaCount} blocks and ${pbasLeft} to add, which should come to ${expected}`);
+			throw new SimulationFailure(
+				`generation ${generation}: the container has ${pbaCount} blocks and ${pbasLeft} to add, which should come to ${expected}`,
+			);
 		}
 
 		if (keyId !== this.#keyId && !(this.#inFlight?.kind === 'rekey' && keyId === this.#keyId + 1)) {
-			throw new SimulationFailure(`generation ${generation}: the current key is ${keyId}, it should be ${this.#keyId}`);
+			throw new SimulationFailure(
+				`generation ${generation}: the current key is ${keyId}, it should be ${this.#keyId}`,
+			);
 		}
 	}
 

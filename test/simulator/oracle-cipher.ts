@@ -22,7 +22,12 @@ function isAuthentic({content, label, address, vba, generation, keyId, key}: Sea
 	}
 
 	context.writeUInt32LE(keyId, 32);
-	const decipher = createDecipheriv('aes-256-gcm', Buffer.from(hkdfSync('sha256', key, '', 'cbe aes-256-gcm block key', 32)), label.subarray(16, 28), {authTagLength: 16});
+	const decipher = createDecipheriv(
+		'aes-256-gcm',
+		Buffer.from(hkdfSync('sha256', key, '', 'cbe aes-256-gcm block key', 32)),
+		label.subarray(16, 28),
+		{authTagLength: 16},
+	);
 	decipher.setAAD(context);
 	decipher.setAuthTag(label.subarray(0, 16));
 	decipher.update(content);

@@ -89,7 +89,10 @@ function hashOf(block: Buffer): string {
 	return hash;
 }
 
-const openedBlocks = new WeakMap<Buffer, {readonly address: number; readonly cipher: OracleCipher; readonly block: Buffer}>();
+const openedBlocks = new WeakMap<
+	Buffer,
+	{readonly address: number; readonly cipher: OracleCipher; readonly block: Buffer}
+>();
 
 /** Each is decrypted once: a block of the simulated medium stays where it is. */
 function opened(address: number, content: Buffer, cipher: OracleCipher): Buffer {
@@ -104,7 +107,7 @@ function opened(address: number, content: Buffer, cipher: OracleCipher): Buffer 
 }
 
 function number64(block: Buffer, offset: number): number {
-	return block.readUInt32LE(offset) + (block.readUInt32LE(offset + 4) * 2 ** 32);
+	return block.readUInt32LE(offset) + block.readUInt32LE(offset + 4) * 2 ** 32;
 }
 
 function hexHash(block: Buffer, offset: number): string {
@@ -173,7 +176,13 @@ class Inspection {
 	}
 
 	tree(shape: TreeShape): void {
-		this.#inner(shape, {level: shape.maxLevel, address: shape.address, generation: shape.generation, hash: shape.hash, firstLeaf: 0});
+		this.#inner(shape, {
+			level: shape.maxLevel,
+			address: shape.address,
+			generation: shape.generation,
+			hash: shape.hash,
+			firstLeaf: 0,
+		});
 	}
 
 	/** A snapshot needs this block: the current state has it too, or the pool holds it back. */
@@ -188,8 +197,14 @@ class Inspection {
 		}
 
 		const {previousKeyId, rekeyingVba} = this.#facts;
-		if (!entry.reserved || this.#isReplaced(entry) || !(entry.allocated <= shape.generation && shape.generation < entry.freed)) {
-			this.problems.push(`${what} at PBA ${address} may be handed out, its entry is ${JSON.stringify(entry)}; rekeying VBA ${rekeyingVba}, previous key ${previousKeyId}`);
+		if (
+			!entry.reserved ||
+			this.#isReplaced(entry) ||
+			!(entry.allocated <= shape.generation && shape.generation < entry.freed)
+		) {
+			this.problems.push(
+				`${what} at PBA ${address} may be handed out, its entry is ${JSON.stringify(entry)}; rekeying VBA ${rekeyingVba}, previous key ${previousKeyId}`,
+			);
 		}
 	}
 
@@ -229,9 +244,16 @@ class Inspection {
 			const block = this.#facts.areInnerBlocksEncrypted ? opened(address, stored, this.#cipher) : stored;
 			this.#refer(address, 'snapshot directory');
 			const count = block.readUInt32LE(8);
-			const named = Array.from({length: Math.min(count, kept.length)}, (_, i) => number64(block, 16 + (64 * i)));
-			if (hashOf(stored) !== names.hash.toString('hex') || block.toString('latin1', 0, 8) !== 'CBE dir\0' || named.length !== count || named.some(generation => !kept.includes(generation))) {
-				this.problems.push(`the snapshot directory at PBA ${address} names ${count} snapshots: ${named.join(', ')}; there are ${kept.join(', ')}`);
+			const named = Array.from({length: Math.min(count, kept.length)}, (_, i) => number64(block, 16 + 64 * i));
+			if (
+				hashOf(stored) !== names.hash.toString('hex') ||
+				block.toString('latin1', 0, 8) !== 'CBE dir\0' ||
+				named.length !== count ||
+				named.some(generation => !kept.includes(generation))
+			) {
+				this.problems.push(
+					`the snapshot directory at PBA ${address} names ${count} snapshots: ${named.join(', ')}; there are ${kept.join(', ')}`,
+				);
 			}
 		}
 	}
@@ -264,7 +286,9 @@ class Inspection {
 
 		this.#refer(address, what);
 		if (generation > this.#lastGeneration) {
-			this.problems.push(`${what} is of generation ${generation}, newer than the secured ${this.#lastGeneration}`);
+			this.problems.push(
+				`${what} is of generation ${generation}, newer than the secured ${this.#lastGeneration}`,
+			);
 		}
 
 		const block = this.#blockOf(shape, node);
@@ -280,7 +304,7 @@ class Inspection {
 
 		const span = shape.degree ** (level - 1);
 		for (let index = 0; index < blockSize / nodeSize; index++) {
-			const leaf = firstLeaf + (index * span);
+			const leaf = firstLeaf + index * span;
 			const bytes = block.subarray(index * nodeSize, (index + 1) * nodeSize);
 			// An extension may have left one unfinished branch on the way to the next leaf.
 			const isUnfinished = level > 1 && leaf === shape.leafCount && index < shape.degree && !isZero(bytes);
@@ -291,7 +315,13 @@ class Inspection {
 
 				break;
 			} else if (level > 1) {
-				this.#inner(shape, {level: level - 1, address: number64(bytes, 0), generation: number64(bytes, 8), hash: hexHash(bytes, 16), firstLeaf: leaf});
+				this.#inner(shape, {
+					level: level - 1,
+					address: number64(bytes, 0),
+					generation: number64(bytes, 8),
+					hash: hexHash(bytes, 16),
+					firstLeaf: leaf,
+				});
 				this.#notNewer(number64(bytes, 8), generation, `${what}: node ${index}`);
 			} else if (shape.kind !== 'pool') {
 				this.#data(shape, bytes, leaf);
@@ -348,11 +378,13 @@ class Inspection {
 		for (const {address: place, block} of blocks) {
 			this.#refer(place, 'flush log');
 			if (number64(block, 16) !== this.#lastGeneration + 1) {
-				this.problems.push(`the flush log at PBA ${place} is of generation ${number64(block, 16)} after the secured ${this.#lastGeneration}`);
+				this.problems.push(
+					`the flush log at PBA ${place} is of generation ${number64(block, 16)} after the secured ${this.#lastGeneration}`,
+				);
 			}
 
 			for (let i = 0; i < block.readUInt32LE(12); i++) {
-				const offset = (block.readUInt32LE(8) === 2 ? 120 : 64) + (i * 56);
+				const offset = (block.readUInt32LE(8) === 2 ? 120 : 64) + i * 56;
 				const [vba, address] = [number64(block, offset), number64(block, offset + 8)];
 				newest.set(vba, {address, label: block.subarray(offset + 24, offset + 56)});
 				this.#logged(vba, address, block.subarray(offset + 16, offset + 24));
@@ -383,8 +415,14 @@ class Inspection {
 		const expected = isOwn ? `current state VBA ${vba}` : `free tree leaf ${number64(leaf, 0)}`;
 		const entry = this.#entries.get(address);
 		if (owner !== expected || (isOwn && this.referenced.has(address))) {
-			this.problems.push(`the flush log names PBA ${address} as ${expected}, it is ${this.referenced.get(address) ?? owner ?? 'nobody'}'s`);
-		} else if (entry?.reserved && !this.#isReplaced(entry) && this.#facts.kept.some(generation => entry.allocated <= generation && generation < entry.freed)) {
+			this.problems.push(
+				`the flush log names PBA ${address} as ${expected}, it is ${this.referenced.get(address) ?? owner ?? 'nobody'}'s`,
+			);
+		} else if (
+			entry?.reserved &&
+			!this.#isReplaced(entry) &&
+			this.#facts.kept.some(generation => entry.allocated <= generation && generation < entry.freed)
+		) {
 			this.problems.push(`the flush log names PBA ${address}, which a snapshot needs: ${JSON.stringify(entry)}`);
 		}
 	}
@@ -401,7 +439,8 @@ class Inspection {
 		}
 
 		const {previousKeyId, previousKey, keyId, key, rekeyingVba} = this.#facts;
-		const used = previousKeyId !== 0 && vba >= rekeyingVba ? {keyId: previousKeyId, key: previousKey} : {keyId, key};
+		const used =
+			previousKeyId !== 0 && vba >= rekeyingVba ? {keyId: previousKeyId, key: previousKey} : {keyId, key};
 		return this.#cipher.isAuthentic({content, label, address, vba, generation, ...used});
 	}
 
@@ -410,29 +449,43 @@ class Inspection {
 		this.#own(address, `${shape.name} leaf ${leaf}`);
 		const [allocated, freed] = [number64(node, 16), number64(node, 24)];
 		if (shape.name === 'free tree') {
-			this.#entries.set(address, {lastVba: number64(node, 8), allocated, freed, lastKeyId: node.readUInt32LE(32), reserved: node[36] === 1});
+			this.#entries.set(address, {
+				lastVba: number64(node, 8),
+				allocated,
+				freed,
+				lastKeyId: node.readUInt32LE(32),
+				reserved: node[36] === 1,
+			});
 		}
 
 		if (allocated > this.#lastGeneration || freed > this.#lastGeneration) {
-			this.problems.push(`${shape.name} leaf ${leaf} was allocated in ${allocated} and freed in ${freed}, newer than the secured ${this.#lastGeneration}`);
+			this.problems.push(
+				`${shape.name} leaf ${leaf} was allocated in ${allocated} and freed in ${freed}, newer than the secured ${this.#lastGeneration}`,
+			);
 		}
 	}
 }
 
-/** An inner block as it was when the tree was created: each level lies one block behind another, below it the next one. */
-function impliedBlock({degree, fresh: [leafCount, firstInner, firstLeaf]}: TreeShape, level: number, leaf: number): Buffer {
+/**
+ * An inner block as it was when the tree was created: each level lies one block behind another, below it the next one.
+ */
+function impliedBlock(
+	{degree, fresh: [leafCount, firstInner, firstLeaf]}: TreeShape,
+	level: number,
+	leaf: number,
+): Buffer {
 	const block = Buffer.alloc(blockSize);
 	let place = firstLeaf;
 	if (level > 1) {
 		place = firstInner;
 		for (let below = 1; below < level - 1; below++) {
-			place += Math.ceil(leafCount / (degree ** below));
+			place += Math.ceil(leafCount / degree ** below);
 		}
 	}
 
 	const span = degree ** (level - 1);
-	for (let index = 0; index < degree && leaf + (index * span) < leafCount; index++) {
-		block.writeBigUInt64LE(BigInt(place + (leaf / span) + index), index * nodeSize);
+	for (let index = 0; index < degree && leaf + index * span < leafCount; index++) {
+		block.writeBigUInt64LE(BigInt(place + leaf / span + index), index * nodeSize);
 	}
 
 	return block;
@@ -470,20 +523,24 @@ function snapshotsOf(superblock: Buffer): SnapshotSlot[] {
 	const found: SnapshotSlot[] = [];
 	const current = superblock.readUInt32LE(3561);
 	for (let slot = 0; slot < snapshotSlotCount; slot++) {
-		const offset = 97 + (slot * snapshotSize);
+		const offset = 97 + slot * snapshotSize;
 		if (superblock[offset + 60] === 1) {
 			const generation = number64(superblock, offset + 40);
-			found.push({slot, isKept: superblock[offset + 65] === 1, shape: {
-				name: slot === current ? 'current state' : `snapshot ${generation}`,
-				kind: slot === current ? 'data' : 'older',
-				hash: hexHash(superblock, offset),
-				address: number64(superblock, offset + 32),
-				generation,
-				leafCount: number64(superblock, offset + 48),
-				maxLevel: superblock.readUInt32LE(offset + 56),
-				degree: superblock.readUInt32LE(3565),
-				fresh: freshAt(superblock, 3781),
-			}});
+			found.push({
+				slot,
+				isKept: superblock[offset + 65] === 1,
+				shape: {
+					name: slot === current ? 'current state' : `snapshot ${generation}`,
+					kind: slot === current ? 'data' : 'older',
+					hash: hexHash(superblock, offset),
+					address: number64(superblock, offset + 32),
+					generation,
+					leafCount: number64(superblock, offset + 48),
+					maxLevel: superblock.readUInt32LE(offset + 56),
+					degree: superblock.readUInt32LE(3565),
+					fresh: freshAt(superblock, 3781),
+				},
+			});
 		}
 	}
 
@@ -508,10 +565,19 @@ function factsOf(superblock: Buffer): Facts {
 		lastGeneration: number64(superblock, 3553),
 		pbaCount: number64(superblock, 3577),
 		cipherNumber: superblock.readUInt32LE(3725),
-		kept: snapshotsOf(superblock).filter(({isKept}) => isKept).map(({shape: {generation}}) => generation),
+		kept: snapshotsOf(superblock)
+			.filter(({isKept}) => isKept)
+			.map(({shape: {generation}}) => generation),
 		logAddress: number64(superblock, 3761),
 		logBlockCount: superblock.readUInt32LE(3769),
-		names: (superblock.readUInt32LE(3777) & 4) === 0 ? undefined : {firstAddress: number64(superblock, 3853), place: superblock.readUInt32LE(3861), hash: superblock.subarray(3865, 3897)},
+		names:
+			(superblock.readUInt32LE(3777) & 4) === 0
+				? undefined
+				: {
+						firstAddress: number64(superblock, 3853),
+						place: superblock.readUInt32LE(3861),
+						hash: superblock.subarray(3865, 3897),
+					},
 		areInnerBlocksEncrypted: superblock.readUInt32LE(3773) === 1,
 		areInnerBlocksImplied: (superblock.readUInt32LE(3777) & 1) === 1,
 		areLeavesEmptied: (superblock.readUInt32LE(3777) & 2) === 2,
@@ -530,7 +596,11 @@ function logFrom(image: OracleImage, superblock: Buffer, wanted: string): LogBlo
 	const first = number64(superblock, 3761);
 	for (let address = first; address < first + superblock.readUInt32LE(3769); address++) {
 		const block = image.content(address);
-		if (block.toString('latin1', 0, 8) !== 'CBE log\0' || hexHash(block, 32) !== previous || number64(block, 24) !== found.length) {
+		if (
+			block.toString('latin1', 0, 8) !== 'CBE log\0' ||
+			hexHash(block, 32) !== previous ||
+			number64(block, 24) !== found.length
+		) {
 			return undefined;
 		}
 
@@ -573,17 +643,27 @@ function superblockProblems(superblock: Buffer, {state, rekeyingVba, previousKey
 	const isExtending = state === stateExtendingDevice || state === stateExtendingPool;
 	const problems = [
 		state < 1 || state > 4 ? `the state is ${state}` : '',
-		isRekeying && (previousKeyId !== keyId - 1 || isZero(superblock.subarray(25, 57))) ? `rekeying to key ${keyId}, but the previous key is ${previousKeyId}` : '',
-		!isRekeying && !(previousKeyId === 0 && isZero(superblock.subarray(25, 57)) && rekeyingVba === 0) ? `not rekeying, but there is a previous key ${previousKeyId}` : '',
-		!isExtending && !isRekeying && !isZero(superblock.subarray(9, 25)) ? 'nothing grows, but there are blocks left to add' : '',
+		isRekeying && (previousKeyId !== keyId - 1 || isZero(superblock.subarray(25, 57)))
+			? `rekeying to key ${keyId}, but the previous key is ${previousKeyId}`
+			: '',
+		!isRekeying && !(previousKeyId === 0 && isZero(superblock.subarray(25, 57)) && rekeyingVba === 0)
+			? `not rekeying, but there is a previous key ${previousKeyId}`
+			: '',
+		!isExtending && !isRekeying && !isZero(superblock.subarray(9, 25))
+			? 'nothing grows, but there are blocks left to add'
+			: '',
 	];
 	const generations = snapshotsOf(superblock).map(({shape}) => shape.generation);
 	const leafCount = Math.max(...snapshotsOf(superblock).map(({shape}) => shape.leafCount));
 	return [
 		...problems,
 		// The original takes one behind the last leaf for one before the first, and seals that one again.
-		isRekeying && rekeyingVba >= leafCount ? `the rekeying VBA is ${rekeyingVba}, the largest snapshot has ${leafCount} leaves` : '',
-		new Set(generations).size < generations.length ? `two snapshots have the same name: ${generations.join(', ')}` : '',
+		isRekeying && rekeyingVba >= leafCount
+			? `the rekeying VBA is ${rekeyingVba}, the largest snapshot has ${leafCount} leaves`
+			: '',
+		new Set(generations).size < generations.length
+			? `two snapshots have the same name: ${generations.join(', ')}`
+			: '',
 	].filter(problem => problem !== '');
 }
 

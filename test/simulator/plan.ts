@@ -32,7 +32,10 @@ export type HistoryKind = (typeof historyKinds)[number];
 
 export interface Plan {
 	readonly kind: HistoryKind;
-	/** True where an earlier program has made the container: of version 1, or with the original's cipher of the original. */
+	/**
+	 * True where an earlier program has made the container: of version 1, or with the original's cipher of the
+	 * original.
+	 */
 	readonly isOld: boolean;
 	/** Attributes of `<create>`; an old container has the same. */
 	readonly create: Readonly<Record<string, string>>;
@@ -87,7 +90,14 @@ const bounds: Readonly<Record<HistoryKind, Bounds>> = {
 };
 
 /** Large enough that inner blocks are evicted all the time: more of them than the cache has frames. */
-const wideShape = {vbd_leaves: '6000', vbd_degree: '8', vbd_max_level: '5', ft_leaves: '5000', ft_degree: '8', ft_max_level: '5'};
+const wideShape = {
+	vbd_leaves: '6000',
+	vbd_degree: '8',
+	vbd_max_level: '5',
+	ft_leaves: '5000',
+	ft_degree: '8',
+	ft_max_level: '5',
+};
 
 const frameCountMin = 512;
 const degrees = [2, 4, 8, 16, 32, 64];
@@ -105,8 +115,12 @@ function randomShape(random: Random, {leafCountMax, poolLeafCountMax}: Bounds): 
 		const device = randomTree(random, random.chance(0.5) ? 16 : leafCountMax);
 		const pool = randomTree(random, random.chance(0.5) ? 40 : poolLeafCountMax);
 		const shape = {
-			vbd_leaves: String(device.leaves), vbd_degree: String(device.degree), vbd_max_level: String(device.maxLevel),
-			ft_leaves: String(pool.leaves), ft_degree: String(pool.degree), ft_max_level: String(pool.maxLevel),
+			vbd_leaves: String(device.leaves),
+			vbd_degree: String(device.degree),
+			vbd_max_level: String(device.maxLevel),
+			ft_leaves: String(pool.leaves),
+			ft_degree: String(pool.degree),
+			ft_max_level: String(pool.maxLevel),
 		};
 		if (ContainerDimensions.safeParse(shape).success) {
 			return shape;
@@ -119,15 +133,34 @@ const operationKinds: readonly HistoryKind[] = ['scripted', 'operations', 'long_
 function shapeOf({device, pool}: Script): Record<string, string> {
 	const [[leaves, degree, maxLevel], [poolLeaves, poolDegree, poolMaxLevel]] = [device, pool];
 	return {
-		vbd_leaves: String(leaves), vbd_degree: String(degree), vbd_max_level: String(maxLevel),
-		ft_leaves: String(poolLeaves), ft_degree: String(poolDegree), ft_max_level: String(poolMaxLevel),
+		vbd_leaves: String(leaves),
+		vbd_degree: String(degree),
+		vbd_max_level: String(maxLevel),
+		ft_leaves: String(poolLeaves),
+		ft_degree: String(poolDegree),
+		ft_max_level: String(poolMaxLevel),
 	};
 }
 
 function randomKind(random: Random): HistoryKind {
 	return random.pick([
-		'crash_points', 'creation', 'long', 'faults', 'full_host', 'full_host', 'restarts', 'flips', 'damage',
-		'scripted', 'scripted', 'scripted', 'operations', 'operations', 'operations', 'long_operations', 'long_operations',
+		'crash_points',
+		'creation',
+		'long',
+		'faults',
+		'full_host',
+		'full_host',
+		'restarts',
+		'flips',
+		'damage',
+		'scripted',
+		'scripted',
+		'scripted',
+		'operations',
+		'operations',
+		'operations',
+		'long_operations',
+		'long_operations',
 	]);
 }
 
@@ -161,27 +194,41 @@ export const planChoices = {
 export function wishFault({kind, cipher, innerBlocks, container}: PlanWishes): string | undefined {
 	return cipher === 'aes-256-cbc-essiv' && innerBlocks === 'encrypted'
 		? 'with aes-256-cbc-essiv inner blocks lie in clear'
-		: kind === 'creation' && container === 'old' ? 'nobody creates old containers any more' : undefined;
+		: kind === 'creation' && container === 'old'
+			? 'nobody creates old containers any more'
+			: undefined;
 }
 
 export function randomPlan(random: Random, wishes: PlanWishes = {}): Plan {
 	const {kind = randomKind(random), script: scriptName} = wishes;
 	const bound = bounds[kind];
 	const wide = kind === 'long' && random.chance(0.2);
-	const script = kind === 'scripted' ? random.pick(scripts.filter(({name}) => scriptName === undefined || name === scriptName)) : undefined;
+	const script =
+		kind === 'scripted'
+			? random.pick(scripts.filter(({name}) => scriptName === undefined || name === scriptName))
+			: undefined;
 	const create = wide ? wideShape : script ? shapeOf(script) : randomShape(random, bound);
 	const withOperations = operationKinds.includes(kind);
 	const isQuick = random.chance(withOperations ? 0.97 : 0.85);
-	const drawnCipher = random.pick(cipherNames.filter(name => name !== 'aes-256-cbc-essiv' || wishes.innerBlocks !== 'encrypted'));
+	const drawnCipher = random.pick(
+		cipherNames.filter(name => name !== 'aes-256-cbc-essiv' || wishes.innerBlocks !== 'encrypted'),
+	);
 	const cipher = wishes.cipher ?? drawnCipher;
 	const mebibyte = 2 ** 20;
 	const isEncrypted = random.chance(0.4);
-	const innerBlocks = cipher === 'aes-256-cbc-essiv' ? 'clear' : wishes.innerBlocks ?? (isEncrypted ? 'encrypted' : 'clear');
+	const innerBlocks =
+		cipher === 'aes-256-cbc-essiv' ? 'clear' : (wishes.innerBlocks ?? (isEncrypted ? 'encrypted' : 'clear'));
 	const isOld = random.chance(0.25);
 	return {
 		kind,
 		isOld: kind !== 'creation' && (wishes.container === undefined ? isOld : wishes.container === 'old'),
-		create: {...create, cipher, inner_blocks: innerBlocks, ...cipher !== 'aes-256-cbc-essiv' && innerBlocks === 'clear' && {flush_log_blocks: random.pick(['0', '1', '3', '64'])}},
+		create: {
+			...create,
+			cipher,
+			inner_blocks: innerBlocks,
+			...(cipher !== 'aes-256-cbc-essiv' &&
+				innerBlocks === 'clear' && {flush_log_blocks: random.pick(['0', '1', '3', '64'])}),
+		},
 		leafCount: Number(create.vbd_leaves),
 		poolLeafCount: Number(create.ft_leaves),
 		frameCount: wide ? frameCountMin : random.pick([frameCountMin, 2 * frameCountMin]),

@@ -20,7 +20,11 @@ function addPad(block: Uint8Array, pad: number): Buffer {
 	return copy;
 }
 
-function labelWith({isBinding}: QuickKey, cipherBlock: Uint8Array, place: {address: number; vba: number; generation: number; keyId: number}): Buffer {
+function labelWith(
+	{isBinding}: QuickKey,
+	cipherBlock: Uint8Array,
+	place: {address: number; vba: number; generation: number; keyId: number},
+): Buffer {
 	return isBinding ? boundLabel(cipherBlock, place) : labelOf(cipherBlock);
 }
 
@@ -33,7 +37,10 @@ function* blocksOf(segments: readonly Uint8Array[]): Generator<Uint8Array> {
 }
 
 /** What an authenticated cipher binds a block to, in place of a tag: the oracle knows the same rule. */
-export function boundLabel(cipherBlock: Uint8Array, {address, vba, generation, keyId}: {address: number; vba: number; generation: number; keyId: number}): Buffer {
+export function boundLabel(
+	cipherBlock: Uint8Array,
+	{address, vba, generation, keyId}: {address: number; vba: number; generation: number; keyId: number},
+): Buffer {
 	const label = Buffer.from(labelOf(cipherBlock));
 	const context = labelOf(Buffer.from(`${address} ${vba} ${generation} ${keyId}`));
 	for (let i = 0; i < label.length; i++) {
@@ -86,7 +93,15 @@ export function quickCryptoHandlers(): Handlers<typeof crypto> {
 			for (const block of blocksOf(plain)) {
 				const cipherBlock = addPad(block, padOf(key.bytes, addresses[i]));
 				sealed.set(cipherBlock, i * blockSize);
-				labels.set(labelWith(key, cipherBlock, {address: addresses[i], vba: vbas[i], generation: generations[i], keyId}), i * labelLength);
+				labels.set(
+					labelWith(key, cipherBlock, {
+						address: addresses[i],
+						vba: vbas[i],
+						generation: generations[i],
+						keyId,
+					}),
+					i * labelLength,
+				);
 				i++;
 			}
 
@@ -98,7 +113,14 @@ export function quickCryptoHandlers(): Handlers<typeof crypto> {
 			let i = 0;
 			for (const block of blocksOf(plain)) {
 				const cipherBlock = sealed.subarray(i * blockSize, (i + 1) * blockSize);
-				if (labelWith(key, cipherBlock, {address: addresses[i], vba: vbas[i], generation: generations[i], keyId}).equals(labels.subarray(i * labelLength, (i + 1) * labelLength))) {
+				if (
+					labelWith(key, cipherBlock, {
+						address: addresses[i],
+						vba: vbas[i],
+						generation: generations[i],
+						keyId,
+					}).equals(labels.subarray(i * labelLength, (i + 1) * labelLength))
+				) {
 					block.set(addPad(cipherBlock, -padOf(key.bytes, addresses[i])));
 				} else {
 					block.fill(0);

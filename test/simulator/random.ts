@@ -21,13 +21,13 @@ export class Random {
 		this.#count = (this.#count + 1) | 0;
 		this.#a = this.#b ^ (this.#b >>> 9);
 		this.#b = (this.#c + (this.#c << 3)) | 0;
-		this.#c = ((this.#c << 21) | (this.#c >>> 11)) + sum | 0;
+		this.#c = (((this.#c << 21) | (this.#c >>> 11)) + sum) | 0;
 		return sum >>> 0;
 	}
 
 	/** A whole number from 0 to `count` - 1. */
 	below(count: number): number {
-		return Math.floor(this.next() / 2 ** 32 * count);
+		return Math.floor((this.next() / 2 ** 32) * count);
 	}
 
 	/** A whole number from `min` to `max`. */
@@ -45,7 +45,7 @@ export class Random {
 
 	/** Another stream that this one decides. */
 	fork(): Random {
-		return new Random((this.next() * 2 ** 20) + (this.next() >>> 12));
+		return new Random(this.next() * 2 ** 20 + (this.next() >>> 12));
 	}
 
 	bytes(count: number): Uint8Array {

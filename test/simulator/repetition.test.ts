@@ -1,6 +1,7 @@
 /**
- * A seed alone decides a history: what the process has run before leaves nothing behind that it meets. So the command that a failure
- * prints repeats it. All histories here run in one process, and of each kind the last one in a process of its own, too.
+ * A seed alone decides a history: what the process has run before leaves nothing behind that it meets. So the command
+ * that a failure prints repeats it. All histories here run in one process, and of each kind the last one in a process
+ * of its own, too.
  */
 import {exec} from 'node:child_process';
 import {delimiter, dirname} from 'node:path';
@@ -36,7 +37,9 @@ async function traceAfterOthers(seed: number, wishes: PlanWishes): Promise<strin
 /** By the command that a failure prints. */
 async function traceAlone(seed: number, wishes: PlanWishes): Promise<string> {
 	const env = {...process.env, PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH}`};
-	const {stdout} = await promisify(exec)(`${repeatCommand(seed, wishes)} --trace`, {cwd: projectFolder, env}).catch((error: unknown) => error as {stdout: string});
+	const {stdout} = await promisify(exec)(`${repeatCommand(seed, wishes)} --trace`, {cwd: projectFolder, env}).catch(
+		(error: unknown) => error as {stdout: string},
+	);
 	return /^seed \d+: trace of .*$/m.exec(stdout)?.[0] ?? stdout;
 }
 

@@ -54,9 +54,10 @@ export class Scheduler {
 	}
 
 	/** Waits until the seed says so. */
-	readonly step = async (): Promise<void> => new Promise(resolve => {
-		this.#waiting.push(resolve);
-	});
+	readonly step = async (): Promise<void> =>
+		new Promise(resolve => {
+			this.#waiting.push(resolve);
+		});
 
 	async sleep(milliseconds: number): Promise<void> {
 		return new Promise(resolve => {

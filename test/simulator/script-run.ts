@@ -1,5 +1,12 @@
 /** Performs a script on the device, action by action. */
-import {beginOperation, createSnapshot, discardSnapshot, finishOperations, readSnapshot, revert} from './control-load.js';
+import {
+	beginOperation,
+	createSnapshot,
+	discardSnapshot,
+	finishOperations,
+	readSnapshot,
+	revert,
+} from './control-load.js';
 import {verifyQuiet} from './lifecycle.js';
 import {clear, flush, load, write} from './load.js';
 import {lockForAWhile} from './locking.js';
@@ -7,9 +14,14 @@ import type {Action, Script} from './script.js';
 import {SimulationFailure} from './simulation-failure.js';
 import type {Subject} from './subject.js';
 
-const oldest = (subject: Subject, age: number): number | undefined => subject.model.snapshots.names.sort((a, b) => a - b).at(age);
+const oldest = (subject: Subject, age: number): number | undefined =>
+	subject.model.snapshots.names.sort((a, b) => a - b).at(age);
 
-async function withSnapshot(subject: Subject, age: number, job: (generation: number) => Promise<unknown>): Promise<void> {
+async function withSnapshot(
+	subject: Subject,
+	age: number,
+	job: (generation: number) => Promise<unknown>,
+): Promise<void> {
 	const generation = oldest(subject, age);
 	if (generation !== undefined) {
 		await job(generation);
@@ -48,7 +60,10 @@ async function perform(subject: Subject, action: Action): Promise<void> {
 		}
 
 		case 'extend': {
-			return requireBegun(subject, await beginOperation(subject, {kind: 'extend', tree: action.tree, blockCount: action.blockCount}));
+			return requireBegun(
+				subject,
+				await beginOperation(subject, {kind: 'extend', tree: action.tree, blockCount: action.blockCount}),
+			);
 		}
 
 		case 'lock': {

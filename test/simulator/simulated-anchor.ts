@@ -1,7 +1,7 @@
 /**
- * A trust anchor on storage as unkind as a real one may be. A record that is being written has arrived or not when the power
- * fails; one that was written and not synced, since its process was killed or its sync failed, reads back until the power fails
- * and may be gone then, unless the anchor has written it once more.
+ * A trust anchor on storage as unkind as a real one may be. A record that is being written has arrived or not when the
+ * power fails; one that was written and not synced, since its process was killed or its sync failed, reads back until
+ * the power fails and may be gone then, unless the anchor has written it once more.
  */
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
 import type {Secured} from '../../components/lib/format/open-superblock.js';
@@ -11,7 +11,11 @@ import {authenticatorOf, flushKeyOf, innerKey} from '../support/memory-anchor.js
 import type {Random} from './random.js';
 
 /** Makes the envelope that carries a block key to a crypto server. */
-export type EnvelopeSealer = (key: Uint8Array, recipient: Uint8Array, randomBytes: (count: number) => Uint8Array) => Uint8Array;
+export type EnvelopeSealer = (
+	key: Uint8Array,
+	recipient: Uint8Array,
+	randomBytes: (count: number) => Uint8Array,
+) => Uint8Array;
 
 /** What the anchor's storage holds. */
 export interface AnchorState {
@@ -25,7 +29,10 @@ const blankState: AnchorState = {initialized: false, secured: null, marks: fresh
 export interface AnchorOptions {
 	/** After a crash somebody has to unlock it; otherwise whoever starts it again opens it. */
 	readonly locksAtStart: boolean;
-	/** False for an anchor that believes what it reads, though it may not be durable: a fault that the simulator has to find. */
+	/**
+	 * False for an anchor that believes what it reads, though it may not be durable: a fault that the simulator has to
+	 * find.
+	 */
 	readonly settles: boolean;
 }
 
@@ -50,7 +57,11 @@ export class SimulatedAnchor {
 	#isSettled = false;
 	#locked: boolean;
 
-	constructor(random: Random, options: AnchorOptions, {state = blankState, durable = state}: {state?: AnchorState | undefined; durable?: AnchorState} = {}) {
+	constructor(
+		random: Random,
+		options: AnchorOptions,
+		{state = blankState, durable = state}: {state?: AnchorState | undefined; durable?: AnchorState} = {},
+	) {
 		this.#random = random;
 		this.#options = options;
 		this.#state = state;
@@ -78,11 +89,13 @@ export class SimulatedAnchor {
 
 	/** The anchor as it is after the power failed. */
 	afterPowerLoss(random: Random): SimulatedAnchor {
-		const state = random.pick([this.#durable, this.#state, ...this.#pending ? [this.#pending] : []]);
+		const state = random.pick([this.#durable, this.#state, ...(this.#pending ? [this.#pending] : [])]);
 		return new SimulatedAnchor(random, this.#options, {state});
 	}
 
-	/** The anchor as it is after the process was killed: a record under way has been written or not, and is not durable. */
+	/**
+	 * The anchor as it is after the process was killed: a record under way has been written or not, and is not durable.
+	 */
 	afterKill(random: Random): SimulatedAnchor {
 		const state = this.#pending && random.chance(0.5) ? this.#pending : this.#state;
 		return new SimulatedAnchor(random, this.#options, {state, durable: this.#durable});
@@ -107,7 +120,7 @@ export class SimulatedAnchor {
 					await this.#settle(step);
 				}
 
-				return {state: this.#locked ? 'locked' : (this.#state.initialized ? 'open' : 'empty')};
+				return {state: this.#locked ? 'locked' : this.#state.initialized ? 'open' : 'empty'};
 			},
 			recipient: () => ({publicKey: new Uint8Array(32)}),
 			lock: () => {
@@ -159,7 +172,13 @@ export class SimulatedAnchor {
 			intend: async ({hash}) => {
 				opened();
 				if (!this.isOfOldProgram) {
-					await this.#write({...this.#state, marks: {...this.#state.marks, intended: Uint8Array.from(hash), announces: true}}, step);
+					await this.#write(
+						{
+							...this.#state,
+							marks: {...this.#state.marks, intended: Uint8Array.from(hash), announces: true},
+						},
+						step,
+					);
 				}
 
 				return {};
@@ -172,9 +191,17 @@ export class SimulatedAnchor {
 				opened();
 				const secured = {...record, hash: Uint8Array.from(record.hash)};
 				this.onSecuring(secured);
-				await this.#write({...this.#state, secured, marks: {...this.#state.marks, intended: null, announces: !this.isOfOldProgram}}, step, () => {
-					this.onSecured(secured);
-				});
+				await this.#write(
+					{
+						...this.#state,
+						secured,
+						marks: {...this.#state.marks, intended: null, announces: !this.isOfOldProgram},
+					},
+					step,
+					() => {
+						this.onSecured(secured);
+					},
+				);
 				return {flushKey: flushKeyOf(secured.hash)};
 			},
 		};
@@ -210,7 +237,7 @@ export class SimulatedAnchor {
 		}
 
 		if (fails) {
-			throw new SessionError('storage_failed', 'simulated error of the anchor\'s storage');
+			throw new SessionError('storage_failed', "simulated error of the anchor's storage");
 		}
 	}
 }

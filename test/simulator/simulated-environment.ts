@@ -7,7 +7,10 @@ import {SimulationFailure} from './simulation-failure.js';
 /** What memory holds that was given back: whoever still reads it gets no sense. */
 const poison = 0xdb;
 
-/** Buffers for reuse by length, all full of poison, whoever had them before: allocating megabytes for each short life would cost the most time. */
+/**
+ * Buffers for reuse by length, all full of poison, whoever had them before: allocating megabytes for each short life
+ * would cost the most time.
+ */
 const spareBuffers = new Map<number, Buffer[]>();
 
 function takeBuffer(byteLength: number): Buffer {
@@ -123,13 +126,18 @@ export class SimulatedEnvironment implements Environment {
 
 	lease(byteLength: number): Lease {
 		if (this.#leasedByteLength + byteLength > this.leaseLimit) {
-			throw new SimulationFailure(`${this.name} leases ${byteLength} bytes beyond its limit of ${this.leaseLimit}`);
+			throw new SimulationFailure(
+				`${this.name} leases ${byteLength} bytes beyond its limit of ${this.leaseLimit}`,
+			);
 		}
 
 		const bytes = takeBuffer(byteLength);
-		const lease: Lease = {bytes, release: () => {
-			this.#release(lease, bytes);
-		}};
+		const lease: Lease = {
+			bytes,
+			release: () => {
+				this.#release(lease, bytes);
+			},
+		};
 		this.#leasedByteLength += byteLength;
 		this.#leases.set(lease, bytes);
 		return lease;
@@ -137,7 +145,9 @@ export class SimulatedEnvironment implements Environment {
 
 	async leaseWhenFree(byteLength: number): Promise<Lease> {
 		if (byteLength > this.leaseLimit) {
-			throw new SimulationFailure(`${this.name} can never lease ${byteLength} bytes, its limit is ${this.leaseLimit}`);
+			throw new SimulationFailure(
+				`${this.name} can never lease ${byteLength} bytes, its limit is ${this.leaseLimit}`,
+			);
 		}
 
 		if (this.#waiters.length === 0 && this.#leasedByteLength + byteLength <= this.leaseLimit) {
@@ -159,7 +169,10 @@ export class SimulatedEnvironment implements Environment {
 		if (this.#leases.delete(lease)) {
 			giveBackBuffer(bytes);
 			this.#leasedByteLength -= bytes.length;
-			while (this.#waiters.length > 0 && this.#leasedByteLength + this.#waiters[0].byteLength <= this.leaseLimit) {
+			while (
+				this.#waiters.length > 0 &&
+				this.#leasedByteLength + this.#waiters[0].byteLength <= this.leaseLimit
+			) {
 				const waiter = this.#waiters.shift();
 				waiter?.resolve(this.lease(waiter.byteLength));
 			}

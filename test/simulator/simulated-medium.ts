@@ -1,7 +1,7 @@
 /**
  * A medium as unkind as a real one may be. Writes are visible at once but durable only after a sync; at a crash each
- * unsynced block is lost, kept or torn on its own. A block that is being written reads as old, new or torn. A write that fails
- * may have happened in part, whatever the reason: also where the host has no room for all of it.
+ * unsynced block is lost, kept or torn on its own. A block that is being written reads as old, new or torn. A write
+ * that fails may have happened in part, whatever the reason: also where the host has no room for all of it.
  */
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
 import {blockSize, type block} from '../../components/sessions/block.js';
@@ -76,13 +76,18 @@ export class SimulatedMedium {
 
 	/** The medium as it is after a loss of power. */
 	afterPowerLoss(random: Random): SimulatedMedium {
-		const survivor = new SimulatedMedium(random, this.blockCount, {durable: this.#durable, allocated: this.#allocated, room: this.room});
+		const survivor = new SimulatedMedium(random, this.blockCount, {
+			durable: this.#durable,
+			allocated: this.#allocated,
+			room: this.room,
+		});
 		const mood = random.pick(['any', 'any', 'any', 'lost', 'kept']);
 		for (const [address, writes] of this.#unsynced) {
 			let content = this.#durable.get(address) ?? zeroBlock;
 			for (const write of writes) {
 				const fate = write.doomed ? 'lost' : mood === 'any' ? random.pick(['lost', 'kept', 'torn']) : mood;
-				content = fate === 'kept' ? write.content : fate === 'torn' ? torn(content, write.content, random) : content;
+				content =
+					fate === 'kept' ? write.content : fate === 'torn' ? torn(content, write.content, random) : content;
 			}
 
 			survivor.#durable.set(address, content);
@@ -91,19 +96,29 @@ export class SimulatedMedium {
 		return survivor;
 	}
 
-	/** The medium as it is after the process was killed: what was written stays visible, requests under way end anyhow. */
+	/**
+	 * The medium as it is after the process was killed: what was written stays visible, requests under way end anyhow.
+	 */
 	afterKill(random: Random): SimulatedMedium {
 		const unsynced = new Map<number, UnsyncedWrite[]>();
 		for (const [address, writes] of this.#unsynced) {
 			let before = this.#durable.get(address) ?? zeroBlock;
-			unsynced.set(address, writes.map(write => {
-				const content = write.complete ? write.content : settled(before, write.content, random);
-				before = content;
-				return {...write, complete: true, content};
-			}));
+			unsynced.set(
+				address,
+				writes.map(write => {
+					const content = write.complete ? write.content : settled(before, write.content, random);
+					before = content;
+					return {...write, complete: true, content};
+				}),
+			);
 		}
 
-		return new SimulatedMedium(random, this.blockCount, {durable: this.#durable, unsynced, allocated: this.#allocated, room: this.room});
+		return new SimulatedMedium(random, this.blockCount, {
+			durable: this.#durable,
+			unsynced,
+			allocated: this.#allocated,
+			room: this.room,
+		});
 	}
 
 	/** An independent copy in which everything is durable. */
@@ -133,7 +148,7 @@ export class SimulatedMedium {
 				return {};
 			},
 			clear: async ({extents}) => {
-				const blockCount = extents.reduce((sum, value, i) => i % 2 === 1 ? sum + value : sum, 0);
+				const blockCount = extents.reduce((sum, value, i) => (i % 2 === 1 ? sum + value : sum), 0);
 				const zeroes = Buffer.alloc(blockCount * blockSize);
 				await this.#write(extents, zeroes, step, false);
 				this.#each(extents, zeroes, address => {
@@ -159,7 +174,12 @@ export class SimulatedMedium {
 		};
 	}
 
-	async #write(extents: readonly number[], data: Uint8Array, step: () => Promise<void>, needsRoom = true): Promise<void> {
+	async #write(
+		extents: readonly number[],
+		data: Uint8Array,
+		step: () => Promise<void>,
+		needsRoom = true,
+	): Promise<void> {
 		let fault = this.#writeFault();
 		try {
 			for (let i = 0; needsRoom && i < extents.length; i += 2) {
@@ -178,7 +198,9 @@ export class SimulatedMedium {
 			const owner = this.ownerOf(address);
 			// The same content once more does no harm, however it is torn.
 			if (owner !== undefined && !this.content(address).equals(part)) {
-				throw new SimulationFailure(`PBA ${address} is overwritten, though the secured state has there: ${owner}`);
+				throw new SimulationFailure(
+					`PBA ${address} is overwritten, though the secured state has there: ${owner}`,
+				);
 			}
 
 			const before = this.#unsynced.get(address) ?? [];
@@ -222,7 +244,11 @@ export class SimulatedMedium {
 
 	/** Why a write is about to fail, if it is. */
 	#writeFault(): SessionError | undefined {
-		const code = this.#random.chance(this.faults.noSpace) ? 'no_space' : this.#random.chance(this.faults.write) ? 'device_failed' : undefined;
+		const code = this.#random.chance(this.faults.noSpace)
+			? 'no_space'
+			: this.#random.chance(this.faults.write)
+				? 'device_failed'
+				: undefined;
 		this.faultCount += code ? 1 : 0;
 		return code && new SessionError(code, `simulated write error ${code}`);
 	}
@@ -236,7 +262,9 @@ export class SimulatedMedium {
 	}
 
 	async #sync(step: () => Promise<void>): Promise<void> {
-		const covered = new Set([...this.#unsynced.values()].flat().filter(({complete, doomed}) => complete && !doomed));
+		const covered = new Set(
+			[...this.#unsynced.values()].flat().filter(({complete, doomed}) => complete && !doomed),
+		);
 		await step();
 		this.changeCount++;
 		const fails = this.#random.chance(this.faults.sync);

@@ -4,7 +4,13 @@
  * fills one after the reply, is found out. Optionally payloads are shared as threads share them.
  */
 import {connectLocal, type BugHandler} from '../../runtime/transport/local.js';
-import {isSessionError, type Client, type ClientContext, type Handlers, type Session} from '../../runtime/sdk/session.js';
+import {
+	isSessionError,
+	type Client,
+	type ClientContext,
+	type Handlers,
+	type Session,
+} from '../../runtime/sdk/session.js';
 import type {Trace} from './trace.js';
 
 export interface SimulatedConnection {
@@ -54,7 +60,12 @@ function copyBack(from: unknown, to: unknown): void {
 }
 
 /** The request as the server gets it, and what brings its output back. */
-function carry(session: Session, opName: string, request: Message, copies: boolean): {sent: Message; bringBack: () => void} {
+function carry(
+	session: Session,
+	opName: string,
+	request: Message,
+	copies: boolean,
+): {sent: Message; bringBack: () => void} {
 	const bulk = new Map(session.ops[opName].requestBulk.map(({name, mark}) => [name, mark]));
 	const sent: Message = {};
 	const outputs: string[] = [];
@@ -74,19 +85,42 @@ function carry(session: Session, opName: string, request: Message, copies: boole
 
 function replyCopy(session: Session, opName: string, reply: Message): Message {
 	const shared = new Set(session.ops[opName].replyBulk.map(({name}) => name));
-	return Object.fromEntries(Object.entries(reply).map(([name, value]) => [name, shared.has(name) ? value : copyOf(value)]));
+	return Object.fromEntries(
+		Object.entries(reply).map(([name, value]) => [name, shared.has(name) ? value : copyOf(value)]),
+	);
 }
 
 /** Tells the trace what is sent and what comes back; memory that both ends share is no message. */
-function traced(session: Session, opName: string, call: (request: Message) => Promise<unknown>, trace: Trace): (request: Message) => Promise<unknown> {
-	const isOutput = new Set(session.ops[opName].requestBulk.filter(({mark}) => mark.shape !== 'region' && mark.direction === 'out').map(({name}) => name));
+function traced(
+	session: Session,
+	opName: string,
+	call: (request: Message) => Promise<unknown>,
+	trace: Trace,
+): (request: Message) => Promise<unknown> {
+	const isOutput = new Set(
+		session.ops[opName].requestBulk
+			.filter(({mark}) => mark.shape !== 'region' && mark.direction === 'out')
+			.map(({name}) => name),
+	);
 	const isShared = new Set(session.ops[opName].replyBulk.map(({name}) => name));
-	const part = (message: Message, isWanted: (name: string) => boolean) => Object.fromEntries(Object.entries(message).filter(([name]) => isWanted(name)));
+	const part = (message: Message, isWanted: (name: string) => boolean) =>
+		Object.fromEntries(Object.entries(message).filter(([name]) => isWanted(name)));
 	return async request => {
-		trace.note('request', session.name, opName, part(request, name => !isOutput.has(name)));
+		trace.note(
+			'request',
+			session.name,
+			opName,
+			part(request, name => !isOutput.has(name)),
+		);
 		try {
 			const reply = await call(request);
-			trace.note('reply', session.name, opName, part(reply as Message, name => !isShared.has(name)), part(request, name => isOutput.has(name)));
+			trace.note(
+				'reply',
+				session.name,
+				opName,
+				part(reply as Message, name => !isShared.has(name)),
+				part(request, name => isOutput.has(name)),
+			);
 			return reply;
 		} catch (error) {
 			trace.note('error', session.name, opName, String(error));
@@ -95,14 +129,22 @@ function traced(session: Session, opName: string, call: (request: Message) => Pr
 	};
 }
 
-export function connectSimulated<S extends Session>(session: S, handlers: Handlers<S>, {copies, trace, ...options}: SimulatedConnection): Client<S> {
+export function connectSimulated<S extends Session>(
+	session: S,
+	handlers: Handlers<S>,
+	{copies, trace, ...options}: SimulatedConnection,
+): Client<S> {
 	const untyped = handlers as unknown as Record<string, UntypedCall>;
 	const copying: Record<string, UntypedCall> = {};
 	for (const opName of session.opNames) {
-		copying[opName] = async (request, context) => replyCopy(session, opName, await untyped[opName](request, context) as Message);
+		copying[opName] = async (request, context) =>
+			replyCopy(session, opName, (await untyped[opName](request, context)) as Message);
 	}
 
-	const local = connectLocal(session, copying as unknown as Handlers<S>, options) as unknown as Record<string, (request: unknown) => Promise<unknown>>;
+	const local = connectLocal(session, copying as unknown as Handlers<S>, options) as unknown as Record<
+		string,
+		(request: unknown) => Promise<unknown>
+	>;
 	const client: Record<string, (request: Message) => Promise<unknown>> = {};
 	for (const opName of session.opNames) {
 		const call = async (request: Message): Promise<unknown> => {

@@ -19,7 +19,13 @@ test('the device keeps its promises in simulated histories', async t => {
 	// A machine that has other work needs several times as long.
 	t.timeout((seconds + 1200) * 1000);
 	const texts: string[] = [];
-	const campaign = new Campaign({seed, seconds, crashPointCountMin, historyCountMin, report: text => texts.push(text)});
+	const campaign = new Campaign({
+		seed,
+		seconds,
+		crashPointCountMin,
+		historyCountMin,
+		report: text => texts.push(text),
+	});
 	const failureCount = await campaign.run();
 	t.log(texts.join('\n'));
 	t.is(failureCount, 0, texts.join('\n'));

@@ -13,9 +13,12 @@ test('a snapshot that was named during a discard that was refused has its name',
 	t.notThrows(() => {
 		model.judgeMarks([{generation: 5, name}], judged);
 	});
-	t.throws(() => {
-		model.judgeMarks([{generation: 5, name: undefined}], judged);
-	}, {instanceOf: SimulationFailure});
+	t.throws(
+		() => {
+			model.judgeMarks([{generation: 5, name: undefined}], judged);
+		},
+		{instanceOf: SimulationFailure},
+	);
 });
 
 test('a name that was asked for is not that of a snapshot that is gone', t => {
@@ -24,7 +27,10 @@ test('a name that was asked for is not that of a snapshot that is gone', t => {
 	model.beginDiscard(5);
 	model.endDiscard(5);
 	model.endNaming(name, 5);
-	t.throws(() => {
-		model.judgeMarks([{generation: 5, name}], judged);
-	}, {instanceOf: SimulationFailure});
+	t.throws(
+		() => {
+			model.judgeMarks([{generation: 5, name}], judged);
+		},
+		{instanceOf: SimulationFailure},
+	);
 });

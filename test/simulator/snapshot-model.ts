@@ -36,13 +36,20 @@ export class SnapshotModel {
 
 	copy(): SnapshotModel {
 		const copy = new SnapshotModel();
-		for (const [from, to] of [[this.#known, copy.#known], [this.#named, copy.#named]] as Array<[Map<number, unknown>, Map<number, unknown>]>) {
+		for (const [from, to] of [
+			[this.#known, copy.#known],
+			[this.#named, copy.#named],
+		] as Array<[Map<number, unknown>, Map<number, unknown>]>) {
 			for (const [generation, value] of from) {
 				to.set(generation, value);
 			}
 		}
 
-		for (const [from, to] of [[this.#creations, copy.#creations], [this.#discards, copy.#discards], [this.#gone, copy.#gone]]) {
+		for (const [from, to] of [
+			[this.#creations, copy.#creations],
+			[this.#discards, copy.#discards],
+			[this.#gone, copy.#gone],
+		]) {
 			for (const value of from) {
 				to.add(value);
 			}
@@ -72,32 +79,45 @@ export class SnapshotModel {
 	}
 
 	/**
-	 * The request for the name was answered; `generation` is undefined where it was refused. A discard that is under way may be
-	 * refused, too: then the snapshot stays, and is called so.
+	 * The request for the name was answered; `generation` is undefined where it was refused. A discard that is under
+	 * way may be refused, too: then the snapshot stays, and is called so.
 	 */
 	endNaming(name: string | undefined, generation?: number): void {
-		if (name !== undefined && this.#pendingNames.delete(name) && generation !== undefined && !this.isGone(generation)) {
+		if (
+			name !== undefined &&
+			this.#pendingNames.delete(name) &&
+			generation !== undefined &&
+			!this.isGone(generation)
+		) {
 			this.#marks.set(generation, {...this.#marks.get(generation), name});
 		}
 	}
 
 	/**
-	 * Judges names and times of the snapshots that there are, and takes them as the truth. `areNamesLegible` is false where damage
-	 * or a medium that fails excuses that names are missing. @throws SimulationFailure
+	 * Judges names and times of the snapshots that there are, and takes them as the truth. `areNamesLegible` is false
+	 * where damage or a medium that fails excuses that names are missing. @throws SimulationFailure
 	 */
-	judgeMarks(listed: ReadonlyArray<Marks & {readonly generation: number}>, {hasTimes, areNamesLegible}: {hasTimes: boolean; areNamesLegible: boolean}): void {
+	judgeMarks(
+		listed: ReadonlyArray<Marks & {readonly generation: number}>,
+		{hasTimes, areNamesLegible}: {hasTimes: boolean; areNamesLegible: boolean},
+	): void {
 		for (const {generation, name, time} of listed) {
 			const known = this.#marks.get(generation);
-			const isNameRight = name === known?.name || (known?.name === undefined && name !== undefined && this.#pendingNames.has(name)) || (!areNamesLegible && name === undefined);
+			const isNameRight =
+				name === known?.name ||
+				(known?.name === undefined && name !== undefined && this.#pendingNames.has(name)) ||
+				(!areNamesLegible && name === undefined);
 			const isTimeRight = (time !== undefined) === hasTimes && (known?.time === undefined || known.time === time);
 			if (!isNameRight || !isTimeRight) {
-				throw new SimulationFailure(`snapshot ${generation} has the name ${name} and the time ${time}, it had ${JSON.stringify(known)}; being named: ${[...this.#pendingNames].join(', ')}`);
+				throw new SimulationFailure(
+					`snapshot ${generation} has the name ${name} and the time ${time}, it had ${JSON.stringify(known)}; being named: ${[...this.#pendingNames].join(', ')}`,
+				);
 			}
 
 			this.#marks.set(generation, {name: name ?? known?.name, time});
 		}
 
-		const names = listed.flatMap(({name}) => name === undefined ? [] : [name]);
+		const names = listed.flatMap(({name}) => (name === undefined ? [] : [name]));
 		if (new Set(names).size < names.length) {
 			throw new SimulationFailure(`two snapshots have one name: ${names.join(', ')}`);
 		}
@@ -142,7 +162,12 @@ export class SnapshotModel {
 	/** `generation` is undefined where nothing was created. */
 	endCreation(begin: Moment, to: Moment, generation?: number): void {
 		this.#creations.delete(begin);
-		if (generation !== undefined && !this.#known.has(generation) && !this.#named.has(generation) && !this.#gone.has(generation)) {
+		if (
+			generation !== undefined &&
+			!this.#known.has(generation) &&
+			!this.#named.has(generation) &&
+			!this.#gone.has(generation)
+		) {
 			this.#named.set(generation, {from: begin, to});
 		}
 	}

@@ -1,4 +1,7 @@
-/** Containers in which the original went to a limit or did something wrong: what they hold is read, and kept through everything. */
+/**
+ * Containers in which the original went to a limit or did something wrong: what they hold is read, and kept through
+ * everything.
+ */
 import {createHash} from 'node:crypto';
 import test, {type ExecutionContext} from 'ava';
 import cbeCheck from '../../components/cbe_check/component.js';
@@ -9,7 +12,15 @@ import {trustAnchor} from '../../components/sessions/trust-anchor.js';
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import type {Assembly} from '../support/assembly.js';
 import {temporaryDirectory} from '../support/component-stand.js';
-import {goldenNames, loadGoldenContent, specialGoldenNames, unreadable, type GoldenContent, type GoldenName, type SpecialGoldenName} from '../support/golden.js';
+import {
+	goldenNames,
+	loadGoldenContent,
+	specialGoldenNames,
+	unreadable,
+	type GoldenContent,
+	type GoldenName,
+	type SpecialGoldenName,
+} from '../support/golden.js';
 import {differences, finished, inspectMedium, openDevice, readsOf, writeAnchor} from './golden-device.js';
 import {MemoryAnchor} from '../support/memory-anchor.js';
 import {MemoryMedium} from '../support/memory-medium.js';
@@ -28,8 +39,14 @@ function standOn(name: GoldenName | SpecialGoldenName): Stand {
 	const stateDirectory = temporaryDirectory();
 	writeAnchor(stateDirectory, description.trust_anchor);
 	return {
-		medium, description,
-		open: async controlConfig => openDevice(medium, stateDirectory, {passphrase: description.trust_anchor.passphrase, crypto: cryptoOpenssl, controlConfig}),
+		medium,
+		description,
+		open: async controlConfig =>
+			openDevice(medium, stateDirectory, {
+				passphrase: description.trust_anchor.passphrase,
+				crypto: cryptoOpenssl,
+				controlConfig,
+			}),
 	};
 }
 
@@ -38,15 +55,29 @@ function hashOf(data: Uint8Array): string {
 }
 
 /** Every block of every snapshot reads as the description says, or fails where that says so. */
-async function requireSnapshots(t: ExecutionContext, assembly: Assembly, {description: {snapshots}}: Stand, when: string): Promise<void> {
+async function requireSnapshots(
+	t: ExecutionContext,
+	assembly: Assembly,
+	{description: {snapshots}}: Stand,
+	when: string,
+): Promise<void> {
 	for (const {gen, leaves, vba_sha256: listed, keep, is_current: isCurrent} of snapshots) {
 		if (keep && !isCurrent) {
-			t.deepEqual(await differences(readsOf(assembly).snapshot(gen), leaves, listed), [], `snapshot ${gen} ${when}`);
+			t.deepEqual(
+				await differences(readsOf(assembly).snapshot(gen), leaves, listed),
+				[],
+				`snapshot ${gen} ${when}`,
+			);
 		}
 	}
 }
 
-async function requireCurrent(t: ExecutionContext, assembly: Assembly, {description: {snapshots}}: Stand, when: string): Promise<void> {
+async function requireCurrent(
+	t: ExecutionContext,
+	assembly: Assembly,
+	{description: {snapshots}}: Stand,
+	when: string,
+): Promise<void> {
 	const {leaves, vba_sha256: listed} = snapshots.find(({is_current: isCurrent}) => isCurrent)!;
 	t.deepEqual(await differences(readsOf(assembly).current, leaves, listed), [], `the current state ${when}`);
 }
@@ -58,8 +89,14 @@ test('a rekeying that meets a block which the original has damaged leaves it unr
 	await finished(first);
 	await requireSnapshots(t, first, stand, 'after the rekeying');
 	await requireCurrent(t, first, stand, 'after the rekeying');
-	t.regex(first.log.map(({text}) => text).join('\n'), /data block at PBA 51 \(level 0, VBA 39 of snapshots 5, 4, 3\) does not match .* stays unreadable/);
-	t.regex(first.log.map(({text}) => text).join('\n'), /the rekeying finished; 1 block was unreadable before and stays so/);
+	t.regex(
+		first.log.map(({text}) => text).join('\n'),
+		/data block at PBA 51 \(level 0, VBA 39 of snapshots 5, 4, 3\) does not match .* stays unreadable/,
+	);
+	t.regex(
+		first.log.map(({text}) => text).join('\n'),
+		/the rekeying finished; 1 block was unreadable before and stays so/,
+	);
 	await first.stop();
 	t.deepEqual(first.bugs, []);
 	const second = await stand.open();
@@ -108,15 +145,29 @@ test('reverting to a snapshot takes its unreadable block over as unreadable; wri
 });
 
 /** VBAs of a snapshot that were written before the rekeying lost their key, or after it has passed them. */
-function withoutLost({vba_sha256: listed}: GoldenContent['snapshots'][number], rekeyingVba: number): Record<string, string> {
-	return Object.fromEntries(Object.entries(listed).map(([vba, hash]) => [vba, Number(vba) >= rekeyingVba ? unreadable : hash]));
+function withoutLost(
+	{vba_sha256: listed}: GoldenContent['snapshots'][number],
+	rekeyingVba: number,
+): Record<string, string> {
+	return Object.fromEntries(
+		Object.entries(listed).map(([vba, hash]) => [vba, Number(vba) >= rekeyingVba ? unreadable : hash]),
+	);
 }
 
 /** Everything below the rekeying VBA is there, everything from there on is lost, in all snapshots. */
-async function requireSaved(t: ExecutionContext, assembly: Assembly, {description: {snapshots}}: Stand, when: string): Promise<void> {
+async function requireSaved(
+	t: ExecutionContext,
+	assembly: Assembly,
+	{description: {snapshots}}: Stand,
+	when: string,
+): Promise<void> {
 	for (const snapshot of snapshots) {
 		const read = snapshot.is_current ? readsOf(assembly).current : readsOf(assembly).snapshot(snapshot.gen);
-		t.deepEqual(await differences(read, snapshot.leaves, withoutLost(snapshot, 33)), [], `snapshot ${snapshot.gen} ${when}`);
+		t.deepEqual(
+			await differences(read, snapshot.leaves, withoutLost(snapshot, 33)),
+			[],
+			`snapshot ${snapshot.gen} ${when}`,
+		);
 	}
 }
 
@@ -132,7 +183,13 @@ test('a rekeying whose old key was never stored is not resumed: what can be read
 		t.is((await t.throwsAsync(change, {instanceOf: SessionError})).code, 'read_only');
 	}
 
-	for (const change of [control.rekey({}), control.create_snapshot({}), control.discard_snapshot({generation: 2}), control.revert_snapshot({generation: 2}), control.extend({tree: 'ft', blockCount: 100})]) {
+	for (const change of [
+		control.rekey({}),
+		control.create_snapshot({}),
+		control.discard_snapshot({generation: 2}),
+		control.revert_snapshot({generation: 2}),
+		control.extend({tree: 'ft', blockCount: 100}),
+	]) {
 		const error = await t.throwsAsync(change, {instanceOf: SessionError});
 		t.is(error.code, 'refused');
 		t.regex(error.message, /read-only: copy what can be read/);
@@ -144,9 +201,21 @@ test('a rekeying whose old key was never stored is not resumed: what can be read
 	await assembly.stop();
 	t.deepEqual(assembly.bugs, []);
 	t.true(stand.medium.image.equals(before), 'nothing was written');
-	const {exitValue, log} = await runTool(cbeCheck, {medium: stand.medium, anchor: new MemoryAnchor({secured: {hash: Buffer.from(stand.description.trust_anchor.superblock_hash_file, 'hex'), generation: null, creating: false}})});
+	const {exitValue, log} = await runTool(cbeCheck, {
+		medium: stand.medium,
+		anchor: new MemoryAnchor({
+			secured: {
+				hash: Buffer.from(stand.description.trust_anchor.superblock_hash_file, 'hex'),
+				generation: null,
+				creating: false,
+			},
+		}),
+	});
 	t.is(exitValue, -1);
-	t.deepEqual(log.filter(({level}) => level === 'error').map(({text}) => text.replace(/.*what was written to/, '')), [' VBAs 33 to 36, 60 to 66, 117 to 119, in snapshots too, cannot be decrypted']);
+	t.deepEqual(
+		log.filter(({level}) => level === 'error').map(({text}) => text.replace(/.*what was written to/, '')),
+		[' VBAs 33 to 36, 60 to 66, 117 to 119, in snapshots too, cannot be decrypted'],
+	);
 });
 
 test('such a rekeying is ended on demand: what was lost stays unreadable until it is written, and the device can be written again', async t => {
@@ -157,14 +226,19 @@ test('such a rekeying is ended on demand: what was lost stays unreadable until i
 	const device = first.client('control', block);
 	t.true((await device.geometry({})).writable);
 	t.is((await first.client('control', deviceControl).status({})).restriction, undefined);
-	t.true(first.log.some(({text}) => /the rekeying finished; \d+ blocks were unreadable before and stay so/.test(text)));
+	t.true(
+		first.log.some(({text}) => /the rekeying finished; \d+ blocks were unreadable before and stay so/.test(text)),
+	);
 	const data = dataOf([5]);
 	await device.write({extents: [119, 1], data});
 	await first.stop();
 	t.deepEqual(first.bugs, []);
 	const second = await stand.open();
 	const current = stand.description.snapshots.find(({is_current: isCurrent}) => isCurrent)!;
-	t.deepEqual(await differences(readsOf(second).current, current.leaves, {...withoutLost(current, 33), 119: hashOf(data)}), []);
+	t.deepEqual(
+		await differences(readsOf(second).current, current.leaves, {...withoutLost(current, 33), 119: hashOf(data)}),
+		[],
+	);
 	await second.stop();
 });
 
@@ -179,7 +253,11 @@ test('with all snapshot slots kept nothing is acknowledged that cannot be secure
 		t.regex(error.message, /snapshot discard/);
 	}
 
-	for (const change of [control.rekey({}), control.revert_snapshot({generation: 5}), control.extend({tree: 'vbd', blockCount: 100})]) {
+	for (const change of [
+		control.rekey({}),
+		control.revert_snapshot({generation: 5}),
+		control.extend({tree: 'vbd', blockCount: 100}),
+	]) {
 		t.is((await t.throwsAsync(change, {instanceOf: SessionError})).code, 'refused');
 	}
 
@@ -196,17 +274,29 @@ test('with all snapshot slots kept nothing is acknowledged that cannot be secure
 	t.deepEqual(first.bugs, []);
 
 	const second = await stand.open();
-	const left = {...stand, description: {...stand.description, snapshots: stand.description.snapshots.filter(({gen}) => gen !== 7)}};
+	const left = {
+		...stand,
+		description: {...stand.description, snapshots: stand.description.snapshots.filter(({gen}) => gen !== 7)},
+	};
 	await requireSnapshots(t, second, left, 'after the discard and a write');
 	const current = stand.description.snapshots.find(({is_current: isCurrent}) => isCurrent)!;
-	t.deepEqual(await differences(readsOf(second).current, current.leaves, {...current.vba_sha256, 0: hashOf(data)}), []);
-	t.deepEqual(await differences(readsOf(second).snapshot(current.gen), current.leaves, current.vba_sha256), [], 'the state that was kept');
+	t.deepEqual(
+		await differences(readsOf(second).current, current.leaves, {...current.vba_sha256, 0: hashOf(data)}),
+		[],
+	);
+	t.deepEqual(
+		await differences(readsOf(second).snapshot(current.gen), current.leaves, current.vba_sha256),
+		[],
+		'the state that was kept',
+	);
 	await second.stop();
 	t.deepEqual(second.bugs, []);
 });
 
 /** What has to happen before a container takes changes like any other. */
-const preparations: Partial<Record<GoldenName | SpecialGoldenName, (control: Client<typeof deviceControl>) => Promise<unknown>>> = {
+const preparations: Partial<
+	Record<GoldenName | SpecialGoldenName, (control: Client<typeof deviceControl>) => Promise<unknown>>
+> = {
 	o_snaps48: async control => {
 		for (const generation of [1, 2, 3]) {
 			await control.discard_snapshot({generation});
@@ -255,7 +345,13 @@ for (const name of changedNames) {
 		const second = await stand.open();
 		t.deepEqual(await differences(readsOf(second).current, current.leaves, changed), []);
 		t.deepEqual(await differences(readsOf(second).snapshot(generation), current.leaves, kept), []);
-		const left = {...stand, description: {...stand.description, snapshots: stand.description.snapshots.filter(({gen}) => names.includes(gen))}};
+		const left = {
+			...stand,
+			description: {
+				...stand.description,
+				snapshots: stand.description.snapshots.filter(({gen}) => names.includes(gen)),
+			},
+		};
 		await requireSnapshots(t, second, left, 'at the end');
 		const {secured} = await second.client('anchor', trustAnchor).status({});
 		await second.stop();
@@ -265,7 +361,13 @@ for (const name of changedNames) {
 		// The one block that the original has lost is in three snapshots.
 		const isLost = name === 'o_rekeying_damaged';
 		t.deepEqual(problems, []);
-		t.deepEqual(badData.map(({vba, snapshot}) => `${vba} ${snapshot}`).sort(), isLost ? ['39 3', '39 4', '39 5'] : []);
-		t.deepEqual(log.filter(({level}) => level === 'error').map(({text}) => text.replace(/^PBA \d+ /, '')), isLost ? ['(snapshot 5, level 0, VBA 39): does not match the hash in its parent'] : []);
+		t.deepEqual(
+			badData.map(({vba, snapshot}) => `${vba} ${snapshot}`).sort(),
+			isLost ? ['39 3', '39 4', '39 5'] : [],
+		);
+		t.deepEqual(
+			log.filter(({level}) => level === 'error').map(({text}) => text.replace(/^PBA \d+ /, '')),
+			isLost ? ['(snapshot 5, level 0, VBA 39): does not match the hash in its parent'] : [],
+		);
 	});
 }

@@ -41,7 +41,11 @@ interface Remains {
 	readonly operations: OperationsModel;
 }
 
-function deviceShape({vbd_leaves: leaves, vbd_degree: degree, vbd_max_level: maxLevel}: Readonly<Record<string, string>>): TreeShape {
+function deviceShape({
+	vbd_leaves: leaves,
+	vbd_degree: degree,
+	vbd_max_level: maxLevel,
+}: Readonly<Record<string, string>>): TreeShape {
 	return {leafCount: Number(leaves), degree: Number(degree), maxLevel: Number(maxLevel)};
 }
 
@@ -71,7 +75,13 @@ export class Subject {
 		this.setup = setup;
 		const old = !remains && setup.plan.isOld ? oldContainer(setup.plan, setup.random.fork()) : undefined;
 		this.medium = remains?.medium ?? old?.medium ?? new SimulatedMedium(setup.random.fork(), 0);
-		this.anchor = remains?.anchor ?? new SimulatedAnchor(setup.random.fork(), {locksAtStart: setup.plan.locksAtStart, settles: setup.settles !== false}, {state: old?.anchor});
+		this.anchor =
+			remains?.anchor ??
+			new SimulatedAnchor(
+				setup.random.fork(),
+				{locksAtStart: setup.plan.locksAtStart, settles: setup.settles !== false},
+				{state: old?.anchor},
+			);
 		this.model = remains?.model ?? new Model(setup.plan.leafCount);
 		this.lock = new LockModel(this.anchor.isLocked);
 		this.operations = remains?.operations ?? new OperationsModel(deviceShape(setup.plan.create));
@@ -85,7 +95,12 @@ export class Subject {
 			this.setup.counts.securings++;
 			if (!creating) {
 				this.#protected = this.#inspect(hash);
-				this.securedImages?.push({generation: generation ?? 0, hash, medium: this.medium.copy(setup.random.fork()), anchor: this.anchor.content});
+				this.securedImages?.push({
+					generation: generation ?? 0,
+					hash,
+					medium: this.medium.copy(setup.random.fork()),
+					anchor: this.anchor.content,
+				});
 			}
 		};
 	}
@@ -96,13 +111,19 @@ export class Subject {
 
 	/** True where the container's form lets snapshots have names, and times. */
 	get namesSnapshots(): boolean {
-		const {isOld, create: {cipher}} = this.setup.plan;
+		const {
+			isOld,
+			create: {cipher},
+		} = this.setup.plan;
 		return !isOld && cipher !== 'aes-256-cbc-essiv';
 	}
 
 	/** False where the names could not be read, and something excuses that. */
 	get areNamesLegible(): boolean {
-		return !((this.isFaulty || this.isDamaged) && this.world.log.some(line => line.includes('names of the snapshots')));
+		return !(
+			(this.isFaulty || this.isDamaged) &&
+			this.world.log.some(line => line.includes('names of the snapshots'))
+		);
 	}
 
 	get world(): World {
@@ -113,7 +134,10 @@ export class Subject {
 		return this.#world;
 	}
 
-	/** Starts the device, which may have come back locked; see `open` in lifecycle.ts. @throws StartError where it refuses to open */
+	/**
+	 * Starts the device, which may have come back locked; see `open` in lifecycle.ts. @throws StartError where it
+	 * refuses to open
+	 */
 	async start(): Promise<void> {
 		const {plan, random} = this.setup;
 		this.#traceMedium('opening');
@@ -171,7 +195,15 @@ export class Subject {
 		const random = this.setup.random.fork();
 		const model = this.model.copy();
 		model.crash();
-		return new Subject({...this.setup, random}, {medium: this.medium.afterPowerLoss(random.fork()), anchor: this.anchor.afterPowerLoss(random.fork()), model, operations: this.operations.copy()});
+		return new Subject(
+			{...this.setup, random},
+			{
+				medium: this.medium.afterPowerLoss(random.fork()),
+				anchor: this.anchor.afterPowerLoss(random.fork()),
+				model,
+				operations: this.operations.copy(),
+			},
+		);
 	}
 
 	/** What the end of the process would leave now. */
@@ -179,19 +211,43 @@ export class Subject {
 		const random = this.setup.random.fork();
 		const model = this.model.copy();
 		model.crash();
-		return new Subject({...this.setup, random}, {medium: this.medium.afterKill(random.fork()), anchor: this.anchor.afterKill(random.fork()), model, operations: this.operations.copy()});
+		return new Subject(
+			{...this.setup, random},
+			{
+				medium: this.medium.afterKill(random.fork()),
+				anchor: this.anchor.afterKill(random.fork()),
+				model,
+				operations: this.operations.copy(),
+			},
+		);
 	}
 
 	/** The same anchor and model with another medium. */
 	withMedium(medium: SimulatedMedium): Subject {
 		const random = this.setup.random.fork();
-		return new Subject({...this.setup, random}, {medium, anchor: this.anchor.afterPowerLoss(random.fork()), model: this.model.copy(), operations: this.operations.copy()});
+		return new Subject(
+			{...this.setup, random},
+			{
+				medium,
+				anchor: this.anchor.afterPowerLoss(random.fork()),
+				model: this.model.copy(),
+				operations: this.operations.copy(),
+			},
+		);
 	}
 
 	/** The same medium and model with a copy of the anchor from another time. */
 	withAnchor(content: AnchorState): Subject {
 		const random = this.setup.random.fork();
-		return new Subject({...this.setup, random}, {medium: this.medium.copy(random.fork()), anchor: this.anchor.withContent(random.fork(), content), model: this.model.copy(), operations: this.operations.copy()});
+		return new Subject(
+			{...this.setup, random},
+			{
+				medium: this.medium.copy(random.fork()),
+				anchor: this.anchor.withContent(random.fork(), content),
+				model: this.model.copy(),
+				operations: this.operations.copy(),
+			},
+		);
 	}
 
 	/** From now on medium and anchor fail now and then, and so may requests. */
@@ -201,7 +257,10 @@ export class Subject {
 		this.anchor.faultRate = anchorFaultRate;
 	}
 
-	/** From now on the host has room for so many blocks more; a device that finds too little when it is opened is only read. */
+	/**
+	 * From now on the host has room for so many blocks more; a device that finds too little when it is opened is only
+	 * read.
+	 */
 	fillHost(room: number): void {
 		this.excuses = ['no_space', 'read_only', 'refused'];
 		this.medium.room = room;
@@ -241,7 +300,9 @@ export class Subject {
 
 		const bad = verdict.badData.at(0);
 		if (bad !== undefined) {
-			throw new SimulationFailure(`generation ${verdict.generation}: the data of VBA ${bad.vba} of ${bad.snapshot === undefined ? 'the current state' : `snapshot ${bad.snapshot}`} does not match its label`);
+			throw new SimulationFailure(
+				`generation ${verdict.generation}: the data of VBA ${bad.vba} of ${bad.snapshot === undefined ? 'the current state' : `snapshot ${bad.snapshot}`} does not match its label`,
+			);
 		}
 
 		this.operations.judge(verdict);

@@ -125,23 +125,53 @@ export class World {
 		const onMedium = () => this.#connect(block, medium.handlers(step));
 		const onCrypto = () => this.#connect(crypto, cryptoHandlers);
 		const cacheConfig = {size: `${2 * frameCount * blockSize}`};
-		const cacheRunning = await this.#component('cache', cacheComponent, cacheConfig, {block: onMedium(), crypto: onCrypto()}, 2 * frameCount * blockSize + mebibyte);
+		const cacheRunning = await this.#component(
+			'cache',
+			cacheComponent,
+			cacheConfig,
+			{block: onMedium(), crypto: onCrypto()},
+			2 * frameCount * blockSize + mebibyte,
+		);
 		const onCache = () => this.#connect(cache, cacheRunning.provides.cache as unknown as Handlers<typeof cache>);
 		const freeRunning = await this.#component('free_tree', freeTreeComponent, {}, {cache: onCache()}, mebibyte);
-		const onFreeTree = () => this.#connect(freeTree, this.#inSmallSteps(freeRunning.provides.free_tree as unknown as Handlers<typeof freeTree>));
+		const onFreeTree = () =>
+			this.#connect(
+				freeTree,
+				this.#inSmallSteps(freeRunning.provides.free_tree as unknown as Handlers<typeof freeTree>),
+			);
 		const deviceSessions = {cache: onCache(), block: onMedium(), crypto: onCrypto(), free_tree: onFreeTree()};
-		const deviceRunning = await this.#component('virtual_block_device', virtualBlockDeviceComponent, {}, deviceSessions, leaseLimit);
-		const controlRunning = await this.#component('superblock_control', superblockControlComponent, create ? {create: [create]} : {}, {
-			virtual_block_device: this.#connect(virtualBlockDevice, this.#inSmallSteps(deviceRunning.provides.virtual_block_device as unknown as Handlers<typeof virtualBlockDevice>)),
-			free_tree: onFreeTree(),
-			block: onMedium(),
-			trust_anchor: this.#connect(trustAnchor, anchor.handlers(step, kind.sealEnvelope)),
-			crypto: onCrypto(),
-		}, mebibyte);
+		const deviceRunning = await this.#component(
+			'virtual_block_device',
+			virtualBlockDeviceComponent,
+			{},
+			deviceSessions,
+			leaseLimit,
+		);
+		const controlRunning = await this.#component(
+			'superblock_control',
+			superblockControlComponent,
+			create ? {create: [create]} : {},
+			{
+				virtual_block_device: this.#connect(
+					virtualBlockDevice,
+					this.#inSmallSteps(
+						deviceRunning.provides.virtual_block_device as unknown as Handlers<typeof virtualBlockDevice>,
+					),
+				),
+				free_tree: onFreeTree(),
+				block: onMedium(),
+				trust_anchor: this.#connect(trustAnchor, anchor.handlers(step, kind.sealEnvelope)),
+				crypto: onCrypto(),
+			},
+			mebibyte,
+		);
 		this.#superblockControl = controlRunning;
 		this.#crypto = onCrypto();
 		this.#device = this.#connect(block, controlRunning.provides.block as unknown as Handlers<typeof block>);
-		this.#control = this.#connect(deviceControl, controlRunning.provides.device_control as unknown as Handlers<typeof deviceControl>);
+		this.#control = this.#connect(
+			deviceControl,
+			controlRunning.provides.device_control as unknown as Handlers<typeof deviceControl>,
+		);
 	}
 
 	/** Cuts the steps of rekeying and extension, so that even a small container takes many. */
@@ -149,12 +179,30 @@ export class World {
 		const {operationStep} = this.#setup;
 		return {
 			...handlers,
-			...handlers.extend && {extend: (request: {stepCount: number}, context: ClientContext) => handlers.extend!({...request, stepCount: Math.min(request.stepCount, operationStep)} as never, context)},
-			...handlers.rekey && {rekey: (request: {blockCount: number}, context: ClientContext) => handlers.rekey!({...request, blockCount: Math.min(request.blockCount, operationStep)} as never, context)},
+			...(handlers.extend && {
+				extend: (request: {stepCount: number}, context: ClientContext) =>
+					handlers.extend!(
+						{...request, stepCount: Math.min(request.stepCount, operationStep)} as never,
+						context,
+					),
+			}),
+			...(handlers.rekey && {
+				rekey: (request: {blockCount: number}, context: ClientContext) =>
+					handlers.rekey!(
+						{...request, blockCount: Math.min(request.blockCount, operationStep)} as never,
+						context,
+					),
+			}),
 		};
 	}
 
-	async #component(name: string, component: Component, config: unknown, sessions: Readonly<Record<string, unknown>>, leaseLimit: number): Promise<Running<Record<string, Session>>> {
+	async #component(
+		name: string,
+		component: Component,
+		config: unknown,
+		sessions: Readonly<Record<string, unknown>>,
+		leaseLimit: number,
+	): Promise<Running<Record<string, Session>>> {
 		return component.start!({
 			config: component.config.parse(config),
 			sessions: sessions as Record<string, Client<Session>>,
@@ -164,7 +212,8 @@ export class World {
 
 	#environment(name: string, leaseLimit: number): SimulatedEnvironment {
 		const environment = new SimulatedEnvironment({
-			name, leaseLimit,
+			name,
+			leaseLimit,
 			random: this.#setup.random.fork(),
 			scheduler: this.scheduler,
 			clientCounts: {cache: 2},

@@ -30,6 +30,10 @@ export function growths(samples: readonly Sample[]): Growth[] {
 
 	const [third, last] = [samples.slice(-2 * quarter, -quarter), samples.slice(-quarter)];
 	return Object.keys(samples[0].bytes)
-		.map(name => ({name, from: median(third.map(({bytes}) => bytes[name])), to: median(last.map(({bytes}) => bytes[name]))}))
+		.map(name => ({
+			name,
+			from: median(third.map(({bytes}) => bytes[name])),
+			to: median(last.map(({bytes}) => bytes[name])),
+		}))
 		.filter(({from, to}) => to > from * growthFactor && to > from + growthBytes);
 }

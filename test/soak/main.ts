@@ -1,6 +1,7 @@
 /**
- * Runs a deployment for as long as it is told under mixed load with administration, and tells the memory of each component:
- * `node dist/test/soak/main.js --seconds 7200`. Exits with 1 where something died, or where a component still grows at the end.
+ * Runs a deployment for as long as it is told under mixed load with administration, and tells the memory of each
+ * component: `node dist/test/soak/main.js --seconds 7200`. Exits with 1 where something died, or where a component
+ * still grows at the end.
  */
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
@@ -30,7 +31,11 @@ const values = new Command('soak')
 	.option('--seconds <count>', 'how long', '600')
 	.option('--deploy <file>', 'the deployment file', join(projectFolder, 'deploy.xml'))
 	.option('--sample-seconds <count>', 'how often memory is looked at', '15')
-	.option('--rest-ms <count>', 'how long each client rests between two requests, and a hundred times as long the administrator between two commands', '0')
+	.option(
+		'--rest-ms <count>',
+		'how long each client rests between two requests, and a hundred times as long the administrator between two commands',
+		'0',
+	)
 	.parse()
 	.opts<Values>();
 const [seconds, sampleSeconds, restMs] = [Number(values.seconds), Number(values.sampleSeconds), Number(values.restMs)];
@@ -69,20 +74,39 @@ async function load(random: SeededRandom, socketPath: string, isOver: () => bool
 /** What people do with a device while it is used, one after the other. */
 async function administrate(state: string, turn: number): Promise<void> {
 	const work: ReadonlyArray<readonly string[]> = [
-		['status'], ['snapshot', 'create'], ['snapshot', 'list'], ['shell', '-c', 'ls -l current'], ['status', '--json'], ['rekey', '--detach'], ['restart', 'crypto'], ['diff'],
+		['status'],
+		['snapshot', 'create'],
+		['snapshot', 'list'],
+		['shell', '-c', 'ls -l current'],
+		['status', '--json'],
+		['rekey', '--detach'],
+		['restart', 'crypto'],
+		['diff'],
 	];
 	await runRuntime([...work[turn % work.length], '--state', state]);
 	await rest(administratorRests);
-	const {snapshots} = await requestControl(state, {op: 'call', service: 'device_control', operation: 'list_snapshots', request: {}}) as {snapshots: Array<{generation: number}>};
+	const {snapshots} = (await requestControl(state, {
+		op: 'call',
+		service: 'device_control',
+		operation: 'list_snapshots',
+		request: {},
+	})) as {snapshots: Array<{generation: number}>};
 	if (snapshots.length > 2) {
 		await runRuntime(['snapshot', 'discard', String(snapshots[0].generation), '--state', state]);
 	}
 }
 
 async function sample(state: string, began: number): Promise<Sample> {
-	const {residentBytes, heapBytes, externalBytes, children} = await requestControl(state, {op: 'status'}) as RuntimeStatus;
-	const parts = Object.fromEntries(children.map(child => [child.name, child.heapBytes + child.externalBytes + child.arenaBytes]));
-	return {seconds: (performance.now() - began) / 1000, bytes: {process: residentBytes, runtime: heapBytes + externalBytes, ...parts}};
+	const {residentBytes, heapBytes, externalBytes, children} = (await requestControl(state, {
+		op: 'status',
+	})) as RuntimeStatus;
+	const parts = Object.fromEntries(
+		children.map(child => [child.name, child.heapBytes + child.externalBytes + child.arenaBytes]),
+	);
+	return {
+		seconds: (performance.now() - began) / 1000,
+		bytes: {process: residentBytes, runtime: heapBytes + externalBytes, ...parts},
+	};
 }
 
 await withFolder(async state => {
@@ -96,7 +120,11 @@ await withFolder(async state => {
 		if (performance.now() - began > samples.length * sampleSeconds * 1000) {
 			const now = await sample(state, began);
 			samples.push(now);
-			console.log(`${Math.round(now.seconds)} s  ${Object.entries(now.bytes).map(([name, bytes]) => `${name} ${Math.round(bytes / mebibyte)}`).join('  ')}  (MiB)`);
+			console.log(
+				`${Math.round(now.seconds)} s  ${Object.entries(now.bytes)
+					.map(([name, bytes]) => `${name} ${Math.round(bytes / mebibyte)}`)
+					.join('  ')}  (MiB)`,
+			);
 		}
 	}
 
@@ -104,9 +132,13 @@ await withFolder(async state => {
 	const exitCode = await runtime.stop();
 	const deaths = runtime.output.split('\n').filter(line => /\bdied: |did not stop cleanly/.test(line));
 	const growing = growths(samples);
-	console.log(`${counts.reduce((sum, count) => sum + count, 0)} requests; exit code ${exitCode}, ${deaths.length} deaths`);
+	console.log(
+		`${counts.reduce((sum, count) => sum + count, 0)} requests; exit code ${exitCode}, ${deaths.length} deaths`,
+	);
 	for (const {name, from, to} of growing) {
-		console.log(`still grows: ${name}, from ${Math.round(from / mebibyte)} to ${Math.round(to / mebibyte)} MiB between the third and the last quarter`);
+		console.log(
+			`still grows: ${name}, from ${Math.round(from / mebibyte)} to ${Math.round(to / mebibyte)} MiB between the third and the last quarter`,
+		);
 	}
 
 	process.exitCode = exitCode === 0 && deaths.length === 0 && growing.length === 0 ? 0 : 1;

@@ -1,6 +1,6 @@
 /**
- * Components wired on one thread, as deploy.xml would wire them, for contract tests and the simulator. Clock, randomness
- * and the order of steps can be taken over; single components can be made to die and come back.
+ * Components wired on one thread, as deploy.xml would wire them, for contract tests and the simulator. Clock,
+ * randomness and the order of steps can be taken over; single components can be made to die and come back.
  */
 import {availableParallelism, tmpdir} from 'node:os';
 import {DirectoryClaims} from '../../runtime/host/directory-claims.js';
@@ -119,7 +119,10 @@ export class Assembly {
 		return this.#member(name).pool.usedBytes;
 	}
 
-	/** Ends a child as a fault would: what it asked for is never answered, its clients' requests fail or wait for `restart`. */
+	/**
+	 * Ends a child as a fault would: what it asked for is never answered, its clients' requests fail or wait for
+	 * `restart`.
+	 */
 	kill(name: string): void {
 		const member = this.#member(name);
 		member.back = new Promise(resolve => {
@@ -186,7 +189,11 @@ export class Assembly {
 			throw new Error(`"${name}" is a tool`);
 		}
 
-		instance.running = await component.start({config: component.config.parse(config), sessions, env: this.#environment(member)});
+		instance.running = await component.start({
+			config: component.config.parse(config),
+			sessions,
+			env: this.#environment(member),
+		});
 		member.comeBack();
 		member.back = undefined;
 	}
@@ -194,7 +201,9 @@ export class Assembly {
 	#environment({sketch: {name}, pool, instance}: Member): Environment {
 		const leaseLimit = pool.limit;
 		const clientCounts: Record<string, number> = {};
-		for (const {sketch: {component, routes = {}}} of this.#members.values()) {
+		for (const {
+			sketch: {component, routes = {}},
+		} of this.#members.values()) {
 			for (const [label, server] of Object.entries(routes)) {
 				if (server === name) {
 					const service = sessionOf(component.requires[label]).name;
@@ -203,7 +212,15 @@ export class Assembly {
 			}
 		}
 
-		const child = {name, leaseLimit, clientCounts, modulePath: '', config: {}, cpuCount: availableParallelism(), environment: environmentServices};
+		const child = {
+			name,
+			leaseLimit,
+			clientCounts,
+			modulePath: '',
+			config: {},
+			cpuCount: availableParallelism(),
+			environment: environmentServices,
+		};
 		const base = makeEnvironment(child, this.#options.stateDirectory ?? tmpdir(), pool, {
 			log: (text, level) => {
 				this.log.push({child: name, level, text});
@@ -230,14 +247,19 @@ export class Assembly {
 
 			return connected.client;
 		};
-		return Object.fromEntries(session.opNames.map(opName => [
-			opName,
-			async (request: unknown) => this.#call(server, caller, async () => present()[opName](request)),
-		]));
+		return Object.fromEntries(
+			session.opNames.map(opName => [
+				opName,
+				async (request: unknown) => this.#call(server, caller, async () => present()[opName](request)),
+			]),
+		);
 	}
 
 	#serve(session: Session, server: Member, client: string) {
-		const {instance, sketch: {name, component}} = server;
+		const {
+			instance,
+			sketch: {name, component},
+		} = server;
 		const key = Object.entries(component.provides).find(([, provided]) => provided.name === session.name)?.[0];
 		if (!key || !instance.running) {
 			throw new Error(`"${name}" does not serve ${session.name}`);
@@ -285,7 +307,10 @@ export class Assembly {
 		}
 	}
 
-	/** Waits for a stateless server's return. @throws SessionError `session_lost` for a stateful one, or one that stays away */
+	/**
+	 * Waits for a stateless server's return. @throws SessionError `session_lost` for a stateful one, or one that stays
+	 * away
+	 */
 	async #afterDeath(server: Member, wasCalled: boolean): Promise<void> {
 		if ((server.sketch.component.stateful && wasCalled) || !server.back) {
 			throw new SessionError('session_lost', `the session to "${server.sketch.name}" was lost`);
@@ -303,9 +328,11 @@ export class Assembly {
 	}
 
 	#clientsOf(server: Member): Array<{client: Member; label: string}> {
-		return [...this.#members.values()].flatMap(client => Object.entries(client.sketch.routes ?? {})
-			.filter(([, name]) => name === server.sketch.name)
-			.map(([label]) => ({client, label})));
+		return [...this.#members.values()].flatMap(client =>
+			Object.entries(client.sketch.routes ?? {})
+				.filter(([, name]) => name === server.sketch.name)
+				.map(([label]) => ({client, label})),
+		);
 	}
 
 	#dependents(server: Member): Set<Member> {
@@ -334,7 +361,11 @@ export class Assembly {
 	}
 
 	async #interruptSurvivors(lost: ReadonlySet<Member>): Promise<void> {
-		const reset = new Set([...lost].filter(({sketch}) => sketch.component.stateful).flatMap(member => [member, ...this.#dependents(member)]));
+		const reset = new Set(
+			[...lost]
+				.filter(({sketch}) => sketch.component.stateful)
+				.flatMap(member => [member, ...this.#dependents(member)]),
+		);
 		for (const server of this.#members.values()) {
 			for (const {client, label} of this.#clientsOf(server)) {
 				if (!lost.has(client) && (lost.has(server) || reset.has(server))) {
@@ -346,7 +377,10 @@ export class Assembly {
 }
 
 /** @param children servers before their clients */
-export async function startAssembly(children: readonly AssemblyChild[], options: AssemblyOptions = {}): Promise<Assembly> {
+export async function startAssembly(
+	children: readonly AssemblyChild[],
+	options: AssemblyOptions = {},
+): Promise<Assembly> {
 	const assembly = new Assembly(children, options);
 	await assembly.start();
 	return assembly;

@@ -6,10 +6,12 @@ import type {Component} from '../../runtime/sdk/component.js';
 const componentsDirectory = new URL('../../components/', import.meta.url);
 
 export function providerNames(prefix: string): string[] {
-	return readdirSync(componentsDirectory).filter(name => name.startsWith(prefix) && existsSync(new URL(`${name}/component.js`, componentsDirectory))).sort();
+	return readdirSync(componentsDirectory)
+		.filter(name => name.startsWith(prefix) && existsSync(new URL(`${name}/component.js`, componentsDirectory)))
+		.sort();
 }
 
 export async function loadComponent(name: string): Promise<Component> {
-	const module = await import(new URL(`${name}/component.js`, componentsDirectory).href) as {default: Component};
+	const module = (await import(new URL(`${name}/component.js`, componentsDirectory).href)) as {default: Component};
 	return module.default;
 }

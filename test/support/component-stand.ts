@@ -53,26 +53,33 @@ export async function startComponent(component: Component, options: StandOptions
 	const pool = new LeasePool(leaseLimit);
 	const log: Array<{text: string; level: LogLevel}> = [];
 	const bugs: unknown[] = [];
-	const child = {name: 'stand', leaseLimit, cpuCount: 2, clientCounts: {}, environment: environmentServices} as unknown as Parameters<typeof makeEnvironment>[0];
+	const child = {
+		name: 'stand',
+		leaseLimit,
+		cpuCount: 2,
+		clientCounts: {},
+		environment: environmentServices,
+	} as unknown as Parameters<typeof makeEnvironment>[0];
 	const env = makeEnvironment(child, stateDirectory, pool, {
 		log: (text, level) => void log.push({text, level}),
 		claimDirectory: async () => 'held',
 		secret: () => undefined,
 		fail: reason => rethrow(new Error(reason)),
 	});
-	const running = await component.start!({
+	const running = (await component.start!({
 		config: component.config.parse(config),
 		sessions: sessions as Record<string, Client<Session> | undefined>,
 		env: {...env, ...options.environment},
-	}) as unknown as Running<Record<string, Session>>;
+	})) as unknown as Running<Record<string, Session>>;
 	return {
 		running,
 		pool,
 		log,
 		bugs,
-		client: session => connectLocal(session, running.provides[session.name] as unknown as Handlers<typeof session>, {
-			context: {session: 1, client: 'test'},
-			onBug: error => void bugs.push(error),
-		}),
+		client: session =>
+			connectLocal(session, running.provides[session.name] as unknown as Handlers<typeof session>, {
+				context: {session: 1, client: 'test'},
+				onBug: error => void bugs.push(error),
+			}),
 	};
 }

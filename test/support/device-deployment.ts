@@ -1,4 +1,7 @@
-/** A deployment file for the real program: one small device on an image, with its trust anchor, on an NBD socket, and tools. */
+/**
+ * A deployment file for the real program: one small device on an image, with its trust anchor, on an NBD socket, and
+ * tools.
+ */
 
 export interface DeviceDeployment {
 	/** The trust anchor's component. */
@@ -12,7 +15,12 @@ export interface DeviceDeployment {
 }
 
 /** The image is `cbe.img`, the anchor's directory `trust_anchor`, the socket `nbd.sock`, all in the state directory. */
-export function deviceDeployment({anchor = 'trust_anchor_file', anchorConfig = '', create, tools = []}: DeviceDeployment): string {
+export function deviceDeployment({
+	anchor = 'trust_anchor_file',
+	anchorConfig = '',
+	create,
+	tools = [],
+}: DeviceDeployment): string {
 	const onImage = '<route><service name="block"><child name="block_file"/></service></route>';
 	return `<config>
 	<default-route><any-service><parent/><any-child/></any-service></default-route>

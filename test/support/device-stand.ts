@@ -1,4 +1,7 @@
-/** The finished device of real components in one process, on an image file: what tests of superblock_control open, crash and open again. */
+/**
+ * The finished device of real components in one process, on an image file: what tests of superblock_control open, crash
+ * and open again.
+ */
 import fs from 'node:fs';
 import {join} from 'node:path';
 import blockFile from '../../components/block_file/component.js';
@@ -15,7 +18,16 @@ import {startAssembly, type AssemblyChild} from './assembly.js';
 import {temporaryDirectory} from './component-stand.js';
 
 /** A device of 4 MiB with as much spare room. */
-const defaultShape = {vbd_leaves: '1024', vbd_max_level: '2', vbd_degree: '64', ft_leaves: '1000', ft_max_level: '2', ft_degree: '64', cipher: 'aes-256-xts', flush_log_blocks: '8'};
+const defaultShape = {
+	vbd_leaves: '1024',
+	vbd_max_level: '2',
+	vbd_degree: '64',
+	ft_leaves: '1000',
+	ft_max_level: '2',
+	ft_degree: '64',
+	cipher: 'aes-256-xts',
+	flush_log_blocks: '8',
+};
 
 export interface DeviceStandOptions {
 	/** Attributes of `<create>`, over the default ones. */
@@ -30,24 +42,45 @@ export interface DeviceStandOptions {
 	readonly timeOfDay?: () => number;
 }
 
-export async function openDevice(stateDirectory: string, {shape = {}, caches = ['8M'], discard = 'yes', filter, timeOfDay}: DeviceStandOptions = {}) {
+export async function openDevice(
+	stateDirectory: string,
+	{shape = {}, caches = ['8M'], discard = 'yes', filter, timeOfDay}: DeviceStandOptions = {},
+) {
 	const poolCache = caches.length > 1 ? 'pool_cache' : 'cache';
 	const medium = filter ? 'filter' : 'file';
-	const cacheRoutes = {block: medium, ...shape.inner_blocks === 'encrypted' && {crypto: 'crypto'}};
-	const assembly = await startAssembly([
-		{name: 'file', component: blockFile, config: {path: 'image', create: 'yes'}},
-		...filter ? [{name: 'filter', component: filter, routes: {block: 'file'}}] : [],
-		{name: 'crypto', component: cryptoOpenssl},
-		{name: 'anchor', component: trustAnchorFile, config: {path: 'anchor'}},
-		{name: 'cache', component: cache, config: {size: caches[0]}, routes: cacheRoutes},
-		...caches.length > 1 ? [{name: 'pool_cache', component: cache, config: {size: caches[1]}, routes: cacheRoutes}] : [],
-		{name: 'free_tree', component: freeTree, routes: {cache: poolCache}},
-		{name: 'vbd', component: virtualBlockDevice, config: {discard}, routes: {cache: 'cache', block: medium, crypto: 'crypto', free_tree: 'free_tree'}},
-		{
-			name: 'control', component: superblockControl, config: {create: [{...defaultShape, ...shape}]},
-			routes: {virtual_block_device: 'vbd', free_tree: 'free_tree', block: medium, trust_anchor: 'anchor', crypto: 'crypto'},
-		},
-	], {stateDirectory, ...timeOfDay && {environment: (_name, base) => ({...base, timeOfDay})}});
+	const cacheRoutes = {block: medium, ...(shape.inner_blocks === 'encrypted' && {crypto: 'crypto'})};
+	const assembly = await startAssembly(
+		[
+			{name: 'file', component: blockFile, config: {path: 'image', create: 'yes'}},
+			...(filter ? [{name: 'filter', component: filter, routes: {block: 'file'}}] : []),
+			{name: 'crypto', component: cryptoOpenssl},
+			{name: 'anchor', component: trustAnchorFile, config: {path: 'anchor'}},
+			{name: 'cache', component: cache, config: {size: caches[0]}, routes: cacheRoutes},
+			...(caches.length > 1
+				? [{name: 'pool_cache', component: cache, config: {size: caches[1]}, routes: cacheRoutes}]
+				: []),
+			{name: 'free_tree', component: freeTree, routes: {cache: poolCache}},
+			{
+				name: 'vbd',
+				component: virtualBlockDevice,
+				config: {discard},
+				routes: {cache: 'cache', block: medium, crypto: 'crypto', free_tree: 'free_tree'},
+			},
+			{
+				name: 'control',
+				component: superblockControl,
+				config: {create: [{...defaultShape, ...shape}]},
+				routes: {
+					virtual_block_device: 'vbd',
+					free_tree: 'free_tree',
+					block: medium,
+					trust_anchor: 'anchor',
+					crypto: 'crypto',
+				},
+			},
+		],
+		{stateDirectory, ...(timeOfDay && {environment: (_name, base) => ({...base, timeOfDay})})},
+	);
 	const control = assembly.client('control', deviceControl);
 	return {
 		device: assembly.client('control', block),

@@ -46,11 +46,15 @@ export function testWith(requirements: readonly string[], title: string, impleme
 export async function runTool(program: string, words: readonly string[], directory?: string): Promise<string> {
 	try {
 		const {stdout, stderr} = await execute(program, [...words], {
-			cwd: directory, maxBuffer: 64 * 2 ** 20, env: {...process.env, PATH: directories.join(delimiter)},
+			cwd: directory,
+			maxBuffer: 64 * 2 ** 20,
+			env: {...process.env, PATH: directories.join(delimiter)},
 		});
 		return stdout + stderr;
 	} catch (error) {
 		const {stdout, stderr} = error as {stdout?: string; stderr?: string};
-		throw new Error(`${program} ${words.join(' ')} failed: ${String(error)}\n${stdout ?? ''}${stderr ?? ''}`, {cause: error});
+		throw new Error(`${program} ${words.join(' ')} failed: ${String(error)}\n${stdout ?? ''}${stderr ?? ''}`, {
+			cause: error,
+		});
 	}
 }

@@ -1,4 +1,7 @@
-/** A medium in which a test meddles: requests of a block session go on to the medium below, but for those that the test answers itself. */
+/**
+ * A medium in which a test meddles: requests of a block session go on to the medium below, but for those that the test
+ * answers itself.
+ */
 import {z} from 'zod';
 import {block} from '../../components/sessions/block.js';
 import {defineComponent} from '../../runtime/sdk/component.js';
@@ -32,5 +35,7 @@ function passedOn(below: Client<typeof block>): Handlers<typeof block> {
 
 /** The blocks of extents, one by one. */
 export function addressesOf(extents: readonly number[]): number[] {
-	return extents.flatMap((first, i) => i % 2 === 0 ? Array.from({length: extents[i + 1]}, (_, block) => first + block) : []);
+	return extents.flatMap((first, i) =>
+		i % 2 === 0 ? Array.from({length: extents[i + 1]}, (_, block) => first + block) : [],
+	);
 }

@@ -8,7 +8,20 @@ import type {Child, Deployment} from '../../runtime/deployment/checked-deploymen
 import type {Component} from '../../runtime/sdk/component.js';
 import {environmentServices} from '../../runtime/sdk/environment-service.js';
 
-export interface ChildSketch extends Partial<Pick<Child, 'config' | 'ramQuantum' | 'cpus' | 'group' | 'isolation' | 'heartbeat' | 'exitPropagate' | 'priority' | 'environment'>> {
+export interface ChildSketch extends Partial<
+	Pick<
+		Child,
+		| 'config'
+		| 'ramQuantum'
+		| 'cpus'
+		| 'group'
+		| 'isolation'
+		| 'heartbeat'
+		| 'exitPropagate'
+		| 'priority'
+		| 'environment'
+	>
+> {
 	readonly name: string;
 	/** A fixture's file name without `.js`. */
 	readonly fixture: string;
@@ -20,7 +33,7 @@ const defaultQuantum = 64 * 2 ** 20;
 
 async function makeChild(sketch: ChildSketch): Promise<Child> {
 	const modulePath = fileURLToPath(new URL(`fixtures/${sketch.fixture}.js`, import.meta.url));
-	const {default: component} = await import(pathToFileURL(modulePath).href) as {default: Component};
+	const {default: component} = (await import(pathToFileURL(modulePath).href)) as {default: Component};
 	return {
 		name: sketch.name,
 		binary: sketch.fixture,

@@ -15,12 +15,19 @@ export const goldenNames = [
 	'd64_g_extending_ft',
 ] as const;
 
-export type GoldenName = typeof goldenNames[number];
+export type GoldenName = (typeof goldenNames)[number];
 
 /** Containers of the original in which it has done something wrong, or goes to a limit. */
-export const specialGoldenNames = ['d4_d_rekeying_head', 'o_deep5_d4', 'o_full_pool_d8', 'o_rekeying_damaged', 'o_snaps48', 'o_snapshot_then_power_cut'] as const;
+export const specialGoldenNames = [
+	'd4_d_rekeying_head',
+	'o_deep5_d4',
+	'o_full_pool_d8',
+	'o_rekeying_damaged',
+	'o_snaps48',
+	'o_snapshot_then_power_cut',
+] as const;
 
-export type SpecialGoldenName = typeof specialGoldenNames[number];
+export type SpecialGoldenName = (typeof specialGoldenNames)[number];
 
 /** What stands in the list of hashes for a block that cannot be read. */
 export const unreadable = 'ERR';
@@ -49,7 +56,12 @@ export interface GoldenSnapshot {
 
 export interface GoldenDescription {
 	readonly image_sha256: string;
-	readonly trust_anchor: {readonly superblock_hash_file: string; readonly encrypted_private_key_file: string; readonly passphrase: string; readonly master_key: string};
+	readonly trust_anchor: {
+		readonly superblock_hash_file: string;
+		readonly encrypted_private_key_file: string;
+		readonly passphrase: string;
+		readonly master_key: string;
+	};
 	readonly generated_block_keys: ReadonlyArray<{readonly id: number; readonly plain: string}>;
 	readonly superblock: {
 		readonly superblock_slot: number;
@@ -67,12 +79,21 @@ export interface GoldenDescription {
 		readonly meta_tree: GoldenTree;
 	};
 	readonly snapshots: readonly GoldenSnapshot[];
-	readonly pba_accounting: {readonly vbd_current: number; readonly ft_leaves: number; readonly ft_inner: number; readonly mt_leaves: number; readonly mt_inner: number};
+	readonly pba_accounting: {
+		readonly vbd_current: number;
+		readonly ft_leaves: number;
+		readonly ft_inner: number;
+		readonly mt_leaves: number;
+		readonly mt_inner: number;
+	};
 }
 
 /** What all descriptions have. */
 export interface GoldenContent {
-	readonly trust_anchor: Pick<GoldenDescription['trust_anchor'], 'superblock_hash_file' | 'encrypted_private_key_file' | 'passphrase'>;
+	readonly trust_anchor: Pick<
+		GoldenDescription['trust_anchor'],
+		'superblock_hash_file' | 'encrypted_private_key_file' | 'passphrase'
+	>;
 	readonly snapshots: ReadonlyArray<Pick<GoldenSnapshot, 'gen' | 'keep' | 'leaves' | 'is_current' | 'vba_sha256'>>;
 }
 

@@ -12,15 +12,17 @@ export class LineChannel {
 	#wake: () => void = () => undefined;
 
 	private constructor(path: string) {
-		this.#server = net.createServer(socket => {
-			this.#socket = socket.setEncoding('utf8').on('data', (text: string) => {
-				this.#text += text;
+		this.#server = net
+			.createServer(socket => {
+				this.#socket = socket.setEncoding('utf8').on('data', (text: string) => {
+					this.#text += text;
+					this.#wake();
+				});
+				// Whoever waits for an answer learns of the end by the program's own.
+				socket.on('error', () => undefined);
 				this.#wake();
-			});
-			// Whoever waits for an answer learns of the end by the program's own.
-			socket.on('error', () => undefined);
-			this.#wake();
-		}).listen(path);
+			})
+			.listen(path);
 	}
 
 	/** Waits on a unix socket for the one program that will connect to it. */
@@ -60,9 +62,12 @@ export class LineChannel {
 					return match;
 				}
 
-				const reason = await Promise.race([over, new Promise<undefined>(resolve => {
-					this.#wake = () => resolve(undefined);
-				})]);
+				const reason = await Promise.race([
+					over,
+					new Promise<undefined>(resolve => {
+						this.#wake = () => resolve(undefined);
+					}),
+				]);
 				if (reason !== undefined) {
 					throw new Error(`${reason} before ${String(pattern)} came; what came is: ${this.#text}`);
 				}

@@ -30,7 +30,17 @@ export class MemoryAnchor {
 	/** Makes the envelope with a key, as the crypto server of the test expects it. */
 	readonly #share: ((wrapped: Uint8Array) => Uint8Array) | undefined;
 
-	constructor({secured = null, initialized = secured !== null, wrapped = new Uint8Array(32).fill(7), share}: {secured?: Secured | null; initialized?: boolean; wrapped?: Uint8Array; share?: (wrapped: Uint8Array) => Uint8Array} = {}) {
+	constructor({
+		secured = null,
+		initialized = secured !== null,
+		wrapped = new Uint8Array(32).fill(7),
+		share,
+	}: {
+		secured?: Secured | null;
+		initialized?: boolean;
+		wrapped?: Uint8Array;
+		share?: (wrapped: Uint8Array) => Uint8Array;
+	} = {}) {
 		this.secured = secured;
 		this.initialized = initialized;
 		this.#wrapped = wrapped;
@@ -73,7 +83,9 @@ export class MemoryAnchor {
 				this.authenticated = true;
 				return {authenticator: authenticatorOf(containerId, digest)};
 			},
-			verify: ({containerId, digest, authenticator}) => ({isAuthentic: authenticatorOf(containerId, digest).equals(authenticator)}),
+			verify: ({containerId, digest, authenticator}) => ({
+				isAuthentic: authenticatorOf(containerId, digest).equals(authenticator),
+			}),
 			marks: () => ({intended: this.intended, announces: this.announces, authenticated: this.authenticated}),
 			intend: ({hash}) => {
 				this.intended = Uint8Array.from(hash);

@@ -47,8 +47,11 @@ export class MemoryCache {
 			return {mismatched};
 		},
 		verify: async ({addresses, labels}) => {
-			const matches = (address: number, i: number) => labelOf(this.blocks.get(address) ?? Buffer.alloc(blockSize)).equals(labels.subarray(i * labelLength, (i + 1) * labelLength));
-			return {mismatched: addresses.flatMap((address, i) => matches(address, i) ? [] : i)};
+			const matches = (address: number, i: number) =>
+				labelOf(this.blocks.get(address) ?? Buffer.alloc(blockSize)).equals(
+					labels.subarray(i * labelLength, (i + 1) * labelLength),
+				);
+			return {mismatched: addresses.flatMap((address, i) => (matches(address, i) ? [] : i))};
 		},
 		store: async ({frames, addresses, places}) => {
 			this.stores.push([...addresses]);

@@ -13,7 +13,10 @@ export class MemoryMedium {
 	/** The content; tests change bytes here to damage it. */
 	image: Buffer;
 	/** Called before each operation; throws to make it fail. */
-	before: (operation: 'allocation' | 'read' | 'write' | 'clear' | 'allocate' | 'sync' | 'grow', extents: readonly number[]) => void = () => undefined;
+	before: (
+		operation: 'allocation' | 'read' | 'write' | 'clear' | 'allocate' | 'sync' | 'grow',
+		extents: readonly number[],
+	) => void = () => undefined;
 	readonly #growable: boolean;
 	readonly #writable: boolean;
 
@@ -25,10 +28,17 @@ export class MemoryMedium {
 
 	get handlers(): Handlers<typeof block> {
 		return {
-			geometry: () => ({blockCount: Math.floor(this.image.length / blockSize), writable: this.#writable, growable: this.#growable}),
+			geometry: () => ({
+				blockCount: Math.floor(this.image.length / blockSize),
+				writable: this.#writable,
+				growable: this.#growable,
+			}),
 			read: ({extents, data}) => {
 				this.before('read', extents);
-				this.#each(extents, (offset, from, length) => void this.image.copy(data, from, offset, offset + length));
+				this.#each(
+					extents,
+					(offset, from, length) => void this.image.copy(data, from, offset, offset + length),
+				);
 				return {};
 			},
 			// Blocks of zeroes are holes.
@@ -44,7 +54,9 @@ export class MemoryMedium {
 			},
 			write: ({extents, data}) => {
 				this.before('write', extents);
-				this.#each(extents, (offset, from, length) => this.image.set(data.subarray(from, from + length), offset));
+				this.#each(extents, (offset, from, length) =>
+					this.image.set(data.subarray(from, from + length), offset),
+				);
 				return {};
 			},
 			clear: ({extents}) => {
@@ -62,7 +74,10 @@ export class MemoryMedium {
 			},
 			grow: ({blockCount}) => {
 				this.before('grow', [0, blockCount]);
-				this.image = Buffer.concat([this.image, Buffer.alloc(Math.max(0, (blockCount * blockSize) - this.image.length))]);
+				this.image = Buffer.concat([
+					this.image,
+					Buffer.alloc(Math.max(0, blockCount * blockSize - this.image.length)),
+				]);
 				return {};
 			},
 		};
@@ -74,7 +89,10 @@ export class MemoryMedium {
 			const offset = extents[i] * blockSize;
 			const length = extents[i + 1] * blockSize;
 			if (offset + length > this.image.length) {
-				throw new SessionError('out_of_range', `blocks ${extents[i]} to ${extents[i] + extents[i + 1] - 1} lie beyond the end`);
+				throw new SessionError(
+					'out_of_range',
+					`blocks ${extents[i]} to ${extents[i] + extents[i + 1] - 1} lie beyond the end`,
+				);
 			}
 
 			transfer(offset, from, length);

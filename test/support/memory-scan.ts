@@ -24,13 +24,20 @@ export interface Scan {
 
 /** A text as programs keep it: in UTF-8 or Latin-1, and as JavaScript's strings of two bytes a character. */
 export function textSecret(name: string, text: string): Secret[] {
-	return [{name, bytes: Buffer.from(text)}, {name: `${name} (two bytes a character)`, bytes: Buffer.from(text, 'utf16le')}];
+	return [
+		{name, bytes: Buffer.from(text)},
+		{name: `${name} (two bytes a character)`, bytes: Buffer.from(text, 'utf16le')},
+	];
 }
 
 /** A key as it is, and as text. */
 export function keySecret(name: string, key: Uint8Array): Secret[] {
 	const bytes = Buffer.from(key);
-	return [{name, bytes}, ...textSecret(`${name} in hexadecimal`, bytes.toString('hex')), ...textSecret(`${name} in Base64`, bytes.toString('base64').replace(/=+$/, ''))];
+	return [
+		{name, bytes},
+		...textSecret(`${name} in hexadecimal`, bytes.toString('hex')),
+		...textSecret(`${name} in Base64`, bytes.toString('base64').replace(/=+$/, '')),
+	];
 }
 
 /** Everything readable of a process, its threads' stacks and heaps included. What the test does goes on meanwhile. */

@@ -60,12 +60,27 @@ export function infoRequest(name: string, ...kinds: number[]): Buffer {
 }
 
 /** A request with a length of 64 bits, for connections with extended headers. */
-export function encodeExtendedRequest({command, flags = 0, cookie = 0, offset = 0, length = 0, payload}: WireRequest): Buffer {
+export function encodeExtendedRequest({
+	command,
+	flags = 0,
+	cookie = 0,
+	offset = 0,
+	length = 0,
+	payload,
+}: WireRequest): Buffer {
 	const cookieAndPlace = [uint64(cookie), uint64(offset), uint64(payload?.length ?? length)];
 	return Buffer.concat([uint32(0x21e4_1c71), uint16(flags, command), ...cookieAndPlace, payload ?? Buffer.alloc(0)]);
 }
 
-export function encodeRequest({command, flags = 0, cookie = 0, offset = 0, length = 0, payload, magic = 0x2560_9513}: WireRequest): Buffer {
+export function encodeRequest({
+	command,
+	flags = 0,
+	cookie = 0,
+	offset = 0,
+	length = 0,
+	payload,
+	magic = 0x2560_9513,
+}: WireRequest): Buffer {
 	const cookieAndPlace = [uint64(cookie), uint64(offset), uint32(payload?.length ?? length)];
 	return Buffer.concat([uint32(magic), uint16(flags, command), ...cookieAndPlace, payload ?? Buffer.alloc(0)]);
 }
@@ -108,7 +123,13 @@ export class NbdPeer {
 		await this.option({type: 5});
 		this.socket.removeAllListeners('data');
 		const ciphers = 'ECDHE-PSK-CHACHA20-POLY1305';
-		const socket = tls.connect({socket: this.socket, ciphers, maxVersion: 'TLSv1.2', checkServerIdentity: () => undefined, pskCallback: () => ({psk, identity})});
+		const socket = tls.connect({
+			socket: this.socket,
+			ciphers,
+			maxVersion: 'TLSv1.2',
+			checkServerIdentity: () => undefined,
+			pskCallback: () => ({psk, identity}),
+		});
 		await once(socket, 'secureConnect');
 		return new NbdPeer(socket);
 	}
@@ -172,11 +193,18 @@ export class NbdPeer {
 			throw new Error('no option reply');
 		}
 
-		return {option: header.readUInt32BE(8), type: header.readUInt32BE(12), data: await this.take(header.readUInt32BE(16))};
+		return {
+			option: header.readUInt32BE(8),
+			type: header.readUInt32BE(12),
+			data: await this.take(header.readUInt32BE(16)),
+		};
 	}
 
 	/** From the greeting into the transmission phase; the size and flags of the export. */
-	async attach({name = '', structured = true, context = false, extended = false, greeted = false} = {}): Promise<{byteLength: number; flags: number}> {
+	async attach({name = '', structured = true, context = false, extended = false, greeted = false} = {}): Promise<{
+		byteLength: number;
+		flags: number;
+	}> {
 		if (!greeted) {
 			await this.greet();
 		}
@@ -189,7 +217,10 @@ export class NbdPeer {
 		}
 
 		if (context) {
-			await this.option({type: 10, data: Buffer.concat([lengthAndText(name), uint32(1), lengthAndText('base:allocation')])});
+			await this.option({
+				type: 10,
+				data: Buffer.concat([lengthAndText(name), uint32(1), lengthAndText('base:allocation')]),
+			});
 		}
 
 		const replies = await this.option({type: 7, data: infoRequest(name)});
@@ -198,7 +229,10 @@ export class NbdPeer {
 			throw new Error(`the export "${name}" was refused`);
 		}
 
-		return {byteLength: info.data.readUInt32BE(2) * 2 ** 32 + info.data.readUInt32BE(6), flags: info.data.readUInt16BE(10)};
+		return {
+			byteLength: info.data.readUInt32BE(2) * 2 ** 32 + info.data.readUInt32BE(6),
+			flags: info.data.readUInt16BE(10),
+		};
 	}
 
 	request(request: WireRequest): void {

@@ -63,23 +63,31 @@ export class NbdStand {
 
 	#gatedDevice() {
 		const {handlers} = this.medium;
-		return connectLocal(block, {
-			...handlers,
-			read: async (request, context) => {
-				await this.gate('read');
-				return handlers.read(request, context);
+		return connectLocal(
+			block,
+			{
+				...handlers,
+				read: async (request, context) => {
+					await this.gate('read');
+					return handlers.read(request, context);
+				},
+				allocation: async (request, context) =>
+					handlers.allocation({...request, count: Math.min(request.count, this.allocationCountMax)}, context),
+				write: async (request, context) => {
+					await this.gate('write');
+					return handlers.write(request, context);
+				},
+				sync: async (request, context) => {
+					await this.gate('sync');
+					return handlers.sync(request, context);
+				},
 			},
-			allocation: async (request, context) => handlers.allocation({...request, count: Math.min(request.count, this.allocationCountMax)}, context),
-			write: async (request, context) => {
-				await this.gate('write');
-				return handlers.write(request, context);
+			{
+				context: {session: 1, client: 'nbd'},
+				onBug: error => {
+					throw error;
+				},
 			},
-			sync: async (request, context) => {
-				await this.gate('sync');
-				return handlers.sync(request, context);
-			},
-		}, {context: {session: 1, client: 'nbd'}, onBug: error => {
-			throw error;
-		}});
+		);
 	}
 }

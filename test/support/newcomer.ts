@@ -1,4 +1,7 @@
-/** Documents as a newcomer reads them: the blocks in them, a fresh copy of the project, and two terminals to type what is printed. */
+/**
+ * Documents as a newcomer reads them: the blocks in them, a fresh copy of the project, and two terminals to type what
+ * is printed.
+ */
 import {execFileSync, spawn, type ChildProcess} from 'node:child_process';
 import {once} from 'node:events';
 import {cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync} from 'node:fs';
@@ -29,7 +32,9 @@ export function blocksOf(document: string): Block[] {
 
 /** The project's files without what was built or installed, which is lent. */
 export function copyProject(to: string): void {
-	const names = execFileSync('git', ['ls-files', '-z'], {cwd: projectFolder, encoding: 'utf8'}).split('\0').filter(Boolean);
+	const names = execFileSync('git', ['ls-files', '-z'], {cwd: projectFolder, encoding: 'utf8'})
+		.split('\0')
+		.filter(Boolean);
 	for (const name of names) {
 		mkdirSync(dirname(join(to, name)), {recursive: true});
 		cpSync(join(projectFolder, name), join(to, name));
@@ -48,7 +53,11 @@ class Terminal {
 	#isOver = false;
 
 	constructor(command: readonly string[], directory: string, path: string) {
-		this.#process = spawn(command[0], command.slice(1), {cwd: directory, env: {...process.env, PATH: path, SHELL: '/bin/bash', CBE_PASSPHRASE: undefined}, stdio: ['pipe', 'pipe', 'pipe']});
+		this.#process = spawn(command[0], command.slice(1), {
+			cwd: directory,
+			env: {...process.env, PATH: path, SHELL: '/bin/bash', CBE_PASSPHRASE: undefined},
+			stdio: ['pipe', 'pipe', 'pipe'],
+		});
 		for (const stream of [this.#process.stdout, this.#process.stderr]) {
 			stream?.setEncoding('utf8').on('data', (text: string) => {
 				this.output += text;
@@ -97,7 +106,10 @@ class Terminal {
 	}
 }
 
-/** A newcomer with two terminals: in the first one runtimes run, in the second one everything else. Both have no network but their own. */
+/**
+ * A newcomer with two terminals: in the first one runtimes run, in the second one everything else. Both have no network
+ * but their own.
+ */
 export class Newcomer {
 	readonly #folder: string;
 	readonly #path: string;
@@ -110,7 +122,9 @@ export class Newcomer {
 		this.#folder = folder;
 		this.#path = path;
 		this.#second = new Terminal(['unshare', '--net', 'bash'], folder, path);
-		this.#second.type('ip link set lo up\ntrap \'echo "@failed: $BASH_COMMAND"\' ERR\ntrap \'kill $(jobs -p)\' EXIT\n');
+		this.#second.type(
+			"ip link set lo up\ntrap 'echo \"@failed: $BASH_COMMAND\"' ERR\ntrap 'kill $(jobs -p)' EXIT\n",
+		);
 	}
 
 	get folder(): string {
@@ -174,6 +188,10 @@ export class Newcomer {
 
 	/** One more, in the same network. */
 	#terminal(...command: string[]): Terminal {
-		return new Terminal(['nsenter', `--net=/proc/${this.#second.pid}/ns/net`, ...command], this.#folder, this.#path);
+		return new Terminal(
+			['nsenter', `--net=/proc/${this.#second.pid}/ns/net`, ...command],
+			this.#folder,
+			this.#path,
+		);
 	}
 }

@@ -1,6 +1,7 @@
 /**
- * A fresh container as earlier programs made it, after the format's description alone: of version 1 of the extension, or of the
- * original's. All inner blocks lie on the medium, in post-order; nothing is authenticated, and snapshots have no names.
+ * A fresh container as earlier programs made it, after the format's description alone: of version 1 of the extension,
+ * or of the original's. All inner blocks lie on the medium, in post-order; nothing is authenticated, and snapshots have
+ * no names.
  */
 import {createHash} from 'node:crypto';
 
@@ -20,16 +21,18 @@ export interface OldContainerPlan {
 	/** The wrapped block key, 32 bytes. */
 	readonly wrappedKey: Uint8Array;
 	/** Undefined for a container of the original. */
-	readonly extension?: {
-		/** As the superblock says it: 1 is `aes-256-xts`, 2 is `aes-256-gcm`. */
-		readonly cipherNumber: number;
-		/** 16 bytes. */
-		readonly containerId: Uint8Array;
-		/** 0 for none, as where inner blocks are encrypted. */
-		readonly flushLogBlockCount: number;
-		/** Encrypts an inner block for its place; undefined where they lie as they are. */
-		readonly sealInner?: (address: number, plain: Buffer) => Buffer;
-	} | undefined;
+	readonly extension?:
+		| {
+				/** As the superblock says it: 1 is `aes-256-xts`, 2 is `aes-256-gcm`. */
+				readonly cipherNumber: number;
+				/** 16 bytes. */
+				readonly containerId: Uint8Array;
+				/** 0 for none, as where inner blocks are encrypted. */
+				readonly flushLogBlockCount: number;
+				/** Encrypts an inner block for its place; undefined where they lie as they are. */
+				readonly sealInner?: (address: number, plain: Buffer) => Buffer;
+		  }
+		| undefined;
 }
 
 export interface OldContainer {
@@ -70,7 +73,7 @@ class Layout {
 				} else {
 					const child = branch(level - 1);
 					block.writeBigUInt64LE(BigInt(child.address), index * nodeSize);
-					child.hash.copy(block, (index * nodeSize) + 16);
+					child.hash.copy(block, index * nodeSize + 16);
 				}
 			}
 
@@ -88,7 +91,7 @@ class Layout {
 function preparedSlot(): Buffer {
 	const slot = Buffer.alloc(blockSize);
 	for (let i = 0; i < 48; i++) {
-		const offset = 97 + (i * 72);
+		const offset = 97 + i * 72;
 		slot.fill(0xff, offset + 32, offset + 48);
 		slot.writeBigUInt64LE(64n ** 4n, offset + 48);
 		slot.writeUInt32LE(5, offset + 56);
@@ -139,6 +142,9 @@ export function layOutOldContainer({device, pool, wrappedKey, extension}: OldCon
 		superblock.writeUInt32LE(extension.sealInner ? 1 : 0, 3773);
 	}
 
-	const slots = Array.from({length: slotCount}, (_, slot) => [slot, slot === 0 ? superblock : preparedSlot()] as const);
+	const slots = Array.from(
+		{length: slotCount},
+		(_, slot) => [slot, slot === 0 ? superblock : preparedSlot()] as const,
+	);
 	return {pbaCount: logPba + logBlockCount, blocks: new Map([...slots, ...layout.blocks]), hash: hashOf(superblock)};
 }

@@ -15,8 +15,11 @@ export interface PoolLayout {
 export async function layOutPool(freeTree: Dimensions): Promise<PoolLayout> {
 	const server = new MemoryCache(frameCountMin);
 	const plan = {
-		virtualBlockDevice: {leafCount: 4, maxLevel: 1, degree: 4}, freeTree,
-		cipher: 'aes-256-cbc-essiv', containerId: undefined, key: {wrapped: new Uint8Array(32), id: 1},
+		virtualBlockDevice: {leafCount: 4, maxLevel: 1, degree: 4},
+		freeTree,
+		cipher: 'aes-256-cbc-essiv',
+		containerId: undefined,
+		key: {wrapped: new Uint8Array(32), id: 1},
 	} as const;
 	const superblock = await layOut(plan, {
 		async write(extents, data) {

@@ -1,4 +1,6 @@
-/** A provider under test in a process of its own, behind sockets as the runtime would put it, in the test's environment. */
+/**
+ * A provider under test in a process of its own, behind sockets as the runtime would put it, in the test's environment.
+ */
 import {spawn} from 'node:child_process';
 import {fileURLToPath} from 'node:url';
 import type {Component, Running} from '../../runtime/sdk/component.js';
@@ -21,7 +23,9 @@ class ProviderHost {
 		const [control, theirControl] = socketPair();
 		const [sessions, theirSessions] = socketPair();
 		this.#sessions = sessions;
-		const host = spawn(process.execPath, [program], {stdio: ['ignore', 'inherit', 'inherit', theirControl, theirSessions]});
+		const host = spawn(process.execPath, [program], {
+			stdio: ['ignore', 'inherit', 'inherit', theirControl, theirSessions],
+		});
 		host.unref();
 		closeDescriptor(theirControl);
 		closeDescriptor(theirSessions);
@@ -84,10 +88,15 @@ function plainBytes(value: unknown): unknown {
 type Calls = Readonly<Record<string, (request: unknown) => Promise<unknown>>>;
 
 function withPlainBytes(session: Session, calls: Calls, inOrder: () => Promise<void>): Calls {
-	return Object.fromEntries(session.opNames.map(name => [name, async (request: unknown) => {
-		await inOrder();
-		return plainBytes(await calls[name](request));
-	}]));
+	return Object.fromEntries(
+		session.opNames.map(name => [
+			name,
+			async (request: unknown) => {
+				await inOrder();
+				return plainBytes(await calls[name](request));
+			},
+		]),
+	);
 }
 
 export class ProviderProcess {
@@ -112,14 +121,27 @@ export class ProviderProcess {
 		this.#host.add(this.#number, this);
 		const {stateDirectory, variables, leaseLimit, claims} = env;
 		const nonce = env.randomBytes(12);
-		this.#tell({type: 'begin', sketch: {name, config, stateDirectory, variables, leaseLimit, isClaiming: claims !== undefined, fixedNonceLength: nonce.every(byte => byte === 0x5a) ? nonce.length : undefined}});
+		this.#tell({
+			type: 'begin',
+			sketch: {
+				name,
+				config,
+				stateDirectory,
+				variables,
+				leaseLimit,
+				isClaiming: claims !== undefined,
+				fixedNonceLength: nonce.every(byte => byte === 0x5a) ? nonce.length : undefined,
+			},
+		});
 	}
 
 	async started(): Promise<Running<Record<string, Session>>> {
 		await this.#answer();
 		const sessions = Object.values(this.#component.provides);
 		return {
-			provides: Object.fromEntries(sessions.map(session => [session.name, this.connect(session) as unknown as Handlers<Session>])),
+			provides: Object.fromEntries(
+				sessions.map(session => [session.name, this.connect(session) as unknown as Handlers<Session>]),
+			),
 			clientGone: (service, session) => {
 				this.#tell({type: 'client_gone', service, session});
 				this.#inOrder = this.#answer();
@@ -129,24 +151,31 @@ export class ProviderProcess {
 		};
 	}
 
-	connect<S extends Session>(session: S, {session: number = ++this.#sessionCount, client = 'client'}: Partial<ClientContext> = {}): Client<S> {
+	connect<S extends Session>(
+		session: S,
+		{session: number = ++this.#sessionCount, client = 'client'}: Partial<ClientContext> = {},
+	): Client<S> {
 		const end = new ClientEnd({
-			session, server: 'provider',
+			session,
+			server: 'provider',
 			onBadReply: reason => void this.bugs.push(reason),
 		});
 		const link = () => {
 			const [ours, theirs] = socketPair();
 			this.#host.pass(theirs);
 			this.#tell({type: 'serve', service: session.name, session: number, client});
-			end.connect({socket: ours}, {
-				onBroken: (reason, isEnd) => {
-					if (!isEnd) {
-						this.bugs.push(reason);
-					}
+			end.connect(
+				{socket: ours},
+				{
+					onBroken: (reason, isEnd) => {
+						if (!isEnd) {
+							this.bugs.push(reason);
+						}
 
-					end.disconnect(true);
+						end.disconnect(true);
+					},
 				},
-			});
+			);
 		};
 
 		link();

@@ -61,9 +61,10 @@ export async function startProvider<S extends Session>(
 			},
 		},
 		bugs,
-		connect: context => connectLocal(session, running.provides[session.name] as unknown as Handlers<S>, {
-			context: {session: ++sessionCount, client: 'client', ...context},
-			onBug: error => void bugs.push(error),
-		}),
+		connect: context =>
+			connectLocal(session, running.provides[session.name] as unknown as Handlers<S>, {
+				context: {session: ++sessionCount, client: 'client', ...context},
+				onBug: error => void bugs.push(error),
+			}),
 	};
 }

@@ -29,7 +29,9 @@ export function publishedFiles(): ReadonlyMap<string, string> {
 
 /** Writes those that differ; their paths. */
 export function publishWords(): string[] {
-	const stale = [...publishedFiles()].filter(([path, text]) => readFileSync(join(projectFolder, path), 'utf8') !== text);
+	const stale = [...publishedFiles()].filter(
+		([path, text]) => readFileSync(join(projectFolder, path), 'utf8') !== text,
+	);
 	for (const [path, text] of stale) {
 		writeFileSync(join(projectFolder, path), text);
 	}

@@ -1,4 +1,7 @@
-/** What a program did to its files, as `test/system/power-loss/record-writes.c` records it, and what a loss of power may leave of it. */
+/**
+ * What a program did to its files, as `test/system/power-loss/record-writes.c` records it, and what a loss of power may
+ * leave of it.
+ */
 import {execFileSync} from 'node:child_process';
 import fs from 'node:fs';
 import {basename, dirname, join} from 'node:path';
@@ -13,7 +16,10 @@ const sectorSize = 512;
 export interface RecordedEvent {
 	/** Length of the record up to the end of this event: when it happened. */
 	readonly at: number;
-	/** W written, T truncated, G grown, Z zeroed; B sync begun, E sync ended; C file made, M directory made, R renamed, U removed. */
+	/**
+	 * W written, T truncated, G grown, Z zeroed; B sync begun, E sync ended; C file made, M directory made, R renamed,
+	 * U removed.
+	 */
 	readonly kind: 'W' | 'T' | 'G' | 'Z' | 'B' | 'E' | 'C' | 'M' | 'R' | 'U';
 	/** Within the recorded folder; `.` is that folder. */
 	readonly file: string;
@@ -28,7 +34,15 @@ export interface RecordedEvent {
 /** Builds what is preloaded. @returns its path */
 export function buildRecorder(folder: string): string {
 	const library = join(folder, 'record-writes.so');
-	execFileSync('gcc', ['-O1', '-shared', '-fPIC', '-o', library, join(projectFolder, 'test/system/power-loss/record-writes.c'), '-lpthread']);
+	execFileSync('gcc', [
+		'-O1',
+		'-shared',
+		'-fPIC',
+		'-o',
+		library,
+		join(projectFolder, 'test/system/power-loss/record-writes.c'),
+		'-lpthread',
+	]);
 	return library;
 }
 
@@ -56,8 +70,8 @@ export function readRecord(path: string): RecordedEvent[] {
 }
 
 /**
- * What becomes of what no sync has covered: nothing of it arrives, all of it, or any part. Of the names in one directory, as
- * file systems keep them in a log, the part is the first ones.
+ * What becomes of what no sync has covered: nothing of it arrives, all of it, or any part. Of the names in one
+ * directory, as file systems keep them in a log, the part is the first ones.
  */
 export type Fate = 'lost' | 'kept' | 'any';
 
@@ -125,7 +139,10 @@ class Recording {
 	#rename(from: string, to: string): void {
 		const node = this.#directory(dirname(from))?.names.get(basename(from));
 		if (node && dirname(from) === dirname(to)) {
-			this.#change(dirname(from), [[basename(from), undefined], [basename(to), node]]);
+			this.#change(dirname(from), [
+				[basename(from), undefined],
+				[basename(to), node],
+			]);
 		} else if (node) {
 			throw new Error(`${from} was moved to another directory`);
 		}
@@ -149,7 +166,12 @@ function apply(names: Map<string, Node> | undefined, name: string, node: Node | 
 }
 
 /** Makes in an empty folder what a loss of power may leave of the recorded one, which was empty, where `events` end. */
-export function rebuild(folder: string, events: readonly RecordedEvent[], fateOf: (file: string) => Fate, random: SeededRandom): void {
+export function rebuild(
+	folder: string,
+	events: readonly RecordedEvent[],
+	fateOf: (file: string) => Fate,
+	random: SeededRandom,
+): void {
 	const recording = new Recording();
 	for (const event of events) {
 		recording.add(event);
@@ -158,9 +180,19 @@ export function rebuild(folder: string, events: readonly RecordedEvent[], fateOf
 	makeDirectory(folder, recording.root, fateOf, random);
 }
 
-function makeDirectory(path: string, {changes, durableCount, path: recordedPath}: Node, fateOf: (file: string) => Fate, random: SeededRandom): void {
+function makeDirectory(
+	path: string,
+	{changes, durableCount, path: recordedPath}: Node,
+	fateOf: (file: string) => Fate,
+	random: SeededRandom,
+): void {
 	const fate = fateOf(recordedPath);
-	const count = fate === 'kept' ? changes.length : fate === 'lost' ? durableCount : durableCount + random.below(changes.length - durableCount + 1);
+	const count =
+		fate === 'kept'
+			? changes.length
+			: fate === 'lost'
+				? durableCount
+				: durableCount + random.below(changes.length - durableCount + 1);
 	const names = new Map<string, Node>();
 	for (const change of changes.slice(0, count) as NameChange[]) {
 		for (const [name, node] of change) {
@@ -205,7 +237,11 @@ function makeChange(file: number, {kind, offset, length, data}: RecordedEvent, f
 }
 
 /** Writes one block or, where its fate is open, perhaps nothing or some of its sectors. */
-function keepBlock(file: number, block: Buffer, {offset, fate, random}: {offset: number; fate: Fate; random: SeededRandom}): void {
+function keepBlock(
+	file: number,
+	block: Buffer,
+	{offset, fate, random}: {offset: number; fate: Fate; random: SeededRandom},
+): void {
 	const drawn = fate === 'any' ? ['lost', 'kept', 'torn'][random.below(3)] : fate;
 	if (drawn === 'kept') {
 		fs.writeSync(file, block, 0, block.length, offset);

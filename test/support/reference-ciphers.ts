@@ -20,7 +20,9 @@ export function xor(one: Uint8Array, other: Uint8Array): Buffer {
 
 /** Pieces of 16 bytes; the last one may be shorter. */
 function piecesOf(bytes: Uint8Array): Uint8Array[] {
-	return Array.from({length: Math.ceil(bytes.length / aesBlockSize)}, (_, i) => bytes.subarray(i * aesBlockSize, (i + 1) * aesBlockSize));
+	return Array.from({length: Math.ceil(bytes.length / aesBlockSize)}, (_, i) =>
+		bytes.subarray(i * aesBlockSize, (i + 1) * aesBlockSize),
+	);
 }
 
 /** A number as 16 bytes, little-endian. */
@@ -33,19 +35,23 @@ export function unitNumber(value: number | bigint): Buffer {
 /** CBC without padding, NIST SP 800-38A, section 6.2. */
 export function cbcEncrypt(key: Uint8Array, iv: Uint8Array, plain: Uint8Array): Buffer {
 	let last: Uint8Array = iv;
-	return Buffer.concat(piecesOf(plain).map(piece => {
-		last = aes(key, xor(piece, last));
-		return last;
-	}));
+	return Buffer.concat(
+		piecesOf(plain).map(piece => {
+			last = aes(key, xor(piece, last));
+			return last;
+		}),
+	);
 }
 
 export function cbcDecrypt(key: Uint8Array, iv: Uint8Array, sealed: Uint8Array): Buffer {
 	let last: Uint8Array = iv;
-	return Buffer.concat(piecesOf(sealed).map(piece => {
-		const plain = xor(inverseAes(key, piece), last);
-		last = piece;
-		return plain;
-	}));
+	return Buffer.concat(
+		piecesOf(sealed).map(piece => {
+			const plain = xor(inverseAes(key, piece), last);
+			last = piece;
+			return plain;
+		}),
+	);
 }
 
 /** The IV that ESSIV makes of a unit's number. */
@@ -57,14 +63,16 @@ export function essiv(key: Uint8Array, unit: Uint8Array): Buffer {
 function xts(key: Uint8Array, unit: Uint8Array, bytes: Uint8Array, cipher: typeof aes): Buffer {
 	const dataKey = key.subarray(0, 32);
 	let tweak = aes(key.subarray(32), unit);
-	return Buffer.concat(piecesOf(bytes).map(piece => {
-		const done = xor(cipher(dataKey, xor(piece, tweak)), tweak);
-		// Times x in GF(2^128), the first byte being the lowest.
-		const carry = tweak[15] >> 7;
-		tweak = Buffer.from(tweak.map((byte, i) => ((byte << 1) & 0xff) | (i > 0 ? tweak[i - 1] >> 7 : 0)));
-		tweak[0] ^= carry * 0x87;
-		return done;
-	}));
+	return Buffer.concat(
+		piecesOf(bytes).map(piece => {
+			const done = xor(cipher(dataKey, xor(piece, tweak)), tweak);
+			// Times x in GF(2^128), the first byte being the lowest.
+			const carry = tweak[15] >> 7;
+			tweak = Buffer.from(tweak.map((byte, i) => ((byte << 1) & 0xff) | (i > 0 ? tweak[i - 1] >> 7 : 0)));
+			tweak[0] ^= carry * 0x87;
+			return done;
+		}),
+	);
 }
 
 export function xtsEncrypt(key: Uint8Array, unit: Uint8Array, plain: Uint8Array): Buffer {
@@ -119,22 +127,39 @@ function gcmTag(key: Uint8Array, nonce: Uint8Array, context: Uint8Array, sealed:
 	const lengths = Buffer.alloc(aesBlockSize);
 	lengths.writeBigUInt64BE(BigInt(context.length * 8));
 	lengths.writeBigUInt64BE(BigInt(sealed.length * 8), 8);
-	const hash = ghash(bigOf(aes(key, Buffer.alloc(aesBlockSize))), Buffer.concat([padded(context), padded(sealed), lengths]));
+	const hash = ghash(
+		bigOf(aes(key, Buffer.alloc(aesBlockSize))),
+		Buffer.concat([padded(context), padded(sealed), lengths]),
+	);
 	return xor(Buffer.from(hash.toString(16).padStart(32, '0'), 'hex'), aes(key, counterBlock(nonce, 1)));
 }
 
-export function gcmEncrypt(key: Uint8Array, nonce: Uint8Array, context: Uint8Array, plain: Uint8Array): {readonly sealed: Buffer; readonly tag: Buffer} {
+export function gcmEncrypt(
+	key: Uint8Array,
+	nonce: Uint8Array,
+	context: Uint8Array,
+	plain: Uint8Array,
+): {readonly sealed: Buffer; readonly tag: Buffer} {
 	const sealed = gcmCounterMode(key, nonce, plain);
 	return {sealed, tag: gcmTag(key, nonce, context, sealed)};
 }
 
 /** Undefined where the tag does not match. */
-export function gcmDecrypt(key: Uint8Array, nonce: Uint8Array, context: Uint8Array, sealed: Uint8Array, tag: Uint8Array): Buffer | undefined {
+export function gcmDecrypt(
+	key: Uint8Array,
+	nonce: Uint8Array,
+	context: Uint8Array,
+	sealed: Uint8Array,
+	tag: Uint8Array,
+): Buffer | undefined {
 	return gcmTag(key, nonce, context, sealed).equals(tag) ? gcmCounterMode(key, nonce, sealed) : undefined;
 }
 
 /** HKDF-SHA-256, RFC 5869, section 2. An empty salt is one of 32 zeroes. */
-export function hkdf(secret: Uint8Array, {salt = Buffer.alloc(0), info, length}: {salt?: Uint8Array; info: Uint8Array; length: number}): Buffer {
+export function hkdf(
+	secret: Uint8Array,
+	{salt = Buffer.alloc(0), info, length}: {salt?: Uint8Array; info: Uint8Array; length: number},
+): Buffer {
 	const pseudorandom = createHmac('sha256', salt).update(secret).digest();
 	let last = Buffer.alloc(0);
 	let output = Buffer.alloc(0);

@@ -27,7 +27,7 @@ export interface RuntimeOptions {
 
 /** As one word of a shell. */
 function quoted(word: string): string {
-	return `'${word.replaceAll('\'', '\'\\\'\'')}'`;
+	return `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /** One run of `runtime WORDS…`. */
@@ -41,17 +41,29 @@ export class RuntimeProcess {
 	/** How much of the output was there when something was typed last. */
 	#answeredLength = 0;
 
-	constructor(words: readonly string[], {variables, directory, descriptor3, input, openFilesMax, terminal = false}: RuntimeOptions = {}) {
+	constructor(
+		words: readonly string[],
+		{variables, directory, descriptor3, input, openFilesMax, terminal = false}: RuntimeOptions = {},
+	) {
 		const limited = openFilesMax === undefined ? [] : ['sh', '-c', `ulimit -n ${openFilesMax} && exec "$@"`, 'sh'];
 		const command = [...limited, process.execPath, program, ...words];
 		const line = command.map(word => quoted(word)).join(' ');
 		const piped = input === undefined ? undefined : `printf %s "$PIPED" | ${line}`;
 		const [file, ...parameters] = terminal
 			? ['script', '-qfec', piped ?? `exec ${line}`, '/dev/null']
-			: descriptor3 === undefined ? (piped === undefined ? command : ['sh', '-c', piped]) : ['sh', '-c', `printf %s "$PIPED" | ${line} 3<&0 </dev/null`];
+			: descriptor3 === undefined
+				? piped === undefined
+					? command
+					: ['sh', '-c', piped]
+				: ['sh', '-c', `printf %s "$PIPED" | ${line} 3<&0 </dev/null`];
 		this.#process = spawn(file, parameters, {
 			cwd: directory ?? projectFolder,
-			env: {...process.env, ...variables, ...terminal && {SHELL: '/bin/sh'}, ...(input ?? descriptor3) !== undefined && {PIPED: input ?? descriptor3}},
+			env: {
+				...process.env,
+				...variables,
+				...(terminal && {SHELL: '/bin/sh'}),
+				...((input ?? descriptor3) !== undefined && {PIPED: input ?? descriptor3}),
+			},
 			stdio: [terminal ? 'pipe' : 'ignore', 'pipe', 'pipe'],
 		});
 		for (const stream of [this.#process.stdout, this.#process.stderr]) {
@@ -82,9 +94,12 @@ export class RuntimeProcess {
 				throw new Error(`the runtime ended without printing ${String(text)}:\n${this.output}`);
 			}
 
-			await Promise.race([this.ended, new Promise<void>(resolve => {
-				this.#waiting.add(resolve);
-			})]);
+			await Promise.race([
+				this.ended,
+				new Promise<void>(resolve => {
+					this.#waiting.add(resolve);
+				}),
+			]);
 		}
 	}
 
@@ -111,14 +126,21 @@ export class RuntimeProcess {
 }
 
 /** Runs `runtime WORDS…` to its end. */
-export async function runRuntime(words: readonly string[], options?: RuntimeOptions): Promise<{code: number | null; output: string}> {
+export async function runRuntime(
+	words: readonly string[],
+	options?: RuntimeOptions,
+): Promise<{code: number | null; output: string}> {
 	const run = new RuntimeProcess(words, options);
 	const code = await run.ended;
 	return {code, output: run.output};
 }
 
 /** Starts a deployment and waits until it is ready. */
-export async function startRuntime(deployFile: string, stateDirectory: string, options?: RuntimeOptions): Promise<RuntimeProcess> {
+export async function startRuntime(
+	deployFile: string,
+	stateDirectory: string,
+	options?: RuntimeOptions,
+): Promise<RuntimeProcess> {
 	const run = new RuntimeProcess(['start', deployFile, '--state', stateDirectory], options);
 	await run.printed('[runtime] ready\n');
 	return run;

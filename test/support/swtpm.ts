@@ -36,13 +36,28 @@ export class SoftwareTpm {
 		return tpm;
 	}
 
-	/** Starts it with its present state, as a machine does that is switched on: PCRs begin anew, what was loaded is gone. */
+	/**
+	 * Starts it with its present state, as a machine does that is switched on: PCRs begin anew, what was loaded is
+	 * gone.
+	 */
 	async resume(): Promise<void> {
 		rmSync(this.socketPath, {force: true});
-		this.#process = spawn('swtpm', [
-			'socket', '--tpm2', '--tpmstate', `dir=${this.#stateFolder}`, '--server', `type=unixio,path=${this.socketPath}`,
-			'--ctrl', `type=unixio,path=${join(this.#folder, 'control.sock')}`, '--flags', 'not-need-init,startup-clear',
-		], {stdio: 'ignore'});
+		this.#process = spawn(
+			'swtpm',
+			[
+				'socket',
+				'--tpm2',
+				'--tpmstate',
+				`dir=${this.#stateFolder}`,
+				'--server',
+				`type=unixio,path=${this.socketPath}`,
+				'--ctrl',
+				`type=unixio,path=${join(this.#folder, 'control.sock')}`,
+				'--flags',
+				'not-need-init,startup-clear',
+			],
+			{stdio: 'ignore'},
+		);
 		for (let attempt = 0; !existsSync(this.socketPath); attempt++) {
 			if (attempt === startAttemptMax) {
 				throw new Error('swtpm did not start');

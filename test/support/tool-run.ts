@@ -41,7 +41,7 @@ function toolEnvironment(log: LogLine[], {tickMs, cpuCount}: {tickMs: number; cp
 		name: 'tool',
 		stateDirectory: '/nonexistent',
 		log: (text, level = 'info') => void log.push({text, level}),
-		now: () => now += tickMs,
+		now: () => (now += tickMs),
 		timeOfDay: () => now,
 		sleep: async () => undefined,
 		randomBytes: count => new Uint8Array(count).fill(0x5a),
@@ -69,7 +69,10 @@ export function connectMemory({medium, anchor}: {medium: MemoryMedium; anchor: M
 	};
 }
 
-export async function runTool(tool: Component, {medium, anchor, crypto: cryptoHandlers, config = {}, tickMs = 1, cpuCount = 2}: ToolWorld): Promise<ToolOutcome> {
+export async function runTool(
+	tool: Component,
+	{medium, anchor, crypto: cryptoHandlers, config = {}, tickMs = 1, cpuCount = 2}: ToolWorld,
+): Promise<ToolOutcome> {
 	if (!tool.run) {
 		throw new Error('the component is no tool');
 	}
@@ -81,7 +84,9 @@ export async function runTool(tool: Component, {medium, anchor, crypto: cryptoHa
 		sessions: {
 			block: clients.block,
 			trust_anchor: clients.trustAnchor,
-			...cryptoHandlers && {crypto: connectLocal(crypto, cryptoHandlers, {context: {session: 1, client: 'tool'}, onBug: rethrow})},
+			...(cryptoHandlers && {
+				crypto: connectLocal(crypto, cryptoHandlers, {context: {session: 1, client: 'tool'}, onBug: rethrow}),
+			}),
 		},
 		env: toolEnvironment(log, {tickMs, cpuCount}),
 	});

@@ -37,14 +37,36 @@ export class VirtualMachine {
 	private constructor(guestFolder: string, drive: string, channels: {agent: LineChannel; monitor: LineChannel}) {
 		this.#agent = channels.agent;
 		this.#monitor = channels.monitor;
-		this.#process = spawn('qemu-system-x86_64', [
-			'-nodefaults', '-display', 'none', '-m', '256',
-			'-kernel', join(guestFolder, 'vmlinuz'), '-initrd', join(guestFolder, 'initrd'), '-append', 'console=ttyS0 quiet',
-			'-drive', `${drive},format=raw,if=none,node-name=disk,cache=none,discard=unmap`, '-device', 'virtio-blk-pci,drive=disk',
-			// The host is 10.0.2.2, and its loopback addresses can be reached there.
-			'-nic', 'user,model=virtio-net-pci',
-			'-serial', 'stdio', '-serial', `unix:${join(guestFolder, 'agent.sock')}`, '-qmp', `unix:${join(guestFolder, 'monitor.sock')}`,
-		], {stdio: ['ignore', 'pipe', 'pipe']});
+		this.#process = spawn(
+			'qemu-system-x86_64',
+			[
+				'-nodefaults',
+				'-display',
+				'none',
+				'-m',
+				'256',
+				'-kernel',
+				join(guestFolder, 'vmlinuz'),
+				'-initrd',
+				join(guestFolder, 'initrd'),
+				'-append',
+				'console=ttyS0 quiet',
+				'-drive',
+				`${drive},format=raw,if=none,node-name=disk,cache=none,discard=unmap`,
+				'-device',
+				'virtio-blk-pci,drive=disk',
+				// The host is 10.0.2.2, and its loopback addresses can be reached there.
+				'-nic',
+				'user,model=virtio-net-pci',
+				'-serial',
+				'stdio',
+				'-serial',
+				`unix:${join(guestFolder, 'agent.sock')}`,
+				'-qmp',
+				`unix:${join(guestFolder, 'monitor.sock')}`,
+			],
+			{stdio: ['ignore', 'pipe', 'pipe']},
+		);
 		for (const stream of [this.#process.stdout, this.#process.stderr]) {
 			stream?.setEncoding('utf8').on('data', (text: string) => {
 				this.#output += text;

@@ -1,5 +1,12 @@
 /** A flush log that tests write, flush after flush. */
-import {emptyLog, encodeFlush, logRoom, type LeafChanges, type LogForm, type LogTail} from '../../components/lib/format/flush-log.js';
+import {
+	emptyLog,
+	encodeFlush,
+	logRoom,
+	type LeafChanges,
+	type LogForm,
+	type LogTail,
+} from '../../components/lib/format/flush-log.js';
 import type {FlushLogArea} from '../../components/lib/format/superblock.js';
 import type {Generation, Pba} from '../../components/sessions/vocabulary.js';
 
@@ -35,7 +42,13 @@ export class WrittenLog {
 	}
 
 	encode(changes: LeafChanges, generation: Generation): WrittenFlush {
-		const {firstPba, data, tail} = encodeFlush(this.#area, this.#tail, {form: this.#form, key: this.#key}, changes, generation);
+		const {firstPba, data, tail} = encodeFlush(
+			this.#area,
+			this.#tail,
+			{form: this.#form, key: this.#key},
+			changes,
+			generation,
+		);
 		return {firstPba, data, hash: tail.hash, tail};
 	}
 

@@ -67,9 +67,19 @@ testWith(['nbdcopy', 'cmp'], 'nbdcopy writes 1 GiB and reads it back', async t =
 
 testWith(['qemu-io'], 'qemu-io: odd offsets, large requests, FUA and flush', async t => {
 	const commands = [
-		'write -P 0x11 0 1M', 'write -P 0x22 1000 5000', 'write -P 0x33 3 1', 'write -f -P 0x44 512k 12345',
-		'read -P 0x11 0 3', 'read -P 0x33 3 1', 'read -P 0x11 4 996', 'read -P 0x22 1000 5000', 'read -P 0x11 6000 1000', 'read -P 0x44 512k 12345',
-		'write -P 0x55 5M 32M', 'read -P 0x55 5M 32M', 'flush',
+		'write -P 0x11 0 1M',
+		'write -P 0x22 1000 5000',
+		'write -P 0x33 3 1',
+		'write -f -P 0x44 512k 12345',
+		'read -P 0x11 0 3',
+		'read -P 0x33 3 1',
+		'read -P 0x11 4 996',
+		'read -P 0x22 1000 5000',
+		'read -P 0x11 6000 1000',
+		'read -P 0x44 512k 12345',
+		'write -P 0x55 5M 32M',
+		'read -P 0x55 5M 32M',
+		'flush',
 	];
 	const output = await runTool('qemu-io', ['-f', 'raw', ...commands.flatMap(command => ['-c', command]), uri]);
 	t.notRegex(output, /verification failed|error|Invalid/i);
@@ -77,8 +87,19 @@ testWith(['qemu-io'], 'qemu-io: odd offsets, large requests, FUA and flush', asy
 
 testWith(['fio'], 'fio: random writes of many sizes, many in flight, verified with crc32c', async t => {
 	const words = [
-		'--name=verify', '--ioengine=nbd', `--uri=${uri}`, '--rw=randwrite', '--bsrange=512-128k', '--bs_unaligned=1', '--iodepth=32', '--size=64M',
-		'--verify=crc32c', '--verify_state_save=0', '--do_verify=1', '--randseed=5', '--fsync=64',
+		'--name=verify',
+		'--ioengine=nbd',
+		`--uri=${uri}`,
+		'--rw=randwrite',
+		'--bsrange=512-128k',
+		'--bs_unaligned=1',
+		'--iodepth=32',
+		'--size=64M',
+		'--verify=crc32c',
+		'--verify_state_save=0',
+		'--do_verify=1',
+		'--randseed=5',
+		'--fsync=64',
 	];
 	const output = await runTool('fio', words, folder);
 	t.regex(output, /err= 0/);
@@ -95,9 +116,12 @@ async function mountWithNbdfuse(file: string): Promise<() => Promise<void>> {
 	const watcher = fs.watch(folder);
 	try {
 		while (!fs.existsSync(pidFile)) {
-			await Promise.race([once(watcher, 'change'), ended.then(() => {
-				throw new Error('nbdfuse ended before it served');
-			})]);
+			await Promise.race([
+				once(watcher, 'change'),
+				ended.then(() => {
+					throw new Error('nbdfuse ended before it served');
+				}),
+			]);
 		}
 	} finally {
 		watcher.close();
@@ -144,7 +168,16 @@ async function useFileSystem(t: ExecutionContext): Promise<void> {
 	}
 }
 
-const fileSystemTools = ['nbdfuse', 'losetup', 'mkfs.ext4', 'e2fsck', 'mount', 'root', '/dev/fuse', '/dev/loop-control'];
+const fileSystemTools = [
+	'nbdfuse',
+	'losetup',
+	'mkfs.ext4',
+	'e2fsck',
+	'mount',
+	'root',
+	'/dev/fuse',
+	'/dev/loop-control',
+];
 testWith(fileSystemTools, 'a file system on it: mkfs.ext4, mount, write, check, mount, read', async t => {
 	await useFileSystem(t);
 });

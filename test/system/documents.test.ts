@@ -1,6 +1,7 @@
 /**
- * The documents as a newcomer uses them: every command as it is printed, in a fresh copy of the project whose path has a blank, and
- * every example of docs/rewiring.md wired. What a document takes for granted at a command is done before, and stated here.
+ * The documents as a newcomer uses them: every command as it is printed, in a fresh copy of the project whose path has
+ * a blank, and every example of docs/rewiring.md wired. What a document takes for granted at a command is done before,
+ * and stated here.
  */
 import {execFileSync} from 'node:child_process';
 import {chmodSync, mkdirSync, readFileSync, writeFileSync} from 'node:fs';
@@ -13,8 +14,8 @@ import {projectFolder, runRuntime, withFolder} from '../support/runtime-process.
 const textOf = (file: string) => readFileSync(join(projectFolder, file), 'utf8');
 
 /**
- * Stands for npm: what `ci` and `run build` do has been done where tests run, and a benchmark would take an hour, so of it the
- * command line alone is read.
+ * Stands for npm: what `ci` and `run build` do has been done where tests run, and a benchmark would take an hour, so of
+ * it the command line alone is read.
  */
 const npm = `#!/bin/sh
 case "$*" in
@@ -41,7 +42,7 @@ socket.pipe(process.stdout);
 /** Makes the folder of the programs that stand for others. */
 function lendPrograms(folder: string): string {
 	mkdirSync(folder);
-	for (const [name, text] of Object.entries({npm, ...missingRequirements(['socat']).length > 0 && {socat}})) {
+	for (const [name, text] of Object.entries({npm, ...(missingRequirements(['socat']).length > 0 && {socat})})) {
 		writeFileSync(join(folder, name), text);
 		chmodSync(join(folder, name), 0o755);
 	}
@@ -74,18 +75,28 @@ interface Guide {
 const serve = async (newcomer: Newcomer) => newcomer.serve('npx runtime start');
 const nothing = async () => undefined;
 
-/** QEMU as it is printed, but for the kernel and the console of a guest, which does not run: its disk and its monitor do. */
+/**
+ * QEMU as it is printed, but for the kernel and the console of a guest, which does not run: its disk and its monitor
+ * do.
+ */
 async function standStill(newcomer: Newcomer, text: string): Promise<string> {
-	const command = text.trim().replace(/ -kernel \S+ -initrd \S+ -append '[^']*'/, ' -S').replace('-nographic', '-display none -serial none');
+	const command = text
+		.trim()
+		.replace(/ -kernel \S+ -initrd \S+ -append '[^']*'/, ' -S')
+		.replace('-nographic', '-display none -serial none');
 	await leaveMachine(newcomer);
-	return newcomer.run(`mkdir -p vm; ${command} & qemu=$!\nuntil [ -S vm/monitor.sock ]; do kill -0 $qemu; sleep 0.2; done; sleep 0.5; kill -0 $qemu`);
+	return newcomer.run(
+		`mkdir -p vm; ${command} & qemu=$!\nuntil [ -S vm/monitor.sock ]; do kill -0 $qemu; sleep 0.2; done; sleep 0.5; kill -0 $qemu`,
+	);
 }
 
 async function leaveMachine(newcomer: Newcomer): Promise<void> {
 	await newcomer.run('[ -z "$qemu" ] || { kill $qemu; wait $qemu || true; }\nqemu=; rm -f vm/monitor.sock');
 }
 
-const machines = blocksOf(textOf('docs/vm.md')).filter(({text}) => text.includes('qemu-system')).map(({text}) => text);
+const machines = blocksOf(textOf('docs/vm.md'))
+	.filter(({text}) => text.includes('qemu-system'))
+	.map(({text}) => text);
 const [machineOverNbd, machineOverFuse] = machines;
 
 /** Lines of the installation that need Debian's servers, and a guest's programs. */
@@ -121,17 +132,27 @@ const guides: readonly Guide[] = [
 	{
 		file: 'components/nbd/README.md',
 		requirements: ['openssl', 'nbdinfo'],
-		steps: [{
-			at: 'nbds://',
-			// The example before it is the configuration of nbd.
-			async before(newcomer) {
-				await newcomer.run('npx runtime init');
-				const file = join(newcomer.folder, 'my.xml');
-				const config = blocksOf(textOf('components/nbd/README.md')).find(({language, text}) => language === 'xml' && text.startsWith('<config>'))!.text;
-				writeFileSync(file, readFileSync(file, 'utf8').replace(/(<start name="nbd">[^]*?)<config>[^]*?<\/config>/, (_, start: string) => start + config));
-				await newcomer.serve('npx runtime start my.xml');
+		steps: [
+			{
+				at: 'nbds://',
+				// The example before it is the configuration of nbd.
+				async before(newcomer) {
+					await newcomer.run('npx runtime init');
+					const file = join(newcomer.folder, 'my.xml');
+					const config = blocksOf(textOf('components/nbd/README.md')).find(
+						({language, text}) => language === 'xml' && text.startsWith('<config>'),
+					)!.text;
+					writeFileSync(
+						file,
+						readFileSync(file, 'utf8').replace(
+							/(<start name="nbd">[^]*?)<config>[^]*?<\/config>/,
+							(_, start: string) => start + config,
+						),
+					);
+					await newcomer.serve('npx runtime start my.xml');
+				},
 			},
-		}],
+		],
 		end(t, printed) {
 			t.regex(printed, /export-size: 1073741824/);
 			t.regex(printed, /protocol: newstyle-fixed with TLS/);
@@ -152,7 +173,10 @@ const guides: readonly Guide[] = [
 		async end(t, printed, newcomer) {
 			t.regex(printed, /nothing was changed[^]*adopted/);
 			await newcomer.serve('npx runtime start');
-			t.regex(await newcomer.run('qemu-io -f raw "nbd+unix:///?socket=var/nbd.sock" -c "read -P 0 0 4k"'), /read 4096\/4096/);
+			t.regex(
+				await newcomer.run('qemu-io -f raw "nbd+unix:///?socket=var/nbd.sock" -c "read -P 0 0 4k"'),
+				/read 4096\/4096/,
+			);
 		},
 	},
 	{
@@ -177,7 +201,9 @@ const guides: readonly Guide[] = [
 		requirements: [],
 		begin: nothing,
 		end(t, printed) {
-			const commandCount = blocksOf(textOf('docs/performance.md')).flatMap(({text}) => text.match(/^npm run bench/gm) ?? []).length;
+			const commandCount = blocksOf(textOf('docs/performance.md')).flatMap(
+				({text}) => text.match(/^npm run bench/gm) ?? [],
+			).length;
 			t.is(printed.match(/^understood$/gm)?.length, commandCount);
 		},
 	},
@@ -186,14 +212,18 @@ const guides: readonly Guide[] = [
 		requirements: ['/dev/fuse', 'losetup', 'mkfs.ext4', 'e2fsck', 'qemu-system-x86_64', '/dev/loop-control'],
 		begin: nothing,
 		steps: [
-			{at: 'debootstrap', instead: async (newcomer, text) => newcomer.run(text.replaceAll(ofDebian, '').replace('umount', 'echo hello > vm/root/hello\numount'))},
+			{
+				at: 'debootstrap',
+				instead: async (newcomer, text) =>
+					newcomer.run(text.replaceAll(ofDebian, '').replace('umount', 'echo hello > vm/root/hello\numount')),
+			},
 			{at: machineOverNbd, instead: standStill},
 			{at: machineOverFuse, instead: standStill},
-			{at: 'blockdev-add', before: async newcomer => void await standStill(newcomer, machineOverNbd)},
+			{at: 'blockdev-add', before: async newcomer => void (await standStill(newcomer, machineOverNbd))},
 			// In the guest.
 			{at: 'resize2fs', instead: async () => ''},
 			{at: 'revert_snapshot', before: leaveMachine},
-			{at: 'query-status', before: async newcomer => void await standStill(newcomer, machineOverFuse)},
+			{at: 'query-status', before: async newcomer => void (await standStill(newcomer, machineOverFuse))},
 			{at: 'e2fsck', before: leaveMachine},
 		],
 		end(t, printed) {
@@ -206,7 +236,9 @@ const guides: readonly Guide[] = [
 ];
 
 /** Tests of pages that make more than commands: they run these, too. */
-const testsOfPages: Readonly<Record<string, string>> = {'docs/write-a-component.md': 'test/system/write-a-component.test.ts'};
+const testsOfPages: Readonly<Record<string, string>> = {
+	'docs/write-a-component.md': 'test/system/write-a-component.test.ts',
+};
 
 /** Commands that the reader is asked something by. */
 const asking = /^npx runtime (?:key add|unlock)/m;
@@ -234,38 +266,47 @@ async function follow({beginsAnew = false, steps = []}: Guide, block: Block, new
 
 for (const guide of guides) {
 	const {file, requirements, beginsAnew = false, begin = beginsAnew ? nothing : serve, end} = guide;
-	testWith(['root', 'git', 'script', 'npx', 'ip', 'unshare', 'nsenter', ...requirements], `every command of ${file} runs as it is printed`, async t => {
-		t.timeout(1_200_000);
-		await withFolder(async place => {
-			const folder = join(place, 'a fresh copy');
-			mkdirSync(folder);
-			copyProject(folder);
-			const newcomer = new Newcomer(folder, `${lendPrograms(join(place, 'bin'))}:${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`);
-			const printed: string[] = [];
-			try {
-				await begin(newcomer);
-				let section = '';
-				for (const block of blocksOf(textOf(file)).filter(({language}) => language === 'sh')) {
-					if (beginsAnew && block.section !== section) {
-						await newcomer.stop();
-						await newcomer.run('rm -rf var');
+	testWith(
+		['root', 'git', 'script', 'npx', 'ip', 'unshare', 'nsenter', ...requirements],
+		`every command of ${file} runs as it is printed`,
+		async t => {
+			t.timeout(1_200_000);
+			await withFolder(async place => {
+				const folder = join(place, 'a fresh copy');
+				mkdirSync(folder);
+				copyProject(folder);
+				const newcomer = new Newcomer(
+					folder,
+					`${lendPrograms(join(place, 'bin'))}:${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`,
+				);
+				const printed: string[] = [];
+				try {
+					await begin(newcomer);
+					let section = '';
+					for (const block of blocksOf(textOf(file)).filter(({language}) => language === 'sh')) {
+						if (beginsAnew && block.section !== section) {
+							await newcomer.stop();
+							await newcomer.run('rm -rf var');
+						}
+
+						({section} = block);
+						printed.push(await follow(guide, block, newcomer));
 					}
 
-					({section} = block);
-					printed.push(await follow(guide, block, newcomer));
+					t.true(printed.length > 0);
+					await end(t, printed.join('\n'), newcomer);
+				} finally {
+					await newcomer.leave();
 				}
-
-				t.true(printed.length > 0);
-				await end(t, printed.join('\n'), newcomer);
-			} finally {
-				await newcomer.leave();
-			}
-		});
-	});
+			});
+		},
+	);
 }
 
 test('every document with commands has them run, and they stand nowhere else than in blocks of the shell', t => {
-	const files = execFileSync('git', ['ls-files', '-z', '*.md'], {cwd: projectFolder, encoding: 'utf8'}).split('\0').filter(Boolean);
+	const files = execFileSync('git', ['ls-files', '-z', '*.md'], {cwd: projectFolder, encoding: 'utf8'})
+		.split('\0')
+		.filter(Boolean);
 	t.true(files.length > 25);
 	const withCommands = files.filter(file => blocksOf(textOf(file)).some(({language}) => language === 'sh'));
 	t.deepEqual(withCommands.sort(), [...guides.map(({file}) => file), ...Object.keys(testsOfPages)].sort());
@@ -289,13 +330,17 @@ function wired(deployment: string, example: string): string {
 	let edited = deployment;
 	for (const [element, name] of example.matchAll(/<start name="(\w+)"[^]*?<\/start>/g)) {
 		const old = new RegExp(`<start name="${name}"[^]*?</start>`);
-		edited = old.test(edited) ? edited.replace(old, element) : `${edited.slice(0, edited.lastIndexOf('</config>'))}${element}\n</config>\n`;
+		edited = old.test(edited)
+			? edited.replace(old, element)
+			: `${edited.slice(0, edited.lastIndexOf('</config>'))}${element}\n</config>\n`;
 	}
 
 	return edited;
 }
 
-const examples = blocksOf(textOf('docs/rewiring.md')).filter(({language, text}) => language === 'xml' && text.includes('<start name='));
+const examples = blocksOf(textOf('docs/rewiring.md')).filter(
+	({language, text}) => language === 'xml' && text.includes('<start name='),
+);
 
 for (const [i, {text}] of examples.entries()) {
 	const [, name] = /<start name="(\w+)"/.exec(text) ?? [];
@@ -303,7 +348,10 @@ for (const [i, {text}] of examples.entries()) {
 		const deployment = readFileSync(join(projectFolder, 'deploy.xml'), 'utf8');
 		const parts = {free_tree_a: 'two_devices', cache_outer: 'stacked'};
 		if (Object.hasOwn(parts, name)) {
-			const file = readFileSync(join(projectFolder, `config/assemblies/${parts[name as keyof typeof parts]}.xml`), 'utf8');
+			const file = readFileSync(
+				join(projectFolder, `config/assemblies/${parts[name as keyof typeof parts]}.xml`),
+				'utf8',
+			);
 			const bare = (xml: string) => xml.trim().replaceAll(/>\s+</g, '><');
 			t.true(bare(file).includes(bare(text)));
 			return;
@@ -312,7 +360,13 @@ for (const [i, {text}] of examples.entries()) {
 		await withFolder(async folder => {
 			const space = text.includes('xpos=') ? '<affinity-space width="2" height="1"/>' : '';
 			const file = join(folder, 'my.xml');
-			writeFileSync(file, wired(deployment.replace(/<config xmlns[^>]*>/, start => start + space), text));
+			writeFileSync(
+				file,
+				wired(
+					deployment.replace(/<config xmlns[^>]*>/, start => start + space),
+					text,
+				),
+			);
 			const {code, output} = await runRuntime(['check', file, '--state', join(folder, 'state')]);
 			t.is(code, 0, output);
 			t.regex(output, new RegExp(`^${name} `, 'm'));

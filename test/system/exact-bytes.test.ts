@@ -5,12 +5,18 @@ import {join} from 'node:path';
 import test from 'ava';
 import {projectFolder, runRuntime, startRuntime, withFolder} from '../support/runtime-process.js';
 
-const assembly = readFileSync(join(projectFolder, 'config/assemblies/low_latency.xml'), 'utf8').replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1" kdf_memory="1M"/>');
+const assembly = readFileSync(join(projectFolder, 'config/assemblies/low_latency.xml'), 'utf8').replace(
+	'<config path="trust_anchor"/>',
+	'<config path="trust_anchor" unlock_ms="1" kdf_memory="1M"/>',
+);
 const program = join(projectFolder, 'dist/runtime/cli/main.js');
 
 /** Runs the program from a shell, which can put any bytes anywhere: in octal, as printf takes them. */
 function runFrom(directory: string, script: string) {
-	const {status, stdout, stderr} = spawnSync('/bin/sh', ['-c', script, process.execPath, program], {cwd: directory, encoding: 'utf8'});
+	const {status, stdout, stderr} = spawnSync('/bin/sh', ['-c', script, process.execPath, program], {
+		cwd: directory,
+		encoding: 'utf8',
+	});
 	return {status, output: stdout + stderr};
 }
 
@@ -18,22 +24,42 @@ test('a passphrase in the environment that is no UTF-8 is taken byte by byte', a
 	await withFolder(async folder => {
 		const deployFile = join(folder, 'deploy.xml');
 		writeFileSync(deployFile, assembly);
-		const key = (variable: string, bytes: string, words: string) => runFrom(folder, `export ${variable}="$(printf '${bytes}')"; exec "$0" "$1" key ${words} --state state --deploy deploy.xml`);
+		const key = (variable: string, bytes: string, words: string) =>
+			runFrom(
+				folder,
+				`export ${variable}="$(printf '${bytes}')"; exec "$0" "$1" key ${words} --state state --deploy deploy.xml`,
+			);
 		const added = key('CBE_NEW_PASSPHRASE', String.raw`gr\374n`, 'add');
 		t.is(added.status, 0, added.output);
 		const other = key('CBE_PASSPHRASE', String.raw`gr\366n`, 'recovery');
 		t.is(other.status, 1);
-		t.regex(other.output, /does not open/, 'another passphrase, which is text with the same replacement characters');
+		t.regex(
+			other.output,
+			/does not open/,
+			'another passphrase, which is text with the same replacement characters',
+		);
 		t.is(key('CBE_PASSPHRASE', String.raw`gr\374n`, 'recovery').status, 0);
 
 		const file = join(folder, 'passphrase');
 		writeFileSync(file, Buffer.from('gr\u00FCn', 'latin1'), {mode: 0o600});
-		const same = await runRuntime(['key', 'recovery', '--passphrase-file', file, '--state', join(folder, 'state'), '--deploy', deployFile]);
+		const same = await runRuntime([
+			'key',
+			'recovery',
+			'--passphrase-file',
+			file,
+			'--state',
+			join(folder, 'state'),
+			'--deploy',
+			deployFile,
+		]);
 		t.is(same.code, 0, same.output);
 
 		// The anchor of a started device reads it by itself, on a thread.
-		const started = runFrom(folder, String.raw`export CBE_PASSPHRASE="$(printf 'gr\374n')"; "$0" "$1" start deploy.xml --state state > log & pid=$!
-			until grep -q "ready\|failed" log; do sleep 0.1; done; kill $pid; wait $pid; cat log`);
+		const started = runFrom(
+			folder,
+			String.raw`export CBE_PASSPHRASE="$(printf 'gr\374n')"; "$0" "$1" start deploy.xml --state state > log & pid=$!
+			until grep -q "ready\|failed" log; do sleep 0.1; done; kill $pid; wait $pid; cat log`,
+		);
 		t.regex(started.output, /\[runtime\] ready/);
 		t.notRegex(started.output, /locked/);
 	});
@@ -47,15 +73,25 @@ test('a passphrase that is set, but empty, is an error, and makes no anchor with
 		for (const variable of ['CBE_PASSPHRASE', 'CBE_PASSPHRASE_FILE']) {
 			const started = await runRuntime(['start', deployFile, '--state', state], {variables: {[variable]: ''}});
 			t.is(started.code, 2, started.output);
-			t.true(started.output.includes(`the environment variable ${variable} is set, but empty; unset it, or set it to`), started.output);
+			t.true(
+				started.output.includes(
+					`the environment variable ${variable} is set, but empty; unset it, or set it to`,
+				),
+				started.output,
+			);
 		}
 
 		t.false(existsSync(state));
 
-		const added = await runRuntime(['key', 'add', '--state', state, '--deploy', deployFile], {variables: {CBE_NEW_PASSPHRASE: ''}});
+		const added = await runRuntime(['key', 'add', '--state', state, '--deploy', deployFile], {
+			variables: {CBE_NEW_PASSPHRASE: ''},
+		});
 		t.is(added.code, 1, added.output);
 		t.regex(added.output, /CBE_NEW_PASSPHRASE is set, but empty/);
-		t.false(existsSync(join(state, 'trust_anchor')) && readdirSync(join(state, 'trust_anchor')).some(name => /^(?:master_key|key_slots)$/.test(name)));
+		t.false(
+			existsSync(join(state, 'trust_anchor')) &&
+				readdirSync(join(state, 'trust_anchor')).some(name => /^(?:master_key|key_slots)$/.test(name)),
+		);
 
 		const runtime = await startRuntime(deployFile, state);
 		try {

@@ -1,4 +1,7 @@
-/** A sync of the trust anchor's record that fails once, as strace has it: the anchor starts over, and the device goes on. */
+/**
+ * A sync of the trust anchor's record that fails once, as strace has it: the anchor starts over, and the device goes
+ * on.
+ */
 import {spawn, spawnSync} from 'node:child_process';
 import {once} from 'node:events';
 import fs from 'node:fs';
@@ -9,9 +12,16 @@ import {projectFolder, startRuntime, withFolder} from '../support/runtime-proces
 
 const testWithStrace = spawnSync('strace', ['-e', 'trace=fdatasync', 'true']).status === 0 ? test : test.skip;
 
-/** Has one sync of the file by the process fail, at some time after it resolves; its result resolves once that has happened. */
+/**
+ * Has one sync of the file by the process fail, at some time after it resolves; its result resolves once that has
+ * happened.
+ */
 async function failSync(pid: number, path: string): Promise<{readonly happened: Promise<unknown>}> {
-	const strace = spawn('strace', ['-f', '-p', `${pid}`, '-P', path, '-e', 'trace=fdatasync', '-e', 'inject=fdatasync:error=EIO:when=2'], {stdio: ['ignore', 'ignore', 'pipe']});
+	const strace = spawn(
+		'strace',
+		['-f', '-p', `${pid}`, '-P', path, '-e', 'trace=fdatasync', '-e', 'inject=fdatasync:error=EIO:when=2'],
+		{stdio: ['ignore', 'ignore', 'pipe']},
+	);
 	const ended = once(strace, 'close');
 	let output = '';
 	await new Promise<void>((resolve, reject) => {
@@ -38,7 +48,12 @@ testWithStrace('after a failed sync of its record the trust anchor starts over, 
 		const state = join(folder, 'state');
 		const deployFile = join(folder, 'deploy.xml');
 		const assembly = fs.readFileSync(join(projectFolder, 'deploy.xml'), 'utf8');
-		fs.writeFileSync(deployFile, assembly.replace(/<create [^>]*>/, '<create vbd_size="16M" ft_size="16M"/>').replace(/<start name="vfs">.*?<\/start>/s, ''));
+		fs.writeFileSync(
+			deployFile,
+			assembly
+				.replace(/<create [^>]*>/, '<create vbd_size="16M" ft_size="16M"/>')
+				.replace(/<start name="vfs">.*?<\/start>/s, ''),
+		);
 		const runtime = await startRuntime(deployFile, state);
 		const peer = await NbdPeer.connect(join(state, 'nbd.sock'));
 		try {
@@ -51,13 +66,15 @@ testWithStrace('after a failed sync of its record the trust anchor starts over, 
 			}
 
 			await failing.happened;
-			t.regex(runtime.output, /child "trust_anchor" died: .*newest_superblock cannot be written \(EIO.*restarting/);
+			t.regex(
+				runtime.output,
+				/child "trust_anchor" died: .*newest_superblock cannot be written \(EIO.*restarting/,
+			);
 			t.notRegex(runtime.output, /child "superblock_control" died/);
 			t.deepEqual(await peer.read(0, 4096), Buffer.alloc(4096, 8));
 		} finally {
 			peer.socket.destroy();
 			t.is(await runtime.stop(), 0, runtime.output);
 		}
-
 	});
 });

@@ -49,7 +49,7 @@ class Subject {
 	}
 
 	async pidOf(name: string): Promise<number> {
-		const {children} = await requestControl(this.state, {op: 'status'}) as RuntimeStatus;
+		const {children} = (await requestControl(this.state, {op: 'status'})) as RuntimeStatus;
 		return children.find(child => child.name === name)!.pid!;
 	}
 
@@ -61,13 +61,22 @@ class Subject {
 	/** Keys as they can be had with passphrase, anchor and image. */
 	async keys(): Promise<{readonly anchor: Secret[]; readonly crypto: Secret[]}> {
 		const store = new SlotStore(join(this.state, 'trust_anchor/key_slots'));
-		const {secrets: {masterKeys, authority}} = await store.openWith((await store.read())!, Buffer.from(passphrase), 'the passphrase');
+		const {
+			secrets: {masterKeys, authority},
+		} = await store.openWith((await store.read())!, Buffer.from(passphrase), 'the passphrase');
 		const {currentKey} = newestSuperblock(join(this.state, 'cbe.img'));
 		const blockKey = unwrapKey(usedMasterKey(masterKeys, currentKey.wrapped).key, currentKey.wrapped);
 		const cipherKey = Buffer.from(hkdfSync('sha256', blockKey, '', 'cbe aes-256-xts block key', 64));
 		return {
-			anchor: [...masterKeys.flatMap(({key}, i) => keySecret(`master key ${i}`, key)), ...keySecret('authority', authority)],
-			crypto: [...keySecret('block key', blockKey), ...keySecret('cipher key', cipherKey.subarray(0, 32)), ...keySecret('tweak key', cipherKey.subarray(32))],
+			anchor: [
+				...masterKeys.flatMap(({key}, i) => keySecret(`master key ${i}`, key)),
+				...keySecret('authority', authority),
+			],
+			crypto: [
+				...keySecret('block key', blockKey),
+				...keySecret('cipher key', cipherKey.subarray(0, 32)),
+				...keySecret('tweak key', cipherKey.subarray(32)),
+			],
 		};
 	}
 
@@ -83,7 +92,7 @@ class Subject {
 	async writeAndRead(round: number): Promise<void> {
 		const offset = (round % 100) * 16 * blockSize;
 		const data = Buffer.alloc(16 * blockSize, 1 + (round % 250));
-		if (await this.peer.write(offset, data) !== 0) {
+		if ((await this.peer.write(offset, data)) !== 0) {
 			throw new Error(`write ${round} failed`);
 		}
 
@@ -125,7 +134,9 @@ function parentOf(pid: string): number {
 }
 
 function descendantsOf(pid: number): number[] {
-	const children = readdirSync('/proc').filter(name => /^\d+$/.test(name) && parentOf(name) === pid).map(Number);
+	const children = readdirSync('/proc')
+		.filter(name => /^\d+$/.test(name) && parentOf(name) === pid)
+		.map(Number);
 	return [pid, ...children.flatMap(child => descendantsOf(child))];
 }
 
@@ -144,101 +155,133 @@ async function until(holds: () => boolean): Promise<void> {
 	}
 }
 
-testWith(requirements, 'no key and no passphrase is in the runtime\'s process while I/O runs; after a locking there is none in any process', async t => {
-	t.timeout(180_000);
-	const subject = await Subject.start(t, hardened, {CBE_PASSPHRASE: passphrase});
-	await subject.writeAndRead(0);
-	const keys = await subject.keys();
-	const all = [...textSecret('passphrase', passphrase), ...keys.anchor, ...keys.crypto];
-	const [anchor, crypto] = [await subject.pidOf('trust_anchor'), await subject.pidOf('crypto')];
-	t.true(subject.processes().includes(anchor) && subject.processes().includes(crypto));
+testWith(
+	requirements,
+	"no key and no passphrase is in the runtime's process while I/O runs; after a locking there is none in any process",
+	async t => {
+		t.timeout(180_000);
+		const subject = await Subject.start(t, hardened, {CBE_PASSPHRASE: passphrase});
+		await subject.writeAndRead(0);
+		const keys = await subject.keys();
+		const all = [...textSecret('passphrase', passphrase), ...keys.anchor, ...keys.crypto];
+		const [anchor, crypto] = [await subject.pidOf('trust_anchor'), await subject.pidOf('crypto')];
+		t.true(subject.processes().includes(anchor) && subject.processes().includes(crypto));
 
-	let isScanning = true;
-	const load = subject.load(() => isScanning);
-	for (const pid of subject.processes().filter(one => one !== anchor && one !== crypto)) {
-		t.deepEqual(await foundIn(pid, all), [], `process ${pid} of ${readFileSync(`/proc/${pid}/comm`, 'utf8')}`);
-	}
+		let isScanning = true;
+		const load = subject.load(() => isScanning);
+		for (const pid of subject.processes().filter(one => one !== anchor && one !== crypto)) {
+			t.deepEqual(await foundIn(pid, all), [], `process ${pid} of ${readFileSync(`/proc/${pid}/comm`, 'utf8')}`);
+		}
 
-	t.deepEqual(await foundIn(crypto, [...textSecret('passphrase', passphrase), ...keys.anchor]), []);
-	t.deepEqual(await foundIn(anchor, textSecret('passphrase', passphrase)), []);
-	// The scan does find keys where they have to be.
-	t.true((await foundIn(anchor, keys.anchor)).includes('master key 0'));
-	const ofCrypto = await foundIn(crypto, keys.crypto);
-	t.true(ofCrypto.includes('cipher key') && ofCrypto.includes('tweak key'));
-	isScanning = false;
-	await load;
-	t.true(subject.rounds > 0);
+		t.deepEqual(await foundIn(crypto, [...textSecret('passphrase', passphrase), ...keys.anchor]), []);
+		t.deepEqual(await foundIn(anchor, textSecret('passphrase', passphrase)), []);
+		// The scan does find keys where they have to be.
+		t.true((await foundIn(anchor, keys.anchor)).includes('master key 0'));
+		const ofCrypto = await foundIn(crypto, keys.crypto);
+		t.true(ofCrypto.includes('cipher key') && ofCrypto.includes('tweak key'));
+		isScanning = false;
+		await load;
+		t.true(subject.rounds > 0);
 
-	for (let round = 0; round < 2; round++) {
+		for (let round = 0; round < 2; round++) {
+			await subject.run(['lock']);
+			for (const pid of subject.processes()) {
+				t.deepEqual(
+					await foundIn(pid, all),
+					[],
+					`locked, process ${pid} of ${readFileSync(`/proc/${pid}/comm`, 'utf8')}`,
+				);
+			}
+
+			await subject.run(['unlock'], {CBE_PASSPHRASE: passphrase});
+			await subject.writeAndRead(round);
+			t.deepEqual(await foundIn(subject.runtime.pid, all), []);
+		}
+
+		t.is(await subject.runtime.stop(), 0);
+		t.false(subject.runtime.output.includes(passphrase));
+	},
+);
+
+testWith(
+	requirements,
+	'the same scan finds them in a runtime whose components are threads, and nothing once the keys are forgotten',
+	async t => {
+		t.timeout(120_000);
+		const subject = await Subject.start(t, onThreads, {CBE_PASSPHRASE: passphrase});
+		await subject.writeAndRead(0);
+		const {anchor, crypto} = await subject.keys();
+		const found = await foundIn(subject.runtime.pid, [
+			...textSecret('passphrase', passphrase),
+			...anchor,
+			...crypto,
+		]);
+		t.true(
+			['passphrase', 'master key 0', 'cipher key', 'tweak key'].every(name => found.includes(name)),
+			found.join(),
+		);
 		await subject.run(['lock']);
-		for (const pid of subject.processes()) {
-			t.deepEqual(await foundIn(pid, all), [], `locked, process ${pid} of ${readFileSync(`/proc/${pid}/comm`, 'utf8')}`);
+		t.deepEqual(await foundIn(subject.runtime.pid, [...anchor, ...crypto]), []);
+		t.is(await subject.runtime.stop(), 0);
+	},
+);
+
+testWith(
+	requirements,
+	'a killed crypto server, and an anchor with a key file, come back under I/O; nothing fails and nothing is lost',
+	async t => {
+		t.timeout(120_000);
+		const subject = await Subject.start(t, hardened, {});
+		let isLoading = true;
+		const load = subject.load(() => isLoading);
+		await until(() => subject.rounds > 1);
+		for (const name of ['crypto', 'trust_anchor', 'crypto']) {
+			const pid = await subject.pidOf(name);
+			process.kill(pid, 'SIGKILL');
+			await until(() => !existsSync(`/proc/${pid}`));
+			let next = pid;
+			while (next === pid || next === null) {
+				await setTimeout(50);
+				next = await subject.pidOf(name);
+			}
+
+			const {rounds} = subject;
+			await until(() => subject.rounds > rounds + 1);
 		}
 
+		isLoading = false;
+		await load;
+		t.regex(
+			subject.runtime.output,
+			/child "crypto" died: was ended by (?:SIGKILL|signal 9), restarting \(1 of 5\)/,
+		);
+		t.regex(subject.runtime.output, /child "trust_anchor" died: was ended by/);
+		t.is(await subject.runtime.stop(), 0);
+		t.is((await runRuntime(['run', 'cbe_check', hardened, '--state', subject.state])).code, 0);
+	},
+);
+
+testWith(
+	requirements,
+	'a killed anchor that has its passphrase from nowhere locks the device; requests fail, and unlocking goes on',
+	async t => {
+		t.timeout(120_000);
+		const subject = await Subject.start(t, hardened, {CBE_PASSPHRASE: passphrase});
+		await subject.writeAndRead(7);
+		process.kill(await subject.pidOf('trust_anchor'), 'SIGKILL');
+		await subject.runtime.printed(
+			'the trust anchor was restarted and is locked, so the device is, too; "runtime unlock" goes on',
+		);
+		t.not(await subject.peer.write(0, Buffer.alloc(blockSize)), 0);
+		const {crypto} = await subject.keys();
+		t.deepEqual(await foundIn(await subject.pidOf('crypto'), crypto), []);
 		await subject.run(['unlock'], {CBE_PASSPHRASE: passphrase});
-		await subject.writeAndRead(round);
-		t.deepEqual(await foundIn(subject.runtime.pid, all), []);
-	}
-
-	t.is(await subject.runtime.stop(), 0);
-	t.false(subject.runtime.output.includes(passphrase));
-});
-
-testWith(requirements, 'the same scan finds them in a runtime whose components are threads, and nothing once the keys are forgotten', async t => {
-	t.timeout(120_000);
-	const subject = await Subject.start(t, onThreads, {CBE_PASSPHRASE: passphrase});
-	await subject.writeAndRead(0);
-	const {anchor, crypto} = await subject.keys();
-	const found = await foundIn(subject.runtime.pid, [...textSecret('passphrase', passphrase), ...anchor, ...crypto]);
-	t.true(['passphrase', 'master key 0', 'cipher key', 'tweak key'].every(name => found.includes(name)), found.join());
-	await subject.run(['lock']);
-	t.deepEqual(await foundIn(subject.runtime.pid, [...anchor, ...crypto]), []);
-	t.is(await subject.runtime.stop(), 0);
-});
-
-testWith(requirements, 'a killed crypto server, and an anchor with a key file, come back under I/O; nothing fails and nothing is lost', async t => {
-	t.timeout(120_000);
-	const subject = await Subject.start(t, hardened, {});
-	let isLoading = true;
-	const load = subject.load(() => isLoading);
-	await until(() => subject.rounds > 1);
-	for (const name of ['crypto', 'trust_anchor', 'crypto']) {
-		const pid = await subject.pidOf(name);
-		process.kill(pid, 'SIGKILL');
-		await until(() => !existsSync(`/proc/${pid}`));
-		let next = pid;
-		while (next === pid || next === null) {
-			await setTimeout(50);
-			next = await subject.pidOf(name);
-		}
-
-		const {rounds} = subject;
-		await until(() => subject.rounds > rounds + 1);
-	}
-
-	isLoading = false;
-	await load;
-	t.regex(subject.runtime.output, /child "crypto" died: was ended by (?:SIGKILL|signal 9), restarting \(1 of 5\)/);
-	t.regex(subject.runtime.output, /child "trust_anchor" died: was ended by/);
-	t.is(await subject.runtime.stop(), 0);
-	t.is((await runRuntime(['run', 'cbe_check', hardened, '--state', subject.state])).code, 0);
-});
-
-testWith(requirements, 'a killed anchor that has its passphrase from nowhere locks the device; requests fail, and unlocking goes on', async t => {
-	t.timeout(120_000);
-	const subject = await Subject.start(t, hardened, {CBE_PASSPHRASE: passphrase});
-	await subject.writeAndRead(7);
-	process.kill(await subject.pidOf('trust_anchor'), 'SIGKILL');
-	await subject.runtime.printed('the trust anchor was restarted and is locked, so the device is, too; "runtime unlock" goes on');
-	t.not(await subject.peer.write(0, Buffer.alloc(blockSize)), 0);
-	const {crypto} = await subject.keys();
-	t.deepEqual(await foundIn(await subject.pidOf('crypto'), crypto), []);
-	await subject.run(['unlock'], {CBE_PASSPHRASE: passphrase});
-	const read = await subject.peer.read(7 * 16 * blockSize, blockSize);
-	t.true(read.equals(Buffer.alloc(blockSize, 8)));
-	await subject.writeAndRead(8);
-	t.is(await subject.runtime.stop(), 0);
-});
+		const read = await subject.peer.read(7 * 16 * blockSize, blockSize);
+		t.true(read.equals(Buffer.alloc(blockSize, 8)));
+		await subject.writeAndRead(8);
+		t.is(await subject.runtime.stop(), 0);
+	},
+);
 
 testWith(requirements, 'nothing is left behind: neither by a runtime that stops nor by one that is killed', async t => {
 	t.timeout(60_000);
@@ -247,7 +290,11 @@ testWith(requirements, 'nothing is left behind: neither by a runtime that stops 
 		const processes = subject.processes();
 		t.true(processes.length >= 5, processes.join());
 		await subject.runtime.stop(signal);
-		await until(() => processes.every(pid => !existsSync(`/proc/${pid}`) || /^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))));
+		await until(() =>
+			processes.every(
+				pid => !existsSync(`/proc/${pid}`) || /^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')),
+			),
+		);
 		t.pass();
 	}
 });
@@ -260,14 +307,18 @@ testWith(requirements, 'an edit moves crypto into a process of its own under I/O
 	const subject = await Subject.start(t, file, {});
 	let isLoading = true;
 	const load = subject.load(() => isLoading);
-	const generation = async () => (await requestControl(subject.state, {op: 'status'}) as RuntimeStatus).deployment!.generation;
-	for (const [edits, text] of [threads.replace('<start name="crypto">', '<start name="crypto" isolation="process">'), threads].entries()) {
+	const generation = async () =>
+		((await requestControl(subject.state, {op: 'status'})) as RuntimeStatus).deployment!.generation;
+	for (const [edits, text] of [
+		threads.replace('<start name="crypto">', '<start name="crypto" isolation="process">'),
+		threads,
+	].entries()) {
 		writeFileSync(file, text);
-		while (await generation() < edits + 2) {
+		while ((await generation()) < edits + 2) {
 			await setTimeout(50);
 		}
 
-		t.is(await subject.pidOf('crypto') === null, text === threads);
+		t.is((await subject.pidOf('crypto')) === null, text === threads);
 	}
 
 	isLoading = false;
@@ -277,25 +328,37 @@ testWith(requirements, 'an edit moves crypto into a process of its own under I/O
 	t.is(await subject.runtime.stop(), 0);
 });
 
-testWith([...requirements, 'script'], 'a passphrase that is typed at the start, or for a tool, passes by the runtime\'s process', async t => {
-	t.timeout(120_000);
-	const folder = temporaryDirectory();
-	const file = join(folder, 'deploy.xml');
-	const state = join(folder, 'state');
-	writeFileSync(file, readFileSync(hardened, 'utf8').replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1" kdf_memory="1M"/>'));
-	const added = await runRuntime(['key', 'add', '--new-passphrase-fd', '3', '--deploy', file, '--state', state], {descriptor3: passphrase});
-	t.is(added.code, 0, added.output);
-	const runtime = new RuntimeProcess(['start', file, '--state', state], {terminal: true});
-	t.teardown(async () => runtime.stop('SIGKILL'));
-	await runtime.answer('Passphrase of superblock_control: ', `${passphrase}\r`);
-	await runtime.printed(/\] unlocked/);
-	const {pid} = await requestControl(state, {op: 'status'}) as RuntimeStatus;
-	t.deepEqual(await foundIn(pid, textSecret('passphrase', passphrase)), []);
-	await runtime.answer('', '\u0003');
-	t.is(await runtime.ended, 0, runtime.output);
+testWith(
+	[...requirements, 'script'],
+	"a passphrase that is typed at the start, or for a tool, passes by the runtime's process",
+	async t => {
+		t.timeout(120_000);
+		const folder = temporaryDirectory();
+		const file = join(folder, 'deploy.xml');
+		const state = join(folder, 'state');
+		writeFileSync(
+			file,
+			readFileSync(hardened, 'utf8').replace(
+				'<config path="trust_anchor"/>',
+				'<config path="trust_anchor" unlock_ms="1" kdf_memory="1M"/>',
+			),
+		);
+		const added = await runRuntime(['key', 'add', '--new-passphrase-fd', '3', '--deploy', file, '--state', state], {
+			descriptor3: passphrase,
+		});
+		t.is(added.code, 0, added.output);
+		const runtime = new RuntimeProcess(['start', file, '--state', state], {terminal: true});
+		t.teardown(async () => runtime.stop('SIGKILL'));
+		await runtime.answer('Passphrase of superblock_control: ', `${passphrase}\r`);
+		await runtime.printed(/\] unlocked/);
+		const {pid} = (await requestControl(state, {op: 'status'})) as RuntimeStatus;
+		t.deepEqual(await foundIn(pid, textSecret('passphrase', passphrase)), []);
+		await runtime.answer('', '\u0003');
+		t.is(await runtime.ended, 0, runtime.output);
 
-	const checking = new RuntimeProcess(['run', 'cbe_check', file, '--state', state], {terminal: true});
-	await checking.answer('Passphrase: ', `${passphrase}\r`);
-	t.is(await checking.ended, 0, checking.output);
-	t.false(`${added.output}${runtime.output}${checking.output}`.includes(passphrase));
-});
+		const checking = new RuntimeProcess(['run', 'cbe_check', file, '--state', state], {terminal: true});
+		await checking.answer('Passphrase: ', `${passphrase}\r`);
+		t.is(await checking.ended, 0, checking.output);
+		t.false(`${added.output}${runtime.output}${checking.output}`.includes(passphrase));
+	},
+);

@@ -42,13 +42,19 @@ interface DumpLine {
 function dumpLines(output: string): DumpLine[] {
 	return output.split('\n').flatMap(line => {
 		const start = line.indexOf('{"');
-		return start === -1 ? [] : JSON.parse(line.slice(start)) as DumpLine;
+		return start === -1 ? [] : (JSON.parse(line.slice(start)) as DumpLine);
 	});
 }
 
 async function imageOf(deployFile: string, state: string, variables: Record<string, string> = {}): Promise<Image> {
 	const dumping = `${deployFile}.dump.xml`;
-	writeFileSync(dumping, readFileSync(deployFile, 'utf8').replace('<binary name="cbe_dump"/>', '<binary name="cbe_dump"/><config detail="leaves" format="json"/>'));
+	writeFileSync(
+		dumping,
+		readFileSync(deployFile, 'utf8').replace(
+			'<binary name="cbe_dump"/>',
+			'<binary name="cbe_dump"/><config detail="leaves" format="json"/>',
+		),
+	);
 	const {code, output} = await runRuntime(['run', 'cbe_dump', dumping, '--state', state], {variables});
 	const lines = dumpLines(output);
 	if (code !== 0 || lines.some(({damaged}) => damaged)) {
@@ -57,11 +63,15 @@ async function imageOf(deployFile: string, state: string, variables: Record<stri
 
 	const image = readFileSync(join(state, 'cbe.img'));
 	const inTrees = lines.filter(({kind}) => kind === 'block' || kind === 'leaf');
-	const blocks = Array.from({length: image.length / blockSize}, (_, i) => image.subarray(i * blockSize, (i + 1) * blockSize));
+	const blocks = Array.from({length: image.length / blockSize}, (_, i) =>
+		image.subarray(i * blockSize, (i + 1) * blockSize),
+	);
 	return {
 		blocks,
 		labels: inTrees.flatMap(({hash}) => hash ?? []),
-		innerAddresses: inTrees.flatMap(({kind, pba}) => kind === 'block' && pba !== undefined && blocks[pba].some(byte => byte !== 0) ? pba : []),
+		innerAddresses: inTrees.flatMap(({kind, pba}) =>
+			kind === 'block' && pba !== undefined && blocks[pba].some(byte => byte !== 0) ? pba : [],
+		),
 	};
 }
 
@@ -123,7 +133,8 @@ for (const cipher of ['aes-256-xts', 'aes-256-gcm']) {
 			writeFileSync(passphraseFile, 'a passphrase');
 			const state = join(folder, 'state');
 			const socket = `nbd+unix:///?socket=${join(state, 'nbd.sock')}`;
-			const io = async (...commands: string[]) => runTool('qemu-io', ['-f', 'raw', socket, ...commands.flatMap(command => ['-c', command])]);
+			const io = async (...commands: string[]) =>
+				runTool('qemu-io', ['-f', 'raw', socket, ...commands.flatMap(command => ['-c', command])]);
 			const run = async (...words: string[]) => {
 				const {code, output} = await runRuntime([...words, '--state', state]);
 				t.is(code, 0, output);
@@ -135,7 +146,8 @@ for (const cipher of ['aes-256-xts', 'aes-256-gcm']) {
 			const first = await startRuntime(deployFile, state, options);
 			t.teardown(async () => first.stop('SIGKILL'));
 			t.regex(first.output, /inner blocks encrypted/);
-			// Enough that the rekeying changes much of each tree: inner blocks as they were created do not lie on the medium.
+			// Enough that the rekeying changes much of each tree: inner blocks as they were created do not lie on the
+			// medium.
 			await io('write -P 1 0 4M', 'write -P 2 6M 64k', 'write -P 6 10M 6M', 'flush');
 			await run('snapshot', 'create', 'before the rekeying');
 			await io('write -P 3 1M 1M', 'flush');
@@ -157,8 +169,20 @@ for (const cipher of ['aes-256-xts', 'aes-256-gcm']) {
 
 			const second = await startRuntime(deployFile, state, options);
 			t.teardown(async () => second.stop('SIGKILL'));
-			await io('read -P 1 0 1M', 'read -P 3 1M 1M', 'read -P 1 2M 2M', 'read -P 2 6M 64k', 'read -P 4 9M 256k', 'read -P 0 5M 1M', 'read -P 6 10M 6M');
-			const [{generation, name}] = (JSON.parse(await run('snapshot', 'list', '--json')) as {snapshots: Array<{generation: number; name: string}>}).snapshots;
+			await io(
+				'read -P 1 0 1M',
+				'read -P 3 1M 1M',
+				'read -P 1 2M 2M',
+				'read -P 2 6M 64k',
+				'read -P 4 9M 256k',
+				'read -P 0 5M 1M',
+				'read -P 6 10M 6M',
+			);
+			const [{generation, name}] = (
+				JSON.parse(await run('snapshot', 'list', '--json')) as {
+					snapshots: Array<{generation: number; name: string}>;
+				}
+			).snapshots;
 			t.is(name, 'before the rekeying');
 			t.is(await second.stop(), 0);
 			t.true(generation > 0);
@@ -167,18 +191,29 @@ for (const cipher of ['aes-256-xts', 'aes-256-gcm']) {
 
 			const image = await imageOf(deployFile, state, options.variables);
 			t.true(image.innerAddresses.length > 100, `${image.innerAddresses.length} inner blocks`);
-			t.false(image.blocks.some(block => block.includes(name)), 'its name lies nowhere in clear');
+			t.false(
+				image.blocks.some(block => block.includes(name)),
+				'its name lies nowhere in clear',
+			);
 			t.true(image.labels.length > 1000);
 			t.deepEqual(visibleLabels(image), []);
-			const written = [...image.blocks.entries()].slice(superblockSlotCount).filter(([, block]) => block.some(byte => byte !== 0));
+			const written = [...image.blocks.entries()]
+				.slice(superblockSlotCount)
+				.filter(([, block]) => block.some(byte => byte !== 0));
 			t.true(written.length > 1000);
-			t.deepEqual(written.filter(([, block]) => looksLikeNodes(block, image.blocks.length)).map(([address]) => address), []);
-			t.deepEqual(written.filter(([, block]) => entropyOf(block) < 7.9).map(([address]) => address), []);
+			t.deepEqual(
+				written.filter(([, block]) => looksLikeNodes(block, image.blocks.length)).map(([address]) => address),
+				[],
+			);
+			t.deepEqual(
+				written.filter(([, block]) => entropyOf(block) < 7.9).map(([address]) => address),
+				[],
+			);
 
 			// One bit of an inner block is noticed.
 			const path = join(state, 'cbe.img');
 			const damaged = readFileSync(path);
-			damaged[(image.innerAddresses.at(-1)! * blockSize) + 77] ^= 4;
+			damaged[image.innerAddresses.at(-1)! * blockSize + 77] ^= 4;
 			writeFileSync(path, damaged);
 			const found = await runRuntime(['run', 'cbe_check', deployFile, '--state', state], options);
 			t.is(found.code, 255, found.output);
@@ -186,20 +221,32 @@ for (const cipher of ['aes-256-xts', 'aes-256-gcm']) {
 	});
 }
 
-testWith(['qemu-io'], 'without the option inner blocks can be read, and the same look at the medium finds them', async t => {
-	await withFolder(async folder => {
-		const deployFile = join(folder, 'deploy.xml');
-		writeFileSync(deployFile, deployment('cipher="aes-256-xts"'));
-		const state = join(folder, 'state');
-		const running = await startRuntime(deployFile, state);
-		t.teardown(async () => running.stop('SIGKILL'));
-		await runTool('qemu-io', ['-f', 'raw', `nbd+unix:///?socket=${join(state, 'nbd.sock')}`, '-c', 'write -P 1 0 4M', '-c', 'flush']);
-		t.is(await running.stop(), 0);
-		const image = await imageOf(deployFile, state);
-		const ofData = 1024;
-		t.true(visibleLabels(image).length > ofData);
-		t.true(image.innerAddresses.length > 16);
-		t.true(image.innerAddresses.every(address => looksLikeNodes(image.blocks[address], image.blocks.length)));
-		t.true(image.innerAddresses.every(address => entropyOf(image.blocks[address]) < 7.9));
-	});
-});
+testWith(
+	['qemu-io'],
+	'without the option inner blocks can be read, and the same look at the medium finds them',
+	async t => {
+		await withFolder(async folder => {
+			const deployFile = join(folder, 'deploy.xml');
+			writeFileSync(deployFile, deployment('cipher="aes-256-xts"'));
+			const state = join(folder, 'state');
+			const running = await startRuntime(deployFile, state);
+			t.teardown(async () => running.stop('SIGKILL'));
+			await runTool('qemu-io', [
+				'-f',
+				'raw',
+				`nbd+unix:///?socket=${join(state, 'nbd.sock')}`,
+				'-c',
+				'write -P 1 0 4M',
+				'-c',
+				'flush',
+			]);
+			t.is(await running.stop(), 0);
+			const image = await imageOf(deployFile, state);
+			const ofData = 1024;
+			t.true(visibleLabels(image).length > ofData);
+			t.true(image.innerAddresses.length > 16);
+			t.true(image.innerAddresses.every(address => looksLikeNodes(image.blocks[address], image.blocks.length)));
+			t.true(image.innerAddresses.every(address => entropyOf(image.blocks[address]) < 7.9));
+		});
+	},
+);

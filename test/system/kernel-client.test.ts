@@ -27,7 +27,10 @@ async function freePort(): Promise<number> {
 function writeDeployFile(folder: string, port: number, words = ''): string {
 	const original = fs.readFileSync(join(projectFolder, 'deploy.xml'), 'utf8');
 	const file = join(folder, 'deploy.xml');
-	fs.writeFileSync(file, original.replace('<unix path="nbd.sock"/>', `<unix path="nbd.sock"/><tcp port="${port}"/>${words}`));
+	fs.writeFileSync(
+		file,
+		original.replace('<unix path="nbd.sock"/>', `<unix path="nbd.sock"/><tcp port="${port}"/>${words}`),
+	);
 	return file;
 }
 
@@ -35,15 +38,43 @@ function writeDeployFile(folder: string, port: number, words = ''): string {
 async function makeCertificates(folder: string, names: readonly string[]): Promise<void> {
 	const openssl = async (...words: string[]) => runTool('openssl', words, folder);
 	const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-	await openssl('req', '-x509', ...newKey, '-days', '2', '-subj', '/CN=authority', '-keyout', 'ca-key.pem', '-out', 'ca-cert.pem');
+	await openssl(
+		'req',
+		'-x509',
+		...newKey,
+		'-days',
+		'2',
+		'-subj',
+		'/CN=authority',
+		'-keyout',
+		'ca-key.pem',
+		'-out',
+		'ca-cert.pem',
+	);
 	for (const name of names) {
 		await openssl('req', ...newKey, '-subj', `/CN=${name}`, '-keyout', `${name}-key.pem`, '-out', `${name}.csr`);
 		fs.writeFileSync(join(folder, 'extension'), `subjectAltName=DNS:${name}\n`);
-		await openssl('x509', '-req', '-in', `${name}.csr`, '-CA', 'ca-cert.pem', '-CAkey', 'ca-key.pem', '-CAcreateserial', '-days', '2', '-extfile', 'extension', '-out', `${name}-cert.pem`);
+		await openssl(
+			'x509',
+			'-req',
+			'-in',
+			`${name}.csr`,
+			'-CA',
+			'ca-cert.pem',
+			'-CAkey',
+			'ca-key.pem',
+			'-CAcreateserial',
+			'-days',
+			'2',
+			'-extfile',
+			'extension',
+			'-out',
+			`${name}-cert.pem`,
+		);
 	}
 }
 
-testWith(needed, 'the kernel\'s client: file system, trim, restart of the server, extension, TLS', async t => {
+testWith(needed, "the kernel's client: file system, trim, restart of the server, extension, TLS", async t => {
 	const folder = temporaryDirectory();
 	const stateDirectory = join(folder, 'state');
 	const guest = join(folder, 'guest');
@@ -62,7 +93,9 @@ testWith(needed, 'the kernel\'s client: file system, trim, restart of the server
 	try {
 		machine = await VirtualMachine.boot(guest, `file=${image}`);
 		const run = async (command: string) => machine!.run(command);
-		await run('for name in failover net_failover virtio_net nbd; do insmod /modules/$name.ko || exit; done; mkdir /mnt');
+		await run(
+			'for name in failover net_failover virtio_net nbd; do insmod /modules/$name.ko || exit; done; mkdir /mnt',
+		);
 		await run('ip link set lo up; ip addr add 10.0.2.15/24 dev eth0; ip link set eth0 up');
 
 		// The client gives up when the server is gone, so whoever wants to go on begins anew.
@@ -73,7 +106,9 @@ testWith(needed, 'the kernel\'s client: file system, trim, restart of the server
 		await run(usable);
 		t.is(await run('cat /sys/block/nbd0/size'), `${2 ** 21}\n`);
 		await run('mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 /dev/nbd0 && mount /dev/nbd0 /mnt');
-		await run('dd if=/dev/urandom of=/mnt/file bs=64k count=64 && cp /mnt/file /mnt/other && sync && rm /mnt/other');
+		await run(
+			'dd if=/dev/urandom of=/mnt/file bs=64k count=64 && cp /mnt/file /mnt/other && sync && rm /mnt/other',
+		);
 		t.regex(await run('fstrim -v /mnt'), /\d{9,} bytes/);
 		const hash = await run('sha256sum /mnt/file');
 		await run('umount /mnt');
@@ -107,7 +142,9 @@ testWith(needed, 'the kernel\'s client: file system, trim, restart of the server
 		const tls = `<tls certificate="${place('server-cert.pem')}" key="${place('server-key.pem')}" client_ca="${place('ca-cert.pem')}"/><client name="guest"/>`;
 		runtime = await startRuntime(writeDeployFile(folder, port, tls), stateDirectory);
 		await t.throwsAsync(run(`nbd-client -N current 10.0.2.2 ${port} /dev/nbd2`), {message: /requires TLS/});
-		await run(`nbd-client -N current 10.0.2.2 ${port} /dev/nbd2 -certfile /tls/guest-cert.pem -keyfile /tls/guest-key.pem -cacertfile /tls/ca-cert.pem -tlshostname server`);
+		await run(
+			`nbd-client -N current 10.0.2.2 ${port} /dev/nbd2 -certfile /tls/guest-cert.pem -keyfile /tls/guest-key.pem -cacertfile /tls/ca-cert.pem -tlshostname server`,
+		);
 		await run('mount /dev/nbd2 /mnt && dd if=/dev/urandom of=/mnt/more bs=64k count=16 && sync');
 		t.is(await run('sha256sum /mnt/file'), hash);
 		await run('umount /mnt && nbd-client -d /dev/nbd2');
@@ -116,6 +153,12 @@ testWith(needed, 'the kernel\'s client: file system, trim, restart of the server
 		t.is(await runtime.stop(), 0);
 	}
 
-	const {code, output} = await runRuntime(['run', 'cbe_check', join(folder, 'deploy.xml'), '--state', stateDirectory]);
+	const {code, output} = await runRuntime([
+		'run',
+		'cbe_check',
+		join(folder, 'deploy.xml'),
+		'--state',
+		stateDirectory,
+	]);
 	t.is(code, 0, output);
 });

@@ -17,7 +17,8 @@ test('a passphrase from its first day to a forgotten one: key, start, unlock, lo
 		const [first, second] = ['eins.txt', 'zwei.txt'].map(name => join(folder, name));
 		writeFileSync(first, 'the first passphrase\n');
 		writeFileSync(second, 'the second one');
-		const run = async (words: string[], variables: Record<string, string> = {}) => runRuntime([...words, '--state', state], {variables});
+		const run = async (words: string[], variables: Record<string, string> = {}) =>
+			runRuntime([...words, '--state', state], {variables});
 		const key = async (...words: string[]) => run(['key', ...words, '--deploy', deployFile]);
 
 		const added = await key('add', '--new-passphrase-file', first, '--name', 'day one');
@@ -42,7 +43,10 @@ test('a passphrase from its first day to a forgotten one: key, start, unlock, lo
 		t.regex((await run(['status'])).output, /locked/);
 		t.is((await run(['unlock'], {CBE_PASSPHRASE: recoveryKey})).code, 0);
 		const listed = JSON.parse((await run(['key', 'list', '--json'])).output) as Slots;
-		t.deepEqual(listed.keys.map(({slot, kind}) => `${slot} ${kind}`), ['0 passphrase', '1 recovery']);
+		t.deepEqual(
+			listed.keys.map(({slot, kind}) => `${slot} ${kind}`),
+			['0 passphrase', '1 recovery'],
+		);
 		t.regex(listed.keys[0].derivation, /^scrypt N=2\^1[78] r=8 p=\d+, (?:128|256) MiB$/);
 		t.false(listed.hasKeyFile);
 		t.is(await locked.stop(), 0);
@@ -51,13 +55,23 @@ test('a passphrase from its first day to a forgotten one: key, start, unlock, lo
 		t.teardown(async () => opened.stop('SIGKILL'));
 		t.false(opened.output.includes('locked'));
 		t.is(await opened.stop(), 0);
-		const checked = await runRuntime(['run', 'cbe_check', deployFile, '--state', state, '--passphrase-file', second]);
+		const checked = await runRuntime([
+			'run',
+			'cbe_check',
+			deployFile,
+			'--state',
+			state,
+			'--passphrase-file',
+			second,
+		]);
 		t.is(checked.code, 0, checked.output);
 		const refused = await runRuntime(['run', 'cbe_check', deployFile, '--state', state]);
 		t.not(refused.code, 0);
 		t.regex(refused.output, /CBE_PASSPHRASE/);
 
-		const said = [added, recovery, wrong, unlocked, checked, refused, locked, opened].map(({output}) => output.replaceAll(recoveryKey, '')).join('\n');
+		const said = [added, recovery, wrong, unlocked, checked, refused, locked, opened]
+			.map(({output}) => output.replaceAll(recoveryKey, ''))
+			.join('\n');
 		for (const secret of ['the first passphrase', 'the second one']) {
 			t.false(said.includes(secret));
 			for (const name of readdirSync(join(state, 'trust_anchor'))) {
@@ -69,7 +83,8 @@ test('a passphrase from its first day to a forgotten one: key, start, unlock, lo
 
 test('what is missing or contradicts itself is said before anything is changed', async t => {
 	await withFolder(async folder => {
-		const key = async (...words: string[]) => runRuntime(['key', ...words, '--deploy', deployFile, '--state', join(folder, 'state')]);
+		const key = async (...words: string[]) =>
+			runRuntime(['key', ...words, '--deploy', deployFile, '--state', join(folder, 'state')]);
 		t.regex((await key('list')).output, /no trust anchor yet/);
 		const nothing = await key('add');
 		t.is(nothing.code, 1);

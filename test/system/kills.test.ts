@@ -60,7 +60,11 @@ function contentOf(block: number, value: number): Buffer {
 	return content;
 }
 
-async function control(stateDirectory: string, operation: string, request: Record<string, unknown> = {}): Promise<unknown> {
+async function control(
+	stateDirectory: string,
+	operation: string,
+	request: Record<string, unknown> = {},
+): Promise<unknown> {
 	return requestControl(stateDirectory, {op: 'call', service: 'device_control', operation, request});
 }
 
@@ -70,7 +74,7 @@ async function flush(peer: NbdPeer): Promise<number> {
 }
 
 test(`${killCount} kills under load lose nothing that was flushed`, async t => {
-	t.timeout(120_000 + (killCount * 30_000));
+	t.timeout(120_000 + killCount * 30_000);
 	t.log(`seed ${seed}; repeat with CBE_KILLS_SEED=${seed} CBE_KILLS=${killCount}`);
 	const random = new SeededRandom(seed);
 	const stateDirectory = join(temporaryDirectory(), 'state');
@@ -82,9 +86,15 @@ test(`${killCount} kills under load lose nothing that was flushed`, async t => {
 		const {byteLength} = await peer.attach();
 		t.true(byteLength >= 2 ** 30);
 		await verify(peer, written, block => t.fail(`kill ${kill}: block ${block} holds what it must not hold`));
-		const operations = [['create_snapshot'], ['rekey'], ['extend', {tree: 'vbd', blockCount: 1000}], ['extend', {tree: 'ft', blockCount: 200}]] as const;
+		const operations = [
+			['create_snapshot'],
+			['rekey'],
+			['extend', {tree: 'vbd', blockCount: 1000}],
+			['extend', {tree: 'ft', blockCount: 200}],
+		] as const;
 		const [operation, request] = operations[kill % operations.length];
-		// Where the operation before is still going on after its interruption, this one is refused; both are wanted here.
+		// Where the operation before is still going on after its interruption, this one is refused; both are wanted
+		// here.
 		await control(stateDirectory, operation, request).catch(() => undefined);
 		await discardOldSnapshots(stateDirectory);
 		const writeCount = 40 + random.below(300);

@@ -38,8 +38,16 @@ for (const length of [90, 93, 98, 107, 200]) {
 
 test('a socket for clients whose path would be too long is refused before anything is made', async t => {
 	await withFolder(async folder => {
-		const {code, output} = await runRuntime(['start', join(projectFolder, 'config/assemblies/raw.xml'), '--state', pathOfLength(folder, 100)]);
+		const {code, output} = await runRuntime([
+			'start',
+			join(projectFolder, 'config/assemblies/raw.xml'),
+			'--state',
+			pathOfLength(folder, 100),
+		]);
 		t.is(code, 2);
-		t.regex(output, /raw\.xml:\d+:\d+: error: child "nbd": the path of the socket .* has 109 bytes, and the system takes no more than 107; choose a shorter state directory or path/);
+		t.regex(
+			output,
+			/raw\.xml:\d+:\d+: error: child "nbd": the path of the socket .* has 109 bytes, and the system takes no more than 107; choose a shorter state directory or path/,
+		);
 	});
 });

@@ -1,4 +1,6 @@
-/** Two runtimes with copies of one image and one trust anchor: the second one is refused, whatever becomes of the first. */
+/**
+ * Two runtimes with copies of one image and one trust anchor: the second one is refused, whatever becomes of the first.
+ */
 import {copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import type {ExecutionContext} from 'ava';
@@ -13,7 +15,9 @@ class Subject {
 	readonly copy = join(this.folder, 'copy');
 	readonly anchor = join(this.folder, 'anchor');
 	readonly deployFile = join(this.folder, 'deploy.xml');
-	readonly inUse = new RegExp(`the trust anchor's directory ${this.anchor} is in use by another runtime or component; .* give each image an anchor of its own`);
+	readonly inUse = new RegExp(
+		`the trust anchor's directory ${this.anchor} is in use by another runtime or component; .* give each image an anchor of its own`,
+	);
 
 	constructor(assembly: string) {
 		const text = readFileSync(join(projectFolder, assembly), 'utf8');
@@ -31,7 +35,7 @@ class Subject {
 	}
 
 	async child(name: string) {
-		const {children} = await requestControl(this.state, {op: 'status'}) as RuntimeStatus;
+		const {children} = (await requestControl(this.state, {op: 'status'})) as RuntimeStatus;
 		return children.find(child => child.name === name)!;
 	}
 
@@ -41,7 +45,11 @@ class Subject {
 	}
 
 	anchorFiles(): Record<string, string> {
-		return Object.fromEntries(readdirSync(this.anchor).sort().map(name => [name, readFileSync(join(this.anchor, name), 'hex')]));
+		return Object.fromEntries(
+			readdirSync(this.anchor)
+				.sort()
+				.map(name => [name, readFileSync(join(this.anchor, name), 'hex')]),
+		);
 	}
 
 	/** A runtime on the copy is refused, and so is every command that would change the anchor; nothing is changed. */
@@ -52,7 +60,9 @@ class Subject {
 			['run', 'cbe_adopt', this.deployFile, '--state', this.copy],
 			['key', 'add', '--deploy', this.deployFile, '--state', this.copy],
 		]) {
-			const {code, output} = await runRuntime(words, {variables: {CBE_NEW_PASSPHRASE: 'eins zwei drei', CBE_ADOPT: 'yes'}});
+			const {code, output} = await runRuntime(words, {
+				variables: {CBE_NEW_PASSPHRASE: 'eins zwei drei', CBE_ADOPT: 'yes'},
+			});
 			t.is(code, 1, output);
 			t.regex(output, this.inUse);
 			t.notRegex(output, / {4}at /);
@@ -66,11 +76,13 @@ class Subject {
 
 /** Small, as its image is copied and compared. */
 function smaller(text: string): string {
-	return text.replaceAll('vbd_leaves="262144"', 'vbd_leaves="4096"').replaceAll('ft_leaves="262144"', 'ft_leaves="4096"');
+	return text
+		.replaceAll('vbd_leaves="262144"', 'vbd_leaves="4096"')
+		.replaceAll('ft_leaves="262144"', 'ft_leaves="4096"');
 }
 
 async function untilTrue(condition: () => Promise<boolean>): Promise<void> {
-	while (!await condition()) {
+	while (!(await condition())) {
 		await new Promise(resolve => {
 			setTimeout(resolve, 50);
 		});

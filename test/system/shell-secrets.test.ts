@@ -9,11 +9,18 @@ const passphrase = 'correct horse battery';
 testWith(['script'], 'the shell asks for a passphrase without showing it, and keeps no line with one', async t => {
 	await withFolder(async folder => {
 		const deployFile = join(folder, 'deploy.xml');
-		writeFileSync(deployFile, readFileSync(join(projectFolder, 'deploy.xml'), 'utf8')
-			.replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1" kdf_memory="1M"/>').replace(' mount="cbe"', ''));
+		writeFileSync(
+			deployFile,
+			readFileSync(join(projectFolder, 'deploy.xml'), 'utf8')
+				.replace('<config path="trust_anchor"/>', '<config path="trust_anchor" unlock_ms="1" kdf_memory="1M"/>')
+				.replace(' mount="cbe"', ''),
+		);
 		const state = join(folder, 'state');
 		const historyFile = join(state, 'shell_history');
-		const made = await runRuntime(['key', 'add', '--new-passphrase-fd', '3', '--state', state, '--deploy', deployFile], {descriptor3: passphrase});
+		const made = await runRuntime(
+			['key', 'add', '--new-passphrase-fd', '3', '--state', state, '--deploy', deployFile],
+			{descriptor3: passphrase},
+		);
 		t.is(made.code, 0, made.output);
 		const runtime = await startRuntime(deployFile, state);
 		try {
@@ -35,7 +42,10 @@ testWith(['script'], 'the shell asks for a passphrase without showing it, and ke
 			await shell.printed('this line is not kept in the history');
 			await shell.answer('cbe:/> ', 'exit\r');
 			t.is(await shell.ended, 0);
-			t.is(readFileSync(historyFile, 'utf8'), 'cat control/lock\necho true > control/lock\ncat control/unlock\nls -l\n');
+			t.is(
+				readFileSync(historyFile, 'utf8'),
+				'cat control/lock\necho true > control/lock\ncat control/unlock\nls -l\n',
+			);
 			t.is(statSync(historyFile).mode & 0o777, 0o600);
 
 			const said = await runRuntime(['shell', '--state', state, '-c', `echo ${passphrase} > control/unlock`]);

@@ -1,4 +1,7 @@
-/** Names and times of snapshots on the real program: they are there after it was killed, on every way to them, and the check knows them. */
+/**
+ * Names and times of snapshots on the real program: they are there after it was killed, on every way to them, and the
+ * check knows them.
+ */
 import fs from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
@@ -25,7 +28,10 @@ test('snapshots keep their names and times over a kill of the runtime', async t 
 	const deployFile = join(folder, 'deploy.xml');
 	fs.writeFileSync(deployFile, fs.readFileSync(join(projectFolder, 'deploy.xml'), 'utf8'));
 	const run = async (...words: string[]) => runRuntime([...words, '--state', state]);
-	const list = async () => (JSON.parse((await run('snapshot', 'list', '--json')).output) as {snapshots: Listed[]}).snapshots.map(({generation, name, time}) => ({generation, name, time}));
+	const list = async () =>
+		(JSON.parse((await run('snapshot', 'list', '--json')).output) as {snapshots: Listed[]}).snapshots.map(
+			({generation, name, time}) => ({generation, name, time}),
+		);
 	const first = await startRuntime(deployFile, state);
 	await writeFirstBlock(state, 1);
 	t.is((await run('snapshot', 'create', 'before upgrade')).code, 0);
@@ -33,7 +39,10 @@ test('snapshots keep their names and times over a kill of the runtime', async t 
 	t.is((await run('snapshot', 'create')).code, 0);
 	await writeFirstBlock(state, 3);
 	const snapshots = await list();
-	t.deepEqual(snapshots.map(({name}) => name), ['before upgrade', undefined]);
+	t.deepEqual(
+		snapshots.map(({name}) => name),
+		['before upgrade', undefined],
+	);
 	t.true(snapshots.every(({time}) => Math.abs(Date.parse(time) - Date.now()) < 600_000));
 	await first.stop('SIGKILL');
 
@@ -44,7 +53,10 @@ test('snapshots keep their names and times over a kill of the runtime', async t 
 		t.is(shown.output, 'before upgrade\n');
 		await writeFirstBlock(state, 4);
 		t.is((await run('shell', '-c', 'echo after upgrade > control/create_snapshot')).code, 0);
-		t.deepEqual((await list()).map(({name}) => name), ['before upgrade', undefined, 'after upgrade']);
+		t.deepEqual(
+			(await list()).map(({name}) => name),
+			['before upgrade', undefined, 'after upgrade'],
+		);
 		t.is((await run('snapshot', 'revert', 'before upgrade')).code, 0);
 		const peer = await NbdPeer.connect(join(state, 'nbd.sock'));
 		await peer.attach({name: 'snapshots/after upgrade'});

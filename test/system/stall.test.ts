@@ -34,10 +34,16 @@ for (const assembly of ['deploy.xml', 'config/assemblies/low_latency.xml']) {
 			const state = join(mountPoint, 'state');
 			const deployFile = join(mountPoint, 'deploy.xml');
 			const text = fs.readFileSync(join(projectFolder, assembly), 'utf8');
-			fs.writeFileSync(deployFile, text.replaceAll('rate_ms="2000"', `rate_ms="${beatMs}"`).replaceAll(/vbd_leaves="\d+" vbd_max_level="\d"/g, 'vbd_leaves="65536" vbd_max_level="3"'));
+			fs.writeFileSync(
+				deployFile,
+				text
+					.replaceAll('rate_ms="2000"', `rate_ms="${beatMs}"`)
+					.replaceAll(/vbd_leaves="\d+" vbd_max_level="\d"/g, 'vbd_leaves="65536" vbd_max_level="3"'),
+			);
 			const runtime = await startRuntime(deployFile, state);
 			const uri = `nbd+unix:///?socket=${join(state, 'nbd.sock')}`;
-			const io = async (...commands: string[]) => runTool('qemu-io', ['-f', 'raw', '-t', 'none', ...commands.flatMap(command => ['-c', command]), uri]);
+			const io = async (...commands: string[]) =>
+				runTool('qemu-io', ['-f', 'raw', '-t', 'none', ...commands.flatMap(command => ['-c', command]), uri]);
 			try {
 				await io('write -P 1 0 1M', 'flush');
 				await runTool('fsfreeze', ['--freeze', mountPoint]);

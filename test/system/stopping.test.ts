@@ -17,7 +17,10 @@ test.serial('runtime stop waits for the end and says what came of it; without a 
 		const runtime = await startRuntime(raw, state);
 		const stopped = await runRuntime(['stop', '--state', state]);
 		t.is(stopped.code, 0, stopped.output);
-		t.is(stopped.output, `[runtime] the runtime with process id ${runtime.pid} has stopped in order; everything it had accepted is flushed\n`);
+		t.is(
+			stopped.output,
+			`[runtime] the runtime with process id ${runtime.pid} has stopped in order; everything it had accepted is flushed\n`,
+		);
 		t.is(await runtime.ended, 0);
 		t.is(readFileSync(join(state, 'runtime.lock'), 'utf8'), '');
 		t.is((await runRuntime(['stop', '--state', state])).code, 1);
@@ -40,7 +43,11 @@ test.serial('in a file each line of the log has its time and level; --log json a
 		const runInto = async (words: readonly string[]) => {
 			const path = join(state, 'log');
 			const fd = openSync(path, 'w');
-			const run = spawn(process.execPath, [join(projectFolder, 'runtime/bin/runtime.js'), 'start', raw, '--state', state, ...words], {stdio: ['ignore', fd, 'inherit'], cwd: projectFolder});
+			const run = spawn(
+				process.execPath,
+				[join(projectFolder, 'runtime/bin/runtime.js'), 'start', raw, '--state', state, ...words],
+				{stdio: ['ignore', fd, 'inherit'], cwd: projectFolder},
+			);
 			closeSync(fd);
 			const ended = once(run, 'exit');
 			while ((await runRuntime(['status', '--json', '--state', state])).code !== 0) {
@@ -49,10 +56,16 @@ test.serial('in a file each line of the log has its time and level; --log json a
 
 			t.is((await runRuntime(['stop', '--state', state])).code, 0);
 			t.is((await ended)[0], 0);
-			return readFileSync(path, 'utf8').trimEnd().split('\n').filter(line => line !== '');
+			return readFileSync(path, 'utf8')
+				.trimEnd()
+				.split('\n')
+				.filter(line => line !== '');
 		};
 		const plain = await runInto([]);
-		t.true(plain.every(line => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (?:info|warning|error) \[runtime/.test(line)), plain.join('\n'));
+		t.true(
+			plain.every(line => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (?:info|warning|error) \[runtime/.test(line)),
+			plain.join('\n'),
+		);
 		const json = (await runInto(['--log', 'json'])).map(line => JSON.parse(line) as Record<string, string>);
 		t.true(json.every(({time, level, text}) => !Number.isNaN(Date.parse(time)) && level === 'info' && text !== ''));
 		t.deepEqual(await runInto(['--log-level', 'error']), []);

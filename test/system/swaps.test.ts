@@ -24,14 +24,20 @@ const deployFile = join(folder, 'deploy.xml');
 /** Moments of requests in milliseconds since 1970, with their latency in milliseconds. */
 function readLatencies(): Array<{atMs: number; latencyMs: number}> {
 	const file = readdirSync(folder).find(name => name.includes('_clat.'))!;
-	return readFileSync(join(folder, file), 'utf8').trim().split('\n').map(line => {
-		const [atMs, nanoseconds] = line.split(',').map(Number);
-		return {atMs, latencyMs: nanoseconds / 1e6};
-	});
+	return readFileSync(join(folder, file), 'utf8')
+		.trim()
+		.split('\n')
+		.map(line => {
+			const [atMs, nanoseconds] = line.split(',').map(Number);
+			return {atMs, latencyMs: nanoseconds / 1e6};
+		});
 }
 
 function percentile99(latencies: ReturnType<typeof readLatencies>, fromMs: number, toMs: number): number {
-	const sorted = latencies.filter(({atMs}) => atMs >= fromMs && atMs < toMs).map(({latencyMs}) => latencyMs).sort((a, b) => a - b);
+	const sorted = latencies
+		.filter(({atMs}) => atMs >= fromMs && atMs < toMs)
+		.map(({latencyMs}) => latencyMs)
+		.sort((a, b) => a - b);
 	return sorted[Math.floor(sorted.length * 0.99)] ?? NaN;
 }
 
@@ -50,34 +56,81 @@ function edited(text: string, before: string, after: string): string {
 }
 
 const trace = [
-	'\t<start name="trace">', '\t\t<binary name="block_trace"/>', '\t\t<provides><service name="block"/></provides>', '\t\t<config every="0"/>',
-	'\t\t<route><service name="block"><child name="block_file"/></service></route>', '\t</start>', '',
+	'\t<start name="trace">',
+	'\t\t<binary name="block_trace"/>',
+	'\t\t<provides><service name="block"/></provides>',
+	'\t\t<config every="0"/>',
+	'\t\t<route><service name="block"><child name="block_file"/></service></route>',
+	'\t</start>',
+	'',
 ].join('\n');
-const treeRoute = '<provides><service name="virtual_block_device"/></provides>\n\t\t<route>\n\t\t\t<service name="block"><child name="block_file"/>';
+const treeRoute =
+	'<provides><service name="virtual_block_device"/></provides>\n\t\t<route>\n\t\t\t<service name="block"><child name="block_file"/>';
 
 function withTrace(text: string): string {
-	return edited(edited(text, treeRoute, treeRoute.replace('block_file', 'trace')), '\t<!-- The tree of the data. -->', `${trace}\n\t<!-- The tree of the data. -->`);
+	return edited(
+		edited(text, treeRoute, treeRoute.replace('block_file', 'trace')),
+		'\t<!-- The tree of the data. -->',
+		`${trace}\n\t<!-- The tree of the data. -->`,
+	);
 }
 
 const edits: ReadonlyArray<{name: string; edit: (text: string) => string; binary?: string}> = [
-	{name: 'crypto_openssl to crypto_offload', edit: text => edited(text, 'crypto_openssl', 'crypto_offload'), binary: 'crypto_offload'},
-	{name: 'crypto_offload to crypto_openssl', edit: text => edited(text, 'crypto_offload', 'crypto_openssl'), binary: 'crypto_openssl'},
-	{name: 'block I/O to another CPU', edit: text => edited(text, '<config path="cbe.img"', '<affinity xpos="0"/>\n\t\t<config path="cbe.img"')},
+	{
+		name: 'crypto_openssl to crypto_offload',
+		edit: text => edited(text, 'crypto_openssl', 'crypto_offload'),
+		binary: 'crypto_offload',
+	},
+	{
+		name: 'crypto_offload to crypto_openssl',
+		edit: text => edited(text, 'crypto_offload', 'crypto_openssl'),
+		binary: 'crypto_openssl',
+	},
+	{
+		name: 'block I/O to another CPU',
+		edit: text => edited(text, '<config path="cbe.img"', '<affinity xpos="0"/>\n\t\t<config path="cbe.img"'),
+	},
 	{name: 'block_trace inserted', edit: withTrace},
-	{name: 'block_trace removed', edit: text => edited(edited(text, `${trace}\n`, ''), treeRoute.replace('block_file', 'trace'), treeRoute)},
+	{
+		name: 'block_trace removed',
+		edit: text => edited(edited(text, `${trace}\n`, ''), treeRoute.replace('block_file', 'trace'), treeRoute),
+	},
 	{name: 'the cache made smaller', edit: text => edited(text, 'size="48M"', 'size="24M"')},
 ];
 
 testWith(['fio'], 'components are swapped under fio --verify: no error, no lost write', async t => {
 	t.timeout(240_000);
 	const original = readFileSync(join(projectFolder, 'deploy.xml'), 'utf8');
-	save(original.replaceAll('vbd_leaves="262144"', 'vbd_leaves="16384"').replaceAll('ft_leaves="262144"', 'ft_leaves="8192"'));
+	save(
+		original
+			.replaceAll('vbd_leaves="262144"', 'vbd_leaves="16384"')
+			.replaceAll('ft_leaves="262144"', 'ft_leaves="8192"'),
+	);
 	const runtime = await startRuntime(deployFile, stateDirectory);
-	const fio = spawn('fio', [
-		'--name=swaps', '--ioengine=nbd', `--uri=nbd+unix:///?socket=${join(stateDirectory, 'nbd.sock')}`, '--rw=randwrite', '--bsrange=4k-32k',
-		'--iodepth=16', '--size=32M', '--time_based', `--runtime=${(edits.length * spacingMs + reserveMs) / 1000}`, '--verify=crc32c', '--verify_state_save=0',
-		'--verify_backlog=256', '--do_verify=1', '--randseed=7', '--fsync=32', '--write_lat_log=swaps', '--log_unix_epoch=1', '--output-format=normal',
-	], {cwd: folder, stdio: ['ignore', 'pipe', 'pipe']});
+	const fio = spawn(
+		'fio',
+		[
+			'--name=swaps',
+			'--ioengine=nbd',
+			`--uri=nbd+unix:///?socket=${join(stateDirectory, 'nbd.sock')}`,
+			'--rw=randwrite',
+			'--bsrange=4k-32k',
+			'--iodepth=16',
+			'--size=32M',
+			'--time_based',
+			`--runtime=${(edits.length * spacingMs + reserveMs) / 1000}`,
+			'--verify=crc32c',
+			'--verify_state_save=0',
+			'--verify_backlog=256',
+			'--do_verify=1',
+			'--randseed=7',
+			'--fsync=32',
+			'--write_lat_log=swaps',
+			'--log_unix_epoch=1',
+			'--output-format=normal',
+		],
+		{cwd: folder, stdio: ['ignore', 'pipe', 'pipe']},
+	);
 	let output = '';
 	for (const stream of [fio.stdout, fio.stderr]) {
 		stream.setEncoding('utf8').on('data', (text: string) => {
@@ -100,7 +153,7 @@ testWith(['fio'], 'components are swapped under fio --verify: no error, no lost 
 		}
 
 		await runtime.printed(`[runtime] deployment generation ${index + 2} runs`);
-		const {deployment} = await requestControl(stateDirectory, {op: 'status'}) as RuntimeStatus;
+		const {deployment} = (await requestControl(stateDirectory, {op: 'status'})) as RuntimeStatus;
 		t.is(deployment?.lastEdit?.result, 'applied');
 		outcomes.push({name, ...deployment!.lastEdit!});
 	}
@@ -112,10 +165,15 @@ testWith(['fio'], 'components are swapped under fio --verify: no error, no lost 
 	const latencies = readLatencies();
 	for (const {name, time, pauseMs} of outcomes) {
 		const startMs = Date.parse(time);
-		t.true(latencies.some(({atMs}) => atMs > startMs + 1000), `fio ended before "${name}" was applied`);
+		t.true(
+			latencies.some(({atMs}) => atMs > startMs + 1000),
+			`fio ended before "${name}" was applied`,
+		);
 		const quiet = percentile99(latencies, startMs - 1000, startMs);
 		const during = percentile99(latencies, startMs, startMs + 1000);
-		t.log(`${name}: requests waited ${pauseMs} ms; p99 in that second ${during.toFixed(1)} ms, in the second before ${quiet.toFixed(1)} ms`);
+		t.log(
+			`${name}: requests waited ${pauseMs} ms; p99 in that second ${during.toFixed(1)} ms, in the second before ${quiet.toFixed(1)} ms`,
+		);
 	}
 
 	t.notRegex(runtime.output, /died|went back|could not be applied|a request failed/);

@@ -25,19 +25,27 @@ function socketOf(stateDirectory: string): string {
 
 const overNbd: Attachment = {
 	drive: stateDirectory => `file=nbd+unix:///?socket=${socketOf(stateDirectory)}`,
-	// A connection keeps the size that the device had at its beginning, so a new one takes its place below the running guest.
+	// A connection keeps the size that the device had at its beginning, so a new one takes its place below the running
+	// guest.
 	async grow(machine, stateDirectory) {
 		const options = {cache: {direct: true}, discard: 'unmap'};
-		await machine.control('blockdev-add', {'driver': 'nbd', 'node-name': 'grown', 'server': {type: 'unix', path: socketOf(stateDirectory)}, ...options});
-		await machine.control('blockdev-reopen', {options: [{'driver': 'raw', 'node-name': 'disk', 'file': 'grown', ...options}]});
-		await machine.control('block_resize', {'node-name': 'disk', 'size': extendedByteLength});
+		await machine.control('blockdev-add', {
+			driver: 'nbd',
+			'node-name': 'grown',
+			server: {type: 'unix', path: socketOf(stateDirectory)},
+			...options,
+		});
+		await machine.control('blockdev-reopen', {
+			options: [{driver: 'raw', 'node-name': 'disk', file: 'grown', ...options}],
+		});
+		await machine.control('block_resize', {'node-name': 'disk', size: extendedByteLength});
 	},
 };
 
 const overFuse: Attachment = {
 	drive: stateDirectory => `file=${join(stateDirectory, 'cbe/current/data')}`,
 	async grow(machine) {
-		await machine.control('block_resize', {'node-name': 'disk', 'size': extendedByteLength});
+		await machine.control('block_resize', {'node-name': 'disk', size: extendedByteLength});
 	},
 };
 
@@ -77,7 +85,9 @@ async function lifeOfGuest(t: ExecutionContext, {drive, grow}: Attachment): Prom
 		machine = await VirtualMachine.boot(guest, drive(stateDirectory));
 
 		// Files are written and hashed.
-		await machine.run('mkdir /work && cp -a /bin /work && for i in 1 2 3; do dd if=/dev/urandom of=/work/$i bs=64k count=64 || exit; done; sync');
+		await machine.run(
+			'mkdir /work && cp -a /bin /work && for i in 1 2 3; do dd if=/dev/urandom of=/work/$i bs=64k count=64 || exit; done; sync',
+		);
 		let written = await machine.run(listing);
 		t.regex(written, /^[\da-f]{64} {2}\.\/3$/m);
 

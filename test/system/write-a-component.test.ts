@@ -1,4 +1,7 @@
-/** docs/write-a-component.md as its reader follows it: its files as they are printed, compiled against the package, tested, wired, edited. */
+/**
+ * docs/write-a-component.md as its reader follows it: its files as they are printed, compiled against the package,
+ * tested, wired, edited.
+ */
 import {execFile} from 'node:child_process';
 import {mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
@@ -16,7 +19,9 @@ function blocks(language: string): string[] {
 }
 
 /** Files whose name stands in the line before their text. */
-const files = new Map([...page.matchAll(/`(\.\.\/delay\/[\w.-]+)`:\n\n```\w+\n([^]*?)^```$/gm)].map(([, name, text]) => [name, text]));
+const files = new Map(
+	[...page.matchAll(/`(\.\.\/delay\/[\w.-]+)`:\n\n```\w+\n([^]*?)^```$/gm)].map(([, name, text]) => [name, text]),
+);
 
 const [folderCommands, testCommands, initCommand, checkCommand, startCommand, useCommands] = blocks('sh');
 const [elements] = blocks('xml');
@@ -74,7 +79,10 @@ async function serve(t: ExecutionContext, folder: string, words: readonly string
 }
 
 test('the page has its six steps', t => {
-	t.deepEqual([...files.keys()].map(name => name.replace('../delay/', '')), ['package.json', 'tsconfig.json', 'block-delay.ts', 'block-delay.test.ts']);
+	t.deepEqual(
+		[...files.keys()].map(name => name.replace('../delay/', '')),
+		['package.json', 'tsconfig.json', 'block-delay.ts', 'block-delay.test.ts'],
+	);
 	t.is(blocks('sh').length, 6);
 });
 
@@ -103,20 +111,29 @@ export default {...delay, start(args) {
 }};
 `;
 
-testWith(['npx', 'qemu-io', 'bwrap'], 'in a process of its own a component outside of the project sees its packages, and no state below its folder', async t => {
-	t.timeout(240_000);
-	const place = placeFor(t);
-	const folder = await makeComponent(place);
-	await run('npx tsc -p ../delay', folder);
-	writeFileSync(join(place, 'delay/dist/looking.js'), looking);
-	await run(initCommand, folder);
-	const file = join(folder, 'my.xml');
-	edit(file);
-	writeFileSync(file, readFileSync(file, 'utf8').replace('<start name="delay"', '<start name="delay" isolation="process"').replace('dist/block-delay.js', 'dist/looking.js'));
-	const runtime = await serve(t, folder, ['start', 'my.xml', '--state', '../delay/dist/state']);
-	const disk = 'nbd+unix:///?socket=../delay/dist/state/nbd.sock';
-	await run(`qemu-io -f raw '${disk}' -c 'write -P 0xaa 0 64k' -c 'read -P 0xaa 0 64k'`, folder);
-	t.regex(runtime.output, /\[runtime -> delay\] sees 0 files of the state/);
-	t.true(readdirSync(join(place, 'delay/dist/state')).length > 0);
-	t.is(await runtime.stop(), 0);
-});
+testWith(
+	['npx', 'qemu-io', 'bwrap'],
+	'in a process of its own a component outside of the project sees its packages, and no state below its folder',
+	async t => {
+		t.timeout(240_000);
+		const place = placeFor(t);
+		const folder = await makeComponent(place);
+		await run('npx tsc -p ../delay', folder);
+		writeFileSync(join(place, 'delay/dist/looking.js'), looking);
+		await run(initCommand, folder);
+		const file = join(folder, 'my.xml');
+		edit(file);
+		writeFileSync(
+			file,
+			readFileSync(file, 'utf8')
+				.replace('<start name="delay"', '<start name="delay" isolation="process"')
+				.replace('dist/block-delay.js', 'dist/looking.js'),
+		);
+		const runtime = await serve(t, folder, ['start', 'my.xml', '--state', '../delay/dist/state']);
+		const disk = 'nbd+unix:///?socket=../delay/dist/state/nbd.sock';
+		await run(`qemu-io -f raw '${disk}' -c 'write -P 0xaa 0 64k' -c 'read -P 0xaa 0 64k'`, folder);
+		t.regex(runtime.output, /\[runtime -> delay\] sees 0 files of the state/);
+		t.true(readdirSync(join(place, 'delay/dist/state')).length > 0);
+		t.is(await runtime.stop(), 0);
+	},
+);

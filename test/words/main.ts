@@ -1,4 +1,7 @@
-/** `npm run words`: writes the words of deployment files anew where others read them, the schema of editors and the table of the documents. */
+/**
+ * `npm run words`: writes the words of deployment files anew where others read them, the schema of editors and the
+ * table of the documents.
+ */
 import {publishWords} from '../support/published-files.js';
 
 for (const path of publishWords()) {

@@ -15,13 +15,15 @@ export class AnchorDirectory {
 	}
 
 	/**
-	 * Before its files are read. Two anchors on the same files would both advance the record, and each one's image would look
-	 * rolled back to the other. @throws StartError where another one uses it
+	 * Before its files are read. Two anchors on the same files would both advance the record, and each one's image
+	 * would look rolled back to the other. @throws StartError where another one uses it
 	 */
 	async claim(): Promise<void> {
 		const claim = await this.#env.claimDirectory(this.path);
 		if (claim === 'in_use') {
-			throw new StartError(`the trust anchor's directory ${this.path} is in use by another runtime or component; it belongs to one image, which would look rolled back once a copy of it was written with the same anchor: stop the other one, or give each image an anchor of its own (path="…" in its <config>)`);
+			throw new StartError(
+				`the trust anchor's directory ${this.path} is in use by another runtime or component; it belongs to one image, which would look rolled back once a copy of it was written with the same anchor: stop the other one, or give each image an anchor of its own (path="…" in its <config>)`,
+			);
 		}
 
 		this.#isClaimed = claim === 'held';
@@ -40,7 +42,10 @@ export class AnchorDirectory {
 		}
 	}
 
-	/** Makes it durably, before the first file is written. @throws StartError where another anchor uses it or has done so meanwhile */
+	/**
+	 * Makes it durably, before the first file is written. @throws StartError where another anchor uses it or has done
+	 * so meanwhile
+	 */
 	async make(): Promise<void> {
 		const made = await mkdir(this.path, {recursive: true, mode: 0o700});
 		if (made) {

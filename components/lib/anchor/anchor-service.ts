@@ -25,7 +25,10 @@ export type RecordMarks = z.output<typeof trustAnchor.ops.marks.reply>;
 /** Of an anchor that has secured nothing yet. */
 export const freshMarks: RecordMarks = {intended: null, announces: true, authenticated: false};
 
-/** What a store found: the master keys, newest first, which from now on are the service's to wipe, and the newest record. */
+/**
+ * What a store found: the master keys, newest first, which from now on are the service's to wipe, and the newest
+ * record.
+ */
 export interface AnchorContent {
 	readonly masterKeys: readonly MasterKey[];
 	readonly secured: SecuredRecord | null;
@@ -40,12 +43,15 @@ export interface NamedSecret {
 	readonly memory?: number;
 }
 
-/** Where an anchor keeps its content. Calls never overlap; all throw SessionErrors that name the file and the remedy. */
+/**
+ * Where an anchor keeps its content. Calls never overlap; all throw SessionErrors that name the file and the remedy.
+ */
 export interface AnchorStore {
 	/**
-	 * Reads and checks everything and changes nothing, but makes durable what it found: a run that was cut off may have left it
-	 * in memory alone. Undefined where `initialize` has never succeeded. Without a secret
-	 * it takes what the configuration names, and throws `locked` where that opens nothing. The secret stays the caller's.
+	 * Reads and checks everything and changes nothing, but makes durable what it found: a run that was cut off may have
+	 * left it in memory alone. Undefined where `initialize` has never succeeded. Without a secret
+	 * it takes what the configuration names, and throws `locked` where that opens nothing. The secret stays the
+	 * caller's.
 	 * @throws StartError where another anchor uses the same files, too
 	 */
 	load(secret?: Uint8Array): Promise<AnchorContent | undefined>;
@@ -53,7 +59,10 @@ export interface AnchorStore {
 	initialize(masterKey: Uint8Array, passphrase?: NamedSecret): Promise<void>;
 	/** Stores other master keys, durably, all or nothing; false where the anchor's format holds one for good. */
 	renew?(masterKeys: readonly MasterKey[]): Promise<boolean>;
-	/** What stays the same secret for good, once the content is loaded; the master key where it is left out. The store wipes it. */
+	/**
+	 * What stays the same secret for good, once the content is loaded; the master key where it is left out. The store
+	 * wipes it.
+	 */
 	lasting?(): Uint8Array;
 	/**
 	 * Replaces the newest record, durably; a crash leaves the old one or the new one.
@@ -117,7 +126,10 @@ function envelopeFor(recipient: Uint8Array, blockKey: Uint8Array, env: Environme
 function inUseOf({masterKeys}: OpenState, wrapped: Uint8Array): MasterKey {
 	const inUse = masterKeyOf(masterKeys, wrapped);
 	if (!inUse) {
-		throw new SessionError('bad_key', 'the block key was wrapped under a master key that this anchor no longer has; restore the backup of the anchor that belongs to the image');
+		throw new SessionError(
+			'bad_key',
+			'the block key was wrapped under a master key that this anchor no longer has; restore the backup of the anchor that belongs to the image',
+		);
 	}
 
 	return inUse;
@@ -130,7 +142,9 @@ function deriveInnerKey(lasting: Uint8Array, containerId: Uint8Array): Buffer {
 
 /** Of a superblock of the container. */
 function authenticatorOf(lasting: Uint8Array, containerId: Uint8Array, digest: Uint8Array): Buffer {
-	const key = Buffer.from(hkdfSync('sha256', lasting, containerId, 'cbe superblock authenticator', superblockKeyLength));
+	const key = Buffer.from(
+		hkdfSync('sha256', lasting, containerId, 'cbe superblock authenticator', superblockKeyLength),
+	);
 	try {
 		return createHmac('sha256', key).update(digest).digest();
 	} finally {
@@ -147,7 +161,10 @@ function deriveFlushMaster(lasting: Uint8Array): Buffer {
 function firstKeyOf({masterKeys}: OpenState): MasterKey {
 	const first = masterKeys.find(({wrappedHash}) => wrappedHash === undefined);
 	if (!first) {
-		throw new SessionError('bad_key', 'the trust anchor has served another container already; give the new one an anchor of its own');
+		throw new SessionError(
+			'bad_key',
+			'the trust anchor has served another container already; give the new one an anchor of its own',
+		);
 	}
 
 	return first;
@@ -184,7 +201,10 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 		}
 
 		if (state.kind === 'empty') {
-			throw new SessionError('not_initialized', 'the trust anchor holds no master key yet; cbe_init or the first start makes one');
+			throw new SessionError(
+				'not_initialized',
+				'the trust anchor holds no master key yet; cbe_init or the first start makes one',
+			);
 		}
 
 		return state;
@@ -209,11 +229,20 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 			throw error;
 		}
 
-		state = {kind: 'open', masterKeys: [{key: masterKey, wrappedHash: undefined}], secured: null, marks: freshMarks};
+		state = {
+			kind: 'open',
+			masterKeys: [{key: masterKey, wrappedHash: undefined}],
+			secured: null,
+			marks: freshMarks,
+		};
 	}
 
 	/** A block key wrapped under a master key that did not exist before; undefined where the store renews none. */
-	async function renewFor(open: OpenState, current: Uint8Array | undefined, blockKey: Uint8Array): Promise<Uint8Array | undefined> {
+	async function renewFor(
+		open: OpenState,
+		current: Uint8Array | undefined,
+		blockKey: Uint8Array,
+	): Promise<Uint8Array | undefined> {
 		if (!current || !store.renew) {
 			return undefined;
 		}
@@ -224,7 +253,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 		drawn.fill(0);
 		const wrapped = wrapKey(key, blockKey);
 		const masterKeys = renewed(open.masterKeys, inUse, {key, wrappedHash: hashOfWrapped(wrapped)});
-		if (!await store.renew(masterKeys)) {
+		if (!(await store.renew(masterKeys))) {
 			key.fill(0);
 			return undefined;
 		}
@@ -250,10 +279,14 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 	}
 
 	/**
-	 * Has the store remember something. Where nobody knows then what it remembers, the anchor starts over: it reads what is there, makes
-	 * that durable, and is asked once more.
+	 * Has the store remember something. Where nobody knows then what it remembers, the anchor starts over: it reads
+	 * what is there, makes that durable, and is asked once more.
 	 */
-	async function remember(open: OpenState, write: (marks: RecordMarks) => Promise<void>, marks: RecordMarks): Promise<void> {
+	async function remember(
+		open: OpenState,
+		write: (marks: RecordMarks) => Promise<void>,
+		marks: RecordMarks,
+	): Promise<void> {
 		try {
 			await write(marks);
 		} catch (error) {
@@ -304,10 +337,11 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 			trust_anchor: {
 				access: () => ({state: state.kind}),
 				recipient: () => ({publicKey: secrets.publicKey}),
-				lock: async () => turn.take(async () => {
-					await lock();
-					return {};
-				}),
+				lock: async () =>
+					turn.take(async () => {
+						await lock();
+						return {};
+					}),
 				async unlock({sealed}) {
 					await secrets.use(sealed, async secret => turn.take(async () => unlock(secret)));
 					return {};
@@ -317,21 +351,29 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 						throw state.error;
 					}
 
-					return state.kind === 'open' ? {initialized: true, secured: state.secured} : {initialized: false, secured: null};
+					return state.kind === 'open'
+						? {initialized: true, secured: state.secured}
+						: {initialized: false, secured: null};
 				},
-				initialize: async () => turn.take(async () => {
-					await initialize();
-					return {};
-				}),
-				create_key: async ({current}) => turn.take(async () => {
-					const open = opened();
-					const blockKey = env.randomBytes(blockKeyLength);
-					try {
-						return {wrapped: await renewFor(open, current, blockKey) ?? wrapKey(firstKeyOf(open).key, blockKey)};
-					} finally {
-						blockKey.fill(0);
-					}
-				}),
+				initialize: async () =>
+					turn.take(async () => {
+						await initialize();
+						return {};
+					}),
+				create_key: async ({current}) =>
+					turn.take(async () => {
+						const open = opened();
+						const blockKey = env.randomBytes(blockKeyLength);
+						try {
+							return {
+								wrapped:
+									(await renewFor(open, current, blockKey)) ??
+									wrapKey(firstKeyOf(open).key, blockKey),
+							};
+						} finally {
+							blockKey.fill(0);
+						}
+					}),
 				share_key({wrapped, recipient}) {
 					const blockKey = unwrapKey(inUseOf(opened(), wrapped).key, wrapped);
 					try {
@@ -353,20 +395,35 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 					open.marks = {...open.marks, authenticated: true};
 					return {authenticator: authenticatorOf(lastingOf(open), containerId, digest)};
 				},
-				verify: ({containerId, digest, authenticator}) => ({isAuthentic: timingSafeEqual(authenticatorOf(lastingOf(opened()), containerId, digest), authenticator)}),
+				verify: ({containerId, digest, authenticator}) => ({
+					isAuthentic: timingSafeEqual(
+						authenticatorOf(lastingOf(opened()), containerId, digest),
+						authenticator,
+					),
+				}),
 				marks: () => opened().marks,
-				intend: async ({hash}) => turn.take(async () => {
-					const open = opened();
-					await remember(open, async marks => store.intend(open.secured, marks), {...open.marks, intended: hash, announces: true});
-					return {};
-				}),
+				intend: async ({hash}) =>
+					turn.take(async () => {
+						const open = opened();
+						await remember(open, async marks => store.intend(open.secured, marks), {
+							...open.marks,
+							intended: hash,
+							announces: true,
+						});
+						return {};
+					}),
 				flush_key: ({hash}) => ({key: flushKeyOf(opened(), hash)}),
-				secure: async record => turn.take(async () => {
-					const open = opened();
-					await remember(open, async marks => store.secure(record, marks), {...open.marks, intended: null, announces: true});
-					open.secured = record;
-					return {flushKey: flushKeyOf(open, record.hash)};
-				}),
+				secure: async record =>
+					turn.take(async () => {
+						const open = opened();
+						await remember(open, async marks => store.secure(record, marks), {
+							...open.marks,
+							intended: null,
+							announces: true,
+						});
+						open.secured = record;
+						return {flushKey: flushKeyOf(open, record.hash)};
+					}),
 			},
 		},
 		async stop() {
@@ -380,7 +437,9 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 		},
 		status: () => ({
 			anchor: state.kind,
-			...(state.kind === 'open' && typeof state.secured?.generation === 'number' ? {secured_generation: state.secured.generation} : {}),
+			...(state.kind === 'open' && typeof state.secured?.generation === 'number'
+				? {secured_generation: state.secured.generation}
+				: {}),
 		}),
 	};
 	return {

@@ -8,22 +8,49 @@ import {secretBytes} from '../../../runtime/sdk/secret-memory.js';
 const alphabet = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 export const recoveryKeyLength = 20;
 const checksumCharacterCount = 4;
-const characterCount = (recoveryKeyLength * 8 / 5) + checksumCharacterCount;
+const characterCount = (recoveryKeyLength * 8) / 5 + checksumCharacterCount;
 const groupLength = 6;
 const noDigit = 0xff;
 const separator = 0xfe;
 
 /**
- * First and last of the code points that count for nothing: control characters, spaces, dashes, what joins or directs text,
- * and the byte order mark. Word processors, phones and editors put them in the place of a typed space or hyphen, or beside it.
- * 0x85 to 0xad are those of Windows-1252 and Latin-1, too.
+ * First and last of the code points that count for nothing: control characters, spaces, dashes, what joins or directs
+ * text, and the byte order mark. Word processors, phones and editors put them in the place of a typed space or hyphen,
+ * or beside it. 0x85 to 0xad are those of Windows-1252 and Latin-1, too.
  */
 const separators: ReadonlyArray<readonly [number, number]> = [
-	[0x09, 0x0d], [0x20, 0x20], [0x2d, 0x2d], [0x85, 0x85], [0x96, 0x97], [0xa0, 0xa0], [0xad, 0xad], [0x05_8a, 0x05_8a], [0x05_be, 0x05_be],
-	[0x14_00, 0x14_00], [0x16_80, 0x16_80], [0x18_06, 0x18_06], [0x18_0e, 0x18_0e], [0x20_00, 0x20_15], [0x20_28, 0x20_2f], [0x20_43, 0x20_43],
-	[0x20_5f, 0x20_64], [0x22_12, 0x22_12], [0x2e_17, 0x2e_17], [0x2e_1a, 0x2e_1a], [0x2e_3a, 0x2e_3b], [0x2e_40, 0x2e_40], [0x2e_5d, 0x2e_5d],
-	[0x30_00, 0x30_00], [0x30_1c, 0x30_1c], [0x30_30, 0x30_30], [0x30_a0, 0x30_a0], [0xfe_31, 0xfe_32], [0xfe_58, 0xfe_58], [0xfe_63, 0xfe_63],
-	[0xfe_ff, 0xfe_ff], [0xff_0d, 0xff_0d],
+	[0x09, 0x0d],
+	[0x20, 0x20],
+	[0x2d, 0x2d],
+	[0x85, 0x85],
+	[0x96, 0x97],
+	[0xa0, 0xa0],
+	[0xad, 0xad],
+	[0x05_8a, 0x05_8a],
+	[0x05_be, 0x05_be],
+	[0x14_00, 0x14_00],
+	[0x16_80, 0x16_80],
+	[0x18_06, 0x18_06],
+	[0x18_0e, 0x18_0e],
+	[0x20_00, 0x20_15],
+	[0x20_28, 0x20_2f],
+	[0x20_43, 0x20_43],
+	[0x20_5f, 0x20_64],
+	[0x22_12, 0x22_12],
+	[0x2e_17, 0x2e_17],
+	[0x2e_1a, 0x2e_1a],
+	[0x2e_3a, 0x2e_3b],
+	[0x2e_40, 0x2e_40],
+	[0x2e_5d, 0x2e_5d],
+	[0x30_00, 0x30_00],
+	[0x30_1c, 0x30_1c],
+	[0x30_30, 0x30_30],
+	[0x30_a0, 0x30_a0],
+	[0xfe_31, 0xfe_32],
+	[0xfe_58, 0xfe_58],
+	[0xfe_63, 0xfe_63],
+	[0xfe_ff, 0xfe_ff],
+	[0xff_0d, 0xff_0d],
 ];
 
 /** Full-width forms, as East Asian keyboards make them, lie this far behind ASCII's. */
@@ -58,7 +85,10 @@ function toCharacters(bytes: Uint8Array): string {
 }
 
 function checksumOf(key: Uint8Array): string {
-	return toCharacters(createHash('sha256').update('cbe recovery key').update(key).digest().subarray(0, 5)).slice(0, checksumCharacterCount);
+	return toCharacters(createHash('sha256').update('cbe recovery key').update(key).digest().subarray(0, 5)).slice(
+		0,
+		checksumCharacterCount,
+	);
 }
 
 export function formatRecoveryKey(key: Uint8Array): string {
@@ -74,7 +104,8 @@ function valueOf(codePoint: number): number {
 		return separator;
 	}
 
-	const character = codePoint >= fullWidthFirst && codePoint <= fullWidthLast ? codePoint - fullWidthDistance : codePoint;
+	const character =
+		codePoint >= fullWidthFirst && codePoint <= fullWidthLast ? codePoint - fullWidthDistance : codePoint;
 	return character < digits.length ? digits[character] : noDigit;
 }
 

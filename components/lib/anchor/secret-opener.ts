@@ -1,6 +1,6 @@
 /**
- * Secrets that arrive sealed: opened, used once and wiped. A wrong passphrase makes the next answer wait, so that nobody
- * tries many of them through a running anchor.
+ * Secrets that arrive sealed: opened, used once and wiped. A wrong passphrase makes the next answer wait, so that
+ * nobody tries many of them through a running anchor.
  */
 import type {Environment} from '../../../runtime/sdk/component.js';
 import {createRecipient, EnvelopeError, openEnvelope, type EnvelopeRecipient} from '../crypto/key-envelope.js';
@@ -57,7 +57,7 @@ export class SecretOpener {
 				return result;
 			} catch (error) {
 				if (isSessionError(error) && error.code === 'wrong_passphrase') {
-					await this.#env.sleep(Math.min(delayMsMax, firstDelayMs * (2 ** this.#wrongCount)));
+					await this.#env.sleep(Math.min(delayMsMax, firstDelayMs * 2 ** this.#wrongCount));
 					this.#wrongCount++;
 				}
 

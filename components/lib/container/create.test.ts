@@ -12,15 +12,24 @@ import {ContainerError} from '../format/open-superblock.js';
 import {encodeUnusedSlot, snapshotDirectoryBlockCount} from '../format/superblock.js';
 
 const plan = ContainerDimensions.parse({vbd_leaves: '200', vbd_max_level: '2', ft_leaves: '1024', ft_max_level: '2'});
-const pbaCount = freshPbaCount(plan.virtualBlockDevice, plan.freeTree) + plan.flushLogBlockCount + snapshotDirectoryBlockCount;
+const pbaCount =
+	freshPbaCount(plan.virtualBlockDevice, plan.freeTree) + plan.flushLogBlockCount + snapshotDirectoryBlockCount;
 
 class Crash extends Error {}
 
-function world({image = Buffer.alloc(0), growable = true, anchor = new MemoryAnchor()}: {image?: Buffer; growable?: boolean; anchor?: MemoryAnchor} = {}) {
+function world({
+	image = Buffer.alloc(0),
+	growable = true,
+	anchor = new MemoryAnchor(),
+}: {image?: Buffer; growable?: boolean; anchor?: MemoryAnchor} = {}) {
 	const medium = new MemoryMedium(image, {growable});
 	const lines: string[] = [];
 	let now = 0;
-	const env = {log: (text: string) => void lines.push(text), now: () => now += 700, randomBytes: (count: number) => new Uint8Array(count).fill(3)};
+	const env = {
+		log: (text: string) => void lines.push(text),
+		now: () => (now += 700),
+		randomBytes: (count: number) => new Uint8Array(count).fill(3),
+	};
 	const create = async (chosen = plan) => createContainer({...connectMemory({medium, anchor}), env, plan: chosen});
 	return {medium, anchor, lines, create, open: async () => openContainer(connectMemory({medium, anchor}))};
 }
@@ -29,14 +38,20 @@ test('an empty growable medium becomes a container that opens', async t => {
 	const {medium, anchor, create, open} = world();
 	t.deepEqual(await create(), {pbaCount});
 	t.is(medium.image.length, pbaCount * blockSize);
-	t.deepEqual(anchor.history.map(({generation, creating}) => ({generation, creating})), [{generation: 0, creating: true}, {generation: 0, creating: false}]);
+	t.deepEqual(
+		anchor.history.map(({generation, creating}) => ({generation, creating})),
+		[
+			{generation: 0, creating: true},
+			{generation: 0, creating: false},
+		],
+	);
 	const {slot, superblock} = await open();
 	t.is(slot, 0);
 	t.like(superblock, {state: 'normal', cipher: 'aes-256-xts', pbaCount, containerId: new Uint8Array(16).fill(3)});
 	t.deepEqual(superblock.currentKey, {id: 1, wrapped: new Uint8Array(32).fill(7)});
 });
 
-test('a container of the original\'s cipher has no id', async t => {
+test("a container of the original's cipher has no id", async t => {
 	const {medium, create, open} = world();
 	await create({...plan, cipher: 'aes-256-cbc-essiv', flushLogBlockCount: 0});
 	t.true(medium.image.subarray(3713, blockSize).every(byte => byte === 0));
@@ -51,7 +66,7 @@ test('a zeroed image that is large enough serves without growing', async t => {
 	t.is(medium.image.length, (pbaCount + 5) * blockSize);
 });
 
-test('a container of the original\'s form of 64 MiB and more shows its progress', async t => {
+test("a container of the original's form of 64 MiB and more shows its progress", async t => {
 	const {lines, create} = world();
 	await create(ContainerDimensions.parse({vbd_size: '256M', cipher: 'aes-256-cbc-essiv'}));
 	t.true(lines.length > 0);
@@ -60,7 +75,10 @@ test('a container of the original\'s form of 64 MiB and more shows its progress'
 
 test('a medium that is too small is refused with both sizes and stays as it is', async t => {
 	const {anchor, medium, create} = world({image: Buffer.alloc(100 * blockSize), growable: false});
-	await t.throwsAsync(create(), {instanceOf: ContainerError, message: new RegExp(`needs ${pbaCount} blocks .*, the image has 100 `)});
+	await t.throwsAsync(create(), {
+		instanceOf: ContainerError,
+		message: new RegExp(`needs ${pbaCount} blocks .*, the image has 100 `),
+	});
 	t.true(medium.image.every(byte => byte === 0));
 	t.false(anchor.initialized);
 });
@@ -69,16 +87,22 @@ test('a read-only medium is refused', async t => {
 	const anchor = new MemoryAnchor();
 	const medium = new MemoryMedium(Buffer.alloc(0), {writable: false});
 	const env = {log: () => undefined, now: () => 0, randomBytes: (count: number) => new Uint8Array(count)};
-	await t.throwsAsync(createContainer({...connectMemory({medium, anchor}), env, plan}), {instanceOf: ContainerError, message: /read-only/});
+	await t.throwsAsync(createContainer({...connectMemory({medium, anchor}), env, plan}), {
+		instanceOf: ContainerError,
+		message: /read-only/,
+	});
 });
 
 for (const occupied of [0, 1, 7, 8, 16, 1023, pbaCount - 1]) {
 	test(`an image with something in block ${occupied} is never overwritten`, async t => {
 		const image = Buffer.alloc(pbaCount * blockSize);
-		image[(occupied * blockSize) + 4000] = 1;
+		image[occupied * blockSize + 4000] = 1;
 		const before = Buffer.from(image);
 		const {medium, anchor, create} = world({image});
-		await t.throwsAsync(create(), {instanceOf: ContainerError, message: new RegExp(`block ${occupied} of the image is not empty`)});
+		await t.throwsAsync(create(), {
+			instanceOf: ContainerError,
+			message: new RegExp(`block ${occupied} of the image is not empty`),
+		});
 		t.true(medium.image.equals(before));
 		t.false(anchor.initialized);
 	});
@@ -86,14 +110,23 @@ for (const occupied of [0, 1, 7, 8, 16, 1023, pbaCount - 1]) {
 
 for (const secured of [null, {hash: new Uint8Array(32), generation: 0, creating: true}]) {
 	test(`an anchor that exists already (${secured ? 'in creation' : 'made before'}) licenses nothing: somebody's data stays`, async t => {
-		for (const [occupied, offset] of [[0, 1080], [8, 0], [16, 0], [1023, 0], [pbaCount - 1, 0]]) {
+		for (const [occupied, offset] of [
+			[0, 1080],
+			[8, 0],
+			[16, 0],
+			[1023, 0],
+			[pbaCount - 1, 0],
+		]) {
 			const image = Buffer.alloc(pbaCount * blockSize);
-			image[(occupied * blockSize) + offset] = 0x53;
+			image[occupied * blockSize + offset] = 0x53;
 			const before = Buffer.from(image);
 			const anchor = new MemoryAnchor({secured});
 			anchor.initialized = true;
 			const {medium, create} = world({image, anchor});
-			await t.throwsAsync(create(), {instanceOf: ContainerError, message: new RegExp(`block ${occupied} of the image is not empty`)});
+			await t.throwsAsync(create(), {
+				instanceOf: ContainerError,
+				message: new RegExp(`block ${occupied} of the image is not empty`),
+			});
 			t.true(medium.image.equals(before));
 		}
 	});
@@ -120,12 +153,17 @@ test('what a creation marked is its own, though it was cut short; a block that i
 test('a container in its first generation, with all that was flushed in its log, is never overwritten', async t => {
 	const first = world();
 	await first.create();
-	const {superblock: {flushLog}} = await first.open();
+	const {
+		superblock: {flushLog},
+	} = await first.open();
 	const log = new WrittenLog(flushLog!, labelOf(first.medium.image.subarray(0, blockSize)), 'plain');
 	const {firstPba, data} = log.encode({vbas: [3], addresses: [100], leaves: [-1], labels: new Uint8Array(32)}, 1);
 	first.medium.image.set(data, firstPba * blockSize);
 	const before = Buffer.from(first.medium.image);
-	const {medium, create} = world({image: first.medium.image, anchor: new MemoryAnchor({secured: {hash: new Uint8Array(32), generation: 0, creating: true}})});
+	const {medium, create} = world({
+		image: first.medium.image,
+		anchor: new MemoryAnchor({secured: {hash: new Uint8Array(32), generation: 0, creating: true}}),
+	});
 	await t.throwsAsync(create(), {instanceOf: ContainerError, message: /block 0 of the image is not empty/});
 	t.true(medium.image.equals(before));
 });
@@ -176,11 +214,14 @@ test('a torn first superblock counts as an interrupted creation', async t => {
 	await open();
 });
 
-test('an anchor in creation does not license overwriting somebody else\'s container', async t => {
+test("an anchor in creation does not license overwriting somebody else's container", async t => {
 	const first = world();
 	await first.create();
 	first.medium.image.set(encodeUnusedSlot(), 7 * blockSize);
 	first.medium.image.writeBigUInt64LE(5n, 3553);
-	const {create} = world({image: first.medium.image, anchor: new MemoryAnchor({secured: {hash: new Uint8Array(32), generation: 0, creating: true}})});
+	const {create} = world({
+		image: first.medium.image,
+		anchor: new MemoryAnchor({secured: {hash: new Uint8Array(32), generation: 0, creating: true}}),
+	});
 	await t.throwsAsync(create(), {instanceOf: ContainerError, message: /block 0 of the image is not empty/});
 });

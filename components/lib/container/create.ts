@@ -20,7 +20,9 @@ const firstKeyId = 1;
 /** The smallest part of a block that a medium writes whole. */
 const sectorSize = 512;
 const progressIntervalMs = 2000;
-/** Where other formats keep what they are known by: some leave the first 32 or 64 KiB alone, some write at the end too. */
+/**
+ * Where other formats keep what they are known by: some leave the first 32 or 64 KiB alone, some write at the end too.
+ */
 const markedStartBlockCount = 1024;
 const markedEndBlockCount = 64;
 
@@ -79,14 +81,17 @@ export function creationObstacle({slots, secured}: Pick<SuperblockSearch, 'slots
 }
 
 /**
- * True where a creation has marked the image: it found it empty, and prepared all slots but the first one durably before it
- * wrote anything else. So all that lies there, it has written itself.
+ * True where a creation has marked the image: it found it empty, and prepared all slots but the first one durably
+ * before it wrote anything else. So all that lies there, it has written itself.
  */
 function isBegun([, ...others]: readonly Uint8Array[]): boolean {
 	return others.every(slot => isPrepared(slot));
 }
 
-/** Sectors of a first superblock that differ from those of a prepared slot: keys, the one snapshot, and what follows the snapshots. */
+/**
+ * Sectors of a first superblock that differ from those of a prepared slot: keys, the one snapshot, and what follows the
+ * snapshots.
+ */
 const ownSectors = new Set([0, 6, 7]);
 
 /** False where slot 0 is more than the torn first superblock of an interrupted creation, or something else. */
@@ -95,7 +100,11 @@ function mayBeTornSuperblock(slots: readonly Uint8Array[]): boolean {
 	const prepared = encodeUnusedSlot();
 	for (let sector = 0; sector < blockSize / sectorSize; sector++) {
 		const content = slots[0].subarray(sector * sectorSize, (sector + 1) * sectorSize);
-		if (!ownSectors.has(sector) && !isZero(content) && !prepared.subarray(sector * sectorSize, (sector + 1) * sectorSize).equals(content)) {
+		if (
+			!ownSectors.has(sector) &&
+			!isZero(content) &&
+			!prepared.subarray(sector * sectorSize, (sector + 1) * sectorSize).equals(content)
+		) {
 			return false;
 		}
 	}
@@ -104,7 +113,10 @@ function mayBeTornSuperblock(slots: readonly Uint8Array[]): boolean {
 }
 
 /** A container of somebody else may still be in its first generation, and all that was flushed be in its log. */
-async function isInUse(medium: Client<typeof block>, {slots, secured, mediumBlockCount}: SuperblockSearch): Promise<boolean> {
+async function isInUse(
+	medium: Client<typeof block>,
+	{slots, secured, mediumBlockCount}: SuperblockSearch,
+): Promise<boolean> {
 	const read = readSlot(slots, 0);
 	const log = read && 'superblock' in read ? read.superblock.flushLog : undefined;
 	if (!log || log.firstPba >= mediumBlockCount || secured?.hash.every((byte, i) => byte === labelOf(slots[0])[i])) {
@@ -125,14 +137,17 @@ async function firstUsedBlock(medium: Client<typeof block>, first: number, count
 }
 
 /**
- * A medium that no creation has marked must be empty where somebody else's data would show, beyond the superblocks, too; those
- * have been looked at, and some may have been prepared.
+ * A medium that no creation has marked must be empty where somebody else's data would show, beyond the superblocks,
+ * too; those have been looked at, and some may have been prepared.
  */
 async function foreignBlock(medium: Client<typeof block>): Promise<number | undefined> {
 	const {blockCount} = await medium.geometry({});
 	const startCount = Math.min(markedStartBlockCount, blockCount);
 	const endCount = Math.min(markedEndBlockCount, blockCount - startCount);
-	const atStart = startCount > superblockSlotCount ? await firstUsedBlock(medium, superblockSlotCount, startCount - superblockSlotCount) : undefined;
+	const atStart =
+		startCount > superblockSlotCount
+			? await firstUsedBlock(medium, superblockSlotCount, startCount - superblockSlotCount)
+			: undefined;
 	return atStart ?? (endCount > 0 ? firstUsedBlock(medium, blockCount - endCount, endCount) : undefined);
 }
 
@@ -152,7 +167,10 @@ async function makeRoom(medium: Client<typeof block>, pbaCount: number): Promise
 
 	if (blockCount < pbaCount) {
 		if (!growable) {
-			throw new ContainerError('unsuitable_medium', `the container needs ${pbaCount} blocks (${pbaCount * blockSize} bytes), the image has ${blockCount} (${blockCount * blockSize} bytes) and cannot grow; use a larger image or a smaller container`);
+			throw new ContainerError(
+				'unsuitable_medium',
+				`the container needs ${pbaCount} blocks (${pbaCount * blockSize} bytes), the image has ${blockCount} (${blockCount * blockSize} bytes) and cannot grow; use a larger image or a smaller container`,
+			);
 		}
 
 		await medium.grow({blockCount: pbaCount});
@@ -164,7 +182,7 @@ function logProgress(env: Creation['env'], total: number): (writtenBlockCount: n
 	return written => {
 		if (env.now() - last >= progressIntervalMs) {
 			last = env.now();
-			env.log(`creating the container: ${Math.floor(100 * written / total)} % (${written} of ${total} blocks)`);
+			env.log(`creating the container: ${Math.floor((100 * written) / total)} % (${written} of ${total} blocks)`);
 		}
 	};
 }
@@ -173,7 +191,7 @@ function logProgress(env: Creation['env'], total: number): (writtenBlockCount: n
 export async function createContainer(creation: Creation): Promise<{readonly pbaCount: number}> {
 	const {block, trustAnchor, env, plan: dimensions} = creation;
 	const search = await readSuperblockSearch({block, trustAnchor});
-	const obstacle = creationObstacle(search) ?? (await isInUse(block, search) ? occupiedBy(0) : undefined);
+	const obstacle = creationObstacle(search) ?? ((await isInUse(block, search)) ? occupiedBy(0) : undefined);
 	if (obstacle !== undefined) {
 		throw new ContainerError('occupied', obstacle);
 	}
@@ -186,7 +204,10 @@ export async function createContainer(creation: Creation): Promise<{readonly pba
 
 	const {initialized} = await trustAnchor.status({});
 
-	const pbaCount = freshPbaCount(dimensions.virtualBlockDevice, dimensions.freeTree) + dimensions.flushLogBlockCount + (dimensions.namesSnapshots ? snapshotDirectoryBlockCount : 0);
+	const pbaCount =
+		freshPbaCount(dimensions.virtualBlockDevice, dimensions.freeTree) +
+		dimensions.flushLogBlockCount +
+		(dimensions.namesSnapshots ? snapshotDirectoryBlockCount : 0);
 	await makeRoom(block, pbaCount);
 	await markBegun(block);
 	if (!initialized) {
@@ -200,7 +221,7 @@ export async function createContainer(creation: Creation): Promise<{readonly pba
 		containerId: dimensions.cipher === 'aes-256-cbc-essiv' ? undefined : env.randomBytes(containerIdLength),
 		key: {wrapped, id: firstKeyId},
 	};
-	const medium = {write: async (extents: number[], data: Uint8Array) => void await block.write({extents, data})};
+	const medium = {write: async (extents: number[], data: Uint8Array) => void (await block.write({extents, data}))};
 	const superblock = await layOut(plan, medium, logProgress(env, layoutBlockCount(plan)));
 	const encoded = await sealSuperblock(trustAnchor, superblock);
 	const hash = labelOf(encoded);

@@ -1,6 +1,7 @@
 /**
  * Inner blocks that lie encrypted on the medium: AES-256-XTS with the PBA as tweak, under a key of their own for each
- * container. Their labels are of the ciphertext, as those of data are, so that a block is verified before it is decrypted.
+ * container. Their labels are of the ciphertext, as those of data are, so that a block is verified before it is
+ * decrypted.
  */
 import type {Client} from '../../../runtime/sdk/session.js';
 import type {CipherName} from '../../sessions/cipher.js';
@@ -19,13 +20,30 @@ function placesOf(addresses: readonly Pba[]): {addresses: number[]; vbas: number
 }
 
 /** Encrypts blocks where they stand and returns their labels, 32 bytes each. */
-export async function sealInner(server: Client<typeof crypto>, addresses: readonly Pba[], blocks: Uint8Array): Promise<Uint8Array> {
+export async function sealInner(
+	server: Client<typeof crypto>,
+	addresses: readonly Pba[],
+	blocks: Uint8Array,
+): Promise<Uint8Array> {
 	const {labels} = await server.seal({keyId: innerKeyId, ...placesOf(addresses), plain: [blocks], sealed: blocks});
 	return labels;
 }
 
-/** Verifies blocks and decrypts them where they stand. Returns the indexes of those that do not match their labels, which are zeroed. */
-export async function openInner(server: Client<typeof crypto>, addresses: readonly Pba[], {labels, blocks}: {labels: Uint8Array; blocks: Uint8Array}): Promise<readonly number[]> {
-	const {mismatched} = await server.open({keyId: innerKeyId, ...placesOf(addresses), labels, sealed: blocks, plain: [blocks]});
+/**
+ * Verifies blocks and decrypts them where they stand. Returns the indexes of those that do not match their labels,
+ * which are zeroed.
+ */
+export async function openInner(
+	server: Client<typeof crypto>,
+	addresses: readonly Pba[],
+	{labels, blocks}: {labels: Uint8Array; blocks: Uint8Array},
+): Promise<readonly number[]> {
+	const {mismatched} = await server.open({
+		keyId: innerKeyId,
+		...placesOf(addresses),
+		labels,
+		sealed: blocks,
+		plain: [blocks],
+	});
 	return mismatched;
 }

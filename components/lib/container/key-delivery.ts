@@ -16,7 +16,11 @@ export interface KeyServers {
 const envelopeAttemptMax = 3;
 
 /** Gives the crypto server a key in an envelope that `share` has the trust anchor make for it. */
-async function handOver(crypto: KeyServers['crypto'], {keyId, cipher}: {keyId: KeyId; cipher: CipherName}, share: (recipient: Uint8Array) => Promise<{envelope: Uint8Array}>): Promise<void> {
+async function handOver(
+	crypto: KeyServers['crypto'],
+	{keyId, cipher}: {keyId: KeyId; cipher: CipherName},
+	share: (recipient: Uint8Array) => Promise<{envelope: Uint8Array}>,
+): Promise<void> {
 	for (let attempt = 1; ; attempt++) {
 		const {publicKey} = await crypto.recipient({});
 		const {envelope} = await share(publicKey);
@@ -41,7 +45,9 @@ export function keyWay({crypto, trust_anchor: anchor}: KeyServers, {cipher}: Sup
 
 /** The same with the key of a container's inner blocks. */
 export async function addInnerKey({crypto, trust_anchor: anchor}: KeyServers, containerId: Uint8Array): Promise<void> {
-	await handOver(crypto, {keyId: innerKeyId, cipher: innerCipher}, async recipient => anchor.share_inner_key({containerId, recipient}));
+	await handOver(crypto, {keyId: innerKeyId, cipher: innerCipher}, async recipient =>
+		anchor.share_inner_key({containerId, recipient}),
+	);
 }
 
 /** The ways of every key of the container, by the ids under which the crypto server knows them. */
@@ -69,7 +75,10 @@ export async function addKeys(servers: KeyServers, superblock: Superblock): Prom
 }
 
 /** Has the crypto server forget every key of the container. */
-export async function removeKeys({crypto}: Pick<KeyServers, 'crypto'>, {currentKey, previousKey, innerBlocks}: Superblock): Promise<void> {
+export async function removeKeys(
+	{crypto}: Pick<KeyServers, 'crypto'>,
+	{currentKey, previousKey, innerBlocks}: Superblock,
+): Promise<void> {
 	for (const keyId of [currentKey.id, previousKey?.id, innerBlocks && innerKeyId]) {
 		if (keyId !== undefined) {
 			await crypto.remove_key({keyId});

@@ -16,14 +16,24 @@ const baseSlot = 3;
 async function crashed({slot = nextSlot(baseSlot), isFlushed = false} = {}) {
 	const {superblock: fresh} = await layOutPool({leafCount: 20, maxLevel: 2, degree: 8});
 	const flushLog = {firstPba: fresh.pbaCount, blockCount: 4};
-	const superblock: Superblock = {...fresh, cipher: 'aes-256-xts', containerId: new Uint8Array(16).fill(9), pbaCount: fresh.pbaCount + 4, flushLog, lastSecuredGeneration: 10};
+	const superblock: Superblock = {
+		...fresh,
+		cipher: 'aes-256-xts',
+		containerId: new Uint8Array(16).fill(9),
+		pbaCount: fresh.pbaCount + 4,
+		flushLog,
+		lastSecuredGeneration: 10,
+	};
 	const base = encodeSuperblock(superblock);
 	const newer = encodeSuperblock({...superblock, lastSecuredGeneration: 11});
 	const image = Buffer.alloc(superblock.pbaCount * blockSize);
 	image.set(base, baseSlot * blockSize);
 	image.set(newer, slot * blockSize);
 	if (isFlushed) {
-		const {firstPba, data} = new WrittenLog(flushLog, labelOf(newer), 'plain').encode({vbas: [1], addresses: [20], leaves: [3], labels: new Uint8Array(32)}, 12);
+		const {firstPba, data} = new WrittenLog(flushLog, labelOf(newer), 'plain').encode(
+			{vbas: [1], addresses: [20], leaves: [3], labels: new Uint8Array(32)},
+			12,
+		);
 		image.set(data, firstPba * blockSize);
 	}
 
@@ -40,9 +50,13 @@ test('a part of the announced superblock that can be read is no newer one, and h
 });
 
 test('a superblock that was flushed after was written as a whole: the anchor is older', async t => {
-	await t.throwsAsync(openContainer(await crashed({isFlushed: true})), {message: /older copy than the image: the image holds generation 11/});
+	await t.throwsAsync(openContainer(await crashed({isFlushed: true})), {
+		message: /older copy than the image: the image holds generation 11/,
+	});
 });
 
 test('in any other slot than the announced one it is an older anchor', async t => {
-	await t.throwsAsync(openContainer(await crashed({slot: nextSlot(nextSlot(baseSlot))})), {message: /older copy than the image: the image holds generation 11/});
+	await t.throwsAsync(openContainer(await crashed({slot: nextSlot(nextSlot(baseSlot))})), {
+		message: /older copy than the image: the image holds generation 11/,
+	});
 });

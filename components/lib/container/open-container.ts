@@ -5,7 +5,16 @@ import type {trustAnchor} from '../../sessions/trust-anchor.js';
 import {LogWalk, authenticFlushes, plainFlushes} from '../format/flush-log.js';
 import {blockSize, superblockSlotCount} from '../format/geometry.js';
 import {labelOf} from '../format/label.js';
-import {anchoredSlot, openSuperblock, readSlot, type Beyond, type NewerSuperblock, type OpenedSuperblock, type Secured, type SuperblockSearch} from '../format/open-superblock.js';
+import {
+	anchoredSlot,
+	openSuperblock,
+	readSlot,
+	type Beyond,
+	type NewerSuperblock,
+	type OpenedSuperblock,
+	type Secured,
+	type SuperblockSearch,
+} from '../format/open-superblock.js';
 import {judgeAuthenticity} from './superblock-authenticator.js';
 import {nextSlot, type FlushLogArea, type Superblock} from '../format/superblock.js';
 
@@ -18,14 +27,19 @@ export interface ContainerSessions {
 }
 
 /** The eight slots; those beyond the end of a shorter medium are zero. */
-export async function readSuperblockSlots(medium: Client<typeof block>, mediumBlockCount: number): Promise<Uint8Array[]> {
+export async function readSuperblockSlots(
+	medium: Client<typeof block>,
+	mediumBlockCount: number,
+): Promise<Uint8Array[]> {
 	const slots = Buffer.alloc(superblockSlotCount * blockSize);
 	const count = Math.min(superblockSlotCount, mediumBlockCount);
 	if (count > 0) {
 		await medium.read({extents: [0, count], data: slots.subarray(0, count * blockSize)});
 	}
 
-	return Array.from({length: superblockSlotCount}, (_, slot) => slots.subarray(slot * blockSize, (slot + 1) * blockSize));
+	return Array.from({length: superblockSlotCount}, (_, slot) =>
+		slots.subarray(slot * blockSize, (slot + 1) * blockSize),
+	);
 }
 
 /** What `openSuperblock` decides by. */
@@ -38,10 +52,23 @@ export async function readSuperblockSearch({block, trustAnchor}: ContainerSessio
 	}
 
 	const anchored = anchoredSlot(slots, secured);
-	const found = anchored === undefined ? await findLog(block, slots, secured, blockCount) : await walkLog(block, slots, anchored, secured.hash, blockCount);
+	const found =
+		anchored === undefined
+			? await findLog(block, slots, secured, blockCount)
+			: await walkLog(block, slots, anchored, secured.hash, blockCount);
 	const base = anchored ?? found?.slot;
-	const beyond = await lookBeyond({block, trustAnchor}, {slots, secured, base, ahead: found?.walk.ahead ?? [], mediumBlockCount: blockCount});
-	return {slots, secured, log: anchored === undefined && found ? {slot: found.slot, entries: found.walk.entries} : undefined, mediumBlockCount: blockCount, isVolatile, beyond};
+	const beyond = await lookBeyond(
+		{block, trustAnchor},
+		{slots, secured, base, ahead: found?.walk.ahead ?? [], mediumBlockCount: blockCount},
+	);
+	return {
+		slots,
+		secured,
+		log: anchored === undefined && found ? {slot: found.slot, entries: found.walk.entries} : undefined,
+		mediumBlockCount: blockCount,
+		isVolatile,
+		beyond,
+	};
 }
 
 interface FoundLog {
@@ -50,7 +77,13 @@ interface FoundLog {
 }
 
 /** The way through the log behind a superblock; undefined where there is none. */
-export async function walkLog(medium: Client<typeof block>, slots: readonly Uint8Array[], slot: number, anchored: Uint8Array, mediumBlockCount: number): Promise<FoundLog | undefined> {
+export async function walkLog(
+	medium: Client<typeof block>,
+	slots: readonly Uint8Array[],
+	slot: number,
+	anchored: Uint8Array,
+	mediumBlockCount: number,
+): Promise<FoundLog | undefined> {
 	const read = readSlot(slots, slot);
 	const area = read && 'superblock' in read ? read.superblock.flushLog : undefined;
 	if (!area || area.firstPba + area.blockCount > mediumBlockCount) {
@@ -63,7 +96,12 @@ export async function walkLog(medium: Client<typeof block>, slots: readonly Uint
 }
 
 /** The log that leads from one of the superblocks to what the anchor keeps. */
-async function findLog(medium: Client<typeof block>, slots: readonly Uint8Array[], secured: Secured, mediumBlockCount: number): Promise<FoundLog | undefined> {
+async function findLog(
+	medium: Client<typeof block>,
+	slots: readonly Uint8Array[],
+	secured: Secured,
+	mediumBlockCount: number,
+): Promise<FoundLog | undefined> {
 	for (let slot = 0; slot < superblockSlotCount; slot++) {
 		const found = await walkLog(medium, slots, slot, secured.hash, mediumBlockCount);
 		if (found?.walk.hasArrived) {
@@ -75,21 +113,33 @@ async function findLog(medium: Client<typeof block>, slots: readonly Uint8Array[
 }
 
 /**
- * What was written after the state that the anchor keeps, by who had this anchor. Where superblocks carry authenticators
- * nothing else counts: nobody who writes to the medium alone can lock the owner out. Where they carry none, the announced one may
- * be there in part and yet be readable: then it has another hash, and is what a crash has left.
+ * What was written after the state that the anchor keeps, by who had this anchor. Where superblocks carry
+ * authenticators nothing else counts: nobody who writes to the medium alone can lock the owner out. Where they carry
+ * none, the announced one may be there in part and yet be readable: then it has another hash, and is what a crash has
+ * left.
  */
 async function lookBeyond(
 	{block, trustAnchor: anchor}: ContainerSessions,
-	{slots, secured, base, ahead, mediumBlockCount}: Pick<SuperblockSearch, 'slots' | 'mediumBlockCount'> & {secured: Secured; base: number | undefined; ahead: LogWalk['ahead']},
+	{
+		slots,
+		secured,
+		base,
+		ahead,
+		mediumBlockCount,
+	}: Pick<SuperblockSearch, 'slots' | 'mediumBlockCount'> & {
+		secured: Secured;
+		base: number | undefined;
+		ahead: LogWalk['ahead'];
+	},
 ): Promise<Beyond> {
 	const {intended, announces, authenticated} = await anchor.marks({});
 	const read = base === undefined ? undefined : readSlot(slots, base);
 	const from = read && 'superblock' in read ? read.superblock : undefined;
 	const isAuthenticated = from?.features !== undefined;
-	const flushesOf = async (anchored: Uint8Array, entries: LogWalk['ahead']) => isAuthenticated
-		? authenticFlushes(anchored, entries, async hash => (await anchor.flush_key({hash})).key)
-		: plainFlushes(entries);
+	const flushesOf = async (anchored: Uint8Array, entries: LogWalk['ahead']) =>
+		isAuthenticated
+			? authenticFlushes(anchored, entries, async hash => (await anchor.flush_key({hash})).key)
+			: plainFlushes(entries);
 	let flushes = await flushesOf(secured.hash, ahead);
 	const superblocks: NewerSuperblock[] = [];
 	for (const [slot, bytes] of slots.entries()) {
@@ -98,16 +148,26 @@ async function lookBeyond(
 			const authenticity = await judgeAuthenticity(anchor, bytes, other.superblock);
 			if (authenticity !== 'forged' && (authenticity === 'authentic' || !authenticated)) {
 				const isAnnounced = intended !== null && labelOf(bytes).equals(intended);
-				superblocks.push({slot, generation: other.superblock.lastSecuredGeneration, isAuthentic: authenticity === 'authentic', isAnnounced});
+				superblocks.push({
+					slot,
+					generation: other.superblock.lastSecuredGeneration,
+					isAuthentic: authenticity === 'authentic',
+					isAnnounced,
+				});
 			}
 		}
 	}
 
 	const announced = superblocks.find(({isAnnounced}) => isAnnounced);
 	const isAnnouncementOpen = intended !== null && !announced;
-	const rest = base !== undefined && isAnnouncementOpen ? superblocks.find(({slot, isAuthentic}) => slot === nextSlot(base) && !isAuthentic) : undefined;
+	const rest =
+		base !== undefined && isAnnouncementOpen
+			? superblocks.find(({slot, isAuthentic}) => slot === nextSlot(base) && !isAuthentic)
+			: undefined;
 	// Nobody flushes after a superblock that is not whole.
-	const isRest = rest !== undefined && !(await walkLog(block, slots, rest.slot, labelOf(slots[rest.slot]), mediumBlockCount))?.walk.ahead.length;
+	const isRest =
+		rest !== undefined &&
+		!(await walkLog(block, slots, rest.slot, labelOf(slots[rest.slot]), mediumBlockCount))?.walk.ahead.length;
 	if (announced) {
 		// What it covers does not matter any more; what was flushed after it was flushed with a newer anchor.
 		const hash = labelOf(slots[announced.slot]);
@@ -115,11 +175,21 @@ async function lookBeyond(
 		flushes = await flushesOf(hash, behind?.walk.ahead ?? []);
 	}
 
-	return {superblocks: isRest ? superblocks.filter(other => other !== rest) : superblocks, flushes, announces, areFlushesAuthentic: isAuthenticated, isAnnouncementOpen};
+	return {
+		superblocks: isRest ? superblocks.filter(other => other !== rest) : superblocks,
+		flushes,
+		announces,
+		areFlushesAuthentic: isAuthenticated,
+		isAnnouncementOpen,
+	};
 }
 
 /** True where the superblock may be one that was written after what the anchor keeps. */
-function isNewer({lastSecuredGeneration, containerId}: Superblock, from: Superblock | undefined, secured: Secured): boolean {
+function isNewer(
+	{lastSecuredGeneration, containerId}: Superblock,
+	from: Superblock | undefined,
+	secured: Secured,
+): boolean {
 	if (!from) {
 		return secured.generation !== null && lastSecuredGeneration >= secured.generation;
 	}
@@ -134,16 +204,33 @@ export async function openContainer(sessions: ContainerSessions): Promise<Opened
 }
 
 /** Reads as much of the log as the walk needs. @throws SessionError where a block that it needs cannot be read */
-async function readLog(medium: Client<typeof block>, {firstPba, blockCount}: FlushLogArea, walk: LogWalk): Promise<void> {
+async function readLog(
+	medium: Client<typeof block>,
+	{firstPba, blockCount}: FlushLogArea,
+	walk: LogWalk,
+): Promise<void> {
 	for (let begin = 0; begin < blockCount; begin += logReadCount) {
-		if (!await takeBlocks(medium, {firstPba: firstPba + begin, blockCount: Math.min(logReadCount, blockCount - begin)}, walk)) {
+		if (
+			!(await takeBlocks(
+				medium,
+				{firstPba: firstPba + begin, blockCount: Math.min(logReadCount, blockCount - begin)},
+				walk,
+			))
+		) {
 			return;
 		}
 	}
 }
 
-/** Reads blocks together or, where that fails, one by one: perhaps only one beyond the newest entry is bad. False where the walk needs no further block. */
-async function takeBlocks(medium: Client<typeof block>, {firstPba, blockCount}: FlushLogArea, walk: LogWalk): Promise<boolean> {
+/**
+ * Reads blocks together or, where that fails, one by one: perhaps only one beyond the newest entry is bad. False where
+ * the walk needs no further block.
+ */
+async function takeBlocks(
+	medium: Client<typeof block>,
+	{firstPba, blockCount}: FlushLogArea,
+	walk: LogWalk,
+): Promise<boolean> {
 	const data = Buffer.alloc(blockCount * blockSize);
 	try {
 		await medium.read({extents: [firstPba, blockCount], data});
@@ -158,7 +245,7 @@ async function takeBlocks(medium: Client<typeof block>, {firstPba, blockCount}: 
 		}
 
 		for (let i = 0; i < blockCount; i++) {
-			if (!await takeBlocks(medium, {firstPba: firstPba + i, blockCount: 1}, walk)) {
+			if (!(await takeBlocks(medium, {firstPba: firstPba + i, blockCount: 1}, walk))) {
 				return false;
 			}
 		}

@@ -1,7 +1,7 @@
 /**
- * The names of the kept snapshots: one block, in one of two places that are used in turn. The superblock says which place
- * counts, and the block's SHA-256. The block is durable before the superblock that says so is written, and the place that the
- * secured superblock says is never written: so names survive a crash with the state that they belong to.
+ * The names of the kept snapshots: one block, in one of two places that are used in turn. The superblock says which
+ * place counts, and the block's SHA-256. The block is durable before the superblock that says so is written, and the
+ * place that the secured superblock says is never written: so names survive a crash with the state that they belong to.
  *
  *        0   8   magic "CBE dir\0"
  *        8   4   number of names, 1 to 48
@@ -18,7 +18,13 @@ import {blockSize} from '../format/geometry.js';
 import {openInner, sealInner} from './inner-blocks.js';
 import {labelLength, labelOf} from '../format/label.js';
 import {snapshotNameByteLengthMax, snapshotNameFault} from '../format/snapshot-name.js';
-import {snapshotSlotCount, SuperblockError, type Snapshot, type SnapshotDirectoryPlace, type Superblock} from '../format/superblock.js';
+import {
+	snapshotSlotCount,
+	SuperblockError,
+	type Snapshot,
+	type SnapshotDirectoryPlace,
+	type Superblock,
+} from '../format/superblock.js';
 
 const magic = Buffer.from('CBE dir\0', 'latin1');
 const firstEntry = 16;
@@ -30,7 +36,11 @@ export type SnapshotNames = ReadonlyMap<Generation, string>;
 
 /** The names that kept snapshots have. */
 export function namesOf({snapshots}: Pick<Superblock, 'snapshots'>): SnapshotNames {
-	return new Map(snapshots.flatMap(snapshot => snapshot?.keep && snapshot.name !== undefined ? [[snapshot.root.generation, snapshot.name] as const] : []));
+	return new Map(
+		snapshots.flatMap(snapshot =>
+			snapshot?.keep && snapshot.name !== undefined ? [[snapshot.root.generation, snapshot.name] as const] : [],
+		),
+	);
 }
 
 function areSameNames(a: SnapshotNames, b: SnapshotNames): boolean {
@@ -42,7 +52,7 @@ export function encodeDirectory(names: SnapshotNames): Buffer {
 	view.set(magic);
 	view.writeUInt32LE(names.size, 8);
 	for (const [i, [generation, name]] of [...names].sort(([a], [b]) => a - b).entries()) {
-		const offset = firstEntry + (i * entrySize);
+		const offset = firstEntry + i * entrySize;
 		view.writeBigUInt64LE(BigInt(generation), offset);
 		view[offset + lengthOffset] = view.write(name, offset + nameOffset);
 	}
@@ -55,11 +65,11 @@ export function decodeDirectory(bytes: Uint8Array): SnapshotNames {
 	const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 	const count = view.readUInt32LE(8);
 	if (!view.subarray(0, 8).equals(magic) || count === 0 || count > snapshotSlotCount) {
-		throw new SuperblockError('the block with the snapshots\' names is none');
+		throw new SuperblockError("the block with the snapshots' names is none");
 	}
 
 	const names = new Map<Generation, string>();
-	for (let offset = firstEntry; offset < firstEntry + (count * entrySize); offset += entrySize) {
+	for (let offset = firstEntry; offset < firstEntry + count * entrySize; offset += entrySize) {
 		const length = Math.min(view[offset + lengthOffset], snapshotNameByteLengthMax);
 		const name = view.toString('utf8', offset + nameOffset, offset + nameOffset + length);
 		const fault = snapshotNameFault(name);
@@ -71,7 +81,7 @@ export function decodeDirectory(bytes: Uint8Array): SnapshotNames {
 	}
 
 	if (new Set(names.values()).size < count || !encodeDirectory(names).equals(view)) {
-		throw new SuperblockError('the block with the snapshots\' names is not in order');
+		throw new SuperblockError("the block with the snapshots' names is not in order");
 	}
 
 	return names;
@@ -101,7 +111,11 @@ export interface DirectoryChange {
  *
  * @param server has the key of the inner blocks, where these are encrypted
  */
-export async function withDirectory(before: Superblock, superblock: Superblock, server: Client<typeof crypto> | undefined): Promise<DirectoryChange> {
+export async function withDirectory(
+	before: Superblock,
+	superblock: Superblock,
+	server: Client<typeof crypto> | undefined,
+): Promise<DirectoryChange> {
 	const directory = before.snapshotDirectory;
 	const names = namesOf(superblock);
 	if (!directory || (areSameNames(namesOf(before), names) && superblock.snapshots.some(snapshot => snapshot?.keep))) {
@@ -150,12 +164,27 @@ export interface NameReaders {
 }
 
 /** Decrypts the block where it stands. False where it is not the one with this label. */
-async function isStored(data: Buffer, {address, label, server}: {readonly address: Pba; readonly label: Uint8Array; readonly server: Client<typeof crypto> | undefined}): Promise<boolean> {
-	return server ? (await openInner(server, [address], {labels: label, blocks: data})).length === 0 : labelOf(data).equals(label);
+async function isStored(
+	data: Buffer,
+	{
+		address,
+		label,
+		server,
+	}: {readonly address: Pba; readonly label: Uint8Array; readonly server: Client<typeof crypto> | undefined},
+): Promise<boolean> {
+	return server
+		? (await openInner(server, [address], {labels: label, blocks: data})).length === 0
+		: labelOf(data).equals(label);
 }
 
-/** Reads the names of the superblock's snapshots. They are no part of any content: without them everything else can be used. */
-export async function readNames({block: medium, crypto: server}: NameReaders, superblock: Superblock): Promise<NamedSuperblock> {
+/**
+ * Reads the names of the superblock's snapshots. They are no part of any content: without them everything else can be
+ * used.
+ */
+export async function readNames(
+	{block: medium, crypto: server}: NameReaders,
+	superblock: Superblock,
+): Promise<NamedSuperblock> {
 	const directory = superblock.snapshotDirectory;
 	if (!directory || directory.hash.every(byte => byte === 0)) {
 		return {superblock};
@@ -172,11 +201,23 @@ export async function readNames({block: medium, crypto: server}: NameReaders, su
 			throw error;
 		}
 
-		return {superblock, fault: {kind: 'unreadable', text: `the names of the snapshots (PBA ${address}) cannot be read: ${error.message}`}};
+		return {
+			superblock,
+			fault: {
+				kind: 'unreadable',
+				text: `the names of the snapshots (PBA ${address}) cannot be read: ${error.message}`,
+			},
+		};
 	}
 
-	if (!await isStored(data, {address, label: directory.hash, server: opener})) {
-		return {superblock, fault: {kind: 'damaged', text: `the names of the snapshots (PBA ${address}) are not the ones that were stored`}};
+	if (!(await isStored(data, {address, label: directory.hash, server: opener}))) {
+		return {
+			superblock,
+			fault: {
+				kind: 'damaged',
+				text: `the names of the snapshots (PBA ${address}) are not the ones that were stored`,
+			},
+		};
 	}
 
 	try {

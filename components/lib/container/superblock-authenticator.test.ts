@@ -7,9 +7,20 @@ import {decodeSuperblock, encodeSuperblock, type Superblock} from '../format/sup
 import {judgeAuthenticity, sealSuperblock} from './superblock-authenticator.js';
 
 const {image, description} = loadGolden('d64_b_snaps');
-const original = image.subarray(description.superblock.superblock_slot * 4096, (description.superblock.superblock_slot + 1) * 4096);
-const superblock: Superblock = {...decodeSuperblock(original), cipher: 'aes-256-xts', containerId: new Uint8Array(16).fill(5), features: []};
-const {trustAnchor: anchor} = connectMemory({medium: new MemoryMedium(image), anchor: new MemoryAnchor({initialized: true})});
+const original = image.subarray(
+	description.superblock.superblock_slot * 4096,
+	(description.superblock.superblock_slot + 1) * 4096,
+);
+const superblock: Superblock = {
+	...decodeSuperblock(original),
+	cipher: 'aes-256-xts',
+	containerId: new Uint8Array(16).fill(5),
+	features: [],
+};
+const {trustAnchor: anchor} = connectMemory({
+	medium: new MemoryMedium(image),
+	anchor: new MemoryAnchor({initialized: true}),
+});
 
 test('each bit before the authenticator, and of it, counts', async t => {
 	const block = await sealSuperblock(anchor, superblock);

@@ -4,15 +4,18 @@ import {isSessionError} from '../../../runtime/sdk/session.js';
 import {ContainerError} from '../format/open-superblock.js';
 
 /**
- * Runs a tool's job; expected failures become its result, bugs stay exceptions. `serverExitValue` where a server failed: a medium, a
- * host without room, an anchor that is locked; nothing is said about the container by that.
+ * Runs a tool's job; expected failures become its result, bugs stay exceptions. `serverExitValue` where a server
+ * failed: a medium, a host without room, an anchor that is locked; nothing is said about the container by that.
  */
 export async function reportFailure(job: () => Promise<ToolResult>, serverExitValue = -1): Promise<ToolResult> {
 	try {
 		return await job();
 	} catch (error) {
 		if (error instanceof ContainerError || isSessionError(error)) {
-			return {exitValue: isSessionError(error) && error.code !== 'integrity' ? serverExitValue : -1, message: error.message};
+			return {
+				exitValue: isSessionError(error) && error.code !== 'integrity' ? serverExitValue : -1,
+				message: error.message,
+			};
 		}
 
 		throw error;

@@ -9,13 +9,20 @@ import {labelLength} from '../../sessions/cipher.js';
 import {isAuthenticatedKey, type BlockRun, type CipherKey, type CipherSuite, type PreparedKey} from './cipher-suite.js';
 import {blockSize} from '../../sessions/vocabulary.js';
 
-/** Blocks worked on in one go: 128 KiB, so that what was just encrypted is still in the processor's cache when labelled. */
+/**
+ * Blocks worked on in one go: 128 KiB, so that what was just encrypted is still in the processor's cache when labelled.
+ */
 export const runBlockCountMax = 32;
 
-/** Blocks between two turns of the event loop: 1 MiB, some 4 ms with hardware AES, so that heartbeats go on in large batches. */
+/**
+ * Blocks between two turns of the event loop: 1 MiB, some 4 ms with hardware AES, so that heartbeats go on in large
+ * batches.
+ */
 const turnBlockCount = 256;
 
-/** Blocks for the places `addresses`: one behind another in `sealed`, and in `plain`, whose segments are whole blocks. */
+/**
+ * Blocks for the places `addresses`: one behind another in `sealed`, and in `plain`, whose segments are whole blocks.
+ */
 export interface Batch {
 	readonly addresses: ArrayLike<number>;
 	readonly vbas: ArrayLike<number>;
@@ -36,14 +43,28 @@ export interface BatchWork {
  * Cuts a batch, or its blocks from `from` up to `to`, into runs: a run lies in one segment and has at most
  * `runBlockCountMax` blocks.
  */
-export function * runsOf({addresses, vbas, generations, plain, sealed}: Batch, from = 0, to = addresses.length): Generator<BlockRun> {
+export function* runsOf(
+	{addresses, vbas, generations, plain, sealed}: Batch,
+	from = 0,
+	to = addresses.length,
+): Generator<BlockRun> {
 	let first = 0;
 	for (const segment of plain) {
 		const end = first + segment.length / blockSize;
 		const last = Math.min(end, to);
 		for (let at = Math.max(first, from); at < last; at += runBlockCountMax) {
 			const count = Math.min(runBlockCountMax, last - at);
-			yield {addresses, vbas, generations, first: at, count, plain: segment, plainOffset: (at - first) * blockSize, sealed, sealedOffset: at * blockSize};
+			yield {
+				addresses,
+				vbas,
+				generations,
+				first: at,
+				count,
+				plain: segment,
+				plainOffset: (at - first) * blockSize,
+				sealed,
+				sealedOffset: at * blockSize,
+			};
 		}
 
 		first = end;

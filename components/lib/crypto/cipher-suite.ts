@@ -29,8 +29,8 @@ export interface CipherKey extends WipeableKey {
 
 /**
  * A key of an authenticated cipher. `labels` are those of the whole batch. Sealing finds a nonce in each label, which
- * nobody has used before, and adds the tag; opening returns the indexes in the run of what does not match, whose part of
- * `plain` is zeroed.
+ * nobody has used before, and adds the tag; opening returns the indexes in the run of what does not match, whose part
+ * of `plain` is zeroed.
  */
 export interface AuthenticatedKey extends WipeableKey {
 	seal(run: BlockRun, labels: Uint8Array): void;
@@ -63,11 +63,20 @@ export abstract class AesSuite implements CipherSuite {
 
 	/** AES-256-XTS, one data unit a block, tweak = PBA; key of 64 bytes. */
 	abstract xts(key: Uint8Array): CipherKey;
-	/** AES-256-CBC without padding, IV = AES-256-ECB(SHA-256(key), PBA as 8-byte little-endian + 8 zero bytes); key of 32 bytes. */
+	/**
+	 * AES-256-CBC without padding, IV = AES-256-ECB(SHA-256(key), PBA as 8-byte little-endian + 8 zero bytes); key of
+	 * 32 bytes.
+	 */
 	abstract cbcEssiv(key: Uint8Array): CipherKey;
 	/** AES-256-GCM with the associated data of `writeContext`; key of 32 bytes. */
 	abstract gcm(key: Uint8Array, keyId: number): AuthenticatedKey;
-	abstract label(sealed: Uint8Array, sealedOffset: number, count: number, labels: Uint8Array, labelsOffset: number): void;
+	abstract label(
+		sealed: Uint8Array,
+		sealedOffset: number,
+		count: number,
+		labels: Uint8Array,
+		labelsOffset: number,
+	): void;
 
 	prepare(cipher: CipherName, blockKey: Uint8Array, keyId: number): PreparedKey | undefined {
 		switch (cipher) {
@@ -90,7 +99,11 @@ export abstract class AesSuite implements CipherSuite {
 	}
 }
 
-function withDerivedKey<T>(blockKey: Uint8Array, {info, length}: {info: string; length: number}, job: (key: Uint8Array) => T): T {
+function withDerivedKey<T>(
+	blockKey: Uint8Array,
+	{info, length}: {info: string; length: number},
+	job: (key: Uint8Array) => T,
+): T {
 	const key = Buffer.from(hkdfSync('sha256', blockKey, '', info, length));
 	try {
 		return job(key);
@@ -125,7 +138,12 @@ export function makeContexts(count: number): DataView {
  * What a block of a run is bound to: `CBE gcm` and a 1, PBA, VBA and generation (8 bytes each), key id (4), 4 zeroes;
  * little-endian. So no block can pass for another one, nor for an older state of itself.
  */
-export function writeContext(contexts: DataView, index: number, {addresses, vbas, generations, first}: BlockRun, keyId: number): void {
+export function writeContext(
+	contexts: DataView,
+	index: number,
+	{addresses, vbas, generations, first}: BlockRun,
+	keyId: number,
+): void {
 	const offset = index * contextLength;
 	writeNumber(contexts, offset + 8, addresses[first + index]);
 	writeNumber(contexts, offset + 16, vbas[first + index]);
@@ -139,7 +157,10 @@ function writeNumber(view: DataView, offset: number, value: number): void {
 }
 
 /** The parts of block `index`'s label among `labels`, as views. */
-export function labelParts(labels: Uint8Array, index: number): {readonly tag: Uint8Array; readonly nonce: Uint8Array; readonly isWellFormed: boolean} {
+export function labelParts(
+	labels: Uint8Array,
+	index: number,
+): {readonly tag: Uint8Array; readonly nonce: Uint8Array; readonly isWellFormed: boolean} {
 	const label = labels.subarray(index * labelLength, (index + 1) * labelLength);
 	return {
 		tag: label.subarray(0, tagLength),

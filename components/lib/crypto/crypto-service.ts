@@ -18,7 +18,11 @@ function whenThere<T, U>(value: Promise<T> | T, next: (value: T) => U): Promise<
 }
 
 /** The `crypto` session on top of `suite`; `work` does what there is to do on batches. */
-export function serveCrypto(suite: CipherSuite, env: Environment, work: BatchWork = new OwnThreadWork(suite)): Running<{crypto: typeof crypto}> {
+export function serveCrypto(
+	suite: CipherSuite,
+	env: Environment,
+	work: BatchWork = new OwnThreadWork(suite),
+): Running<{crypto: typeof crypto}> {
 	const keys = new KeyRing(suite, env);
 	const nonces = new Nonces(bytes => {
 		env.fillRandom(bytes);
@@ -54,11 +58,14 @@ export function serveCrypto(suite: CipherSuite, env: Environment, work: BatchWor
 					});
 				},
 				open({keyId, labels, ...batch}) {
-					return whenThere(keys.use(keyId, key => work.open(key, batch, labels)), mismatched => {
-						openedCount += batch.addresses.length;
-						mismatchedCount += mismatched.length;
-						return {mismatched};
-					});
+					return whenThere(
+						keys.use(keyId, key => work.open(key, batch, labels)),
+						mismatched => {
+							openedCount += batch.addresses.length;
+							mismatchedCount += mismatched.length;
+							return {mismatched};
+						},
+					);
 				},
 			},
 		},

@@ -4,7 +4,18 @@
  */
 import {createHash} from 'node:crypto';
 import {labelLength, nonceLength, tagLength} from '../../sessions/cipher.js';
-import {AesSuite, contextLength, makeContexts, tweakLength, writeContext, writeTweak, type AuthenticatedKey, type BlockRun, type CipherKey, type PreparedKey} from './cipher-suite.js';
+import {
+	AesSuite,
+	contextLength,
+	makeContexts,
+	tweakLength,
+	writeContext,
+	writeTweak,
+	type AuthenticatedKey,
+	type BlockRun,
+	type CipherKey,
+	type PreparedKey,
+} from './cipher-suite.js';
 import {runBlockCountMax} from './batch-work.js';
 import {blockSize} from '../../sessions/vocabulary.js';
 import type {Address, Libcrypto} from './libcrypto.js';
@@ -75,10 +86,17 @@ class CipherContext {
 		this.#context = context;
 	}
 
-	static ofKey(libcrypto: Libcrypto, scratch: Scratch, {cipher, key, encrypt}: {cipher: string; key: Uint8Array; encrypt: boolean}): CipherContext {
+	static ofKey(
+		libcrypto: Libcrypto,
+		scratch: Scratch,
+		{cipher, key, encrypt}: {cipher: string; key: Uint8Array; encrypt: boolean},
+	): CipherContext {
 		const context = present(libcrypto.contextNew(), 'EVP_CIPHER_CTX_new');
 		const type = present(libcrypto.cipherFetch(null, cipher, null), `EVP_CIPHER_fetch(${cipher})`);
-		mustSucceed(libcrypto.cipherInit(context, type, libcrypto.addressOf(key), null, encrypt ? 1 : 0, null), 'EVP_CipherInit_ex2');
+		mustSucceed(
+			libcrypto.cipherInit(context, type, libcrypto.addressOf(key), null, encrypt ? 1 : 0, null),
+			'EVP_CipherInit_ex2',
+		);
 		mustSucceed(libcrypto.contextSetPadding(context, 0), 'EVP_CIPHER_CTX_set_padding');
 		return new CipherContext(libcrypto, scratch, context);
 	}
@@ -100,8 +118,10 @@ class CipherContext {
 		const context = this.#context;
 		for (let i = 0; i < count; i++) {
 			const offset = i * blockSize;
-			if (cipherInit(context, null, null, tweaks + i * tweakLength, -1, null) !== 1
-				|| cipherUpdate(context, output + offset, outputLength, input + offset, blockSize) !== 1) {
+			if (
+				cipherInit(context, null, null, tweaks + i * tweakLength, -1, null) !== 1 ||
+				cipherUpdate(context, output + offset, outputLength, input + offset, blockSize) !== 1
+			) {
 				throw new Error('libcrypto: EVP_CipherUpdate failed');
 			}
 		}
@@ -111,9 +131,11 @@ class CipherContext {
 	processAuthenticated(index: number, output: Address, input: Address): void {
 		const {cipherInit, cipherUpdate} = this.#libcrypto;
 		const {contexts, labels, outputLength} = this.#scratch;
-		if (cipherInit(this.#context, null, null, labels + index * labelLength + tagLength, -1, null) !== 1
-			|| cipherUpdate(this.#context, null, outputLength, contexts + index * contextLength, contextLength) !== 1
-			|| cipherUpdate(this.#context, output, outputLength, input, blockSize) !== 1) {
+		if (
+			cipherInit(this.#context, null, null, labels + index * labelLength + tagLength, -1, null) !== 1 ||
+			cipherUpdate(this.#context, null, outputLength, contexts + index * contextLength, contextLength) !== 1 ||
+			cipherUpdate(this.#context, output, outputLength, input, blockSize) !== 1
+		) {
 			throw new Error('libcrypto: EVP_CipherUpdate failed');
 		}
 	}
@@ -122,20 +144,29 @@ class CipherContext {
 	takeTag(index: number, output: Address): void {
 		const {labels, outputLength} = this.#scratch;
 		mustSucceed(this.#libcrypto.cipherFinal(this.#context, output, outputLength), 'EVP_CipherFinal_ex');
-		mustSucceed(this.#libcrypto.contextControl(this.#context, getTag, tagLength, labels + index * labelLength), 'EVP_CTRL_AEAD_GET_TAG');
+		mustSucceed(
+			this.#libcrypto.contextControl(this.#context, getTag, tagLength, labels + index * labelLength),
+			'EVP_CTRL_AEAD_GET_TAG',
+		);
 	}
 
 	/** Ends a decryption; true where the label's tag matches. */
 	matchesTag(index: number, output: Address): boolean {
 		const {labels, outputLength} = this.#scratch;
-		mustSucceed(this.#libcrypto.contextControl(this.#context, setTag, tagLength, labels + index * labelLength), 'EVP_CTRL_AEAD_SET_TAG');
+		mustSucceed(
+			this.#libcrypto.contextControl(this.#context, setTag, tagLength, labels + index * labelLength),
+			'EVP_CTRL_AEAD_SET_TAG',
+		);
 		return this.#libcrypto.cipherFinal(this.#context, output, outputLength) === 1;
 	}
 
 	/** Turns the tweaks into IVs (ESSIV), all at once. */
 	processTweaks(count: number): void {
 		const {tweaks, outputLength} = this.#scratch;
-		mustSucceed(this.#libcrypto.cipherUpdate(this.#context, tweaks, outputLength, tweaks, count * tweakLength), 'EVP_CipherUpdate');
+		mustSucceed(
+			this.#libcrypto.cipherUpdate(this.#context, tweaks, outputLength, tweaks, count * tweakLength),
+			'EVP_CipherUpdate',
+		);
 	}
 
 	free(): void {
@@ -165,7 +196,11 @@ export class EvpKey implements CipherKey {
 	readonly #decryption: CipherContext;
 	readonly #ivs: CipherContext | undefined;
 
-	constructor(libcrypto: Libcrypto, scratch: Scratch, contexts: {encryption: CipherContext; decryption: CipherContext; ivs?: CipherContext}) {
+	constructor(
+		libcrypto: Libcrypto,
+		scratch: Scratch,
+		contexts: {encryption: CipherContext; decryption: CipherContext; ivs?: CipherContext},
+	) {
 		this.#libcrypto = libcrypto;
 		this.#scratch = scratch;
 		this.#encryption = contexts.encryption;
@@ -175,24 +210,41 @@ export class EvpKey implements CipherKey {
 
 	/** For `EvpSuite.borrow` on another thread. */
 	get contexts(): KeyContexts {
-		return {encryption: this.#encryption.address, decryption: this.#decryption.address, ivs: this.#ivs?.address, keyId: undefined};
+		return {
+			encryption: this.#encryption.address,
+			decryption: this.#decryption.address,
+			ivs: this.#ivs?.address,
+			keyId: undefined,
+		};
 	}
 
 	/** The same key, to be used on another thread at the same time; it is wiped on its own. */
 	copy(): EvpKey {
-		return new EvpKey(this.#libcrypto, this.#scratch, {encryption: this.#encryption.copy(), decryption: this.#decryption.copy(), ivs: this.#ivs?.copy()});
+		return new EvpKey(this.#libcrypto, this.#scratch, {
+			encryption: this.#encryption.copy(),
+			decryption: this.#decryption.copy(),
+			ivs: this.#ivs?.copy(),
+		});
 	}
 
 	encrypt(run: BlockRun): void {
 		const {addressOf} = this.#libcrypto;
 		this.#prepareIvs(run);
-		this.#encryption.processBlocks(addressOf(run.sealed) + run.sealedOffset, addressOf(run.plain) + run.plainOffset, run.count);
+		this.#encryption.processBlocks(
+			addressOf(run.sealed) + run.sealedOffset,
+			addressOf(run.plain) + run.plainOffset,
+			run.count,
+		);
 	}
 
 	decrypt(run: BlockRun): void {
 		const {addressOf} = this.#libcrypto;
 		this.#prepareIvs(run);
-		this.#decryption.processBlocks(addressOf(run.plain) + run.plainOffset, addressOf(run.sealed) + run.sealedOffset, run.count);
+		this.#decryption.processBlocks(
+			addressOf(run.plain) + run.plainOffset,
+			addressOf(run.sealed) + run.sealedOffset,
+			run.count,
+		);
 	}
 
 	wipe(): void {
@@ -215,7 +267,11 @@ export class EvpGcmKey implements AuthenticatedKey {
 	readonly #decryption: CipherContext;
 	readonly #keyId: number;
 
-	constructor(libcrypto: Libcrypto, scratch: Scratch, {encryption, decryption, keyId}: {encryption: CipherContext; decryption: CipherContext; keyId: number}) {
+	constructor(
+		libcrypto: Libcrypto,
+		scratch: Scratch,
+		{encryption, decryption, keyId}: {encryption: CipherContext; decryption: CipherContext; keyId: number},
+	) {
 		this.#libcrypto = libcrypto;
 		this.#scratch = scratch;
 		this.#encryption = encryption;
@@ -225,12 +281,21 @@ export class EvpGcmKey implements AuthenticatedKey {
 
 	/** For `EvpSuite.borrow` on another thread. */
 	get contexts(): KeyContexts {
-		return {encryption: this.#encryption.address, decryption: this.#decryption.address, ivs: undefined, keyId: this.#keyId};
+		return {
+			encryption: this.#encryption.address,
+			decryption: this.#decryption.address,
+			ivs: undefined,
+			keyId: this.#keyId,
+		};
 	}
 
 	/** The same key, to be used on another thread at the same time; it is wiped on its own. */
 	copy(): EvpGcmKey {
-		return new EvpGcmKey(this.#libcrypto, this.#scratch, {encryption: this.#encryption.copy(), decryption: this.#decryption.copy(), keyId: this.#keyId});
+		return new EvpGcmKey(this.#libcrypto, this.#scratch, {
+			encryption: this.#encryption.copy(),
+			decryption: this.#decryption.copy(),
+			keyId: this.#keyId,
+		});
 	}
 
 	seal(run: BlockRun, labels: Uint8Array): void {
@@ -313,16 +378,23 @@ export class EvpSuite extends AesSuite {
 	}
 
 	/**
-	 * A key whose contexts another thread has made, and does not use meanwhile. They stay its to wipe: never call `wipe` here.
+	 * A key whose contexts another thread has made, and does not use meanwhile. They stay its to wipe: never call
+	 * `wipe` here.
 	 */
 	borrow({encryption, decryption, ivs, keyId}: KeyContexts): PreparedKey {
 		const context = (address: Address) => new CipherContext(this.#libcrypto, this.#scratch, address);
 		if (keyId !== undefined) {
-			return new EvpGcmKey(this.#libcrypto, this.#scratch, {encryption: context(encryption), decryption: context(decryption), keyId});
+			return new EvpGcmKey(this.#libcrypto, this.#scratch, {
+				encryption: context(encryption),
+				decryption: context(decryption),
+				keyId,
+			});
 		}
 
 		return new EvpKey(this.#libcrypto, this.#scratch, {
-			encryption: context(encryption), decryption: context(decryption), ivs: ivs === undefined ? undefined : context(ivs),
+			encryption: context(encryption),
+			decryption: context(decryption),
+			ivs: ivs === undefined ? undefined : context(ivs),
 		});
 	}
 

@@ -1,12 +1,20 @@
 /**
- * Envelopes that carry a secret to one recipient, past everything in between: a block key from the trust anchor to a crypto
- * server, a passphrase from whoever asked for it to the trust anchor.
+ * Envelopes that carry a secret to one recipient, past everything in between: a block key from the trust anchor to a
+ * crypto server, a passphrase from whoever asked for it to the trust anchor.
  *
  * Layout: version 1 (1 byte) · ephemeral X25519 public key (32) · AES-256-GCM ciphertext of the key · tag (16). The GCM
  * key and nonce come from HKDF-SHA-256 over the shared secret, salted with both public keys; as every envelope has its
  * own ephemeral key, no nonce repeats. Version and ephemeral key are authenticated too.
  */
-import {createCipheriv, createDecipheriv, createPrivateKey, createPublicKey, diffieHellman, hkdfSync, type KeyObject} from 'node:crypto';
+import {
+	createCipheriv,
+	createDecipheriv,
+	createPrivateKey,
+	createPublicKey,
+	diffieHellman,
+	hkdfSync,
+	type KeyObject,
+} from 'node:crypto';
 
 const version = 1;
 const publicKeyLength = 32;
@@ -39,7 +47,9 @@ export function createRecipient(randomBytes: RandomBytes): EnvelopeRecipient {
 	const der = Buffer.concat([privateKeyPrefix, secret]);
 	try {
 		const privateKey = createPrivateKey({key: der, format: 'der', type: 'pkcs8'});
-		const publicKey = createPublicKey(privateKey).export({format: 'der', type: 'spki'}).subarray(publicKeyPrefix.length);
+		const publicKey = createPublicKey(privateKey)
+			.export({format: 'der', type: 'spki'})
+			.subarray(publicKeyPrefix.length);
 		return {publicKey: new Uint8Array(publicKey), privateKey};
 	} finally {
 		der.fill(0);
@@ -56,7 +66,15 @@ function deriveSecrets(privateKey: KeyObject, peer: Uint8Array, ephemeral: Uint8
 	// Fails for public keys of low order, whose shared secret everybody knows.
 	const shared = diffieHellman({privateKey, publicKey: publicKeyOf(peer)});
 	try {
-		return Buffer.from(hkdfSync('sha256', shared, Buffer.concat([ephemeral, recipient]), derivationInfo, gcmKeyLength + gcmNonceLength));
+		return Buffer.from(
+			hkdfSync(
+				'sha256',
+				shared,
+				Buffer.concat([ephemeral, recipient]),
+				derivationInfo,
+				gcmKeyLength + gcmNonceLength,
+			),
+		);
 	} finally {
 		shared.fill(0);
 	}
@@ -93,7 +111,12 @@ export function openEnvelope(envelope: Uint8Array, recipient: EnvelopeRecipient)
 	let secrets: Buffer | undefined;
 	try {
 		secrets = deriveSecrets(recipient.privateKey, ephemeral, ephemeral, recipient.publicKey);
-		const decipher = createDecipheriv('aes-256-gcm', secrets.subarray(0, gcmKeyLength), secrets.subarray(gcmKeyLength), {authTagLength: tagLength});
+		const decipher = createDecipheriv(
+			'aes-256-gcm',
+			secrets.subarray(0, gcmKeyLength),
+			secrets.subarray(gcmKeyLength),
+			{authTagLength: tagLength},
+		);
 		decipher.setAAD(header);
 		decipher.setAuthTag(envelope.subarray(envelope.length - tagLength));
 		const key = decipher.update(envelope.subarray(headerLength, envelope.length - tagLength));

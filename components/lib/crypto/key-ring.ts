@@ -71,7 +71,13 @@ export class KeyRing {
 				this.#drop(keyId, held);
 			}
 
-			this.#keys.set(keyId, {prepared, fingerprint, holders: new Map([[session, client]]), userCount: 0, dropped: false});
+			this.#keys.set(keyId, {
+				prepared,
+				fingerprint,
+				holders: new Map([[session, client]]),
+				userCount: 0,
+				dropped: false,
+			});
 		} finally {
 			blockKey.fill(0);
 		}
@@ -96,8 +102,8 @@ export class KeyRing {
 	}
 
 	/**
-	 * Runs `job` with the key, which stays usable until what it returns is there. Waits for the key where it is not there
-	 * yet; else what need not wait is done without a promise.
+	 * Runs `job` with the key, which stays usable until what it returns is there. Waits for the key where it is not
+	 * there yet; else what need not wait is done without a promise.
 	 */
 	use<T>(keyId: number, job: (key: PreparedKey) => Promise<T> | T): Promise<T> | T {
 		const held = this.#keys.get(keyId);
@@ -150,7 +156,10 @@ export class KeyRing {
 		if (blockKey.length !== blockKeyLength) {
 			const {length} = blockKey;
 			blockKey.fill(0);
-			throw new SessionError('bad_envelope', `the envelope holds ${length} bytes instead of a block key of ${blockKeyLength}`);
+			throw new SessionError(
+				'bad_envelope',
+				`the envelope holds ${length} bytes instead of a block key of ${blockKeyLength}`,
+			);
 		}
 
 		return blockKey;
@@ -159,9 +168,12 @@ export class KeyRing {
 	#prepare(cipher: CipherName, blockKey: Uint8Array, keyId: number): PreparedKey {
 		const prepared = this.#suite.prepare(cipher, blockKey, keyId);
 		if (!prepared) {
-			throw new SessionError('unsupported_cipher', cipher === 'none'
-				? `the container is not encrypted (cipher none) and "${this.#env.name}" encrypts; route crypto to crypto_none, or create a container with another cipher`
-				: `the container has cipher ${cipher} and "${this.#env.name}" does not encrypt; route crypto to crypto_openssl, or say cipher="none" where a new container is created`);
+			throw new SessionError(
+				'unsupported_cipher',
+				cipher === 'none'
+					? `the container is not encrypted (cipher none) and "${this.#env.name}" encrypts; route crypto to crypto_none, or create a container with another cipher`
+					: `the container has cipher ${cipher} and "${this.#env.name}" does not encrypt; route crypto to crypto_openssl, or say cipher="none" where a new container is created`,
+			);
 		}
 
 		return prepared;
@@ -212,7 +224,9 @@ export class KeyRing {
 		});
 		const held = this.#keys.get(keyId);
 		if (!held) {
-			throw new SessionError('unknown_key', `key ${keyId} has not been added within ${keyWaitMs / 1000} s`, {keyId});
+			throw new SessionError('unknown_key', `key ${keyId} has not been added within ${keyWaitMs / 1000} s`, {
+				keyId,
+			});
 		}
 
 		return held;

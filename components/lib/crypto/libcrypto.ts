@@ -17,14 +17,37 @@ export interface Libcrypto {
 	/** Wipes what the context derived from its key, too. */
 	readonly contextFree: (context: Address) => void;
 	readonly contextSetPadding: (context: Address, padding: 0) => number;
-	readonly cipherInit: (context: Address, cipher: Nullable, key: Nullable, iv: Nullable, encrypt: 0 | 1 | -1, parameters: null) => number;
-	readonly cipherUpdate: (context: Address, output: Nullable, outputLength: Address, input: Address, inputLength: number) => number;
+	readonly cipherInit: (
+		context: Address,
+		cipher: Nullable,
+		key: Nullable,
+		iv: Nullable,
+		encrypt: 0 | 1 | -1,
+		parameters: null,
+	) => number;
+	readonly cipherUpdate: (
+		context: Address,
+		output: Nullable,
+		outputLength: Address,
+		input: Address,
+		inputLength: number,
+	) => number;
 	/** For an authenticated cipher: 1 only where the tag matches. */
 	readonly cipherFinal: (context: Address, output: Address, outputLength: Address) => number;
 	readonly contextControl: (context: Address, command: number, argument: number, memory: Address) => number;
-	/** Where `bytes` begins. Valid as long as the memory behind it is reachable; the caller has checked that it is there. */
+	/**
+	 * Where `bytes` begins. Valid as long as the memory behind it is reachable; the caller has checked that it is
+	 * there.
+	 */
 	readonly addressOf: (bytes: Uint8Array) => Address;
-	readonly digest: (data: Address, length: number, digest: Address, digestLength: null, type: Address, engine: null) => number;
+	readonly digest: (
+		data: Address,
+		length: number,
+		digest: Address,
+		digestLength: null,
+		type: Address,
+		engine: null,
+	) => number;
 }
 
 const pointer = 'void *';
@@ -52,7 +75,8 @@ export async function loadLibcrypto(): Promise<{readonly libcrypto?: Libcrypto; 
 		const {default: koffi} = await import('koffi');
 		const library = koffi.load(null);
 		// The one place where the C declarations are given their types.
-		const declare = <T>(name: string, result: string, parameters: string[]) => library.func(name, result, parameters) as unknown as T;
+		const declare = <T>(name: string, result: string, parameters: string[]) =>
+			library.func(name, result, parameters) as unknown as T;
 		const libcrypto: Libcrypto = {
 			cipherFetch: declare('EVP_CIPHER_fetch', pointer, [pointer, text, text]),
 			digestFetch: declare('EVP_MD_fetch', pointer, [pointer, text, text]),

@@ -1,7 +1,20 @@
-/** The same ciphers through node:crypto, for a node binary that does not export libcrypto. Slower: a set-up per block. */
+/**
+ * The same ciphers through node:crypto, for a node binary that does not export libcrypto. Slower: a set-up per block.
+ */
 import {createCipheriv, createDecipheriv, createHash, hash, type DecipherGCM} from 'node:crypto';
 import {labelLength, tagLength} from '../../sessions/cipher.js';
-import {AesSuite, contextLength, labelParts, makeContexts, tweakLength, writeContext, writeTweak, type AuthenticatedKey, type BlockRun, type CipherKey} from './cipher-suite.js';
+import {
+	AesSuite,
+	contextLength,
+	labelParts,
+	makeContexts,
+	tweakLength,
+	writeContext,
+	writeTweak,
+	type AuthenticatedKey,
+	type BlockRun,
+	type CipherKey,
+} from './cipher-suite.js';
 import {blockSize} from '../../sessions/vocabulary.js';
 
 function tweaksOf({addresses, first, count}: BlockRun): Buffer {
@@ -30,7 +43,11 @@ class NodeKey implements CipherKey {
 		const {count, plain, plainOffset, sealed, sealedOffset} = run;
 		const ivs = this.#ivs(run);
 		for (let i = 0; i < count; i++) {
-			const cipher = createCipheriv(this.#cipher, this.#key, ivs.subarray(i * tweakLength, (i + 1) * tweakLength)).setAutoPadding(false);
+			const cipher = createCipheriv(
+				this.#cipher,
+				this.#key,
+				ivs.subarray(i * tweakLength, (i + 1) * tweakLength),
+			).setAutoPadding(false);
 			const start = plainOffset + i * blockSize;
 			sealed.set(cipher.update(plain.subarray(start, start + blockSize)), sealedOffset + i * blockSize);
 		}
@@ -40,7 +57,11 @@ class NodeKey implements CipherKey {
 		const {count, plain, plainOffset, sealed, sealedOffset} = run;
 		const ivs = this.#ivs(run);
 		for (let i = 0; i < count; i++) {
-			const decipher = createDecipheriv(this.#cipher, this.#key, ivs.subarray(i * tweakLength, (i + 1) * tweakLength)).setAutoPadding(false);
+			const decipher = createDecipheriv(
+				this.#cipher,
+				this.#key,
+				ivs.subarray(i * tweakLength, (i + 1) * tweakLength),
+			).setAutoPadding(false);
 			const start = sealedOffset + i * blockSize;
 			plain.set(decipher.update(sealed.subarray(start, start + blockSize)), plainOffset + i * blockSize);
 		}
@@ -53,7 +74,9 @@ class NodeKey implements CipherKey {
 
 	#ivs(run: BlockRun): Buffer {
 		const tweaks = tweaksOf(run);
-		return this.#salt ? createCipheriv('aes-256-ecb', this.#salt, null).setAutoPadding(false).update(tweaks) : tweaks;
+		return this.#salt
+			? createCipheriv('aes-256-ecb', this.#salt, null).setAutoPadding(false).update(tweaks)
+			: tweaks;
 	}
 }
 
@@ -73,7 +96,10 @@ class NodeGcmKey implements AuthenticatedKey {
 			const {tag, nonce} = labelParts(labels, run.first + i);
 			const cipher = createCipheriv('aes-256-gcm', this.#key, nonce).setAAD(this.#contextOf(run, i));
 			const start = run.plainOffset + i * blockSize;
-			run.sealed.set(cipher.update(run.plain.subarray(start, start + blockSize)), run.sealedOffset + i * blockSize);
+			run.sealed.set(
+				cipher.update(run.plain.subarray(start, start + blockSize)),
+				run.sealedOffset + i * blockSize,
+			);
 			cipher.final();
 			tag.set(cipher.getAuthTag());
 		}
@@ -83,7 +109,9 @@ class NodeGcmKey implements AuthenticatedKey {
 		const bad: number[] = [];
 		for (let i = 0; i < run.count; i++) {
 			const {tag, nonce, isWellFormed} = labelParts(labels, run.first + i);
-			const decipher = createDecipheriv('aes-256-gcm', this.#key, nonce, {authTagLength: tagLength}).setAAD(this.#contextOf(run, i)).setAuthTag(tag);
+			const decipher = createDecipheriv('aes-256-gcm', this.#key, nonce, {authTagLength: tagLength})
+				.setAAD(this.#contextOf(run, i))
+				.setAuthTag(tag);
 			const [from, to] = [run.sealedOffset + i * blockSize, run.plainOffset + i * blockSize];
 			const plain = decipher.update(run.sealed.subarray(from, from + blockSize));
 			if (isWellFormed && isFinal(decipher)) {
@@ -137,7 +165,10 @@ export class NodeSuite extends AesSuite {
 	label(sealed: Uint8Array, sealedOffset: number, count: number, labels: Uint8Array, labelsOffset: number): void {
 		for (let i = 0; i < count; i++) {
 			const start = sealedOffset + i * blockSize;
-			labels.set(hash('sha256', sealed.subarray(start, start + blockSize), 'buffer'), labelsOffset + i * labelLength);
+			labels.set(
+				hash('sha256', sealed.subarray(start, start + blockSize), 'buffer'),
+				labelsOffset + i * labelLength,
+			);
 		}
 	}
 }

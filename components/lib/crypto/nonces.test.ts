@@ -14,12 +14,21 @@ test('every batch draws exactly its own nonces, and each label gets one of them'
 		const labels = new Uint8Array(count * labelLength);
 		nonces.add(labels);
 		for (let offset = 0; offset < labels.length; offset += labelLength) {
-			given.push(Buffer.from(labels.subarray(offset + tagLength, offset + tagLength + nonceLength)).toString('hex'));
+			given.push(
+				Buffer.from(labels.subarray(offset + tagLength, offset + tagLength + nonceLength)).toString('hex'),
+			);
 			labels.fill(0, offset + tagLength, offset + tagLength + nonceLength);
 		}
 
-		t.true(labels.every(byte => byte === 0), 'nothing but the nonces is touched');
-		t.is(given.join(''), drawn.toString('hex'), 'nothing is left over for the next batch, which may be that of a second copy of this machine');
+		t.true(
+			labels.every(byte => byte === 0),
+			'nothing but the nonces is touched',
+		);
+		t.is(
+			given.join(''),
+			drawn.toString('hex'),
+			'nothing is left over for the next batch, which may be that of a second copy of this machine',
+		);
 	}
 
 	t.is(new Set(given).size, 1671);

@@ -1,9 +1,9 @@
 /**
- * Random nonces for an authenticated cipher. Random ones need no memory, so they stay apart after a crash, in a restored
- * backup and in a second copy of the image, too; how many blocks one key may seal is the device's to watch.
+ * Random nonces for an authenticated cipher. Random ones need no memory, so they stay apart after a crash, in a
+ * restored backup and in a second copy of the image, too; how many blocks one key may seal is the device's to watch.
  *
- * Invariant: what was drawn is given out once, to one label of the batch that it was drawn for. There is no stock: a virtual
- * machine that is set back or cloned would give the same one out twice, to other data.
+ * Invariant: what was drawn is given out once, to one label of the batch that it was drawn for. There is no stock: a
+ * virtual machine that is set back or cloned would give the same one out twice, to other data.
  */
 import {secretBytes} from '../../../runtime/sdk/secret-memory.js';
 import {labelLength, nonceLength, tagLength} from '../../sessions/cipher.js';

@@ -11,7 +11,9 @@ const xtsKey = Buffer.concat([key, Buffer.from(key).reverse()]);
 const addresses = [0, 7, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1];
 const vbas = addresses.map((_, i) => i * 2 ** 33);
 const generations = addresses.map((_, i) => i + 1);
-const content = Buffer.from(Array.from({length: addresses.length * 4096}, (_value, index) => (index * 31 + (index >> 8)) & 0xff));
+const content = Buffer.from(
+	Array.from({length: addresses.length * 4096}, (_value, index) => (index * 31 + (index >> 8)) & 0xff),
+);
 
 function tweakOf(address: number, length: number): Buffer {
 	const tweak = Buffer.alloc(length);
@@ -43,12 +45,24 @@ function wholeRun(): Omit<BlockRun, 'plain' | 'sealed'> & {plain: Buffer; sealed
 	const plain = Buffer.alloc(content.length + 11);
 	const sealed = Buffer.alloc(content.length + 5);
 	content.copy(plain, 3);
-	return {addresses: [99, ...addresses], vbas: [99, ...vbas], generations: [99, ...generations], first: 1, count: addresses.length, plain, plainOffset: 3, sealed, sealedOffset: 5};
+	return {
+		addresses: [99, ...addresses],
+		vbas: [99, ...vbas],
+		generations: [99, ...generations],
+		first: 1,
+		count: addresses.length,
+		plain,
+		plainOffset: 3,
+		sealed,
+		sealedOffset: 5,
+	};
 }
 
 for (const mode of ['xts', 'cbcEssiv'] as const) {
 	test(`${mode}: both implementations give what the format says, and take it back`, async t => {
-		const expected = Buffer.concat(addresses.map((address, i) => oracle[mode](address, content.subarray(i * 4096, (i + 1) * 4096))));
+		const expected = Buffer.concat(
+			addresses.map((address, i) => oracle[mode](address, content.subarray(i * 4096, (i + 1) * 4096))),
+		);
 		for (const suite of await suites()) {
 			const prepared = suite[mode](mode === 'xts' ? xtsKey : key);
 			const run = wholeRun();
@@ -58,7 +72,11 @@ for (const mode of ['xts', 'cbcEssiv'] as const) {
 				run.plain.fill(0xee);
 				prepared.decrypt(run);
 				t.true(run.plain.subarray(3, 3 + content.length).equals(content), suite.name);
-				t.deepEqual([...run.plain.subarray(0, 3), ...run.plain.subarray(3 + content.length)], Array.from({length: 11}, () => 0xee), suite.name);
+				t.deepEqual(
+					[...run.plain.subarray(0, 3), ...run.plain.subarray(3 + content.length)],
+					Array.from({length: 11}, () => 0xee),
+					suite.name,
+				);
 			}
 
 			prepared.wipe();
@@ -86,14 +104,14 @@ test('gcm: both implementations give what the format says, take it back, and ref
 		const run = wholeRun();
 		const labels = Buffer.alloc(32 * (1 + addresses.length));
 		for (let i = 0; i < addresses.length; i++) {
-			randomBytes(12).copy(labels, (32 * (i + 1)) + 16);
+			randomBytes(12).copy(labels, 32 * (i + 1) + 16);
 		}
 
 		prepared.seal(run, labels);
 		for (let i = 0; i < addresses.length; i++) {
 			const label = labels.subarray(32 * (i + 1), 32 * (i + 2));
 			const {sealed, tag} = gcmOracle(i, label.subarray(16, 28), 7);
-			t.true(run.sealed.subarray(5 + (i * 4096), 5 + ((i + 1) * 4096)).equals(sealed), suite.name);
+			t.true(run.sealed.subarray(5 + i * 4096, 5 + (i + 1) * 4096).equals(sealed), suite.name);
 			t.true(label.subarray(0, 16).equals(tag), suite.name);
 		}
 
@@ -101,7 +119,7 @@ test('gcm: both implementations give what the format says, take it back, and ref
 		t.deepEqual(prepared.open(run, labels), [], suite.name);
 		t.true(run.plain.subarray(3, 3 + content.length).equals(content), suite.name);
 		run.sealed[5 + 4096] ^= 1;
-		labels[(32 * 4) + 31] = 1;
+		labels[32 * 4 + 31] = 1;
 		t.deepEqual(prepared.open(run, labels), [1, 3], suite.name);
 		t.deepEqual(run.plain.subarray(3 + 4096, 3 + 8192), Buffer.alloc(4096), suite.name);
 		t.deepEqual(run.plain.subarray(3 + 8192, 3 + 12288), content.subarray(8192, 12288), suite.name);
@@ -115,7 +133,11 @@ test('keys of both modes can be used in turn', async t => {
 		for (const mode of ['cbcEssiv', 'xts', 'cbcEssiv'] as const) {
 			const run = wholeRun();
 			prepared[mode].encrypt(run);
-			t.deepEqual(run.sealed.subarray(5, 5 + 4096), oracle[mode](0, content.subarray(0, 4096)), `${suite.name} ${mode}`);
+			t.deepEqual(
+				run.sealed.subarray(5, 5 + 4096),
+				oracle[mode](0, content.subarray(0, 4096)),
+				`${suite.name} ${mode}`,
+			);
 		}
 	}
 });
@@ -123,7 +145,17 @@ test('keys of both modes can be used in turn', async t => {
 test('sealed and plain may be the same memory', async t => {
 	for (const suite of await suites()) {
 		const memory = Buffer.from(content);
-		const run = {addresses, vbas, generations, first: 0, count: addresses.length, plain: memory, plainOffset: 0, sealed: memory, sealedOffset: 0};
+		const run = {
+			addresses,
+			vbas,
+			generations,
+			first: 0,
+			count: addresses.length,
+			plain: memory,
+			plainOffset: 0,
+			sealed: memory,
+			sealedOffset: 0,
+		};
 		const prepared = suite.xts(xtsKey);
 		prepared.encrypt(run);
 		t.deepEqual(memory.subarray(0, 4096), oracle.xts(0, content.subarray(0, 4096)));
@@ -138,7 +170,9 @@ test('the label is the SHA-256 of each block', async t => {
 		const labels = Buffer.alloc(3 * 32 + 7);
 		suite.label(sealed, 1, 3, labels, 7);
 		for (let i = 0; i < 3; i++) {
-			const expected = createHash('sha256').update(sealed.subarray(1 + i * 4096, 1 + (i + 1) * 4096)).digest();
+			const expected = createHash('sha256')
+				.update(sealed.subarray(1 + i * 4096, 1 + (i + 1) * 4096))
+				.digest();
 			t.deepEqual(labels.subarray(7 + i * 32, 7 + (i + 1) * 32), expected, suite.name);
 		}
 	}
@@ -146,7 +180,10 @@ test('the label is the SHA-256 of each block', async t => {
 
 test('a node binary without libcrypto gets node:crypto, and the log says so', async t => {
 	const warnings: string[] = [];
-	const suite = await openSuite(text => void warnings.push(text), async () => ({reason: 'no symbol EVP_Digest'}));
+	const suite = await openSuite(
+		text => void warnings.push(text),
+		async () => ({reason: 'no symbol EVP_Digest'}),
+	);
 	t.is(suite.name, 'node:crypto');
 	t.is(warnings.length, 1);
 	t.regex(warnings[0], /no symbol EVP_Digest.*node:crypto/);

@@ -4,7 +4,10 @@ import {EvpSuite} from './evp-suite.js';
 import {loadLibcrypto} from './libcrypto.js';
 import {NodeSuite} from './node-suite.js';
 
-export async function openSuite(warn: (text: string) => void, load: typeof loadLibcrypto = loadLibcrypto): Promise<AesSuite> {
+export async function openSuite(
+	warn: (text: string) => void,
+	load: typeof loadLibcrypto = loadLibcrypto,
+): Promise<AesSuite> {
 	const {libcrypto, reason} = await load();
 	if (libcrypto) {
 		return new EvpSuite(libcrypto);

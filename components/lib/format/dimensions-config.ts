@@ -24,9 +24,9 @@ const defaults = {
 } as const;
 
 /**
- * A pool as large as the device lets a snapshot hold nearly all of it, and costs nothing before it is used. Very large ones
- * take memory, so from 64 GiB on it is a 16th of the device, but no less than that. The original's containers write all inner
- * blocks when they are created: theirs stay small.
+ * A pool as large as the device lets a snapshot hold nearly all of it, and costs nothing before it is used. Very large
+ * ones take memory, so from 64 GiB on it is a 16th of the device, but no less than that. The original's containers
+ * write all inner blocks when they are created: theirs stay small.
  */
 const largePoolLeafCount = 2 ** 24;
 const largePoolPart = 1 / 16;
@@ -36,7 +36,10 @@ const flushLogBlockCountDefault = 256;
 const leavesPerLogBlock = 64;
 
 function wholeNumber() {
-	return z.string().regex(/^[1-9]\d{0,14}$/, 'a whole number above 0 is required').transform(Number);
+	return z
+		.string()
+		.regex(/^[1-9]\d{0,14}$/, 'a whole number above 0 is required')
+		.transform(Number);
 }
 
 const attributes = z.strictObject({
@@ -50,7 +53,12 @@ const attributes = z.strictObject({
 	ft_degree: wholeNumber().optional(),
 	cipher: z.enum(cipherNames).default('aes-256-xts'),
 	/** Blocks of the flush log; 0: every flush secures the whole state. */
-	flush_log_blocks: z.string().regex(/^\d{1,4}$/, 'a whole number is required').transform(Number).pipe(z.number().max(flushLogBlockCountMax)).optional(),
+	flush_log_blocks: z
+		.string()
+		.regex(/^\d{1,4}$/, 'a whole number is required')
+		.transform(Number)
+		.pipe(z.number().max(flushLogBlockCountMax))
+		.optional(),
 	inner_blocks: z.enum(['clear', 'encrypted']).default('clear'),
 });
 
@@ -64,7 +72,10 @@ interface Fault {
 function poolLeafCountFor({cipher}: Attributes, deviceLeafCount: number): number {
 	return cipher === 'aes-256-cbc-essiv'
 		? defaults.ft.leafCount
-		: Math.max(defaults.ft.leafCount, Math.min(deviceLeafCount, Math.max(largePoolLeafCount, Math.floor(largePoolPart * deviceLeafCount))));
+		: Math.max(
+				defaults.ft.leafCount,
+				Math.min(deviceLeafCount, Math.max(largePoolLeafCount, Math.floor(largePoolPart * deviceLeafCount))),
+			);
 }
 
 function defaultLeafCount(given: Attributes, tree: TreeName): number {
@@ -102,7 +113,7 @@ function maxLevelFor({leafCount, degree}: {leafCount: number; degree: number}, t
 
 /** The attribute that says the dimension; where it is derived from others, the one that asks for so much. */
 function attributeOf(given: Attributes, tree: TreeName, dimension: keyof Dimensions): keyof Attributes {
-	const size = given[`${tree}_size`] === undefined ? `${tree}_leaves` as const : `${tree}_size` as const;
+	const size = given[`${tree}_size`] === undefined ? (`${tree}_leaves` as const) : (`${tree}_size` as const);
 	const own = {degree: `${tree}_degree`, maxLevel: `${tree}_max_level`, leafCount: size} as const;
 	return given[own[dimension]] === undefined ? size : own[dimension];
 }
@@ -119,7 +130,10 @@ function dimensionsOf(given: Attributes, tree: TreeName): Dimensions | Fault {
 	const fault = dimensionsFault(dimensions, tree === 'ft');
 	return fault === undefined
 		? dimensions
-		: {attribute: attributeOf(given, tree, fault.dimension), text: `${tree === 'ft' ? 'free tree' : 'virtual block device'}: ${fault.text}`};
+		: {
+				attribute: attributeOf(given, tree, fault.dimension),
+				text: `${tree === 'ft' ? 'free tree' : 'virtual block device'}: ${fault.text}`,
+			};
 }
 
 /** A pool that could not even replace one branch, or whose meta tree runs dry at once, is no use. */
@@ -127,17 +141,33 @@ function poolFault(given: Attributes, virtualBlockDevice: Dimensions, freeTree: 
 	const min = Math.max(2 * (virtualBlockDevice.maxLevel + 1), 2 * innerBlockCount(freeTree));
 	return freeTree.leafCount >= min
 		? undefined
-		: {attribute: attributeOf(given, 'ft', 'leafCount'), text: `the free tree has ${freeTree.leafCount} leaves, with these dimensions it needs at least ${min}`};
+		: {
+				attribute: attributeOf(given, 'ft', 'leafCount'),
+				text: `the free tree has ${freeTree.leafCount} leaves, with these dimensions it needs at least ${min}`,
+			};
 }
 
 /** The log says in clear what it changes, and the original's containers have none. */
-function flushLogOf({cipher, inner_blocks: form, flush_log_blocks: given}: Attributes, {leafCount}: Dimensions): number | Fault {
+function flushLogOf(
+	{cipher, inner_blocks: form, flush_log_blocks: given}: Attributes,
+	{leafCount}: Dimensions,
+): number | Fault {
 	if (cipher === 'aes-256-cbc-essiv') {
-		return given ? {attribute: 'flush_log_blocks', text: 'a container with cipher aes-256-cbc-essiv is the original\'s and has no flush log; choose another cipher or leave it out'} : 0;
+		return given
+			? {
+					attribute: 'flush_log_blocks',
+					text: "a container with cipher aes-256-cbc-essiv is the original's and has no flush log; choose another cipher or leave it out",
+				}
+			: 0;
 	}
 
 	if (form === 'encrypted') {
-		return given ? {attribute: 'flush_log_blocks', text: 'a container with encrypted inner blocks has no flush log, which would show what they hide; leave one of the two out'} : 0;
+		return given
+			? {
+					attribute: 'flush_log_blocks',
+					text: 'a container with encrypted inner blocks has no flush log, which would show what they hide; leave one of the two out',
+				}
+			: 0;
 	}
 
 	return given ?? Math.min(flushLogBlockCountDefault, Math.floor(leafCount / leavesPerLogBlock));
@@ -146,7 +176,10 @@ function flushLogOf({cipher, inner_blocks: form, flush_log_blocks: given}: Attri
 /** The original cannot read encrypted inner blocks, and where nothing is encrypted there is no key. */
 function innerBlocksFault({cipher, inner_blocks: form}: Attributes): Fault | undefined {
 	return form === 'encrypted' && (cipher === 'none' || cipher === 'aes-256-cbc-essiv')
-		? {attribute: 'inner_blocks', text: `inner blocks cannot be encrypted with cipher ${cipher}; choose aes-256-xts or aes-256-gcm`}
+		? {
+				attribute: 'inner_blocks',
+				text: `inner blocks cannot be encrypted with cipher ${cipher}; choose aes-256-xts or aes-256-gcm`,
+			}
 		: undefined;
 }
 
@@ -169,12 +202,22 @@ export const ContainerDimensions = attributes.transform((given, context): Contai
 	const faults = [virtualBlockDevice, freeTree].filter(isFault);
 	if (!isFault(virtualBlockDevice) && !isFault(freeTree)) {
 		const flushLog = flushLogOf(given, virtualBlockDevice);
-		const fault = poolFault(given, virtualBlockDevice, freeTree) ?? innerBlocksFault(given) ?? (isFault(flushLog) ? flushLog : undefined);
+		const fault =
+			poolFault(given, virtualBlockDevice, freeTree) ??
+			innerBlocksFault(given) ??
+			(isFault(flushLog) ? flushLog : undefined);
 		if (fault === undefined && !isFault(flushLog)) {
-			return {virtualBlockDevice, freeTree, cipher: given.cipher, flushLogBlockCount: flushLog, ...canNameSnapshots(given) && {namesSnapshots: true}, ...given.inner_blocks === 'encrypted' && {innerBlocks: 'encrypted'}};
+			return {
+				virtualBlockDevice,
+				freeTree,
+				cipher: given.cipher,
+				flushLogBlockCount: flushLog,
+				...(canNameSnapshots(given) && {namesSnapshots: true}),
+				...(given.inner_blocks === 'encrypted' && {innerBlocks: 'encrypted'}),
+			};
 		}
 
-		faults.push(...fault ? [fault] : []);
+		faults.push(...(fault ? [fault] : []));
 	}
 
 	for (const {attribute, text} of faults) {

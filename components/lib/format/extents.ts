@@ -15,13 +15,21 @@ export function extentsOf(addresses: readonly number[]): number[] {
 	return extents;
 }
 
-/** Number of blocks in extents that lie below `blockCount`, or undefined where they are malformed or reach beyond it. */
+/**
+ * Number of blocks in extents that lie below `blockCount`, or undefined where they are malformed or reach beyond it.
+ */
 export function extentsBlockCount(extents: readonly number[], blockCount: number): number | undefined {
 	let total = 0;
 	for (let i = 0; i < extents.length; i += 2) {
 		const first = extents[i];
 		const count = extents[i + 1];
-		if (!Number.isInteger(first) || !Number.isInteger(count) || first < 0 || count < 1 || first + count > blockCount) {
+		if (
+			!Number.isInteger(first) ||
+			!Number.isInteger(count) ||
+			first < 0 ||
+			count < 1 ||
+			first + count > blockCount
+		) {
 			return undefined;
 		}
 

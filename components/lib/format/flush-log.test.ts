@@ -1,7 +1,16 @@
 import {createHash} from 'node:crypto';
 import test from 'ava';
 import {WrittenLog} from '../../../test/support/written-log.js';
-import {LogWalk, authenticFlushes, changesPerBlock, plainFlushes, decodeLogEntry, newestChanges, type LeafChanges, type LogEntry} from './flush-log.js';
+import {
+	LogWalk,
+	authenticFlushes,
+	changesPerBlock,
+	plainFlushes,
+	decodeLogEntry,
+	newestChanges,
+	type LeafChanges,
+	type LogEntry,
+} from './flush-log.js';
 import {blockSize} from './geometry.js';
 import {labelLength, labelOf} from './label.js';
 
@@ -11,9 +20,12 @@ const superblockHash = new Uint8Array(32).fill(7);
 function changesOf(vbas: number[], mark = 0): LeafChanges {
 	return {
 		vbas,
-		addresses: vbas.map(vba => 1000 + vba + (mark * 2 ** 33)),
-		leaves: vbas.map(vba => vba % 2 === 0 ? -1 : vba),
-		labels: Uint8Array.from({length: vbas.length * labelLength}, (_, i) => (i + vbas[Math.floor(i / labelLength)] + mark) % 256),
+		addresses: vbas.map(vba => 1000 + vba + mark * 2 ** 33),
+		leaves: vbas.map(vba => (vba % 2 === 0 ? -1 : vba)),
+		labels: Uint8Array.from(
+			{length: vbas.length * labelLength},
+			(_, i) => (i + vbas[Math.floor(i / labelLength)] + mark) % 256,
+		),
 	};
 }
 
@@ -24,7 +36,11 @@ function blocksOf(data: Buffer): Buffer[] {
 }
 
 /** The entries up to the anchored one, undefined where none is it. */
-function logLeadingTo(anchored: Uint8Array, from: Uint8Array, blocks: readonly Buffer[]): readonly LogEntry[] | undefined {
+function logLeadingTo(
+	anchored: Uint8Array,
+	from: Uint8Array,
+	blocks: readonly Buffer[],
+): readonly LogEntry[] | undefined {
 	const walk = new LogWalk(from, anchored);
 	for (const block of blocks) {
 		if (!walk.take(block)) {
@@ -58,7 +74,10 @@ test('many changes fill blocks that follow each other, and further ones go behin
 	const second = log.encode(changesOf([9], 1), 4);
 	t.is(second.firstPba, 502);
 	const entries = logLeadingTo(second.hash, superblockHash, blocksOf(Buffer.concat([first.data, second.data])));
-	t.deepEqual(entries?.map(({changes}) => changes.vbas.length), [perBlock, 1, 1]);
+	t.deepEqual(
+		entries?.map(({changes}) => changes.vbas.length),
+		[perBlock, 1, 1],
+	);
 });
 
 test('what was not noted is written again, and a new superblock begins the log anew', t => {
@@ -123,7 +142,11 @@ test('of each block the newest change counts', t => {
 		log.note(appended);
 		return appended;
 	});
-	const entries = logLeadingTo(encoded[2].hash, superblockHash, encoded.map(({data}) => data));
+	const entries = logLeadingTo(
+		encoded[2].hash,
+		superblockHash,
+		encoded.map(({data}) => data),
+	);
 	const [five, three, eight] = [changesOf([5], 2), changesOf([3], 3), changesOf([8], 1)];
 	t.deepEqual(newestChanges(entries ?? []), {
 		vbas: [3, 5, 8],
@@ -133,7 +156,8 @@ test('of each block the newest change counts', t => {
 	});
 });
 
-const keyAfter = async (hash: Uint8Array): Promise<Uint8Array> => createHash('sha256').update('key').update(hash).digest();
+const keyAfter = async (hash: Uint8Array): Promise<Uint8Array> =>
+	createHash('sha256').update('key').update(hash).digest();
 
 /** Three flushes, the second of two blocks, as a log whose entries carry authenticators. */
 async function authenticatedBlocks(): Promise<Array<{hash: Uint8Array; blocks: Buffer[]}>> {
@@ -176,7 +200,11 @@ test('flushes behind the anchored one are told apart, and only who had the key c
 		t.deepEqual(await lengths(flushes[1].hash, [...blocks.slice(0, 3), forged]), [[], false], `byte ${byte}`);
 	}
 
-	const {whole} = await authenticFlushes(superblockHash, aheadOf(superblockHash, blocks), async () => new Uint8Array(32));
+	const {whole} = await authenticFlushes(
+		superblockHash,
+		aheadOf(superblockHash, blocks),
+		async () => new Uint8Array(32),
+	);
 	t.deepEqual(whole, []);
 });
 

@@ -1,12 +1,13 @@
 /**
- * The flush log: what was written since the last secured state, so that a flush costs one block of the medium instead of
- * every changed inner block. The trust anchor keeps the hash of the newest entry; each entry names the hash of the one
- * before it, the first one that of the superblock. So the anchor vouches for the superblock and all of the entries, in
- * their order, and for nothing else: no entry can be altered, left out, added or put back.
+ * The flush log: what was written since the last secured state, so that a flush costs one block of the medium instead
+ * of every changed inner block. The trust anchor keeps the hash of the newest entry; each entry names the hash of the
+ * one before it, the first one that of the superblock. So the anchor vouches for the superblock and all of the entries,
+ * in their order, and for nothing else: no entry can be altered, left out, added or put back.
  *
- * A flush is one entry or several, and only the last of them is anchored. Entries that follow the anchored one are those of a
- * flush that was cut off before the anchor knew of it, or the anchor is older than the medium. So where superblocks carry
- * authenticators, entries do, too, under a key that the anchor gives for the one flush that may follow: nobody else can add any.
+ * A flush is one entry or several, and only the last of them is anchored. Entries that follow the anchored one are
+ * those of a flush that was cut off before the anchor knew of it, or the anchor is older than the medium. So where
+ * superblocks carry authenticators, entries do, too, under a key that the anchor gives for the one flush that may
+ * follow: nobody else can add any.
  *
  * An entry is one block:
  *
@@ -19,7 +20,8 @@
  *      64  4   version 2: number of the flush in the log
  *      68  4   version 2: entries of this flush that follow
  *      72 32   version 2: HMAC-SHA-256 of the block with zeroes here
- *      64 56n  changes (version 2: from 120 on): VBA 8 · PBA 8 · leaf of the free tree that the PBA was taken from, all ones where
+ * 64 56n  changes (version 2: from 120 on): VBA 8 · PBA 8 · leaf of the free tree that the PBA was taken from, all ones
+ * where
  *              none was 8 · label 32
  *
  * The rest is zero. A change says where a block of the current tree now lies and which label it has. An older change of
@@ -54,7 +56,10 @@ const noLeaf = 0xffff_ffff_ffff_ffffn;
 export interface LeafChanges {
 	readonly vbas: Vba[];
 	readonly addresses: Pba[];
-	/** Leaves of the free tree whose blocks the addresses were in the last secured state; -1 where it was the leaf's own. */
+	/**
+	 * Leaves of the free tree whose blocks the addresses were in the last secured state; -1 where it was the leaf's
+	 * own.
+	 */
 	readonly leaves: Vba[];
 	/** 32 bytes each. */
 	readonly labels: Uint8Array;
@@ -102,14 +107,22 @@ export interface EncodedFlush {
 	readonly tail: LogTail;
 }
 
-/** How entries are made: with authenticators there is the trust anchor's key for the one flush that follows the tail. */
+/**
+ * How entries are made: with authenticators there is the trust anchor's key for the one flush that follows the tail.
+ */
 export interface FlushEncoding {
 	readonly form: LogForm;
 	readonly key: Uint8Array | undefined;
 }
 
 /** The entries that follow the tail, and where they have to lie. */
-export function encodeFlush({firstPba}: FlushLogArea, {usedBlockCount, flushCount, hash: previous}: LogTail, {form, key}: FlushEncoding, changes: LeafChanges, generation: Generation): EncodedFlush {
+export function encodeFlush(
+	{firstPba}: FlushLogArea,
+	{usedBlockCount, flushCount, hash: previous}: LogTail,
+	{form, key}: FlushEncoding,
+	changes: LeafChanges,
+	generation: Generation,
+): EncodedFlush {
 	const count = changes.vbas.length;
 	const perBlock = changesPerBlock(form);
 	const blockCount = Math.ceil(count / perBlock);
@@ -134,7 +147,11 @@ export function encodeFlush({firstPba}: FlushLogArea, {usedBlockCount, flushCoun
 		hash = labelOf(block);
 	}
 
-	return {firstPba: firstPba + usedBlockCount, data, tail: {usedBlockCount: usedBlockCount + blockCount, flushCount: flushCount + 1, hash}};
+	return {
+		firstPba: firstPba + usedBlockCount,
+		data,
+		tail: {usedBlockCount: usedBlockCount + blockCount, flushCount: flushCount + 1, hash},
+	};
 }
 
 /** Of a block where the authenticator is zero. */
@@ -145,7 +162,10 @@ function authenticatorOf(block: Uint8Array, flushKey: Uint8Array): Buffer {
 function isAuthentic(block: Buffer, flushKey: Uint8Array): boolean {
 	const bare = Buffer.from(block);
 	bare.fill(0, authenticatorOffset, authenticatorOffset + authenticatorLength);
-	return timingSafeEqual(authenticatorOf(bare, flushKey), block.subarray(authenticatorOffset, authenticatorOffset + authenticatorLength));
+	return timingSafeEqual(
+		authenticatorOf(bare, flushKey),
+		block.subarray(authenticatorOffset, authenticatorOffset + authenticatorLength),
+	);
 }
 
 /** Below 2^53; two halves are quicker than a bigint. */
@@ -154,7 +174,12 @@ function writeNumber(block: Buffer, value: number, offset: number): void {
 	block.writeUInt32LE(Math.floor(value / 2 ** 32), offset + 4);
 }
 
-function encodeChanges(block: Buffer, {vbas, addresses, leaves, labels}: LeafChanges, first: number, form: LogForm): void {
+function encodeChanges(
+	block: Buffer,
+	{vbas, addresses, leaves, labels}: LeafChanges,
+	first: number,
+	form: LogForm,
+): void {
 	const end = Math.min(vbas.length, first + changesPerBlock(form));
 	for (let i = first, offset = headerLengths[form]; i < end; i++, offset += changeLength) {
 		writeNumber(block, vbas[i], offset);
@@ -169,17 +194,30 @@ function encodeChanges(block: Buffer, {vbas, addresses, leaves, labels}: LeafCha
 	}
 }
 
-/** Decodes the entry that follows the one with hash `previous` at `position`; undefined where the block is no such entry. */
+/**
+ * Decodes the entry that follows the one with hash `previous` at `position`; undefined where the block is no such
+ * entry.
+ */
 export function decodeLogEntry(block: Buffer, previous: Uint8Array, position: number): LogEntry | undefined {
 	const count = block.readUInt32LE(12);
 	const form = (Object.keys(versions) as LogForm[]).find(name => versions[name] === block.readUInt32LE(8));
-	const isNext = block.subarray(0, 8).equals(magic) && form !== undefined && count > 0 && count <= changesPerBlock(form)
-		&& block.readBigUInt64LE(24) === BigInt(position) && block.subarray(32, 64).equals(previous);
+	const isNext =
+		block.subarray(0, 8).equals(magic) &&
+		form !== undefined &&
+		count > 0 &&
+		count <= changesPerBlock(form) &&
+		block.readBigUInt64LE(24) === BigInt(position) &&
+		block.subarray(32, 64).equals(previous);
 	if (!isNext) {
 		return undefined;
 	}
 
-	const changes = {vbas: [] as Vba[], addresses: [] as Pba[], leaves: [] as Vba[], labels: new Uint8Array(count * labelLength)};
+	const changes = {
+		vbas: [] as Vba[],
+		addresses: [] as Pba[],
+		leaves: [] as Vba[],
+		labels: new Uint8Array(count * labelLength),
+	};
 	for (let i = 0, offset = headerLengths[form]; i < count; i++, offset += changeLength) {
 		changes.vbas.push(Number(block.readBigUInt64LE(offset)));
 		changes.addresses.push(Number(block.readBigUInt64LE(offset + 8)));
@@ -189,8 +227,12 @@ export function decodeLogEntry(block: Buffer, previous: Uint8Array, position: nu
 	}
 
 	return {
-		generation: Number(block.readBigUInt64LE(16)), changes, hash: labelOf(block),
-		...form === 'authenticated' && {flush: {number: block.readUInt32LE(flushOffset), left: block.readUInt32LE(flushOffset + 4)}},
+		generation: Number(block.readBigUInt64LE(16)),
+		changes,
+		hash: labelOf(block),
+		...(form === 'authenticated' && {
+			flush: {number: block.readUInt32LE(flushOffset), left: block.readUInt32LE(flushOffset + 4)},
+		}),
 	};
 }
 
@@ -223,7 +265,9 @@ export class LogWalk {
 
 	/** Takes the next block of the log; false where no further one is of use. */
 	take(block: Buffer): boolean {
-		const entry = this.#hasEnded ? undefined : decodeLogEntry(block, this.#previous, this.entries.length + this.ahead.length);
+		const entry = this.#hasEnded
+			? undefined
+			: decodeLogEntry(block, this.#previous, this.entries.length + this.ahead.length);
 		if (!entry) {
 			this.#hasEnded = true;
 			return false;
@@ -250,7 +294,11 @@ export interface FlushesAhead {
 }
 
 /** Flushes behind the anchored one that nobody but who had the anchor's keys can have written. */
-export async function authenticFlushes(anchored: Uint8Array, ahead: readonly AheadEntry[], keyAfter: (hash: Uint8Array) => Promise<Uint8Array>): Promise<FlushesAhead> {
+export async function authenticFlushes(
+	anchored: Uint8Array,
+	ahead: readonly AheadEntry[],
+	keyAfter: (hash: Uint8Array) => Promise<Uint8Array>,
+): Promise<FlushesAhead> {
 	const whole: LogEntry[][] = [];
 	let previous = anchored;
 	for (let begin = 0; begin < ahead.length;) {
@@ -261,8 +309,14 @@ export async function authenticFlushes(anchored: Uint8Array, ahead: readonly Ahe
 		}
 
 		const part = ahead.slice(begin, begin + flush.left + 1);
-		const isWhole = part.length === flush.left + 1
-			&& part.every(({entry, block}, i) => entry.flush?.number === flush.number && entry.flush.left === flush.left - i && isAuthentic(block, key));
+		const isWhole =
+			part.length === flush.left + 1 &&
+			part.every(
+				({entry, block}, i) =>
+					entry.flush?.number === flush.number &&
+					entry.flush.left === flush.left - i &&
+					isAuthentic(block, key),
+			);
 		if (!isWhole) {
 			return {whole, isBegun: true};
 		}
@@ -304,7 +358,10 @@ export function newestChanges(entries: readonly LogEntry[]): LeafChanges {
 	const addresses: Pba[] = [];
 	const leaves: Vba[] = [];
 	for (const [i, vba] of vbas.entries()) {
-		const {entry: {changes}, index} = places.get(vba)!;
+		const {
+			entry: {changes},
+			index,
+		} = places.get(vba)!;
 		addresses.push(changes.addresses[index]);
 		leaves.push(changes.leaves[index]);
 		labels.set(changes.labels.subarray(index * labelLength, (index + 1) * labelLength), i * labelLength);

@@ -4,10 +4,22 @@ import {blockSize, freshPbaCount, superblockSlotCount, type Dimensions} from './
 import {NodeBlocks} from './node-blocks.js';
 
 const shapes: ReadonlyArray<readonly [Dimensions, Dimensions]> = [
-	[{leafCount: 200, maxLevel: 2, degree: 64}, {leafCount: 1024, maxLevel: 2, degree: 64}],
-	[{leafCount: 1, maxLevel: 5, degree: 2}, {leafCount: 37, maxLevel: 4, degree: 8}],
-	[{leafCount: 32, maxLevel: 5, degree: 2}, {leafCount: 64, maxLevel: 2, degree: 8}],
-	[{leafCount: 21, maxLevel: 3, degree: 4}, {leafCount: 5, maxLevel: 1, degree: 8}],
+	[
+		{leafCount: 200, maxLevel: 2, degree: 64},
+		{leafCount: 1024, maxLevel: 2, degree: 64},
+	],
+	[
+		{leafCount: 1, maxLevel: 5, degree: 2},
+		{leafCount: 37, maxLevel: 4, degree: 8},
+	],
+	[
+		{leafCount: 32, maxLevel: 5, degree: 2},
+		{leafCount: 64, maxLevel: 2, degree: 8},
+	],
+	[
+		{leafCount: 21, maxLevel: 3, degree: 4},
+		{leafCount: 5, maxLevel: 1, degree: 8},
+	],
 ];
 
 for (const [device, pool] of shapes) {
@@ -20,7 +32,11 @@ for (const [device, pool] of shapes) {
 			seen.add(place);
 		};
 
-		for (const [tree, {degree, maxLevel, leafCount}] of [[fresh.virtualBlockDevice, device], [fresh.freeTree, pool], [fresh.metaTree, pool]] as const) {
+		for (const [tree, {degree, maxLevel, leafCount}] of [
+			[fresh.virtualBlockDevice, device],
+			[fresh.freeTree, pool],
+			[fresh.metaTree, pool],
+		] as const) {
 			take(firstPlace(tree, degree, maxLevel));
 			let positions = [0];
 			for (let level = maxLevel; level >= 1; level--) {
@@ -30,17 +46,23 @@ for (const [device, pool] of shapes) {
 					for (let index = 0; !nodes.isUnset(0, index) && index < 64; index++) {
 						t.is(nodes.generation(0, index), 0);
 						take(nodes.address(0, index));
-						children.push((position * degree) + index);
+						children.push(position * degree + index);
 					}
 				}
 
 				positions = children;
 			}
 
-			t.deepEqual(positions, Array.from({length: leafCount}, (_, leaf) => leaf));
+			t.deepEqual(
+				positions,
+				Array.from({length: leafCount}, (_, leaf) => leaf),
+			);
 		}
 
-		t.deepEqual([...seen].sort((a, b) => a - b), Array.from({length: freshPbaCount(device, pool) - superblockSlotCount}, (_, i) => superblockSlotCount + i));
+		t.deepEqual(
+			[...seen].sort((a, b) => a - b),
+			Array.from({length: freshPbaCount(device, pool) - superblockSlotCount}, (_, i) => superblockSlotCount + i),
+		);
 	});
 }
 

@@ -1,8 +1,8 @@
 /**
- * Where the blocks of a fresh tree lie. With the inner blocks of all trees before all leaves, level by level, each block's
- * place follows from its position in the tree. So an inner block below which nothing was ever changed need not lie on the
- * medium: its parent's node has a label of zeroes, and stands for the block that this layout implies. Whoever needs such a
- * block makes it.
+ * Where the blocks of a fresh tree lie. With the inner blocks of all trees before all leaves, level by level, each
+ * block's place follows from its position in the tree. So an inner block below which nothing was ever changed need not
+ * lie on the medium: its parent's node has a label of zeroes, and stands for the block that this layout implies.
+ * Whoever needs such a block makes it.
  */
 import type {FreshTree} from '../../sessions/tree-root.js';
 import type {Frame, Level, Pba} from '../../sessions/vocabulary.js';
@@ -34,7 +34,11 @@ export function freshTrees(virtualBlockDevice: Dimensions, freeTree: Dimensions)
 	return {
 		virtualBlockDevice: {leafCount, firstInner: firstInner[0], firstLeaf},
 		freeTree: {leafCount: freeTree.leafCount, firstInner: firstInner[1], firstLeaf: firstLeaf + leafCount},
-		metaTree: {leafCount: freeTree.leafCount, firstInner: firstInner[2], firstLeaf: firstLeaf + leafCount + freeTree.leafCount},
+		metaTree: {
+			leafCount: freeTree.leafCount,
+			firstInner: firstInner[2],
+			firstLeaf: firstLeaf + leafCount + freeTree.leafCount,
+		},
 	};
 }
 
@@ -48,11 +52,13 @@ export function firstPlace({leafCount, firstInner, firstLeaf}: FreshTree, degree
 	return place;
 }
 
-/** Makes an implied block. Nodes of inner blocks, of leaves never written and of free pool entries have their PBA alone. */
+/**
+ * Makes an implied block. Nodes of inner blocks, of leaves never written and of free pool entries have their PBA alone.
+ */
 export function fillImplied(nodes: NodeBlocks, frame: Frame, {tree, degree, level, position}: ImpliedBlock): void {
 	const first = position * degree;
 	const place = firstPlace(tree, degree, level - 1) + first;
-	const count = Math.min(degree, Math.ceil(tree.leafCount / (degree ** (level - 1))) - first);
+	const count = Math.min(degree, Math.ceil(tree.leafCount / degree ** (level - 1)) - first);
 	nodes.clear(frame);
 	for (let index = 0; index < count; index++) {
 		nodes.setPlace(frame, index, place + index, 0);

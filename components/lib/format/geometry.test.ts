@@ -3,9 +3,15 @@ import {Geometry, dimensionsFault, freshPbaCount, innerBlockCount} from './geome
 
 test('children and lowest leaves on the way to a leaf', t => {
 	const geometry = new Geometry({degree: 64, maxLevel: 4, leafCount: 262_144});
-	const vba = (3 * (64 ** 2)) + (5 * 64) + 7;
-	t.deepEqual([4, 3, 2, 1].map(level => geometry.childIndex(vba, level)), [0, 3, 5, 7]);
-	t.deepEqual([0, 1, 2, 3].map(level => geometry.lowestVba(vba, level)), [vba, vba - 7, 3 * (64 ** 2), 0]);
+	const vba = 3 * 64 ** 2 + 5 * 64 + 7;
+	t.deepEqual(
+		[4, 3, 2, 1].map(level => geometry.childIndex(vba, level)),
+		[0, 3, 5, 7],
+	);
+	t.deepEqual(
+		[0, 1, 2, 3].map(level => geometry.lowestVba(vba, level)),
+		[vba, vba - 7, 3 * 64 ** 2, 0],
+	);
 });
 
 test('numbers of inner blocks', t => {
@@ -19,10 +25,17 @@ test('the example of the format: 1 GiB with 128 MiB of pool, extended by 65,536 
 	const after = {...before, leafCount: 1_337_978_880 / 4096};
 	t.is(after.leafCount - before.leafCount, 64_511);
 	t.is(innerBlockCount(after) - innerBlockCount(before), 1025);
-	t.is(freshPbaCount(before, {degree: 64, maxLevel: 3, leafCount: 32_768}), 8 + (262_144 + 4162) + (2 * (32_768 + 521)));
+	t.is(
+		freshPbaCount(before, {degree: 64, maxLevel: 3, leafCount: 32_768}),
+		8 + (262_144 + 4162) + 2 * (32_768 + 521),
+	);
 });
 
-const faults: ReadonlyArray<{dimensions: [degree: number, maxLevel: number, leafCount: number]; pool: boolean; message: RegExp | undefined}> = [
+const faults: ReadonlyArray<{
+	dimensions: [degree: number, maxLevel: number, leafCount: number];
+	pool: boolean;
+	message: RegExp | undefined;
+}> = [
 	{dimensions: [64, 5, 64 ** 5], pool: false, message: undefined},
 	{dimensions: [2, 1, 1], pool: false, message: undefined},
 	{dimensions: [8, 5, 8], pool: true, message: undefined},
@@ -35,7 +48,11 @@ const faults: ReadonlyArray<{dimensions: [degree: number, maxLevel: number, leaf
 	{dimensions: [4, 3, 10], pool: true, message: /number of levels/},
 ];
 
-for (const {dimensions: [degree, maxLevel, leafCount], pool, message} of faults) {
+for (const {
+	dimensions: [degree, maxLevel, leafCount],
+	pool,
+	message,
+} of faults) {
 	test(`degree ${degree}, max level ${maxLevel}, ${leafCount} leaves${pool ? ' of a pool' : ''}: ${message ? 'refused' : 'accepted'}`, t => {
 		const fault = dimensionsFault({degree, maxLevel, leafCount}, pool);
 		if (message) {

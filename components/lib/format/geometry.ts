@@ -16,7 +16,10 @@ export interface Dimensions {
 	readonly leafCount: number;
 }
 
-/** The highest level that the root of a tree may have. A lowest block of a pool tree supplies new places for a whole way. */
+/**
+ * The highest level that the root of a tree may have. A lowest block of a pool tree supplies new places for a whole
+ * way.
+ */
 export function levelLimit(degree: number, pool: boolean): number {
 	return pool ? Math.min(maxLevelLimit, degree - 2) : maxLevelLimit;
 }
@@ -30,7 +33,10 @@ export interface DimensionsFault {
 /** What is wrong with the dimensions of a tree, or nothing. `pool`: the tree is a free tree or a meta tree. */
 export function dimensionsFault({maxLevel, degree, leafCount}: Dimensions, pool: boolean): DimensionsFault | undefined {
 	if (!Number.isInteger(degree) || degree < 2 || degree > degreeLimit || (degree & (degree - 1)) !== 0) {
-		return {dimension: 'degree', text: `the degree is ${degree}, it must be a power of two from 2 to ${degreeLimit}`};
+		return {
+			dimension: 'degree',
+			text: `the degree is ${degree}, it must be a power of two from 2 to ${degreeLimit}`,
+		};
 	}
 
 	if (!Number.isInteger(maxLevel) || maxLevel < 1 || maxLevel > maxLevelLimit) {
@@ -38,12 +44,18 @@ export function dimensionsFault({maxLevel, degree, leafCount}: Dimensions, pool:
 	}
 
 	if (!Number.isInteger(leafCount) || leafCount < 1 || leafCount > degree ** maxLevel) {
-		return {dimension: 'leafCount', text: `there are ${leafCount} leaves, with degree ${degree} and max level ${maxLevel} there must be from 1 to ${degree ** maxLevel}`};
+		return {
+			dimension: 'leafCount',
+			text: `there are ${leafCount} leaves, with degree ${degree} and max level ${maxLevel} there must be from 1 to ${degree ** maxLevel}`,
+		};
 	}
 
 	// A block of the lowest level must be able to supply a new place for every block on the way to the root.
 	if (maxLevel > levelLimit(degree, pool)) {
-		return {dimension: 'degree', text: `the degree ${degree} of a pool tree must be greater than its number of levels, ${maxLevel + 1}`};
+		return {
+			dimension: 'degree',
+			text: `the degree ${degree} of a pool tree must be greater than its number of levels, ${maxLevel + 1}`,
+		};
 	}
 
 	return undefined;
@@ -95,7 +107,10 @@ export function innerBlockCount({maxLevel, degree, leafCount}: Dimensions): numb
 
 /** Number of PBAs of a fresh container, the superblock slots included. The meta tree has the free tree's dimensions. */
 export function freshPbaCount(virtualBlockDevice: Dimensions, freeTree: Dimensions): number {
-	return superblockSlotCount
-		+ virtualBlockDevice.leafCount + innerBlockCount(virtualBlockDevice)
-		+ (2 * (freeTree.leafCount + innerBlockCount(freeTree)));
+	return (
+		superblockSlotCount +
+		virtualBlockDevice.leafCount +
+		innerBlockCount(virtualBlockDevice) +
+		2 * (freeTree.leafCount + innerBlockCount(freeTree))
+	);
 }

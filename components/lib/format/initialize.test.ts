@@ -33,7 +33,7 @@ test('a fresh container has the layout of the original, block for block', async 
 		},
 	};
 	const superblock = encodeSuperblock(await layOut(plan, medium, count => void progress.push(count)));
-	t.false(written.has(0), 'the first superblock is the caller\'s to write');
+	t.false(written.has(0), "the first superblock is the caller's to write");
 	image.set(superblock);
 	written.add(0);
 

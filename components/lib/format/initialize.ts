@@ -1,10 +1,10 @@
 /**
- * Lays out a fresh container (format section 2, "Fresh container"): from PBA 8 upward the virtual block device, the free
- * tree and a meta tree with the free tree's dimensions. Leaves are not written.
+ * Lays out a fresh container (format section 2, "Fresh container"): from PBA 8 upward the virtual block device, the
+ * free tree and a meta tree with the free tree's dimensions. Leaves are not written.
  *
- * The original's containers have all inner blocks on the medium, interleaved with the leaves in post-order. In all others
- * they are implied by where they lie (fresh-layout.ts), so that even the largest container is created at once and takes
- * next to no room.
+ * The original's containers have all inner blocks on the medium, interleaved with the leaves in post-order. In all
+ * others they are implied by where they lie (fresh-layout.ts), so that even the largest container is created at once
+ * and takes next to no room.
  */
 import type {CipherName} from '../../sessions/cipher.js';
 import type {FreshTree, RootNode} from '../../sessions/tree-root.js';
@@ -13,7 +13,13 @@ import {firstPlace, freshTrees, type FreshTrees} from './fresh-layout.js';
 import {blockSize, freshPbaCount, innerBlockCount, superblockSlotCount, type Dimensions} from './geometry.js';
 import {labelLength, labelOf} from './label.js';
 import {NodeBlocks} from './node-blocks.js';
-import {encodeUnusedSlot, snapshotDirectoryBlockCount, snapshotSlotCount, type Key, type Superblock} from './superblock.js';
+import {
+	encodeUnusedSlot,
+	snapshotDirectoryBlockCount,
+	snapshotSlotCount,
+	type Key,
+	type Superblock,
+} from './superblock.js';
 
 export interface ContainerPlan {
 	readonly virtualBlockDevice: Dimensions;
@@ -82,10 +88,12 @@ class BatchWriter {
 	#beginWrite(): void {
 		const count = this.#count;
 		if (count > 0) {
-			const write = this.#medium.write(this.#extents, this.#buffers[this.#batch].subarray(0, count * blockSize)).then(() => {
-				this.#written += count;
-				this.#progress(this.#written);
-			});
+			const write = this.#medium
+				.write(this.#extents, this.#buffers[this.#batch].subarray(0, count * blockSize))
+				.then(() => {
+					this.#written += count;
+					this.#progress(this.#written);
+				});
 			// Whoever waits for it meets the failure; until then it must not count as one that nobody handles.
 			write.catch(() => undefined);
 			this.#writes.push(write);
@@ -153,7 +161,14 @@ class TreeLayout {
 		const address = this.#places.take();
 		this.#leavesLeft--;
 		if (this.#pool) {
-			nodes.setPoolEntry(0, index, {address, lastVba: 0, allocGeneration: 0, freeGeneration: 0, lastKeyId: 0, reserved: false});
+			nodes.setPoolEntry(0, index, {
+				address,
+				lastVba: 0,
+				allocGeneration: 0,
+				freeGeneration: 0,
+				lastKeyId: 0,
+				reserved: false,
+			});
 		} else {
 			nodes.setPlace(0, index, address, 0);
 		}
@@ -167,7 +182,9 @@ function isOriginal({containerId}: ContainerPlan): boolean {
 
 /** Blocks that `layOut` writes, for progress. */
 export function layoutBlockCount(plan: ContainerPlan): number {
-	const innerCount = isOriginal(plan) ? innerBlockCount(plan.virtualBlockDevice) + (2 * innerBlockCount(plan.freeTree)) : 0;
+	const innerCount = isOriginal(plan)
+		? innerBlockCount(plan.virtualBlockDevice) + 2 * innerBlockCount(plan.freeTree)
+		: 0;
 	return innerCount + superblockSlotCount - 1;
 }
 
@@ -187,7 +204,11 @@ async function writeTrees({virtualBlockDevice, freeTree}: ContainerPlan, writer:
 }
 
 function impliedRoots({virtualBlockDevice, freeTree}: ContainerPlan, fresh: FreshTrees): FreshRoots {
-	const rootOf = (tree: FreshTree, {degree, maxLevel}: Dimensions) => ({address: firstPlace(tree, degree, maxLevel), generation: 0, hash: new Uint8Array(labelLength)});
+	const rootOf = (tree: FreshTree, {degree, maxLevel}: Dimensions) => ({
+		address: firstPlace(tree, degree, maxLevel),
+		generation: 0,
+		hash: new Uint8Array(labelLength),
+	});
 	return {
 		device: rootOf(fresh.virtualBlockDevice, virtualBlockDevice),
 		free: rootOf(fresh.freeTree, freeTree),
@@ -195,8 +216,15 @@ function impliedRoots({virtualBlockDevice, freeTree}: ContainerPlan, fresh: Fres
 	};
 }
 
-/** Writes everything but superblock slot 0 and returns that superblock. The container exists once the slot is written and its hash is anchored. */
-export async function layOut(plan: ContainerPlan, medium: Medium, progress: (writtenBlockCount: number) => void = () => undefined): Promise<Superblock> {
+/**
+ * Writes everything but superblock slot 0 and returns that superblock. The container exists once the slot is written
+ * and its hash is anchored.
+ */
+export async function layOut(
+	plan: ContainerPlan,
+	medium: Medium,
+	progress: (writtenBlockCount: number) => void = () => undefined,
+): Promise<Superblock> {
 	const writer = new BatchWriter(medium, progress);
 	for (let slot = 1; slot < superblockSlotCount; slot++) {
 		await writer.add(slot, encodeUnusedSlot());
@@ -215,19 +243,30 @@ export async function layOut(plan: ContainerPlan, medium: Medium, progress: (wri
 		resizing: {pbaCount: 0, leafCount: 0},
 		previousKey: undefined,
 		currentKey: plan.key,
-		snapshots: Array.from({length: snapshotSlotCount}, (_, slot) => slot === 0 ? {root: device, leafCount, maxLevel, keep: false} : undefined),
+		snapshots: Array.from({length: snapshotSlotCount}, (_, slot) =>
+			slot === 0 ? {root: device, leafCount, maxLevel, keep: false} : undefined,
+		),
 		currentSnapshot: 0,
 		lastSecuredGeneration: 0,
 		degree,
 		firstPba: 0,
 		pbaCount: directoryPba + (plan.namesSnapshots ? snapshotDirectoryBlockCount : 0),
-		freeTree: {root: free, ...plan.freeTree, ...fresh && {fresh: fresh.freeTree}},
-		metaTree: {root: meta, ...plan.freeTree, ...fresh && {fresh: fresh.metaTree}},
+		freeTree: {root: free, ...plan.freeTree, ...(fresh && {fresh: fresh.freeTree})},
+		metaTree: {root: meta, ...plan.freeTree, ...(fresh && {fresh: fresh.metaTree})},
 		cipher: plan.cipher,
 		containerId: plan.containerId,
-		...logBlockCount > 0 && {flushLog: {firstPba: logPba, blockCount: logBlockCount}},
-		...plan.innerBlocks && {innerBlocks: plan.innerBlocks},
-		...fresh && {features: ['implied_inner_blocks', 'emptied_leaves', ...plan.namesSnapshots ? ['snapshot_names'] as const : []], fresh},
-		...plan.namesSnapshots && {snapshotDirectory: {firstPba: directoryPba, place: 0, hash: new Uint8Array(labelLength)}},
+		...(logBlockCount > 0 && {flushLog: {firstPba: logPba, blockCount: logBlockCount}}),
+		...(plan.innerBlocks && {innerBlocks: plan.innerBlocks}),
+		...(fresh && {
+			features: [
+				'implied_inner_blocks',
+				'emptied_leaves',
+				...(plan.namesSnapshots ? (['snapshot_names'] as const) : []),
+			],
+			fresh,
+		}),
+		...(plan.namesSnapshots && {
+			snapshotDirectory: {firstPba: directoryPba, place: 0, hash: new Uint8Array(labelLength)},
+		}),
 	};
 }

@@ -9,8 +9,9 @@ export function labelOf(block: Uint8Array): Buffer {
 }
 
 /**
- * Stands in the node of a block that was unreadable when a rekeying came by. No content has this label under any cipher, so the
- * block stays unreadable until it is written anew, even if the medium gives back its old content, which was under another key.
+ * Stands in the node of a block that was unreadable when a rekeying came by. No content has this label under any
+ * cipher, so the block stays unreadable until it is written anew, even if the medium gives back its old content, which
+ * was under another key.
  */
 export const lostLabel: Uint8Array = new Uint8Array(labelLength).fill(0xff);
 

@@ -2,7 +2,7 @@ import test from 'ava';
 import {blockSize, nodeSize} from './geometry.js';
 import {NodeBlocks, type PoolEntry} from './node-blocks.js';
 
-const large = (2 ** 40) + 12_345;
+const large = 2 ** 40 + 12_345;
 
 test('type 1 nodes lie where the format says', t => {
 	const nodes = new NodeBlocks(new Uint8Array(2 * blockSize));
@@ -27,7 +27,14 @@ test('type 1 nodes lie where the format says', t => {
 
 test('type 2 nodes lie where the format says', t => {
 	const nodes = new NodeBlocks(new Uint8Array(blockSize).fill(0xff));
-	const entry: PoolEntry = {address: large, lastVba: large + 1, allocGeneration: 5, freeGeneration: large + 2, lastKeyId: 0xffff_ffff, reserved: true};
+	const entry: PoolEntry = {
+		address: large,
+		lastVba: large + 1,
+		allocGeneration: 5,
+		freeGeneration: large + 2,
+		lastKeyId: 0xffff_ffff,
+		reserved: true,
+	};
 	nodes.setPoolEntry(0, 63, entry);
 	const node = Buffer.from(nodes.memory).subarray(63 * nodeSize);
 	t.is(node.readBigUInt64LE(0), BigInt(large));

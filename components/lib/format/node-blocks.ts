@@ -59,23 +59,23 @@ export class NodeBlocks {
 	}
 
 	address(frame: Frame, index: NodeIndex): Pba {
-		return this.#read64((frame * wordsPerBlock) + (index * wordsPerNode));
+		return this.#read64(frame * wordsPerBlock + index * wordsPerNode);
 	}
 
 	/** Generation of a type 1 node. */
 	generation(frame: Frame, index: NodeIndex): Generation {
-		return this.#read64((frame * wordsPerBlock) + (index * wordsPerNode) + 2);
+		return this.#read64(frame * wordsPerBlock + index * wordsPerNode + 2);
 	}
 
 	/** A view of the hash in a type 1 node; it changes with the node. */
 	hash(frame: Frame, index: NodeIndex): Uint8Array {
-		const offset = (frame * blockSize) + (index * nodeSize) + hashOffset;
+		const offset = frame * blockSize + index * nodeSize + hashOffset;
 		return this.memory.subarray(offset, offset + labelLength);
 	}
 
 	/** True where the node, named by its frame * 64 + its index, has the label that begins at `offset` in `words`. */
 	hasLabel(node: number, words: Uint32Array, offset: number): boolean {
-		const word = (node * wordsPerNode) + (hashOffset / 4);
+		const word = node * wordsPerNode + hashOffset / 4;
 		for (let i = 0; i < wordsPerLabel; i++) {
 			if (this.#words[word + i] !== words[offset + i]) {
 				return false;
@@ -86,20 +86,20 @@ export class NodeBlocks {
 	}
 
 	copyHash(frame: Frame, index: NodeIndex, target: Uint8Array, targetOffset: number): void {
-		const offset = (frame * blockSize) + (index * nodeSize) + hashOffset;
+		const offset = frame * blockSize + index * nodeSize + hashOffset;
 		for (let i = 0; i < labelLength; i++) {
 			target[targetOffset + i] = this.memory[offset + i];
 		}
 	}
 
 	setPlace(frame: Frame, index: NodeIndex, address: Pba, generation: Generation): void {
-		const word = (frame * wordsPerBlock) + (index * wordsPerNode);
+		const word = frame * wordsPerBlock + index * wordsPerNode;
 		this.#write64(word, address);
 		this.#write64(word + 2, generation);
 	}
 
 	setHash(frame: Frame, index: NodeIndex, source: Uint8Array, sourceOffset: number): void {
-		const offset = (frame * blockSize) + (index * nodeSize) + hashOffset;
+		const offset = frame * blockSize + index * nodeSize + hashOffset;
 		for (let i = 0; i < labelLength; i++) {
 			this.memory[offset + i] = source[sourceOffset + i];
 		}
@@ -107,7 +107,7 @@ export class NodeBlocks {
 
 	/** True where the hash of a type 1 node is all zero: of a leaf that was written, its content is given up. */
 	isEmptied(frame: Frame, index: NodeIndex): boolean {
-		const word = (frame * wordsPerBlock) + (index * wordsPerNode) + (hashOffset / 4);
+		const word = frame * wordsPerBlock + index * wordsPerNode + hashOffset / 4;
 		for (let i = 0; i < labelLength / 4; i++) {
 			if (this.#words[word + i] !== 0) {
 				return false;
@@ -119,7 +119,7 @@ export class NodeBlocks {
 
 	/** True where no byte of the node is set. */
 	isUnset(frame: Frame, index: NodeIndex): boolean {
-		const word = (frame * wordsPerBlock) + (index * wordsPerNode);
+		const word = frame * wordsPerBlock + index * wordsPerNode;
 		for (let i = 0; i < wordsPerNode; i++) {
 			if (this.#words[word + i] !== 0) {
 				return false;
@@ -130,7 +130,7 @@ export class NodeBlocks {
 	}
 
 	poolEntry(frame: Frame, index: NodeIndex): PoolEntry {
-		const word = (frame * wordsPerBlock) + (index * wordsPerNode);
+		const word = frame * wordsPerBlock + index * wordsPerNode;
 		return {
 			address: this.#read64(word),
 			lastVba: this.#read64(word + type2.lastVba),
@@ -142,19 +142,19 @@ export class NodeBlocks {
 	}
 
 	poolAllocGeneration(frame: Frame, index: NodeIndex): Generation {
-		return this.#read64((frame * wordsPerBlock) + (index * wordsPerNode) + type2.allocGeneration);
+		return this.#read64(frame * wordsPerBlock + index * wordsPerNode + type2.allocGeneration);
 	}
 
 	poolFreeGeneration(frame: Frame, index: NodeIndex): Generation {
-		return this.#read64((frame * wordsPerBlock) + (index * wordsPerNode) + type2.freeGeneration);
+		return this.#read64(frame * wordsPerBlock + index * wordsPerNode + type2.freeGeneration);
 	}
 
 	isPoolEntryReserved(frame: Frame, index: NodeIndex): boolean {
-		return (this.#words[(frame * wordsPerBlock) + (index * wordsPerNode) + type2.reserved] & 0xff) !== 0;
+		return (this.#words[frame * wordsPerBlock + index * wordsPerNode + type2.reserved] & 0xff) !== 0;
 	}
 
 	setPoolEntry(frame: Frame, index: NodeIndex, entry: PoolEntry): void {
-		const word = (frame * wordsPerBlock) + (index * wordsPerNode);
+		const word = frame * wordsPerBlock + index * wordsPerNode;
 		this.#words.fill(0, word, word + wordsPerNode);
 		this.#write64(word, entry.address);
 		this.#write64(word + type2.lastVba, entry.lastVba);
@@ -165,7 +165,7 @@ export class NodeBlocks {
 	}
 
 	#read64(word: number): number {
-		return this.#words[word] + (this.#words[word + 1] * twoTo32);
+		return this.#words[word] + this.#words[word + 1] * twoTo32;
 	}
 
 	#write64(word: number, value: number): void {

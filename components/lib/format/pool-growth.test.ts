@@ -19,7 +19,7 @@ for (const degree of [4, 8, 16]) {
 	test(`degree ${degree}: the room is what growing step by step takes`, t => {
 		const levelMax = Math.min(3, degree - 2);
 		for (let maxLevel = 1; maxLevel <= levelMax; maxLevel++) {
-			for (const leafCount of [1, degree - 1, degree, (degree ** maxLevel) - 1, degree ** maxLevel]) {
+			for (const leafCount of [1, degree - 1, degree, degree ** maxLevel - 1, degree ** maxLevel]) {
 				const tree = {degree, maxLevel, leafCount: Math.min(leafCount, degree ** maxLevel)};
 				const room = roomStepByStep(tree, tree);
 				t.is(poolRoom(tree, tree, Infinity), room, JSON.stringify(tree));

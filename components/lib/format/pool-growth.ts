@@ -1,6 +1,7 @@
 /**
  * Growth of the pool by arithmetic (format section 8). The meta tree has to have a leaf for every inner block of both
- * pool trees; where the next step of the free tree would break that, the meta tree grows first, from the same contingent.
+ * pool trees; where the next step of the free tree would break that, the meta tree grows first, from the same
+ * contingent.
  */
 import {innerBlockCount, levelLimit, type Dimensions} from './geometry.js';
 
@@ -15,16 +16,22 @@ export function isPoolTreeFull({degree, leafCount}: Dimensions): boolean {
 }
 
 /** A tree after a growth step: its lowest block full, and what that took beyond leaves already there. */
-export function growPoolOnce({maxLevel, degree, leafCount}: Dimensions, left: number): {tree: Dimensions; usedCount: number} {
+export function growPoolOnce(
+	{maxLevel, degree, leafCount}: Dimensions,
+	left: number,
+): {tree: Dimensions; usedCount: number} {
 	const isFull = leafCount === degree ** maxLevel;
 	const grownLevel = isFull ? maxLevel + 1 : maxLevel;
 	let blockCount = isFull ? 1 : 0;
 	for (let level = 1; level < grownLevel; level++) {
-		blockCount += leafCount % (degree ** level) === 0 ? 1 : 0;
+		blockCount += leafCount % degree ** level === 0 ? 1 : 0;
 	}
 
 	const added = Math.max(0, Math.min(degree - (leafCount % degree), left - blockCount));
-	return {tree: {maxLevel: grownLevel, degree, leafCount: leafCount + added}, usedCount: Math.min(left, blockCount + added)};
+	return {
+		tree: {maxLevel: grownLevel, degree, leafCount: leafCount + added},
+		usedCount: Math.min(left, blockCount + added),
+	};
 }
 
 /** Which tree the next growth step extends; undefined where the format's limit is reached. */
@@ -55,7 +62,10 @@ function metaLeafCountFor(freeInnerCount: number, meta: Dimensions): number {
 			maxLevel++;
 		}
 
-		return leafCount >= comfortableLeafCount * (freeInnerCount + innerBlockCount({degree, maxLevel, leafCount}) + maxLevel);
+		return (
+			leafCount >=
+			comfortableLeafCount * (freeInnerCount + innerBlockCount({degree, maxLevel, leafCount}) + maxLevel)
+		);
 	};
 
 	if (isEnough(meta.leafCount)) {
@@ -84,10 +94,18 @@ function blocksToGrow({degree, maxLevel, leafCount}: Dimensions, newLeafCount: n
 		newLevel++;
 	}
 
-	return newLeafCount + innerBlockCount({degree, maxLevel: newLevel, leafCount: newLeafCount}) - leafCount - innerBlockCount({degree, maxLevel, leafCount});
+	return (
+		newLeafCount +
+		innerBlockCount({degree, maxLevel: newLevel, leafCount: newLeafCount}) -
+		leafCount -
+		innerBlockCount({degree, maxLevel, leafCount})
+	);
 }
 
-/** How many of `wanted` blocks the pool can take, those of the meta tree included. Its cost does not grow with their number. */
+/**
+ * How many of `wanted` blocks the pool can take, those of the meta tree included. Its cost does not grow with their
+ * number.
+ */
 export function poolRoom(free: Dimensions, meta: Dimensions, wanted: number): number {
 	const {degree} = free;
 	const maxLevel = levelLimit(degree, true);

@@ -14,7 +14,10 @@ export function byteSize() {
 	return z.string().transform((text, context) => {
 		const size = parseByteSize(text);
 		if (size === undefined || size === 0) {
-			context.addIssue({code: 'custom', message: `"${text}" is no size; write bytes or a number with K, M, G or T, e.g. 64M`});
+			context.addIssue({
+				code: 'custom',
+				message: `"${text}" is no size; write bytes or a number with K, M, G or T, e.g. 64M`,
+			});
 			return z.NEVER;
 		}
 

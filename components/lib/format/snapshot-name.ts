@@ -14,11 +14,11 @@ export function snapshotNameFault(name: string): string | undefined {
 	}
 
 	if (Buffer.from(name).toString() !== name) {
-		return 'a snapshot\'s name is text in UTF-8';
+		return "a snapshot's name is text in UTF-8";
 	}
 
 	if (unprintable.test(name)) {
-		return 'a snapshot\'s name has no control characters';
+		return "a snapshot's name has no control characters";
 	}
 
 	if (name.includes('/') || name === '.' || name === '..') {
@@ -29,5 +29,5 @@ export function snapshotNameFault(name: string): string | undefined {
 		return `"${name}" would look like the number of a snapshot; choose a name that is not digits only`;
 	}
 
-	return name.trim() === name ? undefined : 'a snapshot\'s name neither begins nor ends with white space';
+	return name.trim() === name ? undefined : "a snapshot's name neither begins nor ends with white space";
 }

@@ -12,9 +12,11 @@
  *     3753  8   the same for the previous key
  *     3761  8   first PBA of the flush log (flush-log.ts), where there is one
  *     3769  4   its number of blocks; 0 where there is none
- *     3773  4   how inner blocks lie on the medium: 0 as they are, 1 encrypted (inner-blocks.ts), and then there is no log
+ * 3773  4   how inner blocks lie on the medium: 0 as they are, 1 encrypted (inner-blocks.ts), and then there is no log
+ *
  *     3777  4   version 2: features that a reader has to know (`featureBits`)
- *     3781 72   with implied inner blocks: the fresh trees, device, free tree and meta tree, of each: number of leaves, first
+ * 3781 72   with implied inner blocks: the fresh trees, device, free tree and meta tree, of each: number of leaves,
+ * first
  *               PBA of its inner blocks, first PBA of its leaves (fresh-layout.ts); else 0
  *     3853  8   with snapshot names: first of the two places of the snapshot directory (snapshot-directory.ts); else 0
  *     3861  4   the place that counts, 0 or 1
@@ -108,7 +110,10 @@ export interface Superblock {
 	readonly sealedBlockCounts?: {readonly current: number; readonly previous: number} | undefined;
 	/** Undefined where inner blocks lie on the medium as they are. */
 	readonly innerBlocks?: 'encrypted' | undefined;
-	/** Undefined where the superblock carries no authenticator: with version 1 of the extension, and in the original's containers. */
+	/**
+	 * Undefined where the superblock carries no authenticator: with version 1 of the extension, and in the original's
+	 * containers.
+	 */
 	readonly features?: readonly Feature[] | undefined;
 	/** Where the trees lay when the container was created; undefined where every inner block lies on the medium. */
 	readonly fresh?: FreshTrees | undefined;
@@ -143,8 +148,20 @@ export interface FlushLogArea {
 }
 
 const offsets = {
-	state: 0, rekeyingVba: 1, resizingPbas: 9, resizingLeaves: 17, previousKey: 25, currentKey: 61, snapshots: 97,
-	lastSecuredGeneration: 3553, currentSnapshot: 3561, degree: 3565, firstPba: 3569, pbaCount: 3577, freeTree: 3585, metaTree: 3649,
+	state: 0,
+	rekeyingVba: 1,
+	resizingPbas: 9,
+	resizingLeaves: 17,
+	previousKey: 25,
+	currentKey: 61,
+	snapshots: 97,
+	lastSecuredGeneration: 3553,
+	currentSnapshot: 3561,
+	degree: 3565,
+	firstPba: 3569,
+	pbaCount: 3577,
+	freeTree: 3585,
+	metaTree: 3649,
 	extension: 3713,
 } as const;
 
@@ -213,7 +230,7 @@ function encodeKey(view: Buffer, offset: number, key: Key | undefined): void {
 }
 
 function decodeSnapshot(view: Buffer, slot: number, hasTimes: boolean): Snapshot | undefined {
-	const offset = offsets.snapshots + (slot * snapshotSize);
+	const offset = offsets.snapshots + slot * snapshotSize;
 	if (!readBoolean(view, offset + 60, `the valid flag of snapshot slot ${slot}`)) {
 		return undefined;
 	}
@@ -227,7 +244,7 @@ function decodeSnapshot(view: Buffer, slot: number, hasTimes: boolean): Snapshot
 		leafCount: readNumber(view, offset + 48, `the number of leaves of snapshot slot ${slot}`),
 		maxLevel: view.readUInt32LE(offset + 56),
 		keep: readBoolean(view, offset + 65, `the keep flag of snapshot slot ${slot}`),
-		...hasTimes && decodeTime(view, offset + timeOffset),
+		...(hasTimes && decodeTime(view, offset + timeOffset)),
 	};
 }
 
@@ -237,7 +254,7 @@ function decodeTime(view: Buffer, offset: number): Pick<Snapshot, 'time'> {
 }
 
 function encodeSnapshot(view: Buffer, slot: number, snapshot: Snapshot | undefined): void {
-	const offset = offsets.snapshots + (slot * snapshotSize);
+	const offset = offsets.snapshots + slot * snapshotSize;
 	if (snapshot) {
 		view.fill(0, offset, offset + snapshotSize);
 		view.set(snapshot.root.hash, offset);
@@ -259,7 +276,10 @@ function encodeSnapshot(view: Buffer, slot: number, snapshot: Snapshot | undefin
 }
 
 function checkRootAddress(address: Pba, pbaCount: number, what: string): void {
-	check(address >= superblockSlotCount && address < pbaCount, `${what} points to PBA ${address}, its blocks lie from ${superblockSlotCount} to ${pbaCount - 1}`);
+	check(
+		address >= superblockSlotCount && address < pbaCount,
+		`${what} points to PBA ${address}, its blocks lie from ${superblockSlotCount} to ${pbaCount - 1}`,
+	);
 }
 
 function decodePool(view: Buffer, offset: number, what: string): PoolRoot {
@@ -287,12 +307,25 @@ function encodePool(view: Buffer, offset: number, {root, maxLevel, degree, leafC
 	view.writeBigUInt64LE(BigInt(leafCount), offset + 56);
 }
 
-type Extension = Pick<Superblock, 'cipher' | 'containerId' | 'sealedBlockCounts' | 'flushLog' | 'innerBlocks' | 'features' | 'fresh' | 'snapshotDirectory'>;
+type Extension = Pick<
+	Superblock,
+	| 'cipher'
+	| 'containerId'
+	| 'sealedBlockCounts'
+	| 'flushLog'
+	| 'innerBlocks'
+	| 'features'
+	| 'fresh'
+	| 'snapshotDirectory'
+>;
 
 function decodeFeatures(bits: number): Feature[] {
 	const names = (Object.keys(featureBits) as Feature[]).filter(name => (bits & featureBits[name]) !== 0);
 	const unknown = (bits & ~encodeFeatures(names)) >>> 0;
-	check(unknown === 0, `the container uses features (0x${unknown.toString(16)}) that this version does not know; use a newer version`);
+	check(
+		unknown === 0,
+		`the container uses features (0x${unknown.toString(16)}) that this version does not know; use a newer version`,
+	);
 	return names;
 }
 
@@ -304,7 +337,13 @@ function decodeFreshTree(area: Buffer, offset: number, pbaCount: number): FreshT
 	const leafCount = readNumber(area, offset, 'the number of leaves of a fresh tree');
 	const firstInner = readNumber(area, offset + 8, 'the first inner block of a fresh tree');
 	const firstLeaf = readNumber(area, offset + 16, 'the first leaf of a fresh tree');
-	check(leafCount > 0 && firstInner >= superblockSlotCount && firstInner < firstLeaf && firstLeaf + leafCount <= pbaCount, `a fresh tree of ${leafCount} leaves at PBA ${firstLeaf} does not fit the container`);
+	check(
+		leafCount > 0 &&
+			firstInner >= superblockSlotCount &&
+			firstInner < firstLeaf &&
+			firstLeaf + leafCount <= pbaCount,
+		`a fresh tree of ${leafCount} leaves at PBA ${firstLeaf} does not fit the container`,
+	);
 	return {leafCount, firstInner, firstLeaf};
 }
 
@@ -333,14 +372,23 @@ function decodeFlushLog(area: Buffer, pbaCount: number): FlushLogArea | undefine
 		return undefined;
 	}
 
-	check(blockCount > 0 && blockCount <= flushLogBlockCountMax && firstPba >= superblockSlotCount && firstPba + blockCount <= pbaCount, `the flush log of ${blockCount} blocks at PBA ${firstPba} does not fit the container`);
+	check(
+		blockCount > 0 &&
+			blockCount <= flushLogBlockCountMax &&
+			firstPba >= superblockSlotCount &&
+			firstPba + blockCount <= pbaCount,
+		`the flush log of ${blockCount} blocks at PBA ${firstPba} does not fit the container`,
+	);
 	return {firstPba, blockCount};
 }
 
 function decodeDirectoryPlace(area: Buffer, pbaCount: number): SnapshotDirectoryPlace {
 	const firstPba = readNumber(area, directoryOffsets.firstPba, 'the first PBA of the snapshot directory');
 	const place = area.readUInt32LE(directoryOffsets.place);
-	check(firstPba >= superblockSlotCount && firstPba + snapshotDirectoryBlockCount <= pbaCount, `the snapshot directory at PBA ${firstPba} does not fit the container`);
+	check(
+		firstPba >= superblockSlotCount && firstPba + snapshotDirectoryBlockCount <= pbaCount,
+		`the snapshot directory at PBA ${firstPba} does not fit the container`,
+	);
 	check(place === 0 || place === 1, `the snapshot directory has two places, and no place ${place}`);
 	return {firstPba, place, hash: copy(area, directoryOffsets.hash, 32)};
 }
@@ -357,38 +405,67 @@ function decodeExtension(view: Buffer, pbaCount: number): Extension {
 		return {cipher: 'aes-256-cbc-essiv', containerId: undefined};
 	}
 
-	check(area.subarray(0, 8).equals(extensionMagic), 'the superblock carries an extension that this version does not know');
+	check(
+		area.subarray(0, 8).equals(extensionMagic),
+		'the superblock carries an extension that this version does not know',
+	);
 	const version = area.readUInt32LE(8);
 	const extensionLength = extensionLengths[version];
-	check(extensionLength !== undefined, `the container has format version ${version}, this version reads up to ${extensionVersion}; use a newer one`);
+	check(
+		extensionLength !== undefined,
+		`the container has format version ${version}, this version reads up to ${extensionVersion}; use a newer one`,
+	);
 	const number = area.readUInt32LE(12);
 	const cipher = cipherOfNumber(number);
-	check(cipher !== undefined && number !== 0, `the container uses cipher number ${number}, which this version does not know; use a newer one`);
+	check(
+		cipher !== undefined && number !== 0,
+		`the container uses cipher number ${number}, which this version does not know; use a newer one`,
+	);
 	const containerId = copy(area, 16, containerIdLength);
 	const end = version === 1 ? area.length : area.length - authenticatorLength;
-	const unused = [area.subarray(extensionLength, end), ...isAuthenticated(cipher) ? [] : [area.subarray(32, 48)]];
-	check(unused.every(part => part.every(byte => byte === 0)), 'the superblock carries an extension that this version does not know');
+	const unused = [area.subarray(extensionLength, end), ...(isAuthenticated(cipher) ? [] : [area.subarray(32, 48)])];
+	check(
+		unused.every(part => part.every(byte => byte === 0)),
+		'the superblock carries an extension that this version does not know',
+	);
 	const flushLog = decodeFlushLog(area, pbaCount);
 	const features = version === 1 ? undefined : decodeFeatures(area.readUInt32LE(64));
 	const isImplied = features?.includes('implied_inner_blocks') === true;
 	const hasDirectory = features?.includes('snapshot_names') === true;
-	check(isImplied || area.subarray(freshTreeOffsets.virtualBlockDevice, freshTreesEnd).every(byte => byte === 0), 'the superblock carries an extension that this version does not know');
-	check(hasDirectory || area.subarray(directoryOffsets.firstPba, extensionLengths[2]).every(byte => byte === 0), 'the superblock carries an extension that this version does not know');
+	check(
+		isImplied || area.subarray(freshTreeOffsets.virtualBlockDevice, freshTreesEnd).every(byte => byte === 0),
+		'the superblock carries an extension that this version does not know',
+	);
+	check(
+		hasDirectory || area.subarray(directoryOffsets.firstPba, extensionLengths[2]).every(byte => byte === 0),
+		'the superblock carries an extension that this version does not know',
+	);
 	const innerBlocks = area.readUInt32LE(60);
-	check(innerBlocks === 0 || (innerBlocks === 1 && cipher !== 'none' && !flushLog), 'the superblock carries an extension that this version does not know');
+	check(
+		innerBlocks === 0 || (innerBlocks === 1 && cipher !== 'none' && !flushLog),
+		'the superblock carries an extension that this version does not know',
+	);
 	return {
 		cipher,
 		containerId,
-		...isAuthenticated(cipher) && {sealedBlockCounts: {current: readNumber(area, 32, 'the number of sealed blocks'), previous: readNumber(area, 40, 'the number of blocks sealed before')}},
-		...flushLog && {flushLog},
-		...innerBlocks === 1 && {innerBlocks: 'encrypted'},
-		...features && {features},
-		...isImplied && {fresh: decodeFresh(area, pbaCount)},
-		...hasDirectory && {snapshotDirectory: decodeDirectoryPlace(area, pbaCount)},
+		...(isAuthenticated(cipher) && {
+			sealedBlockCounts: {
+				current: readNumber(area, 32, 'the number of sealed blocks'),
+				previous: readNumber(area, 40, 'the number of blocks sealed before'),
+			},
+		}),
+		...(flushLog && {flushLog}),
+		...(innerBlocks === 1 && {innerBlocks: 'encrypted'}),
+		...(features && {features}),
+		...(isImplied && {fresh: decodeFresh(area, pbaCount)}),
+		...(hasDirectory && {snapshotDirectory: decodeDirectoryPlace(area, pbaCount)}),
 	};
 }
 
-function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, flushLog, innerBlocks, features, fresh, snapshotDirectory}: Superblock): void {
+function encodeExtension(
+	view: Buffer,
+	{cipher, containerId, sealedBlockCounts, flushLog, innerBlocks, features, fresh, snapshotDirectory}: Superblock,
+): void {
 	if (containerId === undefined) {
 		check(features === undefined, 'a container with features needs a container id');
 		check(flushLog === undefined, 'a container with a flush log needs a container id');
@@ -423,7 +500,10 @@ function encodeExtension(view: Buffer, {cipher, containerId, sealedBlockCounts, 
 }
 
 function checkSnapshots({snapshots, currentSnapshot, degree, pbaCount}: Superblock): void {
-	check(currentSnapshot < snapshotSlotCount && snapshots[currentSnapshot] !== undefined, `the current snapshot slot ${currentSnapshot} holds no snapshot`);
+	check(
+		currentSnapshot < snapshotSlotCount && snapshots[currentSnapshot] !== undefined,
+		`the current snapshot slot ${currentSnapshot} holds no snapshot`,
+	);
 	for (const [slot, snapshot] of snapshots.entries()) {
 		if (snapshot) {
 			const fault = dimensionsFault({...snapshot, degree}, false);
@@ -434,8 +514,8 @@ function checkSnapshots({snapshots, currentSnapshot, degree, pbaCount}: Superblo
 }
 
 /**
- * True where a rekeying is under way and the key before it was never stored: the original writes 32 zero bytes in its place.
- * Blocks from the rekeying VBA on can then be opened by nobody.
+ * True where a rekeying is under way and the key before it was never stored: the original writes 32 zero bytes in its
+ * place. Blocks from the rekeying VBA on can then be opened by nobody.
  */
 export function hasLostPreviousKey({state, previousKey}: Superblock): boolean {
 	return state === 'rekeying' && previousKey?.wrapped.every(byte => byte === 0) === true;
@@ -465,17 +545,28 @@ export function decodeSuperblock(block: Uint8Array): Superblock {
 		},
 		previousKey: decodeKey(view, offsets.previousKey),
 		currentKey,
-		snapshots: Array.from({length: snapshotSlotCount}, (_, slot) => decodeSnapshot(view, slot, extension.features !== undefined)),
+		snapshots: Array.from({length: snapshotSlotCount}, (_, slot) =>
+			decodeSnapshot(view, slot, extension.features !== undefined),
+		),
 		currentSnapshot: view.readUInt32LE(offsets.currentSnapshot),
 		lastSecuredGeneration: readNumber(view, offsets.lastSecuredGeneration, 'the last secured generation'),
 		degree: view.readUInt32LE(offsets.degree),
 		firstPba: readNumber(view, offsets.firstPba, 'the first PBA'),
 		pbaCount,
-		freeTree: {...decodePool(view, offsets.freeTree, 'free tree'), ...extension.fresh && {fresh: extension.fresh.freeTree}},
-		metaTree: {...decodePool(view, offsets.metaTree, 'meta tree'), ...extension.fresh && {fresh: extension.fresh.metaTree}},
+		freeTree: {
+			...decodePool(view, offsets.freeTree, 'free tree'),
+			...(extension.fresh && {fresh: extension.fresh.freeTree}),
+		},
+		metaTree: {
+			...decodePool(view, offsets.metaTree, 'meta tree'),
+			...(extension.fresh && {fresh: extension.fresh.metaTree}),
+		},
 		...extension,
 	};
-	check(state !== 'rekeying' || superblock.previousKey !== undefined, 'a rekeying is under way, but there is no previous key');
+	check(
+		state !== 'rekeying' || superblock.previousKey !== undefined,
+		'a rekeying is under way, but there is no previous key',
+	);
 	check(superblock.firstPba === 0, `the first PBA is ${superblock.firstPba}, it must be 0`);
 	checkRootAddress(superblock.freeTree.root.address, superblock.pbaCount, 'free tree');
 	checkRootAddress(superblock.metaTree.root.address, superblock.pbaCount, 'meta tree');
@@ -533,19 +624,31 @@ export function encodeUnusedSlot(): Buffer {
 }
 
 /**
- * A slot in which a crash has left a part of a superblock, emptied. It is zero, not as in a fresh container: each sector of a superblock has
- * something else, so that where this write is torn, too, its sectors cannot make that superblock whole.
+ * A slot in which a crash has left a part of a superblock, emptied. It is zero, not as in a fresh container: each
+ * sector of a superblock has something else, so that where this write is torn, too, its sectors cannot make that
+ * superblock whole.
  */
 export function encodeEmptiedSlot(): Buffer {
 	return Buffer.alloc(blockSize);
 }
 
 /**
- * No block that the superblock refers to is of a newer generation. The original secures its generation minus one where it has
- * just created a snapshot; an older version of ours left the newest snapshot behind its pool trees.
+ * No block that the superblock refers to is of a newer generation. The original secures its generation minus one where
+ * it has just created a snapshot; an older version of ours left the newest snapshot behind its pool trees.
  */
-export function newestGenerationOf({snapshots, currentSnapshot, lastSecuredGeneration, freeTree, metaTree}: Superblock): Generation {
-	return Math.max(snapshots[currentSnapshot]?.root.generation ?? 0, lastSecuredGeneration, freeTree.root.generation, metaTree.root.generation);
+export function newestGenerationOf({
+	snapshots,
+	currentSnapshot,
+	lastSecuredGeneration,
+	freeTree,
+	metaTree,
+}: Superblock): Generation {
+	return Math.max(
+		snapshots[currentSnapshot]?.root.generation ?? 0,
+		lastSecuredGeneration,
+		freeTree.root.generation,
+		metaTree.root.generation,
+	);
 }
 
 /** What lies where a slot has its keys, in hex, whether or not the slot can be understood. */

@@ -7,26 +7,42 @@ import {ByteDevice, PartialBlockBuffers} from './byte-device.js';
 function memoryDevice(blockCount: number) {
 	const image = Buffer.alloc(blockCount * blockSize, 0xff);
 	const cleared: number[] = [];
-	const at = ({extents, data}: {extents: number[]; data: Uint8Array}, move: (image: Buffer, data: Uint8Array) => void) => {
+	const at = (
+		{extents, data}: {extents: number[]; data: Uint8Array},
+		move: (image: Buffer, data: Uint8Array) => void,
+	) => {
 		let offset = 0;
 		for (let i = 0; i < extents.length; i += 2) {
 			const length = extents[i + 1] * blockSize;
-			move(image.subarray(extents[i] * blockSize, extents[i] * blockSize + length), data.subarray(offset, offset + length));
+			move(
+				image.subarray(extents[i] * blockSize, extents[i] * blockSize + length),
+				data.subarray(offset, offset + length),
+			);
 			offset += length;
 		}
 	};
-	const device = new ByteDevice({
-		read: async request => at(request, (from, to) => to.set(from)),
-		write: async request => at(request, (to, from) => to.set(from)),
-		clear: async ({extents}) => {
-			cleared.push(...extents);
-			image.fill(0, extents[0] * blockSize, (extents[0] + extents[1]) * blockSize);
+	const device = new ByteDevice(
+		{
+			read: async request => at(request, (from, to) => to.set(from)),
+			write: async request => at(request, (to, from) => to.set(from)),
+			clear: async ({extents}) => {
+				cleared.push(...extents);
+				image.fill(0, extents[0] * blockSize, (extents[0] + extents[1]) * blockSize);
+			},
 		},
-	}, new PartialBlockBuffers(new TestEnvironment()));
+		new PartialBlockBuffers(new TestEnvironment()),
+	);
 	return {device, image, cleared};
 }
 
-for (const [offset, length] of [[0, 8192], [1, 8191], [100, 50], [4095, 2], [5000, 20_000], [4096, 4097]]) {
+for (const [offset, length] of [
+	[0, 8192],
+	[1, 8191],
+	[100, 50],
+	[4095, 2],
+	[5000, 20_000],
+	[4096, 4097],
+]) {
 	test(`zeroing ${length} bytes at ${offset} changes these and no others`, async t => {
 		const {device, image, cleared} = memoryDevice(8);
 		const expected = Buffer.alloc(image.length, 0xff).fill(0, offset, offset + length);

@@ -44,9 +44,11 @@ export class PartialBlockBuffers {
 	}
 
 	async use<T>(job: (buffer: Buffer) => Promise<T>): Promise<T> {
-		const buffer = this.#free.pop() ?? await new Promise<Buffer>(resolve => {
-			this.#waiting.push(resolve);
-		});
+		const buffer =
+			this.#free.pop() ??
+			(await new Promise<Buffer>(resolve => {
+				this.#waiting.push(resolve);
+			}));
 		try {
 			return await job(buffer);
 		} finally {
@@ -87,7 +89,10 @@ export class ByteDevice {
 		const range = divide(offset, data.length);
 		await this.#buffers.use(async buffer => {
 			const blocks = buffer.subarray(0, range.partial.length * blockSize);
-			await allEnded([this.#access.read({extents: extentsOfPartial(range.partial), data: blocks}), this.#whole('read', range, data)]);
+			await allEnded([
+				this.#access.read({extents: extentsOfPartial(range.partial), data: blocks}),
+				this.#whole('read', range, data),
+			]);
 			for (const [i, {start, offset: target, length}] of range.partial.entries()) {
 				blocks.copy(data, target, i * blockSize + start, i * blockSize + start + length);
 			}
@@ -95,8 +100,8 @@ export class ByteDevice {
 	}
 
 	/**
-	 * What is known of `length` > 0 bytes at `offset` without reading them: pairs of a number of bytes and their kind, for as
-	 * much of the range as could be told at once, and at least for its first byte.
+	 * What is known of `length` > 0 bytes at `offset` without reading them: pairs of a number of bytes and their kind,
+	 * for as much of the range as could be told at once, and at least for its first byte.
 	 */
 	async allocation(offset: number, length: number): Promise<number[]> {
 		if (!this.#access.allocation) {
@@ -108,7 +113,7 @@ export class ByteDevice {
 		const found = new AllocationRuns();
 		let start = first * blockSize;
 		for (let i = 0; i < runs.length; i += 2) {
-			const end = start + (runs[i] * blockSize);
+			const end = start + runs[i] * blockSize;
 			found.add(Math.min(end, offset + length) - Math.max(start, offset), runs[i + 1]);
 			start = end;
 		}
@@ -118,7 +123,11 @@ export class ByteDevice {
 
 	async write(offset: number, data: Buffer): Promise<void> {
 		const whole = isWholeBlocks(offset, data.length);
-		const held = this.#lock.take(Math.floor(offset / blockSize), Math.ceil((offset + data.length) / blockSize), !whole);
+		const held = this.#lock.take(
+			Math.floor(offset / blockSize),
+			Math.ceil((offset + data.length) / blockSize),
+			!whole,
+		);
 		try {
 			if (held.waitCount > 0) {
 				await this.#lock.ready(held);
@@ -134,7 +143,9 @@ export class ByteDevice {
 		}
 	}
 
-	/** Makes `length` > 0 bytes read as zeroes; the room of whole blocks may be given back. In pieces, first to last. */
+	/**
+	 * Makes `length` > 0 bytes read as zeroes; the room of whole blocks may be given back. In pieces, first to last.
+	 */
 	async zero(offset: number, length: number): Promise<void> {
 		const pieceLength = zeroedBlockCountMax * blockSize;
 		for (let start = offset; start < offset + length;) {

@@ -10,7 +10,9 @@ test('every range is divided into parts that cover it exactly once', t => {
 			for (const part of partial) {
 				t.is(part.block * 4096 + part.start, offset + part.offset);
 				t.true(part.length > 0 && part.length < 4096 && part.start + part.length <= 4096);
-				covered.subarray(part.offset, part.offset + part.length).forEach((_, index) => covered[part.offset + index]++);
+				covered
+					.subarray(part.offset, part.offset + part.length)
+					.forEach((_, index) => covered[part.offset + index]++);
 			}
 
 			for (let i = 0; i < whole.count * 4096; i++) {
@@ -18,7 +20,10 @@ test('every range is divided into parts that cover it exactly once', t => {
 			}
 
 			t.true(whole.count === 0 || whole.first * 4096 === offset + whole.offset);
-			t.true(covered.every(count => count === 1), `${length} bytes at ${offset}`);
+			t.true(
+				covered.every(count => count === 1),
+				`${length} bytes at ${offset}`,
+			);
 		}
 	}
 });

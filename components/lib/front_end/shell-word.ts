@@ -1,4 +1,4 @@
 /** A path as one word of a shell's command line. */
 export function shellWord(text: string): string {
-	return /^[\w./:,@%+=-]+$/.test(text) ? text : `'${text.replaceAll('\'', '\'\\\'\'')}'`;
+	return /^[\w./:,@%+=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

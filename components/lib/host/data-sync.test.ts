@@ -42,7 +42,7 @@ test('syncs that are quick again and again run at once again', async t => {
 	t.true(await run(0.1, 100));
 });
 
-test('the host\'s failure is the caller\'s, either way', async t => {
+test("the host's failure is the caller's, either way", async t => {
 	const {run, sync} = timedSync();
 	// No device of characters can be synced.
 	const fd = fs.openSync('/dev/null', 'r+');

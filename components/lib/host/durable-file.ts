@@ -29,7 +29,10 @@ export async function replaceFile(path: string, content: Uint8Array): Promise<vo
 	await syncDirectory(dirname(path));
 }
 
-/** The content of a file that has at most `lengthMax` bytes, or undefined where there is no such file. Longer files are cut. */
+/**
+ * The content of a file that has at most `lengthMax` bytes, or undefined where there is no such file. Longer files are
+ * cut.
+ */
 export async function readSmallFile(path: string, lengthMax: number): Promise<Buffer | undefined> {
 	let file;
 	try {
@@ -70,11 +73,14 @@ export async function overwriteFile(path: string, content: Uint8Array): Promise<
 }
 
 /**
- * Makes what a file holds durable: writes it in place once more, part by part, and syncs it and its directory. A run that was
- * cut off, or whose sync failed, may have left it in memory alone, where a sync by itself would not know of it any more.
- * A read-only file system holds nothing that is not durable.
+ * Makes what a file holds durable: writes it in place once more, part by part, and syncs it and its directory. A run
+ * that was cut off, or whose sync failed, may have left it in memory alone, where a sync by itself would not know of it
+ * any more. A read-only file system holds nothing that is not durable.
  */
-export async function rewriteFile(path: string, parts: ReadonlyArray<{readonly offset: number; readonly length: number}>): Promise<void> {
+export async function rewriteFile(
+	path: string,
+	parts: ReadonlyArray<{readonly offset: number; readonly length: number}>,
+): Promise<void> {
 	try {
 		const file = await open(path, 'r+');
 		try {

@@ -20,7 +20,12 @@ test('a file that was removed or replaced is told of once, and looked at now and
 	fs.renameSync(path, `${path}.old`);
 	t.is(look(1000), 0);
 	t.is(look(5000), 1);
-	t.deepEqual(env.logged, [{level: 'error', text: `${path} was removed, or another file was put in its place; what is written goes to the old one, and is lost when that is closed: copy the device while it runs`}]);
+	t.deepEqual(env.logged, [
+		{
+			level: 'error',
+			text: `${path} was removed, or another file was put in its place; what is written goes to the old one, and is lost when that is closed: copy the device while it runs`,
+		},
+	]);
 	fs.writeFileSync(path, '');
 	t.is(look(6000), 1);
 	fs.renameSync(`${path}.old`, path);

@@ -1,4 +1,7 @@
-/** Notices that a file in use was removed, or another one put in its place: what is written to it is gone once it is closed. */
+/**
+ * Notices that a file in use was removed, or another one put in its place: what is written to it is gone once it is
+ * closed.
+ */
 import fs from 'node:fs';
 import type {Environment} from '../../../runtime/sdk/component.js';
 
@@ -27,7 +30,10 @@ export class PathWatch {
 		this.#nextMs = now + intervalMs;
 		const isGone = !this.#isInPlace(fd);
 		if (isGone && !this.#isGone) {
-			this.#env.log(`${this.#path} was removed, or another file was put in its place; what is written goes to the old one, and is lost when that is closed: copy the device while it runs`, 'error');
+			this.#env.log(
+				`${this.#path} was removed, or another file was put in its place; what is written goes to the old one, and is lost when that is closed: copy the device while it runs`,
+				'error',
+			);
 		}
 
 		this.#isGone = isGone;
@@ -40,7 +46,11 @@ export class PathWatch {
 			return ino === open.ino && dev === open.dev;
 		} catch (error) {
 			// Where nobody may look, nothing is known.
-			return !(error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR'));
+			return !(
+				error instanceof Error &&
+				'code' in error &&
+				(error.code === 'ENOENT' || error.code === 'ENOTDIR')
+			);
 		}
 	}
 }

@@ -3,7 +3,7 @@ import {RangeLock, type LockedRange} from './range-lock.js';
 
 /** Which of the held ranges may go on, as a list of their indices. */
 function going(held: readonly LockedRange[]): number[] {
-	return held.flatMap((holder, index) => holder.waitCount === 0 ? [index] : []);
+	return held.flatMap((holder, index) => (holder.waitCount === 0 ? [index] : []));
 }
 
 test('whole-block writes never wait for each other', t => {
@@ -13,7 +13,13 @@ test('whole-block writes never wait for each other', t => {
 
 test('a partial write waits for every earlier write of its block, and later ones for it', t => {
 	const lock = new RangeLock();
-	const held = [lock.take(0, 4, false), lock.take(3, 4, true), lock.take(3, 5, false), lock.take(5, 6, true), lock.take(3, 4, true)];
+	const held = [
+		lock.take(0, 4, false),
+		lock.take(3, 4, true),
+		lock.take(3, 5, false),
+		lock.take(5, 6, true),
+		lock.take(3, 4, true),
+	];
 	t.deepEqual(going(held), [0, 3]);
 	lock.release(held[0]);
 	t.deepEqual(going(held.slice(1)), [0, 2]);

@@ -13,12 +13,22 @@ const dimensions = {leafCount: 50, maxLevel: 4, degree: 4};
 async function freshTree(): Promise<{server: MemoryCache; root: TreeRoot}> {
 	const server = new MemoryCache(frameCountMin);
 	const superblock = await layOut(
-		{virtualBlockDevice: dimensions, freeTree: {leafCount: 20, maxLevel: 2, degree: 8}, cipher: 'aes-256-cbc-essiv', containerId: undefined, key: {wrapped: new Uint8Array(32), id: 1}},
+		{
+			virtualBlockDevice: dimensions,
+			freeTree: {leafCount: 20, maxLevel: 2, degree: 8},
+			cipher: 'aes-256-cbc-essiv',
+			containerId: undefined,
+			key: {wrapped: new Uint8Array(32), id: 1},
+		},
 		{
 			async write(extents, data) {
 				let offset = 0;
 				for (let i = 0; i < extents.length; i += 2) {
-					for (let address = extents[i]; address < extents[i] + extents[i + 1]; address++, offset += blockSize) {
+					for (
+						let address = extents[i];
+						address < extents[i] + extents[i + 1];
+						address++, offset += blockSize
+					) {
 						server.put(address, data.subarray(offset, offset + blockSize));
 					}
 				}
@@ -70,7 +80,10 @@ test('the ways lead to the leaves in the order of the layout', async t => {
 	const addresses = await leafAddresses(held, tree);
 	t.is(addresses[0], 8);
 	t.is(new Set(addresses).size, dimensions.leafCount);
-	t.deepEqual(addresses, [...addresses].sort((a, b) => a - b));
+	t.deepEqual(
+		addresses,
+		[...addresses].sort((a, b) => a - b),
+	);
 });
 
 test('many ways are loaded together, level by level, each block once', async t => {
@@ -94,7 +107,11 @@ test('a damaged block on the way is an integrity error with its level', async t 
 });
 
 /** Copy-on-write of the way to `vba` to addresses from `first` on, and a new place for the leaf. */
-async function rewrite(held: HeldBlocks, tree: HashTree, {vba, first, generation}: {vba: number; first: number; generation: number}): Promise<void> {
+async function rewrite(
+	held: HeldBlocks,
+	tree: HashTree,
+	{vba, first, generation}: {vba: number; first: number; generation: number},
+): Promise<void> {
 	const path: Path = [];
 	await tree.load([vba]);
 	requireHeld(tree.walk(vba, path));
@@ -137,7 +154,15 @@ test('a block knows its place and generation from its parent', async t => {
 	await rewrite(held, tree, {vba: 21, first: 5000, generation: 3});
 	const path: Path = [];
 	t.is(tree.walk(21, path), undefined);
-	t.deepEqual([1, 2, 3, 4].map(level => [tree.addressAt(path, 21, level), tree.generationAt(path, 21, level)]), [[5001, 3], [5002, 3], [5003, 3], [5004, 3]]);
+	t.deepEqual(
+		[1, 2, 3, 4].map(level => [tree.addressAt(path, 21, level), tree.generationAt(path, 21, level)]),
+		[
+			[5001, 3],
+			[5002, 3],
+			[5003, 3],
+			[5004, 3],
+		],
+	);
 	const sibling: Path = [];
 	await tree.load([25]);
 	t.is(tree.walk(25, sibling), undefined);

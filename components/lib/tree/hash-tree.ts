@@ -47,7 +47,13 @@ export class HashTree {
 	/** The tree as its superblock describes it. The hash is right only after everything changed was stored. */
 	get root(): TreeRoot {
 		const {maxLevel, degree, leafCount} = this.geometry;
-		return {root: {address: this.#address, generation: this.#generation, hash: this.#hash}, maxLevel, degree, leafCount, ...this.#fresh && {fresh: this.#fresh}};
+		return {
+			root: {address: this.#address, generation: this.#generation, hash: this.#hash},
+			maxLevel,
+			degree,
+			leafCount,
+			...(this.#fresh && {fresh: this.#fresh}),
+		};
 	}
 
 	setRootHash(hash: Uint8Array): void {
@@ -68,7 +74,7 @@ export class HashTree {
 		for (let level = geometry.maxLevel; level > 1; level--) {
 			const index = geometry.childIndex(vba, level);
 			const address = nodes.address(frame, index);
-			const child = this.#held.findChild(address, (frame * nodesPerBlock) + index);
+			const child = this.#held.findChild(address, frame * nodesPerBlock + index);
 			if (child === undefined) {
 				return this.#wantedChild(frame, index, vba, level - 1);
 			}
@@ -92,7 +98,10 @@ export class HashTree {
 		}
 
 		const index = this.geometry.childIndex(vba, level + 1);
-		return this.#held.findChild(this.#held.nodes.address(path[level + 1], index), (path[level + 1] * nodesPerBlock) + index);
+		return this.#held.findChild(
+			this.#held.nodes.address(path[level + 1], index),
+			path[level + 1] * nodesPerBlock + index,
+		);
 	}
 
 	#wantedRoot(): WantedBlock {
@@ -109,13 +118,21 @@ export class HashTree {
 	#wanted(block: WantedBlock, vba: Vba): WantedBlock {
 		const {degree} = this.geometry;
 		return this.#fresh && isImplied(this.#fresh, block.label)
-			? {...block, implied: {tree: this.#fresh, degree, level: block.level, position: Math.floor(vba / (degree ** block.level))}}
+			? {
+					...block,
+					implied: {
+						tree: this.#fresh,
+						degree,
+						level: block.level,
+						position: Math.floor(vba / degree ** block.level),
+					},
+				}
 			: block;
 	}
 
 	/**
-	 * Fills `path` from the root down as far as blocks may have something written below them. Returns the level of the first
-	 * block on the way below which nothing ever was, 0 where there is none, or the first block that is not held.
+	 * Fills `path` from the root down as far as blocks may have something written below them. Returns the level of the
+	 * first block on the way below which nothing ever was, 0 where there is none, or the first block that is not held.
 	 */
 	walkWritten(vba: Vba, path: Path): Level | WantedBlock {
 		let wanted = this.#wantedRoot();
@@ -157,7 +174,7 @@ export class HashTree {
 	/** The first leaf behind the block at `level` on the way to `vba`. */
 	endOf(vba: Vba, level: Level): Vba {
 		const {geometry} = this;
-		return Math.min(geometry.leafCount, geometry.lowestVba(vba, level) + (geometry.degree ** level));
+		return Math.min(geometry.leafCount, geometry.lowestVba(vba, level) + geometry.degree ** level);
 	}
 
 	/** Fills `path` from the root block down to `lowest`; false where a block on the way is not held. */
@@ -176,8 +193,8 @@ export class HashTree {
 	}
 
 	/**
-	 * Walks towards a leaf that may not exist yet: fills `path` down to the lowest block that does and returns its level,
-	 * or returns the first existing block on the way that is not held.
+	 * Walks towards a leaf that may not exist yet: fills `path` down to the lowest block that does and returns its
+	 * level, or returns the first existing block on the way that is not held.
 	 */
 	walkExisting(vba: Vba, path: Path): Level | WantedBlock {
 		const {nodes} = this.#held;
@@ -195,7 +212,7 @@ export class HashTree {
 				return level;
 			}
 
-			const child = this.#held.findChild(address, (path[level] * nodesPerBlock) + index);
+			const child = this.#held.findChild(address, path[level] * nodesPerBlock + index);
 			if (child === undefined) {
 				return this.#wantedChild(path[level], index, vba, level - 1);
 			}
@@ -243,7 +260,7 @@ export class HashTree {
 		path[level] = frame;
 		const index = this.geometry.childIndex(vba, level + 1);
 		this.#held.nodes.setPlace(path[level + 1], index, place.address, place.generation);
-		this.#held.markDirty(frame, level, (path[level + 1] * nodesPerBlock) + index);
+		this.#held.markDirty(frame, level, path[level + 1] * nodesPerBlock + index);
 	}
 
 	/** The leaves right behind the last one exist now. */
@@ -252,7 +269,9 @@ export class HashTree {
 		this.#geometry = new Geometry({maxLevel, degree, leafCount: leafCount + count});
 	}
 
-	/** Loads blocks until the ways to all of `vbas` are held at the same time; then the caller must use them at once. */
+	/**
+	 * Loads blocks until the ways to all of `vbas` are held at the same time; then the caller must use them at once.
+	 */
 	async load(vbas: Iterable<Vba>): Promise<void> {
 		const path: Path = [];
 		for (let round = 0; round < loadRoundMax; round++) {
@@ -288,14 +307,19 @@ export class HashTree {
 			: this.#held.nodes.generation(path[level + 1], this.geometry.childIndex(vba, level + 1));
 	}
 
-	/** Label of the block at `level` on the way to `vba`, as its parent says: a view where the parent is a block; of a changed block that of its old content. */
+	/**
+	 * Label of the block at `level` on the way to `vba`, as its parent says: a view where the parent is a block; of a
+	 * changed block that of its old content.
+	 */
 	labelAt(path: Path, vba: Vba, level: Level): Uint8Array {
 		return level === this.geometry.maxLevel
 			? this.#hash
 			: this.#held.nodes.hash(path[level + 1], this.geometry.childIndex(vba, level + 1));
 	}
 
-	/** The block at `level` on the way to `vba` is given up: its node names a place, but a label that no content has. */
+	/**
+	 * The block at `level` on the way to `vba` is given up: its node names a place, but a label that no content has.
+	 */
 	giveUp(path: Path, vba: Vba, level: Level, address: Pba): void {
 		if (level === this.geometry.maxLevel) {
 			this.#address = address;
@@ -314,15 +338,20 @@ export class HashTree {
 			this.#address = place.address;
 			this.#generation = place.generation;
 		} else {
-			this.#held.nodes.setPlace(path[level + 1], this.geometry.childIndex(vba, level + 1), place.address, place.generation);
+			this.#held.nodes.setPlace(
+				path[level + 1],
+				this.geometry.childIndex(vba, level + 1),
+				place.address,
+				place.generation,
+			);
 		}
 
 		this.#held.move(path[level], place.address);
 	}
 
 	/**
-	 * From now on the block at `level` on the way to `vba` is one that another tree shares and has moved to `address`, where
-	 * it is held and changed: its label comes here too.
+	 * From now on the block at `level` on the way to `vba` is one that another tree shares and has moved to `address`,
+	 * where it is held and changed: its label comes here too.
 	 */
 	share(path: Path, vba: Vba, level: Level, address: Pba): void {
 		const frame = this.#held.find(address);
@@ -338,14 +367,18 @@ export class HashTree {
 
 		const index = this.geometry.childIndex(vba, level + 1);
 		this.#held.nodes.setPlace(path[level + 1], index, address, this.generationAt(path, vba, level));
-		this.#held.addParent(frame, (path[level + 1] * nodesPerBlock) + index);
+		this.#held.addParent(frame, path[level + 1] * nodesPerBlock + index);
 	}
 
 	/** Marks every block on the way from `lowest` up as changed; all of them must be volatile. */
 	markDirty(path: Path, vba: Vba, lowest: Level = 1): void {
 		const {maxLevel} = this.geometry;
 		for (let level = lowest; level < maxLevel; level++) {
-			this.#held.markDirty(path[level], level, (path[level + 1] * nodesPerBlock) + this.geometry.childIndex(vba, level + 1));
+			this.#held.markDirty(
+				path[level],
+				level,
+				path[level + 1] * nodesPerBlock + this.geometry.childIndex(vba, level + 1),
+			);
 		}
 
 		this.#held.markDirty(path[maxLevel], maxLevel, this.mark);

@@ -28,7 +28,9 @@ async function setUp(): Promise<{server: MemoryCache; held: HeldBlocks}> {
 }
 
 test('a cache that is too small is refused', async t => {
-	await t.throwsAsync(HeldBlocks.attach(new MemoryCache(frameCountMin - 1).client), {message: /raise the cache's size/});
+	await t.throwsAsync(HeldBlocks.attach(new MemoryCache(frameCountMin - 1).client), {
+		message: /raise the cache's size/,
+	});
 });
 
 test('a block is found once it was loaded', async t => {
@@ -73,7 +75,7 @@ test('changed blocks stay while clean ones are evicted', async t => {
 	const dirty = held.create(5);
 	held.nodes.block(dirty).set(blockOf(99));
 	held.markDirty(dirty, 1, -1);
-	for (let address = 1000; address < 1000 + (3 * frameCountMin); address++) {
+	for (let address = 1000; address < 1000 + 3 * frameCountMin; address++) {
 		await held.load([put(server, address)]);
 		t.is(contentOf(held, address), address);
 	}
@@ -93,7 +95,7 @@ test('a block that is used all the time is seldom evicted by others that pass th
 	}
 
 	// At most once in each round of the clock's hand.
-	t.true(server.loads.filter(([address]) => address === 40).length <= 1 + (passCount / frameCountMin));
+	t.true(server.loads.filter(([address]) => address === 40).length <= 1 + passCount / frameCountMin);
 });
 
 test('with every block changed nothing more can be loaded', async t => {
@@ -118,7 +120,7 @@ function changeFamily(held: HeldBlocks): {parent: number; child: number} {
 	held.nodes.setPlace(parent, 3, 10, 1);
 	held.nodes.block(child).set(blockOf(77));
 	held.markDirty(parent, 2, -1);
-	held.markDirty(child, 1, (parent * 64) + 3);
+	held.markDirty(child, 1, parent * 64 + 3);
 	return {parent, child};
 }
 
@@ -129,7 +131,10 @@ test('changed blocks are stored together, lowest level first, and their labels r
 	t.is(await held.store((mark, hash) => roots.push([mark, hash])), 2);
 	t.deepEqual(server.stores, [[10, 20]]);
 	t.deepEqual(Buffer.from(held.nodes.hash(parent, 3)), labelOf(held.nodes.block(child)));
-	t.deepEqual(roots.map(([mark, hash]) => [mark, Buffer.from(hash)]), [[-1, labelOf(held.nodes.block(parent))]]);
+	t.deepEqual(
+		roots.map(([mark, hash]) => [mark, Buffer.from(hash)]),
+		[[-1, labelOf(held.nodes.block(parent))]],
+	);
 	t.is(held.dirtyCount, 0);
 	t.is(await held.store(() => undefined), 0);
 });
@@ -138,13 +143,19 @@ test('a store that failed can be repeated, with nothing forgotten', async t => {
 	const {server, held} = await setUp();
 	const {parent} = changeFamily(held);
 	server.failStores();
-	await t.throwsAsync(held.store(() => undefined), {message: 'the medium failed'});
+	await t.throwsAsync(
+		held.store(() => undefined),
+		{message: 'the medium failed'},
+	);
 	t.is(held.dirtyCount, 2);
 	server.before = () => undefined;
 	let rootHash: Uint8Array = new Uint8Array();
-	t.is(await held.store((_mark, hash) => {
-		rootHash = hash;
-	}), 2);
+	t.is(
+		await held.store((_mark, hash) => {
+			rootHash = hash;
+		}),
+		2,
+	);
 	t.deepEqual(Buffer.from(rootHash), labelOf(held.nodes.block(parent)));
 });
 
@@ -167,7 +178,7 @@ test('an address that comes back with other content shows the new one', async t 
 	await held.load([put(server, 40), put(server, 41)]);
 	held.move(held.find(41)!, 40);
 	t.is(contentOf(held, 40), 41);
-	for (let address = 1000; address < 1000 + (2 * frameCountMin); address++) {
+	for (let address = 1000; address < 1000 + 2 * frameCountMin; address++) {
 		await held.load([put(server, address)]);
 		t.is(contentOf(held, 40), 41, 'evicting the stale block must not take the new one away');
 	}
@@ -188,7 +199,7 @@ function parentOf(held: HeldBlocks, {address, label}: WantedBlock, index: number
 	held.markDirty(frame, 2, -1);
 	held.nodes.setPlace(frame, index, address, 1);
 	held.nodes.setHash(frame, index, label, 0);
-	return (frame * 64) + index;
+	return frame * 64 + index;
 }
 
 test('a node whose label is another than that of the block held at its address does not get that block', async t => {
@@ -214,7 +225,7 @@ test('a changed block belongs to the nodes that get its label alone', async t =>
 	const {server, held} = await setUp();
 	const old = put(server, 10);
 	const {parent, child} = changeFamily(held);
-	const [meant, shared, other] = [(parent * 64) + 3, (parent * 64) + 4, parentOf(held, old, 5)];
+	const [meant, shared, other] = [parent * 64 + 3, parent * 64 + 4, parentOf(held, old, 5)];
 	held.addParent(child, shared);
 	t.is(held.findChild(10, meant), child);
 	t.is(held.findChild(10, shared), child);

@@ -5,9 +5,9 @@
  * content is newer than the medium. Dirty frames stay until they are stored, so a block that is not held always matches
  * the label in its parent. Clean frames are evicted by second chance (CLOCK).
  *
- * An address alone names no block: in a container that another implementation has damaged, two nodes may name one address
- * and mean different blocks. So a node gets a frame only where its own label is the one that the frame's content matched,
- * or, of a changed block, where the node is one of those that will get its new label.
+ * An address alone names no block: in a container that another implementation has damaged, two nodes may name one
+ * address and mean different blocks. So a node gets a frame only where its own label is the one that the frame's
+ * content matched, or, of a changed block, where the node is one of those that will get its new label.
  */
 import {SessionError, type Client} from '../../../runtime/sdk/session.js';
 import type {cache} from '../../sessions/cache.js';
@@ -39,7 +39,11 @@ export type ParentNode = number;
 const unmapped = -1;
 
 function mismatchOf({address, level}: WantedBlock): SessionError {
-	return new SessionError('integrity', `the block at PBA ${address} (level ${level}) does not match the hash in its parent`, {address, level});
+	return new SessionError(
+		'integrity',
+		`the block at PBA ${address} (level ${level}) does not match the hash in its parent`,
+		{address, level},
+	);
 }
 
 export class HeldBlocks {
@@ -82,7 +86,9 @@ export class HeldBlocks {
 	static async attach(client: Client<typeof cache>): Promise<HeldBlocks> {
 		const {memory, frameCount} = await client.attach({});
 		if (frameCount < frameCountMin) {
-			throw new Error(`the cache gives this client ${frameCount} blocks, it needs ${frameCountMin}: raise the cache's size`);
+			throw new Error(
+				`the cache gives this client ${frameCount} blocks, it needs ${frameCountMin}: raise the cache's size`,
+			);
 		}
 
 		return new HeldBlocks(client, memory, frameCount);
@@ -97,7 +103,10 @@ export class HeldBlocks {
 		return this.#dirtyCount > this.frameCount / 2;
 	}
 
-	/** Forgets everything, dirty blocks too. No load may be under way. From now on the blocks lie on the medium as `innerBlocks` says. */
+	/**
+	 * Forgets everything, dirty blocks too. No load may be under way. From now on the blocks lie on the medium as
+	 * `innerBlocks` says.
+	 */
 	reset(innerBlocks: 'encrypted' | undefined = undefined): void {
 		this.#form = innerBlocks ? {encrypted: true} : {};
 		this.#frames.clear();
@@ -122,7 +131,10 @@ export class HeldBlocks {
 			return undefined;
 		}
 
-		const isMeant = this.#dirty[frame] === 1 ? this.#isParent(frame, parent) : this.nodes.hasLabel(parent, this.#labels, frame * wordsPerLabel);
+		const isMeant =
+			this.#dirty[frame] === 1
+				? this.#isParent(frame, parent)
+				: this.nodes.hasLabel(parent, this.#labels, frame * wordsPerLabel);
 		return isMeant ? frame : undefined;
 	}
 
@@ -133,7 +145,9 @@ export class HeldBlocks {
 			return undefined;
 		}
 
-		return (this.#dirty[frame] === 1 ? this.#isParent(frame, mark) : this.#hasLabel(frame, label)) ? frame : undefined;
+		return (this.#dirty[frame] === 1 ? this.#isParent(frame, mark) : this.#hasLabel(frame, label))
+			? frame
+			: undefined;
 	}
 
 	#isParent(frame: Frame, parent: ParentNode): boolean {
@@ -142,7 +156,7 @@ export class HeldBlocks {
 
 	#hasLabel(frame: Frame, label: Uint32Array): boolean {
 		for (let i = 0; i < wordsPerLabel; i++) {
-			if (this.#labels[(frame * wordsPerLabel) + i] !== label[i]) {
+			if (this.#labels[frame * wordsPerLabel + i] !== label[i]) {
 				return false;
 			}
 		}
@@ -151,8 +165,8 @@ export class HeldBlocks {
 	}
 
 	/**
-	 * Loads what is not held yet. Another load may evict what this one brought, so callers look again and repeat. Where a
-	 * frame holds another block that was found at the same address, it gives way to one that matches its label now.
+	 * Loads what is not held yet. Another load may evict what this one brought, so callers look again and repeat. Where
+	 * a frame holds another block that was found at the same address, it gives way to one that matches its label now.
 	 * @throws SessionError `integrity` with `address` and `level` where a block does not match its label
 	 */
 	async load(wanted: readonly WantedBlock[]): Promise<void> {
@@ -189,7 +203,10 @@ export class HeldBlocks {
 		await Promise.all(waits);
 	}
 
-	/** @throws SessionError `integrity` where a changed block will be stored there, which is never the one that is wanted */
+	/**
+	 * @throws SessionError `integrity` where a changed block will be stored there, which is never the one that is
+	 * wanted
+	 */
 	#isHeld(block: WantedBlock): boolean {
 		const frame = this.#frames.get(block.address);
 		if (frame === undefined) {
@@ -229,8 +246,8 @@ export class HeldBlocks {
 	}
 
 	/**
-	 * Marks a block as changed. Its parent, or the root node with that mark, has to be changed in the same generation too,
-	 * so that the label has a place to go.
+	 * Marks a block as changed. Its parent, or the root node with that mark, has to be changed in the same generation
+	 * too, so that the label has a place to go.
 	 */
 	markDirty(frame: Frame, level: Level, parent: ParentNode): void {
 		if (this.#dirty[frame] === 0) {
@@ -248,7 +265,7 @@ export class HeldBlocks {
 
 	/** The label of a changed block belongs into another tree's node too. */
 	addParent(frame: Frame, parent: ParentNode): void {
-		this.#furtherParents.set(frame, [...this.#furtherParents.get(frame) ?? [], parent]);
+		this.#furtherParents.set(frame, [...(this.#furtherParents.get(frame) ?? []), parent]);
 	}
 
 	isDirty(frame: Frame): boolean {
@@ -283,7 +300,12 @@ export class HeldBlocks {
 			}
 		}
 
-		const {labels} = await this.#cache.store({frames, addresses: frames.map(frame => this.#addresses[frame]), places, ...this.#form});
+		const {labels} = await this.#cache.store({
+			frames,
+			addresses: frames.map(frame => this.#addresses[frame]),
+			places,
+			...this.#form,
+		});
 		for (const {index, mark} of roots) {
 			setRootHash(mark, Uint8Array.from(labels.subarray(index * labelLength, (index + 1) * labelLength)));
 		}
@@ -322,14 +344,23 @@ export class HeldBlocks {
 				labels.set(label, i * labelLength);
 			}
 
-			const {mismatched} = await this.#cache.load({frames, addresses: fresh.map(({address}) => address), labels, ...this.#form});
+			const {mismatched} = await this.#cache.load({
+				frames,
+				addresses: fresh.map(({address}) => address),
+				labels,
+				...this.#form,
+			});
 			const bad = new Set(mismatched);
 			const words = labelWordsOf(labels);
 			for (const [i, {address}] of fresh.entries()) {
-				// The address may have come back to this tree with other content while an old block was being read from it.
+				// The address may have come back to this tree with other content while an old block was being read from
+				// it.
 				const other = this.#frames.get(address);
 				if (!bad.has(i) && (other === undefined || this.#dirty[other] === 0)) {
-					this.#labels.set(words.subarray(i * wordsPerLabel, (i + 1) * wordsPerLabel), frames[i] * wordsPerLabel);
+					this.#labels.set(
+						words.subarray(i * wordsPerLabel, (i + 1) * wordsPerLabel),
+						frames[i] * wordsPerLabel,
+					);
 					this.#map(address, frames[i]);
 				}
 			}

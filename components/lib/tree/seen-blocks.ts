@@ -1,6 +1,7 @@
 /**
  * Blocks that were met before, by all that a node says of them. The address alone names no block: where a container was
- * damaged by another implementation, two nodes may name one address and mean different blocks, of which one at most is there.
+ * damaged by another implementation, two nodes may name one address and mean different blocks, of which one at most is
+ * there.
  */
 import type {Generation, Level, Pba, Vba} from '../../sessions/vocabulary.js';
 
@@ -15,12 +16,18 @@ export interface BlockReference {
 }
 
 /**
- * True where two nodes mean the same block in the same place of their trees. The label of an inner block is of its bytes alone;
- * the original's rekeying leaves nodes of different generations for one. Of data the generation may be a part of what is sealed.
+ * True where two nodes mean the same block in the same place of their trees. The label of an inner block is of its
+ * bytes alone; the original's rekeying leaves nodes of different generations for one. Of data the generation may be a
+ * part of what is sealed.
  */
 export function isSameBlock(a: BlockReference, b: BlockReference): boolean {
-	return a.address === b.address && a.level === b.level && a.lowestVba === b.lowestVba
-		&& (a.level > 0 || a.generation === b.generation) && Buffer.compare(a.label, b.label) === 0;
+	return (
+		a.address === b.address &&
+		a.level === b.level &&
+		a.lowestVba === b.lowestVba &&
+		(a.level > 0 || a.generation === b.generation) &&
+		Buffer.compare(a.label, b.label) === 0
+	);
 }
 
 export class SeenBlocks<T extends BlockReference> {
@@ -47,7 +54,7 @@ export class SeenBlocks<T extends BlockReference> {
 		}
 	}
 
-	* [Symbol.iterator](): Generator<T> {
+	*[Symbol.iterator](): Generator<T> {
 		yield* this.#first.values();
 		yield* this.#others;
 	}

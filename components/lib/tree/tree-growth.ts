@@ -84,7 +84,12 @@ export function isBranchHeld(tree: HashTree, vba: Vba): boolean {
 }
 
 /** Moves the blocks of a branch, all held, to their new places; from then on they are changed blocks. */
-export function moveBranch(tree: HashTree, blocks: readonly BranchBlock[], places: readonly Pba[], generation: Generation): void {
+export function moveBranch(
+	tree: HashTree,
+	blocks: readonly BranchBlock[],
+	places: readonly Pba[],
+	generation: Generation,
+): void {
 	for (const [i, {vba, level}] of blocks.entries()) {
 		const path: Path = [];
 		tree.walkExisting(vba, path);

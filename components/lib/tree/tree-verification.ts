@@ -33,8 +33,16 @@ export interface NamedBlock extends BlockReference {
 	readonly vba: Vba;
 }
 
-/** The blocks on the way to `first` for which it is the lowest leaf, and its neighbours' data, but for those seen before. */
-function blocksOf({tree, isWritten}: VerifiedPart, held: HeldBlocks, first: Vba, seen: SeenBlocks<NamedBlock>): NamedBlock[] {
+/**
+ * The blocks on the way to `first` for which it is the lowest leaf, and its neighbours' data, but for those seen
+ * before.
+ */
+function blocksOf(
+	{tree, isWritten}: VerifiedPart,
+	held: HeldBlocks,
+	first: Vba,
+	seen: SeenBlocks<NamedBlock>,
+): NamedBlock[] {
 	const {geometry} = tree;
 	const blocks: NamedBlock[] = [];
 	const path: Path = [];
@@ -49,8 +57,17 @@ function blocksOf({tree, isWritten}: VerifiedPart, held: HeldBlocks, first: Vba,
 
 	for (let level = geometry.maxLevel; level >= 1; level--) {
 		if (geometry.lowestVba(first, level) === first && !held.isDirty(path[level])) {
-			const label = level === geometry.maxLevel ? tree.root.root.hash : held.nodes.hash(path[level + 1], geometry.childIndex(first, level + 1));
-			const block = {address: tree.addressAt(path, first, level), label: Uint8Array.from(label), level, vba: first, generation: tree.generationAt(path, first, level)};
+			const label =
+				level === geometry.maxLevel
+					? tree.root.root.hash
+					: held.nodes.hash(path[level + 1], geometry.childIndex(first, level + 1));
+			const block = {
+				address: tree.addressAt(path, first, level),
+				label: Uint8Array.from(label),
+				level,
+				vba: first,
+				generation: tree.generationAt(path, first, level),
+			};
 			if (isImplied(tree.root.fresh, block.label)) {
 				// Neither it nor anything below it lies on the medium.
 				return blocks;
@@ -64,7 +81,13 @@ function blocksOf({tree, isWritten}: VerifiedPart, held: HeldBlocks, first: Vba,
 	for (let index = 0; index < leafCount; index++) {
 		const generation = held.nodes.generation(path[1], index);
 		if (isWritten?.(path[1], index)) {
-			add({address: held.nodes.address(path[1], index), label: Uint8Array.from(held.nodes.hash(path[1], index)), level: 0, vba: first + index, generation});
+			add({
+				address: held.nodes.address(path[1], index),
+				label: Uint8Array.from(held.nodes.hash(path[1], index)),
+				level: 0,
+				vba: first + index,
+				generation,
+			});
 		}
 	}
 
@@ -72,7 +95,11 @@ function blocksOf({tree, isWritten}: VerifiedPart, held: HeldBlocks, first: Vba,
 }
 
 /** Checks a part of a tree; blocks in `seen` were checked before, as parts of other trees. */
-export async function verifyPart(held: HeldBlocks, part: VerifiedPart, seen: SeenBlocks<NamedBlock>): Promise<Verified> {
+export async function verifyPart(
+	held: HeldBlocks,
+	part: VerifiedPart,
+	seen: SeenBlocks<NamedBlock>,
+): Promise<Verified> {
 	const verified: Verified = {checkedBlockCount: 0, damages: []};
 	const {tree, name, firstLeaves, verifyData} = part;
 	for (const first of firstLeaves) {
@@ -97,14 +124,19 @@ export async function verifyPart(held: HeldBlocks, part: VerifiedPart, seen: See
 		}
 
 		for (const {address, level, vba} of bad) {
-			verified.damages.push(`${name}: the block at PBA ${address} (level ${level}, VBA ${vba}) does not match the hash in its parent`);
+			verified.damages.push(
+				`${name}: the block at PBA ${address} (level ${level}, VBA ${vba}) does not match the hash in its parent`,
+			);
 		}
 	}
 
 	return verified;
 }
 
-/** The first leaf from `vba` on, itself the first of a lowest block, below which any of the trees may have something written; past all leaves where there is none. */
+/**
+ * The first leaf from `vba` on, itself the first of a lowest block, below which any of the trees may have something
+ * written; past all leaves where there is none.
+ */
 export async function nextWritten(trees: readonly HashTree[], vba: Vba): Promise<Vba> {
 	let next = vba;
 	for (;;) {
@@ -125,5 +157,5 @@ export async function nextWritten(trees: readonly HashTree[], vba: Vba): Promise
 /** The first leaves of the lowest blocks from `first` on, up to `count` of them. */
 export function lowestBlocksFrom({geometry: {degree, leafCount}}: HashTree, first: Vba, count: number): Vba[] {
 	const left = Math.ceil((leafCount - first) / degree);
-	return Array.from({length: Math.max(0, Math.min(count, left))}, (_, i) => first + (i * degree));
+	return Array.from({length: Math.max(0, Math.min(count, left))}, (_, i) => first + i * degree);
 }
