@@ -97,7 +97,7 @@ const wrongImports: Readonly<Record<string, readonly [from: string, specifier: s
 	'of test code by the runtime': ['runtime/supervisor/stray.ts', '../../test/support/runtime-process.js'],
 	'of test code by a component': ['components/nbd/stray.ts', '../../test/support/nbd-peer.js'],
 	'of an upper layer of the runtime': ['runtime/transport/stray.ts', '../supervisor/supervision.js'],
-	'of a test': ['components/lib/sync/stray.ts', './gate.test.js'],
+	'of a test': ['components/lib/sync/stray.ts', './read-write-lock.test.js'],
 	'of a component by a test of the runtime': ['runtime/sdk/stray.test.ts', '../../components/nbd/component.js'],
 	"of the runtime's insides by a test of a component": [
 		'components/nbd/stray.test.ts',

@@ -11,7 +11,7 @@ import {blockSize} from '../lib/format/geometry.js';
 import {openInner, sealInner} from '../lib/container/inner-blocks.js';
 import {labelLength, labelOf} from '../lib/format/label.js';
 import {byteSize} from '../lib/format/size-config.js';
-import {Turn} from '../lib/sync/turn.js';
+import {Mutex} from '../lib/sync/mutex.js';
 import {block} from '../sessions/block.js';
 import {cache} from '../sessions/cache.js';
 import {crypto} from '../sessions/crypto.js';
@@ -61,7 +61,7 @@ export default defineComponent({
 		const frames = new SharedFrames(frameCount, env);
 		const transfer = env.lease(transferBlockCount * blockSize);
 		// The transfer buffer serves one request at a time.
-		const transferTurn = new Turn();
+		const transferMutex = new Mutex();
 		let loadedCount = 0;
 		let storedCount = 0;
 
@@ -122,7 +122,7 @@ export default defineComponent({
 			const {memory, sources, addresses} = frameSource;
 			for (let first = 0; first < order.length; first += transferBlockCount) {
 				const part = order.slice(first, first + transferBlockCount);
-				await transferTurn.take(async () => {
+				await transferMutex.run(async () => {
 					const data = transfer.bytes.subarray(0, part.length * blockSize);
 					for (const [i, index] of part.entries()) {
 						const source = sources[index] * blockSize;
@@ -172,7 +172,7 @@ export default defineComponent({
 						const mismatched: number[] = [];
 						for (let first = 0; first < targets.length; first += transferBlockCount) {
 							const part = addresses.slice(first, first + transferBlockCount);
-							await transferTurn.take(async () => {
+							await transferMutex.run(async () => {
 								const data = transfer.bytes.subarray(0, part.length * blockSize);
 								await onMedium(async () => sessions.block.read({extents: extentsOf(part), data}));
 								const opened =
@@ -211,7 +211,7 @@ export default defineComponent({
 						const mismatched: number[] = [];
 						for (let first = 0; first < addresses.length; first += transferBlockCount) {
 							const part = addresses.slice(first, first + transferBlockCount);
-							await transferTurn.take(async () => {
+							await transferMutex.run(async () => {
 								const data = transfer.bytes.subarray(0, part.length * blockSize);
 								await onMedium(async () => sessions.block.read({extents: extentsOf(part), data}));
 								for (let i = 0; i < part.length; i++) {
@@ -253,7 +253,7 @@ export default defineComponent({
 				frames.drop(session);
 			},
 			async stop() {
-				await transferTurn.idle();
+				await transferMutex.idle();
 				transfer.release();
 			},
 			status: () => ({frames: frameCount * clientCount, loaded_blocks: loadedCount, stored_blocks: storedCount}),

@@ -8,7 +8,7 @@ import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {HeldBlocks} from '../lib/tree/held-blocks.js';
-import {Turn} from '../lib/sync/turn.js';
+import {Mutex} from '../lib/sync/mutex.js';
 import {cache} from '../sessions/cache.js';
 import {exchangeItemLength, freeTree} from '../sessions/free-tree.js';
 import {Horizon} from './horizon.js';
@@ -21,13 +21,13 @@ export default defineComponent({
 	config: z.strictObject({}),
 	async start({sessions, env}) {
 		const held = await HeldBlocks.attach(sessions.cache);
-		const turn = new Turn();
+		const mutex = new Mutex();
 		let pool: Pool | undefined;
 		let exchangedCount = 0;
 
 		/** Runs one operation on the opened pool at a time, and logs what is wrong on the medium. */
 		async function onPool<T>(job: (opened: Pool) => Promise<T>): Promise<T> {
-			return turn.take(async () => {
+			return mutex.run(async () => {
 				if (!pool) {
 					throw new SessionError('bad_request', 'the free tree has not been opened');
 				}
@@ -48,7 +48,7 @@ export default defineComponent({
 			provides: {
 				free_tree: {
 					open: async request =>
-						turn.take(async () => {
+						mutex.run(async () => {
 							held.reset(request.innerBlocks);
 							pool = new Pool(held, {...request, horizon: new Horizon(request.horizon)});
 							return {};

@@ -13,7 +13,7 @@ export function isReplacedBy({previousKeyId, rekeyingVba}: Rekeying, {lastKeyId,
 	return lastKeyId === previousKeyId && lastVba < rekeyingVba;
 }
 
-/** What a securing changes. */
+/** What a checkpoint changes. */
 export interface SecuredHorizon {
 	readonly lastSecuredGeneration: Generation;
 	readonly snapshotGenerations: readonly Generation[];

@@ -1,9 +1,9 @@
 /**
  * Finds pool entries that may be handed out, round and round through the leaves of a pool tree.
  *
- * A lowest block that was searched in vain is remembered with what could change that: the generation whose securing
+ * A lowest block that was searched in vain is remembered with what could change that: the generation whose checkpoint
  * frees its next entry, and the kept snapshots. So the cost of an allocation does not grow with the time since the last
- * securing, nor with the part of the pool that is taken.
+ * checkpoint, nor with the part of the pool that is taken.
  */
 import type {Frame, Generation, Vba} from '../sessions/vocabulary.js';
 import type {HashTree, Path} from '../lib/tree/hash-tree.js';
@@ -113,7 +113,7 @@ export class LeafFinder {
 		return {firstLeaf, indexes};
 	}
 
-	/** The generation whose securing may free an entry; never where only a snapshot holds it. */
+	/** The generation whose checkpoint may free an entry; never where only a snapshot holds it. */
 	#wakeOf(frame: Frame, index: number, horizon: Horizon): Generation {
 		const freed = this.#nodes.poolFreeGeneration(frame, index);
 		return freed > horizon.lastSecuredGeneration && this.#nodes.address(frame, index) !== 0 ? freed : Infinity;

@@ -45,7 +45,7 @@ export class MetaTree {
 		this.#nodes = nodes;
 	}
 
-	/** Plans `count` places; undefined where the meta tree cannot give as many before the next securing. */
+	/** Plans `count` places; undefined where the meta tree cannot give as many before the next checkpoint. */
 	async plan(count: number, horizon: Horizon): Promise<MetaPlan | undefined> {
 		const steps: MetaStep[] = [];
 		/** First leaves of blocks, by level, that earlier steps of this plan move already. */
@@ -73,7 +73,7 @@ export class MetaTree {
 	}
 
 	/**
-	 * Adds leaves behind the last one. Undefined where the tree has too little to hand out before the next securing for
+	 * Adds leaves behind the last one. Undefined where the tree has too little to hand out before the next checkpoint for
 	 * the blocks of the branch; then none is added.
 	 */
 	async grow(contingent: Contingent, horizon: Horizon): Promise<number | undefined> {

@@ -84,7 +84,7 @@ test('what was given in this generation is not handed out again before it is sec
 	);
 });
 
-test('blocks that one exchange exhausts are found again after each securing', async t => {
+test('blocks that one exchange exhausts are found again after each checkpoint', async t => {
 	const stand = await openPool();
 	for (let round = 0; round < 20; round++) {
 		await stand.pool.exchange(replaced(50, {generation: round, first: 10_000 * (round + 1)}), sealed);

@@ -1,6 +1,6 @@
 /**
  * Counts what a pool has to hand out. The count of each lowest block is kept until something changes it: its entries, a
- * securing that frees one of them, or the kept snapshots. So a count costs what has changed since the last one,
+ * checkpoint that frees one of them, or the kept snapshots. So a count costs what has changed since the last one,
  * whatever the size of the pool; only after a change of the snapshots it goes through all of it.
  */
 import type {Generation, Vba} from '../sessions/vocabulary.js';

@@ -92,8 +92,8 @@ export const deviceControl = defineSession('device_control', {
 		/** Kept snapshots, oldest first. */
 		list_snapshots: op({reply: z.strictObject({snapshots: z.array(SnapshotDescription)})}),
 		/**
-		 * How many blocks each kept snapshot holds alone as of the last securing: what giving it up brings. Goes
-		 * through the pool once after each securing that it is asked for.
+		 * How many blocks each kept snapshot holds alone as of the last checkpoint: what giving it up brings. Goes
+		 * through the pool once after each checkpoint that it is asked for.
 		 */
 		measure_snapshots: op({
 			reply: z.strictObject({

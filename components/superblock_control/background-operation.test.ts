@@ -147,7 +147,7 @@ test('progress, rate and time left are those since it was started', async t => {
 	await operation.stop();
 });
 
-test('a step without room is repeated after a securing, and then waits for spare blocks, said once', async t => {
+test('a step without room is repeated after a checkpoint, and then waits for spare blocks, said once', async t => {
 	const {env, operation, securedCount} = stand();
 	let isFull = true;
 	const work = new SteppedWork(256, env, () => {
@@ -214,7 +214,7 @@ test('where the device stops it ends after the running step and counts as neithe
 	t.false(operation.isRunning);
 });
 
-test('a securing that finds the medium full is repeated until there is room, also the last one', async t => {
+test('a checkpoint that finds the medium full is repeated until there is room, also the last one', async t => {
 	let isFull = false;
 	const {env, operation} = stand({
 		onSecure() {

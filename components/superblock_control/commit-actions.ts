@@ -7,7 +7,7 @@ import {labelOf} from '../lib/format/label.js';
 import {withDirectory} from '../lib/container/snapshot-directory.js';
 import {sealSuperblock} from '../lib/container/superblock-authenticator.js';
 import {encodeEmptiedSlot} from '../lib/format/superblock.js';
-import {Turn} from '../lib/sync/turn.js';
+import {Mutex} from '../lib/sync/mutex.js';
 import type {block} from '../sessions/block.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {freeTree} from '../sessions/free-tree.js';
@@ -37,7 +37,7 @@ export interface CommitSources {
 
 export class CommitActions {
 	/** Held while a state is taken to be secured, and while trees and superblock change together. */
-	readonly taking = new Turn();
+	readonly mutex = new Mutex();
 	readonly #servers: CommitServers;
 	readonly #sources: CommitSources;
 	#unlock = (): void => undefined;
@@ -149,7 +149,7 @@ export class CommitActions {
 	/** Resolves when the lock is held; `unlock` gives it back. */
 	#lock(): Promise<void> {
 		return new Promise(resolve => {
-			void this.taking.take(
+			void this.mutex.run(
 				() =>
 					new Promise<void>(unlock => {
 						this.#unlock = unlock;

@@ -780,7 +780,7 @@ function refuse(
 
 function interrupt(core: Core, generation: Generation, cause: unknown): Transition {
 	const error = new CommitInterrupted(
-		`securing generation ${generation} failed: ${cause instanceof Error ? cause.message : String(cause)}`,
+		`the checkpoint of generation ${generation} failed: ${cause instanceof Error ? cause.message : String(cause)}`,
 	);
 	return {
 		state: {kind: 'interrupted', core, error},

@@ -111,7 +111,7 @@ async function setUp({hasLog = false} = {}): Promise<Stand> {
 
 const sequence = (slot: number): string[] => ['store', 'sync', 'intend', `write ${slot}`, 'sync', 'secure', 'advance'];
 
-test('a securing goes through blocks, sync and announcement, superblock, sync, trust anchor', async t => {
+test('a checkpoint goes through blocks, sync and announcement, superblock, sync, trust anchor', async t => {
 	const stand = await setUp();
 	stand.commit.noteChange();
 	await stand.commit.checkpoint();
@@ -127,7 +127,7 @@ test('without a change nothing is secured', async t => {
 	t.deepEqual(stand.events, []);
 });
 
-test('each securing takes the next slot, round and round', async t => {
+test('each checkpoint takes the next slot, round and round', async t => {
 	const stand = await setUp();
 	for (let i = 0; i < 9; i++) {
 		stand.commit.noteChange();
@@ -140,14 +140,14 @@ test('each securing takes the next slot, round and round', async t => {
 	);
 });
 
-test('flushes at the same time share one securing', async t => {
+test('flushes at the same time share one checkpoint', async t => {
 	const {commit, events} = await setUp();
 	commit.noteChange();
 	await Promise.all([commit.checkpoint(), commit.checkpoint(), commit.checkpoint()]);
 	t.deepEqual(events, sequence(1));
 });
 
-test('a change during a securing is secured by the next one, that all late flushes share', async t => {
+test('a change during a checkpoint is secured by the next one, that all late flushes share', async t => {
 	const stand = await setUp();
 	let late: Array<Promise<void>> = [];
 	stand.before = event => {
@@ -200,7 +200,7 @@ test('two securings never run at the same time, whenever the second is asked for
 
 			if (event === 'advance' && !last) {
 				last = (async () => {
-					// Comes so many turns of the promise queue after the first securing's last reply.
+					// Comes so many turns of the promise queue after the first checkpoint's last reply.
 					for (let i = 0; i < delay; i++) {
 						await Promise.resolve();
 					}
@@ -250,7 +250,7 @@ for (const failing of ['sync', 'intend', 'write 1', 'secure']) {
 		stand.commit.noteChange();
 		await t.throwsAsync(stand.commit.checkpoint(), {
 			instanceOf: CommitInterrupted,
-			message: /securing generation 1 failed: it failed/,
+			message: /the checkpoint of generation 1 failed: it failed/,
 		});
 		t.is(stand.anchored, undefined);
 
@@ -278,7 +278,7 @@ test('an edit of the superblock is secured with it, or has not happened', async 
 	t.is(stand.commit.superblock.rekeyingVba, 5);
 });
 
-test('an edit that came while the state was being taken has not happened where the next securing fails', async t => {
+test('an edit that came while the state was being taken has not happened where the next checkpoint fails', async t => {
 	const stand = await setUp();
 	let edited: Promise<unknown> | undefined;
 	stand.before = event => {

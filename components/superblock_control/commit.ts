@@ -178,14 +178,14 @@ export class Commit {
 	 * with.
 	 */
 	async changeTogether(job: () => Promise<SuperblockEdit>): Promise<void> {
-		await this.#actions.taking.take(async () => {
+		await this.#actions.mutex.run(async () => {
 			this.#push(await job(), true);
 		});
 	}
 
 	/** Runs `job` while no checkpoint takes its state. */
 	async holdStill<T>(job: () => Promise<T>): Promise<T> {
-		return this.#actions.taking.take(job);
+		return this.#actions.mutex.run(job);
 	}
 
 	#push(edit: SuperblockEdit, isOfTrees: boolean): void {

@@ -8,14 +8,14 @@
 import {isSessionError} from '../../runtime/sdk/session.js';
 import {keyWay, keyWays, type KeyServers, type KeyWay} from '../lib/container/key-delivery.js';
 import type {Key, Superblock} from '../lib/format/superblock.js';
-import {Turn} from '../lib/sync/turn.js';
+import {Mutex} from '../lib/sync/mutex.js';
 import type {KeyId} from '../sessions/vocabulary.js';
 
 export class CryptoKeys {
 	readonly #servers: KeyServers;
-	readonly #turn = new Turn();
+	readonly #mutex = new Mutex();
 	/**
-	 * How each key that is wanted gets to the server. Changed inside the turn only, together with what the server
+	 * How each key that is wanted gets to the server. Changed under the mutex only, together with what the server
 	 * holds.
 	 */
 	readonly #wanted = new Map<KeyId, KeyWay>();
@@ -31,7 +31,7 @@ export class CryptoKeys {
 
 	/** Gives every key of the container. Where it fails some may be there, until `takeAll`. @throws SessionError */
 	async give(superblock: Superblock): Promise<void> {
-		await this.#turn.take(async () => {
+		await this.#mutex.run(async () => {
 			for (const [id, way] of keyWays(this.#servers, superblock)) {
 				this.#wanted.set(id, way);
 				await way();
@@ -41,7 +41,7 @@ export class CryptoKeys {
 
 	/** Gives one more. Where it fails it may be there, until `take`. @throws SessionError */
 	async add(superblock: Superblock, key: Key): Promise<void> {
-		await this.#turn.take(async () => {
+		await this.#mutex.run(async () => {
 			const way = keyWay(this.#servers, superblock, key);
 			this.#wanted.set(key.id, way);
 			await way();
@@ -53,7 +53,7 @@ export class CryptoKeys {
 	 * device is about to be locked, too, and unlocking gives them.
 	 */
 	async giveAgain(): Promise<void> {
-		await this.#turn.take(async () => {
+		await this.#mutex.run(async () => {
 			try {
 				for (const way of this.#wanted.values()) {
 					await way();
@@ -68,14 +68,14 @@ export class CryptoKeys {
 
 	/** Takes one away, where it was given. */
 	async take(id: KeyId): Promise<void> {
-		await this.#turn.take(async () => {
+		await this.#mutex.run(async () => {
 			await this.#remove(id);
 		});
 	}
 
 	/** Takes all away. Where it fails those that are left stay wanted, and it can be called again. */
 	async takeAll(): Promise<void> {
-		await this.#turn.take(async () => {
+		await this.#mutex.run(async () => {
 			for (const id of [...this.#wanted.keys()]) {
 				await this.#remove(id);
 			}
@@ -83,8 +83,8 @@ export class CryptoKeys {
 	}
 
 	/**
-	 * Only inside the turn. A server that comes back under it is asked once more and has none; then it waits for its
-	 * turn.
+	 * Only under the mutex. A server that comes back under it is asked once more and has none; then it waits for the
+	 * mutex.
 	 */
 	async #remove(id: KeyId): Promise<void> {
 		if (this.#wanted.has(id)) {

@@ -4,7 +4,7 @@
  */
 import {StartError, type Environment} from '../../runtime/sdk/component.js';
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
-import {Turn} from '../lib/sync/turn.js';
+import {Mutex} from '../lib/sync/mutex.js';
 import type {CryptoKeys} from './crypto-keys.js';
 import {DeviceLock, lockedError} from './device-lock.js';
 import type {OpenDevice} from './open-device.js';
@@ -22,7 +22,7 @@ export class DeviceAccess {
 	readonly #parts: DeviceAccessParts;
 	readonly #lock = new DeviceLock();
 	/** Locking and unlocking, one after the other. */
-	readonly #switching = new Turn();
+	readonly #switchMutex = new Mutex();
 	/** The last locking. */
 	#locking: Promise<void> | undefined;
 	/**
@@ -81,18 +81,18 @@ export class DeviceAccess {
 
 	/** Secures everything and forgets the keys. */
 	async lock(): Promise<void> {
-		this.#locking = this.#switching.take(async () => this.#lockDevice());
+		this.#locking = this.#switchMutex.run(async () => this.#lockDevice());
 		await this.#locking;
 	}
 
 	/** Opens the trust anchor and goes on. @throws SessionError */
 	async unlock(sealed: string | undefined): Promise<void> {
-		await this.#switching.take(async () => this.#unlockDevice(sealed));
+		await this.#switchMutex.run(async () => this.#unlockDevice(sealed));
 	}
 
 	/** A trust anchor that was restarted may have come back without its keys. */
 	async followAnchor(): Promise<void> {
-		await this.#switching.take(async () => {
+		await this.#switchMutex.run(async () => {
 			if (this.#areKeysGone || !(await this.#isAnchorLocked())) {
 				return;
 			}

@@ -22,14 +22,14 @@ function stand(setAside = false) {
 		freeTree: {leafCount: 1000},
 		features: setAside ? ['emptied_leaves'] : [],
 	};
-	const securing = {
+	const commit = {
 		superblock,
 		get durableCount() {
 			return state.durableCount;
 		},
 	} as unknown as Commit;
-	const device = new DeviceUsage({free_tree: {usage} as unknown as Client<typeof freeTree>}, securing, env);
-	/** The pool as it is at a later time, after another securing. */
+	const device = new DeviceUsage({free_tree: {usage} as unknown as Client<typeof freeTree>}, commit, env);
+	/** The pool as it is at a later time, after another checkpoint. */
 	const at = async (seconds: number, heldCount: number) => {
 		Object.assign(state, {
 			now: seconds * 1000,
@@ -49,7 +49,7 @@ async function settle(): Promise<void> {
 	});
 }
 
-test('the pool is counted once for each securing, whoever asks', async t => {
+test('the pool is counted once for each checkpoint, whoever asks', async t => {
 	const {state, device, at} = stand();
 	await Promise.all([device.pool(), device.pool()]);
 	await device.pool();
@@ -143,7 +143,7 @@ test('a shortage is looked at now, whenever the watch would', async t => {
 	t.is(state.log.length, 1);
 });
 
-test('the watch counts now and then, not after every securing', async t => {
+test('the watch counts now and then, not after every checkpoint', async t => {
 	const {state, device} = stand();
 	for (let tick = 0; tick < 600; tick++) {
 		state.now = tick * 100;

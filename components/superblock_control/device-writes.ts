@@ -5,7 +5,7 @@
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import {allEnded} from '../lib/sync/all-ended.js';
 import {blockSize} from '../lib/format/geometry.js';
-import {Turn} from '../lib/sync/turn.js';
+import {Mutex} from '../lib/sync/mutex.js';
 import {writeBlockCountMax, type virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {isHostFull, type HostRoom} from './host-room.js';
 import type {Commit} from './commit.js';
@@ -60,7 +60,7 @@ export class DeviceWrites {
 	readonly #onShortage: () => void;
 	readonly #room: Pick<HostRoom, 'makeForData' | 'noteFruitless'>;
 	/** Writers that the pool had nothing for, one after another; new writers wait until there are none. */
-	readonly #starving = new Turn();
+	readonly #starvingMutex = new Mutex();
 	#underWay = 0;
 
 	/** @param onShortage is told each time the pool has nothing to hand out */
@@ -127,15 +127,15 @@ export class DeviceWrites {
 	/** @param orElse does what is left where the pool has no room for the whole */
 	async #changeAll(change: () => Promise<void>, orElse: (error: SessionError) => Promise<void>): Promise<void> {
 		// Whoever lost the race for the pool too often goes first.
-		if (!this.#starving.isIdle) {
-			await this.#starving.idle();
+		if (!this.#starvingMutex.isIdle) {
+			await this.#starvingMutex.idle();
 		}
 
 		const failure = await this.#attempt(change, securingMax);
 		const error = failure && isHostFull(failure) ? await this.#attemptWithRoom(change, failure) : failure;
 		if (error) {
 			// Changes while nobody new begins to.
-			await this.#starving.take(async () => this.#insist(change, orElse));
+			await this.#starvingMutex.run(async () => this.#insist(change, orElse));
 		}
 	}
 
@@ -198,7 +198,7 @@ export class DeviceWrites {
 	}
 
 	/**
-	 * Does a change, securing the state in between where that may help; replies with the error where the pool is too
+	 * Does a change, with a checkpoint in between where that may help; replies with the error where the pool is too
 	 * full.
 	 */
 	async #attempt(change: () => Promise<void>, securingCountMax: number): Promise<SessionError | undefined> {

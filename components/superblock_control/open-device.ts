@@ -6,9 +6,9 @@ import type {Environment} from '../../runtime/sdk/component.js';
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
 import {extentsBlockCount} from '../lib/format/extents.js';
 import {newestChanges} from '../lib/format/flush-log.js';
-import {Gate} from '../lib/sync/gate.js';
+import {ReadWriteLock} from '../lib/sync/read-write-lock.js';
 import {blockSize} from '../lib/format/geometry.js';
-import {Turn} from '../lib/sync/turn.js';
+import {Mutex} from '../lib/sync/mutex.js';
 import type {Generation, Vba} from '../sessions/vocabulary.js';
 import {Commit} from './commit.js';
 import type {CryptoKeys} from './crypto-keys.js';
@@ -91,9 +91,9 @@ export class OpenDevice {
 	readonly #reclaiming: Reclaiming;
 	readonly #writes: DeviceWrites;
 	/** Writers pass it together; reverting closes it. */
-	readonly #gate = new Gate();
+	readonly #contentLock = new ReadWriteLock();
 	/** Held by everything that changes the container as a whole. */
-	readonly #turn = new Turn();
+	readonly #containerMutex = new Mutex();
 	/** Why nothing can be written, where that is so. */
 	#readOnly: string | undefined;
 	/** Blocks of the log that hold what was flushed before the device was opened, until it is part of the trees. */
@@ -147,7 +147,7 @@ export class OpenDevice {
 			commit,
 			keys,
 			env,
-			turn: this.#turn,
+			containerMutex: this.#containerMutex,
 			activity: () => this.#requestCount,
 			secure: async () => commit.checkpoint(),
 			makeSpareRoom: async () => void (await this.#room.makeForData()),
@@ -165,8 +165,8 @@ export class OpenDevice {
 		this.snapshots = new Snapshots({
 			commit,
 			device,
-			gate: this.#gate,
-			turn: this.#turn,
+			contentLock: this.#contentLock,
+			containerMutex: this.#containerMutex,
 			medium: block,
 			timeOfDay: () => env.timeOfDay(),
 			namesFault:
@@ -292,8 +292,8 @@ export class OpenDevice {
 		this.#requireWritableMedium();
 		requireFit(extents, data, this.blockCount);
 		requireWritable(this.commit.latest);
-		if (!this.#gate.tryEnter()) {
-			await this.#gate.enter();
+		if (!this.#contentLock.tryLockShared()) {
+			await this.#contentLock.lockShared();
 		}
 
 		try {
@@ -304,7 +304,7 @@ export class OpenDevice {
 			await this.#writes.write(extents, data);
 			this.#usage.noteWritten(data.length / blockSize);
 		} finally {
-			this.#gate.leave();
+			this.#contentLock.unlockShared();
 		}
 
 		return {};
@@ -321,13 +321,13 @@ export class OpenDevice {
 		}
 
 		requireWritable(this.commit.latest);
-		await this.#gate.enter();
+		await this.#contentLock.lockShared();
 		try {
 			if (await this.#writes.clear(extents)) {
 				this.#reclaiming.noteCleared();
 			}
 		} finally {
-			this.#gate.leave();
+			this.#contentLock.unlockShared();
 		}
 
 		return {};
@@ -419,7 +419,7 @@ export class OpenDevice {
 		}
 
 		// What is just beginning is halted, too.
-		await this.#turn.idle();
+		await this.#containerMutex.idle();
 		await this.operations.stop();
 		if (secure) {
 			await this.#secureAtRest();

@@ -165,7 +165,7 @@ async function finishCheckpoint(
 	}
 
 	await recover(servers, checkpointRecovery(opened));
-	env.log(`ended the securing of generation ${opened.superblock.lastSecuredGeneration}, which was cut off`);
+	env.log(`ended the checkpoint of generation ${opened.superblock.lastSecuredGeneration}, which was cut off`);
 	return {...opened, isAnnounced: false};
 }
 

@@ -1,7 +1,7 @@
 /** The operations that change the container as a whole: one at a time, resumed after an interruption. */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
-import type {Turn} from '../lib/sync/turn.js';
+import type {Mutex} from '../lib/sync/mutex.js';
 import {BackgroundOperation, type OperationStatus} from './background-operation.js';
 import {CheckWork} from './check-work.js';
 import {ExtensionWork, makeRoom, prepareExtension, type ExtendedTree} from './extension-work.js';
@@ -20,7 +20,7 @@ export interface OperationsParts {
 	readonly keys: CryptoKeys;
 	readonly env: Environment;
 	/** Held by everything that changes the container as a whole. */
-	readonly turn: Turn;
+	readonly containerMutex: Mutex;
 	activity(): number;
 	secure(): Promise<void>;
 	/** The medium had no room: makes some of what nobody needs, if there is any. */
@@ -95,8 +95,8 @@ export class Operations {
 
 	/** Begins an extension; it is recorded durably once this resolves. @throws SessionError `refused` */
 	async extend(extension: {tree: ExtendedTree; blockCount: number}): Promise<void> {
-		const {servers, commit, turn, env} = this.#parts;
-		await turn.take(async () => {
+		const {servers, commit, containerMutex, env} = this.#parts;
+		await containerMutex.run(async () => {
 			requireChangeable(commit.superblock, {needsSlot: extension.tree === 'vbd'});
 			this.#requireExtensible(extension.tree);
 			await prepareExtension(servers.block, commit.superblock, extension);
@@ -134,8 +134,8 @@ export class Operations {
 
 	/** Begins a rekeying; it is recorded durably once this resolves. @throws SessionError `refused` */
 	async rekey(): Promise<void> {
-		const {servers, commit, keys, turn, env} = this.#parts;
-		await turn.take(async () => {
+		const {servers, commit, keys, containerMutex, env} = this.#parts;
+		await containerMutex.run(async () => {
 			requireChangeable(commit.superblock, {needsSlot: true});
 			this.#requireIdle();
 			await beginRekeying(servers, commit, keys);

@@ -46,7 +46,7 @@ test('nothing is asked for where nothing was cleared', async t => {
 	t.deepEqual(asked, []);
 });
 
-test('it begins with the securing after a clearing, and goes on until there is no more', async t => {
+test('it begins with the checkpoint after a clearing, and goes on until there is no more', async t => {
 	const {env, asked, reclaiming} = stand(['more', 'more', 'nothing']);
 	reclaiming.noteCleared();
 	await settle();
@@ -66,7 +66,7 @@ test('it begins with the securing after a clearing, and goes on until there is n
 	t.is(asked.length, 3);
 });
 
-test('what was not secured is asked for after the next securing', async t => {
+test('what was not secured is asked for after the next checkpoint', async t => {
 	const {env, asked, superblock, reclaiming} = stand(['unsecured', 'nothing']);
 	reclaiming.noteCleared();
 	reclaiming.noteSecured();

@@ -1,8 +1,8 @@
 /** Snapshots of the device: created, given up, read and reverted to (format section 6). */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import type {Generation} from '../sessions/vocabulary.js';
-import type {Gate} from '../lib/sync/gate.js';
-import type {Turn} from '../lib/sync/turn.js';
+import type {ReadWriteLock} from '../lib/sync/read-write-lock.js';
+import type {Mutex} from '../lib/sync/mutex.js';
 import {snapshotNameFault} from '../lib/format/snapshot-name.js';
 import {
 	keptSnapshotCountMax,
@@ -21,9 +21,9 @@ export interface SnapshotParts {
 	readonly commit: Commit;
 	readonly device: Client<typeof virtualBlockDevice>;
 	/** Held by everything that changes the container as a whole. */
-	readonly turn: Turn;
+	readonly containerMutex: Mutex;
 	/** Writers of the device pass it together; reverting closes it. */
-	readonly gate: Gate;
+	readonly contentLock: ReadWriteLock;
 	readonly medium: Pick<Client<typeof block>, 'allocate'>;
 	/** Milliseconds since 1970. */
 	timeOfDay(): number;
@@ -78,7 +78,7 @@ export class Snapshots {
 
 	/** Keeps the current content; where it is kept already, under the name it has, or under the one that it gets. */
 	async create(name?: string): Promise<{generation: Generation; isNew: boolean}> {
-		return this.#parts.turn.take(async () => {
+		return this.#parts.containerMutex.run(async () => {
 			const {superblock} = this.#parts.commit;
 			requireChangeable(superblock, {needsSlot: false});
 			if (name !== undefined) {
@@ -169,7 +169,7 @@ export class Snapshots {
 	}
 
 	async discard(generation: Generation): Promise<void> {
-		await this.#parts.turn.take(async () => {
+		await this.#parts.containerMutex.run(async () => {
 			requireChangeable(this.#parts.commit.superblock, {needsSlot: false});
 			this.find(generation);
 			this.#leaving.add(generation);
@@ -214,9 +214,9 @@ export class Snapshots {
 
 	/** Makes the snapshot's content the current content. No write is under way meanwhile; the step is secured. */
 	async revert(generation: Generation): Promise<void> {
-		const {commit, device, gate, turn} = this.#parts;
-		await turn.take(async () =>
-			gate.exclusively(async () => {
+		const {commit, device, contentLock, containerMutex} = this.#parts;
+		await containerMutex.run(async () =>
+			contentLock.exclusively(async () => {
 				requireChangeable(commit.superblock, {needsSlot: true});
 				const snapshot = this.find(generation);
 				const current = currentSnapshotOf(commit.superblock);

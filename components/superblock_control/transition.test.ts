@@ -32,7 +32,7 @@ test('the generation after opening is one more than that of the current snapshot
 	t.is(firstGenerationAfter(securedSuperblock(superblock, 6, stored(superblock, 30))), 7);
 });
 
-test('securing moves the current snapshot on and leaves no other', async t => {
+test('a checkpoint moves the current snapshot on and leaves no other', async t => {
 	const superblock = await fresh();
 	const first = securedSuperblock(superblock, 1, stored(superblock, 30));
 	const second = securedSuperblock(first, 2, stored(first, 31));

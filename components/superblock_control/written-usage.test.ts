@@ -8,7 +8,7 @@ import {WrittenUsageCount} from './written-usage.js';
 /** A device of which a count takes as long as the test wants. */
 function stand() {
 	const env = new TestEnvironment();
-	const securing = {durableCount: 0, superblock: {snapshots: []}};
+	const commit = {durableCount: 0, superblock: {snapshots: []}};
 	const device = {usedCount: 0, isSlow: false};
 	const client = {
 		async count_written() {
@@ -19,7 +19,7 @@ function stand() {
 			return {usedCount: device.usedCount, sharedCount: 0, nextVba: null};
 		},
 	} as unknown as Client<typeof virtualBlockDevice>;
-	const written = new WrittenUsageCount(client, securing as unknown as Commit, env);
+	const written = new WrittenUsageCount(client, commit as unknown as Commit, env);
 	const ask = async () => {
 		const asked = written.get();
 		for (let turn = 0; turn < 10; turn++) {
@@ -33,22 +33,22 @@ function stand() {
 		return asked;
 	};
 
-	return {env, securing, device, ask};
+	return {env, commit, device, ask};
 }
 
 test('while a count of a device that has been written since goes on, nothing is said of it', async t => {
-	const {securing, device, ask} = stand();
+	const {commit, device, ask} = stand();
 	t.is((await ask())?.usedBlockCount, 0);
-	Object.assign(securing, {durableCount: 1});
+	Object.assign(commit, {durableCount: 1});
 	Object.assign(device, {usedCount: 5, isSlow: true});
 	t.is(await ask(), undefined);
 });
 
 test('a count of late is told while the next one goes on, an old one is not', async t => {
-	const {env, securing, device, ask} = stand();
+	const {env, commit, device, ask} = stand();
 	device.usedCount = 7;
 	t.is((await ask())?.usedBlockCount, 7);
-	Object.assign(securing, {durableCount: 1});
+	Object.assign(commit, {durableCount: 1});
 	device.isSlow = true;
 	t.is((await ask())?.usedBlockCount, 7);
 	env.advance(61_000);

@@ -75,7 +75,7 @@ export class KeySlots {
 		this.#anchor = anchor;
 		this.#env = env;
 		this.handlers = {
-			list: async () => anchor.turn.take(async () => this.#list()),
+			list: async () => anchor.mutex.run(async () => this.#list()),
 			recipient: () => ({publicKey: anchor.secrets.publicKey}),
 			add: async ({existing, secret, name, memory}) => ({
 				slot: await this.#withSecret(secret, async passphrase =>
@@ -323,7 +323,7 @@ export class KeySlots {
 	 */
 	async #write({table}: Pick<OpenedAnchor, 'table'>, slots: readonly Buffer[]): Promise<void> {
 		const {slots: file} = this.#store;
-		await this.#anchor.turn.take(async () =>
+		await this.#anchor.mutex.run(async () =>
 			this.#store.write(async () => {
 				const now = await file.read();
 				if (now?.sequence !== table?.sequence) {

@@ -5,7 +5,7 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {readSmallFile, replaceFile} from '../lib/host/durable-file.js';
-import {Turn} from '../lib/sync/turn.js';
+import {Mutex} from '../lib/sync/mutex.js';
 import {AnchorDirectory} from '../lib/anchor/anchor-directory.js';
 import {
 	freshMarks,
@@ -100,7 +100,7 @@ export class Tpm2Store implements AnchorStore {
 	/** The password of the owner hierarchy; each opening needs it. */
 	#owner: Buffer | undefined;
 	/** Everything that writes records or the TPM: calls of the service, and the end of a window. */
-	readonly #turn = new Turn();
+	readonly #mutex = new Mutex();
 	#open: OpenAnchor | undefined;
 	/** What an `initialize` that was cut short has left in the TPM. */
 	#unfinished: NvArea | undefined;
@@ -178,7 +178,7 @@ export class Tpm2Store implements AnchorStore {
 	}
 
 	async #write(secured: SecuredRecord | null, marks: RecordMarks, kind: 'secured' | 'announced'): Promise<void> {
-		await this.#turn.take(async () => {
+		await this.#mutex.run(async () => {
 			const open = this.#open;
 			if (!open) {
 				throw new Error('a record before load or initialize');
@@ -194,7 +194,7 @@ export class Tpm2Store implements AnchorStore {
 
 	/** An orderly end leaves no window open. */
 	async close(): Promise<void> {
-		await this.#turn.take(async () => {
+		await this.#mutex.run(async () => {
 			const open = this.#open;
 			if (!open) {
 				return;
@@ -501,7 +501,7 @@ export class Tpm2Store implements AnchorStore {
 
 	/** The window is over. A failure is told to whoever secures next. */
 	async #coverLater(): Promise<void> {
-		await this.#turn.take(async () => {
+		await this.#mutex.run(async () => {
 			const open = this.#open;
 			if (open?.window.isOpen) {
 				try {

@@ -158,7 +158,7 @@ export class TresorStore implements AnchorStore {
 		}
 
 		try {
-			// In place where it can be: it costs each securing, and says of itself where it is torn.
+			// In place where it can be: it costs each checkpoint, and says of itself where it is torn.
 			await (this.#announcement.every(byte => byte === 0)
 				? replaceFile(this.#announcedPath, announcement)
 				: overwriteFile(this.#announcedPath, announcement));

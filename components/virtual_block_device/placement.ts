@@ -5,7 +5,7 @@
 import {SessionError} from '../../runtime/sdk/session.js';
 import type {Frame, Generation, KeyId, NodeIndex, Pba, Vba} from '../sessions/vocabulary.js';
 import type {HashTree, Path} from '../lib/tree/hash-tree.js';
-import {Turn} from '../lib/sync/turn.js';
+import {Mutex} from '../lib/sync/mutex.js';
 import type {Device} from './device.js';
 import type {Range} from './request-queue.js';
 
@@ -62,7 +62,7 @@ export interface AllocationOptions {
 export class Placement {
 	readonly #device: Device;
 	/** Plans and exchanges happen one after another. */
-	readonly #turn = new Turn();
+	readonly #mutex = new Mutex();
 
 	constructor(device: Device) {
 		this.#device = device;
@@ -70,12 +70,12 @@ export class Placement {
 
 	/** Finds a place for every leaf of the ranges and makes every block on the way volatile. @throws SessionError */
 	async allocate(ranges: readonly Range[], keyId: KeyId, options: AllocationOptions = {}): Promise<Leaf[]> {
-		return this.#turn.take(async () => this.#allocate(ranges, keyId, options));
+		return this.#mutex.run(async () => this.#allocate(ranges, keyId, options));
 	}
 
 	/** Runs `job` with no other allocation under way. */
 	async inTurn<T>(job: () => Promise<T>): Promise<T> {
-		return this.#turn.take(job);
+		return this.#mutex.run(job);
 	}
 
 	/** Gives the current tree a root block of the current generation. Only inside `inTurn`. @throws SessionError */

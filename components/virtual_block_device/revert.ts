@@ -94,7 +94,7 @@ export async function revertTo(device: Device, writer: Writer, revert: Revert): 
 	const planned = await plan(device, revert);
 	await requireRoom(device, planned);
 	// The reverted tree gets a root block of its own, in the current root's place in the books: its record will carry
-	// the generation of the securing, as every current snapshot's does, and the snapshot keeps the old one.
+	// the generation of the checkpoint, as every current snapshot's does, and the snapshot keeps the old one.
 	const {address, generation} = tree.root.root;
 	const keyId = device.keyOf(0);
 	const {addresses, leaves} = await servers.free_tree.exchange({

@@ -8,7 +8,7 @@
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
 import type {KeyId, Pba, Vba} from '../sessions/vocabulary.js';
 import type {LeafChanges} from '../lib/format/flush-log.js';
-import {Gate} from '../lib/sync/gate.js';
+import {ReadWriteLock} from '../lib/sync/read-write-lock.js';
 import {blockSize} from '../lib/format/geometry.js';
 import type {Path} from '../lib/tree/hash-tree.js';
 import {labelLength} from '../lib/format/label.js';
@@ -42,7 +42,7 @@ async function settled<T>(first: Promise<T>, other: Promise<unknown>): Promise<T
 
 export class Writer {
 	readonly #device: Device;
-	readonly #gate = new Gate();
+	readonly #treeLock = new ReadWriteLock();
 	readonly #spareRoom: SpareRoom;
 	readonly placement: Placement;
 
@@ -129,7 +129,7 @@ export class Writer {
 			}
 
 			const storing = this.#device.storeTrees();
-			// The gate must not open before both have ended, whatever becomes of either.
+			// The tree lock must not be released before both have ended, whatever becomes of either.
 			const [pool, storedBlockCount] = [await settled(servers.free_tree.store({}), storing), await storing];
 			await servers.free_tree.begin({currentGeneration: nextGeneration});
 			this.#device.currentGeneration = nextGeneration;
@@ -161,7 +161,7 @@ export class Writer {
 	 * medium
 	 */
 	async exclusively<T>(job: () => Promise<T>): Promise<T> {
-		return this.#gate.exclusively(async () => {
+		return this.#treeLock.exclusively(async () => {
 			await this.#settle();
 			return job();
 		});
@@ -169,7 +169,7 @@ export class Writer {
 
 	/** Runs `job` with no write under way, whatever failed writes have left behind. */
 	async exclusivelyAnyhow<T>(job: () => Promise<T>): Promise<T> {
-		return this.#gate.exclusively(job);
+		return this.#treeLock.exclusively(job);
 	}
 
 	/** Has the medium take what it refused before. With no write under way. */
@@ -282,10 +282,10 @@ export class Writer {
 
 	/** Does pieces with the same kind of change. */
 	async #writeTogether(whole: readonly WritePiece[]): Promise<void> {
-		await this.#enterSettled(whole[0].change.kind);
+		await this.#lockSettled(whole[0].change.kind);
 
 		try {
-			// While the gate is held no rekeying step moves the border between the keys.
+			// While the tree lock is held no rekeying step moves the border between the keys.
 			const {
 				keys: {previousKeyId, rekeyingVba},
 			} = this.#device;
@@ -296,26 +296,26 @@ export class Writer {
 				await this.#writeWithOneKey(whole.flatMap(piece => partOf(piece, rekeyingVba, Infinity)));
 			}
 		} finally {
-			this.#gate.leave();
+			this.#treeLock.unlockShared();
 		}
 	}
 
 	/**
-	 * Enters the gate with nothing waiting for the medium: that has to stay little, and trees of a rekeying may not be
-	 * changed before they are stored. Clearing needs no room, so it waits for the trees alone.
+	 * Takes the tree lock shared, with nothing waiting for the medium: that has to stay little, and trees of a rekeying
+	 * may not be changed before they are stored. Clearing needs no room, so it waits for the trees alone.
 	 */
-	async #enterSettled(kind: WritePiece['change']['kind']): Promise<void> {
+	async #lockSettled(kind: WritePiece['change']['kind']): Promise<void> {
 		const {unsettled} = this.#device;
 		for (;;) {
-			if (!this.#gate.tryEnter()) {
-				await this.#gate.enter();
+			if (!this.#treeLock.tryLockShared()) {
+				await this.#treeLock.lockShared();
 			}
 
 			if (!this.#device.isStoringDue && (unsettled.count === 0 || kind === 'clear')) {
 				return;
 			}
 
-			this.#gate.leave();
+			this.#treeLock.unlockShared();
 			await this.exclusively(async () => undefined);
 		}
 	}
@@ -389,7 +389,7 @@ export class Writer {
 
 	/** Seals the data and writes it to its places. */
 	async #transfer(plain: Uint8Array[], leaves: readonly Leaf[], keyId: KeyId): Promise<Uint8Array> {
-		// No securing ends the generation while the gate is held.
+		// No checkpoint ends the generation while the tree lock is held.
 		const {env, servers, currentGeneration} = this.#device;
 		const lease = await env.leaseWhenFree(leaves.length * blockSize);
 		try {

@@ -194,7 +194,7 @@ for (const {title, load, direction, shareMin} of speedBounds) {
 
 /**
  * One copy between the device's buffers and its medium in memory is the medium's own work; the data path makes no
- * other. Writes are counted with a securing, which copies inner blocks.
+ * other. Writes are counted with a checkpoint, which copies inner blocks.
  */
 for (const [direction, copiesMax] of [
 	['read', 1.001],

@@ -6,7 +6,7 @@ import {createHmac, hkdfSync, timingSafeEqual} from 'node:crypto';
 import {type z} from 'zod';
 import {StartError, type Environment, type Running} from '../../../runtime/sdk/component.js';
 import {SessionError, isSessionError} from '../../../runtime/sdk/session.js';
-import {Turn} from '../sync/turn.js';
+import {Mutex} from '../sync/mutex.js';
 import {unwrapKey, wrapKey} from '../crypto/wrapped-key.js';
 import {blockKeyLength} from '../../sessions/cipher.js';
 import {EnvelopeError, sealEnvelope} from '../crypto/key-envelope.js';
@@ -174,7 +174,7 @@ export interface ServedAnchor {
 	readonly running: Running<{trust_anchor: typeof trustAnchor}>;
 	readonly secrets: SecretOpener;
 	/** Calls of the store that change something, and locking, one after another. */
-	readonly turn: Turn;
+	readonly mutex: Mutex;
 	/** Makes the anchor with a passphrase, where there is none yet. */
 	initialize(passphrase: NamedSecret): Promise<void>;
 	readonly isEmpty: () => boolean;
@@ -192,7 +192,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 	let state = await loadState(store, env);
 	/** Made once, as each flush needs it; wiped with the other keys. */
 	let flushMaster: Buffer | undefined;
-	const turn = new Turn();
+	const mutex = new Mutex();
 	const secrets = new SecretOpener(env);
 
 	function opened(): OpenState {
@@ -338,12 +338,12 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 				access: () => ({state: state.kind}),
 				recipient: () => ({publicKey: secrets.publicKey}),
 				lock: async () =>
-					turn.take(async () => {
+					mutex.run(async () => {
 						await lock();
 						return {};
 					}),
 				async unlock({sealed}) {
-					await secrets.use(sealed, async secret => turn.take(async () => unlock(secret)));
+					await secrets.use(sealed, async secret => mutex.run(async () => unlock(secret)));
 					return {};
 				},
 				status() {
@@ -356,12 +356,12 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 						: {initialized: false, secured: null};
 				},
 				initialize: async () =>
-					turn.take(async () => {
+					mutex.run(async () => {
 						await initialize();
 						return {};
 					}),
 				create_key: async ({current}) =>
-					turn.take(async () => {
+					mutex.run(async () => {
 						const open = opened();
 						const blockKey = env.randomBytes(blockKeyLength);
 						try {
@@ -403,7 +403,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 				}),
 				marks: () => opened().marks,
 				intend: async ({hash}) =>
-					turn.take(async () => {
+					mutex.run(async () => {
 						const open = opened();
 						await remember(open, async marks => store.intend(open.secured, marks), {
 							...open.marks,
@@ -414,7 +414,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 					}),
 				flush_key: ({hash}) => ({key: flushKeyOf(opened(), hash)}),
 				secure: async record =>
-					turn.take(async () => {
+					mutex.run(async () => {
 						const open = opened();
 						await remember(open, async marks => store.secure(record, marks), {
 							...open.marks,
@@ -427,7 +427,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 			},
 		},
 		async stop() {
-			await turn.idle();
+			await mutex.idle();
 			await store.close();
 			if (state.kind === 'open') {
 				wipeKeys(state.masterKeys);
@@ -445,8 +445,8 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 	return {
 		running,
 		secrets,
-		turn,
-		initialize: async passphrase => turn.take(async () => initialize(passphrase)),
+		mutex,
+		initialize: async passphrase => mutex.run(async () => initialize(passphrase)),
 		isEmpty: () => state.kind === 'empty',
 	};
 }

@@ -5,7 +5,7 @@
 import type {Environment} from '../../../runtime/sdk/component.js';
 import {createRecipient, EnvelopeError, openEnvelope, type EnvelopeRecipient} from '../crypto/key-envelope.js';
 import {SessionError, isSessionError} from '../../../runtime/sdk/session.js';
-import {Turn} from '../sync/turn.js';
+import {Mutex} from '../sync/mutex.js';
 
 /** After the first wrong passphrase; doubled with each further one, up to the limit. */
 const firstDelayMs = 1000;
@@ -13,7 +13,7 @@ const delayMsMax = 32_000;
 
 export class SecretOpener {
 	readonly #env: Environment;
-	readonly #turn = new Turn();
+	readonly #mutex = new Mutex();
 	#recipient: EnvelopeRecipient;
 	#wrongCount = 0;
 
@@ -46,7 +46,7 @@ export class SecretOpener {
 
 	/** Runs `job` with the opened secret. Jobs run one after another; after a wrong passphrase the answer is late. */
 	async use<T>(sealed: string | undefined, job: (secret: Buffer | undefined) => Promise<T>): Promise<T> {
-		return this.#turn.take(async () => {
+		return this.#mutex.run(async () => {
 			const secret = sealed === undefined ? undefined : this.open(sealed);
 			try {
 				const result = await job(secret);

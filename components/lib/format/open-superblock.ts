@@ -62,7 +62,7 @@ export interface OpenedSuperblock {
 	/** One flush behind that, which the trust anchor does not know; nobody has been told that it is durable. */
 	readonly ahead: readonly LogEntry[];
 	/**
-	 * The trust anchor does not keep this superblock yet, but announced it: its securing was cut off at the last step.
+	 * The trust anchor does not keep this superblock yet, but announced it: its checkpoint was cut off at the last step.
 	 */
 	readonly isAnnounced: boolean;
 	/**

@@ -1,9 +1,9 @@
 /** Mutual exclusion between asynchronous jobs: they run one after another, in the order of their calls. */
-export class Turn {
+export class Mutex {
 	#last: Promise<unknown> = Promise.resolve();
 	#count = 0;
 
-	take<T>(job: () => Promise<T>): Promise<T> {
+	run<T>(job: () => Promise<T>): Promise<T> {
 		this.#count++;
 		const turn = this.#last.then(job);
 		const ended = () => {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import {Gate} from './gate.js';
+import {ReadWriteLock} from './read-write-lock.js';
 
 /** A promise and what settles it. */
 function opening(): {promise: Promise<void>; open: () => void} {
@@ -18,30 +18,30 @@ async function settle(): Promise<void> {
 }
 
 test('many are inside together', async t => {
-	const gate = new Gate();
-	await gate.enter();
-	await gate.enter();
-	gate.leave();
-	gate.leave();
-	t.is(await gate.exclusively(async () => 'done'), 'done');
+	const lock = new ReadWriteLock();
+	await lock.lockShared();
+	await lock.lockShared();
+	lock.unlockShared();
+	lock.unlockShared();
+	t.is(await lock.exclusively(async () => 'done'), 'done');
 });
 
 test('an exclusive job waits for all who are inside, and newcomers wait for it', async t => {
-	const gate = new Gate();
+	const lock = new ReadWriteLock();
 	const events: string[] = [];
 	const job = opening();
-	await gate.enter();
-	await gate.enter();
-	const exclusive = gate.exclusively(async () => {
+	await lock.lockShared();
+	await lock.lockShared();
+	const exclusive = lock.exclusively(async () => {
 		events.push('job begins');
 		await job.promise;
 		events.push('job ends');
 	});
-	const newcomer = gate.enter().then(() => events.push('newcomer'));
-	gate.leave();
+	const newcomer = lock.lockShared().then(() => events.push('newcomer'));
+	lock.unlockShared();
 	await settle();
 	t.deepEqual(events, []);
-	gate.leave();
+	lock.unlockShared();
 	await settle();
 	t.deepEqual(events, ['job begins']);
 	job.open();
@@ -50,7 +50,7 @@ test('an exclusive job waits for all who are inside, and newcomers wait for it',
 });
 
 test('exclusive jobs run one after another, also behind one that fails', async t => {
-	const gate = new Gate();
+	const lock = new ReadWriteLock();
 	let running = 0;
 	const job = async (): Promise<void> => {
 		running++;
@@ -59,13 +59,13 @@ test('exclusive jobs run one after another, also behind one that fails', async t
 		running--;
 	};
 
-	const failing = gate.exclusively(async () => {
+	const failing = lock.exclusively(async () => {
 		await job();
 		throw new Error('the job fails');
 	});
-	const others = [gate.exclusively(job), gate.exclusively(job)];
+	const others = [lock.exclusively(job), lock.exclusively(job)];
 	await t.throwsAsync(failing, {message: 'the job fails'});
 	await Promise.all(others);
-	await gate.enter();
+	await lock.lockShared();
 	t.is(running, 0);
 });
