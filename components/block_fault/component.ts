@@ -82,7 +82,7 @@ async function writePart(
 }
 
 /** Flips one bit per block, never the same bit of two blocks in a row. */
-export function flipBits(data: Uint8Array): void {
+function flipBits(data: Uint8Array): void {
 	for (let offset = 0; offset < data.length; offset += blockSize) {
 		const index = offset / blockSize;
 		data[offset + ((index * 31) % blockSize)] ^= 1 << (index % 8);

@@ -1,6 +1,6 @@
 /** What a dump consists of: one record a line, as text or as JSON. Records never hold a key, not even a wrapped one. */
 
-export type DumpValue = string | number | boolean | null;
+type DumpValue = string | number | boolean | null;
 
 export interface DumpRecord {
 	/** What is described: `superblock`, `snapshot`, `tree`, `node`, `entry`, … */

@@ -15,7 +15,7 @@ const unitCountMax = runBlockCountMax / unitBlockCount;
 /** The smallest sheet is for this many blocks; each further size is for twice as many. */
 const capacityMin = 256;
 
-export function unitsOf(blockCount: number): number {
+function unitsOf(blockCount: number): number {
 	return Math.ceil(blockCount / unitBlockCount);
 }
 

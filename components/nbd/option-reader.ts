@@ -1,7 +1,7 @@
 /** Reads the fields of one option's data; `undefined` stands for data that is not what the option needs. */
 import {stringLengthMax} from './protocol.js';
 
-export class OptionReader {
+class OptionReader {
 	readonly #data: Buffer;
 	#position = 0;
 

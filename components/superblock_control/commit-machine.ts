@@ -30,7 +30,7 @@ import {
 /** How durable somebody wants changes to be: in log or superblock, or in a superblock. */
 export type Level = 'flush' | 'checkpoint';
 
-export interface LogState {
+interface LogState {
 	readonly area: FlushLogArea;
 	readonly form: LogForm;
 	/** What is anchored. */
@@ -48,7 +48,7 @@ export interface LogState {
 }
 
 /** An edit that waits for the next checkpoint. */
-export interface PendingEdit {
+interface PendingEdit {
 	/** Its number among the changes. */
 	readonly change: number;
 	readonly edit: SuperblockEdit;
@@ -89,7 +89,7 @@ export interface Core {
 }
 
 /** A state of the trees on its way to be secured. */
-export interface Checkpoint {
+interface Checkpoint {
 	/** Changes that it covers. */
 	readonly covered: number;
 	readonly superblock: Superblock;
@@ -97,7 +97,7 @@ export interface Checkpoint {
 }
 
 /** A checkpoint whose superblock is as it will lie on the medium. */
-export interface SealedCheckpoint extends Checkpoint {
+interface SealedCheckpoint extends Checkpoint {
 	/** The block with the snapshots' names, where it has changed. */
 	readonly directory: {readonly address: Pba; readonly data: Uint8Array} | undefined;
 	readonly slot: number;

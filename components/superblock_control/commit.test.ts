@@ -3,7 +3,8 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {layOutPool} from '../../test/support/pool-layout.js';
 import {labelOf} from '../lib/format/label.js';
 import {decodeSuperblock, encodeSuperblock, type Superblock} from '../lib/format/superblock.js';
-import {Commit, CommitInterrupted} from './commit.js';
+import {CommitInterrupted} from './commit-machine.js';
+import {Commit} from './commit.js';
 import type {CommitServers} from './commit-actions.js';
 
 interface Stand {

@@ -12,8 +12,6 @@ import {openedState, type Level, type MadeEdit, type Notice, type Opened} from '
 import {KeyUse} from './key-use.js';
 import {edited, type SuperblockEdit} from './transition.js';
 
-export {CommitInterrupted} from './commit-machine.js';
-
 export interface CommitEvents {
 	/** Why a commit stopped half-way; the component has to start over then. */
 	onInterruption?(reason: string): void;

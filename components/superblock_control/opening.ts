@@ -198,7 +198,7 @@ async function recover(servers: OpeningServers, steps: readonly RecoveryStep[]):
 }
 
 /** Has the tree servers start over from a secured superblock; replies with the generation that counts from now on. */
-export async function openTrees(servers: OpeningServers, superblock: Superblock): Promise<number> {
+async function openTrees(servers: OpeningServers, superblock: Superblock): Promise<number> {
 	const currentGeneration = firstGenerationAfter(superblock);
 	const form = superblock.innerBlocks && {innerBlocks: superblock.innerBlocks};
 	await servers.free_tree.open({
@@ -275,7 +275,7 @@ async function rewrite({block}: OpeningServers, addresses: readonly Pba[]): Prom
  * trees must be open.
  * @throws StartError
  */
-export async function finishFlush(
+async function finishFlush(
 	servers: OpeningServers,
 	env: Environment,
 	opened: OpenedSuperblock,

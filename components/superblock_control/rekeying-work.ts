@@ -29,7 +29,7 @@ export async function beginRekeying(servers: OpeningServers, commit: Commit, key
 }
 
 /** The number of leaves that a rekeying goes through. */
-export function rekeyedLeafCount(superblock: Superblock): number {
+function rekeyedLeafCount(superblock: Superblock): number {
 	return Math.max(
 		currentSnapshotOf(superblock).leafCount,
 		...keptSnapshots(superblock).map(({leafCount}) => leafCount),

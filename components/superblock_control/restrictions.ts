@@ -11,7 +11,7 @@ export function readOnlyReason(superblock: Superblock): string | undefined {
 }
 
 /** Why nothing can be written until something is done, undefined where it can. */
-export function fullReason(superblock: Superblock): string | undefined {
+function fullReason(superblock: Superblock): string | undefined {
 	return hasSlotForChange(superblock)
 		? undefined
 		: `all ${snapshotSlotCount} snapshot slots hold kept snapshots, so that there is none for a changed state; discard one first: runtime snapshot discard N`;

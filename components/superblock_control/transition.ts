@@ -182,7 +182,7 @@ export function withCurrentKept(
 }
 
 /** The same state with the kept snapshot of that generation called so. */
-export function withName(superblock: Superblock, generation: Generation, name: string): Superblock {
+function withName(superblock: Superblock, generation: Generation, name: string): Superblock {
 	return {
 		...superblock,
 		snapshots: superblock.snapshots.map(snapshot =>

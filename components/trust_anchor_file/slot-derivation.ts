@@ -15,7 +15,7 @@ export type Derivation =
 export const saltLength = 32;
 
 /** AES-256-GCM key and nonce: as each salt is used once, no nonce repeats. */
-export const derivedLength = 32 + 12;
+const derivedLength = 32 + 12;
 
 const blockSizeFactor = 8;
 /** 256 MiB: no more is chosen, unless it is asked for. */

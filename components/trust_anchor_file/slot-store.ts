@@ -2,7 +2,7 @@
 import {open} from 'node:fs/promises';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {readSmallFile, replaceFile} from '../lib/host/durable-file.js';
-import {wipeSecrets, type AnchorSecrets} from './anchor-secrets.js';
+import {type AnchorSecrets} from './anchor-secrets.js';
 import {
 	describeSlot,
 	isAuthentic,
@@ -185,11 +185,5 @@ export class SlotStore {
 		} finally {
 			await file.close();
 		}
-	}
-}
-
-export function wipeOpened(opened: OpenedBy | undefined): void {
-	if (opened) {
-		wipeSecrets(opened.secrets);
 	}
 }

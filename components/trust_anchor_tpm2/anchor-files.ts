@@ -11,7 +11,7 @@ import {
 	type ChainedRecord,
 } from './chained-record-file.js';
 
-export const restoreAdvice =
+const restoreAdvice =
 	"restore the trust anchor's directory from its newest backup, or remove it together with the image to start anew, which loses all data";
 
 export function reasonOf(error: unknown): string {

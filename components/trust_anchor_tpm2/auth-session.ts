@@ -41,7 +41,7 @@ export interface Authorization {
 }
 
 /** TPMs drop zeros at the end of authorization values before they use them. */
-export function withoutTrailingZeros(authValue: Uint8Array): Uint8Array {
+function withoutTrailingZeros(authValue: Uint8Array): Uint8Array {
 	let length = authValue.length;
 	while (length > 0 && authValue[length - 1] === 0) {
 		length--;

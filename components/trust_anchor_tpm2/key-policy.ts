@@ -37,7 +37,7 @@ export async function openStorageKey(tpm: Tpm, ownerAuth: Uint8Array): Promise<S
 }
 
 /** @throws TpmError where the TPM has no such PCR */
-export async function readPcrs(tpm: Tpm, pcrs: readonly number[]): Promise<PcrValue[]> {
+async function readPcrs(tpm: Tpm, pcrs: readonly number[]): Promise<PcrValue[]> {
 	const values = [];
 	for (const pcr of pcrs) {
 		const value = await readPcr(tpm, pcr);

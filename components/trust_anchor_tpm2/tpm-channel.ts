@@ -11,7 +11,7 @@ import {TpmError} from './tpm-error.js';
 export const headerLength = 10;
 const lengthOffset = 2;
 /** No TPM answers with more (part 2, TPM2_MAX_RESPONSE_SIZE of the PC client profile). */
-export const responseLengthMax = 4096;
+const responseLengthMax = 4096;
 /** An emulator that serves somebody else answers later; a key made by a slow one takes seconds. */
 const socketAnswerTimeoutMs = 30_000;
 /** An emulator serves one connection and lets one wait; more of them come back after a pause. */

@@ -224,7 +224,7 @@ function sessionHandle(session: AuthSession): Entity {
 }
 
 /** TPML_PCR_SELECTION of one bank. */
-export function pcrSelection(pcrs: readonly number[]): Buffer {
+function pcrSelection(pcrs: readonly number[]): Buffer {
 	const bits = Buffer.alloc(3);
 	for (const pcr of pcrs) {
 		bits[pcr >> 3] |= 1 << (pcr & 7);

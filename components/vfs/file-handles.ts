@@ -17,7 +17,7 @@ export interface OpenControl {
 	text: Buffer | undefined;
 }
 
-export interface OpenDirectory {
+interface OpenDirectory {
 	readonly kind: 'directory';
 	readonly entries: readonly DirectoryEntry[];
 }

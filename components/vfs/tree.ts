@@ -37,7 +37,7 @@ export interface DataNode {
 export type TreeNode = DirectoryNode | ControlNode | DataNode;
 
 /** The number that the kernel knows the root by. */
-export const rootId = 1;
+const rootId = 1;
 const controlId = 2;
 const currentId = 3;
 const snapshotsId = 4;

@@ -44,7 +44,7 @@ export interface RekeyStep {
 }
 
 /** The trees are ahead of what was replied: the component has to start over from the last secured state. */
-export class RekeyingInterrupted extends Error {
+class RekeyingInterrupted extends Error {
 	override readonly name = 'RekeyingInterrupted';
 }
 

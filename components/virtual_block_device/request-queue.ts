@@ -16,7 +16,7 @@ export interface ReadPiece extends Range {
 }
 
 /** What shall happen to the blocks of a range. */
-export type Change =
+type Change =
 	/** They are written; `data` holds them. */
 	| {readonly kind: 'write'; readonly data: Uint8Array}
 	/** They read as zeroes from then on. */

@@ -121,7 +121,7 @@ export async function revertTo(device: Device, writer: Writer, revert: Revert): 
 }
 
 /** The pool is ahead of the tree: the component has to start over from the last secured state. */
-export class RevertInterrupted extends Error {
+class RevertInterrupted extends Error {
 	override readonly name = 'RevertInterrupted';
 }
 

@@ -10,7 +10,7 @@ import {ProgressLine, describeProgress} from './progress-line.js';
 import {blockSize, formatBytes} from './quantity.js';
 
 /** As the device calls it. */
-export type OperationName = 'extend' | 'rekey' | 'check';
+type OperationName = 'extend' | 'rekey' | 'check';
 
 /** What the user wants with the operation. */
 export type Wish =

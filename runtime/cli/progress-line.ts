@@ -11,7 +11,7 @@ const percentStep = 10;
 /** Moves to the start of the line and clears it. */
 const clearLine = '\r\u001B[K';
 
-export function percentOf({done, total}: OperationStatus): number {
+function percentOf({done, total}: OperationStatus): number {
 	return total === 0 ? 0 : Math.floor((100 * done) / total);
 }
 

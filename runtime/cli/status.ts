@@ -80,7 +80,7 @@ interface Description {
 	readonly isComplete: boolean;
 }
 
-export function describeStatus(
+function describeStatus(
 	{pid, residentBytes, heapBytes, externalBytes, deployment, children}: RuntimeStatus,
 	width: number,
 ): Description {
@@ -163,7 +163,7 @@ function deviceRow(device: DeviceDescription): string[] {
 /** What is left out first where there is no room; what goes on then has lines of its own. */
 const expendableOfDevices = ['GOING ON', 'HELD BY SNAPSHOTS', 'SHARED', 'LEFT', 'GENERATION', 'LASTS'];
 
-export function describeDevices(devices: readonly DeviceDescription[], width: number): Description {
+function describeDevices(devices: readonly DeviceDescription[], width: number): Description {
 	if (devices.length === 0) {
 		return {lines: [], isComplete: true};
 	}

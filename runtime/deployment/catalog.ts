@@ -65,7 +65,7 @@ function contractsOf({provides, requires}: Component): Session[] {
 }
 
 /** The components compiled into `folder`. */
-export class ComponentFolder implements Catalog {
+class ComponentFolder implements Catalog {
 	readonly binaries: readonly string[];
 	readonly #folder: string;
 

@@ -25,7 +25,7 @@ export interface Route {
 	readonly serverLabel?: string;
 }
 
-export interface Heartbeat {
+interface Heartbeat {
 	/** Milliseconds between two beats. */
 	readonly rateMs: number;
 }

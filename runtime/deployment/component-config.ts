@@ -9,7 +9,7 @@ import {nearestName} from './suggestion.js';
 import type {XmlElement} from './xml-document.js';
 
 /** Attributes as strings, child elements as arrays of such objects under their names. */
-export function configData(element: XmlElement | undefined): Record<string, unknown> {
+function configData(element: XmlElement | undefined): Record<string, unknown> {
 	const attributes = [...(element?.attributes.values() ?? [])].map(({name, value}): [string, unknown] => [
 		name,
 		value,

@@ -47,7 +47,7 @@ export class Problems {
 }
 
 /** Most problems that a message lists: a file that is wrong throughout must not flood a terminal. */
-export const listedProblemCountMax = 100;
+const listedProblemCountMax = 100;
 
 function listProblems(problems: readonly Problem[]): string {
 	const lines = problems.slice(0, listedProblemCountMax).map(problem => formatProblem(problem));

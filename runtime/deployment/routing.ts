@@ -26,14 +26,14 @@ interface Need {
 	readonly optional: boolean;
 }
 
-export interface Requirement {
+interface Requirement {
 	readonly label: string;
 	readonly service: string;
 	readonly optional: boolean;
 }
 
 /** The sessions a component requires, in its own order. */
-export function requirementsOf(component: Component | undefined): Requirement[] {
+function requirementsOf(component: Component | undefined): Requirement[] {
 	return Object.entries(component?.requires ?? {}).map(([label, requirement]) =>
 		'optional' in requirement
 			? {label, service: requirement.session.name, optional: true}

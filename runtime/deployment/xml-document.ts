@@ -9,10 +9,10 @@ import type {Problems} from './problem.js';
 import {lexicalFault} from './xml-lexis.js';
 
 /** Bytes of the largest accepted file. */
-export const fileLengthMax = 1024 * 1024;
+const fileLengthMax = 1024 * 1024;
 
 /** Elements within elements. */
-export const depthMax = 16;
+const depthMax = 16;
 
 export interface XmlAttribute {
 	readonly name: string;

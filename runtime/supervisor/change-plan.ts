@@ -8,7 +8,7 @@ import {isDeepStrictEqual} from 'node:util';
 import type {Child} from '../deployment/checked-deployment.js';
 import {ChildGraph, type RouteEdge} from './child-graph.js';
 
-export type ChangeAction =
+type ChangeAction =
 	/** It is new. */
 	| 'add'
 	| 'remove'

@@ -29,7 +29,7 @@ export interface FollowedDeployment {
 	readonly log: RuntimeLog;
 }
 
-export type EditResult =
+type EditResult =
 	/** It runs. */
 	| 'applied'
 	/** It says the same about what runs. */

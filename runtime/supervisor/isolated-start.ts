@@ -12,7 +12,7 @@ import {ComponentProcess, type ProcessOptions} from './component-process.js';
 import type {GroupHost, HostOptions} from './group-host.js';
 
 /** Owns nothing: it lies in a range that distributions keep free. */
-export const isolatedUser = 65_432;
+const isolatedUser = 65_432;
 
 function isRoot(): boolean {
 	return process.getuid?.() === 0;

@@ -6,7 +6,7 @@ import type {LogLevel} from '../sdk/component.js';
 
 /** Messages of one kind that pass within a window. */
 export const passCountMax = 10;
-export const windowMs = 10_000;
+const windowMs = 10_000;
 /** Kinds of messages that are remembered at once; of the one seen first, what was held back is told early. */
 const kindCountMax = 256;
 

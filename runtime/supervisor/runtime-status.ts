@@ -56,7 +56,7 @@ function cpusOf(task: string): string {
 }
 
 /** What the kernel knows of one thread of this process. */
-export function threadUse(tid: number): ThreadUse {
+function threadUse(tid: number): ThreadUse {
 	try {
 		const task = `/proc/self/task/${tid}`;
 		return {cpuMs: Math.round(nanosecondsOf(task) / nanosecondsPerMillisecond), cpus: cpusOf(task)};

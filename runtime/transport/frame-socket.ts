@@ -12,13 +12,13 @@ import {checkMessageForm} from './message-form.js';
 const lengthsLength = 8;
 
 /** Addresses of the largest request there is take a tenth of it. */
-export const headerLengthMax = 4 * 2 ** 20;
+const headerLengthMax = 4 * 2 ** 20;
 
 /** What is read at once. */
 const chunkLength = 256 * 1024;
 
 /** A frame that has begun has to be there whole by then; the time in which it is not read does not count. */
-export const frameMsMax = 30_000;
+const frameMsMax = 30_000;
 
 /** A timer that is later than this shows that the event loop stood still. */
 const lateMsMax = 1000;

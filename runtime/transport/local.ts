@@ -40,7 +40,7 @@ export function foreignCode(session: Session, {code, message}: SessionError): Er
 }
 
 /** The error for a request that does not fit the contract: its sender is wrong. */
-export function badRequest(title: string, issues: ReadonlyArray<{path: PropertyKey[]; message: string}>): SessionError {
+function badRequest(title: string, issues: ReadonlyArray<{path: PropertyKey[]; message: string}>): SessionError {
 	return new SessionError(
 		'bad_request',
 		`${title}: ${issues.map(({path, message}) => `${path.join('.')} ${message}`).join('; ')}`,

@@ -10,7 +10,7 @@ const depthMax = 32;
 /** The one extension in use: `undefined`, as type 0 with one byte. */
 const undefinedType = 0;
 
-export class MessageFormError extends Error {
+class MessageFormError extends Error {
 	override readonly name = 'MessageFormError';
 }
 

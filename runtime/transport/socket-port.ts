@@ -14,7 +14,7 @@ import type {PayloadLink, PortOptions, SessionPort} from './session-port.js';
 import {answered, refused} from './wire.js';
 
 /** Calls of one session that may be under way; honest clients keep to it, see `ClientEnd`. */
-export const callsUnderWayMax = 1024;
+const callsUnderWayMax = 1024;
 
 /** Memory of one session for the payload of calls under way. */
 const payloadMemory = 64 * 2 ** 20;

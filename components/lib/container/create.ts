@@ -58,7 +58,7 @@ function occupiedBy(pba: number): string {
 }
 
 /** Why no container may be created here, undefined where nothing can be lost. */
-export function creationObstacle({slots, secured}: Pick<SuperblockSearch, 'slots' | 'secured'>): string | undefined {
+function creationObstacle({slots, secured}: Pick<SuperblockSearch, 'slots' | 'secured'>): string | undefined {
 	if (secured && !secured.creating) {
 		return 'the trust anchor has secured a container already; give the new container a trust anchor of its own';
 	}

@@ -12,7 +12,7 @@ import type {CipherSuite, PreparedKey} from './cipher-suite.js';
 import {createRecipient, EnvelopeError, openEnvelope, type EnvelopeRecipient} from './key-envelope.js';
 
 /** How long a request waits for its key: a restarted server gets its keys again, but later than the first requests. */
-export const keyWaitMs = 5000;
+const keyWaitMs = 5000;
 
 interface HeldKey {
 	readonly prepared: PreparedKey;

@@ -5,7 +5,7 @@ export {blockSize};
 export const nodeSize = 64;
 export const nodesPerBlock = blockSize / nodeSize;
 export const maxLevelLimit = 5;
-export const degreeLimit = 64;
+const degreeLimit = 64;
 
 /** Superblock slots at the beginning of the medium. */
 export const superblockSlotCount = 8;

@@ -11,7 +11,7 @@ const comfortableLeafCount = 2;
 const leastLeafCount = 1;
 
 /** True where a tree of the pool has all the leaves that its degree allows. */
-export function isPoolTreeFull({degree, leafCount}: Dimensions): boolean {
+function isPoolTreeFull({degree, leafCount}: Dimensions): boolean {
 	return leafCount >= degree ** levelLimit(degree, true);
 }
 

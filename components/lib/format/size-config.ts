@@ -4,7 +4,7 @@ import {z} from 'zod';
 const factors: Readonly<Record<string, number>> = {'': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40};
 
 /** Bytes of a size as configurations write it, undefined where it is none. */
-export function parseByteSize(text: string): number | undefined {
+function parseByteSize(text: string): number | undefined {
 	const match = /^(\d{1,15})([KMGT]?)$/.exec(text);
 	return match ? Number(match[1]) * factors[match[2]] : undefined;
 }

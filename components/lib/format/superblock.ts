@@ -49,10 +49,10 @@ export const states = {
 	extending_ft: 4,
 } as const;
 
-export type State = keyof typeof states;
+type State = keyof typeof states;
 
 /** What a reader has to know before it may use the container, by the bit in the extension's features. */
-export const featureBits = {
+const featureBits = {
 	/** Inner blocks below which nothing was ever changed need not lie on the medium (fresh-layout.ts). */
 	implied_inner_blocks: 1,
 	/** A leaf that was written and has a label of zeroes reads as zeroes; its block may still be a snapshot's. */
@@ -61,7 +61,7 @@ export const featureBits = {
 	snapshot_names: 4,
 } as const satisfies Readonly<Record<string, number>>;
 
-export type Feature = keyof typeof featureBits;
+type Feature = keyof typeof featureBits;
 
 export interface Key {
 	/** The block key, encrypted by the trust anchor. */
@@ -180,7 +180,7 @@ const freshTreesEnd = 140;
 const directoryOffsets = {firstPba: 140, place: 148, hash: 152} as const;
 /** Of the fresh trees in the extension, each of the same size. */
 const freshTreeOffsets = {virtualBlockDevice: 68, freeTree: 92, metaTree: 116} as const;
-export const authenticatorLength = 32;
+const authenticatorLength = 32;
 /** Everything before it is authenticated. */
 export const authenticatorOffset = blockSize - authenticatorLength;
 
