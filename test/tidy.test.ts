@@ -7,6 +7,7 @@ import test from 'ava';
 import ts from 'typescript';
 import {doubledNames, fileCircles, folderCircles, isTest, layerFaults, unusedRules} from './layers.js';
 import {readModule, type Module} from './module-imports.js';
+import {retiredNamesIn, retiredWordsIn} from './retired-words.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -282,4 +283,34 @@ test('nothing is left to do', t => {
 		marked.map(({path}) => path),
 		[],
 	);
+});
+
+/** All documents of the project. */
+const documents = ['.', 'docs', 'components', 'runtime', 'test', 'config']
+	.flatMap(folder =>
+		readdirSync(join(root, folder), {recursive: folder !== '.', encoding: 'utf8'}).map(name => join(folder, name)),
+	)
+	.filter(path => path.endsWith('.md') && !path.includes('node_modules'));
+
+test('words that only this project had do not come back', t => {
+	const used = sources
+		.filter(({path}) => path !== 'test/retired-words.ts' && path !== 'test/tidy.test.ts')
+		.flatMap(({path, text, code}) => [
+			...retiredNamesIn(code).map(use => `${path}, without comments, ${use}`),
+			...retiredWordsIn(text).map(use => `${path}:${use}`),
+			...retiredWordsIn(path).map(use => `${path}, its name: ${use}`),
+		]);
+	t.deepEqual(used, []);
+	t.true(documents.length > 30);
+	t.deepEqual(
+		documents.flatMap(path => retiredWordsIn(readFileSync(join(root, path), 'utf8')).map(use => `${path}:${use}`)),
+		[],
+	);
+});
+
+test('a retired word is found as a name, in a comment and in a file name, and English is left alone', t => {
+	t.deepEqual(retiredNamesIn('const a = 1;\nclass Turn { #gate = new Gate(); }'), ['2: Turn', '2: Gate']);
+	t.deepEqual(retiredNamesIn("obey('tell them'); const turn = TurnTable;"), ['1: obey']);
+	t.deepEqual(retiredWordsIn('// a securing\n// the Roster of it\n// rosters'), ['1: securing', '2: Roster']);
+	t.deepEqual(retiredWordsIn('runtime/supervisor/roster.ts'), ['1: roster']);
 });

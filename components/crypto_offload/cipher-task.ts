@@ -10,8 +10,8 @@ export interface CipherTask {
 	readonly key: KeyContexts;
 	readonly plain: readonly Uint8Array[];
 	readonly sealed: Uint8Array;
-	/** Memory of the sheet, for how many blocks it is, and how many there are in it. */
-	readonly sheet: Uint8Array;
+	/** Memory of the table, for how many blocks it is, and how many there are in it. */
+	readonly table: Uint8Array;
 	readonly capacity: number;
 	readonly blockCount: number;
 	/** By which number this thread takes blocks, and how many threads do. */

@@ -6,7 +6,7 @@ import {loadLibcrypto} from '../lib/crypto/libcrypto.js';
 import {RunWork} from '../lib/crypto/batch-work.js';
 import type {PreparedKey} from '../lib/crypto/cipher-suite.js';
 import type {CipherTask, TaskReport, ThreadPlace} from './cipher-task.js';
-import {WorkSheet} from './work-sheet.js';
+import {JobTable} from './job-table.js';
 
 interface Tools {
 	readonly suite: EvpSuite;
@@ -42,21 +42,21 @@ function help(
 	{direction, key: contexts, plain, sealed, ...task}: CipherTask,
 	startUs: number,
 ): TaskReport {
-	const sheet = new WorkSheet(task.sheet, task.capacity, task.blockCount);
-	const {addresses, vbas, generations, claims} = sheet;
+	const table = new JobTable(task.table, task.capacity, task.blockCount);
+	const {addresses, vbas, generations, claims} = table;
 	const batch = {addresses, vbas, generations, plain, sealed};
 	let doneBlockCount = 0;
 	let key: PreparedKey | undefined;
 	for (;;) {
-		const claim = claims.takeFirst(task.taker, sheet.unitsAtOnce(task.threadCount));
+		const claim = claims.takeFirst(task.taker, table.unitsAtOnce(task.threadCount));
 		if (!claim) {
 			return {startUs, endUs: sharedMicroseconds(), blockCount: doneBlockCount};
 		}
 
 		key ??= suite.borrow(contexts);
-		sheet.work(work, {direction, key, batch}, claim);
+		table.work(work, {direction, key, batch}, claim);
 		claims.finish(claim);
-		doneBlockCount += sheet.blockCountOf(claim);
+		doneBlockCount += table.blockCountOf(claim);
 	}
 }
 

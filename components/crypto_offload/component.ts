@@ -1,5 +1,5 @@
 /**
- * crypto_offload: the ciphers of crypto_openssl, spread over a pool of threads.
+ * crypto_offload: the ciphers of crypto_openssl, with the work shared by a pool of threads.
  *
  * Guarantee: a block that does not match its label is never decrypted; pool threads hold no keys, and the results are
  * those of crypto_openssl, byte for byte, however the work is divided.
@@ -15,7 +15,7 @@ import {serveCrypto} from '../lib/crypto/crypto-service.js';
 import {CipherThreads} from './cipher-pool.js';
 import {CostModel} from './cost-model.js';
 import {SharingSuite} from './shared-key.js';
-import {SpreadWork} from './spread-work.js';
+import {ParallelWork} from './parallel-work.js';
 
 const threadCountMax = 256;
 
@@ -73,7 +73,7 @@ export default defineComponent({
 		const {threads, places} = await startThreads(count, config.cpus ?? [], env);
 		const suite = new SharingSuite(new EvpSuite(libcrypto));
 		const model = new CostModel();
-		const work = new SpreadWork(suite, {threads, model, clock: sharedMicroseconds});
+		const work = new ParallelWork(suite, {threads, model, clock: sharedMicroseconds});
 		const service = serveCrypto(suite, env, work);
 		return {
 			...service,
@@ -89,7 +89,7 @@ export default defineComponent({
 				pool_tasks: threads.taskCount,
 				pool_tasks_failed: threads.deathCount,
 				own_blocks: work.counts.own,
-				pool_blocks: work.counts.spread,
+				pool_blocks: work.counts.shared,
 				...model.status,
 			}),
 		};

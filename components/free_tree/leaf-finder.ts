@@ -11,7 +11,7 @@ import type {NodeBlocks} from '../lib/format/node-blocks.js';
 import type {Horizon} from './horizon.js';
 
 /** Entries found in one lowest block. */
-export interface Finding {
+export interface PoolSlots {
 	/** The first leaf of the block. */
 	readonly firstLeaf: Vba;
 	/** Positions of the entries in the block. */
@@ -37,30 +37,30 @@ export class LeafFinder {
 	}
 
 	/** Finds `count` entries, or fewer where there are no more. Nothing is changed but the memory of vain searches. */
-	async find(count: number, horizon: Horizon): Promise<Finding[]> {
-		const findings: Finding[] = [];
+	async find(count: number, horizon: Horizon): Promise<PoolSlots[]> {
+		const slots: PoolSlots[] = [];
 		try {
-			await this.#collect(count, horizon, findings);
+			await this.#collect(count, horizon, slots);
 		} catch (error) {
 			// Where one block cannot be read nothing is taken from the others either.
-			for (const {firstLeaf} of findings) {
+			for (const {firstLeaf} of slots) {
 				this.forget(firstLeaf);
 			}
 
 			throw error;
 		}
 
-		return findings;
+		return slots;
 	}
 
-	async #collect(count: number, horizon: Horizon, findings: Finding[]): Promise<void> {
+	async #collect(count: number, horizon: Horizon, slots: PoolSlots[]): Promise<void> {
 		let missing = count;
 		for (let searched = 0; searched < this.#blockCount && missing > 0; searched++) {
 			if (this.#mayHold(this.#cursor, horizon)) {
-				const finding = await this.#search(this.#cursor, missing, horizon);
-				if (finding.indexes.length > 0) {
-					findings.push(finding);
-					missing -= finding.indexes.length;
+				const slot = await this.#search(this.#cursor, missing, horizon);
+				if (slot.indexes.length > 0) {
+					slots.push(slot);
+					missing -= slot.indexes.length;
 				}
 			}
 
@@ -82,7 +82,7 @@ export class LeafFinder {
 		);
 	}
 
-	async #search(block: number, count: number, horizon: Horizon): Promise<Finding> {
+	async #search(block: number, count: number, horizon: Horizon): Promise<PoolSlots> {
 		const {degree, leafCount} = this.#tree.geometry;
 		const firstLeaf = block * degree;
 		const path: Path = [];

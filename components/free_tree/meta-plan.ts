@@ -12,7 +12,7 @@ import {
 	isBranchHeld,
 	moveBranch,
 	type BranchBlock,
-	type Contingent,
+	type BumpAllocator,
 } from '../lib/tree/tree-growth.js';
 import {setFreeEntry} from './free-entry.js';
 import type {Horizon} from './horizon.js';
@@ -76,9 +76,9 @@ export class MetaTree {
 	 * Adds leaves behind the last one. Undefined where the tree has too little to hand out before the next checkpoint for
 	 * the blocks of the branch; then none is added.
 	 */
-	async grow(contingent: Contingent, horizon: Horizon): Promise<number | undefined> {
+	async grow(allocator: BumpAllocator, horizon: Horizon): Promise<number | undefined> {
 		const {currentGeneration: generation} = horizon;
-		addLevelIfFull(this.tree, contingent, generation);
+		addLevelIfFull(this.tree, allocator, generation);
 		for (
 			let branch = await branchToMove(this.tree, generation);
 			branch.length > 0;
@@ -93,7 +93,7 @@ export class MetaTree {
 			await this.tree.loadExisting(this.tree.geometry.leafCount);
 		}
 
-		return addLeaves(this.tree, contingent, {
+		return addLeaves(this.tree, allocator, {
 			generation,
 			setLeaf: (frame, index, address) => {
 				setFreeEntry(this.#nodes, frame, index, address);

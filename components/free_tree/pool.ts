@@ -11,13 +11,13 @@ import type {HeldBlocks} from '../lib/tree/held-blocks.js';
 import type {PoolEntry} from '../lib/format/node-blocks.js';
 import {nextToGrow} from '../lib/format/pool-growth.js';
 import {SeenBlocks} from '../lib/tree/seen-blocks.js';
-import {Contingent, addLeaves, addLevelIfFull, branchToMove, moveBranch} from '../lib/tree/tree-growth.js';
+import {BumpAllocator, addLeaves, addLevelIfFull, branchToMove, moveBranch} from '../lib/tree/tree-growth.js';
 import {lowestBlocksFrom, verifyPart, type Verified} from '../lib/tree/tree-verification.js';
 import {exchangeItemLength, reserveItemLength, swapItemLength} from '../sessions/free-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 import {setFreeEntry} from './free-entry.js';
 import {isReplacedBy, type Horizon, type Rekeying} from './horizon.js';
-import {LeafFinder, type Finding} from './leaf-finder.js';
+import {LeafFinder, type PoolSlots} from './leaf-finder.js';
 import {MetaTree} from './meta-plan.js';
 import {soleHoldings, type SoleHoldings} from './sole-holders.js';
 import {UsageCount, type Usage} from './usage-count.js';
@@ -128,21 +128,21 @@ export class Pool {
 	/** Hands out `count` blocks; `entryOf` says what their entries hold afterwards. */
 	async #handOut(count: number, entryOf: EntryOf): Promise<Exchanged> {
 		this.#requireRoomForChanges();
-		const findings = await this.#finder.find(count, this.#horizon);
-		if (findings.reduce((sum, {indexes}) => sum + indexes.length, 0) < count) {
-			this.#giveBack(findings);
+		const slots = await this.#finder.find(count, this.#horizon);
+		if (slots.reduce((sum, {indexes}) => sum + indexes.length, 0) < count) {
+			this.#giveBack(slots);
 			throw new SessionError('no_space', `the pool has fewer than ${count} blocks to hand out`);
 		}
 
 		try {
-			await this.#makeVolatile(findings);
+			await this.#makeVolatile(slots);
 		} catch (error) {
-			this.#giveBack(findings);
+			this.#giveBack(slots);
 			throw error;
 		}
 
 		this.#knownSpareCount -= count;
-		return this.#exchangeEntries(findings, entryOf);
+		return this.#exchangeEntries(slots, entryOf);
 	}
 
 	/** What is set aside stays, so that a device that is full can still be trimmed. */
@@ -164,10 +164,10 @@ export class Pool {
 	async sweep(firstLeaf: Vba, rekeyed: Rekeying): Promise<Vba | null> {
 		this.#requireRoomForChanges();
 		const {degree, leafCount} = this.#free.geometry;
-		const findings: Finding[] = [];
+		const slots: PoolSlots[] = [];
 		const end = Math.min(leafCount, firstLeaf + searchedBlockCount * degree);
 		let leaf = firstLeaf;
-		for (; leaf < end && findings.length < sweptBlockCount; leaf += degree) {
+		for (; leaf < end && slots.length < sweptBlockCount; leaf += degree) {
 			const indexes = await this.#indexesIn(
 				leaf,
 				(frame, index) =>
@@ -175,12 +175,12 @@ export class Pool {
 					isReplacedBy(rekeyed, this.#held.nodes.poolEntry(frame, index)),
 			);
 			if (indexes.length > 0) {
-				findings.push({firstLeaf: leaf, indexes});
+				slots.push({firstLeaf: leaf, indexes});
 			}
 		}
 
-		await this.#makeVolatile(findings);
-		this.#setEntries(findings, entry => ({...entry, reserved: false}));
+		await this.#makeVolatile(slots);
+		this.#setEntries(slots, entry => ({...entry, reserved: false}));
 		return leaf < leafCount ? leaf : null;
 	}
 
@@ -212,12 +212,12 @@ export class Pool {
 			replacements.set(items[i], {address: items[i + 1], allocGeneration: items[i + 2], lastVba: items[i + 3]});
 		}
 
-		const findings =
+		const slots =
 			leaves.length > 0 ? await this.#entriesAt(leaves, replacements) : await this.#findEntries(replacements);
-		this.#requireRoomFor(findings);
-		await this.#makeVolatile(findings);
+		this.#requireRoomFor(slots);
+		await this.#makeVolatile(slots);
 		this.#knownSpareCount -= replacements.size;
-		this.#setEntries(findings, entry => {
+		this.#setEntries(slots, entry => {
 			const replacement = replacements.get(entry.address);
 			return replacement
 				? {...replacement, freeGeneration: this.#horizon.currentGeneration, lastKeyId: keyId, reserved: true}
@@ -230,17 +230,17 @@ export class Pool {
 	 * now
 	 */
 	async extend({firstPba, pbaCount, stepCount}: Extension): Promise<{usedPbaCount: number; addedLeafCount: number}> {
-		const contingent = new Contingent(firstPba, pbaCount);
+		const allocator = new BumpAllocator(firstPba, pbaCount);
 		let addedLeafCount = 0;
 		for (let step = 0; step < stepCount; step++) {
-			const which = this.#held.isPressed || contingent.left === 0 ? undefined : this.#nextToGrow();
+			const which = this.#held.isPressed || allocator.remaining === 0 ? undefined : this.#nextToGrow();
 			if (which === undefined) {
 				break;
 			}
 
 			const added = await (which === 'free'
-				? this.#growFree(contingent)
-				: this.#meta.grow(contingent, this.#horizon));
+				? this.#growFree(allocator)
+				: this.#meta.grow(allocator, this.#horizon));
 			if (added === undefined) {
 				break;
 			}
@@ -251,20 +251,20 @@ export class Pool {
 		// Both know the number of leaves.
 		this.#finder = new LeafFinder(this.#free, this.#held.nodes);
 		this.#usage = new UsageCount(this.#free, this.#held.nodes);
-		if (contingent.usedCount === 0 && contingent.left > 0 && this.#nextToGrow() !== undefined) {
+		if (allocator.usedCount === 0 && allocator.remaining > 0 && this.#nextToGrow() !== undefined) {
 			throw new SessionError('no_space', 'the meta tree has no block to hand out');
 		}
 
-		return {usedPbaCount: contingent.usedCount, addedLeafCount};
+		return {usedPbaCount: allocator.usedCount, addedLeafCount};
 	}
 
 	#nextToGrow(): 'free' | 'meta' | undefined {
 		return nextToGrow(this.#free.geometry, this.#meta.tree.geometry);
 	}
 
-	async #growFree(contingent: Contingent): Promise<number | undefined> {
+	async #growFree(allocator: BumpAllocator): Promise<number | undefined> {
 		const {currentGeneration: generation} = this.#horizon;
-		addLevelIfFull(this.#free, contingent, generation);
+		addLevelIfFull(this.#free, allocator, generation);
 		const branch = await branchToMove(this.#free, generation);
 		const plan = await this.#meta.plan(branch.length, this.#horizon);
 		if (!plan) {
@@ -276,7 +276,7 @@ export class Pool {
 			await this.#free.loadExisting(this.#free.geometry.leafCount);
 		} while (this.#meta.leavesOf(plan).some(leaf => this.#meta.tree.walk(leaf, []) !== undefined));
 		moveBranch(this.#free, branch, this.#meta.apply(plan, branch, this.#horizon), generation);
-		return addLeaves(this.#free, contingent, {
+		return addLeaves(this.#free, allocator, {
 			generation,
 			setLeaf: (frame, index, address) => {
 				setFreeEntry(this.#held.nodes, frame, index, address);
@@ -377,16 +377,16 @@ export class Pool {
 	}
 
 	/** Finds the entries of all the blocks in `wanted`, each of which has exactly one. */
-	async #findEntries(wanted: ReadonlyMap<Pba, unknown>): Promise<Finding[]> {
+	async #findEntries(wanted: ReadonlyMap<Pba, unknown>): Promise<PoolSlots[]> {
 		const {degree, leafCount} = this.#free.geometry;
-		const findings: Finding[] = [];
+		const slots: PoolSlots[] = [];
 		let missing = wanted.size;
 		for (let firstLeaf = 0; firstLeaf < leafCount && missing > 0; firstLeaf += degree) {
 			const indexes = await this.#indexesIn(firstLeaf, (frame, index) =>
 				wanted.has(this.#held.nodes.address(frame, index)),
 			);
 			if (indexes.length > 0) {
-				findings.push({firstLeaf, indexes});
+				slots.push({firstLeaf, indexes});
 				missing -= indexes.length;
 			}
 		}
@@ -398,11 +398,11 @@ export class Pool {
 			);
 		}
 
-		return findings;
+		return slots;
 	}
 
 	/** The entries at `leaves`, which must hold the blocks in `wanted`. */
-	async #entriesAt(leaves: readonly Vba[], wanted: ReadonlyMap<Pba, unknown>): Promise<Finding[]> {
+	async #entriesAt(leaves: readonly Vba[], wanted: ReadonlyMap<Pba, unknown>): Promise<PoolSlots[]> {
 		const {degree, leafCount} = this.#free.geometry;
 		const indexes = new Map<Vba, NodeIndex[]>();
 		for (const leaf of leaves) {
@@ -410,7 +410,7 @@ export class Pool {
 			indexes.set(firstLeaf, [...(indexes.get(firstLeaf) ?? []), leaf - firstLeaf]);
 		}
 
-		const findings: Finding[] = [];
+		const slots: PoolSlots[] = [];
 		let foundCount = 0;
 		for (const [firstLeaf, entries] of indexes) {
 			const found =
@@ -421,7 +421,7 @@ export class Pool {
 								entries.includes(index) && wanted.has(this.#held.nodes.address(frame, index)),
 						)
 					: [];
-			findings.push({firstLeaf, indexes: found});
+			slots.push({firstLeaf, indexes: found});
 			foundCount += found.length;
 		}
 
@@ -432,16 +432,16 @@ export class Pool {
 			);
 		}
 
-		return findings;
+		return slots;
 	}
 
 	/** Every block of the pool that a change touches stays changed in memory until the state is secured. */
-	#requireRoomFor(findings: readonly Finding[]): void {
-		const touched = findings.length + this.#held.dirtyCount;
+	#requireRoomFor(slots: readonly PoolSlots[]): void {
+		const touched = slots.length + this.#held.dirtyCount;
 		if (touched > this.#held.frameCount / 4) {
 			throw new SessionError(
 				'no_space',
-				`${findings.length} blocks of the free tree would change at once, more than the cache holds: raise its size`,
+				`${slots.length} blocks of the free tree would change at once, more than the cache holds: raise its size`,
 			);
 		}
 	}
@@ -450,14 +450,14 @@ export class Pool {
 	 * Moves the free tree's own blocks on the ways to the found entries, and holds the ways. Nothing else runs
 	 * meanwhile.
 	 */
-	async #makeVolatile(findings: readonly Finding[]): Promise<void> {
-		const inner = await this.#innerBlocksToMove(findings);
+	async #makeVolatile(slots: readonly PoolSlots[]): Promise<void> {
+		const inner = await this.#innerBlocksToMove(slots);
 		const plan = await this.#meta.plan(inner.length, this.#horizon);
 		if (!plan) {
 			throw new SessionError('no_space', 'the meta tree has no block to hand out');
 		}
 
-		await this.#loadBoth(findings, this.#meta.leavesOf(plan));
+		await this.#loadBoth(slots, this.#meta.leavesOf(plan));
 		const places = this.#meta.apply(plan, inner, this.#horizon);
 		const path: Path = [];
 		for (const [i, {leaf, level}] of inner.entries()) {
@@ -465,16 +465,16 @@ export class Pool {
 			this.#free.moveBlock(path, leaf, level, {address: places[i], generation: this.#horizon.currentGeneration});
 		}
 
-		for (const {firstLeaf} of findings) {
+		for (const {firstLeaf} of slots) {
 			this.#free.walk(firstLeaf, path);
 			this.#free.markDirty(path, firstLeaf);
 		}
 	}
 
 	/** Changes the found entries, whose blocks are volatile. */
-	#setEntries(findings: readonly Finding[], changed: (entry: PoolEntry) => PoolEntry): void {
+	#setEntries(slots: readonly PoolSlots[], changed: (entry: PoolEntry) => PoolEntry): void {
 		const path: Path = [];
-		for (const {firstLeaf, indexes} of findings) {
+		for (const {firstLeaf, indexes} of slots) {
 			this.#free.walk(firstLeaf, path);
 			this.#usage.forget(firstLeaf);
 			for (const index of indexes) {
@@ -483,8 +483,8 @@ export class Pool {
 		}
 	}
 
-	#giveBack(findings: readonly Finding[]): void {
-		for (const {firstLeaf} of findings) {
+	#giveBack(slots: readonly PoolSlots[]): void {
+		for (const {firstLeaf} of slots) {
 			this.#finder.forget(firstLeaf);
 		}
 	}
@@ -492,10 +492,10 @@ export class Pool {
 	/**
 	 * Blocks on the ways to the found entries that do not belong to the current generation, each once, lowest first.
 	 */
-	async #innerBlocksToMove(findings: readonly Finding[]): Promise<InnerBlock[]> {
+	async #innerBlocksToMove(slots: readonly PoolSlots[]): Promise<InnerBlock[]> {
 		const blocks = new Map<string, InnerBlock>();
 		const {maxLevel} = this.#free.geometry;
-		for (const {firstLeaf: leaf} of findings) {
+		for (const {firstLeaf: leaf} of slots) {
 			const path: Path = [];
 			await this.#free.load([leaf]);
 			this.#free.walk(leaf, path);
@@ -511,8 +511,8 @@ export class Pool {
 	}
 
 	/** Loads the ways in both trees until all are held at the same time. */
-	async #loadBoth(findings: readonly Finding[], metaLeaves: readonly Vba[]): Promise<void> {
-		const freeLeaves = findings.map(({firstLeaf}) => firstLeaf);
+	async #loadBoth(slots: readonly PoolSlots[], metaLeaves: readonly Vba[]): Promise<void> {
+		const freeLeaves = slots.map(({firstLeaf}) => firstLeaf);
 		const path: Path = [];
 		do {
 			await this.#free.load(freeLeaves);
@@ -520,14 +520,14 @@ export class Pool {
 		} while (freeLeaves.some(leaf => this.#free.walk(leaf, path) !== undefined));
 	}
 
-	#exchangeEntries(findings: readonly Finding[], entryOf: EntryOf): Exchanged {
+	#exchangeEntries(slots: readonly PoolSlots[], entryOf: EntryOf): Exchanged {
 		const addresses: Pba[] = [];
 		const leaves: Vba[] = [];
-		for (const {firstLeaf, indexes} of findings) {
+		for (const {firstLeaf, indexes} of slots) {
 			leaves.push(...indexes.map(index => firstLeaf + index));
 		}
 
-		this.#setEntries(findings, ({address}) => {
+		this.#setEntries(slots, ({address}) => {
 			addresses.push(address);
 			return entryOf(addresses.length - 1, address);
 		});

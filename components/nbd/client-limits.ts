@@ -58,7 +58,7 @@ export const turnByteLengthMax = 2 * 2 ** 20;
 export const pollMaxUs = 1000;
 
 /** Looks at a socket in one such wait, whatever the clock says. */
-export const lookCountMax = 4096;
+export const pollCountMax = 4096;
 
 /** A peer that owes bytes of a request, or replies to take, may stand still this long; one byte is progress. */
 export const stallMsMax = 120_000;

@@ -8,7 +8,7 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {encodeRequest, type NbdPeer} from '../../test/support/nbd-peer.js';
 import {NbdStand} from '../../test/support/nbd-stand.js';
-import {handshakeMsMax, lookCountMax, stallMsMax} from './client-limits.js';
+import {handshakeMsMax, pollCountMax, stallMsMax} from './client-limits.js';
 import nbd from './component.js';
 
 const MiB = 2 ** 20;
@@ -157,7 +157,7 @@ test('poll_us decides whether the thread looks for requests of a client that sen
 
 		// The last reply arrives before the thread begins to look.
 		await setTimeout(50);
-		t.is(clockCount > lookCountMax, isExpected);
+		t.is(clockCount > pollCountMax, isExpected);
 		await stand.stop();
 	}
 });

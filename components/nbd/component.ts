@@ -92,13 +92,13 @@ const config = z
 export default defineComponent({
 	requires: {device: block, control: optional(deviceControl)},
 	config,
-	obstacles: ({unix, tls}, outlook) => [
+	obstacles: ({unix, tls}, context) => [
 		...unix.flatMap(({path}, i) => {
-			const obstacle = unixSocketObstacle(outlook.resolvePath(path), outlook.stateDirectory);
+			const obstacle = unixSocketObstacle(context.resolvePath(path), context.stateDirectory);
 			return obstacle ? [{at: ['unix', i, 'path'], ...obstacle}] : [];
 		}),
 		...tls.flatMap((given, i) =>
-			tlsObstacles(given, outlook).map(({at, ...obstacle}) => ({at: ['tls', i, ...(at ?? [])], ...obstacle})),
+			tlsObstacles(given, context).map(({at, ...obstacle}) => ({at: ['tls', i, ...(at ?? [])], ...obstacle})),
 		),
 	],
 	needsRuntime: 'listens for clients on the network and in the state directory',

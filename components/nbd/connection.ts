@@ -8,7 +8,7 @@ import type {ClientAccess} from './client-access.js';
 import {DirectSocket} from './direct-socket.js';
 import {Handshake, type Agreement} from './handshake.js';
 import {handshakeMsMax, stallMsMax, tlsMsMax} from './client-limits.js';
-import {Lookout} from './lookout.js';
+import {SocketPoller} from './socket-poller.js';
 import {Outbox, type ReplyPages} from './outbox.js';
 import type {PayloadMemory} from './payload-memory.js';
 import type {TlsServer} from './tls-server.js';
@@ -40,7 +40,7 @@ export class Connection {
 	#source: ByteSource;
 	/** Undefined behind TLS, whose records only the stream can read. */
 	#direct: DirectSocket | undefined;
-	#lookout: Lookout | undefined;
+	#poller: SocketPoller | undefined;
 	#outbox: Outbox | undefined;
 	readonly #startedMs: number;
 	#progressMs: number;
@@ -94,12 +94,12 @@ export class Connection {
 					},
 				);
 				const source = this.#source;
-				const lookout = new Lookout({
+				const poller = new SocketPoller({
 					busyWait: this.#context.busyWait,
-					look: () => source.look(),
+					poll: () => source.look(),
 					now: () => env.now(),
 				});
-				this.#lookout = lookout;
+				this.#poller = poller;
 				this.#outbox = outbox;
 				this.#transmission = new Transmission({
 					env,
@@ -111,7 +111,7 @@ export class Connection {
 					source: this.#source,
 					outbox,
 					onLull(requestCount) {
-						lookout.begin(requestCount);
+						poller.begin(requestCount);
 					},
 				});
 				await this.#transmission.run();
@@ -172,7 +172,7 @@ export class Connection {
 		return new ByteSource(this.#socket, {
 			direct: this.#direct,
 			onProgress: () => {
-				this.#lookout?.end();
+				this.#poller?.end();
 				this.#progress();
 			},
 		});

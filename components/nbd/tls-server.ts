@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import type {Socket} from 'node:net';
 import {dirname, join} from 'node:path';
 import tls from 'node:tls';
-import {StartError, type Environment, type Obstacle, type Outlook} from '../../runtime/sdk/component.js';
+import {StartError, type Environment, type Obstacle, type PreflightContext} from '../../runtime/sdk/component.js';
 import {whyUnreadable} from '../../runtime/sdk/host-path.js';
 import type {TlsClient} from './attach-hint.js';
 
@@ -80,9 +80,9 @@ const remedies = {
 } as const;
 
 /** What keeps TLS from being served: files that are missing, open to others, or not what they should be. */
-export function tlsObstacles(config: TlsConfig, outlook: Pick<Outlook, 'resolvePath'>): Obstacle[] {
+export function tlsObstacles(config: TlsConfig, context: Pick<PreflightContext, 'resolvePath'>): Obstacle[] {
 	const missing = (['psk', 'certificate', 'key', 'client_ca'] as const).flatMap(name => {
-		const path = config[name] === undefined ? undefined : outlook.resolvePath(config[name]);
+		const path = config[name] === undefined ? undefined : context.resolvePath(config[name]);
 		const reason = path === undefined ? undefined : whyUnreadable(path);
 		return reason === undefined
 			? []
@@ -93,7 +93,7 @@ export function tlsObstacles(config: TlsConfig, outlook: Pick<Outlook, 'resolveP
 	}
 
 	try {
-		TlsServer.read(config, outlook);
+		TlsServer.read(config, context);
 		return [];
 	} catch (error) {
 		const [what, remedy = 'mend the file'] = (error as Error).message.split(/; (?!.*; )/);

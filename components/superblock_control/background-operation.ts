@@ -4,7 +4,7 @@
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {isHostFull} from './host-room.js';
+import {isHostFull} from './space-reservation.js';
 
 /** What an operation does, piece by piece. */
 export interface Work {

@@ -9,7 +9,7 @@ export interface CommitEffects {
 	/** Performs an action; what it throws is the machine's to judge. */
 	perform(action: Action): Promise<CommitEvent>;
 	/** Waits for nothing. */
-	tell(notice: Notice): void;
+	notify(notice: Notice): void;
 }
 
 export class CommitDriver {
@@ -52,7 +52,7 @@ export class CommitDriver {
 		this.#state = state;
 		if (notices) {
 			for (const notice of notices) {
-				this.#effects.tell(notice);
+				this.#effects.notify(notice);
 			}
 		}
 

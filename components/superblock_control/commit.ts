@@ -58,8 +58,8 @@ export class Commit {
 		this.#actions.useFlushKey(flushKey);
 		this.#driver = new CommitDriver(openedState({...opened, hasFlushKey: flushKey !== undefined}), {
 			perform: action => this.#actions.perform(action),
-			tell: notice => {
-				this.#tell(notice);
+			notify: notice => {
+				this.#notify(notice);
 			},
 		});
 	}
@@ -206,7 +206,7 @@ export class Commit {
 		});
 	}
 
-	#tell(notice: Notice): void {
+	#notify(notice: Notice): void {
 		switch (notice.kind) {
 			case 'unlock': {
 				this.#actions.unlock();

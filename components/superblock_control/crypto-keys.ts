@@ -6,7 +6,7 @@
  * restarts. Until then one that came back gets all of them.
  */
 import {isSessionError} from '../../runtime/sdk/session.js';
-import {keyWay, keyWays, type KeyServers, type KeyWay} from '../lib/container/key-delivery.js';
+import {keyDelivery, keyDeliveries, type KeyServers, type KeyDelivery} from '../lib/container/key-delivery.js';
 import type {Key, Superblock} from '../lib/format/superblock.js';
 import {Mutex} from '../lib/sync/mutex.js';
 import type {KeyId} from '../sessions/vocabulary.js';
@@ -18,7 +18,7 @@ export class CryptoKeys {
 	 * How each key that is wanted gets to the server. Changed under the mutex only, together with what the server
 	 * holds.
 	 */
-	readonly #wanted = new Map<KeyId, KeyWay>();
+	readonly #wanted = new Map<KeyId, KeyDelivery>();
 
 	constructor(servers: KeyServers) {
 		this.#servers = servers;
@@ -32,7 +32,7 @@ export class CryptoKeys {
 	/** Gives every key of the container. Where it fails some may be there, until `takeAll`. @throws SessionError */
 	async give(superblock: Superblock): Promise<void> {
 		await this.#mutex.run(async () => {
-			for (const [id, way] of keyWays(this.#servers, superblock)) {
+			for (const [id, way] of keyDeliveries(this.#servers, superblock)) {
 				this.#wanted.set(id, way);
 				await way();
 			}
@@ -42,7 +42,7 @@ export class CryptoKeys {
 	/** Gives one more. Where it fails it may be there, until `take`. @throws SessionError */
 	async add(superblock: Superblock, key: Key): Promise<void> {
 		await this.#mutex.run(async () => {
-			const way = keyWay(this.#servers, superblock, key);
+			const way = keyDelivery(this.#servers, superblock, key);
 			this.#wanted.set(key.id, way);
 			await way();
 		});

@@ -7,7 +7,7 @@ import {allEnded} from '../lib/sync/all-ended.js';
 import {blockSize} from '../lib/format/geometry.js';
 import {Mutex} from '../lib/sync/mutex.js';
 import {writeBlockCountMax, type virtualBlockDevice} from '../sessions/virtual-block-device.js';
-import {isHostFull, type HostRoom} from './host-room.js';
+import {isHostFull, type SpaceReservation} from './space-reservation.js';
 import type {Commit} from './commit.js';
 
 /** Other writers may take what a checkpoint freed; after this many checkpoints in vain a writer has the others wait. */
@@ -58,7 +58,7 @@ export class DeviceWrites {
 	readonly #commit: Commit;
 	readonly #secure: () => Promise<void>;
 	readonly #onShortage: () => void;
-	readonly #room: Pick<HostRoom, 'makeForData' | 'noteFruitless'>;
+	readonly #room: Pick<SpaceReservation, 'makeForData' | 'noteFruitless'>;
 	/** Writers that the pool had nothing for, one after another; new writers wait until there are none. */
 	readonly #starvingMutex = new Mutex();
 	#underWay = 0;
@@ -74,7 +74,7 @@ export class DeviceWrites {
 		}: {
 			secure: () => Promise<void>;
 			onShortage: () => void;
-			room: Pick<HostRoom, 'makeForData' | 'noteFruitless'>;
+			room: Pick<SpaceReservation, 'makeForData' | 'noteFruitless'>;
 		},
 	) {
 		this.#device = device;

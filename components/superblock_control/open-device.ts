@@ -14,10 +14,10 @@ import {Commit} from './commit.js';
 import type {CryptoKeys} from './crypto-keys.js';
 import {DeviceUsage} from './device-usage.js';
 import {DeviceWrites} from './device-writes.js';
-import {HostRoom} from './host-room.js';
+import {SpaceReservation} from './space-reservation.js';
 import {openContainer, replayLog, type DeviceConfig, type OpenedContainer, type OpeningServers} from './opening.js';
 import {Operations, type OperationName} from './operations.js';
-import {Reclaiming} from './reclaiming.js';
+import {Reclaimer} from './reclaimer.js';
 import {readOnlyReason, requireWritable, restrictionOf} from './restrictions.js';
 import {SnapshotSizes} from './snapshot-sizes.js';
 import {Snapshots} from './snapshot-operations.js';
@@ -85,10 +85,10 @@ export class OpenDevice {
 	readonly #env: Environment;
 	readonly #config: DeviceConfig;
 	readonly #keys: CryptoKeys;
-	readonly #room: HostRoom;
+	readonly #room: SpaceReservation;
 	readonly #usage: DeviceUsage;
 	readonly #written: WrittenUsageCount;
-	readonly #reclaiming: Reclaiming;
+	readonly #reclaimer: Reclaimer;
 	readonly #writes: DeviceWrites;
 	/** Writers pass it together; reverting closes it. */
 	readonly #contentLock = new ReadWriteLock();
@@ -130,7 +130,7 @@ export class OpenDevice {
 			},
 		);
 		this.commit = commit;
-		this.#room = new HostRoom({
+		this.#room = new SpaceReservation({
 			block,
 			device,
 			freeTree,
@@ -141,7 +141,7 @@ export class OpenDevice {
 		this.#usage = new DeviceUsage(servers, commit, env);
 		this.sizes = new SnapshotSizes(servers, commit);
 		this.#written = new WrittenUsageCount(device, commit, env);
-		this.#reclaiming = new Reclaiming(device, commit, {env, endLeaf: () => this.#room.firstKeptLeaf});
+		this.#reclaimer = new Reclaimer(device, commit, {env, endLeaf: () => this.#room.firstKeptLeaf});
 		this.operations = new Operations({
 			servers,
 			commit,
@@ -150,7 +150,7 @@ export class OpenDevice {
 			containerMutex: this.#containerMutex,
 			activity: () => this.#requestCount,
 			secure: async () => commit.checkpoint(),
-			makeSpareRoom: async () => void (await this.#room.makeForData()),
+			makeRoomForData: async () => void (await this.#room.makeForData()),
 			rekeyingRate: config.rekeyingRate,
 			givesUpLostBlocks: config.givesUpLostBlocks,
 		});
@@ -240,7 +240,7 @@ export class OpenDevice {
 		}
 
 		this.#renewKeyInTime();
-		this.#reclaiming.noteSecured();
+		this.#reclaimer.noteSecured();
 		void this.#room.keep().catch((error: unknown) => {
 			this.#env.fail(error instanceof Error ? error.message : String(error));
 		});
@@ -324,7 +324,7 @@ export class OpenDevice {
 		await this.#contentLock.lockShared();
 		try {
 			if (await this.#writes.clear(extents)) {
-				this.#reclaiming.noteCleared();
+				this.#reclaimer.noteCleared();
 			}
 		} finally {
 			this.#contentLock.unlockShared();
@@ -387,13 +387,13 @@ export class OpenDevice {
 
 	async discardSnapshot(generation: Generation): Promise<void> {
 		await this.snapshots.discard(generation);
-		this.#reclaiming.noteSnapshotGone(generation);
+		this.#reclaimer.noteSnapshotGone(generation);
 	}
 
 	async revertSnapshot(generation: Generation): Promise<void> {
 		await this.snapshots.revert(generation);
 		// What was there before it is gone.
-		this.#reclaiming.noteSnapshotGone(this.commit.superblock.lastSecuredGeneration);
+		this.#reclaimer.noteSnapshotGone(this.commit.superblock.lastSecuredGeneration);
 		this.#env.log(`reverted to snapshot ${generation}`);
 	}
 
@@ -425,7 +425,7 @@ export class OpenDevice {
 			await this.#secureAtRest();
 		}
 
-		await this.#reclaiming.stop();
+		await this.#reclaimer.stop();
 		await this.#room.idle();
 		this.commit.useFlushKey(undefined);
 	}

@@ -14,7 +14,7 @@ import {readNames, type NamedSuperblock} from '../lib/container/snapshot-directo
 import {encodeEmptiedSlot, type Superblock} from '../lib/format/superblock.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {CryptoKeys} from './crypto-keys.js';
-import type {HostRoom} from './host-room.js';
+import type {SpaceReservation} from './space-reservation.js';
 import {clearOldKeys} from './old-keys.js';
 import {checkpointRecovery, flushRecovery, type RecoveryStep} from './recovery-plan.js';
 import {restrictionOf} from './restrictions.js';
@@ -330,7 +330,7 @@ export async function replayLog(
 	servers: OpeningServers,
 	commit: Commit,
 	{log}: OpenedSuperblock,
-	room: HostRoom,
+	room: SpaceReservation,
 ): Promise<number | undefined> {
 	return log.length === 0 || (await replayAnchored(servers, commit, log, room)) ? log.length : undefined;
 }
@@ -340,7 +340,7 @@ async function replayAnchored(
 	servers: OpeningServers,
 	commit: Commit,
 	log: readonly LogEntry[],
-	room: HostRoom,
+	room: SpaceReservation,
 ): Promise<boolean> {
 	const stray = log.find(({generation}) => generation !== commit.currentGeneration);
 	if (stray) {

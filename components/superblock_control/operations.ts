@@ -24,7 +24,7 @@ export interface OperationsParts {
 	activity(): number;
 	secure(): Promise<void>;
 	/** The medium had no room: makes some of what nobody needs, if there is any. */
-	makeSpareRoom(): Promise<void>;
+	makeRoomForData(): Promise<void>;
 	/** A rekeying whose old key is lost is ended, with what it had sealed given up. */
 	readonly givesUpLostBlocks: boolean;
 	/** Bytes per second for rekeying. */
@@ -37,8 +37,8 @@ export class Operations {
 	#isBeginning = false;
 
 	constructor(parts: OperationsParts) {
-		const {env, activity, secure, makeSpareRoom, rekeyingRate} = parts;
-		const common = {env, activity, secure, makeRoom: makeSpareRoom};
+		const {env, activity, secure, makeRoomForData, rekeyingRate} = parts;
+		const common = {env, activity, secure, makeRoom: makeRoomForData};
 		this.#parts = parts;
 		this.#operations = {
 			extend: new BackgroundOperation({...common, name: 'the extension', rateLimit: undefined, isResumed: true}),

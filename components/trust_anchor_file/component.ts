@@ -29,9 +29,9 @@ export default defineComponent({
 		/** How much memory that shall take; unless given, 128 MiB or more, as the time allows. */
 		kdf_memory: byteSize().refine(isMemoryChoice, 'write 1M, 2M, 4M and so on, up to 512M').optional(),
 	}),
-	obstacles: ({path, passphrase_file: file, passphrase_variable: variable}, outlook) => [
-		...anchorDirectoryObstacles(path, outlook),
-		...passphraseObstacles({file, variable}, outlook),
+	obstacles: ({path, passphrase_file: file, passphrase_variable: variable}, context) => [
+		...anchorDirectoryObstacles(path, context),
+		...passphraseObstacles({file, variable}, context),
 	],
 	reach({path, passphrase_file: file, passphrase_variable}, variable) {
 		const {files, ...rest} = passphraseReach({file, variable: passphrase_variable}, variable);

@@ -12,7 +12,7 @@ import {
 	isMemoryChoice,
 	isWeak,
 	memoryBytes,
-	type CostWish,
+	type CostOptions,
 	type Derivation,
 } from './slot-derivation.js';
 
@@ -118,8 +118,8 @@ test('the cost of a guess: by what the machine is able to, never below the floor
 		(msOf16MiB: number) =>
 		async ({logN}: {logN: number}) =>
 			msOf16MiB * 2 ** (logN - 14);
-	const cost = async (msOf16MiB: number, wish: Partial<CostWish> = {}) => {
-		const derivation = await calibrate({targetMs: 1000, memory: undefined, ...wish}, machine(msOf16MiB));
+	const cost = async (msOf16MiB: number, options: Partial<CostOptions> = {}) => {
+		const derivation = await calibrate({targetMs: 1000, memory: undefined, ...options}, machine(msOf16MiB));
 		t.true(isAcceptable(derivation));
 		return derivation;
 	};

@@ -131,13 +131,13 @@ export function describeSlot(slot: Buffer): SlotDescription | undefined {
 	return {kind, name: name.subarray(0, end === -1 ? slotNameLengthMax : end).toString(), derivation};
 }
 
-export interface SlotWish extends SlotDescription {
+export interface SlotOptions extends SlotDescription {
 	readonly secret: Uint8Array;
 }
 
 /** A new slot that `secret` opens. The secrets stay the caller's. */
 export async function makeSlot(
-	{kind, name, derivation, secret}: SlotWish,
+	{kind, name, derivation, secret}: SlotOptions,
 	secrets: AnchorSecrets,
 	randomBytes: RandomBytes,
 ): Promise<Buffer> {

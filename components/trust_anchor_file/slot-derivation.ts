@@ -85,7 +85,7 @@ export async function deriveSlotKey(secret: Uint8Array, salt: Uint8Array, deriva
 }
 
 /** How much one guess of a passphrase shall cost. */
-export interface CostWish {
+export interface CostOptions {
 	/** CPU time on this machine, in milliseconds. */
 	readonly targetMs: number;
 	/** Bytes of memory, one of `isMemoryChoice`; undefined: as much as the time allows, but never less than 128 MiB. */
@@ -108,7 +108,7 @@ function costOf(derivation: Derivation | undefined): {logN: number; work: number
 
 /** Parameters with which one guess costs about what is wished, and not less. */
 export async function calibrate(
-	{targetMs, memory, replaced}: CostWish,
+	{targetMs, memory, replaced}: CostOptions,
 	measured: (parameters: ScryptParameters) => Promise<number> = scryptCpuMs,
 ): Promise<Derivation> {
 	const r = blockSizeFactor;

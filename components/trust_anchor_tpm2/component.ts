@@ -82,16 +82,16 @@ export default defineComponent({
 			recovery_file: recovery,
 			recovery_variable: recoveryVariable,
 		},
-		outlook,
+		context,
 	) {
-		const tpmPath = outlook.resolvePath(tpm);
+		const tpmPath = context.resolvePath(tpm);
 		const reason = whyUnwritable(tpmPath);
 		const recoveryReason =
-			recovery === undefined ? undefined : whyUnmakable(outlook.resolvePath(recovery), outlook.stateDirectory);
+			recovery === undefined ? undefined : whyUnmakable(context.resolvePath(recovery), context.stateDirectory);
 		return [
-			...anchorDirectoryObstacles(path, outlook),
-			...passphraseObstacles({file, variable}, outlook),
-			...emptyVariableObstacles(recoveryVariable, 'recovery_variable', 'the recovery key', outlook),
+			...anchorDirectoryObstacles(path, context),
+			...passphraseObstacles({file, variable}, context),
+			...emptyVariableObstacles(recoveryVariable, 'recovery_variable', 'the recovery key', context),
 			...(reason === undefined
 				? []
 				: [

@@ -19,9 +19,9 @@ export default defineComponent({
 		/** The environment variable that holds the passphrase. */
 		passphrase_variable: z.string().min(1).default('CBE_PASSPHRASE'),
 	}),
-	obstacles: ({path, passphrase_variable: variable}, outlook) => [
-		...anchorDirectoryObstacles(path, outlook),
-		...passphraseObstacles({file: undefined, variable}, outlook),
+	obstacles: ({path, passphrase_variable: variable}, context) => [
+		...anchorDirectoryObstacles(path, context),
+		...passphraseObstacles({file: undefined, variable}, context),
 	],
 	reach({path, passphrase_variable}, variable) {
 		const {files, ...rest} = passphraseReach({file: undefined, variable: passphrase_variable}, variable);

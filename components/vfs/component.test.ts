@@ -1,4 +1,4 @@
-/** The tree as the `file_system` session shows it, over a device in memory and a control that obeys the test. */
+/** The tree as the `file_system` session shows it, over a device in memory and a control that does what the test says. */
 import test from 'ava';
 import {startComponent} from '../../test/support/component-stand.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';

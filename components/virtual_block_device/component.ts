@@ -25,7 +25,7 @@ import {RequestQueue, type Range, type ReadPiece, type WritePiece} from './reque
 import {Rekeying} from './rekeying.js';
 import {replay} from './replay.js';
 import {revertTo} from './revert.js';
-import {SpareRoom} from './spare-room.js';
+import {Discarder} from './discarder.js';
 import {Writer} from './writer.js';
 import {verifyTrees} from './verification.js';
 import {countWritten} from './written-count.js';
@@ -100,8 +100,8 @@ export default defineComponent({
 	}),
 	async start({config, sessions, env}) {
 		const device = new Device(await HeldBlocks.attach(sessions.cache), sessions, env);
-		const spareRoom = new SpareRoom(device, config.discard === 'yes');
-		const writer = new Writer(device, spareRoom);
+		const discarder = new Discarder(device, config.discard === 'yes');
+		const writer = new Writer(device, discarder);
 		// The ways of everything that is under way have to fit in the cache together.
 		const limits = {batchBlockCount, batchCount, pieceCount: Math.floor(device.held.frameCount / framesPerPiece)};
 		const rekeying = new Rekeying(device, writer.placement);
@@ -171,7 +171,7 @@ export default defineComponent({
 						await Promise.all([writes.settled(), reads.settled()]);
 						await writer.exclusivelyAnyhow(async () => {
 							device.open(request);
-							spareRoom.forget();
+							discarder.forget();
 						});
 						return {};
 					},
@@ -240,12 +240,12 @@ export default defineComponent({
 						writer.exclusively(async () => withKeys(async () => verifyTrees(device, request))),
 					async reclaim({lastSecuredGeneration, snapshots, snapshotGone, endLeaf}) {
 						if (snapshotGone !== null) {
-							spareRoom.noteSnapshotGone(snapshotGone);
+							discarder.noteSnapshotGone(snapshotGone);
 						}
 
 						return {
 							remainder: await writer.exclusivelyAnyhow(async () =>
-								spareRoom.step(lastSecuredGeneration, {snapshots, endLeaf}),
+								discarder.step(lastSecuredGeneration, {snapshots, endLeaf}),
 							),
 						};
 					},
@@ -274,7 +274,7 @@ export default defineComponent({
 			status: () => ({
 				changed_inner_blocks: device.held.dirtyCount,
 				integrity_errors: integrityErrorCount,
-				reclaimed_blocks: spareRoom.clearedBlockCount,
+				reclaimed_blocks: discarder.clearedBlockCount,
 			}),
 		};
 	},

@@ -1,7 +1,7 @@
 /** Extension of the virtual block device: new leaves that were never written (format section 8). */
 import {SessionError} from '../../runtime/sdk/session.js';
 import {
-	Contingent,
+	BumpAllocator,
 	addLeaves,
 	addLevelIfFull,
 	branchToMove,
@@ -26,13 +26,13 @@ export interface Extended {
 
 /** Does up to `stepCount` steps, with no write under way. A step that fails changes nothing; earlier ones stay. */
 export async function extend(device: Device, {firstPba, pbaCount, stepCount}: Extension): Promise<Extended> {
-	const contingent = new Contingent(firstPba, pbaCount);
+	const allocator = new BumpAllocator(firstPba, pbaCount);
 	let addedLeafCount = 0;
-	for (let step = 0; step < stepCount && contingent.left > 0 && !isAtLimit(device.tree); step++) {
+	for (let step = 0; step < stepCount && allocator.remaining > 0 && !isAtLimit(device.tree); step++) {
 		try {
-			addedLeafCount += await extendOnce(device, contingent);
+			addedLeafCount += await extendOnce(device, allocator);
 		} catch (error) {
-			if (contingent.usedCount === 0) {
+			if (allocator.usedCount === 0) {
 				throw error;
 			}
 
@@ -40,18 +40,18 @@ export async function extend(device: Device, {firstPba, pbaCount, stepCount}: Ex
 		}
 	}
 
-	return {usedPbaCount: contingent.usedCount, addedLeafCount};
+	return {usedPbaCount: allocator.usedCount, addedLeafCount};
 }
 
-async function extendOnce(device: Device, contingent: Contingent): Promise<number> {
+async function extendOnce(device: Device, allocator: BumpAllocator): Promise<number> {
 	const {tree, currentGeneration: generation, held} = device;
 	if (held.isPressed) {
 		throw new SessionError('no_space', 'too many inner blocks are changed: the state has to be secured first');
 	}
 
-	addLevelIfFull(tree, contingent, generation);
+	addLevelIfFull(tree, allocator, generation);
 	await makeVolatile(device, await branchToMove(tree, generation));
-	return addLeaves(tree, contingent, {
+	return addLeaves(tree, allocator, {
 		generation,
 		setLeaf(frame, index, address) {
 			held.nodes.setPlace(frame, index, address, 0);

@@ -113,7 +113,7 @@ export class Rekeying {
 		range: Range;
 	}): Promise<void> {
 		try {
-			this.#tell(plan, labels);
+			this.#report(plan, labels);
 			// Trees and keys change in one synchronous step: a read in between would take the wrong key.
 			this.#moveInner(plan, places);
 			this.#setLeaves(plan, places, labels);
@@ -481,7 +481,7 @@ export class Rekeying {
 	}
 
 	/** Says what was given up, and counts it. */
-	#tell({inner, lostInPlace, shared}: RekeyPlan, labels: NewLabels | undefined): void {
+	#report({inner, lostInPlace, shared}: RekeyPlan, labels: NewLabels | undefined): void {
 		const leaves = [...(labels ?? [])].flatMap(([leaf, label]) => (label === lostLabel ? leaf : []));
 		// What was given up before is known.
 		const lost = [...inner.filter(({isLost}) => isLost), ...lostInPlace, ...leaves].filter(

@@ -16,7 +16,7 @@ import type {Device} from './device.js';
 import {isKeyMissing, withKeys} from './missing-key.js';
 import {Placement, type LeafPlaces, type Leaf} from './placement.js';
 import type {Outcomes, Range, WritePiece} from './request-queue.js';
-import type {SpareRoom} from './spare-room.js';
+import type {Discarder} from './discarder.js';
 import type {UnsettledBlock} from './unsettled-blocks.js';
 
 const noLabel = new Uint8Array(labelLength);
@@ -43,12 +43,12 @@ async function settled<T>(first: Promise<T>, other: Promise<unknown>): Promise<T
 export class Writer {
 	readonly #device: Device;
 	readonly #treeLock = new ReadWriteLock();
-	readonly #spareRoom: SpareRoom;
+	readonly #discarder: Discarder;
 	readonly placement: Placement;
 
-	constructor(device: Device, spareRoom: SpareRoom) {
+	constructor(device: Device, discarder: Discarder) {
 		this.#device = device;
-		this.#spareRoom = spareRoom;
+		this.#discarder = discarder;
 		this.placement = new Placement(device);
 	}
 
@@ -352,14 +352,14 @@ export class Writer {
 
 		if (this.#device.emptiesLeaves) {
 			const unwritten = await this.empty(written, keyId);
-			this.#spareRoom.noteEmptied(written);
-			await this.#spareRoom.clearPlaces(unwritten.map(({address}) => address));
+			this.#discarder.noteEmptied(written);
+			await this.#discarder.clearPlaces(unwritten.map(({address}) => address));
 		} else {
 			const leaves = await this.clear(written, keyId);
-			this.#spareRoom.note(leaves.flatMap(({poolLeaf}) => (poolLeaf < 0 ? [] : poolLeaf)));
+			this.#discarder.note(leaves.flatMap(({poolLeaf}) => (poolLeaf < 0 ? [] : poolLeaf)));
 			// The places of the leaves themselves: fresh from the pool, or of this generation. No secured state knows
 			// their content.
-			await this.#spareRoom.clearPlaces(leaves.map(({address}) => address));
+			await this.#discarder.clearPlaces(leaves.map(({address}) => address));
 		}
 	}
 

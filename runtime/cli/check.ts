@@ -3,7 +3,7 @@
  */
 import type {Child, Deployment} from '../deployment/checked-deployment.js';
 import {formatProblem, type Problem} from '../deployment/problem.js';
-import {foreseen} from '../supervisor/foresight.js';
+import {preflight} from '../supervisor/preflight.js';
 import {narrowHeaps, type NarrowHeap} from '../supervisor/heap-floor.js';
 import {readDeployment} from './deploy-file.js';
 import {exitCode} from './exit-code.js';
@@ -55,7 +55,7 @@ export function describeNarrowHeap({children: [first, ...others], limit, need, q
 export async function check(deployFile: string | undefined, stateDirectory: string): Promise<number> {
 	const warnings: Problem[] = [];
 	const deployment = await readDeployment(deployFile, read => {
-		warnings.push(...foreseen(read, read.children, stateDirectory));
+		warnings.push(...preflight(read, read.children, stateDirectory));
 	});
 	if (!deployment) {
 		return exitCode.usage;

@@ -19,17 +19,17 @@ function chosenFile(given: string | undefined): string {
 }
 
 /**
- * The checked deployment, or undefined once everything that is wrong with it has been printed. @param foreseen looks
+ * The checked deployment, or undefined once everything that is wrong with it has been printed. @param preflight looks
  * for what would keep it from starting here, and throws a DeploymentError
  */
 export async function readDeployment(
 	given: string | undefined,
-	foreseen: (deployment: Deployment) => void = () => undefined,
+	preflight: (deployment: Deployment) => void = () => undefined,
 ): Promise<Deployment | undefined> {
 	const file = chosenFile(given);
 	try {
 		const deployment = await loadDeployment(file);
-		foreseen(deployment);
+		preflight(deployment);
 		return deployment;
 	} catch (error) {
 		if (!(error instanceof DeploymentError)) {

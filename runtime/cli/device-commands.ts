@@ -2,7 +2,7 @@
 import {resolve} from 'node:path';
 import {Argument, InvalidArgumentError, Option, type Command} from 'commander';
 import type {DeviceTarget} from './device-call.js';
-import type {Wish} from './long-operation.js';
+import type {OperationRequest} from './long-operation.js';
 import {parseBlockCount} from './quantity.js';
 import {stateDirectory} from './state-directory.js';
 
@@ -56,7 +56,7 @@ function targetOf({state, device}: DeviceOptions): DeviceTarget {
 }
 
 /** What the flags ask for; undefined where the operation shall begin. */
-function wishOf({attach, pause, resume}: OperationFlags): Wish | undefined {
+function requestOf({attach, pause, resume}: OperationFlags): OperationRequest | undefined {
 	if (attach) {
 		return {kind: 'attach'};
 	}
@@ -120,17 +120,21 @@ function addExtend(runtime: Command, end: End): void {
 				options: OperationFlags,
 				command: Command,
 			) => {
-				const wish = wishOf(options);
-				if (!wish && (tree === undefined || blockCount === undefined)) {
+				const request = requestOf(options);
+				if (!request && (tree === undefined || blockCount === undefined)) {
 					command.error('error: say what to extend, and by how much, such as "runtime extend vbd 256M"');
 				}
 
 				const {longOperation} = await import('./long-operation.js');
-				const begin: Wish = {kind: 'begin', request: {tree, blockCount}, detach: options.detach ?? false};
+				const begin: OperationRequest = {
+					kind: 'begin',
+					request: {tree, blockCount},
+					detach: options.detach ?? false,
+				};
 				end(
 					await longOperation(
 						{target: targetOf(options), name: 'extend', json: options.json ?? false},
-						wish ?? begin,
+						request ?? begin,
 					),
 				);
 			},
@@ -146,11 +150,11 @@ function addRekey(runtime: Command, end: End): void {
 		)
 		.action(async (options: OperationFlags) => {
 			const {longOperation} = await import('./long-operation.js');
-			const begin: Wish = {kind: 'begin', request: {}, detach: options.detach ?? false};
+			const begin: OperationRequest = {kind: 'begin', request: {}, detach: options.detach ?? false};
 			end(
 				await longOperation(
 					{target: targetOf(options), name: 'rekey', json: options.json ?? false},
-					wishOf(options) ?? begin,
+					requestOf(options) ?? begin,
 				),
 			);
 		});
@@ -165,11 +169,11 @@ function addVerify(runtime: Command, end: End): void {
 		)
 		.action(async (options: OperationFlags) => {
 			const {longOperation} = await import('./long-operation.js');
-			const begin: Wish = {kind: 'begin', request: {}, detach: options.detach ?? false};
+			const begin: OperationRequest = {kind: 'begin', request: {}, detach: options.detach ?? false};
 			end(
 				await longOperation(
 					{target: targetOf(options), name: 'check', json: options.json ?? false},
-					wishOf(options) ?? begin,
+					requestOf(options) ?? begin,
 				),
 			);
 		});

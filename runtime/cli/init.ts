@@ -1,7 +1,7 @@
 /** `runtime init`: makes a deployment file of one's own, from a shipped assembly. */
 import {existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync} from 'node:fs';
 import {dirname, resolve} from 'node:path';
-import {loadDeployment, surroundingsOf} from '../deployment/deployment-loader.js';
+import {loadDeployment, loadContext} from '../deployment/deployment-loader.js';
 import {displayPath} from '../deployment/display-path.js';
 import {UnplacedError, withOwnValues, type OwnValues} from '../deployment/own-deployment.js';
 import {DeploymentError} from '../deployment/problem.js';
@@ -52,7 +52,7 @@ export async function init(file: string, {from, state, ...values}: InitOptions):
 
 	try {
 		const text = withOwnValues(readFileSync(source, 'utf8'), {...values, schema: projectSchema});
-		await loadDeployment(path, surroundingsOf(path), Buffer.from(text));
+		await loadDeployment(path, loadContext(path), Buffer.from(text));
 		writeNew(path, text);
 	} catch (error) {
 		if (error instanceof DeploymentError) {

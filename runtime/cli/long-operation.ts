@@ -13,7 +13,7 @@ import {blockSize, formatBytes} from './quantity.js';
 type OperationName = 'extend' | 'rekey' | 'check';
 
 /** What the user wants with the operation. */
-export type Wish =
+export type OperationRequest =
 	/** Begin it and watch it; where it is going on already, only watch it. */
 	| {readonly kind: 'begin'; readonly request: Record<string, unknown>; readonly detach: boolean}
 	| {readonly kind: 'attach'}
@@ -182,7 +182,7 @@ async function setPace(options: OperationOptions, kind: 'pause' | 'resume', stat
 /** One that is paused is not watched: whoever waits for its end would wait for ever. */
 async function begin(
 	options: OperationOptions,
-	{request, detach}: Extract<Wish, {kind: 'begin'}>,
+	{request, detach}: Extract<OperationRequest, {kind: 'begin'}>,
 	before: OperationStatus,
 ): Promise<number> {
 	const {target, name, json} = options;
@@ -214,20 +214,20 @@ async function begin(
 }
 
 /** @throws ControlError where the device refuses */
-export async function longOperation(options: OperationOptions, wish: Wish): Promise<number> {
+export async function longOperation(options: OperationOptions, request: OperationRequest): Promise<number> {
 	const status = (await readOperations(options.target))[options.name];
-	switch (wish.kind) {
+	switch (request.kind) {
 		case 'attach': {
 			return attach(options, status);
 		}
 
 		case 'pause':
 		case 'resume': {
-			return setPace(options, wish.kind, status);
+			return setPace(options, request.kind, status);
 		}
 
 		case 'begin': {
-			return begin(options, wish, status);
+			return begin(options, request, status);
 		}
 	}
 }

@@ -4,7 +4,7 @@ import {suggestName} from '../deployment/suggestion.js';
 import {variableLength} from '../process/process-environment.js';
 import {dropSecret, giveSecret} from '../process/process-secrets.js';
 import {childrenNeededBy} from '../supervisor/child-graph.js';
-import {foreseen} from '../supervisor/foresight.js';
+import {preflight} from '../supervisor/preflight.js';
 import {runTool, withService} from '../supervisor/deployment-run.js';
 import {readDeployment} from './deploy-file.js';
 import {exitCode} from './exit-code.js';
@@ -67,7 +67,7 @@ async function askForAnchor(deployment: Deployment, name: string, stateDirectory
 export async function run(name: string, deployFile: string | undefined, stateDirectory: string): Promise<number> {
 	const deployment = await readDeployment(deployFile, read => {
 		const tool = read.children.find(child => child.name === name);
-		foreseen(read, tool ? childrenNeededBy(read, tool) : [], stateDirectory);
+		preflight(read, tool ? childrenNeededBy(read, tool) : [], stateDirectory);
 	});
 	if (!deployment) {
 		return exitCode.usage;

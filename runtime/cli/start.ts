@@ -1,7 +1,7 @@
 /** `runtime start`: runs a deployment until it is told to stop. */
 import {loadDeployment} from '../deployment/deployment-loader.js';
 import type {Deployment} from '../deployment/checked-deployment.js';
-import {foreseen} from '../supervisor/foresight.js';
+import {preflight} from '../supervisor/preflight.js';
 import {startDeployment, startedOf} from '../supervisor/deployment-run.js';
 import {requestControl, type RuntimeStatus} from '../supervisor/control-client.js';
 import {readDeployment} from './deploy-file.js';
@@ -63,7 +63,7 @@ export async function start(
 	{watch, ...form}: StartOptions,
 ): Promise<number> {
 	const foresee = (read: Deployment) => {
-		foreseen(read, startedOf(read), stateDirectory);
+		preflight(read, startedOf(read), stateDirectory);
 	};
 
 	const deployment = await readDeployment(deployFile, foresee);

@@ -1,7 +1,7 @@
 /** `runtime swap`: gives a child of a running runtime another binary, in the deployment file and at once. */
 import {readFileSync, realpathSync} from 'node:fs';
 import {EditError, withBinary} from '../deployment/binary-edit.js';
-import {loadDeployment, surroundingsOf} from '../deployment/deployment-loader.js';
+import {loadDeployment, loadContext} from '../deployment/deployment-loader.js';
 import {displayPath} from '../deployment/display-path.js';
 import {DeploymentError} from '../deployment/problem.js';
 import {requestControl, type RuntimeStatus} from '../supervisor/control-client.js';
@@ -24,7 +24,7 @@ async function fileOf(stateDirectory: string): Promise<string> {
 async function edit(file: string, text: string, name: string, binary: string): Promise<string | undefined> {
 	try {
 		const edited = withBinary(displayPath(file), text, name, binary);
-		await loadDeployment(file, surroundingsOf(file), Buffer.from(edited));
+		await loadDeployment(file, loadContext(file), Buffer.from(edited));
 		return edited;
 	} catch (error) {
 		if (!(error instanceof EditError || error instanceof DeploymentError)) {

@@ -19,7 +19,7 @@ import {Routing, type Participant, type PlacedRoute} from './routing.js';
 import {startOrder} from './start-order.js';
 import {readDefaultRam, readHeartbeat, readStart, type StartNode} from './start-node.js';
 import {suggestName} from './suggestion.js';
-import {threadTerms, type ThreadTerms} from './thread-group.js';
+import {threadSettings, type ThreadSettings} from './thread-group.js';
 import {checkRoot, checkVocabulary, deploymentRule} from './deployment-words.js';
 import {childNamed, childrenNamed, parseXml, readDocument, type XmlElement} from './xml-document.js';
 
@@ -27,7 +27,7 @@ import {childNamed, childrenNamed, parseXml, readDocument, type XmlElement} from
 const childCountMax = 256;
 
 /** What a deployment is checked against. */
-export interface Surroundings {
+export interface LoadContext {
 	readonly catalog: Catalog;
 	readonly machineCpus: readonly number[];
 	/** Looked through in this order. */
@@ -35,7 +35,7 @@ export interface Surroundings {
 }
 
 /** This project on this machine; launchers beside the deployment file come before the project's own. */
-export function surroundingsOf(file: string): Surroundings {
+export function loadContext(file: string): LoadContext {
 	return {
 		catalog: projectCatalog(),
 		machineCpus: machineCpus(),
@@ -48,14 +48,14 @@ export function surroundingsOf(file: string): Surroundings {
 
 function readStarts(
 	root: XmlElement,
-	surroundings: Surroundings,
+	context: LoadContext,
 	launchers: LauncherFolders,
 	problems: Problems,
 ): StartNode[] {
-	const context = {
+	const startContext = {
 		priorityLevels: readInteger(root, 'prio_levels', {min: 1, max: priorityLevelsMax}, problems)?.value ?? 1,
-		affinitySpace: readAffinitySpace(childNamed(root, 'affinity-space'), surroundings.machineCpus, problems),
-		machineCpus: surroundings.machineCpus,
+		affinitySpace: readAffinitySpace(childNamed(root, 'affinity-space'), context.machineCpus, problems),
+		machineCpus: context.machineCpus,
 		launchers,
 		problems,
 	};
@@ -70,7 +70,7 @@ function readStarts(
 
 	const nodes = new Map<string, StartNode>();
 	for (const start of starts.slice(0, childCountMax)) {
-		const node = readStart(start, context);
+		const node = readStart(start, startContext);
 		const earlier = node && nodes.get(node.name);
 		if (earlier) {
 			problems.report(
@@ -222,7 +222,7 @@ interface Defaults {
 /** Children that have come this far without a problem; undefined where the binary is not known. */
 async function makeChild(
 	{node, component, modulePath}: Participant,
-	terms: ThreadTerms,
+	terms: ThreadSettings,
 	routes: readonly PlacedRoute[],
 	defaults: Defaults,
 	problems: Problems,
@@ -278,15 +278,15 @@ async function makeChild(
 async function check(
 	root: XmlElement,
 	file: string,
-	surroundings: Surroundings,
+	context: LoadContext,
 	launchers: LauncherFolders,
 	problems: Problems,
 ): Promise<Omit<Deployment, 'files'>> {
 	checkVocabulary(root, deploymentRule, problems);
-	const {catalog} = surroundings;
-	const nodes = readStarts(root, surroundings, launchers, problems);
+	const {catalog} = context;
+	const nodes = readStarts(root, context, launchers, problems);
 	const participants = await loadParticipants(nodes, catalog, problems);
-	const terms = threadTerms(nodes, problems);
+	const terms = threadSettings(nodes, problems);
 	const environment = readParentServices(root, problems);
 	const routes = await resolveRoutes(root, participants, environment, catalog, problems);
 	const defaults = {
@@ -331,18 +331,16 @@ function readBytes(file: string, position: SourcePosition, problems: Problems): 
  */
 export async function loadDeployment(
 	file: string,
-	surroundings: Surroundings = surroundingsOf(file),
+	context: LoadContext = loadContext(file),
 	content?: Uint8Array,
 ): Promise<Deployment> {
 	const problems = new Problems();
 	const shownFile = displayPath(file);
-	const launchers = new LauncherFolders(surroundings.launcherFolders);
+	const launchers = new LauncherFolders(context.launcherFolders);
 	const bytes = content ?? readBytes(file, {file: shownFile, line: 1, column: 1}, problems);
 	const root = bytes && parseXml(shownFile, bytes, problems);
 	const deployment =
-		root && checkRoot(root, 'config', problems)
-			? await check(root, file, surroundings, launchers, problems)
-			: undefined;
+		root && checkRoot(root, 'config', problems) ? await check(root, file, context, launchers, problems) : undefined;
 	const files = [file, ...launchers.lookedFor];
 	if (!deployment || problems.count > 0) {
 		throw new DeploymentError(problems.sorted(), files);

@@ -7,7 +7,7 @@ import type {Placement} from './allowed-values.js';
 import type {Problems} from './problem.js';
 import type {StartNode} from './start-node.js';
 
-export interface ThreadTerms {
+export interface ThreadSettings {
 	readonly group: string;
 	readonly cpus: readonly number[];
 	readonly priority: number;
@@ -47,13 +47,13 @@ function groupName(node: StartNode): string {
 }
 
 /** What the thread of each child is like, by the child's name. */
-export function threadTerms(nodes: readonly StartNode[], problems: Problems): Map<string, ThreadTerms> {
+export function threadSettings(nodes: readonly StartNode[], problems: Problems): Map<string, ThreadSettings> {
 	const groups = new Map<string, StartNode[]>();
 	for (const node of nodes) {
 		groups.set(groupName(node), [...(groups.get(groupName(node)) ?? []), node]);
 	}
 
-	const terms = new Map<string, ThreadTerms>();
+	const terms = new Map<string, ThreadSettings>();
 	for (const [group, members] of groups) {
 		const loner = members.find(node => node.group === undefined);
 		const intruder = members.find(node => node.group !== undefined);

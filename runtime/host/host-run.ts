@@ -26,12 +26,12 @@ let stateDirectory: string;
 let soleChild: string | undefined;
 const hosted = new Map<string, HostedComponent>();
 
-function tell(message: FromHost): void {
+function send(message: FromHost): void {
 	supervisor.post(message);
 }
 
 function die(child: string | undefined, reason: string): never {
-	tell({type: 'died', child, reason});
+	send({type: 'died', child, reason});
 	process.exit(1);
 }
 
@@ -53,7 +53,7 @@ async function host(child: HostedChild): Promise<void> {
 	const component = await importComponent(child);
 	const pool = new LeasePool(child.leaseLimit);
 	const log = (text: string, level: LogLevel) => {
-		tell({type: 'log', child: child.name, level, text});
+		send({type: 'log', child: child.name, level, text});
 	};
 	const claims = new DirectoryClaims({log});
 	const env = makeEnvironment(child, stateDirectory, pool, {
@@ -73,10 +73,10 @@ async function host(child: HostedChild): Promise<void> {
 			neighbour: hostedChild,
 			die: reason => die(child.name, reason),
 			reportBadReply(server, reason) {
-				tell({type: 'bad_reply', server, reason});
+				send({type: 'bad_reply', server, reason});
 			},
 			reportBroken(session, reason, isEnd) {
-				tell({type: 'session_broken', session, reason, isEnd});
+				send({type: 'session_broken', session, reason, isEnd});
 			},
 		}),
 	);
@@ -93,15 +93,15 @@ async function start({child, connections}: Extract<ToHost, {type: 'start'}>): Pr
 	try {
 		if (component.isTool) {
 			const {exitValue, message} = await component.run(connections);
-			tell({type: 'finished', child, exitValue, message});
+			send({type: 'finished', child, exitValue, message});
 		} else {
-			tell({type: 'started', child, hints: await component.start(connections)});
+			send({type: 'started', child, hints: await component.start(connections)});
 		}
 	} catch (error) {
 		if (component.isTool) {
-			tell({type: 'finished', child, exitValue: -1, message: startProblem(error)});
+			send({type: 'finished', child, exitValue: -1, message: startProblem(error)});
 		} else {
-			tell({type: 'start_failed', child, message: startProblem(error)});
+			send({type: 'start_failed', child, message: startProblem(error)});
 		}
 	}
 }
@@ -114,7 +114,7 @@ async function stop(child: string): Promise<void> {
 		problem = startProblem(error);
 	}
 
-	tell({type: 'stopped', child, problem});
+	send({type: 'stopped', child, problem});
 }
 
 async function call({id, child, service, operation, request}: Extract<ToHost, {type: 'call'}>): Promise<void> {
@@ -124,12 +124,12 @@ async function call({id, child, service, operation, request}: Extract<ToHost, {t
 			throw new Error(`the service ${service} has no operation ${operation}`);
 		}
 
-		tell({type: 'call_done', id, reply: await client[operation](request)});
+		send({type: 'call_done', id, reply: await client[operation](request)});
 	} catch (error) {
 		const failure: CallFailure = isSessionError(error)
 			? {code: error.code, message: error.message, detail: error.detail}
 			: {code: 'failed', message: error instanceof Error ? error.message : String(error), detail: {}};
-		tell({type: 'call_done', id, failure});
+		send({type: 'call_done', id, failure});
 	}
 }
 
@@ -139,12 +139,12 @@ function inspect(id: number): void {
 		figures[name] = component.figures();
 	}
 
-	tell({type: 'figures', id, children: figures});
+	send({type: 'figures', id, children: figures});
 }
 
 async function close(child: string, session: number): Promise<void> {
 	await hostedChild(child).close(session);
-	tell({type: 'closed', session});
+	send({type: 'closed', session});
 }
 
 async function connect({
@@ -162,13 +162,13 @@ async function connect({
 		await component.connect(label, session, server, port, how);
 	} catch (error) {
 		if (!onTrial) {
-			component.dieOf(error);
+			component.failWith(error);
 		}
 
 		problem = startProblem(error);
 	}
 
-	tell({type: 'connected', session, problem});
+	send({type: 'connected', session, problem});
 }
 
 async function interrupt({child, label, how}: Extract<ToHost, {type: 'interrupt'}>): Promise<void> {
@@ -176,11 +176,11 @@ async function interrupt({child, label, how}: Extract<ToHost, {type: 'interrupt'
 	try {
 		await component.interrupt(label, how);
 	} catch (error) {
-		component.dieOf(error);
+		component.failWith(error);
 	}
 }
 
-async function obey(message: ToHost): Promise<void> {
+async function handle(message: ToHost): Promise<void> {
 	switch (message.type) {
 		case 'start': {
 			return start(message);
@@ -202,7 +202,7 @@ async function obey(message: ToHost): Promise<void> {
 
 		case 'hold': {
 			await hostedChild(message.child).hold(message.label);
-			tell({type: 'held', session: message.session});
+			send({type: 'held', session: message.session});
 			return;
 		}
 
@@ -224,7 +224,7 @@ async function obey(message: ToHost): Promise<void> {
 		}
 
 		case 'beat': {
-			tell({type: 'beat'});
+			send({type: 'beat'});
 			return;
 		}
 
@@ -259,9 +259,9 @@ export async function runHost(data: HostData, link: HostLink): Promise<void> {
 	}
 
 	link.listen(message => {
-		obey(message).catch((error: unknown) => {
+		handle(message).catch((error: unknown) => {
 			die(soleChild, describeError(error));
 		});
 	});
-	tell({type: 'ready', tid: Number(readlinkSync('/proc/thread-self').split('/').at(-1))});
+	send({type: 'ready', tid: Number(readlinkSync('/proc/thread-self').split('/').at(-1))});
 }

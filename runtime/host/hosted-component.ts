@@ -71,7 +71,7 @@ export class HostedComponent {
 
 		this.#running = running;
 		for (const {label, how} of this.#earlyInterruptions.splice(0)) {
-			this.interrupt(label, how).catch((error: unknown) => this.dieOf(error));
+			this.interrupt(label, how).catch((error: unknown) => this.failWith(error));
 		}
 
 		return running.hints?.() ?? [];
@@ -92,7 +92,7 @@ export class HostedComponent {
 			handlers: this.#handlers(service),
 			context: {session, client},
 			onBug: error => {
-				this.dieOf(error);
+				this.failWith(error);
 			},
 			count: byteLength => {
 				this.#count(byteLength);
@@ -109,7 +109,7 @@ export class HostedComponent {
 		return connectLocal(this.#provided(service), this.#handlers(service), {
 			context: {session, client},
 			onBug: error => {
-				this.dieOf(error);
+				this.failWith(error);
 			},
 			count: byteLength => {
 				this.#count(byteLength);
@@ -159,7 +159,7 @@ export class HostedComponent {
 	}
 
 	/** Ends this thread because of a fault of the component. */
-	dieOf(error: unknown): never {
+	failWith(error: unknown): never {
 		this.#options.die(describeError(error));
 	}
 

@@ -2,7 +2,7 @@
  * What runs in an isolated process: it takes its rights from itself, then loads its components. It ends when the
  * runtime does.
  */
-import {restrain} from '../isolation/restraint.js';
+import {enterSandbox} from '../isolation/sandbox.js';
 import {receiveSecrets} from '../isolation/secret-handover.js';
 import {takeDescriptor} from '../isolation/socket-pair.js';
 import {ignoreDebuggerSignal} from '../process/process-closure.js';
@@ -42,9 +42,9 @@ function post(message: FromHost): void {
 	control.flush();
 }
 
-async function begin({data, restraint, mayMiss}: ProcessStart): Promise<void> {
+async function begin({data, sandbox, mayMiss}: ProcessStart): Promise<void> {
 	ignoreDebuggerSignal();
-	const missing = restrain(restraint);
+	const missing = enterSandbox(sandbox);
 	if (missing.length > 0 && !mayMiss) {
 		throw new Error(
 			`isolation was asked for and cannot be given: missing are ${missing.join(', ')}; the attribute if_missing="continue" of <isolation> goes on without`,
@@ -70,7 +70,7 @@ async function begin({data, restraint, mayMiss}: ProcessStart): Promise<void> {
 	});
 }
 
-function hear(message: ToHost | ProcessStart): void {
+function receive(message: ToHost | ProcessStart): void {
 	if (message.type !== 'begin') {
 		onMessage(withSockets(message));
 		return;
@@ -85,7 +85,7 @@ function hear(message: ToHost | ProcessStart): void {
 const control = new FrameSocket(descriptors.control, {
 	place: () => [],
 	onFrame: header => {
-		hear(header as ToHost | ProcessStart);
+		receive(header as ToHost | ProcessStart);
 	},
 	onBroken() {
 		process.exit(1);

@@ -1,6 +1,6 @@
 /** What an isolated process gets from the runtime. */
 import {informationDescriptor} from '../isolation/confinement.js';
-import type {Restraint} from '../isolation/restraint.js';
+import type {Sandbox} from '../isolation/sandbox.js';
 import type {HostData} from './messages.js';
 
 export const descriptors = {
@@ -16,7 +16,7 @@ export const descriptors = {
 export interface ProcessStart {
 	readonly type: 'begin';
 	readonly data: HostData;
-	readonly restraint: Restraint;
+	readonly sandbox: Sandbox;
 	/** It goes on without what the system does not give. */
 	readonly mayMiss: boolean;
 }

@@ -168,7 +168,7 @@ export interface Reach {
 }
 
 /** What a component can know of where it will start, before anything is started or made. */
-export interface Outlook {
+export interface PreflightContext {
 	/** The state directory, an absolute path; it need not be there yet. */
 	readonly stateDirectory: string;
 	resolvePath(path: string): string;
@@ -213,7 +213,7 @@ interface Declaration<P extends Provisions, R extends Requirements, C extends z.
 	 * What would keep it from starting with this configuration, as far as that can be known without making or changing
 	 * anything, and also while it runs already: a missing folder or file, a value that does not fit its quantum.
 	 */
-	obstacles?(config: z.output<C>, outlook: Outlook): readonly Obstacle[];
+	obstacles?(config: z.output<C>, context: PreflightContext): readonly Obstacle[];
 	/** Why it cannot run in a process of its own, where it cannot: `it mounts a file system`. */
 	readonly needsRuntime?: string;
 }
@@ -245,7 +245,7 @@ export interface Component {
 	readonly stateful: boolean;
 	readonly kind: 'service' | 'tool';
 	reach?(config: unknown, variable: (name: string) => string | undefined): Reach;
-	obstacles?(config: unknown, outlook: Outlook): readonly Obstacle[];
+	obstacles?(config: unknown, context: PreflightContext): readonly Obstacle[];
 	readonly needsRuntime?: string;
 	start?(startArguments: {
 		config: unknown;
@@ -270,7 +270,7 @@ export function defineComponent<const P extends Provisions, const R extends Requ
 		kind: 'service',
 		needsRuntime: definition.needsRuntime,
 		reach: definition.reach && ((config, variable) => definition.reach!(config as z.output<C>, variable)),
-		obstacles: definition.obstacles && ((config, outlook) => definition.obstacles!(config as z.output<C>, outlook)),
+		obstacles: definition.obstacles && ((config, context) => definition.obstacles!(config as z.output<C>, context)),
 		// The runtime hands in exactly what `requires` and `config` declare: the one place where types are forgotten.
 		start: async startArguments => await definition.start(startArguments as unknown as StartArguments<R, C>),
 	};
@@ -285,7 +285,7 @@ export function defineTool<const R extends Requirements, C extends z.ZodType>(de
 		kind: 'tool',
 		needsRuntime: definition.needsRuntime,
 		reach: definition.reach && ((config, variable) => definition.reach!(config as z.output<C>, variable)),
-		obstacles: definition.obstacles && ((config, outlook) => definition.obstacles!(config as z.output<C>, outlook)),
+		obstacles: definition.obstacles && ((config, context) => definition.obstacles!(config as z.output<C>, context)),
 		run: async startArguments => definition.run(startArguments as unknown as StartArguments<R, C>),
 	};
 }

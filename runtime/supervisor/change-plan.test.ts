@@ -2,7 +2,7 @@ import {readFileSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
 import test from 'ava';
 import {makeDeployment, type ChildSketch} from '../../test/support/fixture-deployment.js';
-import {loadDeployment, surroundingsOf} from '../deployment/deployment-loader.js';
+import {loadDeployment, loadContext} from '../deployment/deployment-loader.js';
 import {planChange, type ChangePlan} from './change-plan.js';
 
 const deployFile = fileURLToPath(new URL('../../../deploy.xml', import.meta.url));
@@ -20,7 +20,7 @@ async function editOf(...replacements: ReadonlyArray<readonly [string, string]>)
 	}
 
 	const load = async (content: string) => {
-		const {children} = await loadDeployment(deployFile, surroundingsOf(deployFile), Buffer.from(content));
+		const {children} = await loadDeployment(deployFile, loadContext(deployFile), Buffer.from(content));
 		return children.filter(({component}) => component.kind === 'service');
 	};
 	return planChange(await load(text), await load(edited));

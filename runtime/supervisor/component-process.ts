@@ -31,7 +31,7 @@ const signalExitCode = 128;
 
 export interface ProcessOptions extends HostOptions {
 	readonly limits: ResourceLimits;
-	readonly restraint: ProcessStart['restraint'];
+	readonly sandbox: ProcessStart['sandbox'];
 	readonly mayMiss: boolean;
 	/** False where the system cannot confine it, and the deployment says to go on. */
 	readonly isConfined: boolean;
@@ -77,7 +77,7 @@ export class ComponentProcess implements GroupHost {
 	#onTid: (() => void) | undefined;
 
 	constructor(options: ProcessOptions) {
-		const {data, limits, restraint, mayMiss, files, isConfined, variables, secrets} = options;
+		const {data, limits, sandbox, mayMiss, files, isConfined, variables, secrets} = options;
 		this.#options = options;
 		this.#heartbeat = new Heartbeat(this, text => {
 			options.onMessage({type: 'log', child: data.children[0].name, level: 'warning', text});
@@ -117,7 +117,7 @@ export class ComponentProcess implements GroupHost {
 				return [];
 			},
 			onFrame: header => {
-				this.#hear(readFromHost(header, this.#children));
+				this.#receive(readFromHost(header, this.#children));
 			},
 			onBroken: (reason, isEnd) => {
 				if (!isEnd) {
@@ -130,7 +130,7 @@ export class ComponentProcess implements GroupHost {
 				}
 			},
 		});
-		this.#control.send({type: 'begin', data, restraint, mayMiss} satisfies ProcessStart);
+		this.#control.send({type: 'begin', data, sandbox, mayMiss} satisfies ProcessStart);
 		this.#watch(isConfined);
 	}
 
@@ -218,10 +218,10 @@ export class ComponentProcess implements GroupHost {
 		}
 	}
 
-	#hear(message: FromHost): void {
+	#receive(message: FromHost): void {
 		this.#countMessage();
 		if (message.type === 'beat') {
-			this.#heartbeat.hear();
+			this.#heartbeat.beat();
 		} else if (message.type === 'ready') {
 			this.#becomeReady(message);
 		} else {

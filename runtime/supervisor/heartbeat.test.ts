@@ -55,7 +55,7 @@ test('one that waits for a device is not, as long as it does; it is said once, a
 	await wait(5 * rateMs);
 	t.deepEqual(state.kills, []);
 	t.is(state.said.length, 1);
-	heartbeat.hear();
+	heartbeat.beat();
 	t.is(state.said.length, 2);
 	isWaiting = false;
 	while (state.kills.length === 0) {
@@ -88,7 +88,7 @@ test('time in which others had the CPU does not count; it is said once, and when
 	t.deepEqual(state.kills, []);
 	t.is(state.said.length, 1);
 	t.regex(state.said[0], /^got no CPU for \d+ of \d+ ms: this machine is overloaded; requests wait with it$/);
-	heartbeat.hear();
+	heartbeat.beat();
 	t.is(state.said[1], 'it gets the CPU again');
 	isStarved = false;
 	while (state.kills.length === 0) {

@@ -50,7 +50,7 @@ export class Heartbeat {
 	}
 
 	/** A sign of life has come. */
-	hear(): void {
+	beat(): void {
 		this.#missedCount = 0;
 		if (this.#over !== undefined) {
 			this.#onWait(this.#over);

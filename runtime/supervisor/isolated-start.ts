@@ -107,7 +107,7 @@ export function startIsolated({children, isolation, warn, ...options}: IsolatedS
 			mayMiss,
 			files,
 			isConfined: confinementProblem() === undefined,
-			restraint: {
+			sandbox: {
 				user,
 				writesNothing: !files.some(({writable}) => writable),
 				sockets: reaches.some(({sockets}) => sockets),

@@ -10,7 +10,7 @@ import type {ChangePlan} from './change-plan.js';
 import type {RouteEdge} from './child-graph.js';
 import {Deferred} from './deferred.js';
 import type {ManagedChild, ManagedGroup} from './managed-child.js';
-import {Roster} from './roster.js';
+import {ChildTable} from './child-table.js';
 import type {SessionWiring} from './session-wiring.js';
 import type {Child} from '../deployment/checked-deployment.js';
 
@@ -35,16 +35,16 @@ class DeathError extends Error {
 }
 
 /** What the supervision does for a change. */
-export interface ChangeGround {
+export interface ChangeHost {
 	readonly wiring: SessionWiring;
-	/** Starts a thread for children of this roster. */
-	spawn(group: ManagedGroup, roster: Roster): void;
+	/** Starts a thread for children of this table. */
+	spawn(group: ManagedGroup, table: ChildTable): void;
 	/** Starts a child whose servers are up, and connects nobody to it. @throws Error where it does not start */
 	bringUp(managed: ManagedChild): Promise<void>;
 	/** Stops a child in order; resolves with what went wrong, if anything. */
 	stopChild(managed: ManagedChild): Promise<string | undefined>;
-	/** From now on messages, deaths and routes are those of this roster. */
-	install(roster: Roster): void;
+	/** From now on messages, deaths and routes are those of this table. */
+	install(table: ChildTable): void;
 }
 
 /**
@@ -63,14 +63,14 @@ function canServeBeside({component: {kind, stateful, provides, requires}}: Child
 }
 
 export class LiveChange {
-	readonly #ground: ChangeGround;
+	readonly #host: ChangeHost;
 	readonly #plan: ChangePlan;
-	readonly #from: Roster;
-	readonly #to: Roster;
+	readonly #from: ChildTable;
+	readonly #to: ChildTable;
 	readonly #kept: ReadonlyMap<string, ManagedChild>;
 	readonly #moved: ReadonlySet<string>;
 	/** What a failed change goes back to. */
-	#back: Roster | undefined;
+	#back: ChildTable | undefined;
 	/** Rejects when a child died. */
 	#death = new Deferred<never>();
 	/** Something died that the change did not start: going back in order is no way out. */
@@ -82,8 +82,8 @@ export class LiveChange {
 	/** From the first request that was kept to the last client that was connected again, in milliseconds. */
 	pauseMs = 0;
 
-	constructor(ground: ChangeGround, plan: ChangePlan, from: Roster, children: readonly Child[]) {
-		this.#ground = ground;
+	constructor(host: ChangeHost, plan: ChangePlan, from: ChildTable, children: readonly Child[]) {
+		this.#host = host;
 		this.#plan = plan;
 		this.#from = from;
 		this.#kept = new Map(
@@ -92,7 +92,7 @@ export class LiveChange {
 				.map(managed => [managed.child.name, managed]),
 		);
 		this.#moved = new Set(plan.moved.map(({child, label}) => `${child} ${label}`));
-		this.#to = new Roster(children, this.#kept);
+		this.#to = new ChildTable(children, this.#kept);
 		for (const managed of this.#to.children) {
 			managed.restartCount = from.named(managed.child.name)?.restartCount ?? 0;
 			managed.requestedRestartCount = from.named(managed.child.name)?.requestedRestartCount ?? 0;
@@ -100,8 +100,8 @@ export class LiveChange {
 	}
 
 	/** The deployment that ran before, with what the change has stopped as children that are yet to be started. */
-	get before(): Roster {
-		return this.#hasStopped ? new Roster(this.#from.graph.children, this.#kept) : this.#from;
+	get before(): ChildTable {
+		return this.#hasStopped ? new ChildTable(this.#from.graph.children, this.#kept) : this.#from;
 	}
 
 	/** What the change has stopped, or may have. */
@@ -130,8 +130,8 @@ export class LiveChange {
 		}
 
 		try {
-			this.#ground.install(this.#to);
-			this.#ground.wiring.adopt(this.#to.graph, this.#plan.reset);
+			this.#host.install(this.#to);
+			this.#host.wiring.adopt(this.#to.graph, this.#plan.reset);
 			await this.#start(this.#to);
 		} catch (error) {
 			await this.#rollBack(error as Error);
@@ -159,38 +159,38 @@ export class LiveChange {
 
 	/** When it broke off: ends what the change has started, and what it has not come to stop. */
 	async abandon(): Promise<void> {
-		for (const roster of [this.#to, this.#back, this.#hasStopped ? this.#from : undefined]) {
-			if (roster) {
-				await this.#discard(roster);
+		for (const table of [this.#to, this.#back, this.#hasStopped ? this.#from : undefined]) {
+			if (table) {
+				await this.#discard(table);
 			}
 		}
 	}
 
 	/** New threads have loaded everything before anybody has to wait for them. */
-	async #prepare(roster: Roster): Promise<void> {
-		const groups = this.#newGroups(roster);
+	async #prepare(table: ChildTable): Promise<void> {
+		const groups = this.#newGroups(table);
 		for (const group of groups) {
 			group.onTrial = true;
-			this.#ground.spawn(group, roster);
+			this.#host.spawn(group, table);
 		}
 
 		for (const {ready, name} of groups) {
 			await this.#step(ready.promise, startTimeLimitMs, `the thread of "${name}" did not come up`);
 		}
 
-		for (const child of roster.graph.children) {
+		for (const child of table.graph.children) {
 			if (!this.#kept.has(child.name) && canServeBeside(child)) {
-				await this.#bringUp(roster.of(child));
+				await this.#bringUp(table.of(child));
 			}
 		}
 	}
 
-	#newGroups({children}: Roster): Set<ManagedGroup> {
+	#newGroups({children}: ChildTable): Set<ManagedGroup> {
 		return new Set([...children].filter(({child}) => !this.#kept.has(child.name)).map(({group}) => group));
 	}
 
-	async #discard(roster: Roster): Promise<void> {
-		for (const group of this.#newGroups(roster)) {
+	async #discard(table: ChildTable): Promise<void> {
+		for (const group of this.#newGroups(table)) {
 			group.dismiss();
 			await group.ended.promise;
 		}
@@ -200,15 +200,15 @@ export class LiveChange {
 	 * From clients to servers: has those that go on keep their requests, and stops the others. A child that has not
 	 * come up served nobody; one whose servers may be dead cannot stop in order. Both just end with their thread.
 	 */
-	async #rest(roster: Roster): Promise<void> {
-		for (const child of [...roster.graph.children].reverse()) {
-			const managed = roster.of(child);
+	async #rest(table: ChildTable): Promise<void> {
+		for (const child of [...table.graph.children].reverse()) {
+			const managed = table.of(child);
 			if (this.#kept.has(child.name)) {
-				const edges = this.#movedEdges(roster, child);
+				const edges = this.#movedEdges(table, child);
 				if (edges.length > 0) {
 					this.#pauseStartMs ??= performance.now();
 					await this.#step(
-						Promise.all(edges.map(async edge => this.#ground.wiring.hold(edge))),
+						Promise.all(edges.map(async edge => this.#host.wiring.hold(edge))),
 						restTimeLimitMs,
 						`requests of "${child.name}" were not answered`,
 					);
@@ -218,51 +218,51 @@ export class LiveChange {
 			}
 		}
 
-		await this.#closeSessions(roster);
-		await this.#discard(roster);
+		await this.#closeSessions(table);
+		await this.#discard(table);
 	}
 
 	async #stop(managed: ManagedChild): Promise<void> {
 		this.#pauseStartMs ??= performance.now();
 		this.#hasStopped = true;
-		const problem = await this.#step(this.#ground.stopChild(managed), undefined, '');
+		const problem = await this.#step(this.#host.stopChild(managed), undefined, '');
 		if (problem !== undefined) {
 			throw new Error(`child "${managed.child.name}" did not stop cleanly: ${problem}`);
 		}
 	}
 
 	/** Servers that go on are done with clients that stopped or lead elsewhere. */
-	async #closeSessions(roster: Roster): Promise<void> {
-		const edges = roster.graph.children.flatMap(child =>
-			this.#kept.has(child.name) ? this.#movedEdges(roster, child) : roster.graph.routesFrom(child),
+	async #closeSessions(table: ChildTable): Promise<void> {
+		const edges = table.graph.children.flatMap(child =>
+			this.#kept.has(child.name) ? this.#movedEdges(table, child) : table.graph.routesFrom(child),
 		);
 		await this.#step(
-			Promise.all(edges.map(async edge => this.#ground.wiring.close(edge))),
+			Promise.all(edges.map(async edge => this.#host.wiring.close(edge))),
 			restTimeLimitMs,
 			'sessions did not end',
 		);
 	}
 
-	#movedEdges(roster: Roster, client: Child): RouteEdge[] {
-		return roster.graph.routesFrom(client).filter(({route: {label}}) => this.#moved.has(`${client.name} ${label}`));
+	#movedEdges(table: ChildTable, client: Child): RouteEdge[] {
+		return table.graph.routesFrom(client).filter(({route: {label}}) => this.#moved.has(`${client.name} ${label}`));
 	}
 
 	/** From servers to clients: starts what is new, and connects those that went on. */
-	async #start(roster: Roster): Promise<void> {
-		for (const child of roster.graph.children) {
-			const managed = roster.of(child);
+	async #start(table: ChildTable): Promise<void> {
+		for (const child of table.graph.children) {
+			const managed = table.of(child);
 			if (managed.state === 'waiting') {
 				await this.#bringUp(managed);
 			}
 
 			await this.#step(
-				this.#ground.wiring.connectOnTrial(child),
+				this.#host.wiring.connectOnTrial(child),
 				startTimeLimitMs,
 				`clients could not be connected to "${child.name}"`,
 			);
 		}
 
-		for (const group of this.#newGroups(roster)) {
+		for (const group of this.#newGroups(table)) {
 			group.onTrial = false;
 		}
 	}
@@ -270,7 +270,7 @@ export class LiveChange {
 	async #bringUp(managed: ManagedChild): Promise<void> {
 		const {name} = managed.child;
 		try {
-			await this.#step(this.#ground.bringUp(managed), startTimeLimitMs, 'it took too long');
+			await this.#step(this.#host.bringUp(managed), startTimeLimitMs, 'it took too long');
 		} catch (error) {
 			throw error instanceof DeathError
 				? error
@@ -294,18 +294,18 @@ export class LiveChange {
 		const newState = new Set(
 			this.#to.graph.children.filter(({name, component}) => component.stateful && !this.#kept.has(name)),
 		);
-		const hasServed = this.#ground.wiring.isServing(newState, new Set(this.#kept.keys()));
+		const hasServed = this.#host.wiring.isServing(newState, new Set(this.#kept.keys()));
 		if (this.#survivorDied || (this.#newcomerDied && hasServed)) {
 			throw new BrokenChangeError(reason.message);
 		}
 
 		try {
 			this.#death = new Deferred();
-			this.#back = new Roster(this.#from.graph.children, this.#kept);
+			this.#back = new ChildTable(this.#from.graph.children, this.#kept);
 			await this.#prepare(this.#back);
 			await this.#rest(this.#to);
-			this.#ground.install(this.#back);
-			this.#ground.wiring.retract(this.#back.graph, this.#plan.reset);
+			this.#host.install(this.#back);
+			this.#host.wiring.retract(this.#back.graph, this.#plan.reset);
 			await this.#start(this.#back);
 		} catch (error) {
 			throw new BrokenChangeError(`${reason.message}; and back: ${(error as Error).message}`);
@@ -315,7 +315,7 @@ export class LiveChange {
 	#releaseAll(reason: Error): ChangeError {
 		for (const child of this.#from.graph.children) {
 			for (const edge of this.#kept.has(child.name) ? this.#movedEdges(this.#from, child) : []) {
-				this.#ground.wiring.release(edge);
+				this.#host.wiring.release(edge);
 			}
 		}
 

@@ -15,7 +15,7 @@ function stand() {
 test('a line says who speaks and how bad it is', t => {
 	const {log, lines, entries} = stand();
 	log.say('ready');
-	log.hear('nbd', 'warning', 'one\ntwo');
+	log.write('nbd', 'warning', 'one\ntwo');
 	log.problem('a.xml:1:1: error: no');
 	t.deepEqual(lines, [
 		'[runtime] ready',
@@ -30,15 +30,15 @@ test('a line says who speaks and how bad it is', t => {
 test('messages of one fault are limited in rate, those of another one are not held up, and none is lost uncounted', t => {
 	const {log, lines} = stand();
 	for (let i = 0; i < 1000; i++) {
-		log.hear(
+		log.write(
 			'virtual_block_device',
 			'error',
 			`integrity error: the data block at PBA ${i} (hash 0x${i.toString(16)}) does not match`,
 		);
 	}
 
-	log.hear('virtual_block_device', 'error', 'another fault at PBA 7');
-	log.hear('cache', 'error', 'integrity error: the data block at PBA 1 (hash 0x1) does not match');
+	log.write('virtual_block_device', 'error', 'another fault at PBA 7');
+	log.write('cache', 'error', 'integrity error: the data block at PBA 1 (hash 0x1) does not match');
 	t.is(lines.length, passCountMax + 2);
 	log.close();
 	t.is(lines.length, passCountMax + 3);
@@ -51,7 +51,7 @@ test('messages of one fault are limited in rate, those of another one are not he
 test('what was asked for is not limited', t => {
 	const {log, lines} = stand();
 	for (let i = 0; i < 100; i++) {
-		log.hear('block_trace', 'info', `read of ${i} blocks`);
+		log.write('block_trace', 'info', `read of ${i} blocks`);
 	}
 
 	t.is(lines.length, 100);
@@ -62,7 +62,7 @@ test('many kinds of faults are remembered within a bound', t => {
 	const name = (kind: number) => String.fromCodePoint(...[...String(kind)].map(digit => 0x67 + Number(digit)));
 	for (let kind = 0; kind < 2000; kind++) {
 		for (let i = 0; i < passCountMax + 1; i++) {
-			log.hear('nbd', 'warning', `${name(kind)} fault`);
+			log.write('nbd', 'warning', `${name(kind)} fault`);
 		}
 	}
 

@@ -38,7 +38,7 @@ export class RuntimeLog {
 	}
 
 	/** What a child says. Warnings and errors that only differ in their numbers are limited in rate. */
-	hear(child: string, level: LogLevel, text: string): void {
+	write(child: string, level: LogLevel, text: string): void {
 		if (level === 'info' || this.#repeats.mayPass(child, level, text)) {
 			this.#write(child, level, text);
 		}

@@ -25,11 +25,11 @@ function withoutNumbers(text: string): string {
 }
 
 export class RepeatLimit {
-	readonly #tell: (child: string, level: LogLevel, text: string) => void;
+	readonly #write: (child: string, level: LogLevel, text: string) => void;
 	readonly #kinds = new Map<string, Kind>();
 
-	constructor(tell: (child: string, level: LogLevel, text: string) => void) {
-		this.#tell = tell;
+	constructor(write: (child: string, level: LogLevel, text: string) => void) {
+		this.#write = write;
 	}
 
 	mayPass(child: string, level: LogLevel, text: string): boolean {
@@ -66,7 +66,7 @@ export class RepeatLimit {
 		clearTimeout(kind.timer);
 		const heldBack = kind.count - passCountMax;
 		if (heldBack > 0) {
-			this.#tell(
+			this.#write(
 				kind.child,
 				kind.level,
 				`… ${heldBack} more of these in the last ${windowMs / 1000} s, the last one: ${kind.last}`,

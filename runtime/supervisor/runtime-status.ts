@@ -104,7 +104,7 @@ async function childStatus(supervision: Supervision, managed: ManagedChild): Pro
 		requestedRestartCount,
 		group: {thread},
 	} = managed;
-	const figures = await supervision.inquire<Record<string, ChildFigures>>(managed, id => ({type: 'inspect', id}));
+	const figures = await supervision.query<Record<string, ChildFigures>>(managed, id => ({type: 'inspect', id}));
 	const isProcess = managed.group.isolation !== undefined;
 	const use =
 		thread?.tid === undefined ? {cpus: '', cpuMs: 0} : isProcess ? processUse(thread.tid) : threadUse(thread.tid);

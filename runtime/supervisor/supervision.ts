@@ -18,14 +18,14 @@ import {planChange, type ChangePlan} from './change-plan.js';
 import type {ChildGraph} from './child-graph.js';
 import {Deferred} from './deferred.js';
 import type {GroupHost, HostEnd, HostOptions} from './group-host.js';
-import {Inquiries} from './inquiries.js';
+import {PendingRequests} from './pending-requests.js';
 import {clearEnvironment, secretsForThreads, startIsolated} from './isolated-start.js';
 import {BrokenChangeError, ChangeError, LiveChange} from './live-change.js';
 import {RuntimeLog, type LogSink} from './log.js';
 import type {ManagedChild, ManagedGroup} from './managed-child.js';
 import {bufferShare, heapLimits} from '../deployment/ram-share.js';
 import {restartCountMax, restartWindowMs} from './restart-budget.js';
-import {Roster} from './roster.js';
+import {ChildTable} from './child-table.js';
 import {SessionWiring} from './session-wiring.js';
 import {WorkerThread} from './worker-thread.js';
 
@@ -97,9 +97,9 @@ export class Supervision {
 	readonly #stateDirectory: string;
 	readonly log: RuntimeLog;
 	readonly #limits: EndLimits;
-	#roster: Roster;
+	#table: ChildTable;
 	readonly #wiring: SessionWiring;
-	readonly #inquiries = new Inquiries();
+	readonly #pendingRequests = new PendingRequests();
 	/** Calls of the runtime's user; a change of the deployment waits for them. */
 	readonly #calls = new Set<Promise<unknown>>();
 	#isFirstStart = true;
@@ -117,40 +117,36 @@ export class Supervision {
 
 	constructor({children, stateDirectory, log, limits = endLimits}: SupervisionOptions) {
 		this.#limits = limits;
-		this.#roster = new Roster(children);
-		this.#wiring = new SessionWiring(this.#roster.graph, child => this.#of(child));
+		this.#table = new ChildTable(children);
+		this.#wiring = new SessionWiring(this.#table.graph, child => this.#of(child));
 		this.#stateDirectory = stateDirectory;
 		this.log = new RuntimeLog(log);
 	}
 
 	get children(): Iterable<ManagedChild> {
-		return this.#roster.children;
-	}
-
-	get inquiries(): Inquiries {
-		return this.#inquiries;
+		return this.#table.children;
 	}
 
 	/** Starts everything; a child that cannot start ends the runtime. */
 	async start(): Promise<void> {
 		// Processes first, which get their secrets from the environment: each thread gets a copy of it, where they are
 		// no more then.
-		const groups = [...this.#roster.groups];
+		const groups = [...this.#table.groups];
 		for (const group of groups.filter(({isolation}) => isolation)) {
 			this.#spawn(group);
 		}
 
-		clearEnvironment(this.#roster.graph.children);
+		clearEnvironment(this.#table.graph.children);
 		for (const group of groups.filter(({isolation}) => !isolation)) {
 			this.#spawn(group);
 		}
 
 		// Whatever cannot even be loaded is known before the first component makes a file.
-		const loaded = [...this.#roster.children].map(managed => ({
+		const loaded = [...this.#table.children].map(managed => ({
 			managed,
 			step: async () => managed.group.ready.promise,
 		}));
-		const up = [...this.#roster.children].map(managed => ({managed, step: async () => this.#bringUp(managed)}));
+		const up = [...this.#table.children].map(managed => ({managed, step: async () => this.#bringUp(managed)}));
 		for (const {managed, step} of [...loaded, ...up]) {
 			try {
 				await step();
@@ -175,7 +171,7 @@ export class Supervision {
 
 	/** What the components offer to the outside, as shell commands. */
 	get hints(): readonly string[] {
-		return [...this.#roster.children].flatMap(({hints}) => hints);
+		return [...this.#table.children].flatMap(({hints}) => hints);
 	}
 
 	/**
@@ -200,12 +196,12 @@ export class Supervision {
 
 	/** Names of children whose thread or process was told to end and is still there. */
 	get lingering(): readonly string[] {
-		return [...this.#roster.groups].filter(({isGone}) => !isGone).map(({name}) => name);
+		return [...this.#table.groups].filter(({isGone}) => !isGone).map(({name}) => name);
 	}
 
 	/** What would have to be done so that these children run instead. */
 	plan(children: readonly Child[]): ChangePlan {
-		return planChange(this.#roster.graph.children, children);
+		return planChange(this.#table.graph.children, children);
 	}
 
 	/**
@@ -231,9 +227,9 @@ export class Supervision {
 	 */
 	async restart(name: string): Promise<void> {
 		await this.#changed;
-		const managed = this.#roster.named(name);
+		const managed = this.#table.named(name);
 		if (!managed) {
-			throw new Error(`there is no child "${name}"; ${suggestName(name, this.#roster.names, 'children')}`);
+			throw new Error(`there is no child "${name}"; ${suggestName(name, this.#table.names, 'children')}`);
 		}
 
 		if (!managed.group.thread || !managed.alive) {
@@ -248,19 +244,19 @@ export class Supervision {
 		managed.group.restartAsked = true;
 		managed.group.thread.kill('ended on request', name);
 		await ended.promise;
-		for (const child of this.#roster.graph.lostWith(managed.child)) {
+		for (const child of this.#table.graph.lostWith(managed.child)) {
 			await Promise.race([this.#of(child).up.promise, this.ended.promise]);
 		}
 	}
 
 	/** Asks a child's host something; `undefined` where the child does not run. */
-	async inquire<T>(managed: ManagedChild, ask: (id: number) => ToHost, timeLimitMs?: number): Promise<T | undefined> {
+	async query<T>(managed: ManagedChild, ask: (id: number) => ToHost, timeLimitMs?: number): Promise<T | undefined> {
 		const {thread} = managed.group;
 		if (!thread || !managed.alive) {
 			return undefined;
 		}
 
-		return this.#inquiries.ask<T>(thread, ask, timeLimitMs);
+		return this.#pendingRequests.request<T>(thread, ask, timeLimitMs);
 	}
 
 	/** Looks for a child when no change is being applied. */
@@ -272,9 +268,9 @@ export class Supervision {
 		return find();
 	}
 
-	/** As `inquire`, for a request of the runtime's user: a change waits for its answer. */
+	/** As `query`, for a request of the runtime's user: a change waits for its answer. */
 	async call<T>(managed: ManagedChild, ask: (id: number) => ToHost, timeLimitMs?: number): Promise<T | undefined> {
-		const answer = this.inquire<T>(managed, ask, timeLimitMs);
+		const answer = this.query<T>(managed, ask, timeLimitMs);
 		this.#calls.add(answer);
 		return answer.finally(() => this.#calls.delete(answer));
 	}
@@ -284,7 +280,7 @@ export class Supervision {
 		await this.#changed;
 		await Promise.race([this.ready.promise, this.ended.promise]);
 		const isUp = ({state}: ManagedChild) => state === 'up' || state === 'finished';
-		for (const managed of this.#roster.children) {
+		for (const managed of this.#table.children) {
 			await Promise.race([
 				isUp(managed) || managed.up.promise,
 				this.ended.promise,
@@ -299,18 +295,18 @@ export class Supervision {
 	}
 
 	async #apply(children: readonly Child[]): Promise<number> {
-		const from = this.#roster;
+		const from = this.#table;
 		const plan = this.plan(children);
 		const change = new LiveChange(
 			{
 				wiring: this.#wiring,
-				spawn: (group, roster) => {
-					this.#spawn(group, roster);
+				spawn: (group, table) => {
+					this.#spawn(group, table);
 				},
 				bringUp: async managed => this.#bringUp(managed, true),
 				stopChild: async managed => this.#stopInTime(managed),
-				install: roster => {
-					this.#install(roster);
+				install: table => {
+					this.#install(table);
 				},
 			},
 			plan,
@@ -325,7 +321,7 @@ export class Supervision {
 
 		try {
 			await change.run();
-			clearEnvironment(this.#roster.graph.children);
+			clearEnvironment(this.#table.graph.children);
 			this.#placeAnew(plan);
 			return change.pauseMs;
 		} catch (error) {
@@ -338,13 +334,13 @@ export class Supervision {
 		}
 	}
 
-	#install(roster: Roster): void {
-		this.#roster = roster;
-		roster.install();
+	#install(table: ChildTable): void {
+		this.#table = table;
+		table.install();
 	}
 
 	#placeAnew({placed}: ChangePlan): void {
-		for (const group of new Set(placed.map(name => this.#roster.named(name)!.group))) {
+		for (const group of new Set(placed.map(name => this.#table.named(name)!.group))) {
 			this.#place(group, true);
 			group.thread?.beatEvery(beatOf(group));
 		}
@@ -355,14 +351,14 @@ export class Supervision {
 	 */
 	async #mend(change: LiveChange, reason: string): Promise<void> {
 		await change.abandon();
-		const roster = change.before;
-		this.#install(roster);
-		this.#wiring.adopt(roster.graph, []);
+		const table = change.before;
+		this.#install(table);
+		this.#wiring.adopt(table.graph, []);
 		const died = [...this.#diedMeanwhile]
 			.flatMap(({children}) => children)
-			.flatMap(({child}) => [...roster.graph.lostWith(child)]);
+			.flatMap(({child}) => [...table.graph.lostWith(child)]);
 		this.#diedMeanwhile.clear();
-		const touched = change.touched.flatMap(name => [...roster.graph.lostWith(roster.named(name)!.child)]);
+		const touched = change.touched.flatMap(name => [...table.graph.lostWith(table.named(name)!.child)]);
 		const lost = new Set([...died, ...touched]);
 		this.log.say(
 			`the change broke off (${reason}); restarting ${[...lost].map(({name}) => name).join(', ')}`,
@@ -380,10 +376,10 @@ export class Supervision {
 	}
 
 	#of(child: Child): ManagedChild {
-		return this.#roster.of(child);
+		return this.#table.of(child);
 	}
 
-	#spawn(group: ManagedGroup, {graph} = this.#roster): void {
+	#spawn(group: ManagedGroup, {graph} = this.#table): void {
 		const children = group.children.map(({child}) => child);
 		const limits = heapLimits(children.map(({ramQuantum}) => ramQuantum));
 		const options: HostOptions = {
@@ -404,11 +400,11 @@ export class Supervision {
 			},
 			onMessage: message => {
 				if (group.thread === thread || message.type === 'log') {
-					this.#hear(group, message);
+					this.#receive(group, message);
 				}
 			},
 			onEnd: end => {
-				this.#inquiries.abandon(thread);
+				this.#pendingRequests.abandon(thread);
 				if (group.thread === thread) {
 					this.#onDeath(group, end);
 				}
@@ -434,7 +430,7 @@ export class Supervision {
 		group.isGone = false;
 	}
 
-	#hear(group: ManagedGroup, message: FromHost): void {
+	#receive(group: ManagedGroup, message: FromHost): void {
 		const sender = (name: string) => group.children.find(({child}) => child.name === name)!;
 		switch (message.type) {
 			case 'ready': {
@@ -487,13 +483,13 @@ export class Supervision {
 			}
 
 			case 'log': {
-				this.log.hear(message.child, message.level, message.text);
+				this.log.write(message.child, message.level, message.text);
 				break;
 			}
 
 			case 'bad_reply': {
 				if (group.children.some(({child}) => child.routes.some(({server}) => server === message.server))) {
-					this.#roster.named(message.server)?.group.thread?.kill(message.reason, message.server);
+					this.#table.named(message.server)?.group.thread?.kill(message.reason, message.server);
 				}
 
 				break;
@@ -505,12 +501,12 @@ export class Supervision {
 			}
 
 			case 'figures': {
-				this.#inquiries.answer(message.id, message.children, group.thread);
+				this.#pendingRequests.answer(message.id, message.children, group.thread);
 				break;
 			}
 
 			case 'call_done': {
-				this.#inquiries.answer(message.id, message, group.thread);
+				this.#pendingRequests.answer(message.id, message, group.thread);
 				break;
 			}
 
@@ -574,7 +570,7 @@ export class Supervision {
 		}
 
 		managed.state = 'starting';
-		const connections = this.#roster.graph.routesFrom(child).map(edge => this.#wiring.open(edge));
+		const connections = this.#table.graph.routesFrom(child).map(edge => this.#wiring.open(edge));
 		managed.post(
 			{type: 'start', child: child.name, connections},
 			connections.flatMap(({port}) => (port ? [port] : [])),
@@ -591,7 +587,7 @@ export class Supervision {
 	}
 
 	#serverDown(client: Child): ManagedChild | undefined {
-		for (const {server} of this.#roster.graph.routesFrom(client)) {
+		for (const {server} of this.#table.graph.routesFrom(client)) {
 			const managed = this.#of(server);
 			if (managed.state !== 'up') {
 				return managed;
@@ -636,17 +632,17 @@ export class Supervision {
 				? managed.child.name
 				: group.children.map(one => one.child.name).join(', ');
 		if (managed.child.component.kind === 'tool') {
-			void this.#lose(this.#roster.graph.groupOf(managed.child), reason);
+			void this.#lose(this.#table.graph.groupOf(managed.child), reason);
 			if (!this.#isEnding) {
 				this.#onFinished(managed, unfinishedExitValue, `not finished: ${reason}`);
 			}
 		} else if (this.#isEnding) {
 			this.#noteEndProblem(`child "${name}" died while stopping: ${reason}`);
-			void this.#lose(this.#roster.graph.groupOf(managed.child), reason);
+			void this.#lose(this.#table.graph.groupOf(managed.child), reason);
 			this.#wiring.abandonUnconnected();
 		} else if (managed.child.exitPropagate && !isFault) {
 			this.log.say(`child "${name}" exited with exit value ${exitCode}`);
-			void this.#lose(this.#roster.graph.groupOf(managed.child), reason);
+			void this.#lose(this.#table.graph.groupOf(managed.child), reason);
 			void this.end(exitCode);
 		} else {
 			this.#recover(group, managed, name, reason);
@@ -654,7 +650,7 @@ export class Supervision {
 	}
 
 	#recover(group: ManagedGroup, culprit: ManagedChild, name: string, reason: string): void {
-		const lost = this.#roster.graph.lostWith(culprit.child);
+		const lost = this.#table.graph.lostWith(culprit.child);
 		if (this.#isFirstStart && [...lost].some(child => this.#of(child).state !== 'up')) {
 			this.#failFirstStart(culprit, lost, name, reason);
 			return;
@@ -759,7 +755,7 @@ export class Supervision {
 	}
 
 	async #endAll(): Promise<void> {
-		const children = [...this.#roster.children].reverse();
+		const children = [...this.#table.children].reverse();
 		this.#endsBeforeMs = performance.now() + this.#limits.allMs;
 		this.#endStage = {child: undefined, doneCount: 0, count: children.length};
 		// An edit that is being applied is over first, one way or the other; where it stands still, what it did counts
@@ -770,7 +766,7 @@ export class Supervision {
 			);
 		}
 
-		await this.#stopAll([...this.#roster.children].reverse());
+		await this.#stopAll([...this.#table.children].reverse());
 	}
 
 	async #stopAll(children: readonly ManagedChild[]): Promise<void> {
@@ -797,7 +793,7 @@ export class Supervision {
 		if (
 			!(await within(
 				this.#limits.goneMs,
-				Promise.all([...this.#roster.groups].map(async ({ended}) => ended.promise)),
+				Promise.all([...this.#table.groups].map(async ({ended}) => ended.promise)),
 			))
 		) {
 			this.#noteEndProblem(

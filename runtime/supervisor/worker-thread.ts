@@ -5,7 +5,7 @@ import type {SharedSecrets} from '../process/process-secrets.js';
 import {withOpenFilesMax} from '../sdk/open-files.js';
 import {isSocket, type SessionHandle} from '../transport/session-port.js';
 import {Heartbeat} from './heartbeat.js';
-import {loadingTurns} from './loading-turns.js';
+import {loadLimiter} from './load-limiter.js';
 import {quantumRemedy} from '../deployment/ram-share.js';
 import type {GroupHost, HostEnd, HostOptions} from './group-host.js';
 
@@ -49,7 +49,7 @@ export class WorkerThread implements GroupHost {
 		this.#heartbeat = new Heartbeat(this, text => {
 			onMessage({type: 'log', child: first.name, level: 'warning', text});
 		});
-		this.#endTurn = loadingTurns.take(() => {
+		this.#endTurn = loadLimiter.acquire(() => {
 			this.#begin(options);
 		});
 	}
@@ -63,7 +63,7 @@ export class WorkerThread implements GroupHost {
 		this.#worker = worker;
 		worker.on('message', (message: FromHost) => {
 			if (message.type === 'beat') {
-				this.#heartbeat.hear();
+				this.#heartbeat.beat();
 				return;
 			}
 

@@ -336,7 +336,7 @@ export class Protocol {
 	}
 
 	/** A request or an edit beside what goes on: what is under way stays. */
-	#tell(world: World, event: CommitEvent): World {
+	#deliver(world: World, event: CommitEvent): World {
 		const {action} = world;
 		const next = this.#send(world, event);
 		return {...next, action: action ?? next.action};
@@ -383,12 +383,15 @@ export class Protocol {
 		let next = world;
 		if (edit) {
 			const change = next.changeCount + 1;
-			next = this.#tell({...next, changeCount: change}, {kind: 'edited', edit: {change, edit, isOfTrees: false}});
+			next = this.#deliver(
+				{...next, changeCount: change},
+				{kind: 'edited', edit: {change, edit, isOfTrees: false}},
+			);
 		}
 
 		const change = next.changeCount;
 		next = {...next, waiters: [...next.waiters, {level, change, versions, edit: edit?.kind, made: undefined}]};
-		return this.#tell(next, {kind: 'wanted', level, change});
+		return this.#deliver(next, {kind: 'wanted', level, change});
 	}
 
 	#fail(world: World, code: string | undefined): World {
@@ -838,7 +841,7 @@ export class Protocol {
 
 		const change = next.changeCount + 1;
 		const edit: SuperblockEdit = vba === 0 ? {kind: 'rekey', rekeyingVba: 1} : {kind: 'end_rekeying'};
-		next = this.#tell({...next, changeCount: change}, {kind: 'edited', edit: {change, edit, isOfTrees: true}});
+		next = this.#deliver({...next, changeCount: change}, {kind: 'edited', edit: {change, edit, isOfTrees: true}});
 		report(`rekey ${vba}`, this.#want(next, 'checkpoint'));
 	}
 

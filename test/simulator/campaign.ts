@@ -1,7 +1,7 @@
 /** Histories of ascending seeds, until the time is up or one fails. */
 import {Counts} from './counts.js';
 import {runHistory} from './history.js';
-import type {PlanWishes} from './plan.js';
+import type {PlanOptions} from './plan.js';
 import {Trace} from './trace.js';
 
 export interface CampaignSetup {
@@ -13,7 +13,7 @@ export interface CampaignSetup {
 	readonly historyCountMin?: number;
 	readonly historyCountMax?: number;
 	/** Of every history. */
-	readonly wishes?: PlanWishes;
+	readonly planOptions?: PlanOptions;
 	readonly keepGoing?: boolean;
 	/** Reports of each history what all that happened in it comes to. */
 	readonly traces?: boolean;
@@ -70,10 +70,10 @@ export class Campaign {
 	}
 
 	async #runOne(seed: number): Promise<0 | 1> {
-		const {wishes, traces = false, report} = this.#setup;
+		const {planOptions, traces = false, report} = this.#setup;
 		const trace = traces ? new Trace() : undefined;
 		try {
-			await runHistory(seed, {...wishes, counts: this.counts, ...(trace && {trace})});
+			await runHistory(seed, {...planOptions, counts: this.counts, ...(trace && {trace})});
 			return 0;
 		} catch (error) {
 			report(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`);

@@ -10,7 +10,7 @@ import {open, verify, verifyAfterClose, verifyQuiet} from './lifecycle.js';
 import {flush, load, writeAtRandom} from './load.js';
 import {ensureUnlocked} from './locking.js';
 import {checkMedium} from './medium-check.js';
-import {randomPlan, type HistoryKind, type Plan, type PlanWishes} from './plan.js';
+import {randomPlan, type HistoryKind, type Plan, type PlanOptions} from './plan.js';
 import {Random} from './random.js';
 import {ComponentEnded} from './simulated-environment.js';
 import {runScript} from './script-run.js';
@@ -517,7 +517,7 @@ async function afterOldLife(subject: Subject): Promise<Subject> {
 	return remains.afterKill();
 }
 
-export interface HistoryOptions extends PlanWishes {
+export interface HistoryOptions extends PlanOptions {
 	readonly counts?: Counts;
 	/** False where the trust anchor is one that believes what it reads, see `AnchorOptions`. */
 	readonly settles?: boolean;
@@ -530,10 +530,10 @@ export interface HistoryOptions extends PlanWishes {
  */
 export async function runHistory(
 	seed: number,
-	{counts: total, settles = true, trace, ...wishes}: HistoryOptions = {},
+	{counts: total, settles = true, trace, ...planOptions}: HistoryOptions = {},
 ): Promise<void> {
 	const random = new Random(seed);
-	const plan = randomPlan(random, wishes);
+	const plan = randomPlan(random, planOptions);
 	// Of its own, so that nothing in a history can depend on those before it.
 	const counts = new Counts();
 	counts.histories++;
@@ -548,7 +548,7 @@ export async function runHistory(
 
 		await kinds[plan.kind](subject);
 	} catch (error) {
-		throw explained(error, plan, repeatCommand(seed, wishes));
+		throw explained(error, plan, repeatCommand(seed, planOptions));
 	} finally {
 		subject.abandon();
 		total?.add(counts);
@@ -558,7 +558,7 @@ export async function runHistory(
 /** How to run the history of a seed once more, in the folder of the project. */
 export function repeatCommand(
 	seed: number,
-	{kind, script, cipher, crypto, innerBlocks, container}: PlanWishes,
+	{kind, script, cipher, crypto, innerBlocks, container}: PlanOptions,
 ): string {
 	const options = Object.entries({
 		kind,

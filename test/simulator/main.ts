@@ -3,9 +3,9 @@
  */
 import {Command, InvalidArgumentError, Option} from 'commander';
 import {Campaign} from './campaign.js';
-import {planChoices, wishFault, type PlanWishes} from './plan.js';
+import {planChoices, optionsFault, type PlanOptions} from './plan.js';
 
-interface Values extends PlanWishes {
+interface Values extends PlanOptions {
 	readonly seconds: number;
 	readonly seed: number;
 	readonly histories?: number;
@@ -51,8 +51,8 @@ const program = new Command('simulator')
 	.option('--keep-going', 'go on after a failure, to see how many seeds fail', false)
 	.option('--trace', 'print of each history a number that differs where anything in it does', false)
 	.parse();
-const {seconds, seed = Date.now(), histories, keepGoing, trace, ...wishes} = program.opts<Values>();
-const fault = wishFault(wishes);
+const {seconds, seed = Date.now(), histories, keepGoing, trace, ...planOptions} = program.opts<Values>();
+const fault = optionsFault(planOptions);
 if (fault !== undefined) {
 	program.error(fault);
 }
@@ -61,7 +61,7 @@ const campaign = new Campaign({
 	seed,
 	seconds: histories === undefined ? seconds : Infinity,
 	historyCountMax: histories ?? Infinity,
-	wishes,
+	planOptions,
 	keepGoing,
 	traces: trace,
 	report: text => {

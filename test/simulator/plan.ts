@@ -167,7 +167,7 @@ function randomKind(random: Random): HistoryKind {
 const cipherNames = ['aes-256-xts', 'aes-256-gcm', 'aes-256-cbc-essiv'] as const;
 
 /** What may be chosen for a history; the seed decides the rest. */
-export interface PlanWishes {
+export interface PlanOptions {
 	readonly kind?: HistoryKind | undefined;
 	/** Only the script of this name, where the history is scripted. */
 	readonly script?: string | undefined;
@@ -191,7 +191,7 @@ export const planChoices = {
 } as const;
 
 /** What of it cannot be together. */
-export function wishFault({kind, cipher, innerBlocks, container}: PlanWishes): string | undefined {
+export function optionsFault({kind, cipher, innerBlocks, container}: PlanOptions): string | undefined {
 	return cipher === 'aes-256-cbc-essiv' && innerBlocks === 'encrypted'
 		? 'with aes-256-cbc-essiv inner blocks lie in clear'
 		: kind === 'creation' && container === 'old'
@@ -199,8 +199,8 @@ export function wishFault({kind, cipher, innerBlocks, container}: PlanWishes): s
 			: undefined;
 }
 
-export function randomPlan(random: Random, wishes: PlanWishes = {}): Plan {
-	const {kind = randomKind(random), script: scriptName} = wishes;
+export function randomPlan(random: Random, planOptions: PlanOptions = {}): Plan {
+	const {kind = randomKind(random), script: scriptName} = planOptions;
 	const bound = bounds[kind];
 	const wide = kind === 'long' && random.chance(0.2);
 	const script =
@@ -211,17 +211,17 @@ export function randomPlan(random: Random, wishes: PlanWishes = {}): Plan {
 	const withOperations = operationKinds.includes(kind);
 	const isQuick = random.chance(withOperations ? 0.97 : 0.85);
 	const drawnCipher = random.pick(
-		cipherNames.filter(name => name !== 'aes-256-cbc-essiv' || wishes.innerBlocks !== 'encrypted'),
+		cipherNames.filter(name => name !== 'aes-256-cbc-essiv' || planOptions.innerBlocks !== 'encrypted'),
 	);
-	const cipher = wishes.cipher ?? drawnCipher;
+	const cipher = planOptions.cipher ?? drawnCipher;
 	const mebibyte = 2 ** 20;
 	const isEncrypted = random.chance(0.4);
 	const innerBlocks =
-		cipher === 'aes-256-cbc-essiv' ? 'clear' : (wishes.innerBlocks ?? (isEncrypted ? 'encrypted' : 'clear'));
+		cipher === 'aes-256-cbc-essiv' ? 'clear' : (planOptions.innerBlocks ?? (isEncrypted ? 'encrypted' : 'clear'));
 	const isOld = random.chance(0.25);
 	return {
 		kind,
-		isOld: kind !== 'creation' && (wishes.container === undefined ? isOld : wishes.container === 'old'),
+		isOld: kind !== 'creation' && (planOptions.container === undefined ? isOld : planOptions.container === 'old'),
 		create: {
 			...create,
 			cipher,
@@ -235,7 +235,7 @@ export function randomPlan(random: Random, wishes: PlanWishes = {}): Plan {
 		leaseLimit: random.pick([2, 4, 16]) * mebibyte,
 		copies: random.chance(0.7),
 		// The real ones are slower and change nothing about the order of things.
-		crypto: wishes.crypto ?? (isQuick ? 'quick' : random.chance(0.8) ? 'openssl' : 'noble'),
+		crypto: planOptions.crypto ?? (isQuick ? 'quick' : random.chance(0.8) ? 'openssl' : 'noble'),
 		clientCount: random.between(1, kind === 'operations' ? 3 : 6),
 		operationCount: random.between(2, bound.operationCountMax),
 		requestBlockCountMax: random.pick([1, 4, 20, 600]),

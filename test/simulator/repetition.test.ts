@@ -9,10 +9,10 @@ import {promisify} from 'node:util';
 import test from 'ava';
 import {projectFolder} from '../support/runtime-process.js';
 import {repeatCommand, runHistory} from './history.js';
-import {historyKinds, type PlanWishes} from './plan.js';
+import {historyKinds, type PlanOptions} from './plan.js';
 import {Trace} from './trace.js';
 
-interface Campaign extends PlanWishes {
+interface Campaign extends PlanOptions {
 	/** One after another. */
 	readonly seeds?: readonly number[];
 }
@@ -28,33 +28,34 @@ const campaigns: readonly Campaign[] = [
 ];
 
 /** Whether it fails or not is no matter here. */
-async function traceAfterOthers(seed: number, wishes: PlanWishes): Promise<string> {
+async function traceAfterOthers(seed: number, planOptions: PlanOptions): Promise<string> {
 	const trace = new Trace();
-	await runHistory(seed, {...wishes, trace}).catch(() => undefined);
+	await runHistory(seed, {...planOptions, trace}).catch(() => undefined);
 	return `seed ${seed}: ${trace.toString()}`;
 }
 
 /** By the command that a failure prints. */
-async function traceAlone(seed: number, wishes: PlanWishes): Promise<string> {
+async function traceAlone(seed: number, planOptions: PlanOptions): Promise<string> {
 	const env = {...process.env, PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH}`};
-	const {stdout} = await promisify(exec)(`${repeatCommand(seed, wishes)} --trace`, {cwd: projectFolder, env}).catch(
-		(error: unknown) => error as {stdout: string},
-	);
+	const {stdout} = await promisify(exec)(`${repeatCommand(seed, planOptions)} --trace`, {
+		cwd: projectFolder,
+		env,
+	}).catch((error: unknown) => error as {stdout: string});
 	return /^seed \d+: trace of .*$/m.exec(stdout)?.[0] ?? stdout;
 }
 
 const traces: string[] = [];
 
-for (const {seeds = [15, 16, 17], ...wishes} of campaigns) {
-	test.serial(`${Object.values(wishes).join(', ')}: the same after other histories as alone`, async t => {
+for (const {seeds = [15, 16, 17], ...planOptions} of campaigns) {
+	test.serial(`${Object.values(planOptions).join(', ')}: the same after other histories as alone`, async t => {
 		t.timeout(240_000);
 		let after = '';
 		for (const seed of seeds) {
-			after = await traceAfterOthers(seed, wishes);
+			after = await traceAfterOthers(seed, planOptions);
 			traces.push(after);
 		}
 
-		t.is(after, await traceAlone(seeds.at(-1)!, wishes));
+		t.is(after, await traceAlone(seeds.at(-1)!, planOptions));
 	});
 }
 

@@ -11,7 +11,7 @@ for (const {name} of scripts) {
 			seed: 1,
 			seconds: Infinity,
 			historyCountMax: 1,
-			wishes: {kind: 'scripted', script: name},
+			planOptions: {kind: 'scripted', script: name},
 			report: text => texts.push(text),
 		});
 		t.is(await campaign.run(), 0, texts.join('\n'));

@@ -1,6 +1,6 @@
 /**
- * A medium in which a test meddles: requests of a block session go on to the medium below, but for those that the test
- * answers itself.
+ * A medium some of whose answers a test replaces: requests of a block session go on to the medium below, but for those
+ * that the test answers itself.
  */
 import {z} from 'zod';
 import {block} from '../../components/sessions/block.js';
@@ -9,14 +9,14 @@ import type {Client, Handlers} from '../../runtime/sdk/session.js';
 import type {AssemblyChild} from './assembly.js';
 
 /** The answers that are not the medium's own. */
-export type Meddling = (below: Client<typeof block>) => Partial<Handlers<typeof block>>;
+export type Overrides = (below: Client<typeof block>) => Partial<Handlers<typeof block>>;
 
-export function filteredMedium(meddling: Meddling): AssemblyChild['component'] {
+export function filteredMedium(overrides: Overrides): AssemblyChild['component'] {
 	return defineComponent({
 		provides: {block},
 		requires: {block},
 		config: z.strictObject({}),
-		start: ({sessions}) => ({provides: {block: {...passedOn(sessions.block), ...meddling(sessions.block)}}}),
+		start: ({sessions}) => ({provides: {block: {...passedOn(sessions.block), ...overrides(sessions.block)}}}),
 	});
 }
 

@@ -39,4 +39,4 @@ export type FromProvider = {readonly provider: number} & (
 );
 
 /** Leaves the union of messages as it is. */
-export type Untold<Message> = Message extends unknown ? Omit<Message, 'provider'> : never;
+export type WithoutProvider<Message> = Message extends unknown ? Omit<Message, 'provider'> : never;

@@ -8,7 +8,7 @@ import type {Client, ClientContext, Handlers, Session} from '../../runtime/sdk/s
 import {closeDescriptor, passDescriptor, socketPair} from '../../runtime/isolation/socket-pair.js';
 import {ClientEnd} from '../../runtime/transport/client-end.js';
 import {FrameSocket} from '../../runtime/transport/frame-socket.js';
-import type {FromProvider, Status, ToProvider, Untold} from './provider-messages.js';
+import type {FromProvider, Status, ToProvider, WithoutProvider} from './provider-messages.js';
 import type {TestEnvironment} from './test-environment.js';
 
 const program = fileURLToPath(new URL('provider-host.js', import.meta.url));
@@ -33,7 +33,7 @@ class ProviderHost {
 			place: () => [],
 			onFrame: header => {
 				const message = header as FromProvider;
-				this.#providers.get(message.provider)?.hear(message);
+				this.#providers.get(message.provider)?.receive(message);
 			},
 			onBroken: reason => {
 				for (const provider of this.#providers.values()) {
@@ -56,7 +56,7 @@ class ProviderHost {
 		}
 	}
 
-	tell(message: ToProvider): void {
+	send(message: ToProvider): void {
 		this.#control.send(message);
 	}
 
@@ -121,7 +121,7 @@ export class ProviderProcess {
 		this.#host.add(this.#number, this);
 		const {stateDirectory, variables, leaseLimit, claims} = env;
 		const nonce = env.randomBytes(12);
-		this.#tell({
+		this.#send({
 			type: 'begin',
 			sketch: {
 				name,
@@ -143,7 +143,7 @@ export class ProviderProcess {
 				sessions.map(session => [session.name, this.connect(session) as unknown as Handlers<Session>]),
 			),
 			clientGone: (service, session) => {
-				this.#tell({type: 'client_gone', service, session});
+				this.#send({type: 'client_gone', service, session});
 				this.#inOrder = this.#answer();
 			},
 			status: () => this.#status,
@@ -163,7 +163,7 @@ export class ProviderProcess {
 		const link = () => {
 			const [ours, theirs] = socketPair();
 			this.#host.pass(theirs);
-			this.#tell({type: 'serve', service: session.name, session: number, client});
+			this.#send({type: 'serve', service: session.name, session: number, client});
 			end.connect(
 				{socket: ours},
 				{
@@ -201,7 +201,7 @@ export class ProviderProcess {
 	async #stop(): Promise<void> {
 		if (!this.#isStopped) {
 			this.#isStopped = true;
-			this.#tell({type: 'stop'});
+			this.#send({type: 'stop'});
 			await this.#answer();
 		}
 	}
@@ -222,11 +222,11 @@ export class ProviderProcess {
 		}
 	}
 
-	#tell(message: Untold<ToProvider>): void {
-		this.#host.tell({...message, provider: this.#number});
+	#send(message: WithoutProvider<ToProvider>): void {
+		this.#host.send({...message, provider: this.#number});
 	}
 
-	hear(message: FromProvider): void {
+	receive(message: FromProvider): void {
 		switch (message.type) {
 			case 'started':
 			case 'status': {
@@ -255,7 +255,7 @@ export class ProviderProcess {
 
 			case 'sleep': {
 				void this.#env.sleep(message.milliseconds).then(() => {
-					this.#tell({type: 'wake', id: message.id, now: this.#env.now()});
+					this.#send({type: 'wake', id: message.id, now: this.#env.now()});
 				});
 				break;
 			}

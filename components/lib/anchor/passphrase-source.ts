@@ -4,7 +4,7 @@
  */
 import {statSync} from 'node:fs';
 import {stat} from 'node:fs/promises';
-import type {Environment, Obstacle, Outlook, Reach} from '../../../runtime/sdk/component.js';
+import type {Environment, Obstacle, PreflightContext, Reach} from '../../../runtime/sdk/component.js';
 import {whyDirectoryUnmakable, whyUnreadable} from '../../../runtime/sdk/host-path.js';
 import {withoutLineEnd} from '../../../runtime/sdk/secret-line.js';
 import {readSmallFile} from '../host/durable-file.js';
@@ -41,7 +41,7 @@ export function passphraseReach(
 	};
 }
 
-type PassphraseOutlook = Pick<Outlook, 'resolvePath' | 'variable' | 'variableLength'>;
+type PassphraseContext = Pick<PreflightContext, 'resolvePath' | 'variable' | 'variableLength'>;
 
 /** Why what is there cannot be a passphrase, as far as its size tells; nobody reads it before it is needed. */
 function whyNoPassphrase(path: string): string | undefined {
@@ -60,7 +60,7 @@ export function emptyVariableObstacles(
 	variable: string,
 	at: string,
 	content: string,
-	{variableLength}: Pick<Outlook, 'variableLength'>,
+	{variableLength}: Pick<PreflightContext, 'variableLength'>,
 ): Obstacle[] {
 	return variableLength(variable) === 0
 		? [
@@ -74,12 +74,12 @@ export function emptyVariableObstacles(
 }
 
 /** What a passphrase is to come from and cannot: a file that cannot be read, a variable that is set to nothing. */
-export function passphraseObstacles({file, variable: secret}: SourceConfig, outlook: PassphraseOutlook): Obstacle[] {
-	const named = file ?? outlook.variable(fileVariable);
+export function passphraseObstacles({file, variable: secret}: SourceConfig, context: PassphraseContext): Obstacle[] {
+	const named = file ?? context.variable(fileVariable);
 	if (named === undefined) {
-		const length = outlook.variableLength(secret) ?? 0;
+		const length = context.variableLength(secret) ?? 0;
 		return length <= passphraseLengthMax
-			? emptyVariableObstacles(secret, 'passphrase_variable', 'the passphrase', outlook)
+			? emptyVariableObstacles(secret, 'passphrase_variable', 'the passphrase', context)
 			: [
 					{
 						at: ['passphrase_variable'],
@@ -98,7 +98,7 @@ export function passphraseObstacles({file, variable: secret}: SourceConfig, outl
 		];
 	}
 
-	const path = outlook.resolvePath(named);
+	const path = context.resolvePath(named);
 	const at = file !== undefined && {at: ['passphrase_file']};
 	const reason = whyUnreadable(path);
 	if (reason !== undefined) {
@@ -127,7 +127,10 @@ export function passphraseObstacles({file, variable: secret}: SourceConfig, outl
 }
 
 /** What keeps the directory of an anchor's files from being made or used. */
-export function anchorDirectoryObstacles(path: string, {resolvePath}: Pick<Outlook, 'resolvePath'>): Obstacle[] {
+export function anchorDirectoryObstacles(
+	path: string,
+	{resolvePath}: Pick<PreflightContext, 'resolvePath'>,
+): Obstacle[] {
 	const reason = whyDirectoryUnmakable(resolvePath(path));
 	return reason === undefined
 		? []

@@ -36,10 +36,14 @@ async function handOver(
 }
 
 /** Takes one key to the crypto server, as often as it is called. @throws SessionError */
-export type KeyWay = () => Promise<void>;
+export type KeyDelivery = () => Promise<void>;
 
 /** Has the trust anchor hand a block key to the crypto server, past this component. */
-export function keyWay({crypto, trust_anchor: anchor}: KeyServers, {cipher}: Superblock, {id, wrapped}: Key): KeyWay {
+export function keyDelivery(
+	{crypto, trust_anchor: anchor}: KeyServers,
+	{cipher}: Superblock,
+	{id, wrapped}: Key,
+): KeyDelivery {
 	return async () => handOver(crypto, {keyId: id, cipher}, async recipient => anchor.share_key({wrapped, recipient}));
 }
 
@@ -51,11 +55,11 @@ export async function addInnerKey({crypto, trust_anchor: anchor}: KeyServers, co
 }
 
 /** The ways of every key of the container, by the ids under which the crypto server knows them. */
-export function keyWays(servers: KeyServers, superblock: Superblock): Map<KeyId, KeyWay> {
-	const ways = new Map<KeyId, KeyWay>();
+export function keyDeliveries(servers: KeyServers, superblock: Superblock): Map<KeyId, KeyDelivery> {
+	const ways = new Map<KeyId, KeyDelivery>();
 	for (const key of [superblock.currentKey, hasLostPreviousKey(superblock) ? undefined : superblock.previousKey]) {
 		if (key) {
-			ways.set(key.id, keyWay(servers, superblock, key));
+			ways.set(key.id, keyDelivery(servers, superblock, key));
 		}
 	}
 
@@ -69,7 +73,7 @@ export function keyWays(servers: KeyServers, superblock: Superblock): Map<KeyId,
 
 /** Gives the crypto server every key of the container. */
 export async function addKeys(servers: KeyServers, superblock: Superblock): Promise<void> {
-	for (const way of keyWays(servers, superblock).values()) {
+	for (const way of keyDeliveries(servers, superblock).values()) {
 		await way();
 	}
 }

@@ -1,7 +1,7 @@
 /**
  * Growth of the pool by arithmetic (format section 8). The meta tree has to have a leaf for every inner block of both
  * pool trees; where the next step of the free tree would break that, the meta tree grows first, from the same
- * contingent.
+ * allocator.
  */
 import {innerBlockCount, levelLimit, type Dimensions} from './geometry.js';
 

@@ -1,13 +1,13 @@
 /**
  * Growth of a tree by new leaves behind its last one (format section 8). New blocks and new leaves take their places
- * from a contingent of PBAs right behind the container's end; existing blocks on the way are copied on write.
+ * from an allocator of PBAs right behind the container's end; existing blocks on the way are copied on write.
  */
 import type {Frame, Generation, Level, NodeIndex, Pba, Vba} from '../../sessions/vocabulary.js';
 import {maxLevelLimit} from '../format/geometry.js';
 import type {HashTree, Path} from './hash-tree.js';
 
 /** PBAs that an extension adds, handed out in ascending order. */
-export class Contingent {
+export class BumpAllocator {
 	#next: Pba;
 	#left: number;
 	readonly #count: number;
@@ -18,7 +18,7 @@ export class Contingent {
 		this.#count = count;
 	}
 
-	get left(): number {
+	get remaining(): number {
 		return this.#left;
 	}
 
@@ -26,9 +26,9 @@ export class Contingent {
 		return this.#count - this.#left;
 	}
 
-	take(): Pba {
+	allocate(): Pba {
 		if (this.#left === 0) {
-			throw new Error('the contingent is used up');
+			throw new Error('the allocator is used up');
 		}
 
 		this.#left--;
@@ -50,10 +50,10 @@ export function isAtLimit({geometry: {maxLevel, degree, leafCount}}: HashTree): 
 }
 
 /** Gives a full tree another root level. Has to be done, and may change nothing, before the branch is prepared. */
-export function addLevelIfFull(tree: HashTree, contingent: Contingent, generation: Generation): void {
+export function addLevelIfFull(tree: HashTree, allocator: BumpAllocator, generation: Generation): void {
 	const {maxLevel, degree, leafCount} = tree.geometry;
 	if (leafCount === degree ** maxLevel) {
-		tree.addLevel({address: contingent.take(), generation});
+		tree.addLevel({address: allocator.allocate(), generation});
 	}
 }
 
@@ -100,11 +100,11 @@ export function moveBranch(
 
 /**
  * Creates the missing blocks on the way to the next leaf and fills the lowest one up with leaves, as far as the
- * contingent goes. The existing blocks of the branch are held and volatile.
+ * allocator goes. The existing blocks of the branch are held and volatile.
  */
 export function addLeaves(
 	tree: HashTree,
-	contingent: Contingent,
+	allocator: BumpAllocator,
 	{generation, setLeaf}: {generation: Generation; setLeaf: (frame: Frame, index: NodeIndex, address: Pba) => void},
 ): number {
 	const vba = tree.geometry.leafCount;
@@ -115,8 +115,8 @@ export function addLeaves(
 	}
 
 	tree.markDirty(path, vba, level);
-	for (; level > 1 && contingent.left > 0; level--) {
-		tree.addBlock(path, vba, level - 1, {address: contingent.take(), generation});
+	for (; level > 1 && allocator.remaining > 0; level--) {
+		tree.addBlock(path, vba, level - 1, {address: allocator.allocate(), generation});
 	}
 
 	if (level > 1) {
@@ -124,9 +124,9 @@ export function addLeaves(
 	}
 
 	const first = tree.geometry.childIndex(vba, 1);
-	const count = Math.min(tree.geometry.degree - first, contingent.left);
+	const count = Math.min(tree.geometry.degree - first, allocator.remaining);
 	for (let i = 0; i < count; i++) {
-		setLeaf(path[1], first + i, contingent.take());
+		setLeaf(path[1], first + i, allocator.allocate());
 	}
 
 	tree.addLeaves(count);

@@ -9,8 +9,8 @@ import type {Direction} from './cipher-task.js';
 import type {CipherThreads} from './cipher-pool.js';
 import type {CostModel} from './cost-model.js';
 import {SharedKey} from './shared-key.js';
-import {SheetStore} from './sheet-store.js';
-import {SpreadJob} from './spread-job.js';
+import {JobTablePool} from './job-table-pool.js';
+import {ParallelJob} from './parallel-job.js';
 
 /**
  * What this thread does of a large batch before others get their turn, requests that wait and heartbeats: while
@@ -23,7 +23,7 @@ const aloneTurnUs = 1000;
  * How long it looks for the end of a batch, in turns of the event loop, before it waits for a message: that takes long
  * to come.
  */
-const lookoutUs = 100;
+const pollUs = 100;
 /** A batch that nobody helps with is divided into turns from here: 1 MiB. */
 const aloneBlockCountMax = 256;
 /** Smaller batches are not timed. */
@@ -38,36 +38,36 @@ function overlap(one: Uint8Array, other: Uint8Array): boolean {
 }
 
 /** True where other threads can see the payload, and work that was done by half can be done again. */
-function canBeSpread({plain, sealed}: Batch): boolean {
+function canBeShared({plain, sealed}: Batch): boolean {
 	return (
 		!(sealed.buffer instanceof ArrayBuffer) &&
 		plain.every(segment => !(segment.buffer instanceof ArrayBuffer) && !overlap(segment, sealed))
 	);
 }
 
-export interface SpreadOptions {
+export interface ParallelOptions {
 	readonly threads: CipherThreads;
 	readonly model: CostModel;
 	/** Microseconds, by the clock that the pool's threads have. */
 	readonly clock: () => number;
 }
 
-export class SpreadWork implements BatchWork {
+export class ParallelWork implements BatchWork {
 	readonly #threads: CipherThreads;
 	readonly #model: CostModel;
 	readonly #clock: () => number;
 	readonly #runs: RunWork;
 	/** For batches that nobody else helps with. */
 	readonly #alone: OwnThreadWork;
-	readonly #sheets = new SheetStore();
+	readonly #tables = new JobTablePool();
 	/** Of which not all is done, the oldest one first. */
-	readonly #jobs: SpreadJob[] = [];
+	readonly #jobs: ParallelJob[] = [];
 	readonly #tasks = new Set<Promise<void>>();
 	#isTurnDue = false;
 	#ownBlockCount = 0;
-	#spreadBlockCount = 0;
+	#sharedBlockCount = 0;
 
-	constructor(suite: CipherSuite, {threads, model, clock}: SpreadOptions) {
+	constructor(suite: CipherSuite, {threads, model, clock}: ParallelOptions) {
 		this.#threads = threads;
 		this.#model = model;
 		this.#clock = clock;
@@ -76,20 +76,20 @@ export class SpreadWork implements BatchWork {
 	}
 
 	/** Blocks done on the component's own thread, and by the pool. */
-	get counts(): {readonly own: number; readonly spread: number} {
-		return {own: this.#ownBlockCount, spread: this.#spreadBlockCount};
+	get counts(): {readonly own: number; readonly shared: number} {
+		return {own: this.#ownBlockCount, shared: this.#sharedBlockCount};
 	}
 
 	seal(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<void> | undefined {
-		const spread = this.#spread('seal', key, batch, labels);
-		return spread
-			? spread.then(() => undefined)
+		const sharing = this.#share('seal', key, batch, labels);
+		return sharing
+			? sharing.then(() => undefined)
 			: this.#timed('seal', key, batch, () => this.#alone.seal(key, batch, labels));
 	}
 
 	open(key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<number[]> | number[] {
 		return (
-			this.#spread('open', key, batch, labels) ??
+			this.#share('open', key, batch, labels) ??
 			this.#timed('open', key, batch, () => this.#alone.open(key, batch, labels))
 		);
 	}
@@ -115,18 +115,18 @@ export class SpreadWork implements BatchWork {
 	}
 
 	/** Begins with a batch that others help with; undefined for one that this thread does alone. */
-	#spread(direction: Direction, key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<number[]> | undefined {
+	#share(direction: Direction, key: PreparedKey, batch: Batch, labels: Uint8Array): Promise<number[]> | undefined {
 		if (!(key instanceof SharedKey)) {
 			return undefined;
 		}
 
 		const blockCount = batch.addresses.length;
 		const helperCount = this.#model.helpersFor(key.kindOf(direction), blockCount, this.#freeThreadCount);
-		if ((helperCount === 0 && blockCount <= aloneBlockCountMax) || !canBeSpread(batch)) {
+		if ((helperCount === 0 && blockCount <= aloneBlockCountMax) || !canBeShared(batch)) {
 			return undefined;
 		}
 
-		const job = new SpreadJob({direction, key, batch, labels}, this.#sheets);
+		const job = new ParallelJob({direction, key, batch, labels}, this.#tables);
 		this.#jobs.push(job);
 		this.#callHelpers(job, helperCount);
 		this.#work();
@@ -148,7 +148,7 @@ export class SpreadWork implements BatchWork {
 		return Math.min(count - helperCount, 2 * count - unansweredCount);
 	}
 
-	#callHelpers(job: SpreadJob, count: number): void {
+	#callHelpers(job: ParallelJob, count: number): void {
 		for (let i = 0; i < count; i++) {
 			const task = this.#help(job);
 			this.#tasks.add(task);
@@ -157,7 +157,7 @@ export class SpreadWork implements BatchWork {
 	}
 
 	/** Has a thread help, which does not fail: what it leaves behind is done by others. */
-	async #help(job: SpreadJob): Promise<void> {
+	async #help(job: ParallelJob): Promise<void> {
 		const wasIdle = this.#threads.unansweredCount < this.#threads.count;
 		const beganUs = this.#clock();
 		const task = job.join();
@@ -167,7 +167,7 @@ export class SpreadWork implements BatchWork {
 		let isDone = true;
 		try {
 			const {startUs, endUs, blockCount} = await answer;
-			this.#spreadBlockCount += blockCount;
+			this.#sharedBlockCount += blockCount;
 			if (blockCount > 0) {
 				job.lastEndUs = Math.max(job.lastEndUs, endUs);
 			}
@@ -230,7 +230,7 @@ export class SpreadWork implements BatchWork {
 		}
 
 		this.#endJobs();
-		if (this.#jobs.some(({ownEndUs}) => ownEndUs === undefined || nowUs - ownEndUs < lookoutUs)) {
+		if (this.#jobs.some(({ownEndUs}) => ownEndUs === undefined || nowUs - ownEndUs < pollUs)) {
 			this.#turnSoon();
 		}
 	}

@@ -7,11 +7,11 @@ import {resolve} from 'node:path';
 import type {Child, Deployment, SourcePosition} from '../deployment/checked-deployment.js';
 import {DeploymentError, Problems, type Problem} from '../deployment/problem.js';
 import {variableLength} from '../process/process-environment.js';
-import type {Obstacle, Outlook} from '../sdk/component.js';
+import type {Obstacle, PreflightContext} from '../sdk/component.js';
 import {whyDirectoryUnmakable} from '../sdk/host-path.js';
 import {moreOpenFiles, openFilesMax} from '../sdk/open-files.js';
 import {isolationProblem} from './isolated-start.js';
-import {loadingDescriptorCount} from './loading-turns.js';
+import {loadingDescriptorCount} from './load-limiter.js';
 import {bufferShare} from '../deployment/ram-share.js';
 
 /**
@@ -28,7 +28,7 @@ const threadDescriptorCount = 6;
 /** Of a process of its own: its pipes, and a pair of sockets for each session. */
 const processDescriptorCount = 16;
 
-function outlookOf(child: Child, children: readonly Child[], stateDirectory: string): Outlook {
+function preflightContext(child: Child, children: readonly Child[], stateDirectory: string): PreflightContext {
 	return {
 		stateDirectory,
 		resolvePath: path => resolve(stateDirectory, path),
@@ -44,7 +44,9 @@ function outlookOf(child: Child, children: readonly Child[], stateDirectory: str
 
 function obstaclesOf(child: Child, children: readonly Child[], stateDirectory: string): readonly Obstacle[] {
 	const {component, config} = child;
-	return component.obstacles?.(component.config.parse(config), outlookOf(child, children, stateDirectory)) ?? [];
+	return (
+		component.obstacles?.(component.config.parse(config), preflightContext(child, children, stateDirectory)) ?? []
+	);
 }
 
 /** What runs at the same time: all services, and of the tools, where they are not asked for one by one, any. */
@@ -89,7 +91,7 @@ function reportRuntime(
  * Looks for what would keep `children`, those of the deployment that are to be started, from starting here; returns
  * what works without. @throws DeploymentError
  */
-export function foreseen(
+export function preflight(
 	{files, children: all}: Deployment,
 	children: readonly Child[],
 	stateDirectory: string,

@@ -13,7 +13,7 @@ const groupCountMax = 16_384;
 /** Ways that one step goes down, all snapshots counted: writes wait meanwhile. */
 const stepWayCount = 64;
 
-export class EmptiedRoom {
+export class EmptiedLeaves {
 	readonly #device: Device;
 	/** Lowest blocks, by their first leaf, in which leaves were emptied, with the generation of the last one. */
 	readonly #emptied = new Map<Vba, Generation>();

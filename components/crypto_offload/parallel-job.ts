@@ -3,8 +3,8 @@ import type {Batch, RunWork} from '../lib/crypto/batch-work.js';
 import type {PreparedKey} from '../lib/crypto/cipher-suite.js';
 import type {CipherTask, Direction} from './cipher-task.js';
 import type {LentKey, SharedKey} from './shared-key.js';
-import type {SheetStore, StoredSheet} from './sheet-store.js';
-import {unitBlockCount, type WorkSheet} from './work-sheet.js';
+import type {JobTablePool, PooledTable} from './job-table-pool.js';
+import {unitBlockCount, type JobTable} from './job-table.js';
 
 /** By which this thread takes blocks; other ones have higher numbers. */
 const ownTaker = 1;
@@ -16,7 +16,7 @@ export interface JobOptions {
 	readonly labels: Uint8Array;
 }
 
-export class SpreadJob {
+export class ParallelJob {
 	/** Cipher and direction. */
 	readonly kind: string;
 	/** Resolves to the indexes of what does not match, ascending. */
@@ -32,23 +32,23 @@ export class SpreadJob {
 	/** Threads that were asked to help and have not left. */
 	helperCount = 0;
 	readonly #options: JobOptions;
-	readonly #sheets: SheetStore;
-	readonly #stored: StoredSheet;
-	readonly #sheet: WorkSheet;
+	readonly #tables: JobTablePool;
+	readonly #stored: PooledTable;
+	readonly #table: JobTable;
 	readonly #lent: LentKey[] = [];
 	#lastTaker = ownTaker;
 	#failure: Error | undefined;
 	#resolve!: (mismatched: number[]) => void;
 	#reject!: (error: Error) => void;
 
-	constructor(options: JobOptions, sheets: SheetStore) {
+	constructor(options: JobOptions, tables: JobTablePool) {
 		const {direction, key, batch, labels} = options;
 		this.kind = key.kindOf(direction);
 		this.#options = options;
-		this.#sheets = sheets;
-		this.#stored = sheets.take(batch.addresses.length);
-		this.#sheet = this.#stored.viewFor(batch.addresses.length);
-		this.#sheet.fill(batch, labels);
+		this.#tables = tables;
+		this.#stored = tables.take(batch.addresses.length);
+		this.#table = this.#stored.viewFor(batch.addresses.length);
+		this.#table.fill(batch, labels);
 		this.finished = new Promise((resolve, reject) => {
 			this.#resolve = resolve;
 			this.#reject = reject;
@@ -66,7 +66,7 @@ export class SpreadJob {
 
 	/** Blocks that nobody works on yet, about. */
 	get freeBlockCount(): number {
-		return this.#sheet.claims.freeCount * unitBlockCount;
+		return this.#table.claims.freeCount * unitBlockCount;
 	}
 
 	/** This thread, and those that have been asked to help. */
@@ -86,7 +86,7 @@ export class SpreadJob {
 			key: lent.contexts,
 			plain: batch.plain,
 			sealed: batch.sealed,
-			sheet: this.#stored.memory,
+			table: this.#stored.memory,
 			capacity: this.#stored.capacity,
 			blockCount: batch.addresses.length,
 			taker: ++this.#lastTaker,
@@ -98,51 +98,51 @@ export class SpreadJob {
 	 * The thread does nothing for this job any more: it has answered, or it is gone. True where it leaves work behind.
 	 */
 	leave(taker: number, isDone: boolean): boolean {
-		const left = isDone || this.isOver ? 0 : this.#sheet.claims.release(taker);
+		const left = isDone || this.isOver ? 0 : this.#table.claims.release(taker);
 		this.helperCount--;
-		this.#sheets.giveBack(this.#stored);
+		this.#tables.giveBack(this.#stored);
 		return left > 0;
 	}
 
 	/** Does the next blocks on this thread; how many. None are left where it is none. */
 	work(here: RunWork): number {
-		const claim = this.#sheet.claims.takeLast(ownTaker, this.#sheet.unitsAtOnce(this.#lastTaker));
+		const claim = this.#table.claims.takeLast(ownTaker, this.#table.unitsAtOnce(this.#lastTaker));
 		if (!claim) {
 			return 0;
 		}
 
 		if (!this.#failure) {
 			try {
-				this.#sheet.work(here, this.#options, claim);
+				this.#table.work(here, this.#options, claim);
 			} catch (error) {
 				// The rest is taken and not done, so that no other thread begins with it.
 				this.#failure = error as Error;
 			}
 		}
 
-		this.#sheet.claims.finish(claim);
-		return this.#sheet.blockCountOf(claim);
+		this.#table.claims.finish(claim);
+		return this.#table.blockCountOf(claim);
 	}
 
 	/** Ends the job where all is done; until then its key and its payload are in use. True where it has ended. */
 	endIfDone(): boolean {
-		if (!this.#sheet.claims.areAllDone) {
+		if (!this.#table.claims.areAllDone) {
 			return false;
 		}
 
 		const {key, labels, direction} = this.#options;
 		this.isOver = true;
 		if (direction === 'seal') {
-			labels.set(this.#sheet.labels);
+			labels.set(this.#table.labels);
 		}
 
-		const {mismatched} = this.#sheet;
+		const {mismatched} = this.#table;
 		// A thread that has not begun yet finds nothing to take, and so never uses its contexts.
 		for (const lent of this.#lent) {
 			key.giveBack(lent);
 		}
 
-		this.#sheets.giveBack(this.#stored);
+		this.#tables.giveBack(this.#stored);
 		if (this.#failure) {
 			this.#reject(this.#failure);
 		} else {

@@ -1,4 +1,4 @@
-/** Questions to hosts and their answers, matched by number. */
+/** Requests to hosts and their answers, matched by number. */
 import type {ToHost} from '../host/messages.js';
 import {Deferred} from './deferred.js';
 import type {GroupHost} from './group-host.js';
@@ -6,12 +6,12 @@ import type {GroupHost} from './group-host.js';
 /** A host that has not answered by then is taken for busy. */
 const answerTimeLimitMs = 30_000;
 
-export class Inquiries {
+export class PendingRequests {
 	readonly #open = new Map<number, {thread: GroupHost; answer: Deferred<unknown>}>();
 	#lastId = 0;
 
 	/** `undefined` where the thread ends or does not answer in time. */
-	async ask<T>(
+	async request<T>(
 		thread: GroupHost,
 		message: (id: number) => ToHost,
 		timeLimitMs = answerTimeLimitMs,
@@ -33,9 +33,9 @@ export class Inquiries {
 
 	/** @param from who was asked; nobody else's answer counts */
 	answer(id: number, value: unknown, from: GroupHost | undefined): void {
-		const inquiry = this.#open.get(id);
-		if (inquiry?.thread === from) {
-			inquiry?.answer.resolve(value);
+		const request = this.#open.get(id);
+		if (request?.thread === from) {
+			request?.answer.resolve(value);
 		}
 	}
 

@@ -1,25 +1,25 @@
 /** Looks for a client's next request while none of its requests is under way, without giving the thread up. */
 import type {BusyWait} from './busy-wait.js';
-import {lookCountMax} from './client-limits.js';
+import {pollCountMax} from './client-limits.js';
 
-export interface LookoutOptions {
+export interface SocketPollerOptions {
 	readonly busyWait: BusyWait;
 	/** Looks once; false where it makes no sense to look again. */
-	look(): boolean;
+	poll(): boolean;
 	now(): number;
 }
 
-export class Lookout {
-	readonly #options: LookoutOptions;
+export class SocketPoller {
+	readonly #options: SocketPollerOptions;
 	/** Since when nothing is under way; undefined while something is. */
 	#sinceMs: number | undefined;
 	#scheduled = false;
 	readonly #onTurn = (): void => {
 		this.#scheduled = false;
-		this.#look();
+		this.#poll();
 	};
 
-	constructor(options: LookoutOptions) {
+	constructor(options: SocketPollerOptions) {
 		this.#options = options;
 	}
 
@@ -49,10 +49,10 @@ export class Lookout {
 		}
 	}
 
-	#look(): void {
-		const {busyWait, look, now} = this.#options;
+	#poll(): void {
+		const {busyWait, poll: look, now} = this.#options;
 		const untilMs = now() + busyWait.msFor(this);
-		for (let i = 0; i < lookCountMax && this.#sinceMs !== undefined && now() < untilMs; i++) {
+		for (let i = 0; i < pollCountMax && this.#sinceMs !== undefined && now() < untilMs; i++) {
 			// What it finds ends the wait from within.
 			if (!look()) {
 				return;

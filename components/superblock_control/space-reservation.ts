@@ -31,7 +31,7 @@ const clearedBlockCountMax = 4096;
  */
 const fruitlessMs = 1000;
 
-export interface HostRoomParts {
+export interface SpaceReservationParts {
 	readonly block: Client<typeof block>;
 	readonly device: Client<typeof virtualBlockDevice>;
 	readonly freeTree: Client<typeof freeTree>;
@@ -42,8 +42,8 @@ export interface HostRoomParts {
 	usedLogBlockCount(): number;
 }
 
-export class HostRoom {
-	readonly #parts: HostRoomParts;
+export class SpaceReservation {
+	readonly #parts: SpaceReservationParts;
 	/** Blocks at the log's beginning whose room has not been given up. */
 	#keptLogCount: number;
 	/** Less is kept than should be. */
@@ -52,7 +52,7 @@ export class HostRoom {
 	#fruitlessUntil = -Infinity;
 	#running: Promise<void> | undefined;
 
-	constructor(parts: HostRoomParts) {
+	constructor(parts: SpaceReservationParts) {
 		this.#parts = parts;
 		this.#keptLogCount = parts.superblock().flushLog?.blockCount ?? 0;
 	}

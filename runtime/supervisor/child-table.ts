@@ -1,12 +1,12 @@
 /**
- * The children of one deployment, as they are managed. An edited deployment gets a roster of its own that shares what
+ * The children of one deployment, as they are managed. An edited deployment gets a table of its own that shares what
  * goes on.
  */
 import type {Child} from '../deployment/checked-deployment.js';
 import {ChildGraph} from './child-graph.js';
 import {ManagedChild, ManagedGroup} from './managed-child.js';
 
-export class Roster {
+export class ChildTable {
 	readonly graph: ChildGraph;
 	/** In the order of the deployment: servers before their clients. */
 	readonly #children = new Map<string, ManagedChild>();
@@ -42,7 +42,7 @@ export class Roster {
 		return this.#children.get(name);
 	}
 
-	/** From now on its children are what this deployment says, also those that another roster shares. */
+	/** From now on its children are what this deployment says, also those that another table shares. */
 	install(): void {
 		for (const child of this.graph.children) {
 			this.of(child).child = child;

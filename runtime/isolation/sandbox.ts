@@ -3,7 +3,7 @@ import koffi from 'koffi';
 import {openFilesMax} from '../sdk/open-files.js';
 import {isFiltered, seccompFilter} from './seccomp-filter.js';
 
-export interface Restraint {
+export interface Sandbox {
 	/** The user (and group) to become; undefined where the process stays who it is. */
 	readonly user: number | undefined;
 	/** It writes no files. */
@@ -54,7 +54,7 @@ function become(user: number): void {
 }
 
 /** @returns what could not be done, in words; all else has been done */
-export function restrain({user, writesNothing, sockets}: Restraint): string[] {
+export function enterSandbox({user, writesNothing, sockets}: Sandbox): string[] {
 	const system = loadSystem();
 	const missing: string[] = [];
 	const attempt = (what: string, failed: boolean) => {

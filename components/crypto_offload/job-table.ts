@@ -1,6 +1,6 @@
 /**
  * What threads that work on one batch share besides its payload: who does which blocks, the places of the blocks, their
- * labels, and which of them do not match. A sheet is shared memory that is used for one batch after another.
+ * labels, and which of them do not match. A table is shared memory that is used for one batch after another.
  */
 import {sharedMemory, WorkClaims, type Claim} from '../../runtime/sdk/shared-work.js';
 import {runBlockCountMax, runsOf, type Batch, type RunWork} from '../lib/crypto/batch-work.js';
@@ -12,14 +12,14 @@ import type {Direction} from './cipher-task.js';
 export const unitBlockCount = 8;
 /** A thread takes no more at once than one run. */
 const unitCountMax = runBlockCountMax / unitBlockCount;
-/** The smallest sheet is for this many blocks; each further size is for twice as many. */
+/** The smallest table is for this many blocks; each further size is for twice as many. */
 const capacityMin = 256;
 
 function unitsOf(blockCount: number): number {
 	return Math.ceil(blockCount / unitBlockCount);
 }
 
-/** The capacity of the sheet for a batch. */
+/** The capacity of the table for a batch. */
 export function capacityFor(blockCount: number): number {
 	return Math.max(capacityMin, 2 ** Math.ceil(Math.log2(blockCount)));
 }
@@ -33,19 +33,19 @@ function layoutOf(capacity: number) {
 	return {addresses, vbas, generations, labels, mismatches, end: mismatches + capacity};
 }
 
-export function makeSheetMemory(capacity: number): Uint8Array {
+export function makeTableMemory(capacity: number): Uint8Array {
 	return sharedMemory(layoutOf(capacity).end);
 }
 
 /** What is to be done with the blocks of a batch. */
-export interface SheetWork {
+export interface JobDescription {
 	readonly direction: Direction;
 	readonly key: PreparedKey;
 	readonly batch: Batch;
 }
 
-/** One thread's view of a sheet, for one batch. */
-export class WorkSheet {
+/** One thread's view of a table, for one batch. */
+export class JobTable {
 	readonly blockCount: number;
 	readonly addresses: Float64Array;
 	readonly vbas: Float64Array;
@@ -70,7 +70,7 @@ export class WorkSheet {
 		this.#mismatches = bytesAt(layout.mismatches, blockCount);
 	}
 
-	/** Begins a batch. Nobody else may use the sheet's memory now. */
+	/** Begins a batch. Nobody else may use the table's memory now. */
 	fill({addresses, vbas, generations}: Batch, labels: Uint8Array): void {
 		this.addresses.set(addresses);
 		this.vbas.set(vbas);
@@ -97,10 +97,10 @@ export class WorkSheet {
 	}
 
 	/**
-	 * Does the blocks that belong to what was taken: their labels, or which of them do not match, are in the sheet
+	 * Does the blocks that belong to what was taken: their labels, or which of them do not match, are in the table
 	 * then.
 	 */
-	work(runs: RunWork, {direction, key, batch}: SheetWork, claim: Claim): void {
+	work(runs: RunWork, {direction, key, batch}: JobDescription, claim: Claim): void {
 		const mismatched: number[] = [];
 		for (const run of runsOf(batch, ...this.#blocksOf(claim))) {
 			if (direction === 'seal') {

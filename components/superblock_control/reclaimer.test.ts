@@ -2,7 +2,7 @@ import test from 'ava';
 import type {Client} from '../../runtime/sdk/session.js';
 import {TestEnvironment} from '../../test/support/test-environment.js';
 import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
-import {Reclaiming} from './reclaiming.js';
+import {Reclaimer} from './reclaimer.js';
 import type {Commit} from './commit.js';
 
 type Remainder = 'nothing' | 'more' | 'unsecured';
@@ -27,7 +27,7 @@ function stand(replies: Remainder[]) {
 		env,
 		asked,
 		superblock,
-		reclaiming: new Reclaiming(device, {superblock} as unknown as Commit, {env, endLeaf: () => 96}),
+		reclaimer: new Reclaimer(device, {superblock} as unknown as Commit, {env, endLeaf: () => 96}),
 	};
 }
 
@@ -40,18 +40,18 @@ async function settle(): Promise<void> {
 }
 
 test('nothing is asked for where nothing was cleared', async t => {
-	const {asked, reclaiming} = stand([]);
-	reclaiming.noteSecured();
+	const {asked, reclaimer} = stand([]);
+	reclaimer.noteSecured();
 	await settle();
 	t.deepEqual(asked, []);
 });
 
 test('it begins with the checkpoint after a clearing, and goes on until there is no more', async t => {
-	const {env, asked, reclaiming} = stand(['more', 'more', 'nothing']);
-	reclaiming.noteCleared();
+	const {env, asked, reclaimer} = stand(['more', 'more', 'nothing']);
+	reclaimer.noteCleared();
 	await settle();
 	t.is(asked.length, 0);
-	reclaiming.noteSecured();
+	reclaimer.noteSecured();
 	for (let step = 0; step < 3; step++) {
 		await settle();
 		env.advance(0);
@@ -61,20 +61,20 @@ test('it begins with the checkpoint after a clearing, and goes on until there is
 		asked,
 		Array.from({length: 3}, () => ({lastSecuredGeneration: 1, snapshots: [], snapshotGone: null, endLeaf: 96})),
 	);
-	reclaiming.noteSecured();
+	reclaimer.noteSecured();
 	await settle();
 	t.is(asked.length, 3);
 });
 
 test('what was not secured is asked for after the next checkpoint', async t => {
-	const {env, asked, superblock, reclaiming} = stand(['unsecured', 'nothing']);
-	reclaiming.noteCleared();
-	reclaiming.noteSecured();
+	const {env, asked, superblock, reclaimer} = stand(['unsecured', 'nothing']);
+	reclaimer.noteCleared();
+	reclaimer.noteSecured();
 	await settle();
 	env.advance(0);
 	await settle();
 	superblock.lastSecuredGeneration = 2;
-	reclaiming.noteSecured();
+	reclaimer.noteSecured();
 	await settle();
 	t.deepEqual(
 		asked.map(({lastSecuredGeneration}) => lastSecuredGeneration),
@@ -83,22 +83,22 @@ test('what was not secured is asked for after the next checkpoint', async t => {
 });
 
 test('what is cleared and secured in a pause between steps is not forgotten', async t => {
-	const {env, asked, reclaiming} = stand(['nothing', 'nothing']);
-	reclaiming.noteCleared();
-	reclaiming.noteSecured();
+	const {env, asked, reclaimer} = stand(['nothing', 'nothing']);
+	reclaimer.noteCleared();
+	reclaimer.noteSecured();
 	await settle();
 	t.is(env.sleeperCount, 1);
-	reclaiming.noteCleared();
-	reclaiming.noteSecured();
+	reclaimer.noteCleared();
+	reclaimer.noteSecured();
 	env.advance(0);
 	await settle();
 	t.is(asked.length, 2);
 });
 
 test('snapshots that are gone are said once', async t => {
-	const {env, asked, reclaiming} = stand(['more', 'nothing']);
-	reclaiming.noteSnapshotGone(5);
-	reclaiming.noteSnapshotGone(7);
+	const {env, asked, reclaimer} = stand(['more', 'nothing']);
+	reclaimer.noteSnapshotGone(5);
+	reclaimer.noteSnapshotGone(7);
 	await settle();
 	env.advance(0);
 	await settle();
@@ -109,13 +109,13 @@ test('snapshots that are gone are said once', async t => {
 });
 
 test('a failure is logged, and stopping ends it without a pause', async t => {
-	const {env, asked, reclaiming} = stand(['more', 'more', 'nothing']);
-	reclaiming.noteCleared();
-	const stopping = reclaiming.stop();
+	const {env, asked, reclaimer} = stand(['more', 'more', 'nothing']);
+	reclaimer.noteCleared();
+	const stopping = reclaimer.stop();
 	await stopping;
 	t.is(asked.length, 3);
-	reclaiming.noteCleared();
-	reclaiming.noteSecured();
+	reclaimer.noteCleared();
+	reclaimer.noteSecured();
 	await settle();
 	t.regex(env.logged[0].text, /giving spare blocks back to the medium stopped: the medium is gone/);
 });

@@ -16,7 +16,7 @@ const yieldFactor = 4;
 /** How long stopping goes on with it. */
 const finishMsMax = 2000;
 
-export class Reclaiming {
+export class Reclaimer {
 	readonly #device: Client<typeof virtualBlockDevice>;
 	readonly #commit: Commit;
 	readonly #env: Environment;

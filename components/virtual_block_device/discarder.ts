@@ -1,6 +1,6 @@
 /**
  * Room that nobody needs any more goes back to whoever stores the medium. The content of such blocks is worth nothing,
- * so clearing them needs no securing and may be lost in a crash.
+ * so clearing them needs no checkpoint and may be lost in a crash.
  *
  * What a clearing replaces may be needed by secured states and snapshots, and lies in the pool. Once its entry can be
  * handed out, the block may be cleared; and it must not be cleared any more once it was handed out. So the steps run
@@ -10,7 +10,7 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import type {Generation, Pba, Vba} from '../sessions/vocabulary.js';
 import {extentsOf} from '../lib/format/extents.js';
 import type {Device, KeptSnapshot} from './device.js';
-import {EmptiedRoom} from './emptied-room.js';
+import {EmptiedLeaves} from './emptied-leaves.js';
 import {lowestLeaves} from './placement.js';
 import type {Range} from './request-queue.js';
 
@@ -24,15 +24,15 @@ const stepLeafCount = 1024;
 const passPart = 1 / 8;
 
 /** What is left to do: nothing, something now, or something once more is secured. */
-export type Remainder = 'nothing' | 'more' | 'unsecured';
+export type DiscardProgress = 'nothing' | 'more' | 'unsecured';
 
-export class SpareRoom {
+export class Discarder {
 	readonly #device: Device;
 	readonly #isEnabled: boolean;
 	/** Groups of entries in which a clearing has left blocks, with the generation of the last one. */
 	readonly #cleared = new Map<number, Generation>();
 	/** Leaves that keep their places without content. */
-	readonly #emptied: EmptiedRoom;
+	readonly #emptied: EmptiedLeaves;
 	/** Leaves emptied since the last pass through the pool. */
 	#emptiedSincePass = 0;
 	/** Where a pass through the whole pool goes on; undefined where there is none. */
@@ -43,7 +43,7 @@ export class SpareRoom {
 	constructor(device: Device, isEnabled: boolean) {
 		this.#device = device;
 		this.#isEnabled = isEnabled;
-		this.#emptied = new EmptiedRoom(device);
+		this.#emptied = new EmptiedLeaves(device);
 	}
 
 	get clearedBlockCount(): number {
@@ -115,7 +115,7 @@ export class SpareRoom {
 	async step(
 		lastSecuredGeneration: Generation,
 		{snapshots, endLeaf}: {snapshots: readonly KeptSnapshot[]; endLeaf: Vba},
-	): Promise<Remainder> {
+	): Promise<DiscardProgress> {
 		const ranges = this.#takeDue(lastSecuredGeneration, endLeaf);
 		if (ranges.length > 0) {
 			const {addresses, leafCount} = await this.#device.servers.free_tree.spare({ranges});

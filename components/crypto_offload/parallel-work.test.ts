@@ -12,7 +12,7 @@ import {crypto} from '../sessions/crypto.js';
 import {CipherThreads} from './cipher-pool.js';
 import {CostModel} from './cost-model.js';
 import {SharingSuite} from './shared-key.js';
-import {SpreadWork} from './spread-work.js';
+import {ParallelWork} from './parallel-work.js';
 
 const blockSize = 4096;
 const payload = new LeasePool(2 ** 30);
@@ -30,7 +30,7 @@ async function libcryptoOf(): Promise<Libcrypto> {
 interface Bench {
 	readonly suite: SharingSuite;
 	readonly threads: CipherThreads;
-	readonly work: SpreadWork;
+	readonly work: ParallelWork;
 	readonly warnings: string[];
 	/** The same work on one thread. */
 	readonly oracle: {readonly suite: EvpSuite; readonly work: OwnThreadWork};
@@ -64,7 +64,7 @@ async function start(
 	const threads = new CipherThreads(threadCount, {cpus: [], warn: text => void warnings.push(text)});
 	await threads.prepare();
 	const suite = new SharingSuite(new EvpSuite(libcrypto ?? (await libcryptoOf())));
-	const work = new SpreadWork(suite, {threads, model, clock: sharedMicroseconds});
+	const work = new ParallelWork(suite, {threads, model, clock: sharedMicroseconds});
 	const oracleSuite = new EvpSuite(await libcryptoOf());
 	t.teardown(async () => {
 		await work.settle();
@@ -145,18 +145,18 @@ test('batches of all sizes at once have the results of one thread', async t => {
 		);
 	}
 
-	await untilSpread(t, bench);
+	await untilShared(t, bench);
 	t.true(bench.work.counts.own > 0);
 	t.deepEqual(bench.warnings, []);
 });
 
 /** Until the pool has done something of a batch: on a busy machine its threads may come too late again and again. */
-async function untilSpread(t: ExecutionContext, bench: Bench): Promise<void> {
-	for (let round = 0; bench.work.counts.spread === 0 && round < 200; round++) {
+async function untilShared(t: ExecutionContext, bench: Bench): Promise<void> {
+	for (let round = 0; bench.work.counts.shared === 0 && round < 200; round++) {
 		await roundTrip(t, bench, {seed: round, blockCount: 2000});
 	}
 
-	t.true(bench.work.counts.spread > 0);
+	t.true(bench.work.counts.shared > 0);
 }
 
 test('what nobody helps with is done at once, without a promise', async t => {
@@ -168,7 +168,7 @@ test('what nobody helps with is done at once, without a promise', async t => {
 	t.is(work.seal(key, batch, labels), undefined);
 	t.deepEqual(work.open(key, batch, labels), []);
 	t.is(threads.taskCount, 0);
-	t.deepEqual(work.counts, {own: 512, spread: 0});
+	t.deepEqual(work.counts, {own: 512, shared: 0});
 	key.wipe();
 });
 
@@ -257,8 +257,8 @@ test('where libcrypto fails the batch does, once nobody works on it, and the nex
 	await bench.work.settle();
 	key.wipe();
 
-	async function work({work: spread}: Bench): Promise<void> {
-		await spread.seal(key, batch, new Uint8Array(600 * 32));
+	async function work({work: parallel}: Bench): Promise<void> {
+		await parallel.seal(key, batch, new Uint8Array(600 * 32));
 	}
 });
 

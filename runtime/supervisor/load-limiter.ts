@@ -13,7 +13,7 @@ export const loadingDescriptorCount = nodeMajor < 22 ? 112 : 16;
 /** What is left to everything else that goes on meanwhile. */
 const spareDescriptorCount = 16;
 
-export class LoadingTurns {
+export class LoadLimiter {
 	readonly #max: number;
 	readonly #openCount: () => number | undefined;
 	#loadingCount = 0;
@@ -29,7 +29,7 @@ export class LoadingTurns {
 	 * Calls `begin` when it may load: at once, or when others have. Replies with what ends the turn, also one that has
 	 * not come.
 	 */
-	take(begin: () => void): () => void {
+	acquire(begin: () => void): () => void {
 		let isOver = false;
 		let hasBegun = false;
 		const turn = () => {
@@ -78,4 +78,4 @@ export class LoadingTurns {
 }
 
 /** Those of this process. */
-export const loadingTurns = new LoadingTurns();
+export const loadLimiter = new LoadLimiter();
