@@ -186,6 +186,8 @@ test('shared memory stays in the transport and in what threads of one component 
 				!path.startsWith('runtime/transport/') &&
 				path !== 'runtime/sdk/shared-work.ts' &&
 				path !== 'test/tidy.test.ts' &&
+				// What it measures is what waking by shared memory costs.
+				!path.startsWith('test/bench/wake-up') &&
 				!isTest(path),
 		)
 		.filter(({code}) => /\b(?:SharedArrayBuffer|Atomics)\b/.test(code))

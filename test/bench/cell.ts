@@ -10,8 +10,11 @@ export interface Cell {
 	readonly depth: number;
 	/** A flush after so many writes; none where it is left out. */
 	readonly flushEvery?: number;
-	/** `disk`: only storage that really has to make data durable shows the cost of a flush. */
-	readonly storage: 'memory' | 'disk';
+	/**
+	 * `disk`: only storage that really has to make data durable shows the cost of a flush. `cold`: on a disk, and the
+	 * page cache is dropped before each round; a load ends where it has read as much as the range holds.
+	 */
+	readonly storage: 'memory' | 'disk' | 'cold';
 	readonly unit: 'IOPS' | 'MB/s';
 	/**
 	 * Ratios to reach: against qemu-nbd with raw+LUKS, and with qcow2+LUKS. At depth 1 they hold for `low_latency.xml`.
@@ -125,4 +128,25 @@ export const cells: readonly Cell[] = [
 		unit: 'IOPS',
 		goals: {raw: 1, qcow2: 1},
 	},
+];
+
+function coldCell(
+	name: string,
+	title: string,
+	{pattern, requestSize, depth}: Pick<Cell, 'pattern' | 'requestSize' | 'depth'>,
+): Cell {
+	const unit = requestSize === large ? 'MB/s' : 'IOPS';
+	return {name, title, pattern, requestSize, depth, storage: 'cold', unit, goals: undefined};
+}
+
+/** Reads that the page cache does not hold. */
+export const coldCells: readonly Cell[] = [
+	coldCell('cold-randread-1', '4 KiB random read, depth 1', {pattern: 'randread', requestSize: small, depth: 1}),
+	coldCell('cold-randread-32', '4 KiB random read, depth 32', {pattern: 'randread', requestSize: small, depth: 32}),
+	coldCell('cold-randread-64k', '64 KiB random read, depth 16', {
+		pattern: 'randread',
+		requestSize: 16 * small,
+		depth: 16,
+	}),
+	coldCell('cold-seqread-4', '1 MiB sequential read, depth 4', {pattern: 'read', requestSize: large, depth: 4}),
 ];

@@ -37,13 +37,16 @@ export interface ComparisonPlan {
 	readonly directory: string;
 	readonly calibration: Calibration;
 	readonly report: ReportProgress;
+	/** Called before each measurement. */
+	readonly prepare?: () => void;
 }
 
 async function sampleOf(
 	cell: Cell,
 	target: Target,
-	{rangeByteLength, directory, seconds}: ComparisonPlan,
+	{rangeByteLength, directory, seconds, prepare}: ComparisonPlan,
 ): Promise<Sample> {
+	prepare?.();
 	const before = cpuTimeUs(target.pid);
 	const result = await measureCell(cell, {uri: target.uri, rangeByteLength, directory}, seconds);
 	return {...result, cpuUsPerRequest: (cpuTimeUs(target.pid) - before) / result.requestCount};

@@ -74,7 +74,7 @@ async function runFio(words: readonly string[], directory: string): Promise<FioR
 }
 
 export async function measureCell(
-	{pattern, requestSize, depth, flushEvery}: Cell,
+	{pattern, requestSize, depth, flushEvery, storage}: Cell,
 	load: FioLoad,
 	seconds: number,
 ): Promise<FioResult> {
@@ -83,7 +83,7 @@ export async function measureCell(
 		`--rw=${pattern}`,
 		`--bs=${requestSize}`,
 		`--iodepth=${Math.max(1, Math.floor(depth / (load.clientCount ?? 1)))}`,
-		'--time_based',
+		...(storage === 'cold' ? [] : ['--time_based']),
 		`--runtime=${seconds}`,
 		'--norandommap',
 		'--randrepeat=0',

@@ -5,6 +5,7 @@ import {cipherOf} from './assembly-profile.js';
 import {assembliesSeconds, assembliesTables, measureAssemblies} from './assembly-table.js';
 import {Calibration} from './calibration.js';
 import type {Cell} from './cell.js';
+import {coldLines, dropPageCache, whyNotCold} from './cold.js';
 import {compare, emptyComparison, type CellResult} from './comparison.js';
 import {coresSeconds, coresTables, measureCores} from './cores.js';
 import {DeviceTarget} from './device-target.js';
@@ -20,7 +21,7 @@ import {PartResults} from './part-results.js';
 import {missingPrograms} from './program.js';
 import {profileCells, type CellProfile} from './profiling.js';
 import {Progress, type ReportProgress} from './progress.js';
-import {qemuTargets} from './qemu-target.js';
+import {coldQemuTargets, qemuTargets} from './qemu-target.js';
 import {measureRekeying, type RekeyingResult} from './rekeying-speed.js';
 import {
 	comparisonLines,
@@ -34,6 +35,7 @@ import {
 	shareLines,
 } from './report.js';
 import {measureScale, scaleSeconds, scaleTables} from './scale.js';
+import {measureWakeUps, wakeUpLines} from './wake-up.js';
 import {cleanUpAtExit, defaultDirectory, isMemory, makeFolder, removeFolder} from './workspace.js';
 
 /** Room for inner blocks and spare blocks beside the range. */
@@ -60,7 +62,13 @@ function directoryFor(
 	targetCount = options.assemblies.length + peerCount,
 ): string {
 	const chosen = storage === 'memory' ? options.directory : options.diskDirectory;
-	return chosen ?? defaultDirectory(storage, targetCount * (options.rangeByteLength + imageOverhead));
+	return (
+		chosen ??
+		defaultDirectory(
+			storage === 'memory' ? 'memory' : 'disk',
+			targetCount * (options.rangeByteLength + imageOverhead),
+		)
+	);
 }
 
 async function inFolder<T>(place: string, use: (directory: string) => Promise<T>): Promise<T> {
@@ -128,6 +136,44 @@ async function measureNbd(stand: Stand): Promise<void> {
 
 	await compareOn('memory', stand);
 	await compareOn('disk', stand);
+}
+
+/** Reads that nobody has in memory: what the disk's depth is worth. */
+async function measureCold(stand: Stand): Promise<void> {
+	const {options, results} = stand;
+	const place = directoryFor('cold', options);
+	const reason = whyNotCold(place);
+	if (reason !== undefined) {
+		results.add({lines: () => [`Nothing is read cold: ${reason}.`, ''], data: () => reason});
+		return;
+	}
+
+	await inFolder(place, async directory => {
+		const {targets: peers, missing} = coldQemuTargets(directory);
+		const targets = [...options.assemblies.map(name => new DeviceTarget(name, directory)), ...peers];
+		const comparison = emptyComparison({targets, cells: options.coldCells});
+		results.add({
+			lines: () => [
+				`Images for reads from the disk: ${place}; the page cache is dropped before each measurement.`,
+				...(missing.length > 0 ? [`No peers: ${missing.join(', ')} missing.`] : []),
+				'',
+				...coldLines(comparison.results),
+			],
+			data: () => comparison,
+		});
+		await compare(
+			{
+				...options,
+				targets,
+				cells: options.coldCells,
+				directory,
+				calibration: stand.calibration,
+				report: stand.report,
+				prepare: dropPageCache,
+			},
+			comparison,
+		);
+	});
 }
 
 async function measureInProcess({options: {roundCount}, results, report}: Stand): Promise<void> {
@@ -215,6 +261,11 @@ const kinds: Readonly<Record<Part, PartKind>> = {
 		measure: measureNbd,
 	},
 	limits: {expect: () => 12, measure: measureLimits},
+	cold: {
+		expect: ({assemblies, coldCells, roundCount, seconds}) =>
+			(assemblies.length + peerCount) * (5 + roundCount * coldCells.length * (seconds + 1)),
+		measure: measureCold,
+	},
 	rekeying: {expect: ({assemblies, seconds}) => assemblies.length * (30 + 8 * seconds), measure: measureRekeyings},
 	amplification: {
 		expect: () => 15,
@@ -328,6 +379,7 @@ async function bench(options: Options, calibration: Calibration): Promise<void> 
 	const stand: Stand = {options, calibration, results, report: progress.report, compared: []};
 	await calibration.warmUp();
 	await calibration.measure();
+	printTables(wakeUpLines(await measureWakeUps()));
 	for (const part of chosen) {
 		results.begin(part);
 		progress.begin(part);

@@ -19,6 +19,18 @@ test('lists', t => {
 	t.deepEqual([...parts], ['limits']);
 });
 
+test('cells of the disk are chosen beside the others', t => {
+	const names = (words: string[]) => parseOptions(words).coldCells.map(({name}) => name);
+	const all = ['cold-randread-1', 'cold-randread-32', 'cold-randread-64k', 'cold-seqread-4'];
+	t.deepEqual(names([]), all);
+	t.deepEqual(names(['--cells', 'seqread-4']), all);
+	t.deepEqual(names(['--cells', 'seqread-4,cold-seqread-4']), ['cold-seqread-4']);
+	t.deepEqual(
+		parseOptions(['--cells', 'seqread-4,cold-seqread-4']).cells.map(({name}) => name),
+		['seqread-4'],
+	);
+});
+
 test('sizes of devices', t => {
 	t.deepEqual(parseOptions([]).sizes, [1, 64]);
 	t.deepEqual(parseOptions(['--parts', 'scale,cores', '--sizes', '1,1024']).sizes, [1, 1024]);

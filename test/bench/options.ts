@@ -1,13 +1,14 @@
 /** The command line of the bench. */
 import {resolve} from 'node:path';
 import {parseArgs} from 'node:util';
-import {cells, type Cell} from './cell.js';
+import {cells, coldCells, type Cell} from './cell.js';
 import {shippedAssemblies} from './device-target.js';
 
 export const parts = [
 	'nbd',
 	'process',
 	'limits',
+	'cold',
 	'rekeying',
 	'scale',
 	'cores',
@@ -29,6 +30,8 @@ export interface Options {
 	readonly help: boolean;
 	readonly assemblies: readonly string[];
 	readonly cells: readonly Cell[];
+	/** Of the part cold. */
+	readonly coldCells: readonly Cell[];
 	readonly roundCount: number;
 	readonly seconds: number;
 	readonly rangeByteLength: number;
@@ -45,12 +48,13 @@ export const help = `Usage: npm run bench -- [options]
 
   --assemblies LIST     assemblies to measure (default: deploy.xml,low_latency.xml); without a list: all that are shipped, in
                         the part assemblies unless --parts names others
-  --cells LIST          cells to measure (default: all): ${cells.map(({name}) => name).join(' ')}
+  --cells LIST          cells to measure (default: all): ${cells.map(({name}) => name).join(' ')};
+                        of the part cold: ${coldCells.map(({name}) => name).join(' ')}
   --rounds N            rounds, of which the median counts (default: 5)
   --seconds S           time for each cell, target and round (default: 3)
   --range MIB           MiB at the device's start that are filled and measured (default: 512, at most 1024)
-  --parts LIST          what to run (default: ${defaultParts.join(',')}; others: rekeying, scale, cores, latency, amplification,
-                        mkfs, assemblies)
+  --parts LIST          what to run (default: ${defaultParts.join(',')}; others: cold, rekeying, scale, cores, latency,
+                        amplification, mkfs, assemblies)
   --sizes LIST          GiB of the devices of the part scale (default: 1,64)
   --directory DIR       where images lie (default: /dev/shm where it has room, else var)
   --disk-directory DIR  where images of the cells on disk lie (default: var)
@@ -86,10 +90,11 @@ function listed(text: string): string[] {
 }
 
 function cellNamed(name: string): Cell {
-	const cell = cells.find(candidate => candidate.name === name);
+	const all = [...cells, ...coldCells];
+	const cell = all.find(candidate => candidate.name === name);
 	if (!cell) {
 		throw new OptionError(
-			`there is no cell "${name}"; the cells are ${cells.map(candidate => candidate.name).join(', ')}`,
+			`there is no cell "${name}"; the cells are ${all.map(candidate => candidate.name).join(', ')}`,
 		);
 	}
 
@@ -147,10 +152,13 @@ export function parseOptions(given: readonly string[]): Options {
 		throw new OptionError(`--range ${rangeMiB}: the devices have ${rangeMaxMiB} MiB`);
 	}
 
+	const named = values.cells === undefined ? undefined : listed(values.cells).map(name => cellNamed(name));
+	const cold = named?.filter(({storage}) => storage === 'cold') ?? [];
 	return {
 		help: values.help,
 		assemblies: isBare ? shippedAssemblies() : listed(values.assemblies),
-		cells: values.cells === undefined ? cells : listed(values.cells).map(name => cellNamed(name)),
+		cells: named?.filter(({storage}) => storage !== 'cold') ?? cells,
+		coldCells: cold.length > 0 ? cold : coldCells,
 		roundCount: whole('rounds', values.rounds),
 		seconds: whole('seconds', values.seconds),
 		rangeByteLength: rangeMiB * 2 ** 20,

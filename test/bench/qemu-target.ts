@@ -1,6 +1,6 @@
 /**
  * The peer: qemu-nbd with a LUKS image, raw or qcow2, on a unix socket. Caching and asynchronous I/O are left as
- * qemu-nbd has them: `cache=writeback`, `aio=threads`.
+ * qemu-nbd has them (`cache=writeback`, `aio=threads`), but where reads from the disk are compared.
  */
 import {existsSync, rmSync} from 'node:fs';
 import {join} from 'node:path';
@@ -21,6 +21,9 @@ interface Format {
 	readonly name: string;
 	readonly creation: readonly string[];
 	readonly driver: string;
+	/** File name of image and socket, without their endings; the role where it is left out. */
+	readonly file?: string;
+	readonly caching?: readonly string[];
 }
 
 const formats: readonly Format[] = [
@@ -48,6 +51,7 @@ class QemuTarget implements Target {
 	readonly role: 'raw' | 'qcow2';
 	readonly #format: Format;
 	readonly #directory: string;
+	readonly #file: string;
 	#process: ServerProcess | undefined;
 
 	constructor(format: Format, directory: string) {
@@ -55,6 +59,7 @@ class QemuTarget implements Target {
 		this.role = format.role;
 		this.#format = format;
 		this.#directory = directory;
+		this.#file = format.file ?? format.role;
 	}
 
 	get uri(): string {
@@ -66,7 +71,7 @@ class QemuTarget implements Target {
 	}
 
 	async start(): Promise<void> {
-		const image = join(this.#directory, `${this.role}.img`);
+		const image = join(this.#directory, `${this.#file}.img`);
 		if (!existsSync(image)) {
 			await this.#create(image);
 		}
@@ -75,6 +80,7 @@ class QemuTarget implements Target {
 			...secret,
 			'--persistent',
 			'--shared=0',
+			...(this.#format.caching ?? []),
 			`--socket=${this.#socketPath}`,
 			'--image-opts',
 			`${this.#format.driver},file.driver=file,file.filename=${image}`,
@@ -104,12 +110,28 @@ class QemuTarget implements Target {
 	}
 
 	get #socketPath(): string {
-		return join(this.#directory, `${this.role}.sock`);
+		return join(this.#directory, `${this.#file}.sock`);
 	}
+}
+
+const [raw] = formats;
+/** Reading from a disk: through the page cache as by default, and past it. */
+const coldFormats: readonly Format[] = [
+	{...raw, name: 'raw+LUKS, defaults', file: 'defaults'},
+	{...raw, name: 'raw+LUKS, past the page cache', file: 'direct', caching: ['--cache=none', '--aio=io_uring']},
+];
+
+function targetsOf(all: readonly Format[], directory: string): {targets: Target[]; missing: string[]} {
+	const missing = missingPrograms(['qemu-nbd', 'qemu-img']);
+	return {targets: missing.length > 0 ? [] : all.map(format => new QemuTarget(format, directory)), missing};
 }
 
 /** The peers that this machine can run, or the programs that it lacks. */
 export function qemuTargets(directory: string): {targets: Target[]; missing: string[]} {
-	const missing = missingPrograms(['qemu-nbd', 'qemu-img']);
-	return {targets: missing.length > 0 ? [] : formats.map(format => new QemuTarget(format, directory)), missing};
+	return targetsOf(formats, directory);
+}
+
+/** The same for reads from a disk. */
+export function coldQemuTargets(directory: string): {targets: Target[]; missing: string[]} {
+	return targetsOf(coldFormats, directory);
 }

@@ -28,19 +28,19 @@ export function speedOf({unit}: Cell, {iops, bytesPerSecond}: Pick<FioResult, 'i
 	return unit === 'IOPS' ? iops : bytesPerSecond / megabyte;
 }
 
-function speedsOf({cell, samples}: CellResult): number[] {
+export function speedsOf({cell, samples}: CellResult): number[] {
 	return samples.map(sample => speedOf(cell, sample));
 }
 
-function withSpread({median: middle, min, max}: Summary): string {
+export function withSpread({median: middle, min, max}: Summary): string {
 	return `${middle.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`;
 }
 
-function speedText(result: CellResult | undefined): string {
+export function speedText(result: CellResult | undefined): string {
 	return result && result.samples.length > 0 ? `${whole(median(speedsOf(result)))} ${result.cell.unit}` : '–';
 }
 
-function cpuText(result: CellResult | undefined): string {
+export function cpuText(result: CellResult | undefined): string {
 	return result && result.samples.length > 0
 		? whole(median(result.samples.map(({cpuUsPerRequest}) => cpuUsPerRequest)))
 		: '–';
