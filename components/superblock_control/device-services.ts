@@ -38,9 +38,12 @@ export function blockService(access: DeviceAccess): Handlers<typeof block> {
 		},
 		// Its blocks have room where the pool and the host have some.
 		allocate: async () => access.pass(() => ({})),
-		grow() {
-			access.known();
-			throw new SessionError('out_of_range', 'the device grows only by an extension of its container');
+		grow({blockCount}) {
+			if (blockCount > access.known().geometry().blockCount) {
+				throw new SessionError('no_space', 'the device grows only by an extension of its container');
+			}
+
+			return {};
 		},
 	};
 }

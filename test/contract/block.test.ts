@@ -11,6 +11,7 @@ import type {Client} from '../../runtime/sdk/session.js';
 import {startComponent, temporaryDirectory} from '../support/component-stand.js';
 import {TestEnvironment} from '../support/test-environment.js';
 import {endProviderProcess} from '../support/provider-process.js';
+import {openDevice} from '../support/device-stand.js';
 import {startInProcess} from '../support/providers.js';
 import {SeededRandom} from '../support/seeded-random.js';
 
@@ -50,6 +51,14 @@ async function isolated(name: string, config: Record<string, string>): Promise<B
 	return provider.connect();
 }
 
+/** The finished device: everything between the image and its `block` session is behind it. */
+async function finished(blockCount: number): Promise<Block> {
+	const {device} = await openDevice(temporaryDirectory(), {
+		shape: {vbd_leaves: String(blockCount), ft_leaves: '2000'},
+	});
+	return device;
+}
+
 const size = (blockCount: number) => ({size: String(blockCount * blockSize)});
 
 const providers: Provider[] = [
@@ -81,6 +90,7 @@ const providers: Provider[] = [
 		open: async blockCount => filtered(blockFault, {action: 'error', times: '0'}, await ram(size(blockCount))),
 		openGrowable: async () => filtered(blockFault, {action: 'error', times: '0'}, await ram({})),
 	},
+	{name: 'superblock_control', open: finished},
 ];
 
 /** What is no address at all never reaches the device. */
