@@ -61,7 +61,7 @@ export default defineComponent({
 		const frames = new SharedFrames(frameCount, env);
 		const transfer = env.lease(transferBlockCount * blockSize);
 		// The transfer buffer serves one request at a time.
-		const transferMutex = new Mutex();
+		const transferMutex = new Mutex('cache transfer');
 		let loadedCount = 0;
 		let storedCount = 0;
 

@@ -21,7 +21,7 @@ export default defineComponent({
 	config: z.strictObject({}),
 	async start({sessions, env}) {
 		const held = await HeldBlocks.attach(sessions.cache);
-		const mutex = new Mutex();
+		const mutex = new Mutex('pool');
 		let pool: Pool | undefined;
 		let exchangedCount = 0;
 

@@ -7,6 +7,7 @@ import {labelOf} from '../lib/format/label.js';
 import {withDirectory} from '../lib/container/snapshot-directory.js';
 import {sealSuperblock} from '../lib/container/superblock-authenticator.js';
 import {encodeEmptiedSlot} from '../lib/format/superblock.js';
+import {lockWatch} from '../lib/sync/lock-order.js';
 import {Mutex} from '../lib/sync/mutex.js';
 import type {block} from '../sessions/block.js';
 import type {crypto} from '../sessions/crypto.js';
@@ -37,10 +38,11 @@ export interface CommitSources {
 
 export class CommitActions {
 	/** Held while a state is taken to be secured, and while trees and superblock change together. */
-	readonly mutex = new Mutex();
+	readonly mutex = new Mutex('trees and superblock');
 	readonly #servers: CommitServers;
 	readonly #sources: CommitSources;
-	#unlock = (): void => undefined;
+	/** Gives back the lock that an action has taken. */
+	#unlock: (() => void) | undefined;
 	/** The trust anchor's key for the next flush; wiped as soon as there is another. */
 	#flushKey: Uint8Array | undefined;
 
@@ -56,14 +58,22 @@ export class CommitActions {
 
 	/** Gives back the lock that an action took. */
 	unlock(): void {
-		this.#unlock();
+		this.#unlock?.();
+		this.#unlock = undefined;
 	}
 
-	async perform(action: Action): Promise<CommitEvent> {
+	/** Performs an action of the commit that all who want one wait for. */
+	perform(action: Action): Promise<CommitEvent> {
+		return lockWatch
+			? lockWatch.holding(this.#unlock ? 'trees and superblock' : 'commit', async () => this.#perform(action))
+			: this.#perform(action);
+	}
+
+	async #perform(action: Action): Promise<CommitEvent> {
 		const {block, trust_anchor: anchor, virtual_block_device: device, free_tree: pool, crypto} = this.#servers;
 		switch (action.kind) {
 			case 'lock': {
-				await this.#lock();
+				this.#unlock = await this.mutex.lock();
 				return {kind: 'locked', change: this.#sources.changeCount()};
 			}
 
@@ -144,19 +154,6 @@ export class CommitActions {
 				return {kind: 'advanced'};
 			}
 		}
-	}
-
-	/** Resolves when the lock is held; `unlock` gives it back. */
-	#lock(): Promise<void> {
-		return new Promise(resolve => {
-			void this.mutex.run(
-				() =>
-					new Promise<void>(unlock => {
-						this.#unlock = unlock;
-						resolve();
-					}),
-			);
-		});
 	}
 
 	/** Does what stores, once more where the medium had no room and has some now. */

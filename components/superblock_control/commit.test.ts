@@ -2,10 +2,13 @@ import test from 'ava';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {layOutPool} from '../../test/support/pool-layout.js';
 import {labelOf} from '../lib/format/label.js';
+import {LockOrderError, watchLockOrder} from '../lib/sync/lock-order.js';
 import {decodeSuperblock, encodeSuperblock, type Superblock} from '../lib/format/superblock.js';
 import {CommitInterrupted} from './commit-machine.js';
 import {Commit} from './commit.js';
 import type {CommitServers} from './commit-actions.js';
+
+const watch = watchLockOrder();
 
 interface Stand {
 	readonly commit: Commit;
@@ -47,7 +50,8 @@ async function setUp({hasLog = false} = {}): Promise<Stand> {
 	} as unknown as Stand;
 	const note = async (event: string): Promise<void> => {
 		stand.events.push(event);
-		await stand.before(event);
+		// What a test does meanwhile is another client's, who holds nothing.
+		await watch.apart(() => stand.before(event));
 	};
 
 	const {root, leafCount, maxLevel} = superblock.snapshots[0]!;
@@ -368,3 +372,14 @@ for (const [kind, error] of [
 		t.is(stand.events.filter(event => event === 'log').length, 1);
 	});
 }
+
+test('who waits for a commit while it holds what the commit needs is found at once', async t => {
+	const {commit} = await setUp();
+	commit.noteChange();
+	await t.throwsAsync(
+		commit.holdStill(async () => commit.checkpoint()),
+		{instanceOf: LockOrderError, message: '"commit" is asked for by who holds "trees and superblock"'},
+	);
+	await commit.checkpoint();
+	t.false(commit.isBehind);
+});

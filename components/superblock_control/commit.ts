@@ -5,6 +5,7 @@
  * A crash at any point leaves the last state that the trust anchor knows, with every block of it untouched.
  */
 import type {Superblock} from '../lib/format/superblock.js';
+import {lockWatch} from '../lib/sync/lock-order.js';
 import type {Generation} from '../sessions/vocabulary.js';
 import {CommitActions, type CommitServers} from './commit-actions.js';
 import {CommitDriver} from './commit-driver.js';
@@ -192,6 +193,7 @@ export class Commit {
 
 	#want(level: Level): Promise<Waiter> {
 		return new Promise((resolve, reject) => {
+			lockWatch?.asked('commit');
 			const waiter: Waiter = {
 				level,
 				change: this.#changeCount,

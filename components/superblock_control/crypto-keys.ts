@@ -13,7 +13,7 @@ import type {KeyId} from '../sessions/vocabulary.js';
 
 export class CryptoKeys {
 	readonly #servers: KeyServers;
-	readonly #mutex = new Mutex();
+	readonly #mutex = new Mutex('crypto keys');
 	/**
 	 * How each key that is wanted gets to the server. Changed under the mutex only, together with what the server
 	 * holds.

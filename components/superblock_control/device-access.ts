@@ -4,6 +4,7 @@
  */
 import {StartError, type Environment} from '../../runtime/sdk/component.js';
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
+import {lockWatch} from '../lib/sync/lock-order.js';
 import {Mutex} from '../lib/sync/mutex.js';
 import type {CryptoKeys} from './crypto-keys.js';
 import {DeviceLock, lockedError} from './device-lock.js';
@@ -22,7 +23,7 @@ export class DeviceAccess {
 	readonly #parts: DeviceAccessParts;
 	readonly #lock = new DeviceLock();
 	/** Locking and unlocking, one after the other. */
-	readonly #switchMutex = new Mutex();
+	readonly #switchMutex = new Mutex('device switch');
 	/** The last locking. */
 	#locking: Promise<void> | undefined;
 	/**
@@ -73,7 +74,9 @@ export class DeviceAccess {
 	async pass<T>(request: (device: OpenDevice) => Promise<T> | T): Promise<T> {
 		this.#lock.enter();
 		try {
-			return await request(this.known());
+			return await (lockWatch
+				? lockWatch.holding('device access', () => request(this.known()))
+				: request(this.known()));
 		} finally {
 			this.#lock.leave();
 		}

@@ -3,45 +3,35 @@
  * are refused; what it knows of its trees stays, so that unlocking goes on where locking ended.
  */
 import {SessionError} from '../../runtime/sdk/session.js';
+import {ReadWriteLock} from '../lib/sync/read-write-lock.js';
 
 export class DeviceLock {
-	#isClosed = false;
-	#insideCount = 0;
-	#onEmpty: (() => void) | undefined;
+	readonly #lock = new ReadWriteLock('device access');
 
 	get isClosed(): boolean {
-		return this.#isClosed;
+		return this.#lock.isClosed;
 	}
 
 	/** A request begins; locking waits until it has left. @throws SessionError `locked` */
 	enter(): void {
-		if (this.#isClosed) {
+		if (!this.#lock.tryLockShared()) {
 			throw lockedError();
 		}
-
-		this.#insideCount++;
 	}
 
 	leave(): void {
-		this.#insideCount--;
-		if (this.#insideCount === 0) {
-			this.#onEmpty?.();
-		}
+		this.#lock.unlockShared();
 	}
 
 	/** Refuses requests from now on; resolves when those under way have ended. */
 	async close(): Promise<void> {
-		this.#isClosed = true;
-		if (this.#insideCount > 0) {
-			await new Promise<void>(resolve => {
-				this.#onEmpty = resolve;
-			});
-			this.#onEmpty = undefined;
+		if (!this.#lock.isClosed) {
+			await this.#lock.lockExclusive();
 		}
 	}
 
 	open(): void {
-		this.#isClosed = false;
+		this.#lock.unlockExclusive();
 	}
 }
 

@@ -60,7 +60,7 @@ export class DeviceWrites {
 	readonly #onShortage: () => void;
 	readonly #room: Pick<SpaceReservation, 'makeForData' | 'noteFruitless'>;
 	/** Writers that the pool had nothing for, one after another; new writers wait until there are none. */
-	readonly #starvingMutex = new Mutex();
+	readonly #starvingMutex = new Mutex('starving writers');
 	#underWay = 0;
 
 	/** @param onShortage is told each time the pool has nothing to hand out */

@@ -8,6 +8,7 @@ import {extentsBlockCount} from '../lib/format/extents.js';
 import {newestChanges} from '../lib/format/flush-log.js';
 import {ReadWriteLock} from '../lib/sync/read-write-lock.js';
 import {blockSize} from '../lib/format/geometry.js';
+import {lockWatch} from '../lib/sync/lock-order.js';
 import {Mutex} from '../lib/sync/mutex.js';
 import type {Generation, Vba} from '../sessions/vocabulary.js';
 import {Commit} from './commit.js';
@@ -91,9 +92,9 @@ export class OpenDevice {
 	readonly #reclaimer: Reclaimer;
 	readonly #writes: DeviceWrites;
 	/** Writers pass it together; reverting closes it. */
-	readonly #contentLock = new ReadWriteLock();
+	readonly #contentLock = new ReadWriteLock('content');
 	/** Held by everything that changes the container as a whole. */
-	readonly #containerMutex = new Mutex();
+	readonly #containerMutex = new Mutex('container');
 	/** Why nothing can be written, where that is so. */
 	#readOnly: string | undefined;
 	/** Blocks of the log that hold what was flushed before the device was opened, until it is part of the trees. */
@@ -301,7 +302,9 @@ export class OpenDevice {
 				await this.commit.checkpoint();
 			}
 
-			await this.#writes.write(extents, data);
+			await (lockWatch
+				? lockWatch.holding('content', async () => this.#writes.write(extents, data))
+				: this.#writes.write(extents, data));
 			this.#usage.noteWritten(data.length / blockSize);
 		} finally {
 			this.#contentLock.unlockShared();
@@ -323,7 +326,10 @@ export class OpenDevice {
 		requireWritable(this.commit.latest);
 		await this.#contentLock.lockShared();
 		try {
-			if (await this.#writes.clear(extents)) {
+			const cleared = lockWatch
+				? lockWatch.holding('content', async () => this.#writes.clear(extents))
+				: this.#writes.clear(extents);
+			if (await cleared) {
 				this.#reclaimer.noteCleared();
 			}
 		} finally {

@@ -100,7 +100,7 @@ export class Tpm2Store implements AnchorStore {
 	/** The password of the owner hierarchy; each opening needs it. */
 	#owner: Buffer | undefined;
 	/** Everything that writes records or the TPM: calls of the service, and the end of a window. */
-	readonly #mutex = new Mutex();
+	readonly #mutex = new Mutex('anchor store');
 	#open: OpenAnchor | undefined;
 	/** What an `initialize` that was cut short has left in the TPM. */
 	#unfinished: NvArea | undefined;

@@ -62,7 +62,7 @@ export interface AllocationOptions {
 export class Placement {
 	readonly #device: Device;
 	/** Plans and exchanges happen one after another. */
-	readonly #mutex = new Mutex();
+	readonly #mutex = new Mutex('placement');
 
 	constructor(device: Device) {
 		this.#device = device;

@@ -2,6 +2,7 @@
  * Requests that wait anyway go together: a queue that hands out batches. Alone, a request starts at once; under load
  * the batches grow. Requests of one batch do not overlap each other, nor any that is running.
  */
+import {lockWatch} from '../lib/sync/lock-order.js';
 import type {Vba} from '../sessions/vocabulary.js';
 
 /** Contiguous blocks of the device. */
@@ -65,6 +66,7 @@ export class RequestQueue<P extends Range> {
 	}
 
 	add(piece: P): Promise<void> {
+		lockWatch?.asked('request queue');
 		return new Promise((resolve, reject) => {
 			this.#waiting.push({piece, resolve, reject});
 			if (!this.#scheduled) {
@@ -105,6 +107,7 @@ export class RequestQueue<P extends Range> {
 	 * clients never pause.
 	 */
 	async settled(): Promise<void> {
+		lockWatch?.asked('request queue');
 		const awaited = new Set([...this.#running.keys()].flat());
 		for (const waiting of this.#waiting) {
 			awaited.add(waiting);

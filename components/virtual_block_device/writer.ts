@@ -8,6 +8,7 @@
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
 import type {KeyId, Pba, Vba} from '../sessions/vocabulary.js';
 import type {LeafChanges} from '../lib/format/flush-log.js';
+import {lockWatch} from '../lib/sync/lock-order.js';
 import {ReadWriteLock} from '../lib/sync/read-write-lock.js';
 import {blockSize} from '../lib/format/geometry.js';
 import type {Path} from '../lib/tree/hash-tree.js';
@@ -42,7 +43,7 @@ async function settled<T>(first: Promise<T>, other: Promise<unknown>): Promise<T
 
 export class Writer {
 	readonly #device: Device;
-	readonly #treeLock = new ReadWriteLock();
+	readonly #treeLock = new ReadWriteLock('trees');
 	readonly #discarder: Discarder;
 	readonly placement: Placement;
 
@@ -290,10 +291,10 @@ export class Writer {
 				keys: {previousKeyId, rekeyingVba},
 			} = this.#device;
 			if (previousKeyId === 0) {
-				await this.#writeWithOneKey(whole);
+				await this.#writeLocked(whole);
 			} else {
-				await this.#writeWithOneKey(whole.flatMap(piece => partOf(piece, 0, rekeyingVba)));
-				await this.#writeWithOneKey(whole.flatMap(piece => partOf(piece, rekeyingVba, Infinity)));
+				await this.#writeLocked(whole.flatMap(piece => partOf(piece, 0, rekeyingVba)));
+				await this.#writeLocked(whole.flatMap(piece => partOf(piece, rekeyingVba, Infinity)));
 			}
 		} finally {
 			this.#treeLock.unlockShared();
@@ -318,6 +319,13 @@ export class Writer {
 			this.#treeLock.unlockShared();
 			await this.exclusively(async () => undefined);
 		}
+	}
+
+	/** With the tree lock. */
+	#writeLocked(pieces: readonly WritePiece[]): Promise<void> {
+		return lockWatch
+			? lockWatch.holding('trees', async () => this.#writeWithOneKey(pieces))
+			: this.#writeWithOneKey(pieces);
 	}
 
 	async #writeWithOneKey(pieces: readonly WritePiece[]): Promise<void> {

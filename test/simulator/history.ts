@@ -2,6 +2,7 @@
 import {StartError} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {blockSize} from '../../components/sessions/block.js';
+import {watchLockOrder} from '../../components/lib/sync/lock-order.js';
 import {dataOf, stampOf} from './content.js';
 import {damageHistory} from './damage.js';
 import {discardSnapshot, finishOperations} from './control-load.js';
@@ -539,6 +540,8 @@ export async function runHistory(
 	counts.histories++;
 	counts.encryptedInnerBlocks += plan.create.inner_blocks === 'encrypted' ? 1 : 0;
 	counts.oldContainers += plan.isOld ? 1 : 0;
+	const {violations} = watchLockOrder();
+	const knownCount = violations.length;
 	let subject = new Subject({plan, random, counts, settles, trace});
 	try {
 		// A script says what the container goes through from the beginning on.
@@ -547,11 +550,19 @@ export async function runHistory(
 		}
 
 		await kinds[plan.kind](subject);
+		requireLockOrder(violations.slice(knownCount));
 	} catch (error) {
 		throw explained(error, plan, repeatCommand(seed, planOptions));
 	} finally {
 		subject.abandon();
 		total?.add(counts);
+	}
+}
+
+/** Also where somebody has taken the error for a failure of a request. */
+function requireLockOrder(violations: readonly string[]): void {
+	if (violations.length > 0) {
+		throw new SimulationFailure(`locks were taken in the wrong order: ${violations.join('; ')}`);
 	}
 }
 

@@ -3,6 +3,7 @@
  * randomness and the order of steps can be taken over; single components can be made to die and come back.
  */
 import {availableParallelism, tmpdir} from 'node:os';
+import {watchLockOrder} from '../../components/lib/sync/lock-order.js';
 import {DirectoryClaims} from '../../runtime/host/directory-claims.js';
 import {makeEnvironment} from '../../runtime/host/host-environment.js';
 import type {Component, Environment, LogLevel, Provisions, Requirement, Running} from '../../runtime/sdk/component.js';
@@ -381,6 +382,7 @@ export async function startAssembly(
 	children: readonly AssemblyChild[],
 	options: AssemblyOptions = {},
 ): Promise<Assembly> {
+	watchLockOrder();
 	const assembly = new Assembly(children, options);
 	await assembly.start();
 	return assembly;

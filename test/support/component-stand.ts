@@ -6,6 +6,7 @@ import type {Component, Environment, LogLevel, Running} from '../../runtime/sdk/
 import {environmentServices} from '../../runtime/sdk/environment-service.js';
 import type {Client, Handlers, Session} from '../../runtime/sdk/session.js';
 import {makeEnvironment} from '../../runtime/host/host-environment.js';
+import {watchLockOrder} from '../../components/lib/sync/lock-order.js';
 import {LeasePool} from '../../runtime/transport/lease-pool.js';
 import {connectLocal} from '../../runtime/transport/local.js';
 
@@ -49,6 +50,7 @@ function rethrow(error: unknown): never {
 }
 
 export async function startComponent(component: Component, options: StandOptions = {}): Promise<Stand> {
+	watchLockOrder();
 	const {config = {}, sessions = {}, stateDirectory = temporaryDirectory(), leaseLimit = 96 * 2 ** 20} = options;
 	const pool = new LeasePool(leaseLimit);
 	const log: Array<{text: string; level: LogLevel}> = [];

@@ -192,7 +192,7 @@ export async function serveTrustAnchor(store: AnchorStore, env: Environment): Pr
 	let state = await loadState(store, env);
 	/** Made once, as each flush needs it; wiped with the other keys. */
 	let flushMaster: Buffer | undefined;
-	const mutex = new Mutex();
+	const mutex = new Mutex('anchor');
 	const secrets = new SecretOpener(env);
 
 	function opened(): OpenState {

@@ -13,7 +13,7 @@ const delayMsMax = 32_000;
 
 export class SecretOpener {
 	readonly #env: Environment;
-	readonly #mutex = new Mutex();
+	readonly #mutex = new Mutex('anchor secrets');
 	#recipient: EnvelopeRecipient;
 	#wrongCount = 0;
 

@@ -5,6 +5,7 @@ import {allEnded} from '../sync/all-ended.js';
 import {AllocationRuns} from '../format/allocation-runs.js';
 import {allocationKinds} from '../../sessions/allocation.js';
 import {divide, isWholeBlocks, type ByteRange, type PartialBlock} from './byte-range.js';
+import {lockWatch} from '../sync/lock-order.js';
 import {RangeLock} from '../sync/range-lock.js';
 
 /** The blocks under a byte device; snapshots are read alone. */
@@ -133,11 +134,9 @@ export class ByteDevice {
 				await this.#lock.ready(held);
 			}
 
-			if (whole) {
-				await this.#access.write!({extents: [offset / blockSize, data.length / blockSize], data});
-			} else {
-				await this.#writePartial(divide(offset, data.length), data);
-			}
+			await (lockWatch
+				? lockWatch.holding('byte range', async () => this.#writeLocked(offset, data, whole))
+				: this.#writeLocked(offset, data, whole));
 		} finally {
 			this.#lock.release(held);
 		}
@@ -170,6 +169,12 @@ export class ByteDevice {
 		for (const {offset: start, length: partLength} of partial) {
 			await this.write(offset + start, Buffer.alloc(partLength));
 		}
+	}
+
+	#writeLocked(offset: number, data: Buffer, whole: boolean): Promise<unknown> {
+		return whole
+			? this.#access.write!({extents: [offset / blockSize, data.length / blockSize], data})
+			: this.#writePartial(divide(offset, data.length), data);
 	}
 
 	async #writePartial(range: ByteRange, data: Buffer): Promise<void> {

@@ -2,6 +2,7 @@
  * Keeps writes of parts of a block apart from every other write of that block. A partial write reads the block, changes
  * its part and writes it back; a write in between would be undone. Whole-block writes do not wait for each other.
  */
+import {lockWatch} from './lock-order.js';
 
 interface Holder {
 	readonly first: number;
@@ -22,6 +23,7 @@ export class RangeLock {
 
 	/** Takes the blocks from `first` up to `end`; what came earlier goes first, so nobody waits in a circle. */
 	take(first: number, end: number, partial: boolean): Holder {
+		lockWatch?.asked('byte range');
 		const holder: Holder = {first, end, partial, waitCount: 0, followers: undefined, proceed: undefined};
 		if (partial || this.#partialCount > 0) {
 			this.#queueBehindConflicts(holder);

@@ -18,7 +18,7 @@ async function settle(): Promise<void> {
 }
 
 test('many are inside together', async t => {
-	const lock = new ReadWriteLock();
+	const lock = new ReadWriteLock('trees');
 	await lock.lockShared();
 	await lock.lockShared();
 	lock.unlockShared();
@@ -27,7 +27,7 @@ test('many are inside together', async t => {
 });
 
 test('an exclusive job waits for all who are inside, and newcomers wait for it', async t => {
-	const lock = new ReadWriteLock();
+	const lock = new ReadWriteLock('trees');
 	const events: string[] = [];
 	const job = opening();
 	await lock.lockShared();
@@ -50,7 +50,7 @@ test('an exclusive job waits for all who are inside, and newcomers wait for it',
 });
 
 test('exclusive jobs run one after another, also behind one that fails', async t => {
-	const lock = new ReadWriteLock();
+	const lock = new ReadWriteLock('trees');
 	let running = 0;
 	const job = async (): Promise<void> => {
 		running++;
