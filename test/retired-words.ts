@@ -31,7 +31,9 @@ export const retiredNames: Readonly<Record<string, string>> = {
 	tell: 'send or notify',
 };
 
-/** Retired everywhere, also in comments, documents and names of files, whatever their case and ending. */
+/**
+ * Retired everywhere, also in comments, documents, names of files and as a part of longer names; alone and as many.
+ */
 export const retiredWords: Readonly<Record<string, string>> = {
 	securing: 'checkpoint',
 	roster: 'table of children',
@@ -54,7 +56,11 @@ export function retiredNamesIn(code: string): string[] {
 
 /** Every use of a retired word in a text, as `line: word`. */
 export function retiredWordsIn(text: string): string[] {
-	return usesOf(text, new RegExp(`(?<![a-z])(${Object.keys(retiredWords).join('|')})(?![a-z])`, 'gi'));
+	const forms = Object.keys(retiredWords).flatMap(word => [
+		`(?<![A-Za-z])${word}`,
+		word[0].toUpperCase() + word.slice(1),
+	]);
+	return usesOf(text, new RegExp(`(${forms.join('|')})s?(?![a-z])`, 'g'));
 }
 
 function usesOf(text: string, pattern: RegExp): string[] {

@@ -313,6 +313,11 @@ test('words that only this project had do not come back', t => {
 test('a retired word is found as a name, in a comment and in a file name, and English is left alone', t => {
 	t.deepEqual(retiredNamesIn('const a = 1;\nclass Turn { #gate = new Gate(); }'), ['2: Turn', '2: Gate']);
 	t.deepEqual(retiredNamesIn("obey('tell them'); const turn = TurnTable;"), ['1: obey']);
-	t.deepEqual(retiredWordsIn('// a securing\n// the Roster of it\n// rosters'), ['1: securing', '2: Roster']);
+	t.deepEqual(retiredWordsIn('// a securing\n// the Roster of it\n// rosters'), [
+		'1: securing',
+		'2: Roster',
+		'3: roster',
+	]);
+	t.deepEqual(retiredWordsIn('securingCountMax + this.lastSecurings'), ['1: securing', '1: Securing']);
 	t.deepEqual(retiredWordsIn('runtime/supervisor/roster.ts'), ['1: roster']);
 });

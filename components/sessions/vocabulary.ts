@@ -14,7 +14,7 @@ export type Pba = Flavoured<'pba'>;
 /** Virtual block address: a block of the user's device, or the position of a leaf in a pool tree. */
 export type Vba = Flavoured<'vba'>;
 
-/** Number of a device state; everything written between two securings carries the same one. */
+/** Number of a device state; everything written between two checkpoints carries the same one. */
 export type Generation = Flavoured<'generation'>;
 
 /** Names a block key; 0 is no key. */

@@ -192,7 +192,7 @@ test('a change of the superblock that comes while trees are stored is of the nex
 	t.is(stand.commit.upcoming, stand.commit.latest);
 });
 
-test('two securings never run at the same time, whenever the second is asked for', async t => {
+test('two checkpoints never run at the same time, whenever the second is asked for', async t => {
 	for (let delay = 0; delay < 12; delay++) {
 		const stand = await setUp();
 		let last: Promise<void> | undefined;

@@ -5,7 +5,7 @@ import type {freeTree} from '../sessions/free-tree.js';
 import {DeviceUsage} from './device-usage.js';
 import type {Commit} from './commit.js';
 
-/** A pool of 1000 blocks, a clock and a number of securings that the test sets. */
+/** A pool of 1000 blocks, a clock and a number of checkpoints that the test sets. */
 function stand(setAside = false) {
 	const state = {now: 0, durableCount: 0, heldCount: 0, allocatableCount: 1000, countings: 0, log: [] as string[]};
 	const usage = async () => {

@@ -11,9 +11,9 @@ import {isHostFull, type SpaceReservation} from './space-reservation.js';
 import type {Commit} from './commit.js';
 
 /** Other writers may take what a checkpoint freed; after this many checkpoints in vain a writer has the others wait. */
-const securingMax = 2;
+const checkpointMax = 2;
 /** Then only those that were under way already may take it; after this many the pool counts as full. */
-const lonelySecuringMax = 4;
+const lonelyCheckpointMax = 4;
 
 /** Blocks to be written. */
 interface Piece {
@@ -131,7 +131,7 @@ export class DeviceWrites {
 			await this.#starvingMutex.idle();
 		}
 
-		const failure = await this.#attempt(change, securingMax);
+		const failure = await this.#attempt(change, checkpointMax);
 		const error = failure && isHostFull(failure) ? await this.#attemptWithRoom(change, failure) : failure;
 		if (error) {
 			// Changes while nobody new begins to.
@@ -152,7 +152,7 @@ export class DeviceWrites {
 			throw reason;
 		}
 
-		const error = await this.#attempt(change, securingMax);
+		const error = await this.#attempt(change, checkpointMax);
 		if (error && isHostFull(error)) {
 			this.#room.noteFruitless();
 			throw error;
@@ -162,7 +162,7 @@ export class DeviceWrites {
 	}
 
 	async #insist(change: () => Promise<void>, orElse: (error: SessionError) => Promise<void>): Promise<void> {
-		const error = await this.#attempt(change, lonelySecuringMax);
+		const error = await this.#attempt(change, lonelyCheckpointMax);
 		if (error) {
 			await orElse(error);
 		}
@@ -201,8 +201,8 @@ export class DeviceWrites {
 	 * Does a change, with a checkpoint in between where that may help; replies with the error where the pool is too
 	 * full.
 	 */
-	async #attempt(change: () => Promise<void>, securingCountMax: number): Promise<SessionError | undefined> {
-		for (let securings = 0; ; securings++) {
+	async #attempt(change: () => Promise<void>, checkpointCountMax: number): Promise<SessionError | undefined> {
+		for (let checkpoints = 0; ; checkpoints++) {
 			const securedCount = this.#commit.checkpointCount;
 			try {
 				await change();
@@ -221,7 +221,7 @@ export class DeviceWrites {
 				// frees nothing.
 				const mayHelp =
 					this.#commit.isBehind || this.#underWay > 0 || this.#commit.checkpointCount > securedCount;
-				if (!mayHelp || securings === securingCountMax) {
+				if (!mayHelp || checkpoints === checkpointCountMax) {
 					return error;
 				}
 

@@ -13,17 +13,17 @@ function superblockOf(changes: Partial<Superblock> = {}): Superblock {
 function device(superblock: Superblock) {
 	let secured = superblock;
 	const use = new KeyUse(superblock);
-	let securings = 0;
+	let checkpoints = 0;
 	return {
 		use,
 		get secured() {
 			return secured;
 		},
-		get securings() {
-			return securings;
+		get checkpoints() {
+			return checkpoints;
 		},
 		async secure(edit: (superblock: Superblock) => Superblock = same => same) {
-			securings++;
+			checkpoints++;
 			secured = withReservedCounts(edit(secured), use.counts);
 			use.follow(secured);
 			use.noteSecured(secured);
@@ -44,7 +44,7 @@ test('what a secured superblock names is never less than what was sealed', async
 	}
 
 	// A reservation lasts for thousands of writes.
-	t.true(one.securings < 20);
+	t.true(one.checkpoints < 20);
 	const reopened = device(one.secured);
 	t.true(reopened.use.blockCount >= written);
 });
@@ -61,7 +61,7 @@ test('during a rekeying both keys are counted, and the new one from zero', async
 	await one.secure(superblock => ({...superblock, previousKey: undefined}));
 	t.is(one.secured.sealedBlockCounts?.previous, 0);
 	await one.write(500);
-	t.is(one.securings, 3);
+	t.is(one.checkpoints, 3);
 });
 
 test('at the limit nothing more is sealed', async t => {
@@ -76,5 +76,5 @@ test('other ciphers have no limit and leave no trace', async t => {
 	await one.write(2 ** 40);
 	await one.secure();
 	t.is(one.secured.sealedBlockCounts, undefined);
-	t.is(one.securings, 1);
+	t.is(one.checkpoints, 1);
 });

@@ -488,7 +488,7 @@ export class OpenDevice {
 		const {superblock, checkpointCount, flushCount} = this.commit;
 		return {
 			generation: superblock.lastSecuredGeneration,
-			securings: checkpointCount,
+			checkpoints: checkpointCount,
 			logged_flushes: flushCount,
 			...(this.#readOnly !== undefined && {read_only: 'yes'}),
 		};

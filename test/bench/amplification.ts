@@ -88,7 +88,7 @@ export function amplificationTable(): GrowingTable {
 	return new GrowingTable({
 		title: 'Write amplification',
 		header: ['load, over 16 MiB that were written before', 'bytes written to the medium for a byte', 'bytes read'],
-		note: 'Counted in process with all securings, on a device of 100 MiB whose inner blocks are cached.',
+		note: 'Counted in process with all checkpoints, on a device of 100 MiB whose inner blocks are cached.',
 	});
 }
 

@@ -13,7 +13,7 @@ export class Counts {
 	flushes = 0;
 	/** Openings that made the changes of a flush log again. */
 	replays = 0;
-	securings = 0;
+	checkpoints = 0;
 	snapshots = 0;
 	/** Histories in which inner blocks are encrypted. */
 	encryptedInnerBlocks = 0;
@@ -62,7 +62,7 @@ export class Counts {
 			`${this.reads} reads`,
 			`${this.flushes} flushes`,
 			`${this.replays} logs taken over`,
-			`${this.securings} securings`,
+			`${this.checkpoints} checkpoints`,
 			`${this.blocksChecked} blocks checked`,
 			`${this.holesChecked} holes`,
 			`${this.checks} runs of cbe_check`,

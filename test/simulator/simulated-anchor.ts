@@ -43,7 +43,7 @@ export class SimulatedAnchor {
 	/** True while an earlier program runs, which writes superblocks without announcing them. */
 	isOfOldProgram = false;
 	/** Called before a record may be remembered. */
-	onSecuring: (secured: Secured) => void = () => undefined;
+	onCheckpoint: (secured: Secured) => void = () => undefined;
 	onSecured: (secured: Secured) => void = () => undefined;
 	readonly #random: Random;
 	readonly #options: AnchorOptions;
@@ -190,7 +190,7 @@ export class SimulatedAnchor {
 			secure: async record => {
 				opened();
 				const secured = {...record, hash: Uint8Array.from(record.hash)};
-				this.onSecuring(secured);
+				this.onCheckpoint(secured);
 				await this.#write(
 					{
 						...this.#state,

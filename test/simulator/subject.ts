@@ -86,13 +86,13 @@ export class Subject {
 		this.lock = new LockModel(this.anchor.isLocked);
 		this.operations = remains?.operations ?? new OperationsModel(deviceShape(setup.plan.create));
 		this.medium.ownerOf = address => this.#protected.get(address) ?? this.#protectedSoon.get(address);
-		this.anchor.onSecuring = ({hash, creating}) => {
+		this.anchor.onCheckpoint = ({hash, creating}) => {
 			if (!creating) {
 				this.#protectedSoon = this.#inspect(hash);
 			}
 		};
 		this.anchor.onSecured = ({hash, creating, generation}) => {
-			this.setup.counts.securings++;
+			this.setup.counts.checkpoints++;
 			if (!creating) {
 				this.#protected = this.#inspect(hash);
 				this.securedImages?.push({
