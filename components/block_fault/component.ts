@@ -129,6 +129,7 @@ function perish(action: Action, env: Environment): void {
 export default defineComponent({
 	provides: {block},
 	requires: {backend: block},
+	wokenBySessionsOnly: true,
 	config,
 	start({config, sessions: {backend}, env}) {
 		const schedule = new FaultSchedule({after: config.after, failEvery: config.fail_every, times: config.times});

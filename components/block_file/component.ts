@@ -127,6 +127,7 @@ function openImage(config: Config, env: Environment): Image {
 
 export default defineComponent({
 	provides: {block},
+	wokenBySessionsOnly: true,
 	config,
 	obstacles: (given, {resolvePath, stateDirectory}) => imageObstacles(given, resolvePath(given.path), stateDirectory),
 	reach: ({path, create, readonly}) => ({
@@ -216,7 +217,7 @@ export default defineComponent({
 						}),
 					async sync() {
 						try {
-							await image.sync();
+							await env.outside(image.sync());
 							if (image.fd !== undefined) {
 								watch.look(image.fd);
 							}

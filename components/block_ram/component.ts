@@ -20,6 +20,7 @@ const lookCountMax = 65_536;
 export default defineComponent({
 	provides: {block},
 	stateful: true,
+	wokenBySessionsOnly: true,
 	config: z.strictObject({
 		/**
 		 * Size of the device; memory is taken only where blocks are written. Without it the device is empty and grows.

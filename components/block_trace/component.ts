@@ -16,6 +16,7 @@ type OperationName = (typeof operations)[number];
 export default defineComponent({
 	provides: {block},
 	requires: {backend: block},
+	wokenBySessionsOnly: true,
 	config: z.strictObject({
 		/** Every how many requests one is logged; 0 logs none and only counts. */
 		every: z.coerce.number().int().min(0).default(1),

@@ -41,6 +41,7 @@ export default defineComponent({
 	// For containers whose inner blocks are encrypted on the medium.
 	requires: {block, crypto: optional(crypto)},
 	stateful: true,
+	wokenBySessionsOnly: true,
 	config: z.strictObject({
 		/** Memory for all clients together, e.g. 48M. */
 		size: byteSize().default(48 * 2 ** 20),

@@ -11,6 +11,7 @@ import {NobleSuite} from './noble-suite.js';
 
 export default defineComponent({
 	provides: {crypto},
+	wokenBySessionsOnly: true,
 	config: z.strictObject({}),
 	start: ({env}) => serveCrypto(new NobleSuite(), env),
 });

@@ -12,6 +12,7 @@ import {PlainSuite} from './plain-suite.js';
 
 export default defineComponent({
 	provides: {crypto},
+	wokenBySessionsOnly: true,
 	config: z.strictObject({}),
 	async start({env}) {
 		const labels = await openSuite(text => {

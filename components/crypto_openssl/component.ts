@@ -12,6 +12,7 @@ import {openSuite} from '../lib/crypto/suite.js';
 
 export default defineComponent({
 	provides: {crypto},
+	wokenBySessionsOnly: true,
 	config: z.strictObject({}),
 	async start({env}) {
 		const suite = await openSuite(text => {

@@ -18,6 +18,7 @@ export default defineComponent({
 	provides: {free_tree: freeTree},
 	requires: {cache},
 	stateful: true,
+	wokenBySessionsOnly: true,
 	config: z.strictObject({}),
 	async start({sessions, env}) {
 		const held = await HeldBlocks.attach(sessions.cache);

@@ -24,6 +24,7 @@ export default defineComponent({
 	provides: {block, device_control: deviceControl},
 	requires: {virtual_block_device: virtualBlockDevice, free_tree: freeTree, block, trust_anchor: trustAnchor, crypto},
 	stateful: true,
+	wokenBySessionsOnly: true,
 	config: z.strictObject({
 		/** Where there is no container yet, create one like this. */
 		create: z.array(ContainerDimensions).max(1).optional(),

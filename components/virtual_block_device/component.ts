@@ -94,6 +94,7 @@ export default defineComponent({
 	provides: {virtual_block_device: virtualBlockDevice},
 	requires: {cache, block, crypto, free_tree: freeTree},
 	stateful: true,
+	wokenBySessionsOnly: true,
 	config: z.strictObject({
 		/** `no`: blocks that nobody needs any more keep their room on the medium. */
 		discard: z.enum(['yes', 'no']).default('yes'),

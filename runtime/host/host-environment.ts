@@ -4,6 +4,7 @@ import {setTimeout} from 'node:timers/promises';
 import type {Claim, Environment, LogLevel} from '../sdk/component.js';
 import type {EnvironmentService} from '../sdk/environment-service.js';
 import {fillFromKernel, kernelRandomBytes} from '../sdk/kernel-random.js';
+import {doorbell} from '../transport/doorbell.js';
 import {type LeasePool} from '../transport/lease-pool.js';
 import {dropGarbage} from './garbage.js';
 import type {HostedChild} from './messages.js';
@@ -42,7 +43,10 @@ export function makeEnvironment(
 			: () => undefined,
 		now: clock ? () => performance.now() : denied('clock'),
 		timeOfDay: clock ? () => Date.now() : denied('clock'),
-		sleep: clock ? async milliseconds => setTimeout(milliseconds) : denied('clock'),
+		sleep: clock
+			? async milliseconds => doorbell.sleep(milliseconds, async time => setTimeout(time))
+			: denied('clock'),
+		outside: async work => doorbell.outside(work),
 		randomBytes: entropy ? kernelRandomBytes : denied('entropy'),
 		fillRandom: entropy ? fillFromKernel : denied('entropy'),
 		variable: name => process.env[name],

@@ -4,6 +4,7 @@ import {pathToFileURL} from 'node:url';
 import {StartError, type Component, type LogLevel} from '../sdk/component.js';
 import {withOpenFilesMax} from '../sdk/open-files.js';
 import {isSessionError} from '../sdk/session.js';
+import {doorbell} from '../transport/doorbell.js';
 import {LeasePool} from '../transport/lease-pool.js';
 import {describeError} from './describe-error.js';
 import {DirectoryClaims} from './directory-claims.js';
@@ -256,6 +257,10 @@ export async function runHost(data: HostData, link: HostLink): Promise<void> {
 	});
 	for (const child of data.children) {
 		await host(child);
+	}
+
+	if ([...hosted.values()].every(component => component.isWokenBySessionsOnly)) {
+		doorbell.serveSessionsOnly();
 	}
 
 	link.listen(message => {

@@ -82,6 +82,10 @@ export class HostedComponent {
 		return component.run!({config: this.#config(), sessions: this.#connect(connections), env});
 	}
 
+	get isWokenBySessionsOnly(): boolean {
+		return this.#options.component.wokenBySessionsOnly;
+	}
+
 	get isTool(): boolean {
 		return this.#options.component.kind === 'tool';
 	}

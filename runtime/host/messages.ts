@@ -6,6 +6,7 @@ import type {SharedSecrets} from '../process/process-secrets.js';
 import type {LogLevel} from '../sdk/component.js';
 import type {EnvironmentService} from '../sdk/environment-service.js';
 import type {SessionErrorDetail} from '../sdk/session.js';
+import type {Bell} from '../transport/doorbell.js';
 import type {SessionHandle} from '../transport/session-port.js';
 
 export interface HostedChild {
@@ -32,6 +33,8 @@ export interface HostData {
 /** What a worker thread starts with. */
 export interface ThreadData extends HostData {
 	readonly secrets: SharedSecrets;
+	/** By which other threads know this one. */
+	readonly bell: Bell;
 }
 
 export type Interruption = 'restarted' | 'reset';

@@ -1,6 +1,7 @@
 /** What runs in a worker thread. */
 import {parentPort, workerData} from 'node:worker_threads';
 import {copyOfShared} from '../transport/shared-secret.js';
+import {doorbell} from '../transport/doorbell.js';
 import {runHost} from './host-run.js';
 import {handedOver, type ThreadData, type ToHost} from './messages.js';
 
@@ -10,7 +11,8 @@ if (!parentPort) {
 
 const port = parentPort;
 
-const {secrets, ...data} = workerData as ThreadData;
+const {secrets, bell, ...data} = workerData as ThreadData;
+doorbell.use(bell);
 
 await runHost(data, {
 	post(message) {

@@ -32,6 +32,11 @@ export interface Environment {
 	/** The time of day: milliseconds since 1970. Whoever sets the host's clock makes it jump, also back. */
 	timeOfDay(): number;
 	sleep(milliseconds: number): Promise<void>;
+	/**
+	 * Waits for what no session brings, such as a file that is read asynchronously, in a component that is otherwise
+	 * `wokenBySessionsOnly`.
+	 */
+	outside<T>(work: Promise<T>): Promise<T>;
 	/** Cryptographically strong bytes, drawn from the kernel at this call: a copy of the process draws others. */
 	randomBytes(count: number): Uint8Array;
 	/** The same, into all of `bytes`, for what is drawn often. */
@@ -214,6 +219,12 @@ interface Declaration<P extends Provisions, R extends Requirements, C extends z.
 	 * anything, and also while it runs already: a missing folder or file, a value that does not fit its quantum.
 	 */
 	obstacles?(config: z.output<C>, context: PreflightContext): readonly Obstacle[];
+	/**
+	 * True where nothing but its sessions and `sleep` wakes it, but for what it waits for by `outside`: no sockets, no
+	 * threads of its own, nothing asynchronous of the host. Its thread may sleep at a bell in shared memory then, which
+	 * wakes it in half the time; what the event loop has for it is seen up to 20 ms late.
+	 */
+	readonly wokenBySessionsOnly?: boolean;
 	/** Why it cannot run in a process of its own, where it cannot: `it mounts a file system`. */
 	readonly needsRuntime?: string;
 }
@@ -243,6 +254,7 @@ export interface Component {
 	readonly requires: Requirements;
 	readonly config: z.ZodType;
 	readonly stateful: boolean;
+	readonly wokenBySessionsOnly: boolean;
 	readonly kind: 'service' | 'tool';
 	reach?(config: unknown, variable: (name: string) => string | undefined): Reach;
 	obstacles?(config: unknown, context: PreflightContext): readonly Obstacle[];
@@ -267,6 +279,7 @@ export function defineComponent<const P extends Provisions, const R extends Requ
 		requires: definition.requires ?? {},
 		config: definition.config,
 		stateful: definition.stateful ?? false,
+		wokenBySessionsOnly: definition.wokenBySessionsOnly ?? false,
 		kind: 'service',
 		needsRuntime: definition.needsRuntime,
 		reach: definition.reach && ((config, variable) => definition.reach!(config as z.output<C>, variable)),
@@ -282,6 +295,7 @@ export function defineTool<const R extends Requirements, C extends z.ZodType>(de
 		requires: definition.requires ?? {},
 		config: definition.config,
 		stateful: false,
+		wokenBySessionsOnly: false,
 		kind: 'tool',
 		needsRuntime: definition.needsRuntime,
 		reach: definition.reach && ((config, variable) => definition.reach!(config as z.output<C>, variable)),

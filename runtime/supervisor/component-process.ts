@@ -61,6 +61,7 @@ function nodeArguments({maxOldGenerationSizeMb, maxYoungGenerationSizeMb}: Resou
 }
 
 export class ComponentProcess implements GroupHost {
+	readonly bell = undefined;
 	tid: number | undefined;
 	readonly #process: ChildProcess;
 	readonly #control: FrameSocket;

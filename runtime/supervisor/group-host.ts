@@ -1,5 +1,6 @@
 /** What a group of components runs in, as the supervisor handles it: a worker thread or a process of its own. */
 import type {FromHost, HostData, ToHost} from '../host/messages.js';
+import type {Bell} from '../transport/doorbell.js';
 import type {SessionHandle} from '../transport/session-port.js';
 
 export interface HostEnd {
@@ -23,6 +24,8 @@ export interface HostOptions {
 export interface GroupHost {
 	/** The Linux thread id of the JavaScript in it, once it runs. */
 	readonly tid: number | undefined;
+	/** The bell of its thread; undefined for another process, whose sessions lead through sockets. */
+	readonly bell: Bell | undefined;
 	/** The process in which it runs. */
 	readonly pid: number | undefined;
 	/** @param ends of sessions in the message, which are given away */

@@ -52,6 +52,7 @@ export function clearEnvironment(children: readonly Child[]): void {
 /** In place of a process that may not be started: it has ended at once. */
 class RefusedHost implements GroupHost {
 	readonly tid = undefined;
+	readonly bell = undefined;
 	readonly pid = undefined;
 
 	constructor(reason: string, {onEnd}: HostOptions) {

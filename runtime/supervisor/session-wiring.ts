@@ -2,10 +2,11 @@
  * The sessions between children: opens them, closes those of lost clients, reconnects those of survivors, and knows
  * which survivor has yet to be told what.
  */
-import {MessageChannel} from 'node:worker_threads';
 import type {Child} from '../deployment/checked-deployment.js';
 import type {Connection, Interruption} from '../host/messages.js';
 import {socketPair} from '../isolation/socket-pair.js';
+import {makeBell} from '../transport/doorbell.js';
+import {threadEnds} from '../transport/ring-port.js';
 import type {SessionHandle} from '../transport/session-port.js';
 import type {ChildGraph, RouteEdge} from './child-graph.js';
 import {Deferred} from './deferred.js';
@@ -29,15 +30,16 @@ function edgeKey({client, route}: RouteEdge): string {
 	return keyOf(client.name, route.label);
 }
 
-/** Sockets lead into other processes, message ports to other threads. */
-function sessionEnds(client: Child, server: Child): readonly [SessionHandle, SessionHandle] {
+/** Sockets lead into other processes, rings to other threads. */
+function sessionEnds(client: ManagedGroup, server: ManagedGroup): readonly [SessionHandle, SessionHandle] {
 	if (client.isolation || server.isolation) {
 		const [one, other] = socketPair();
 		return [{socket: one}, {socket: other}];
 	}
 
-	const {port1, port2} = new MessageChannel();
-	return [port1, port2];
+	// One that is gone meanwhile hears nothing any more.
+	const [clientBell, serverBell] = [client, server].map(({thread}) => thread?.bell ?? makeBell());
+	return threadEnds(serverBell, clientBell);
 }
 
 export class SessionWiring {
@@ -230,7 +232,7 @@ export class SessionWiring {
 			return {label, service, session, server: server.name, client: serverLabel, port: undefined};
 		}
 
-		const [forServer, forClient] = sessionEnds(client, server);
+		const [forServer, forClient] = sessionEnds(this.#of(client).group, this.#of(server).group);
 		this.#of(server).post(
 			{type: 'serve', child: server.name, service, session, client: serverLabel, port: forServer},
 			[forServer],

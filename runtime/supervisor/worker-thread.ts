@@ -3,6 +3,7 @@ import {Worker, type ResourceLimits, type TransferListItem} from 'node:worker_th
 import {handedOver, type FromHost, type ThreadData, type ToHost} from '../host/messages.js';
 import type {SharedSecrets} from '../process/process-secrets.js';
 import {withOpenFilesMax} from '../sdk/open-files.js';
+import {makeBell, nudge} from '../transport/doorbell.js';
 import {isSocket, type SessionHandle} from '../transport/session-port.js';
 import {Heartbeat} from './heartbeat.js';
 import {loadLimiter} from './load-limiter.js';
@@ -31,6 +32,7 @@ export interface ThreadOptions extends HostOptions {
 export class WorkerThread implements GroupHost {
 	tid: number | undefined;
 	readonly pid = process.pid;
+	readonly bell = makeBell();
 	/** Undefined until it is its turn. */
 	#worker: Worker | undefined;
 	/** What was said to it before. */
@@ -57,7 +59,7 @@ export class WorkerThread implements GroupHost {
 	#begin({name, data, limits, secrets, heartbeatMs, onMessage}: ThreadOptions): void {
 		const worker = new Worker(hostModule, {
 			name,
-			workerData: {...data, secrets} satisfies ThreadData,
+			workerData: {...data, secrets, bell: this.bell} satisfies ThreadData,
 			resourceLimits: limits,
 		});
 		this.#worker = worker;
@@ -96,9 +98,10 @@ export class WorkerThread implements GroupHost {
 	}
 
 	post(message: ToHost, ends: readonly SessionHandle[] = []): void {
-		const transfer = [...ends.flatMap(end => (isSocket(end) ? [] : [end])), ...handedOver(message)];
+		const transfer = [...ends.flatMap(end => (isSocket(end) ? [] : [end.port])), ...handedOver(message)];
 		if (this.#worker) {
 			this.#worker.postMessage(message, transfer);
+			nudge(this.bell);
 		} else {
 			this.#early.push({message, transfer});
 		}

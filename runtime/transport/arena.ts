@@ -2,7 +2,7 @@
  * Arenas: pieces of shared memory that carry the same number on every thread, so that messages name payload by
  * (arena, offset, length). Each link between two threads shows an arena to the other end once, before its first use.
  */
-import {threadId, type MessagePort} from 'node:worker_threads';
+import {threadId} from 'node:worker_threads';
 
 /** Arenas that one thread may make in its life; the number of an arena is its thread's part and a count. */
 const arenasPerThreadMax = 2 ** 24;
@@ -41,8 +41,8 @@ export function isShared(bytes: Uint8Array): boolean {
 	return numbers.has(bytes.buffer);
 }
 
-/** What travels beside the batches: arenas shown for the first time, or one that is gone. */
-type ArenaMessage = {readonly shown: number; readonly memory: SharedArrayBuffer} | {readonly gone: number};
+/** What the two ends send each other beside their calls: arenas shown for the first time, or one that is gone. */
+export type ArenaMessage = {readonly shown: number; readonly memory: SharedArrayBuffer} | {readonly gone: number};
 
 class SeenArena {
 	readonly #memory: SharedArrayBuffer;
@@ -70,14 +70,15 @@ class SeenArena {
 
 const nothing = Buffer.alloc(0);
 
-/** What both ends of one port know of each other's arenas. */
+/** What both ends of one session know of each other's arenas. */
 export class ArenaLink {
-	readonly #port: MessagePort;
+	readonly #send: (message: ArenaMessage) => void;
 	readonly #shown = new Set<number>();
 	readonly #seen = new Map<number, SeenArena>();
 
-	constructor(port: MessagePort) {
-		this.#port = port;
+	/** @param send sends to the other end, before anything that is sent later */
+	constructor(send: (message: ArenaMessage) => void) {
+		this.#send = send;
 		links.add(this);
 	}
 
@@ -94,7 +95,7 @@ export class ArenaLink {
 
 		if (!this.#shown.has(arena)) {
 			this.#shown.add(arena);
-			this.#port.postMessage({shown: arena, memory: bytes.buffer as SharedArrayBuffer} satisfies ArenaMessage);
+			this.#send({shown: arena, memory: bytes.buffer as SharedArrayBuffer});
 		}
 
 		return arena;
@@ -128,7 +129,7 @@ export class ArenaLink {
 	/** Tells the other end that an arena is gone, if it has ever been shown it. */
 	forget(arena: number): void {
 		if (this.#shown.delete(arena)) {
-			this.#port.postMessage({gone: arena} satisfies ArenaMessage);
+			this.#send({gone: arena});
 		}
 	}
 

@@ -1,6 +1,7 @@
-/** One end of a session's way to another thread (a message port) or another process (a socket). */
+/** One end of a session's way to another thread (rings in shared memory) or another process (a socket). */
 import type {MessagePort} from 'node:worker_threads';
 import type {BulkDirection} from '../sdk/session.js';
+import type {Bell} from './doorbell.js';
 
 /** A number of the call, what it is about, and its fields; see `wire.ts`. */
 export type OnTriple = (number: number, kind: number, content: unknown[]) => void;
@@ -21,13 +22,22 @@ export interface SessionPort {
 	close(): void;
 }
 
+/** Rings to and from another thread. The port is given away with them. */
+export interface ThreadHandle {
+	readonly port: MessagePort;
+	readonly incoming: SharedArrayBuffer;
+	readonly outgoing: SharedArrayBuffer;
+	/** The bell of the thread at the other end. */
+	readonly peer: Bell;
+}
+
 /** A socket that leads to another process, by its descriptor. Whoever gets it closes it. */
 export interface SocketHandle {
 	readonly socket: number;
 }
 
 /** One end of a session's way before it is in use. */
-export type SessionHandle = MessagePort | SocketHandle;
+export type SessionHandle = ThreadHandle | SocketHandle;
 
 export interface PortOptions {
 	/** The client's end makes calls, the server's end answers them. */

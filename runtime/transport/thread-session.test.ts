@@ -1,9 +1,10 @@
-import {MessageChannel} from 'node:worker_threads';
 import test, {type ExecutionContext} from 'ava';
 import {probe} from '../../test/support/fixtures/probe.js';
 import {SessionError, type Client, type Handlers, type Session} from '../sdk/session.js';
 import {ClientEnd} from './client-end.js';
+import {doorbell} from './doorbell.js';
 import {LeasePool} from './lease-pool.js';
+import {threadEnds} from './ring-port.js';
 import {ServerEnd} from './server-end.js';
 
 type Probe = Client<typeof probe>;
@@ -31,8 +32,8 @@ class Wiring {
 	}
 
 	connect(t: ExecutionContext, handlers: Partial<ProbeHandlers>): void {
-		const {port1, port2} = new MessageChannel();
-		this.server = new ServerEnd(port1, {
+		const [forServer, forClient] = threadEnds(doorbell.bell, doorbell.bell);
+		this.server = new ServerEnd(forServer, {
 			session: probe,
 			handlers: {...noHandlers, ...handlers} as unknown as Handlers<Session>,
 			context: {session: 1, client: 'client'},
@@ -43,7 +44,7 @@ class Wiring {
 				this.counted.push(byteLength);
 			},
 		});
-		this.end.connect(port2);
+		this.end.connect(forClient);
 		t.teardown(async () => this.server.close());
 	}
 }

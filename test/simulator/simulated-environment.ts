@@ -88,6 +88,10 @@ export class SimulatedEnvironment implements Environment {
 		return simulatedStartTime + this.#setup.scheduler.nowMs;
 	}
 
+	async outside<T>(work: Promise<T>): Promise<T> {
+		return work;
+	}
+
 	async sleep(milliseconds: number): Promise<void> {
 		return this.#setup.scheduler.sleep(milliseconds);
 	}

@@ -1,22 +1,23 @@
 /**
- * The ways from a client to a server, so that a contract is held to on each of them: on one thread, through a port to
+ * The ways from a client to a server, so that a contract is held to on each of them: on one thread, through rings to
  * another thread, through a socket to another process.
  */
-import {MessageChannel} from 'node:worker_threads';
 import type {Running} from '../../runtime/sdk/component.js';
 import type {Client, ClientContext, Handlers, Session} from '../../runtime/sdk/session.js';
 import {socketPair} from '../../runtime/isolation/socket-pair.js';
 import {ClientEnd} from '../../runtime/transport/client-end.js';
+import {doorbell} from '../../runtime/transport/doorbell.js';
 import {connectLocal} from '../../runtime/transport/local.js';
+import {threadEnds} from '../../runtime/transport/ring-port.js';
 import {ServerEnd} from '../../runtime/transport/server-end.js';
 
-export type SessionWay = 'on one thread' | 'through a port' | 'through a socket';
+export type SessionWay = 'on one thread' | 'through rings' | 'through a socket';
 
 /** Ways of any session. */
-export const sessionWays: readonly SessionWay[] = ['on one thread', 'through a port', 'through a socket'];
+export const sessionWays: readonly SessionWay[] = ['on one thread', 'through rings', 'through a socket'];
 
 /** Ways of a session whose two ends share memory. */
-export const sharedMemoryWays: readonly SessionWay[] = ['on one thread', 'through a port'];
+export const sharedMemoryWays: readonly SessionWay[] = ['on one thread', 'through rings'];
 
 export interface WayEnds<S extends Session> {
 	readonly client: Client<S>;
@@ -37,10 +38,13 @@ export function connectBy<S extends Session>(way: SessionWay, session: S, runnin
 		return {client: connectLocal(session, handlers, {context, onBug}), bugs, close: async () => undefined};
 	}
 
-	const [ours, theirs] = way === 'through a port' ? portPair() : socketPair().map(socket => ({socket}) as const);
+	const [ours, theirs] =
+		way === 'through rings'
+			? threadEnds(doorbell.bell, doorbell.bell)
+			: socketPair().map(socket => ({socket}) as const);
 	const server = new ServerEnd(theirs, {
 		session,
-		handlers: handlers as unknown as Handlers<Session>,
+		handlers,
 		context,
 		onBug,
 		count: () => undefined,
@@ -55,9 +59,4 @@ export function connectBy<S extends Session>(way: SessionWay, session: S, runnin
 			await server.close();
 		},
 	};
-}
-
-function portPair() {
-	const {port1, port2} = new MessageChannel();
-	return [port1, port2] as const;
 }

@@ -65,6 +65,10 @@ export class TestEnvironment implements Environment {
 		return this.#sleepers.length;
 	}
 
+	async outside<T>(work: Promise<T>): Promise<T> {
+		return work;
+	}
+
 	async sleep(milliseconds: number) {
 		await new Promise<void>(resolve => {
 			this.#sleepers.push({until: this.#now + milliseconds, wake: resolve});

@@ -44,6 +44,7 @@ function toolEnvironment(log: LogLine[], {tickMs, cpuCount}: {tickMs: number; cp
 		now: () => (now += tickMs),
 		timeOfDay: () => now,
 		sleep: async () => undefined,
+		outside: async work => work,
 		randomBytes: count => new Uint8Array(count).fill(0x5a),
 		fillRandom: bytes => void bytes.fill(0x5a),
 		variable: () => undefined,
