@@ -8,6 +8,7 @@ import blockFile from '../../components/block_file/component.js';
 import cache from '../../components/cache/component.js';
 import cryptoOpenssl from '../../components/crypto_openssl/component.js';
 import freeTree from '../../components/free_tree/component.js';
+import {anchorKeys} from '../../components/sessions/anchor-keys.js';
 import {block, blockSize} from '../../components/sessions/block.js';
 import {deviceControl} from '../../components/sessions/device-control.js';
 import {trustAnchor} from '../../components/sessions/trust-anchor.js';
@@ -36,6 +37,8 @@ export interface DeviceStandOptions {
 	readonly caches?: readonly string[];
 	/** Of the virtual block device. */
 	readonly discard?: 'yes' | 'no';
+	/** Attributes of the trust anchor's configuration, beside its path. */
+	readonly anchor?: Readonly<Record<string, string>>;
 	/** A filter between the image and everything else. */
 	readonly filter?: AssemblyChild['component'];
 	/** Milliseconds since 1970; the host's clock where it is left out. */
@@ -44,7 +47,7 @@ export interface DeviceStandOptions {
 
 export async function openDevice(
 	stateDirectory: string,
-	{shape = {}, caches = ['8M'], discard = 'yes', filter, timeOfDay}: DeviceStandOptions = {},
+	{shape = {}, caches = ['8M'], discard = 'yes', anchor = {}, filter, timeOfDay}: DeviceStandOptions = {},
 ) {
 	const poolCache = caches.length > 1 ? 'pool_cache' : 'cache';
 	const medium = filter ? 'filter' : 'file';
@@ -54,7 +57,7 @@ export async function openDevice(
 			{name: 'file', component: blockFile, config: {path: 'image', create: 'yes'}},
 			...(filter ? [{name: 'filter', component: filter, routes: {block: 'file'}}] : []),
 			{name: 'crypto', component: cryptoOpenssl},
-			{name: 'anchor', component: trustAnchorFile, config: {path: 'anchor'}},
+			{name: 'anchor', component: trustAnchorFile, config: {path: 'anchor', ...anchor}},
 			{name: 'cache', component: cache, config: {size: caches[0]}, routes: cacheRoutes},
 			...(caches.length > 1
 				? [{name: 'pool_cache', component: cache, config: {size: caches[1]}, routes: cacheRoutes}]
@@ -86,9 +89,12 @@ export async function openDevice(
 		device: assembly.client('control', block),
 		control,
 		anchor: assembly.client('anchor', trustAnchor),
+		keys: assembly.client('anchor', anchorKeys),
 		texts: () => assembly.log.map(({text}) => text),
 		errors: () => assembly.log.filter(({level}) => level === 'error').map(({text}) => text),
 		bugs: assembly.bugs,
+		/** The finished device itself, to be connected with on another way. */
+		running: assembly.running('control'),
 		status: (name: string) => assembly.running(name).status?.() ?? {},
 		generation: async () => (await control.status({})).lastSecuredGeneration,
 		stop: async () => assembly.stop(),
