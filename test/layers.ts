@@ -31,7 +31,7 @@ const layers: readonly Layer[] = [
 	[contracts, [sdk]],
 	['components/lib/sync', []],
 	['components/lib/host', [sdk]],
-	['components/lib/format', [contracts]],
+	['components/lib/format', [sdk, contracts]],
 	['components/lib/tree', [sdk, contracts, 'components/lib/format']],
 	['components/lib/container', [sdk, contracts, 'components/lib/format']],
 	['components/lib/crypto', [sdk, contracts]],

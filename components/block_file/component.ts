@@ -8,6 +8,7 @@ import {z} from 'zod';
 import {StartError, defineComponent, type Environment, type Obstacle} from '../../runtime/sdk/component.js';
 import {exists, whyUnmakable, whyUnreadable, whyUnwritable} from '../../runtime/sdk/host-path.js';
 import {SessionError} from '../../runtime/sdk/session.js';
+import {requireBlocks} from '../lib/format/extents.js';
 import {PathWatch} from '../lib/host/path-watch.js';
 import {byteSize} from '../lib/format/size-config.js';
 import {allocationKinds} from '../sessions/allocation.js';
@@ -194,13 +195,7 @@ export default defineComponent({
 						}),
 					// The host may know more, but zeroes that somebody wrote on purpose look the same to it.
 					allocation({first, count}) {
-						if (first + count > image.blockCount) {
-							throw new SessionError(
-								'out_of_range',
-								`blocks ${first} to ${first + count - 1} do not fit the ${image.blockCount} blocks of ${image.path}`,
-							);
-						}
-
+						requireBlocks(first, count, image.blockCount, image.path);
 						return {runs: [count, allocationKinds.data]};
 					},
 					write: ({extents, data}, {client}) =>

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import {whyUnmakable} from '../../runtime/sdk/host-path.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {DataSync} from '../lib/host/data-sync.js';
-import {extentsBlockCount} from '../lib/format/extents.js';
+import {requireExtents} from '../lib/format/extents.js';
 import {blockSize} from '../sessions/block.js';
 import {GroupSync} from './group-sync.js';
 import {punchHole, takeRoom} from './hole-punch.js';
@@ -95,7 +95,7 @@ export class Image {
 	/** The blocks become a hole, or zeroes where the host cannot make holes. */
 	clear(extents: readonly number[]): void {
 		this.#requireWritable();
-		this.#requireFit(extents, 'clearing');
+		requireExtents(extents, this.#blockCount, this.path);
 		for (let i = 0; i < extents.length; i += 2) {
 			this.#clearExtent(extents[i] * blockSize, extents[i + 1] * blockSize);
 		}
@@ -104,7 +104,7 @@ export class Image {
 	/** The blocks have room in the file from now on, and the content that they had. */
 	allocate(extents: readonly number[]): void {
 		this.#requireWritable();
-		this.#requireFit(extents, 'taking room for');
+		requireExtents(extents, this.#blockCount, this.path);
 		for (let i = 0; i < extents.length; i += 2) {
 			this.#allocateExtent(extents[i] * blockSize, extents[i + 1] * blockSize);
 		}
@@ -205,15 +205,6 @@ export class Image {
 		}
 	}
 
-	#requireFit(extents: readonly number[], action: string): void {
-		if (extentsBlockCount(extents, this.#blockCount) === undefined) {
-			throw new SessionError(
-				'out_of_range',
-				`${action} ${this.path}: the extents ${extents.join('+')} do not fit ${this.#blockCount} blocks`,
-			);
-		}
-	}
-
 	/** Where the host cannot take room alone, writing what lies there does. */
 	#allocateExtent(position: number, byteLength: number): void {
 		try {
@@ -233,13 +224,7 @@ export class Image {
 	}
 
 	#transfer(extents: readonly number[], data: Uint8Array, transfer: Transfer, action: string): void {
-		if (extentsBlockCount(extents, this.#blockCount) !== data.length / blockSize) {
-			throw new SessionError(
-				'out_of_range',
-				`${action} ${this.path}: extents do not fit ${this.#blockCount} blocks or ${data.length} bytes of payload`,
-			);
-		}
-
+		requireExtents(extents, this.#blockCount, this.path);
 		let offset = 0;
 		for (let i = 0; i < extents.length; i += 2) {
 			const end = offset + extents[i + 1] * blockSize;

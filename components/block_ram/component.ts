@@ -7,12 +7,15 @@
 import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
-import {extentsBlockCount} from '../lib/format/extents.js';
+import {requireBlocks, requireExtents} from '../lib/format/extents.js';
 import {byteSize} from '../lib/format/size-config.js';
 import {AllocationRuns} from '../lib/format/allocation-runs.js';
 import {allocationKinds} from '../sessions/allocation.js';
 import {block, blockSize} from '../sessions/block.js';
 import {SparseMemory} from './sparse-memory.js';
+
+/** As messages name it. */
+const owner = 'the memory';
 
 /** Blocks that one request about allocation looks at. */
 const lookCountMax = 65_536;
@@ -37,13 +40,7 @@ export default defineComponent({
 			data: Uint8Array,
 			visit: (position: number, part: Uint8Array) => void,
 		): Record<string, never> {
-			if (extentsBlockCount(extents, blockCount) !== data.length / blockSize) {
-				throw new SessionError(
-					'out_of_range',
-					`extents do not fit ${blockCount} blocks or ${data.length} bytes of payload`,
-				);
-			}
-
+			requireExtents(extents, blockCount, owner);
 			let offset = 0;
 			for (let i = 0; i < extents.length; i += 2) {
 				const length = extents[i + 1] * blockSize;
@@ -63,13 +60,7 @@ export default defineComponent({
 							memory.read(position, part);
 						}),
 					allocation({first, count}) {
-						if (first + count > blockCount) {
-							throw new SessionError(
-								'out_of_range',
-								`blocks ${first} to ${first + count - 1} do not fit ${blockCount} blocks`,
-							);
-						}
-
+						requireBlocks(first, count, blockCount, owner);
 						const runs = new AllocationRuns();
 						for (
 							let index = first;
@@ -86,13 +77,7 @@ export default defineComponent({
 							memory.write(position, part);
 						}),
 					clear({extents}) {
-						if (extentsBlockCount(extents, blockCount) === undefined) {
-							throw new SessionError(
-								'out_of_range',
-								`the extents ${extents.join('+')} do not fit ${blockCount} blocks`,
-							);
-						}
-
+						requireExtents(extents, blockCount, owner);
 						for (let i = 0; i < extents.length; i += 2) {
 							memory.clear(extents[i] * blockSize, extents[i + 1] * blockSize);
 						}
@@ -101,13 +86,7 @@ export default defineComponent({
 					},
 					/** Memory is the quantum's; it is taken where something is written. */
 					allocate({extents}) {
-						if (extentsBlockCount(extents, blockCount) === undefined) {
-							throw new SessionError(
-								'out_of_range',
-								`the extents ${extents.join('+')} do not fit ${blockCount} blocks`,
-							);
-						}
-
+						requireExtents(extents, blockCount, owner);
 						return {};
 					},
 					sync: () => ({}),

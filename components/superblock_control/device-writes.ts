@@ -4,7 +4,7 @@
  */
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import {allEnded} from '../lib/sync/all-ended.js';
-import {blockSize} from '../lib/format/geometry.js';
+import {piecesOf, type Piece} from '../lib/format/extents.js';
 import {Mutex} from '../lib/sync/mutex.js';
 import {writeBlockCountMax, type virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {isHostFull, type SpaceReservation} from './space-reservation.js';
@@ -14,35 +14,6 @@ import type {Commit} from './commit.js';
 const checkpointMax = 2;
 /** Then only those that were under way already may take it; after this many the pool counts as full. */
 const lonelyCheckpointMax = 4;
-
-/** Blocks to be written. */
-interface Piece {
-	readonly vba: number;
-	readonly count: number;
-	readonly data: Uint8Array;
-}
-
-/** The part of a piece that begins `start` blocks into it. */
-function partOf({vba, count, data}: Piece, start: number, countMax: number): Piece {
-	const partCount = Math.min(countMax, count - start);
-	return {
-		vba: vba + start,
-		count: partCount,
-		data: data.subarray(start * blockSize, (start + partCount) * blockSize),
-	};
-}
-
-function* piecesOf(extents: readonly number[], data: Uint8Array): Generator<Piece> {
-	let offset = 0;
-	for (let i = 0; i < extents.length; i += 2) {
-		const [vba, count] = [extents[i], extents[i + 1]];
-		const extent: Piece = {vba, count, data: data.subarray(offset, offset + count * blockSize)};
-		offset += count * blockSize;
-		for (let start = 0; start < count; start += writeBlockCountMax) {
-			yield partOf(extent, start, writeBlockCountMax);
-		}
-	}
-}
 
 /** What is left to clear. */
 interface Clearing {
@@ -86,9 +57,10 @@ export class DeviceWrites {
 
 	/** @throws SessionError `no_space` where the pool is full even after a checkpoint */
 	async write(extents: readonly number[], data: Uint8Array): Promise<void> {
-		await (extents.length === 2 && extents[1] <= writeBlockCountMax
-			? this.#changePiece({vba: extents[0], count: extents[1], data})
-			: allEnded([...piecesOf(extents, data)].map(async piece => this.#changePiece(piece))));
+		const pieces = piecesOf(extents, data, writeBlockCountMax);
+		await (pieces.length === 1
+			? this.#changePiece(pieces[0])
+			: allEnded(pieces.map(async piece => this.#changePiece(piece))));
 	}
 
 	/**
@@ -174,8 +146,7 @@ export class DeviceWrites {
 			throw error;
 		}
 
-		const half = Math.floor(piece.count / 2);
-		for (const part of [partOf(piece, 0, half), partOf(piece, half, piece.count)]) {
+		for (const part of piecesOf([piece.vba, piece.count], piece.data, Math.ceil(piece.count / 2))) {
 			await this.#insist(
 				async () => this.#try(part),
 				async failure => this.#divide(part, failure),

@@ -4,7 +4,7 @@
  */
 import type {Environment} from '../../runtime/sdk/component.js';
 import {isSessionError, SessionError} from '../../runtime/sdk/session.js';
-import {extentsBlockCount} from '../lib/format/extents.js';
+import {requireBlocks, requireExtents} from '../lib/format/extents.js';
 import {newestChanges} from '../lib/format/flush-log.js';
 import {ReadWriteLock} from '../lib/sync/read-write-lock.js';
 import {blockSize} from '../lib/format/geometry.js';
@@ -29,26 +29,8 @@ const noRoomForLog = 'the host has no room to take over what waits in the flush 
 
 const operationNames: readonly OperationName[] = ['extend', 'rekey', 'check'];
 
-/** @throws SessionError `out_of_range` where the payload is not that of the extents, or the device is smaller */
-function requireFit(extents: readonly number[], data: Uint8Array, blockCount: number): void {
-	const total = extentsBlockCount(extents, blockCount);
-	if (total === undefined || total * blockSize !== data.length) {
-		throw new SessionError(
-			'out_of_range',
-			`a request for ${data.length} bytes at ${extents.join('+')} does not fit the device of ${blockCount} blocks`,
-		);
-	}
-}
-
-/** @throws SessionError `out_of_range` where the device is smaller */
-function requireRange({first, count}: Range, blockCount: number): void {
-	if (first + count > blockCount) {
-		throw new SessionError(
-			'out_of_range',
-			`blocks ${first} to ${first + count - 1} do not fit the device of ${blockCount} blocks`,
-		);
-	}
-}
+/** As messages name it. */
+const owner = 'the device';
 
 interface Range {
 	readonly first: Vba;
@@ -278,20 +260,20 @@ export class OpenDevice {
 
 	async read({extents, data}: Transfer): Promise<Record<string, never>> {
 		this.#requestCount++;
-		requireFit(extents, data, this.blockCount);
+		requireExtents(extents, this.blockCount, owner);
 		await this.#servers.virtual_block_device.read({extents, data});
 		return {};
 	}
 
 	async allocation({first, count}: Range) {
-		requireRange({first, count}, this.blockCount);
+		requireBlocks(first, count, this.blockCount, owner);
 		return this.#servers.virtual_block_device.allocation({first, count});
 	}
 
 	async write({extents, data}: Transfer): Promise<Record<string, never>> {
 		this.#requestCount++;
 		this.#requireWritableMedium();
-		requireFit(extents, data, this.blockCount);
+		requireExtents(extents, this.blockCount, owner);
 		requireWritable(this.commit.latest);
 		if (!this.#contentLock.tryLockShared()) {
 			await this.#contentLock.lockShared();
@@ -316,13 +298,7 @@ export class OpenDevice {
 	async clear({extents}: {readonly extents: number[]}): Promise<Record<string, never>> {
 		this.#requestCount++;
 		this.#requireWritableMedium();
-		if (extentsBlockCount(extents, this.blockCount) === undefined) {
-			throw new SessionError(
-				'out_of_range',
-				`the extents ${extents.join('+')} do not fit the device of ${this.blockCount} blocks`,
-			);
-		}
-
+		requireExtents(extents, this.blockCount, owner);
 		requireWritable(this.commit.latest);
 		await this.#contentLock.lockShared();
 		try {
@@ -404,12 +380,12 @@ export class OpenDevice {
 	}
 
 	async snapshotAllocation(generation: Generation, range: Range): Promise<number[]> {
-		requireRange(range, this.snapshots.find(generation).leafCount);
+		requireBlocks(range.first, range.count, this.snapshots.find(generation).leafCount, owner);
 		return this.snapshots.allocation(generation, range);
 	}
 
 	async readSnapshot(generation: Generation, {extents, data}: Transfer): Promise<void> {
-		requireFit(extents, data, this.snapshots.find(generation).leafCount);
+		requireExtents(extents, this.snapshots.find(generation).leafCount, owner);
 		await this.snapshots.read(generation, extents, data);
 	}
 

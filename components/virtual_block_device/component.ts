@@ -8,14 +8,13 @@ import {z} from 'zod';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import {SessionError} from '../../runtime/sdk/session.js';
 import {allEnded} from '../lib/sync/all-ended.js';
-import {extentsBlockCount} from '../lib/format/extents.js';
-import {blockSize} from '../lib/format/geometry.js';
+import {piecesOf, requireBlocks, requireExtents} from '../lib/format/extents.js';
 import {HeldBlocks} from '../lib/tree/held-blocks.js';
 import {block} from '../sessions/block.js';
 import {cache} from '../sessions/cache.js';
 import {crypto} from '../sessions/crypto.js';
 import {freeTree} from '../sessions/free-tree.js';
-import {virtualBlockDevice, writeBlockCountMax} from '../sessions/virtual-block-device.js';
+import {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {allocationOf} from './leaf-allocation.js';
 import {Device} from './device.js';
 import {extend} from './extension.js';
@@ -45,45 +44,13 @@ const clearedPieceMax = 16;
 /** Held blocks for each piece under way: a level each, for as many batches as may run, with room to spare. */
 const framesPerPiece = 32;
 
-/** Cuts extents into contiguous ranges of at most one batch. @throws SessionError where they do not fit the tree */
-function rangesOf(extents: readonly number[], leafCount: number): Range[] {
-	if (extentsBlockCount(extents, leafCount) === undefined) {
-		throw new SessionError(
-			'out_of_range',
-			`the extents ${extents.join('+')} do not fit the device of ${leafCount} blocks`,
-		);
-	}
+/** As messages name it. */
+const owner = 'the device';
 
-	if (extents.length === 2 && extents[1] <= batchBlockCount) {
-		return [{vba: extents[0], count: extents[1]}];
-	}
-
-	const ranges: Range[] = [];
-	for (let i = 0; i < extents.length; i += 2) {
-		for (let done = 0; done < extents[i + 1]; done += batchBlockCount) {
-			ranges.push({vba: extents[i] + done, count: Math.min(batchBlockCount, extents[i + 1] - done)});
-		}
-	}
-
-	return ranges;
-}
-
-/** The same with the payload that belongs to each range. */
-function piecesOf(extents: readonly number[], data: Uint8Array, leafCount: number): ReadPiece[] {
-	let offset = 0;
-	const pieces = rangesOf(extents, leafCount).map(({vba, count}) => {
-		const start = offset;
-		offset += count * blockSize;
-		return {vba, count, data: data.subarray(start, offset)};
-	});
-	if (offset !== data.length) {
-		throw new SessionError(
-			'out_of_range',
-			`${data.length} bytes do not fit the ${offset / blockSize} blocks of the request`,
-		);
-	}
-
-	return pieces;
+/** The pieces of a request, each of at most one batch. @throws SessionError where they do not fit the tree */
+function batchPieces(extents: readonly number[], data: Uint8Array, leafCount: number): ReadPiece[] {
+	requireExtents(extents, leafCount, owner);
+	return piecesOf(extents, data, batchBlockCount);
 }
 
 function writeOf({vba, count, data}: ReadPiece): WritePiece {
@@ -134,13 +101,7 @@ export default defineComponent({
 
 		async function clearPart({vba, count}: Range): Promise<{isChanged: boolean; nextVba: number | null}> {
 			const end = vba + count;
-			if (extentsBlockCount([vba, count], device.tree.geometry.leafCount) === undefined) {
-				throw new SessionError(
-					'out_of_range',
-					`the extent ${vba}+${count} does not fit the device of ${device.tree.geometry.leafCount} blocks`,
-				);
-			}
-
+			requireBlocks(vba, count, device.tree.geometry.leafCount, owner);
 			let isChanged = false;
 			for (let piece = 0, next = vba; ; piece++) {
 				const found = await findWritten(device, next, end);
@@ -178,29 +139,15 @@ export default defineComponent({
 					},
 					// Not `async`: a promise that is handed through one more arrives later.
 					read: ({extents, data}) =>
-						serve(piecesOf(extents, data, device.tree.geometry.leafCount), piece => reads.add(piece)),
-					write: ({extents, data}) => {
-						if (data.length > writeBlockCountMax * blockSize) {
-							throw new SessionError(
-								'out_of_range',
-								`a write of ${data.length} bytes is larger than ${writeBlockCountMax} blocks`,
-							);
-						}
-
-						return serve(piecesOf(extents, data, device.tree.geometry.leafCount), piece =>
+						serve(batchPieces(extents, data, device.tree.geometry.leafCount), piece => reads.add(piece)),
+					write: ({extents, data}) =>
+						serve(batchPieces(extents, data, device.tree.geometry.leafCount), piece =>
 							writes.add(writeOf(piece)),
-						);
-					},
+						),
 					clear: clearPart,
 					async allocation({snapshot, first, count}) {
 						const {leafCount} = snapshot?.tree ?? device.tree.geometry;
-						if (first + count > leafCount) {
-							throw new SessionError(
-								'out_of_range',
-								`blocks ${first} to ${first + count - 1} do not fit the device of ${leafCount} blocks`,
-							);
-						}
-
+						requireBlocks(first, count, leafCount, owner);
 						return {
 							runs: await allocationOf(
 								device,
@@ -211,7 +158,7 @@ export default defineComponent({
 					},
 					count_written: async request => countWritten(device, request),
 					async read_snapshot({snapshot, extents, data}) {
-						return serve(piecesOf(extents, data, snapshot.tree.leafCount), async piece => {
+						return serve(batchPieces(extents, data, snapshot.tree.leafCount), async piece => {
 							const [failure] = await reader.read([piece], () => device.snapshotTree(snapshot));
 							if (failure !== undefined) {
 								throw failure instanceof Error ? failure : new Error('reading the snapshot failed');

@@ -10,6 +10,7 @@ import type {CipherName} from '../../sessions/cipher.js';
 import type {FreshTree, RootNode} from '../../sessions/tree-root.js';
 import type {Level, Pba} from '../../sessions/vocabulary.js';
 import {firstPlace, freshTrees, type FreshTrees} from './fresh-layout.js';
+import {addBlock} from './extents.js';
 import {blockSize, freshPbaCount, innerBlockCount, superblockSlotCount, type Dimensions} from './geometry.js';
 import {labelLength, labelOf} from './label.js';
 import {NodeBlocks} from './node-blocks.js';
@@ -64,13 +65,7 @@ class BatchWriter {
 
 	async add(address: Pba, block: Uint8Array): Promise<void> {
 		this.#buffers[this.#batch].set(block, this.#count * blockSize);
-		const last = this.#extents.length - 2;
-		if (last >= 0 && this.#extents[last] + this.#extents[last + 1] === address) {
-			this.#extents[last + 1]++;
-		} else {
-			this.#extents.push(address, 1);
-		}
-
+		addBlock(this.#extents, address);
 		this.#count++;
 		if (this.#count === batchBlockCount) {
 			this.#beginWrite();
