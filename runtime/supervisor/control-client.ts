@@ -6,7 +6,7 @@ import {socketPath} from './socket-path.js';
 export type {ControlRequest, EndReport} from './control-request.js';
 export type {DeploymentDifference, DeploymentStatus, EditOutcome} from './deployment-follower.js';
 export type {ChildStatus, RuntimeStatus} from './runtime-status.js';
-export type {EndStage} from './supervision.js';
+export type {EndStage} from './orderly-end.js';
 
 /**
  * A runtime that lives says in this time how it is, even where it waits for a child that does not. Other requests take

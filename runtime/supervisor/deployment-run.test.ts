@@ -4,7 +4,7 @@ import {setTimeout} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
 import {makeDeployment, makeStateDirectory, type ChildSketch} from '../../test/support/fixture-deployment.js';
 import {requestControl, type EndReport, type RuntimeStatus} from './control-client.js';
-import type {EndLimits} from './supervision.js';
+import type {EndLimits} from './orderly-end.js';
 import {runTool, startDeployment, type RunningDeployment} from './deployment-run.js';
 
 interface Recall {

@@ -9,7 +9,8 @@ import {ControlServer, callService, toJson, type Controlled} from './control-ser
 import {DeploymentFollower} from './deployment-follower.js';
 import type {LogSink, RuntimeLog} from './log.js';
 import {watchOpenFiles} from './open-files-watch.js';
-import {Supervision, type EndLimits} from './supervision.js';
+import type {EndLimits} from './orderly-end.js';
+import {Supervision} from './supervision.js';
 
 export interface RuntimeOptions {
 	/** Made if it is not there. */

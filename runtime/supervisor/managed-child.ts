@@ -24,7 +24,7 @@ export class ManagedChild {
 	/** Another one of the same name where the deployment was edited and the child goes on. */
 	child: Child;
 	readonly group: ManagedGroup;
-	state: ChildState = 'waiting';
+	#state: ChildState = 'waiting';
 	hints: readonly string[] = [];
 	/** Restarts after faults, its own or those of what it relies on. */
 	restartCount = 0;
@@ -42,9 +42,46 @@ export class ManagedChild {
 		this.group = group;
 	}
 
+	get state(): ChildState {
+		return this.#state;
+	}
+
 	/** True while sessions to and from it can be managed. */
 	get alive(): boolean {
-		return this.state === 'starting' || this.state === 'up';
+		return this.#state === 'starting' || this.#state === 'up';
+	}
+
+	/** True where nothing of it runs any more. */
+	get isAtRest(): boolean {
+		return this.#state === 'stopped' || this.#state === 'finished' || this.#state === 'dead';
+	}
+
+	/** A host for it is being made. */
+	wait(): void {
+		this.#state = 'waiting';
+	}
+
+	/** Its host is told to start it. */
+	begin(): void {
+		this.#state = 'starting';
+	}
+
+	comeUp(): void {
+		this.#state = 'up';
+		this.up.resolve();
+	}
+
+	/** The tool has done its job. */
+	finish(): void {
+		this.#state = 'finished';
+		this.stopped.resolve(undefined);
+	}
+
+	/** It was told to stop, and has or has not. */
+	comeToRest(): void {
+		if (this.#state !== 'finished' && this.#state !== 'dead') {
+			this.#state = 'stopped';
+		}
 	}
 
 	/** Tells the child's host something; nothing where it has no thread. */
@@ -53,7 +90,7 @@ export class ManagedChild {
 	}
 
 	lose(reason: string): void {
-		this.state = 'dead';
+		this.#state = 'dead';
 		this.hints = [];
 		this.started.reject(new Error(reason));
 		this.stopped.resolve(undefined);
