@@ -45,6 +45,8 @@ const faultIntervalMs = 60_000;
 
 type Config = z.output<typeof config>;
 
+type Reply = Record<string, never> | Promise<Record<string, never>>;
+
 function imageObstacles({create, readonly}: Config, imagePath: string, stateDirectory: string): Obstacle[] {
 	if (exists(imagePath)) {
 		const reason = readonly === 'yes' ? whyUnreadable(imagePath) : whyUnwritable(imagePath);
@@ -164,14 +166,24 @@ export default defineComponent({
 			return error;
 		}
 
-		function change(client: string, job: () => void): Record<string, never> {
+		/** What is done at once is answered at once. */
+		function change(client: string, job: () => Promise<void> | undefined): Reply {
 			requireWriter(client);
 			return transfer(job);
 		}
 
-		function transfer(job: () => void): Record<string, never> {
+		function transfer(job: () => Promise<void> | undefined): Reply {
 			try {
-				job();
+				const running = job();
+				return running === undefined ? {} : ended(running);
+			} catch (error) {
+				throw logged(error);
+			}
+		}
+
+		async function ended(running: Promise<void>): Promise<Record<string, never>> {
+			try {
+				await env.outside(running);
 				return {};
 			} catch (error) {
 				throw logged(error);
@@ -189,26 +201,22 @@ export default defineComponent({
 							growable: image.growable && !isReader,
 						};
 					},
-					read: ({extents, data}) =>
-						transfer(() => {
-							image.read(extents, data);
-						}),
+					read: ({extents, data}) => transfer(() => image.read(extents, data)),
 					// The host may know more, but zeroes that somebody wrote on purpose look the same to it.
 					allocation({first, count}) {
 						requireBlocks(first, count, image.blockCount, image.path);
 						return {runs: [count, allocationKinds.data]};
 					},
-					write: ({extents, data}, {client}) =>
-						change(client, () => {
-							image.write(extents, data);
-						}),
+					write: ({extents, data}, {client}) => change(client, () => image.write(extents, data)),
 					clear: ({extents}, {client}) =>
 						change(client, () => {
 							image.clear(extents);
+							return undefined;
 						}),
 					allocate: ({extents}, {client}) =>
 						change(client, () => {
 							image.allocate(extents);
+							return undefined;
 						}),
 					async sync() {
 						try {
@@ -225,11 +233,17 @@ export default defineComponent({
 					grow: ({blockCount}, {client}) =>
 						change(client, () => {
 							image.grow(blockCount);
+							return undefined;
 						}),
 				},
 			},
 			stop: async () => image.close(),
-			status: () => ({path: image.path, bytes: image.blockCount * blockSize}),
+			status: () => ({
+				path: image.path,
+				bytes: image.blockCount * blockSize,
+				read_calls: image.readCallCount,
+				disk_reads: image.diskReadCount,
+			}),
 		};
 	},
 });

@@ -25,7 +25,7 @@ test('after a failed sync, writes, growth and syncs fail for good; reads go on',
 	await t.throwsAsync(image.sync(), {code: 'device_failed'});
 	t.throws(
 		() => {
-			image.write([0, 1], Buffer.alloc(4096));
+			void image.write([0, 1], Buffer.alloc(4096));
 		},
 		{code: 'device_failed'},
 	);
@@ -36,7 +36,7 @@ test('after a failed sync, writes, growth and syncs fail for good; reads go on',
 		{code: 'device_failed'},
 	);
 	const data = Buffer.alloc(4096);
-	image.read([1, 1], data);
+	await image.read([1, 1], data);
 	t.deepEqual(data, Buffer.alloc(4096, 4));
 	await image.close();
 });
@@ -85,7 +85,7 @@ test.serial('a large write reaches the file whole, in pieces that the page cache
 	};
 	Object.assign(fs, {writeSync: recording});
 	try {
-		image.write([1, 254], data);
+		await image.write([1, 254], data);
 	} finally {
 		Object.assign(fs, {writeSync});
 	}

@@ -114,7 +114,7 @@ for (const {title, bounds, callsPerMiB = bounds.mediumExtentsPerMiB, ...load} of
 	test.serial(`system calls with block_file: ${title}`, async t => {
 		const perMiB = await withFilledDevice(async device => {
 			const client = device.connect();
-			const count = await transferCalls(async () => runLoad(client, load));
+			const count = await transferCalls(device, async () => runLoad(client, load));
 			return (count / (load.requestCount * load.blockCount * blockSize)) * 2 ** 20;
 		}, 'block_file');
 		t.log(perMiB.toFixed(1));

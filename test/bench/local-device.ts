@@ -131,6 +131,11 @@ export class LocalDevice {
 		return this.#connect(block, 'superblock_control', 'client') as Client<typeof block>;
 	}
 
+	/** What a part tells `runtime status`. */
+	status(name: string): Record<string, string | number> {
+		return this.#running.get(name)?.status?.() ?? {};
+	}
+
 	forgetTraffic(): void {
 		for (const traffic of this.traffic.values()) {
 			Object.assign(traffic, {messageCount: 0, byteLength: 0, writtenByteLength: 0, extentCount: 0});

@@ -1,25 +1,24 @@
-/** Counts the system calls that move data between this process and files. */
+/** Counts the system calls that move data between this process and its image. */
 import fs from 'node:fs';
+import type {LocalDevice} from './local-device.js';
 
-/** How often `job` reads from and writes to files at a position, in this thread. */
-export async function transferCalls(job: () => Promise<unknown>): Promise<number> {
-	const {readSync, writeSync} = fs;
-	let count = 0;
-	const counted =
-		<Arguments extends unknown[], Result>(call: (...words: Arguments) => Result) =>
-		(...words: Arguments): Result => {
-			count++;
-			return call(...words);
-		};
+/** How often `job` has block_file read from its image, as it tells itself, and write to files at a position. */
+export async function transferCalls(device: LocalDevice, job: () => Promise<unknown>): Promise<number> {
+	const {writeSync} = fs;
+	const readCalls = () => Number(device.status('block_file').read_calls);
+	const readBefore = readCalls();
+	let writeCount = 0;
 	Object.assign(fs, {
-		readSync: counted(readSync as (...words: unknown[]) => number),
-		writeSync: counted(writeSync as (...words: unknown[]) => number),
+		writeSync(...words: Parameters<typeof writeSync>) {
+			writeCount++;
+			return writeSync(...words);
+		},
 	});
 	try {
 		await job();
 	} finally {
-		Object.assign(fs, {readSync, writeSync});
+		Object.assign(fs, {writeSync});
 	}
 
-	return count;
+	return readCalls() - readBefore + writeCount;
 }

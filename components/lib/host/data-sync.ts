@@ -4,20 +4,13 @@
  */
 import fs from 'node:fs';
 import {promisify} from 'node:util';
+import {Pace} from './pace.js';
 
 const fdatasync = promisify(fs.fdatasync);
 
-/** A sync at once that took longer was slow: the next ones are handed over. */
-const quickMsMax = 0.25;
-/** Handed over, it also waits for two threads to wake up. */
-const quickHandedOverMsMax = 0.5;
-/** After as many quick ones in a row, syncs run at once again. */
-const quickCountMin = 16;
-
 export class DataSync {
 	readonly #now: () => number;
-	#atOnce = true;
-	#quickCount = 0;
+	readonly #pace = new Pace({atOnceMsMax: 0.25, handedOverMsMax: 0.5});
 
 	/** @param now milliseconds, with fractions */
 	constructor(now: () => number) {
@@ -26,23 +19,19 @@ export class DataSync {
 
 	/** False while syncs are handed to another thread. */
 	get atOnce(): boolean {
-		return this.#atOnce;
+		return this.#pace.isQuick;
 	}
 
 	/** Every write to the file that has ended is durable once this resolves. @throws what the host says */
 	async run(fd: number): Promise<void> {
 		const startMs = this.#now();
-		if (this.#atOnce) {
+		if (this.#pace.isQuick) {
 			fs.fdatasyncSync(fd);
-			this.#atOnce = this.#now() - startMs <= quickMsMax;
+			this.#pace.tookAtOnce(this.#now() - startMs);
 			return;
 		}
 
 		await fdatasync(fd);
-		this.#quickCount = this.#now() - startMs <= quickHandedOverMsMax ? this.#quickCount + 1 : 0;
-		if (this.#quickCount === quickCountMin) {
-			this.#quickCount = 0;
-			this.#atOnce = true;
-		}
+		this.#pace.tookHandedOver(this.#now() - startMs);
 	}
 }
