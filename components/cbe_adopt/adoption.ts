@@ -6,17 +6,17 @@ import {isImplied} from '../lib/format/fresh-layout.js';
 import {blockSize} from '../lib/format/geometry.js';
 import {labelOf} from '../lib/format/label.js';
 import {walkLog, type ContainerSessions} from '../lib/container/open-container.js';
+import {openSuperblock, type OpenedSuperblock} from '../lib/format/open-superblock.js';
 import {
-	ContainerError,
-	openSuperblock,
 	readSlot,
-	type ContainerErrorKind,
-	type OpenedSuperblock,
-	type Secured,
 	type SuperblockSearch,
-} from '../lib/format/open-superblock.js';
+	ContainerError,
+	type ContainerErrorKind,
+	type Secured,
+} from '../lib/format/superblock-search.js';
 import {judgeAuthenticity} from '../lib/container/superblock-authenticator.js';
-import {encodeEmptiedSlot, nextSlot, type Superblock} from '../lib/format/superblock.js';
+import {nextSlot, type Superblock} from '../lib/format/superblock.js';
+import {encodeEmptiedSlot} from '../lib/format/superblock-codec.js';
 import type {RootNode} from '../sessions/tree-root.js';
 
 /** Refusals after which the image may hold another state of the anchor's container. */

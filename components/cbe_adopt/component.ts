@@ -11,7 +11,7 @@ import {z} from 'zod';
 import {defineTool, type Environment, type ToolResult} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import {readSuperblockSearch, type ContainerSessions} from '../lib/container/open-container.js';
-import type {Secured, SuperblockSearch} from '../lib/format/open-superblock.js';
+import type {SuperblockSearch, Secured} from '../lib/format/superblock-search.js';
 import type {Superblock} from '../lib/format/superblock.js';
 import {reportFailure} from '../lib/container/tool-failure.js';
 import {block} from '../sessions/block.js';

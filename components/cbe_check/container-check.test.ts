@@ -7,7 +7,8 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {blockSize, nodeSize} from '../lib/format/geometry.js';
 import {labelOf} from '../lib/format/label.js';
 import {NodeBlocks} from '../lib/format/node-blocks.js';
-import {decodeSuperblock, encodeSuperblock, type Superblock} from '../lib/format/superblock.js';
+import type {Superblock} from '../lib/format/superblock.js';
+import {encodeSuperblock, decodeSuperblock} from '../lib/format/superblock-codec.js';
 import checkTool from './component.js';
 import {findingTextCountMax} from './findings.js';
 

@@ -7,7 +7,8 @@ import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {runTool} from '../../test/support/tool-run.js';
 import {blockSize} from '../lib/format/geometry.js';
 import {labelOf} from '../lib/format/label.js';
-import {decodeSuperblock, encodeSuperblock, type Superblock} from '../lib/format/superblock.js';
+import type {Superblock} from '../lib/format/superblock.js';
+import {encodeSuperblock, decodeSuperblock} from '../lib/format/superblock-codec.js';
 import checkTool from './component.js';
 
 // Compiled tests run from dist/components/cbe_check.

@@ -2,7 +2,7 @@
 import {newestChanges} from '../lib/format/flush-log.js';
 import {superblockSlotCount} from '../lib/format/geometry.js';
 import {labelOf} from '../lib/format/label.js';
-import {anchoredSlot, readSlot, type AnchoredLog, type SuperblockSearch} from '../lib/format/open-superblock.js';
+import {anchoredSlot, readSlot, type SuperblockSearch, type AnchoredLog} from '../lib/format/superblock-search.js';
 import type {PoolRoot, Snapshot, Superblock} from '../lib/format/superblock.js';
 import {namesOf} from '../lib/container/snapshot-directory.js';
 import {hex, type DumpRecord} from './dump-record.js';

@@ -4,7 +4,8 @@ import test from 'ava';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {filled, openDevice as openStand} from '../../test/support/device-stand.js';
 import {NodeBlocks} from '../lib/format/node-blocks.js';
-import {decodeSuperblock, type Superblock} from '../lib/format/superblock.js';
+import type {Superblock} from '../lib/format/superblock.js';
+import {decodeSuperblock} from '../lib/format/superblock-codec.js';
 import {blockSize} from '../sessions/block.js';
 
 /** Without a flush log: what is damaged here has to lie on the medium. */

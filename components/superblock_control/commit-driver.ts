@@ -3,7 +3,8 @@
  * after the other.
  */
 import {isSessionError} from '../../runtime/sdk/session.js';
-import {transition, type Action, type CommitEvent, type CommitState, type Core, type Notice} from './commit-machine.js';
+import {transition} from './commit-machine.js';
+import type {CommitEvent, Notice, Action, CommitState, Core} from './commit-state.js';
 
 export interface CommitEffects {
 	/** Performs an action; what it throws is the machine's to judge. */

@@ -3,8 +3,9 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {layOutPool} from '../../test/support/pool-layout.js';
 import {labelOf} from '../lib/format/label.js';
 import {LockOrderError, watchLockOrder} from '../lib/sync/lock-order.js';
-import {decodeSuperblock, encodeSuperblock, type Superblock} from '../lib/format/superblock.js';
-import {CommitInterrupted} from './commit-machine.js';
+import type {Superblock} from '../lib/format/superblock.js';
+import {encodeSuperblock, decodeSuperblock} from '../lib/format/superblock-codec.js';
+import {CommitInterrupted} from './commit-state.js';
 import {Commit} from './commit.js';
 import type {CommitServers} from './commit-actions.js';
 

@@ -9,7 +9,8 @@ import {lockWatch} from '../lib/sync/lock-order.js';
 import type {Generation} from '../sessions/vocabulary.js';
 import {CommitActions, type CommitServers} from './commit-actions.js';
 import {CommitDriver} from './commit-driver.js';
-import {openedState, type Level, type MadeEdit, type Notice, type Opened} from './commit-machine.js';
+import {openedState} from './commit-machine.js';
+import type {Opened, Notice, MadeEdit, Level} from './commit-state.js';
 import {KeyUse} from './key-use.js';
 import {edited, type SuperblockEdit} from './transition.js';
 

@@ -17,7 +17,7 @@ import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
 import {runTool} from '../../test/support/tool-run.js';
 import cbeAdopt from '../cbe_adopt/component.js';
-import {decodeSuperblock} from '../lib/format/superblock.js';
+import {decodeSuperblock} from '../lib/format/superblock-codec.js';
 import {blockSize} from '../sessions/block.js';
 
 /** Blocks of the medium that cannot be read, or not written. */

@@ -4,7 +4,7 @@ import test from 'ava';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {filled, imageOf, openDevice} from '../../test/support/device-stand.js';
 import {blockSize} from '../lib/format/geometry.js';
-import {decodeSuperblock, isUnusedSlot} from '../lib/format/superblock.js';
+import {decodeSuperblock, isUnusedSlot} from '../lib/format/superblock-codec.js';
 
 test('after a snapshot an extension of the pool leaves the newest snapshot with the secured generation, and the kept one as it was', async t => {
 	const state = temporaryDirectory();

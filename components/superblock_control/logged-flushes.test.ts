@@ -12,7 +12,7 @@ import {MemoryAnchor} from '../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../test/support/memory-medium.js';
 import cbeCheck from '../cbe_check/component.js';
 import cbeDump from '../cbe_dump/component.js';
-import {decodeSuperblock} from '../lib/format/superblock.js';
+import {decodeSuperblock} from '../lib/format/superblock-codec.js';
 import {blockSize} from '../sessions/block.js';
 
 async function valueAt(

@@ -8,7 +8,7 @@ import {temporaryDirectory} from '../../test/support/component-stand.js';
 import {crash, filled, imageOf, openDevice} from '../../test/support/device-stand.js';
 import {filteredMedium} from '../../test/support/filtered-medium.js';
 import {blockSize, superblockSlotCount} from '../lib/format/geometry.js';
-import {wrappedKeysOf} from '../lib/format/superblock.js';
+import {wrappedKeysOf} from '../lib/format/superblock-codec.js';
 
 /** First byte of a superblock while a rekeying goes on. */
 const rekeyingState = 2;

@@ -2,7 +2,8 @@
 import type {Client} from '../../runtime/sdk/session.js';
 import {blockSize, superblockSlotCount} from '../lib/format/geometry.js';
 import {readSuperblockSlots} from '../lib/container/open-container.js';
-import {encodeUnusedSlot, wrappedKeysOf, type Superblock} from '../lib/format/superblock.js';
+import type {Superblock} from '../lib/format/superblock.js';
+import {wrappedKeysOf, encodeUnusedSlot} from '../lib/format/superblock-codec.js';
 import type {block} from '../sessions/block.js';
 
 /** True where a superblock no longer names a key that the one before it named. */

@@ -1,6 +1,5 @@
 /** Opens the container, or creates it where there is none and the configuration says so. */
-import type {Environment} from '../../runtime/sdk/component.js';
-import {StartError} from '../../runtime/sdk/component.js';
+import {type Environment, StartError} from '../../runtime/sdk/component.js';
 import {isSessionError, type Client} from '../../runtime/sdk/session.js';
 import type {Generation, Pba} from '../sessions/vocabulary.js';
 import {createContainer} from '../lib/container/create.js';
@@ -9,9 +8,11 @@ import {newestChanges, type LogEntry} from '../lib/format/flush-log.js';
 import {extentsOf} from '../lib/format/extents.js';
 import {blockSize} from '../lib/format/geometry.js';
 import {readSuperblockSearch} from '../lib/container/open-container.js';
-import {ContainerError, openSuperblock, type OpenedSuperblock} from '../lib/format/open-superblock.js';
+import {openSuperblock, type OpenedSuperblock} from '../lib/format/open-superblock.js';
+import {ContainerError} from '../lib/format/superblock-search.js';
 import {readNames, type NamedSuperblock} from '../lib/container/snapshot-directory.js';
-import {encodeEmptiedSlot, type Superblock} from '../lib/format/superblock.js';
+import type {Superblock} from '../lib/format/superblock.js';
+import {encodeEmptiedSlot} from '../lib/format/superblock-codec.js';
 import type {crypto} from '../sessions/crypto.js';
 import type {CryptoKeys} from './crypto-keys.js';
 import type {SpaceReservation} from './space-reservation.js';

@@ -20,12 +20,9 @@ import {blockSize} from '../lib/format/geometry.js';
 import {labelOf} from '../lib/format/label.js';
 import {snapshotNameFault} from '../lib/format/snapshot-name.js';
 import {decodeDirectory, encodeDirectory} from '../lib/container/snapshot-directory.js';
-import {
-	decodeSuperblock,
-	isUnusedSlot,
-	snapshotDirectoryBlockCount,
-	SuperblockError,
-} from '../lib/format/superblock.js';
+import {snapshotDirectoryBlockCount} from '../lib/format/superblock.js';
+import {decodeSuperblock, isUnusedSlot} from '../lib/format/superblock-codec.js';
+import {SuperblockError} from '../lib/format/superblock-fields.js';
 
 type Stand = Awaited<ReturnType<typeof openDevice>>;
 

@@ -1,11 +1,6 @@
 /** The commit protocol with one of its rules broken: each has to be found by the exploration. */
-import {
-	transition,
-	type Action,
-	type CommitEvent,
-	type CommitState,
-	type Transition,
-} from '../../components/superblock_control/commit-machine.js';
+import {transition} from '../../components/superblock_control/commit-machine.js';
+import type {Transition, CommitEvent, Action, CommitState} from '../../components/superblock_control/commit-state.js';
 import {soundRules, type Budget, type ModelAction, type Rules} from './commit-world.js';
 
 type Machine = typeof transition;

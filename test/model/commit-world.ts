@@ -4,21 +4,20 @@
  * commit machine, the plans of a recovery and the judgement of what an opening finds are the product's own; `Rules` are
  * what a test may break of them.
  */
-import type {Beyond, Standing} from '../../components/lib/format/open-superblock.js';
-import {judgeStanding} from '../../components/lib/format/open-superblock.js';
+import {type Standing, judgeStanding} from '../../components/lib/format/open-superblock.js';
+import type {Beyond} from '../../components/lib/format/superblock-search.js';
 import type {LogEntry} from '../../components/lib/format/flush-log.js';
 import {directoryPba, encodeDirectory, namesOf} from '../../components/lib/container/snapshot-directory.js';
 import type {Superblock} from '../../components/lib/format/superblock.js';
-import {
-	openedState,
-	transition,
-	type Action,
-	type CommitEvent,
-	type CommitState,
-	type Level,
-	type MadeEdit,
-	type Transition,
-} from '../../components/superblock_control/commit-machine.js';
+import {openedState, transition} from '../../components/superblock_control/commit-machine.js';
+import type {
+	Transition,
+	CommitEvent,
+	Action,
+	CommitState,
+	MadeEdit,
+	Level,
+} from '../../components/superblock_control/commit-state.js';
 import {
 	checkpointRecovery,
 	flushRecovery,

@@ -4,7 +4,7 @@
  * the power fails and may be gone then, unless the anchor has written it once more.
  */
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
-import type {Secured} from '../../components/lib/format/open-superblock.js';
+import type {Secured} from '../../components/lib/format/superblock-search.js';
 import {freshMarks, type RecordMarks} from '../../components/lib/anchor/anchor-service.js';
 import type {trustAnchor} from '../../components/sessions/trust-anchor.js';
 import {authenticatorOf, flushKeyOf, innerKey} from '../support/memory-anchor.js';

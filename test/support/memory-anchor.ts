@@ -1,7 +1,7 @@
 /** A trust anchor in memory that wraps nothing: its block keys are what the test says. */
 import {createHmac} from 'node:crypto';
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
-import type {Secured} from '../../components/lib/format/open-superblock.js';
+import type {Secured} from '../../components/lib/format/superblock-search.js';
 import type {trustAnchor} from '../../components/sessions/trust-anchor.js';
 
 /** The key of inner blocks, whatever the container. */

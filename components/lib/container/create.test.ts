@@ -8,8 +8,9 @@ import {ContainerDimensions} from '../format/dimensions-config.js';
 import {blockSize, freshPbaCount} from '../format/geometry.js';
 import {labelOf} from '../format/label.js';
 import {openContainer} from './open-container.js';
-import {ContainerError} from '../format/open-superblock.js';
-import {encodeUnusedSlot, snapshotDirectoryBlockCount} from '../format/superblock.js';
+import {ContainerError} from '../format/superblock-search.js';
+import {snapshotDirectoryBlockCount} from '../format/superblock.js';
+import {encodeUnusedSlot} from '../format/superblock-codec.js';
 
 const plan = ContainerDimensions.parse({vbd_leaves: '200', vbd_max_level: '2', ft_leaves: '1024', ft_max_level: '2'});
 const pbaCount =

@@ -12,9 +12,10 @@ import {blockSize, freshPbaCount, superblockSlotCount} from '../format/geometry.
 import {layOut, layoutBlockCount, type ContainerPlan} from '../format/initialize.js';
 import {labelOf} from '../format/label.js';
 import {readSuperblockSearch, type ContainerSessions} from './open-container.js';
-import {ContainerError, anchoredSlot, readSlot, type SuperblockSearch} from '../format/open-superblock.js';
+import {anchoredSlot, readSlot, type SuperblockSearch, ContainerError} from '../format/superblock-search.js';
 import {sealSuperblock} from './superblock-authenticator.js';
-import {containerIdLength, encodeUnusedSlot, snapshotDirectoryBlockCount} from '../format/superblock.js';
+import {containerIdLength, snapshotDirectoryBlockCount} from '../format/superblock.js';
+import {encodeUnusedSlot} from '../format/superblock-codec.js';
 
 const firstKeyId = 1;
 /** The smallest part of a block that a medium writes whole. */

@@ -8,7 +8,8 @@ import {connectMemory} from '../../../test/support/tool-run.js';
 import {blockSize} from '../format/geometry.js';
 import {labelOf} from '../format/label.js';
 import {openContainer} from './open-container.js';
-import {encodeSuperblock, nextSlot, type Superblock} from '../format/superblock.js';
+import {nextSlot, type Superblock} from '../format/superblock.js';
+import {encodeSuperblock} from '../format/superblock-codec.js';
 
 const baseSlot = 3;
 

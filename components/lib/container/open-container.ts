@@ -5,16 +5,15 @@ import type {trustAnchor} from '../../sessions/trust-anchor.js';
 import {LogWalk, authenticFlushes, plainFlushes} from '../format/flush-log.js';
 import {blockSize, superblockSlotCount} from '../format/geometry.js';
 import {labelOf} from '../format/label.js';
+import {openSuperblock, type OpenedSuperblock} from '../format/open-superblock.js';
 import {
 	anchoredSlot,
-	openSuperblock,
 	readSlot,
+	type SuperblockSearch,
 	type Beyond,
 	type NewerSuperblock,
-	type OpenedSuperblock,
 	type Secured,
-	type SuperblockSearch,
-} from '../format/open-superblock.js';
+} from '../format/superblock-search.js';
 import {judgeAuthenticity} from './superblock-authenticator.js';
 import {nextSlot, type FlushLogArea, type Superblock} from '../format/superblock.js';
 

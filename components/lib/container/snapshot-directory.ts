@@ -18,13 +18,8 @@ import {blockSize} from '../format/geometry.js';
 import {openInner, sealInner} from './inner-blocks.js';
 import {labelLength, labelOf} from '../format/label.js';
 import {snapshotNameByteLengthMax, snapshotNameFault} from '../format/snapshot-name.js';
-import {
-	snapshotSlotCount,
-	SuperblockError,
-	type Snapshot,
-	type SnapshotDirectoryPlace,
-	type Superblock,
-} from '../format/superblock.js';
+import {snapshotSlotCount, type Snapshot, type SnapshotDirectoryPlace, type Superblock} from '../format/superblock.js';
+import {SuperblockError} from '../format/superblock-fields.js';
 
 const magic = Buffer.from('CBE dir\0', 'latin1');
 const firstEntry = 16;

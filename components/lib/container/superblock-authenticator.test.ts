@@ -3,7 +3,8 @@ import {MemoryAnchor} from '../../../test/support/memory-anchor.js';
 import {MemoryMedium} from '../../../test/support/memory-medium.js';
 import {connectMemory} from '../../../test/support/tool-run.js';
 import {loadGolden} from '../../../test/support/golden.js';
-import {decodeSuperblock, encodeSuperblock, type Superblock} from '../format/superblock.js';
+import type {Superblock} from '../format/superblock.js';
+import {encodeSuperblock, decodeSuperblock} from '../format/superblock-codec.js';
 import {judgeAuthenticity, sealSuperblock} from './superblock-authenticator.js';
 
 const {image, description} = loadGolden('d64_b_snaps');

@@ -7,7 +7,8 @@
 import {createHash} from 'node:crypto';
 import type {Client} from '../../../runtime/sdk/session.js';
 import type {trustAnchor} from '../../sessions/trust-anchor.js';
-import {authenticatorOffset, encodeSuperblock, type Superblock} from '../format/superblock.js';
+import type {Superblock} from '../format/superblock.js';
+import {encodeSuperblock, authenticatorOffset} from '../format/superblock-codec.js';
 
 type Anchor = Pick<Client<typeof trustAnchor>, 'authenticate' | 'verify'>;
 

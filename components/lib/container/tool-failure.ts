@@ -1,7 +1,7 @@
 /** The last line of a tool that could not do its job because of what it found, not because of a bug. */
 import type {ToolResult} from '../../../runtime/sdk/component.js';
 import {isSessionError} from '../../../runtime/sdk/session.js';
-import {ContainerError} from '../format/open-superblock.js';
+import {ContainerError} from '../format/superblock-search.js';
 
 /**
  * Runs a tool's job; expected failures become its result, bugs stay exceptions. `serverExitValue` where a server

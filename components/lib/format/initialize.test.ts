@@ -3,7 +3,7 @@ import {loadGolden} from '../../../test/support/golden.js';
 import {blockSize, freshPbaCount, superblockSlotCount} from './geometry.js';
 import {layOut, layoutBlockCount, type ContainerPlan} from './initialize.js';
 import {labelOf} from './label.js';
-import {encodeSuperblock} from './superblock.js';
+import {encodeSuperblock} from './superblock-codec.js';
 
 test('a fresh container has the layout of the original, block for block', async t => {
 	const {image: golden, description} = loadGolden('d64_a_init');

@@ -14,13 +14,8 @@ import {addBlock} from './extents.js';
 import {blockSize, freshPbaCount, innerBlockCount, superblockSlotCount, type Dimensions} from './geometry.js';
 import {labelLength, labelOf} from './label.js';
 import {NodeBlocks} from './node-blocks.js';
-import {
-	encodeUnusedSlot,
-	snapshotDirectoryBlockCount,
-	snapshotSlotCount,
-	type Key,
-	type Superblock,
-} from './superblock.js';
+import {snapshotDirectoryBlockCount, snapshotSlotCount, type Key, type Superblock} from './superblock.js';
+import {encodeUnusedSlot} from './superblock-codec.js';
 
 export interface ContainerPlan {
 	readonly virtualBlockDevice: Dimensions;

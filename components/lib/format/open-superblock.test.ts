@@ -2,8 +2,9 @@ import test from 'ava';
 import {goldenNames, loadGolden} from '../../../test/support/golden.js';
 import {blockSize, superblockSlotCount} from './geometry.js';
 import {labelOf} from './label.js';
-import {ContainerError, openSuperblock, type ContainerErrorKind, type Secured} from './open-superblock.js';
-import {decodeSuperblock, encodeSuperblock, encodeUnusedSlot} from './superblock.js';
+import {openSuperblock} from './open-superblock.js';
+import {ContainerError, type ContainerErrorKind, type Secured} from './superblock-search.js';
+import {encodeUnusedSlot, encodeSuperblock, decodeSuperblock} from './superblock-codec.js';
 
 const {image, description} = loadGolden('d64_b_snaps');
 const mediumBlockCount = image.length / blockSize;

@@ -1,18 +1,15 @@
 import test from 'ava';
 import {goldenNames, loadGolden} from '../../../test/support/golden.js';
 import {blockSize, superblockSlotCount} from './geometry.js';
+import {nextSlot, snapshotSlotCount, states, type Superblock} from './superblock.js';
 import {
-	SuperblockError,
-	decodeSuperblock,
 	encodeEmptiedSlot,
-	encodeSuperblock,
 	encodeUnusedSlot,
+	encodeSuperblock,
+	decodeSuperblock,
 	isUnusedSlot,
-	nextSlot,
-	snapshotSlotCount,
-	states,
-	type Superblock,
-} from './superblock.js';
+} from './superblock-codec.js';
+import {SuperblockError} from './superblock-fields.js';
 
 const snapshotsOffset = 97;
 const snapshotSize = 72;
