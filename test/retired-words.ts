@@ -37,7 +37,7 @@ export const retiredNames: Readonly<Record<string, string>> = {
 export const retiredWords: Readonly<Record<string, string>> = {
 	securing: 'checkpoint',
 	roster: 'table of children',
-	inquiries: 'pending requests',
+	inquiries: 'requests to hosts',
 	contingent: 'bump allocator',
 	lookout: 'poller',
 	foresight: 'preflight',

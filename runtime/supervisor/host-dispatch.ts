@@ -4,7 +4,7 @@ import type {FromHost} from '../host/messages.js';
 import type {ChildStarter} from './child-starter.js';
 import type {ManagedChild, ManagedGroup} from './managed-child.js';
 import type {OrderlyEnd} from './orderly-end.js';
-import type {PendingRequests} from './pending-requests.js';
+import type {HostRequests} from './host-requests.js';
 import type {SupervisionState} from './supervision-state.js';
 
 /** Time for the death of a process to be noticed, whose sessions end before. */
@@ -13,20 +13,20 @@ const brokenEndMs = 2000;
 export interface DispatchParts {
 	readonly starter: ChildStarter;
 	readonly end: OrderlyEnd;
-	readonly requests: PendingRequests;
+	readonly requests: HostRequests;
 }
 
 export class HostDispatch {
 	readonly #state: SupervisionState;
 	readonly #starter: ChildStarter;
 	readonly #end: OrderlyEnd;
-	readonly #pendingRequests: PendingRequests;
+	readonly #hostRequests: HostRequests;
 
 	constructor(state: SupervisionState, {starter, end, requests}: DispatchParts) {
 		this.#state = state;
 		this.#starter = starter;
 		this.#end = end;
-		this.#pendingRequests = requests;
+		this.#hostRequests = requests;
 	}
 
 	receive(group: ManagedGroup, message: FromHost): void {
@@ -82,12 +82,12 @@ export class HostDispatch {
 			}
 
 			case 'figures': {
-				this.#pendingRequests.answer(message.id, message.children, group.thread);
+				this.#hostRequests.answer(message.id, message.children, group.thread);
 				break;
 			}
 
 			case 'call_done': {
-				this.#pendingRequests.answer(message.id, message, group.thread);
+				this.#hostRequests.answer(message.id, message, group.thread);
 				break;
 			}
 

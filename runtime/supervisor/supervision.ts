@@ -19,7 +19,7 @@ import {clearEnvironment} from './isolated-start.js';
 import type {LogSink, RuntimeLog} from './log.js';
 import type {ManagedChild} from './managed-child.js';
 import {OrderlyEnd, type EndLimits, type EndStage} from './orderly-end.js';
-import {PendingRequests} from './pending-requests.js';
+import {HostRequests} from './host-requests.js';
 import {SupervisionState} from './supervision-state.js';
 
 export interface SupervisionOptions {
@@ -33,7 +33,7 @@ export interface SupervisionOptions {
 
 export class Supervision {
 	readonly #state: SupervisionState;
-	readonly #pendingRequests = new PendingRequests();
+	readonly #hostRequests = new HostRequests();
 	readonly #starter: ChildStarter;
 	readonly #end: OrderlyEnd;
 	readonly #change: DeploymentChange;
@@ -47,14 +47,14 @@ export class Supervision {
 				dispatch.receive(group, message);
 			},
 			onEnd: thread => {
-				this.#pendingRequests.abandon(thread);
+				this.#hostRequests.abandon(thread);
 			},
 			onDeath: (group, end) => {
 				recovery.died(group, end);
 			},
 		});
 		const end = new OrderlyEnd(state, limits);
-		const dispatch = new HostDispatch(state, {starter, end, requests: this.#pendingRequests});
+		const dispatch = new HostDispatch(state, {starter, end, requests: this.#hostRequests});
 		const recovery = new ChildRecovery(state, starter, end);
 		this.#state = state;
 		this.#starter = starter;
@@ -205,7 +205,7 @@ export class Supervision {
 			return undefined;
 		}
 
-		return this.#pendingRequests.request<T>(thread, ask, timeLimitMs);
+		return this.#hostRequests.request<T>(thread, ask, timeLimitMs);
 	}
 
 	/** Looks for a child when no change is being applied. */

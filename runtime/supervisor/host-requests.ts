@@ -6,7 +6,7 @@ import type {GroupHost} from './group-host.js';
 /** A host that has not answered by then is taken for busy. */
 const answerTimeLimitMs = 30_000;
 
-export class PendingRequests {
+export class HostRequests {
 	readonly #open = new Map<number, {thread: GroupHost; answer: Deferred<unknown>}>();
 	#lastId = 0;
 
