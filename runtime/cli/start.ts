@@ -52,6 +52,9 @@ async function unlockWhileRunning(target: DeviceTarget): Promise<void> {
 	}
 }
 
+/** Milliseconds since the process began: who has waited that long is told for what. */
+const sayAfterMs = 200;
+
 export interface StartOptions extends LogForm {
 	/** False: edits are applied only when "runtime apply" or "runtime swap" says so. */
 	readonly watch: boolean;
@@ -78,6 +81,13 @@ export async function start(
 			log(`[runtime] ${text}`, {level, text});
 		});
 	});
+	const saying = setTimeout(
+		() => {
+			const text = `starting ${startedOf(deployment).length} components`;
+			log(`[runtime] ${text}`, {level: 'info', text});
+		},
+		Math.max(0, sayAfterMs - performance.now()),
+	).unref();
 	const running = await startDeployment(deployment, {
 		stateDirectory,
 		log,
@@ -90,6 +100,10 @@ export async function start(
 			},
 		},
 	});
+	const begun = () => {
+		clearTimeout(saying);
+	};
+	running.ready.then(begun, begun);
 	running.ready
 		.then(
 			async () => unlockAsked(stateDirectory, deployment),

@@ -1,0 +1,36 @@
+/** A host in a worker thread. */
+import {parentPort, workerData} from 'node:worker_threads';
+import type {Component} from '../sdk/component.js';
+import {doorbell} from '../transport/doorbell.js';
+import {copyOfShared} from '../transport/shared-secret.js';
+import {runHost} from './host-run.js';
+import {handedOver, type ThreadData, type ToHost} from './messages.js';
+
+/** @param component the thread's only one, where it is loaded already */
+export async function runThread(component?: Component): Promise<void> {
+	if (!parentPort) {
+		throw new Error('this module runs in a worker thread only');
+	}
+
+	const port = parentPort;
+	const {secrets, bell, ...data} = workerData as ThreadData;
+	doorbell.use(bell);
+	await runHost(
+		data,
+		{
+			post(message) {
+				port.postMessage(message, handedOver(message));
+			},
+			listen(onMessage) {
+				port.on('message', (message: ToHost) => {
+					onMessage(message);
+				});
+			},
+			secret(name) {
+				const secret = secrets.get(name);
+				return secret && copyOfShared(secret);
+			},
+		},
+		component,
+	);
+}
