@@ -57,9 +57,7 @@ export default defineComponent({
 		}
 
 		const clientCount = Math.max(1, env.clientCount('cache'));
-		const frameCount = Math.floor(config.size / blockSize / clientCount);
-
-		const frames = new SharedFrames(frameCount, env);
+		const frames = new SharedFrames(Math.floor(config.size / blockSize), clientCount, env);
 		const transfer = env.lease(transferBlockCount * blockSize);
 		// The transfer buffer serves one request at a time.
 		const transferMutex = new Mutex('cache transfer');
@@ -167,7 +165,7 @@ export default defineComponent({
 		return {
 			provides: {
 				cache: {
-					attach: (_request, {session}) => ({memory: frames.of(session), frameCount}),
+					attach: ({frameCountMax}, {session}) => frames.attach(session, frameCountMax),
 					async load({frames: targets, addresses, labels, encrypted}, {session}) {
 						const memory = frames.checked(session, targets);
 						const mismatched: number[] = [];
@@ -232,7 +230,7 @@ export default defineComponent({
 					},
 					async store({frames: sources, addresses, places, encrypted}, {session}) {
 						const memory = frames.checked(session, sources);
-						if (!nodesFit(places, frameCount)) {
+						if (!nodesFit(places, frames.frameCountOf(session))) {
 							throw new SessionError('out_of_range', "a request names nodes beyond the client's memory");
 						}
 
@@ -257,7 +255,12 @@ export default defineComponent({
 				await transferMutex.idle();
 				transfer.release();
 			},
-			status: () => ({frames: frameCount * clientCount, loaded_blocks: loadedCount, stored_blocks: storedCount}),
+			status: () => ({
+				frames: frames.frameCount,
+				frames_by_client: frames.counts.join('+'),
+				loaded_blocks: loadedCount,
+				stored_blocks: storedCount,
+			}),
 		};
 	},
 });

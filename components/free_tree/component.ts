@@ -14,6 +14,13 @@ import {exchangeItemLength, freeTree} from '../sessions/free-tree.js';
 import {Horizon} from './horizon.js';
 import {Pool} from './pool.js';
 
+/**
+ * Frames that serve the trees however large they are: 24 MiB. Slots are handed out in their order, and a replaced block
+ * goes into the slot whose block replaces it, so of trees larger than that no block is met again before all others. Half
+ * of the frames may be changed before the state is secured: more than 196,000 slots.
+ */
+const frameCountMax = 6144;
+
 export default defineComponent({
 	provides: {free_tree: freeTree},
 	requires: {cache},
@@ -21,7 +28,7 @@ export default defineComponent({
 	wokenBySessionsOnly: true,
 	config: z.strictObject({}),
 	async start({sessions, env}) {
-		const held = await HeldBlocks.attach(sessions.cache);
+		const held = await HeldBlocks.attach(sessions.cache, frameCountMax);
 		const mutex = new Mutex('pool');
 		let pool: Pool | undefined;
 		let exchangedCount = 0;

@@ -33,10 +33,14 @@ export const cache = defineSession('cache', {
 	],
 	ops: {
 		/**
-		 * Replies with this client's frames: `frameCount` blocks of 4096 bytes in one piece of shared memory. Asking
-		 * again forgets nothing.
+		 * Replies with this client's frames: `frameCount` blocks of 4096 bytes in one piece of shared memory. They are
+		 * no more than the client has use for, `frameCountMax`; what it leaves is the others'. Asking again forgets and
+		 * changes nothing.
 		 */
-		attach: op({reply: z.strictObject({memory: region(), frameCount: z.number().int().positive()})}),
+		attach: op({
+			request: z.strictObject({frameCountMax: z.number().int().positive().optional()}),
+			reply: z.strictObject({memory: region(), frameCount: z.number().int().positive()}),
+		}),
 		/**
 		 * Reads the blocks at `addresses` into `frames` and checks each against its label (32 bytes each in `labels`).
 		 * Blocks that do not match are listed by index in `mismatched` and their frames zeroed. `encrypted`: the blocks

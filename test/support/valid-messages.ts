@@ -63,7 +63,7 @@ export const validMessages: Readonly<
 		grow: {request: {blockCount: 12}, reply: {}},
 	},
 	cache: {
-		attach: {request: {}, reply: {memory: block(4), frameCount: 4}},
+		attach: {request: {frameCountMax: 4}, reply: {memory: block(4), frameCount: 4}},
 		load: {
 			request: {frames: [0, 3], addresses: [20, 21], labels: labels(2), encrypted: true},
 			reply: {mismatched: [1]},

@@ -83,8 +83,9 @@ export class HeldBlocks {
 		this.#loading = new Uint8Array(frameCount);
 	}
 
-	static async attach(client: Client<typeof cache>): Promise<HeldBlocks> {
-		const {memory, frameCount} = await client.attach({});
+	/** @param frameCountMax frames beyond so many would bring nothing; as many as there are where it is left out */
+	static async attach(client: Client<typeof cache>, frameCountMax?: number): Promise<HeldBlocks> {
+		const {memory, frameCount} = await client.attach(frameCountMax === undefined ? {} : {frameCountMax});
 		if (frameCount < frameCountMin) {
 			throw new Error(
 				`the cache gives this client ${frameCount} blocks, it needs ${frameCountMin}: raise the cache's size`,
