@@ -67,12 +67,19 @@ export default defineComponent({
 							exchangedCount += items.length / exchangeItemLength;
 							return exchanged;
 						}),
+					take_ahead: async ({count}) => onPool(async opened => opened.takeAhead(count)),
+					book: async ({items, leaves}) =>
+						onPool(async opened => {
+							await opened.book(items, leaves);
+							exchangedCount += leaves.length;
+							return {};
+						}),
 					reserve: async ({items}) => onPool(async opened => opened.reserve(items)),
 					sweep: async ({firstLeaf, rekeyed}) =>
 						onPool(async opened => ({nextLeaf: await opened.sweep(firstLeaf, rekeyed)})),
-					restore: async ({leaves, addresses}) =>
+					restore: async ({leaves, addresses, isNext}) =>
 						onPool(async opened => {
-							await opened.restore(leaves, addresses);
+							await opened.restore(leaves, addresses, isNext);
 							return {};
 						}),
 					swap: async ({items, leaves, keyId}) =>

@@ -75,6 +75,11 @@ export class LeafFinder {
 		this.#wakeVersion[Math.floor(leaf / this.#tree.geometry.degree)] = -1;
 	}
 
+	/** The next search begins at the block with this leaf. */
+	goBackTo(leaf: Vba): void {
+		this.#cursor = Math.floor(leaf / this.#tree.geometry.degree);
+	}
+
 	#mayHold(block: number, horizon: Horizon): boolean {
 		return (
 			this.#wakeVersion[block] !== horizon.snapshotVersion ||

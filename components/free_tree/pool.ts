@@ -13,7 +13,7 @@ import {nextToGrow} from '../lib/format/pool-growth.js';
 import {SeenBlocks} from '../lib/tree/seen-blocks.js';
 import {BumpAllocator, addLeaves, addLevelIfFull, branchToMove, moveBranch} from '../lib/tree/tree-growth.js';
 import {lowestBlocksFrom, verifyPart, type Verified} from '../lib/tree/tree-verification.js';
-import {exchangeItemLength, reserveItemLength, swapItemLength} from '../sessions/free-tree.js';
+import {bookItemLength, exchangeItemLength, reserveItemLength, swapItemLength} from '../sessions/free-tree.js';
 import type {TreeRoot} from '../sessions/tree-root.js';
 import {setFreeEntry} from './free-entry.js';
 import {isReplacedBy, type Horizon, type Rekeying} from './horizon.js';
@@ -54,6 +54,9 @@ const verifiedBlockCount = 64;
 
 /** Blocks that are counted beyond those that are needed, so that the next exchanges need no count. */
 const countedAhead = 4096;
+
+/** Blocks are handed out ahead as long as the pool has so many times as many beyond what is set aside. */
+const ampleFactor = 8;
 
 /** Lowest blocks that one sweep may change, and look at: nothing is secured meanwhile. */
 const sweptBlockCount = 128;
@@ -108,6 +111,67 @@ export class Pool {
 				reserved,
 			};
 		});
+	}
+
+	/**
+	 * Hands out up to `count` blocks ahead of their use. Their entries say that they were freed in the current
+	 * generation: stored like that they are spare once it is secured, so nothing is lost where nobody comes back to
+	 * them.
+	 */
+	async takeAhead(count: number): Promise<Exchanged> {
+		const {setAsideCount, currentGeneration} = this.#horizon;
+		const ample = setAsideCount + count * ampleFactor;
+		if (this.#knownSpareCount < ample) {
+			this.#knownSpareCount = await this.#usage.allocatableCount(ample + countedAhead, this.#horizon);
+		}
+
+		const granted = Math.min(count, Math.floor((this.#knownSpareCount - setAsideCount) / ampleFactor));
+		if (granted <= 0 || this.#held.isPressed) {
+			return {addresses: [], leaves: []};
+		}
+
+		try {
+			return await this.#handOut(granted, (_position, address) => ({
+				address,
+				lastVba: 0,
+				allocGeneration: currentGeneration,
+				freeGeneration: currentGeneration,
+				lastKeyId: 0,
+				reserved: false,
+			}));
+		} catch (error) {
+			// Who asks ahead can do without.
+			if (error instanceof SessionError && error.code === 'no_space') {
+				return {addresses: [], leaves: []};
+			}
+
+			throw error;
+		}
+	}
+
+	/** Takes in what blocks that were taken ahead have replaced. @throws SessionError, and nothing is changed */
+	async book(items: readonly number[], leaves: readonly Vba[]): Promise<void> {
+		const {currentGeneration} = this.#horizon;
+		const booked = new Map<Pba, PoolEntry>();
+		for (let i = 0; i < items.length; i += bookItemLength) {
+			booked.set(items[i], {
+				address: items[i + 1],
+				allocGeneration: items[i + 2],
+				lastVba: items[i + 3],
+				freeGeneration: currentGeneration,
+				lastKeyId: items[i + 4],
+				reserved: true,
+			});
+		}
+
+		// An entry of an older generation was not taken ahead in this life of the pool.
+		const slots = await this.#entriesAt(
+			leaves,
+			booked,
+			(frame, index) => this.#held.nodes.poolFreeGeneration(frame, index) === currentGeneration,
+		);
+		await this.#makeVolatile(slots);
+		this.#setEntries(slots, entry => booked.get(entry.address) ?? entry);
 	}
 
 	/** Hands out blocks that stay listed for older snapshots. @throws SessionError `no_space` and nothing is changed */
@@ -184,8 +248,11 @@ export class Pool {
 		return leaf < leafCount ? leaf : null;
 	}
 
-	/** Gives unused new blocks back to their entries, which must have been exchanged in the current generation. */
-	async restore(leaves: readonly Vba[], addresses: readonly Pba[]): Promise<void> {
+	/**
+	 * Gives unused new blocks back to their entries, which must have been exchanged in the current generation.
+	 * @param isNext they are the next to be handed out
+	 */
+	async restore(leaves: readonly Vba[], addresses: readonly Pba[], isNext = false): Promise<void> {
 		for (const [i, leaf] of leaves.entries()) {
 			const path: Path = [];
 			await this.#free.load([leaf]);
@@ -200,6 +267,10 @@ export class Pool {
 			});
 			this.#finder.forget(leaf);
 			this.#usage.forget(leaf);
+		}
+
+		if (isNext && leaves.length > 0) {
+			this.#finder.goBackTo(leaves[0]);
 		}
 	}
 
@@ -402,7 +473,11 @@ export class Pool {
 	}
 
 	/** The entries at `leaves`, which must hold the blocks in `wanted`. */
-	async #entriesAt(leaves: readonly Vba[], wanted: ReadonlyMap<Pba, unknown>): Promise<PoolSlots[]> {
+	async #entriesAt(
+		leaves: readonly Vba[],
+		wanted: ReadonlyMap<Pba, unknown>,
+		isFit: (frame: Frame, index: NodeIndex) => boolean = () => true,
+	): Promise<PoolSlots[]> {
 		const {degree, leafCount} = this.#free.geometry;
 		const indexes = new Map<Vba, NodeIndex[]>();
 		for (const leaf of leaves) {
@@ -418,7 +493,9 @@ export class Pool {
 					? await this.#indexesIn(
 							firstLeaf,
 							(frame, index) =>
-								entries.includes(index) && wanted.has(this.#held.nodes.address(frame, index)),
+								entries.includes(index) &&
+								wanted.has(this.#held.nodes.address(frame, index)) &&
+								isFit(frame, index),
 						)
 					: [];
 			slots.push({firstLeaf, indexes: found});

@@ -32,6 +32,9 @@ export const exchangeItemLength = 3;
 /** Values for each block in `swap`: PBA to take out; PBA, generation, lowest VBA of the block to take in. */
 export const swapItemLength = 4;
 
+/** Values for each block in `book`: PBA taken ahead; PBA, generation, lowest VBA and key id of the block it replaced. */
+export const bookItemLength = 5;
+
 /**
  * Values for each block in `reserve`: generation of its node, free generation, last VBA, last key id (format section
  * 5).
@@ -82,6 +85,30 @@ export const freeTree = defineSession('free_tree', {
 			replyFault: (reply, {items}) => placesFault(reply, items.length / exchangeItemLength),
 		}),
 		/**
+		 * Hands out up to `count` blocks ahead of their use. None of them is handed out again before the current
+		 * generation is secured, whatever becomes of them; until they are booked or restored they belong to the pool.
+		 * Fewer, perhaps none, where the pool is not ample.
+		 */
+		take_ahead: op({
+			request: z.strictObject({count: z.number().int().positive()}),
+			reply: z.strictObject({addresses: pbas(), leaves: vbas()}),
+			replyFault: (reply, {count}) =>
+				reply.addresses.length > count
+					? `${reply.addresses.length} blocks where ${count} were asked for`
+					: placesFault(reply, reply.addresses.length),
+		}),
+		/**
+		 * Takes in what blocks that were taken ahead in the current generation have replaced, as `exchange` does with
+		 * `reserved`: `items` are (PBA taken ahead; PBA, generation, lowest VBA and key id of the replaced block;
+		 * flat), `leaves` the pool entry of each. All or nothing.
+		 */
+		book: op({
+			request: z.strictObject({items: vector(), leaves: vbas()}),
+			requestFault: ({items, leaves}) =>
+				itemsFault('items', items, bookItemLength) ??
+				lengthFault(items.length / bookItemLength, 'leaves', leaves),
+		}),
+		/**
 		 * Hands out blocks for older snapshots: they stay listed in their entries, reserved as `items` say. All or
 		 * nothing.
 		 */
@@ -102,9 +129,10 @@ export const freeTree = defineSession('free_tree', {
 		}),
 		/**
 		 * Undoes exchanges of the current generation whose new blocks were never used: `leaves` get `addresses` back.
+		 * `isNext`: nobody has tried to write there, so they are the next to be handed out.
 		 */
 		restore: op({
-			request: z.strictObject({leaves: vbas(), addresses: pbas()}),
+			request: z.strictObject({leaves: vbas(), addresses: pbas(), isNext: z.literal(true).optional()}),
 			requestFault: ({leaves, addresses}) => lengthFault(leaves.length, 'addresses', addresses),
 		}),
 		/**

@@ -65,7 +65,8 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 	],
 	ops: {
 		/**
-		 * Starts over from this secured tree; everything not stored is forgotten. `emptiesLeaves`: a written leaf may
+		 * Starts over from this secured tree; everything not stored is forgotten. Once it replies nothing from before
+		 * uses the pool, which has to be opened after it. `emptiesLeaves`: a written leaf may
 		 * have no content.
 		 */
 		open: op({
@@ -214,6 +215,11 @@ export const virtualBlockDevice = defineSession('virtual_block_device', {
 		 * with on top.
 		 */
 		read_with: op({request: LeafChanges, requestFault: changesFault}),
+		/**
+		 * Writes take places from the free tree ahead, and tell it later what they have replaced: once this replies it
+		 * knows of every write that replied before, and its counts are exact.
+		 */
+		book: op({}),
 		/**
 		 * Waits for running writes, then labels and stores every changed inner block of the current tree and of the
 		 * pool trees, lowest level first, and replies with the trees as they now stand, and with the snapshots that a

@@ -2,6 +2,7 @@ import test from 'ava';
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {freeTree} from '../sessions/free-tree.js';
+import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import {DeviceUsage} from './device-usage.js';
 import type {Commit} from './commit.js';
 
@@ -28,7 +29,15 @@ function stand(setAside = false) {
 			return state.durableCount;
 		},
 	} as unknown as Commit;
-	const device = new DeviceUsage({free_tree: {usage} as unknown as Client<typeof freeTree>}, commit, env);
+	const book = async () => ({});
+	const device = new DeviceUsage(
+		{
+			free_tree: {usage} as unknown as Client<typeof freeTree>,
+			virtual_block_device: {book} as unknown as Client<typeof virtualBlockDevice>,
+		},
+		commit,
+		env,
+	);
 	/** The pool as it is at a later time, after another checkpoint. */
 	const at = async (seconds: number, heldCount: number) => {
 		Object.assign(state, {

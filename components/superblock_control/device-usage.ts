@@ -6,6 +6,7 @@
 import type {Environment} from '../../runtime/sdk/component.js';
 import type {Client} from '../../runtime/sdk/session.js';
 import type {freeTree} from '../sessions/free-tree.js';
+import type {virtualBlockDevice} from '../sessions/virtual-block-device.js';
 import type {Commit} from './commit.js';
 import {keptSnapshots, setAsideCount} from './transition.js';
 
@@ -13,6 +14,12 @@ export interface PoolUsage {
 	readonly leafCount: number;
 	readonly allocatableCount: number;
 	readonly heldCount: number;
+}
+
+/** Who has the pool, and who takes from it ahead and books later. */
+export interface PoolServers {
+	readonly free_tree: Client<typeof freeTree>;
+	readonly virtual_block_device: Client<typeof virtualBlockDevice>;
 }
 
 interface Sample {
@@ -39,7 +46,7 @@ const rateSpanMs = 10 * 60_000;
 const sampleCountMax = 64;
 
 export class DeviceUsage {
-	readonly #freeTree: Client<typeof freeTree>;
+	readonly #servers: PoolServers;
 	readonly #commit: Commit;
 	readonly #env: Environment;
 	#counted:
@@ -53,8 +60,8 @@ export class DeviceUsage {
 	#warned = false;
 	#last: PoolUsage = {leafCount: 0, allocatableCount: 0, heldCount: 0};
 
-	constructor(servers: {readonly free_tree: Client<typeof freeTree>}, commit: Commit, env: Environment) {
-		this.#freeTree = servers.free_tree;
+	constructor(servers: PoolServers, commit: Commit, env: Environment) {
+		this.#servers = servers;
 		this.#commit = commit;
 		this.#env = env;
 		this.#nextWatchMs = env.now() + watchIntervalMs;
@@ -133,7 +140,8 @@ export class DeviceUsage {
 
 	async #count(): Promise<PoolUsage> {
 		try {
-			const usage = await this.#freeTree.usage({});
+			await this.#servers.virtual_block_device.book({});
+			const usage = await this.#servers.free_tree.usage({});
 			this.#last = usage;
 			this.#remember(usage);
 			this.#warn(usage);

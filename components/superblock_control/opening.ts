@@ -202,18 +202,19 @@ async function recover(servers: OpeningServers, steps: readonly RecoveryStep[]):
 async function openTrees(servers: OpeningServers, superblock: Superblock): Promise<number> {
 	const currentGeneration = firstGenerationAfter(superblock);
 	const form = superblock.innerBlocks && {innerBlocks: superblock.innerBlocks};
-	await servers.free_tree.open({
-		...form,
-		freeTree: superblock.freeTree,
-		metaTree: superblock.metaTree,
-		horizon: {currentGeneration, ...horizonOf(superblock)},
-	});
+	// The device first: what an earlier life of this component has left under way there uses the pool.
 	await servers.virtual_block_device.open({
 		...form,
 		tree: treeOf(superblock, currentSnapshotOf(superblock)),
 		keys: keysOf(superblock),
 		currentGeneration,
 		...(superblock.features?.includes('emptied_leaves') && {emptiesLeaves: true}),
+	});
+	await servers.free_tree.open({
+		...form,
+		freeTree: superblock.freeTree,
+		metaTree: superblock.metaTree,
+		horizon: {currentGeneration, ...horizonOf(superblock)},
 	});
 	return currentGeneration;
 }

@@ -1,8 +1,7 @@
 /** What each snapshot holds alone: counted once for each secured state that somebody asks for. */
-import type {Client} from '../../runtime/sdk/session.js';
 import type {Generation} from '../sessions/vocabulary.js';
-import type {freeTree} from '../sessions/free-tree.js';
 import type {Commit} from './commit.js';
+import type {PoolServers} from './device-usage.js';
 import {keptGenerations} from './transition.js';
 
 export interface SnapshotSize {
@@ -11,12 +10,12 @@ export interface SnapshotSize {
 }
 
 export class SnapshotSizes {
-	readonly #freeTree: Client<typeof freeTree>;
+	readonly #servers: PoolServers;
 	readonly #commit: Commit;
 	#counted: {readonly durableCount: number; readonly sizes: Promise<SnapshotSize[]>} | undefined;
 
-	constructor({free_tree: server}: {readonly free_tree: Client<typeof freeTree>}, commit: Commit) {
-		this.#freeTree = server;
+	constructor(servers: PoolServers, commit: Commit) {
+		this.#servers = servers;
 		this.#commit = commit;
 	}
 
@@ -35,9 +34,10 @@ export class SnapshotSizes {
 	}
 
 	async #count(): Promise<SnapshotSize[]> {
+		await this.#servers.virtual_block_device.book({});
 		const counts = new Map(keptGenerations(this.#commit.superblock).map(generation => [generation, 0]));
 		for (let firstLeaf: number | null = counts.size > 0 ? 0 : null; firstLeaf !== null;) {
-			const {nextLeaf, holdings} = await this.#freeTree.sole_holdings({firstLeaf});
+			const {nextLeaf, holdings} = await this.#servers.free_tree.sole_holdings({firstLeaf});
 			for (const {generation, blockCount} of holdings) {
 				counts.set(generation, (counts.get(generation) ?? 0) + blockCount);
 			}

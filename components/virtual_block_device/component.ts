@@ -132,6 +132,7 @@ export default defineComponent({
 					async open(request) {
 						await Promise.all([writes.settled(), reads.settled()]);
 						await writer.exclusivelyAnyhow(async () => {
+							await writer.placement.stock.forget();
 							device.open(request);
 							discarder.forget();
 						});
@@ -167,7 +168,7 @@ export default defineComponent({
 					},
 					async revert({tree, newestKeptGeneration}) {
 						await Promise.all([writes.settled(), reads.settled()]);
-						await writer.exclusively(async () => {
+						await writer.exclusivelyBooked(async () => {
 							device.changes.noteOther();
 							await revertTo(device, writer, {snapshot: tree, newestKeptGeneration});
 						});
@@ -178,7 +179,7 @@ export default defineComponent({
 						return {};
 					},
 					rekey: async ({snapshots, ...limits}) =>
-						writer.exclusively(async () => {
+						writer.exclusivelyBooked(async () => {
 							device.changes.noteOther();
 							const step = await withKeys(async () => rekeying.step(snapshots, limits));
 							integrityErrorCount += step.lostBlockCount;
@@ -192,13 +193,15 @@ export default defineComponent({
 						}
 
 						return {
-							remainder: await writer.exclusivelyAnyhow(async () =>
-								discarder.step(lastSecuredGeneration, {snapshots, endLeaf}),
-							),
+							remainder: await writer.exclusivelyAnyhow(async () => {
+								// What is taken ahead would not be told as spare.
+								await writer.placement.stock.giveBack();
+								return discarder.step(lastSecuredGeneration, {snapshots, endLeaf});
+							}),
 						};
 					},
 					extend: async request =>
-						writer.exclusively(async () => {
+						writer.exclusivelyBooked(async () => {
 							device.changes.noteOther();
 							return extend(device, request);
 						}),
@@ -214,6 +217,10 @@ export default defineComponent({
 					},
 					read_with: async changes => {
 						device.readWith(changes);
+						return {};
+					},
+					async book() {
+						await writer.placement.stock.book();
 						return {};
 					},
 					store: async ({nextGeneration, isRootKept}) => writer.store(nextGeneration, isRootKept),

@@ -7,6 +7,7 @@ import type {Frame, Generation, KeyId, NodeIndex, Pba, Vba} from '../sessions/vo
 import type {HashTree, Path} from '../lib/tree/hash-tree.js';
 import {Mutex} from '../lib/sync/mutex.js';
 import type {Device} from './device.js';
+import {PlaceStock} from './place-stock.js';
 import type {Range} from './request-queue.js';
 
 /** A leaf about to be written: its node, and where its data will lie. */
@@ -60,12 +61,14 @@ export interface AllocationOptions {
 }
 
 export class Placement {
+	readonly stock: PlaceStock;
 	readonly #device: Device;
 	/** Plans and exchanges happen one after another. */
 	readonly #mutex = new Mutex('placement');
 
 	constructor(device: Device) {
 		this.#device = device;
+		this.stock = new PlaceStock(device);
 	}
 
 	/** Finds a place for every leaf of the ranges and makes every block on the way volatile. @throws SessionError */
@@ -104,7 +107,7 @@ export class Placement {
 	async giveBack(leaves: readonly Leaf[]): Promise<void> {
 		const exchanged = leaves.filter(({poolLeaf}) => poolLeaf >= 0);
 		if (exchanged.length > 0) {
-			await this.#device.servers.free_tree.restore({
+			await this.stock.undo({
 				leaves: exchanged.map(({poolLeaf}) => poolLeaf),
 				addresses: exchanged.map(({address}) => address),
 			});
@@ -116,7 +119,7 @@ export class Placement {
 		keyId: KeyId,
 		{places = asTheNodesSay, keepsLeaves = false, relief = false}: AllocationOptions,
 	): Promise<Leaf[]> {
-		const {held, servers, tree} = this.#device;
+		const {held, tree} = this.#device;
 		if (held.isPressed) {
 			throw new SessionError('no_space', 'too many inner blocks are changed: the state has to be secured first');
 		}
@@ -125,12 +128,7 @@ export class Placement {
 		const plan = await this.#planHeld(keepsLeaves ? [] : ranges, lowest, places);
 		const exchanged =
 			plan.items.length > 0
-				? await servers.free_tree.exchange({
-						items: plan.items,
-						keyId,
-						reserved: true,
-						...(relief && {relief: true}),
-					})
+				? (this.stock.take(plan.items, keyId) ?? (await this.stock.exchange(plan.items, keyId, {relief})))
 				: {addresses: [], leaves: []};
 		try {
 			// Reads may have evicted blocks meanwhile. Between this check and the plan's application nothing runs.
@@ -138,7 +136,7 @@ export class Placement {
 				await tree.load(lowest);
 			}
 		} catch (error) {
-			await servers.free_tree.restore(exchanged);
+			await this.stock.undo(exchanged);
 			throw error;
 		}
 

@@ -123,7 +123,7 @@ export class Writer {
 
 	/** Stores the tree and the pool as one state, with no write under way. */
 	async store(nextGeneration: number, isRootKept: boolean) {
-		return this.exclusively(async () => {
+		return this.exclusivelyBooked(async () => {
 			const {tree, servers} = this.#device;
 			if (isRootKept && tree.root.root.generation !== this.#device.currentGeneration) {
 				await this.#moveRoot();
@@ -136,6 +136,7 @@ export class Writer {
 			this.#device.currentGeneration = nextGeneration;
 			this.#device.placedByRekeying.clear();
 			this.#device.changes.reset();
+			this.placement.stock.noteStored();
 			const {changedSnapshots: snapshots} = this.#device;
 			return {...pool, tree: tree.root, snapshots, storedBlockCount: storedBlockCount + pool.storedBlockCount};
 		});
@@ -164,6 +165,14 @@ export class Writer {
 	async exclusively<T>(job: () => Promise<T>): Promise<T> {
 		return this.#treeLock.exclusively(async () => {
 			await this.#settle();
+			return job();
+		});
+	}
+
+	/** The same with the pool's books exact, and nothing taken ahead. */
+	async exclusivelyBooked<T>(job: () => Promise<T>): Promise<T> {
+		return this.exclusively(async () => {
+			await this.placement.stock.giveBack();
 			return job();
 		});
 	}

@@ -57,14 +57,14 @@ const cases: readonly Case[] = [
 		title: '4 KiB random write, depth 1',
 		direction: 'write',
 		depth: 1,
-		bounds: {messagesPerRequest: 10.2, mediumExtentsPerMiB: 270, amplification: 1.05},
+		bounds: {messagesPerRequest: 8.2, mediumExtentsPerMiB: 270, amplification: 1.05},
 	},
 	{
 		...random,
 		title: '4 KiB random write, depth 32',
 		direction: 'write',
 		depth: 32,
-		bounds: {messagesPerRequest: 4.5, mediumExtentsPerMiB: 24, amplification: 1.05},
+		bounds: {messagesPerRequest: 4.3, mediumExtentsPerMiB: 16, amplification: 1.05},
 	},
 	{
 		...random,
@@ -73,7 +73,7 @@ const cases: readonly Case[] = [
 		depth: 1,
 		requestCount: 128,
 		flushes: true,
-		bounds: {messagesPerRequest: 20.5, mediumExtentsPerMiB: 540, amplification: 2.1},
+		bounds: {messagesPerRequest: 18.3, mediumExtentsPerMiB: 540, amplification: 2.1},
 	},
 	{
 		...sequential,
@@ -85,7 +85,7 @@ const cases: readonly Case[] = [
 		...sequential,
 		title: '1 MiB sequential write, depth 4',
 		direction: 'write',
-		bounds: {messagesPerRequest: 14, mediumExtentsPerMiB: 8, amplification: 1.02},
+		bounds: {messagesPerRequest: 9, mediumExtentsPerMiB: 4, amplification: 1.02},
 		callsPerMiB: 16,
 	},
 ];
@@ -128,7 +128,7 @@ for (const {title, bounds, callsPerMiB = bounds.mediumExtentsPerMiB, ...load} of
  * Bytes of the JavaScript heap that a request takes at the most. What the compiler makes of the code decides about some
  * of it, so the bounds leave a quarter of room.
  */
-const allocationBounds = [20_000, 6500, 45_000, 11_500, 67_000, 147_000, 255_000];
+const allocationBounds = [20_000, 6500, 32_000, 14_000, 67_000, 120_000, 240_000];
 
 test.serial('heap that a request takes', async t => {
 	const counted = await allocatedBytes(cases);

@@ -69,6 +69,15 @@ async function secure(client: FreeTree, generation: number, horizon: Partial<typ
 const sorted = (values: readonly number[]) => [...values].sort((a, b) => a - b);
 const consecutive = (first: number, count: number) => Array.from({length: count}, (_, i) => first + i);
 
+/** What blocks taken ahead have replaced, as a writer books it. */
+function bookings(taken: readonly number[], {generation = 0} = {}): number[] {
+	return taken.flatMap((address, i) => [address, replacedFirst + i, generation, i, 1]);
+}
+
+async function spareOf(client: FreeTree): Promise<number[]> {
+	return (await client.spare({ranges: [0, leafCount]})).addresses;
+}
+
 async function refuses(t: ExecutionContext, code: string, request: Promise<unknown>): Promise<void> {
 	await t.throwsAsync(request, {instanceOf: SessionError, code});
 }
@@ -166,6 +175,77 @@ const cases: ContractCases<Stand> = {
 		await refuses(t, 'no_space', client.exchange({items: replaced(1, {first: 20_000}), ...kept}));
 		const {addresses} = await client.exchange({items: replaced(10, {first: 20_000}), ...kept, relief: true});
 		t.is(addresses.length, 10);
+	},
+
+	async 'take_ahead: hands out up to `count` blocks, none of which is handed out again before the generation is secured'(
+		t,
+		{client},
+	) {
+		const ahead = await client.take_ahead({count: 5});
+		t.is(new Set(ahead.addresses).size, 5);
+		t.is(new Set(ahead.leaves).size, 5);
+		const {addresses} = await client.exchange({items: replaced(leafCount - 5), ...kept});
+		t.false(addresses.some(address => ahead.addresses.includes(address)));
+		await refuses(t, 'no_space', client.exchange({items: replaced(1, {first: 20_000}), ...kept}));
+		const state = await secure(client, 1);
+		t.is((await client.usage({})).allocatableCount, leafCount);
+		const {storedBlockCount: _, ...trees} = state;
+		await client.open({...trees, horizon: {...noHorizon, currentGeneration: 2, lastSecuredGeneration: 1}});
+		const spare = await spareOf(client);
+		t.is(spare.length, leafCount);
+		t.true(ahead.addresses.every(address => spare.includes(address)));
+	},
+
+	async 'take_ahead: fewer, perhaps none, where the pool is not ample'(t, stand) {
+		await openTrees(stand, {setAsideCount: 40});
+		const {client} = stand;
+		const few = await client.take_ahead({count: 20});
+		t.true(few.addresses.length > 0 && few.addresses.length <= 20 / 4, String(few.addresses.length));
+		await client.exchange({items: replaced(leafCount - 40 - few.addresses.length), ...kept});
+		t.deepEqual(await client.take_ahead({count: 20}), {addresses: [], leaves: []});
+	},
+
+	async 'take_ahead: no snapshot holds what is handed out'(t, {client}) {
+		await secure(client, 1, {snapshotGenerations: [1]});
+		await client.take_ahead({count: 4});
+		t.like(await client.usage({}), {allocatableCount: leafCount - 4, heldCount: 0});
+		await secure(client, 2, {snapshotGenerations: [1]});
+		t.like(await client.usage({}), {allocatableCount: leafCount, heldCount: 0});
+	},
+
+	async 'book: takes in what was replaced, as an exchange does'(t, {client}) {
+		await secure(client, 1, {snapshotGenerations: [1]});
+		const {addresses, leaves} = await client.take_ahead({count: 3});
+		await client.book({items: bookings(addresses, {generation: 1}), leaves});
+		t.like(await client.usage({}), {allocatableCount: leafCount - 3, heldCount: 3});
+		await secure(client, 2);
+		const spare = await spareOf(client);
+		t.is(spare.length, leafCount);
+		t.deepEqual(sorted(spare).slice(-3), consecutive(replacedFirst, 3));
+		t.false(spare.some(address => addresses.includes(address)));
+	},
+
+	async 'book: of what was not taken ahead in this generation nothing is booked, nor of the rest'(t, stand) {
+		const {client} = stand;
+		const taken = await client.take_ahead({count: 3});
+		// What is not stored has never happened.
+		await openTrees(stand);
+		const stale = {items: bookings(taken.addresses), leaves: taken.leaves};
+		await refuses(t, 'integrity', client.book(stale));
+		t.is((await client.usage({})).allocatableCount, leafCount);
+		const again = await client.take_ahead({count: 2});
+		t.deepEqual(again.addresses, taken.addresses.slice(0, 2));
+		await refuses(t, 'integrity', client.book(stale));
+		await client.restore(again);
+		t.is((await client.usage({})).allocatableCount, leafCount);
+	},
+
+	async 'restore: with `isNext` they are the next to be handed out'(t, {client}) {
+		const ahead = await client.take_ahead({count: 5});
+		await client.exchange({items: replaced(30), ...kept});
+		const rest = {leaves: ahead.leaves.slice(2), addresses: ahead.addresses.slice(2)};
+		await client.restore({...rest, isNext: true});
+		t.deepEqual((await client.exchange({items: replaced(3, {first: 20_000}), ...kept})).addresses, rest.addresses);
 	},
 
 	async 'reserve: what is handed out stays listed in its entry, reserved as the items say'(t, {client}) {

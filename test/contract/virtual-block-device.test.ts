@@ -114,6 +114,17 @@ const cases: ContractCases<Stand> = {
 		t.deepEqual(await contentOf(client, 3, 2), Buffer.concat([filled(1, 1), filled(1, 0)]));
 	},
 
+	async 'open: once it replies nothing from before uses the pool'(t, {trees, client}) {
+		await write(client, 0, 1, leafCount);
+		const {state} = await trees.secure(client);
+		const {allocatableCount} = await trees.pool.usage({});
+		// From the stock, with a filling beside them, and by an exchange; all asked for before the opening is.
+		const late = [write(trees.vbd, 3, 2), write(trees.vbd, 4, 2), write(trees.vbd, 8, 2, 50)];
+		await trees.open(state);
+		await Promise.allSettled(late);
+		t.is((await trees.pool.usage({})).allocatableCount, allocatableCount);
+	},
+
 	async 'read: reads the blocks of the extents in their order'(t, {client}) {
 		await client.write({extents: [60, 2, 5, 1], data: Buffer.concat([filled(1, 1), filled(1, 2), filled(1, 3)])});
 		const data = filled(4, 9);
@@ -479,6 +490,24 @@ const cases: ContractCases<Stand> = {
 		t.deepEqual(await contentOf(client, 2, 3), Buffer.concat([filled(1, 1), filled(1, 2), filled(1, 1)]));
 		await trees.open(state);
 		t.deepEqual(await contentOf(client, 3, 1), filled(1, 1));
+	},
+
+	async 'book: the free tree knows what every write has replaced'(t, {trees, client}) {
+		await write(client, 0, 1, leafCount);
+		const {state} = await trees.secure(client, {isRootKept: true});
+		await write(client, 0, 2);
+		await client.book({});
+		const before = await trees.pool.usage({});
+		t.true(before.heldCount > 0);
+		// The way is new already: each of these replaces its own block alone.
+		for (const vba of [1, 2, 3]) {
+			await write(client, vba, 3);
+		}
+
+		await client.book({});
+		t.is((await trees.pool.usage({})).heldCount, before.heldCount + 3);
+		await trees.secure(client, {snapshots: [keptOf(state)]});
+		t.is((await trees.pool.usage({})).heldCount, before.heldCount + 3);
 	},
 
 	async 'store: what it replies with opens as what was written'(t, {trees, client}) {

@@ -109,6 +109,12 @@ export async function openTrees({leafCount = 64, poolLeafCount = 256, emptiesLea
 		/** Opens a state as a start would; what was not stored is gone. */
 		async open(state: TreesState, {keys = firstKeys, snapshots = [] as readonly KeptTree[]} = {}) {
 			const {tree, ...pools} = state;
+			await vbd.open({
+				tree,
+				keys,
+				currentGeneration: generation,
+				...(emptiesLeaves && {emptiesLeaves}),
+			});
 			await pool.open({
 				...pools,
 				horizon: {
@@ -118,12 +124,6 @@ export async function openTrees({leafCount = 64, poolLeafCount = 256, emptiesLea
 					rekeying: null,
 					setAsideCount: 0,
 				},
-			});
-			await vbd.open({
-				tree,
-				keys,
-				currentGeneration: generation,
-				...(emptiesLeaves && {emptiesLeaves}),
 			});
 		},
 		/** Stores and secures the current generation; `isRootKept`: it becomes a snapshot. */

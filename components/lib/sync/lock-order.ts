@@ -21,6 +21,7 @@ export const lockOrder = [
 	'request queue',
 	'trees',
 	'placement',
+	'places ahead',
 	'pool',
 	'cache transfer',
 	'crypto keys',
