@@ -8,13 +8,7 @@ import type {Environment} from '../../runtime/sdk/component.js';
 import {SessionError, isSessionError} from '../../runtime/sdk/session.js';
 import {readSmallFile, replaceFile, rewriteFile} from '../lib/host/durable-file.js';
 import {AnchorDirectory} from '../lib/anchor/anchor-directory.js';
-import type {
-	AnchorContent,
-	AnchorStore,
-	NamedSecret,
-	RecordMarks,
-	SecuredRecord,
-} from '../lib/anchor/anchor-service.js';
+import type {AnchorContent, AnchorStore, NamedSecret, RecordMarks, SecuredRecord} from '../lib/anchor/served-store.js';
 import type {MasterKey} from '../lib/anchor/master-keys.js';
 import {copySecrets, deriveFrom, wipeSecrets, type AnchorSecrets} from './anchor-secrets.js';
 import {KeyFileFault, KeyFilePair} from './key-file-pair.js';

@@ -1,5 +1,5 @@
 import test from 'ava';
-import {freshMarks} from '../lib/anchor/anchor-service.js';
+import {freshMarks} from '../lib/anchor/served-store.js';
 import {
 	encodeEmptyRecordFile,
 	encodeSlot,

@@ -11,7 +11,7 @@
  * announces nothing: its HMAC stands at 64.
  */
 import {createHmac, timingSafeEqual} from 'node:crypto';
-import {freshMarks, type RecordMarks, type SecuredRecord} from '../lib/anchor/anchor-service.js';
+import {freshMarks, type RecordMarks, type SecuredRecord} from '../lib/anchor/served-store.js';
 
 const magic = Buffer.from('CBE TA R');
 const version = 2;

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {DataSync} from '../lib/host/data-sync.js';
 import {PathWatch} from '../lib/host/path-watch.js';
-import {UncertainRecord, type RecordMarks, type SecuredRecord} from '../lib/anchor/anchor-service.js';
+import {UncertainRecord, type RecordMarks, type SecuredRecord} from '../lib/anchor/served-store.js';
 import {encodeSlot, readRecordFile, slotLength, slotOffset} from './record-file.js';
 
 function reasonOf(error: unknown): string {

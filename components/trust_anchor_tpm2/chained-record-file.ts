@@ -8,7 +8,7 @@
  * HMAC's key comes from the master key. Version 1 announces nothing: its HMAC stands at 104.
  */
 import {createHmac, timingSafeEqual} from 'node:crypto';
-import type {RecordMarks} from '../lib/anchor/anchor-service.js';
+import type {RecordMarks} from '../lib/anchor/served-store.js';
 import {linkDigestLength, type ChainLink} from './nv-content.js';
 import {decodeSecured, encodeSecured, securedLength, type NumberedRecord} from './secured-bytes.js';
 import {TpmError} from './tpm-error.js';

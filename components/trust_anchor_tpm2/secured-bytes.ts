@@ -1,5 +1,5 @@
 /** A secured record as bytes, in the record file and in the TPM: generation 0,8 · flags 8,4 · hash 12,32. */
-import type {SecuredRecord} from '../lib/anchor/anchor-service.js';
+import type {SecuredRecord} from '../lib/anchor/served-store.js';
 import {TpmReader, TpmWriter} from './tpm-buffer.js';
 
 /** No superblock yet. */

@@ -14,7 +14,7 @@ import {
 	type NamedSecret,
 	type RecordMarks,
 	type SecuredRecord,
-} from '../lib/anchor/anchor-service.js';
+} from '../lib/anchor/served-store.js';
 import {emptyVariable, readPassphrase, type SourceConfig} from '../lib/anchor/passphrase-source.js';
 import {formatRecoveryKey, parseRecoveryKey, recoveryKeyLength} from '../lib/anchor/recovery-key.js';
 import {AnchorFiles, reasonOf} from './anchor-files.js';

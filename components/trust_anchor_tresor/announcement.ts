@@ -7,7 +7,7 @@
  * announces nothing.
  */
 import {createHash} from 'node:crypto';
-import type {RecordMarks, SecuredRecord} from '../lib/anchor/anchor-service.js';
+import type {RecordMarks, SecuredRecord} from '../lib/anchor/served-store.js';
 
 const hashLength = 32;
 const flagsOffset = 64;

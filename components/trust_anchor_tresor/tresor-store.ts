@@ -16,7 +16,7 @@ import {
 	type AnchorStore,
 	type RecordMarks,
 	type SecuredRecord,
-} from '../lib/anchor/anchor-service.js';
+} from '../lib/anchor/served-store.js';
 import {readPassphrase, type SourceConfig, type SourcedPassphrase} from '../lib/anchor/passphrase-source.js';
 import {announcementLength, carriesMark, decodeAnnouncement, encodeAnnouncement} from './announcement.js';
 import {unwrapMasterKey, wrapMasterKey, wrappedMasterKeyLength} from './passphrase-wrap.js';

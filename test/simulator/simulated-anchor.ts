@@ -5,7 +5,7 @@
  */
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
 import type {Secured} from '../../components/lib/format/superblock-search.js';
-import {freshMarks, type RecordMarks} from '../../components/lib/anchor/anchor-service.js';
+import {freshMarks, type RecordMarks} from '../../components/lib/anchor/served-store.js';
 import type {trustAnchor} from '../../components/sessions/trust-anchor.js';
 import {authenticatorOf, flushKeyOf, innerKey} from '../support/memory-anchor.js';
 import type {Random} from './random.js';
