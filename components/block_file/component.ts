@@ -13,9 +13,10 @@ import {PathWatch} from '../lib/host/path-watch.js';
 import {byteSize} from '../lib/format/size-config.js';
 import {allocationKinds} from '../sessions/allocation.js';
 import {block, blockSize} from '../sessions/block.js';
+import {DirectUnknownError} from './direct-transfers.js';
 import {isHostError} from './host-fault.js';
 import {createImageFile, openImageFile, type ImageFile} from './image-file.js';
-import {Image} from './image.js';
+import {Image, type ImageOptions} from './image.js';
 
 const config = z
 	.strictObject({
@@ -26,6 +27,8 @@ const config = z
 		/** Size of an image made at start. Without it, nothing is made before the first `grow`. */
 		size: byteSize().optional(),
 		readonly: z.enum(['yes', 'no']).default('no'),
+		/** `yes`: reads and writes go past the page cache of the host. */
+		direct: z.enum(['yes', 'no']).default('no'),
 		/** For clients that go by a label. */
 		policy: z
 			.array(z.strictObject({label: z.string().min(1), readonly: z.enum(['yes', 'no']).default('no')}))
@@ -97,6 +100,16 @@ function missingImage(imagePath: string, {create, size}: Config): ImageFile | un
 	}
 }
 
+function imageOf(file: ImageFile | undefined, options: ImageOptions): Image {
+	try {
+		return new Image(file, options);
+	} catch (error) {
+		throw error instanceof DirectUnknownError || isHostError(error)
+			? new StartError(`cannot open ${options.path} with direct="yes": ${error.message}`)
+			: error;
+	}
+}
+
 function openImage(config: Config, env: Environment): Image {
 	const imagePath = env.resolvePath(config.path);
 	const writable = config.readonly === 'no';
@@ -109,10 +122,11 @@ function openImage(config: Config, env: Environment): Image {
 		);
 	}
 
-	const image = new Image(file, {
+	const image = imageOf(file, {
 		path: imagePath,
 		writable,
 		growable: writable && file?.kind !== 'device',
+		direct: config.direct === 'yes',
 		now: () => env.now(),
 	});
 	// Whoever confines the component makes the file for it, and a making may have been cut off: an empty one is not

@@ -238,11 +238,12 @@ test.serial('a request fails with its first failure, after all of its parts have
 
 test.serial("the host's failure is told with its place", async t => {
 	const given = stand();
-	fs.closeSync(given.fd);
-	await t.throwsAsync(given.reads.read(given.fd, [2, 1], Buffer.alloc(blockSize))!, {
+	const unreadable = fs.openSync(join(temporaryDirectory(), 'image'), 'w');
+	await t.throwsAsync(given.reads.read(unreadable, [2, 1], Buffer.alloc(blockSize))!, {
 		message: /^byte 8192: Error: EBADF/,
 	});
 	await given.reads.idle();
+	fs.closeSync(unreadable);
 });
 
 test('the page cache gives what it holds into shared memory, tells the end, and knows what it does not hold', t => {
@@ -254,7 +255,9 @@ test('the page cache gives what it holds into shared memory, tells the end, and 
 	t.is(pageCache.read(fd, data, 0, blockSize, blockCount * blockSize), 0);
 	pageCache.readAhead(fd, 0, blockSize);
 	fs.closeSync(fd);
-	t.is(pageCache.read(fd, data, 0, blockSize, 0), absent);
+	const unreadable = fs.openSync(join(temporaryDirectory(), 'image'), 'w');
+	t.is(pageCache.read(unreadable, data, 0, blockSize, 0), absent);
+	fs.closeSync(unreadable);
 	const pipe = fs.openSync('/dev/zero', 'r');
 	t.true([blockSize, unknown].includes(pageCache.read(pipe, data, 0, blockSize, 0)));
 	fs.closeSync(pipe);

@@ -5,6 +5,7 @@ import {SessionError} from '../../runtime/sdk/session.js';
 import {DataSync} from '../lib/host/data-sync.js';
 import {requireExtents} from '../lib/format/extents.js';
 import {blockSize} from '../sessions/block.js';
+import {DirectTransfers, DirectUnknownError, openDirect} from './direct-transfers.js';
 import {DiskReads} from './disk-reads.js';
 import {DiskWrites, writePiece} from './disk-writes.js';
 import {GroupSync} from './group-sync.js';
@@ -28,6 +29,8 @@ export interface ImageOptions {
 	readonly take?: typeof takeRoom;
 	/** Tests replace it. */
 	readonly pageCache?: PageCache;
+	/** Reads and writes go past the page cache. */
+	readonly direct?: boolean;
 	/** Milliseconds that only ever grow. */
 	now(): number;
 }
@@ -53,11 +56,23 @@ export class Image {
 	readonly #dataSync: DataSync;
 	readonly #reads: DiskReads;
 	readonly #writes: DiskWrites;
+	/** For transfers past the page cache, of the same file as `#file`. */
+	#directFd: number | undefined;
+	readonly #direct: DirectTransfers | undefined;
 
 	/** Without a file the image is empty until it grows. */
 	constructor(
 		file: ImageFile | undefined,
-		{path, writable, growable, punch = punchHole, take = takeRoom, pageCache = openPageCache(), now}: ImageOptions,
+		{
+			path,
+			writable,
+			growable,
+			punch = punchHole,
+			take = takeRoom,
+			pageCache = openPageCache(),
+			direct = false,
+			now,
+		}: ImageOptions,
 	) {
 		this.#dataSync = new DataSync(now);
 		this.#reads = new DiskReads({
@@ -76,7 +91,13 @@ export class Image {
 		this.growable = growable;
 		this.#punch = punch;
 		this.#take = take;
-		this.#file = file;
+		this.#direct = direct
+			? new DirectTransfers({
+					fault: (error, action, position) => hostFault(error, `${action} byte ${position} of`, path),
+					endFault: (action, position) => this.#endFault(action, position),
+				})
+			: undefined;
+		this.#use(file);
 		this.#blockCount = wholeBlocks(file?.byteLength ?? 0);
 	}
 
@@ -102,14 +123,26 @@ export class Image {
 	/** @returns nothing where all is read; else `data` is in use until the promise settles */
 	read(extents: readonly number[], data: Uint8Array): Promise<void> | undefined {
 		requireExtents(extents, this.#blockCount, this.path);
-		return extents.length === 0 ? undefined : this.#reads.read(this.#file!.fd, extents, data);
+		if (extents.length === 0) {
+			return undefined;
+		}
+
+		return this.#direct
+			? this.#direct.read(this.#directFd!, extents, data)
+			: this.#reads.read(this.#file!.fd, extents, data);
 	}
 
 	/** @returns nothing where all is written; else `data` is in use until the promise settles */
 	write(extents: readonly number[], data: Uint8Array): Promise<void> | undefined {
 		this.#requireWritable();
 		requireExtents(extents, this.#blockCount, this.path);
-		return extents.length === 0 ? undefined : this.#writes.write(this.#file!.fd, extents, data);
+		if (extents.length === 0) {
+			return undefined;
+		}
+
+		return this.#direct
+			? this.#direct.write(this.#directFd!, extents, data)
+			: this.#writes.write(this.#file!.fd, extents, data);
 	}
 
 	/** The blocks become a hole, or zeroes where the host cannot make holes. */
@@ -159,6 +192,10 @@ export class Image {
 		try {
 			this.#extend(blockCount * blockSize);
 		} catch (error) {
+			if (error instanceof DirectUnknownError) {
+				throw new SessionError('device_failed', error.message);
+			}
+
 			const reason = this.#file ? undefined : whyUnmakable(this.path, '');
 			throw reason === undefined
 				? hostFault(error, action, this.path)
@@ -173,16 +210,35 @@ export class Image {
 
 	/** Waits for what is under way, then lets the file go. */
 	async close(): Promise<void> {
-		await Promise.all([this.#sync.idle(), this.#reads.idle(), this.#writes.idle()]);
+		await Promise.all([this.#sync.idle(), this.#reads.idle(), this.#writes.idle(), this.#direct?.idle()]);
+		if (this.#directFd !== undefined) {
+			fs.closeSync(this.#directFd);
+			this.#directFd = undefined;
+		}
+
 		if (this.#file) {
 			fs.closeSync(this.#file.fd);
 			this.#file = undefined;
 		}
 	}
 
+	/** @throws DirectUnknownError, with the file closed */
+	#use(file: ImageFile | undefined): void {
+		if (file && this.#direct) {
+			try {
+				this.#directFd = openDirect(file.fd, this.path, this.writable);
+			} catch (error) {
+				fs.closeSync(file.fd);
+				throw error;
+			}
+		}
+
+		this.#file = file;
+	}
+
 	#extend(byteLength: number): void {
 		if (!this.#file) {
-			this.#file = createImageFile(this.path, byteLength);
+			this.#use(createImageFile(this.path, byteLength));
 			return;
 		}
 
