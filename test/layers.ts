@@ -17,24 +17,14 @@ const contracts = 'components/sessions';
 const layers: readonly Layer[] = [
 	// What components see of the runtime: it knows nothing of how sessions travel, who started it and who serves whom.
 	[sdk, []],
-	// One file for all that a program or a thread loads.
-	['runtime/bundle', []],
 	['runtime/transport', [sdk]],
 	['runtime/process', [sdk, 'runtime/transport']],
 	['runtime/isolation', [sdk, 'runtime/process']],
-	['runtime/deployment', [sdk, 'runtime/bundle']],
+	['runtime/deployment', [sdk]],
 	['runtime/host', [sdk, 'runtime/transport', 'runtime/process', 'runtime/isolation']],
 	[
 		'runtime/supervisor',
-		[
-			sdk,
-			'runtime/bundle',
-			'runtime/transport',
-			'runtime/process',
-			'runtime/isolation',
-			'runtime/deployment',
-			'runtime/host',
-		],
+		[sdk, 'runtime/transport', 'runtime/process', 'runtime/isolation', 'runtime/deployment', 'runtime/host'],
 	],
 
 	// The contracts, and the shelves with what components share.
@@ -60,7 +50,7 @@ const layers: readonly Layer[] = [
 			'components/lib/crypto',
 		],
 	],
-	['runtime/bin', ['runtime/bundle', 'runtime/cli']],
+	['runtime/bin', ['runtime/cli']],
 
 	// Components never import each other. Keys in clear are for crypto servers and trust anchors; others only seal
 	// envelopes.

@@ -18,8 +18,6 @@ if (!existsSync(fileURLToPath(main))) {
 		process.stderr.write('[runtime] the build failed: run "npm ci" in the project\'s folder, then try again\n');
 		process.exit(1);
 	}
-
-	spawnSync(process.execPath, ['runtime/bin/make-bundles.js'], {cwd: root, stdio: 'inherit'});
 }
 
 // Node.js 20 opens all modules that it loads at once: with too few descriptors it would fail with a trace of its own.
@@ -47,8 +45,4 @@ if (process.argv[2] === 'start') {
 	}
 }
 
-const {freshBundle, loadBundle} = await import('../../dist/runtime/bundle/bundles.js');
-const bundle = freshBundle('command-line');
-const {runProgram} =
-	bundle === undefined ? await import('../../dist/runtime/cli/closed-program.js') : loadBundle(bundle).exports;
-await runProgram(process.argv.slice(2));
+await import(main.href);

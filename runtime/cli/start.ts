@@ -52,9 +52,6 @@ async function unlockWhileRunning(target: DeviceTarget): Promise<void> {
 	}
 }
 
-/** Milliseconds since the process began: who has waited that long is told for what. */
-const sayAfterMs = 200;
-
 export interface StartOptions extends LogForm {
 	/** False: edits are applied only when "runtime apply" or "runtime swap" says so. */
 	readonly watch: boolean;
@@ -81,13 +78,6 @@ export async function start(
 			log(`[runtime] ${text}`, {level, text});
 		});
 	});
-	const saying = setTimeout(
-		() => {
-			const text = `starting ${startedOf(deployment).length} components`;
-			log(`[runtime] ${text}`, {level: 'info', text});
-		},
-		Math.max(0, sayAfterMs - performance.now()),
-	).unref();
 	const running = await startDeployment(deployment, {
 		stateDirectory,
 		log,
@@ -100,10 +90,6 @@ export async function start(
 			},
 		},
 	});
-	const begun = () => {
-		clearTimeout(saying);
-	};
-	running.ready.then(begun, begun);
 	running.ready
 		.then(
 			async () => unlockAsked(stateDirectory, deployment),

@@ -5,7 +5,6 @@
 import {existsSync, readdirSync, statSync} from 'node:fs';
 import {join} from 'node:path';
 import {fileURLToPath, pathToFileURL} from 'node:url';
-import {bundledModules} from '../bundle/bundles.js';
 import type {Component} from '../sdk/component.js';
 import type {Session} from '../sdk/session.js';
 
@@ -69,8 +68,6 @@ function contractsOf({provides, requires}: Component): Session[] {
 class ComponentFolder implements Catalog {
 	readonly binaries: readonly string[];
 	readonly #folder: string;
-	/** What they and the contracts export, where a bundle has it. */
-	readonly #bundled = bundledModules();
 
 	constructor(folder: string) {
 		this.#folder = folder;
@@ -84,14 +81,13 @@ class ComponentFolder implements Catalog {
 	}
 
 	async load(binary: string): Promise<Component> {
-		return componentIn(await this.#module(this.modulePath(binary)));
+		return componentIn(await importModule(this.modulePath(binary)));
 	}
 
 	/** Contracts are compared, too: operations travel as numbers, and those of another version would be other ones. */
 	async loadOutside(modulePath: string): Promise<Component> {
 		const component = componentIn(await importModule(modulePath, `?${statSync(modulePath).mtimeMs}`));
-		// The component has them from their own files.
-		const own = new Map((await this.#contracts(importModule)).map(session => [session.name, session]));
+		const own = new Map((await this.#contracts()).map(session => [session.name, session]));
 		const foreign = contractsOf(component).find(session => (own.get(session.name) ?? session) !== session);
 		if (foreign) {
 			throw new UnusableModule(
@@ -104,17 +100,13 @@ class ComponentFolder implements Catalog {
 	}
 
 	async serviceNames(): Promise<string[]> {
-		return (await this.#contracts(async path => this.#module(path))).map(({name}) => name);
+		return (await this.#contracts()).map(({name}) => name);
 	}
 
-	async #module(path: string): Promise<Record<string, unknown>> {
-		return this.#bundled?.get(path) ?? importModule(path);
-	}
-
-	async #contracts(load: (path: string) => Promise<Record<string, unknown>>): Promise<Session[]> {
+	async #contracts(): Promise<Session[]> {
 		const folder = join(this.#folder, 'sessions');
 		const modules = readdirSync(folder).filter(name => name.endsWith('.js') && !name.endsWith('.test.js'));
-		const exports = await Promise.all(modules.map(async name => load(join(folder, name))));
+		const exports = await Promise.all(modules.map(async name => importModule(join(folder, name))));
 		return exports.flatMap(module => Object.values(module).filter(value => isSession(value)));
 	}
 }

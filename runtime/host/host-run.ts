@@ -50,7 +50,8 @@ async function importComponent(child: HostedChild): Promise<Component> {
 	return module.default;
 }
 
-async function host(child: HostedChild, component: Component): Promise<void> {
+async function host(child: HostedChild): Promise<void> {
+	const component = await importComponent(child);
 	const pool = new LeasePool(child.leaseLimit);
 	const log = (text: string, level: LogLevel) => {
 		send({type: 'log', child: child.name, level, text});
@@ -243,11 +244,8 @@ async function handle(message: ToHost): Promise<void> {
 	}
 }
 
-/**
- * Loads the components and reports to the supervisor. What goes wrong ends the thread, or the process. @param loaded the
- * only component, where it is loaded already
- */
-export async function runHost(data: HostData, link: HostLink, loaded?: Component): Promise<void> {
+/** Loads the components and reports to the supervisor. What goes wrong ends the thread, or the process. */
+export async function runHost(data: HostData, link: HostLink): Promise<void> {
 	supervisor = link;
 	stateDirectory = data.stateDirectory;
 	soleChild = data.children.length === 1 ? data.children[0].name : undefined;
@@ -258,7 +256,7 @@ export async function runHost(data: HostData, link: HostLink, loaded?: Component
 		die(soleChild, reason);
 	});
 	for (const child of data.children) {
-		await host(child, loaded ?? (await importComponent(child)));
+		await host(child);
 	}
 
 	if ([...hosted.values()].every(component => component.isWokenBySessionsOnly)) {

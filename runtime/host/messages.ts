@@ -35,8 +35,6 @@ export interface ThreadData extends HostData {
 	readonly secrets: SharedSecrets;
 	/** By which other threads know this one. */
 	readonly bell: Bell;
-	/** The file that it loads, where that is a bundle. */
-	readonly bundle?: string;
 }
 
 export type Interruption = 'restarted' | 'reset';

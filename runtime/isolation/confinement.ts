@@ -4,7 +4,7 @@
  */
 import {spawnSync} from 'node:child_process';
 import {existsSync, lstatSync, readdirSync, realpathSync, statSync} from 'node:fs';
-import {dirname, join} from 'node:path';
+import {dirname, join, resolve} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import type {ReachedFile} from '../sdk/component.js';
 
@@ -28,7 +28,8 @@ const systemFolders = [
 	'/nix/store',
 ];
 
-const compiledFolder = fileURLToPath(new URL('../..', import.meta.url));
+/** Without a slash at its end, so that paths below it are known by it. */
+const compiledFolder = resolve(fileURLToPath(new URL('../..', import.meta.url)));
 
 function isRoot(): boolean {
 	return process.getuid?.() === 0;

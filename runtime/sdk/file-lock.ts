@@ -6,6 +6,8 @@ import koffi from 'koffi';
 /** flock(2): exclusive, and do not wait. */
 const exclusiveNow = 2 | 4;
 
+const {errno} = koffi.os;
+
 /** By the name of the error; what a network file system is to blame for, mostly. */
 const reasons: Readonly<Record<string, string>> = {
 	ENOLCK: 'its file system has no locks to give; on NFS, start the lock service (rpc.statd) or mount it with "local_lock=flock"',
@@ -32,7 +34,7 @@ export class LockError extends Error {
 
 /** What an error number of flock means. */
 export function lockErrorOf(error: number): LockError {
-	const names = Object.entries(koffi.os.errno)
+	const names = Object.entries(errno)
 		.filter(([, value]) => value === error)
 		.map(([name]) => name);
 	const code = names.find(name => Object.hasOwn(reasons, name)) ?? names.at(0) ?? `error ${error}`;
@@ -57,7 +59,6 @@ export function lockFile(fd: number): boolean {
 		}
 
 		const error = koffi.errno();
-		const {errno} = koffi.os;
 		if (error === errno.EWOULDBLOCK || error === errno.EAGAIN) {
 			return false;
 		}

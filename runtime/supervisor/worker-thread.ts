@@ -1,7 +1,6 @@
 /** One worker thread with a host in it, from its creation to the reason of its end. */
 import {Worker, type ResourceLimits, type TransferListItem} from 'node:worker_threads';
-import {freshThreadBundle, threadFile} from '../bundle/bundles.js';
-import {handedOver, type FromHost, type HostData, type ThreadData, type ToHost} from '../host/messages.js';
+import {handedOver, type FromHost, type ThreadData, type ToHost} from '../host/messages.js';
 import type {SharedSecrets} from '../process/process-secrets.js';
 import {withOpenFilesMax} from '../sdk/open-files.js';
 import {makeBell, nudge} from '../transport/doorbell.js';
@@ -15,11 +14,6 @@ import type {GroupHost, HostEnd, HostOptions} from './group-host.js';
 const endMsMax = 500;
 
 const hostModule = new URL('../host/thread-main.js', import.meta.url);
-
-/** One file with all that a thread loads, where this build has it: for a component of the project that is alone in it. */
-function bundleFor({children}: HostData): string | undefined {
-	return children.length === 1 ? freshThreadBundle(children[0].modulePath) : undefined;
-}
 
 function describeFault(error: unknown, limits: ResourceLimits): string {
 	if (error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY') {
@@ -63,15 +57,9 @@ export class WorkerThread implements GroupHost {
 	}
 
 	#begin({name, data, limits, secrets, heartbeatMs, onMessage}: ThreadOptions): void {
-		const bundle = bundleFor(data);
-		const worker = new Worker(bundle === undefined ? hostModule : threadFile, {
+		const worker = new Worker(hostModule, {
 			name,
-			workerData: {
-				...data,
-				secrets,
-				bell: this.bell,
-				...(bundle !== undefined && {bundle}),
-			} satisfies ThreadData,
+			workerData: {...data, secrets, bell: this.bell} satisfies ThreadData,
 			resourceLimits: limits,
 		});
 		this.#worker = worker;
