@@ -8,6 +8,7 @@ import {z} from 'zod';
 import {defineComponent, type Environment} from '../../runtime/sdk/component.js';
 import {SessionError, type Client} from '../../runtime/sdk/session.js';
 import {byteSize} from '../lib/format/size-config.js';
+import {writeDurably} from '../lib/format/durable-write.js';
 import {block, blockSize} from '../sessions/block.js';
 import {FaultSchedule} from './fault-schedule.js';
 
@@ -181,13 +182,21 @@ export default defineComponent({
 			return {};
 		}
 
+		async function sync(): Promise<Record<string, never>> {
+			await struckBy('sync');
+			await backend.sync({});
+			return {};
+		}
+
 		return {
 			provides: {
 				block: {
 					geometry: async () => backend.geometry({}),
 					allocation: async request => backend.allocation(request),
 					read,
-					write,
+					// A durable one counts as a write and as a sync.
+					write: async request =>
+						request.durable ? writeDurably(async () => write(request), sync) : write(request),
 					async clear(request) {
 						await struckBy('clear');
 						await backend.clear(request);
@@ -197,11 +206,7 @@ export default defineComponent({
 						await backend.allocate(request);
 						return {};
 					},
-					async sync() {
-						await struckBy('sync');
-						await backend.sync({});
-						return {};
-					},
+					sync,
 					async grow(request) {
 						await backend.grow(request);
 						return {};

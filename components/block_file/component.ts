@@ -12,6 +12,7 @@ import {requireBlocks} from '../lib/format/extents.js';
 import {PathWatch} from '../lib/host/path-watch.js';
 import {byteSize} from '../lib/format/size-config.js';
 import {allocationKinds} from '../sessions/allocation.js';
+import {writeDurably} from '../lib/format/durable-write.js';
 import {block, blockSize} from '../sessions/block.js';
 import {DirectUnknownError} from './direct-transfers.js';
 import {isHostError} from './host-fault.js';
@@ -204,6 +205,19 @@ export default defineComponent({
 			}
 		}
 
+		async function sync(): Promise<Record<string, never>> {
+			try {
+				await env.outside(image.sync());
+				if (image.fd !== undefined) {
+					watch.look(image.fd);
+				}
+			} catch (error) {
+				throw logged(error);
+			}
+
+			return {};
+		}
+
 		return {
 			provides: {
 				block: {
@@ -221,7 +235,10 @@ export default defineComponent({
 						requireBlocks(first, count, image.blockCount, image.path);
 						return {runs: [count, allocationKinds.data]};
 					},
-					write: ({extents, data}, {client}) => change(client, () => image.write(extents, data)),
+					write({extents, data, durable}, {client}) {
+						const write = () => change(client, () => image.write(extents, data));
+						return durable ? writeDurably(write, sync) : write();
+					},
 					clear: ({extents}, {client}) =>
 						change(client, () => {
 							image.clear(extents);
@@ -232,18 +249,7 @@ export default defineComponent({
 							image.allocate(extents);
 							return undefined;
 						}),
-					async sync() {
-						try {
-							await env.outside(image.sync());
-							if (image.fd !== undefined) {
-								watch.look(image.fd);
-							}
-						} catch (error) {
-							throw logged(error);
-						}
-
-						return {};
-					},
+					sync,
 					grow: ({blockCount}, {client}) =>
 						change(client, () => {
 							image.grow(blockCount);

@@ -72,10 +72,12 @@ export default defineComponent({
 
 						return {runs: runs.pairs};
 					},
-					write: ({extents, data}) =>
+					write({extents, data, durable}) {
 						eachExtent(extents, data, (position, part) => {
 							memory.write(position, part);
-						}),
+						});
+						return durable ? {isDurable: durable} : {};
+					},
 					clear({extents}) {
 						requireExtents(extents, blockCount, owner);
 						for (let i = 0; i < extents.length; i += 2) {

@@ -34,17 +34,19 @@ export default defineComponent({
 			}
 		}
 
-		async function traced(
+		async function traced<T>(
 			operation: OperationName,
 			extents: readonly number[],
-			job: () => Promise<unknown>,
-		): Promise<Record<string, never>> {
+			job: () => Promise<T>,
+			isDurable = false,
+		): Promise<T> {
 			const startedMs = env.now();
-			const detail = extents.length > 0 ? ` ${summarizeExtents(extents)}` : '';
+			const where = extents.length > 0 ? ` ${summarizeExtents(extents)}` : '';
+			const detail = isDurable ? `${where}, durable,` : where;
 			try {
-				await job();
+				const reply = await job();
 				record(operation, detail, startedMs, '');
-				return {};
+				return reply;
 			} catch (error) {
 				record(operation, detail, startedMs, `: ${error instanceof Error ? error.message : String(error)}`);
 				throw error;
@@ -57,7 +59,8 @@ export default defineComponent({
 					geometry: async () => backend.geometry({}),
 					allocation: async request => backend.allocation(request),
 					read: async request => traced('read', request.extents, async () => backend.read(request)),
-					write: async request => traced('write', request.extents, async () => backend.write(request)),
+					write: async request =>
+						traced('write', request.extents, async () => backend.write(request), request.durable),
 					clear: async request => traced('clear', request.extents, async () => backend.clear(request)),
 					allocate: async request =>
 						traced('allocate', request.extents, async () => backend.allocate(request)),

@@ -59,8 +59,18 @@ export const block = defineSession('block', {
 		 * Writes `data` to the blocks of `extents`. Not durable before a `sync` that starts after the reply. Where it
 		 * fails, each block of a finished device has its old or its new content; one of a medium may also have a
 		 * mixture of both.
+		 *
+		 * `durable`: this write, and every write and clearing that replied before it was sent, is durable once it
+		 * replies `isDurable`; as if a `sync` followed it. It fails as a write does where the detail of the error says
+		 * `isBeforeSync`, and in any other case as a sync.
 		 */
-		write: op({request: z.strictObject({extents: extents(), data: bulk('in')}), requestFault: transferFault}),
+		write: op({
+			request: z.strictObject({extents: extents(), data: bulk('in'), durable: z.literal(true).optional()}),
+			reply: z.strictObject({isDurable: z.literal(true).optional()}),
+			requestFault: transferFault,
+			replyFault: ({isDurable}, {durable}) =>
+				durable && !isDurable ? 'the provider does not say that the write is durable' : undefined,
+		}),
 		/**
 		 * Makes the blocks of `extents` read as zeroes; their room may be given back to whoever stores them. Not
 		 * durable before a `sync` that starts after the reply. Where it fails, a part of the blocks may have been

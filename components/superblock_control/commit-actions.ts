@@ -99,7 +99,7 @@ export class CommitActions {
 					data,
 					tail: appended,
 				} = encodeFlush(area, tail, {form, key: this.#flushKey}, changes, generation);
-				await block.write({extents: [firstPba, data.length / blockSize], data});
+				await block.write({extents: [firstPba, data.length / blockSize], data, durable: true});
 				return {kind: 'appended', tail: appended};
 			}
 

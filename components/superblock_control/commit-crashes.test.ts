@@ -12,6 +12,7 @@ import {labelOf} from '../lib/format/label.js';
 import {sealSuperblock} from '../lib/container/superblock-authenticator.js';
 import type {Superblock} from '../lib/format/superblock.js';
 import {encodeUnusedSlot} from '../lib/format/superblock-codec.js';
+import {writeDurably} from '../lib/format/durable-write.js';
 import {openOrCreate, type OpeningServers} from './opening.js';
 import {Commit} from './commit.js';
 import {currentSnapshotOf, firstGenerationAfter} from './transition.js';
@@ -183,6 +184,18 @@ class Life {
 	}
 
 	#servers(): OpeningServers {
+		const sync = async () => {
+			this.#crash('sync');
+			await Promise.resolve();
+			for (const {address, content} of this.#unsynced) {
+				this.#blocks[address] = content;
+			}
+
+			this.#unsynced = [];
+			this.#crash('after sync');
+			return {};
+		};
+
 		return {
 			block: {
 				geometry: async () => ({blockCount: 2 ** 20, writable: true, growable: true}),
@@ -193,22 +206,23 @@ class Life {
 
 					return {};
 				},
-				write: async ({extents: [address], data}: {extents: number[]; data: Uint8Array}) => {
-					this.#unsynced.push({address, content: Buffer.from(data)});
-					this.#crash(`write of ${address}`);
-					return {};
+				write: async ({
+					extents: [address],
+					data,
+					durable,
+				}: {
+					extents: number[];
+					data: Uint8Array;
+					durable?: true;
+				}) => {
+					const write = () => {
+						this.#unsynced.push({address, content: Buffer.from(data)});
+						this.#crash(`write of ${address}`);
+						return {};
+					};
+					return durable ? writeDurably(write, sync) : write();
 				},
-				sync: async () => {
-					this.#crash('sync');
-					await Promise.resolve();
-					for (const {address, content} of this.#unsynced) {
-						this.#blocks[address] = content;
-					}
-
-					this.#unsynced = [];
-					this.#crash('after sync');
-					return {};
-				},
+				sync,
 			},
 			trust_anchor: {
 				status: async () => ({

@@ -3,6 +3,7 @@
  * after the other.
  */
 import {isSessionError} from '../../runtime/sdk/session.js';
+import {isBeforeSync} from '../lib/format/durable-write.js';
 import {transition} from './commit-machine.js';
 import type {CommitEvent, Notice, Action, CommitState, Core} from './commit-state.js';
 
@@ -44,7 +45,12 @@ export class CommitDriver {
 		try {
 			return await this.#effects.perform(action);
 		} catch (error) {
-			return {kind: 'failed', error, code: isSessionError(error) ? error.code : undefined};
+			return {
+				kind: 'failed',
+				error,
+				code: isSessionError(error) ? error.code : undefined,
+				isBeforeSync: isBeforeSync(error),
+			};
 		}
 	}
 

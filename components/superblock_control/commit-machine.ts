@@ -116,7 +116,7 @@ function decide(state: CommitState, event: CommitEvent): Transition {
 		}
 
 		case 'failed': {
-			return fail(state, event.error, event.code);
+			return fail(state, event);
 		}
 
 		default: {
@@ -126,7 +126,6 @@ function decide(state: CommitState, event: CommitEvent): Transition {
 }
 
 const bothLevels: readonly Level[] = ['flush', 'checkpoint'];
-const flushLevel: readonly Level[] = ['flush'];
 
 function want(state: CommitState, level: Level, change: number): Transition {
 	if (state.kind === 'interrupted') {
@@ -197,17 +196,10 @@ function goOn(state: CommitState, event: Answer): Transition {
 
 		case 'appending': {
 			expect(state, event, 'appended');
+			const tail = requireNext(core, event.tail);
 			return {
-				state: {kind: 'syncing_log', core, covered: state.covered, tail: requireNext(core, event.tail)},
-				action: {kind: 'sync'},
-			};
-		}
-
-		case 'syncing_log': {
-			expect(state, event, 'synced');
-			return {
-				state: {...state, kind: 'anchoring_flush'},
-				action: {kind: 'anchor', hash: state.tail.hash, generation: core.generation},
+				state: {kind: 'anchoring_flush', core, covered: state.covered, tail},
+				action: {kind: 'anchor', hash: tail.hash, generation: core.generation},
 			};
 		}
 
@@ -224,7 +216,7 @@ function goOn(state: CommitState, event: Answer): Transition {
 
 /** The same where the log has no part in it. */
 function goOnWithCheckpoint(
-	state: Exclude<CommitState, {kind: 'locking' | 'taking' | 'appending' | 'syncing_log' | 'anchoring_flush'}>,
+	state: Exclude<CommitState, {kind: 'locking' | 'taking' | 'appending' | 'anchoring_flush'}>,
 	event: Answer,
 ): Transition {
 	const {core} = state;
@@ -485,7 +477,7 @@ function advance(core: Core, {covered, superblock, edits}: SealedCheckpoint): Tr
 	};
 }
 
-function fail(state: CommitState, error: unknown, code: string | undefined): Transition {
+function fail(state: CommitState, {error, code, isBeforeSync}: Extract<CommitEvent, {kind: 'failed'}>): Transition {
 	const {core} = state;
 	switch (state.kind) {
 		// What changed is still to be taken.
@@ -498,7 +490,7 @@ function fail(state: CommitState, error: unknown, code: string | undefined): Tra
 		}
 
 		case 'appending': {
-			return leaveLog(core, state.covered, error, code);
+			return isBeforeSync ? leaveLog(core, error, code) : interrupt(core, core.generation, error);
 		}
 
 		// The state counts, and what waits for it has it; the pool goes on with what it has.
@@ -511,7 +503,6 @@ function fail(state: CommitState, error: unknown, code: string | undefined): Tra
 			throw new Error(`the commit protocol is broken: "${state.kind}" waits for nothing that could fail`);
 		}
 
-		case 'syncing_log':
 		case 'anchoring_flush':
 		case 'locking': {
 			return interrupt(core, core.generation, error);
@@ -539,16 +530,11 @@ function fail(state: CommitState, error: unknown, code: string | undefined): Tra
  * has to follow, whatever happens now. A log with a bad block is of no use until the device is opened again; a full
  * host may have room the next time.
  */
-function leaveLog(core: Core, covered: number, error: unknown, code: string | undefined): Transition {
-	const isBroken = code !== undefined && code !== 'no_space';
+function leaveLog(core: Core, error: unknown, code: string | undefined): Transition {
+	const isBroken = code !== 'no_space';
 	const log = core.log && {...core.log, isIncomplete: true, isBroken: core.log.isBroken || isBroken};
-	const left = {...core, log};
-	if (code === undefined) {
-		return refuse(left, error, {levels: flushLevel, upTo: covered, isLocked: false});
-	}
-
 	return {
-		state: {kind: 'locking', core: left},
+		state: {kind: 'locking', core: {...core, log}},
 		...(isBroken && {
 			notices: [{kind: 'log_broken', reason: error instanceof Error ? error.message : String(error)}],
 		}),

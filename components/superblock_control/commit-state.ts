@@ -92,10 +92,8 @@ export type CommitState = {readonly core: Core} &
 		| {readonly kind: 'taking'; readonly covered: number}
 		/** Changed inner blocks of all trees are written. */
 		| {readonly kind: 'storing'; readonly covered: number}
-		/** Entries are written behind the log's tail. */
+		/** Entries are written behind the log's tail, and they and the data become durable. */
 		| {readonly kind: 'appending'; readonly covered: number}
-		/** Data and entries become durable. */
-		| {readonly kind: 'syncing_log'; readonly covered: number; readonly tail: LogTail}
 		| {readonly kind: 'anchoring_flush'; readonly covered: number; readonly tail: LogTail}
 		/** The superblock gets its authenticator. */
 		| {readonly kind: 'sealing'; readonly checkpoint: Checkpoint}
@@ -137,6 +135,7 @@ export type Action =
 	| {readonly kind: 'lock'}
 	| {readonly kind: 'take_changes'; readonly countMax: number}
 	| {readonly kind: 'store_trees'; readonly nextGeneration: Generation; readonly isRootKept: boolean}
+	/** Writes entries, and then syncs. */
 	| {readonly kind: 'append'; readonly log: LogState; readonly changes: LeafChanges; readonly generation: Generation}
 	/** Has the superblock that follows `before` say where the snapshots' names lie, and gives it its authenticator. */
 	| {readonly kind: 'seal'; readonly before: Superblock; readonly superblock: Superblock}
@@ -191,8 +190,16 @@ export type CommitEvent =
 	| {readonly kind: 'anchored'; readonly hasFlushKey: boolean}
 	| {readonly kind: 'cleared'}
 	| {readonly kind: 'advanced'}
-	/** `code` is that of a session's error, undefined for any other. */
-	| {readonly kind: 'failed'; readonly error: unknown; readonly code: string | undefined};
+	/**
+	 * `code` is that of a session's error, undefined for any other. `isBeforeSync`: of what was to be written and
+	 * synced the writing failed, and no sync was tried.
+	 */
+	| {
+			readonly kind: 'failed';
+			readonly error: unknown;
+			readonly code: string | undefined;
+			readonly isBeforeSync?: boolean;
+	  };
 
 /** The state after an event, and what it asks for: notices first, then the action, if there is one. */
 export interface Transition {

@@ -5,6 +5,7 @@ import {labelOf} from '../lib/format/label.js';
 import {LockOrderError, watchLockOrder} from '../lib/sync/lock-order.js';
 import type {Superblock} from '../lib/format/superblock.js';
 import {encodeSuperblock, decodeSuperblock} from '../lib/format/superblock-codec.js';
+import {writeDurably} from '../lib/format/durable-write.js';
 import {CommitInterrupted} from './commit-state.js';
 import {Commit} from './commit.js';
 import type {CommitServers} from './commit-actions.js';
@@ -55,6 +56,11 @@ async function setUp({hasLog = false} = {}): Promise<Stand> {
 		await watch.apart(() => stand.before(event));
 	};
 
+	const sync = async () => {
+		await note('sync');
+		return {};
+	};
+
 	const {root, leafCount, maxLevel} = superblock.snapshots[0]!;
 	const servers = {
 		virtual_block_device: {
@@ -76,14 +82,14 @@ async function setUp({hasLog = false} = {}): Promise<Stand> {
 			},
 		},
 		block: {
-			async sync() {
-				await note('sync');
-				return {};
-			},
-			async write({extents, data}: {extents: number[]; data: Uint8Array}) {
-				await note(`write ${extents[0]}`);
-				stand.slots.set(extents[0], Uint8Array.from(data));
-				return {};
+			sync,
+			write: async ({extents, data, durable}: {extents: number[]; data: Uint8Array; durable?: true}) => {
+				const write = async () => {
+					await note(`write ${extents[0]}`);
+					stand.slots.set(extents[0], Uint8Array.from(data));
+					return {};
+				};
+				return durable ? writeDurably(write, sync) : write();
 			},
 		},
 		trust_anchor: {
@@ -346,31 +352,46 @@ test('blocks of a log that cannot be written any more count until a superblock i
 	t.is(stand.commit.flushCount, 1);
 });
 
-for (const [kind, error] of [
-	['of the session', new SessionError('no_space', 'full')],
-	['of another kind', new Error('broken')],
-] as const) {
-	test(`changes that a failed write (${kind}) kept out of the log are not taken for durable: a superblock covers them`, async t => {
-		const stand = await setUp({hasLog: true});
-		let storeFails = true;
-		stand.before = event => {
-			if (event.startsWith('write') && !stand.events.includes('store')) {
-				throw error;
-			}
+test('changes that a failed write kept out of the log are not taken for durable: a superblock covers them', async t => {
+	const stand = await setUp({hasLog: true});
+	let storeFails = true;
+	stand.before = event => {
+		if (event.startsWith('write') && !stand.events.includes('store')) {
+			throw new SessionError('no_space', 'full');
+		}
 
-			if (event === 'store' && storeFails) {
-				storeFails = false;
-				throw new SessionError('device_failed', 'the medium failed');
+		if (event === 'store' && storeFails) {
+			storeFails = false;
+			throw new SessionError('device_failed', 'the medium failed');
+		}
+	};
+	stand.commit.noteChange();
+	await t.throwsAsync(stand.commit.flush());
+	t.true(stand.commit.isDue);
+	storeFails = false;
+	await stand.commit.flush();
+	t.false(stand.commit.isDue);
+	t.false(stand.commit.isBehind);
+	t.is(stand.events.filter(event => event === 'log').length, 1);
+});
+
+for (const [what, failing, error] of [
+	['the sync behind it fails', 'sync', new SessionError('device_failed', 'the medium failed')],
+	['nobody says that no sync was tried', 'write', new Error('broken')],
+] as const) {
+	test(`a write to the log half-way: where ${what} only a reopening tells which state counts`, async t => {
+		const stand = await setUp({hasLog: true});
+		stand.before = event => {
+			if (event.startsWith(failing)) {
+				throw error;
 			}
 		};
 		stand.commit.noteChange();
-		await t.throwsAsync(stand.commit.flush());
-		t.true(stand.commit.isDue);
-		storeFails = false;
-		await stand.commit.flush();
-		t.false(stand.commit.isDue);
-		t.false(stand.commit.isBehind);
-		t.is(stand.events.filter(event => event === 'log').length, 1);
+		await t.throwsAsync(stand.commit.flush(), {instanceOf: CommitInterrupted});
+		stand.before = () => undefined;
+		await t.throwsAsync(stand.commit.flush(), {instanceOf: CommitInterrupted});
+		t.is(stand.anchored, undefined);
+		t.false(stand.events.includes('store'));
 	});
 }
 

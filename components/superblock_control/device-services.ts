@@ -3,6 +3,7 @@
  * reply.
  */
 import {SessionError, type Client, type Handlers} from '../../runtime/sdk/session.js';
+import {writeDurably} from '../lib/format/durable-write.js';
 import type {block} from '../sessions/block.js';
 import type {deviceControl} from '../sessions/device-control.js';
 import type {trustAnchor} from '../sessions/trust-anchor.js';
@@ -30,7 +31,15 @@ export function blockService(access: DeviceAccess): Handlers<typeof block> {
 		// Not `async`: a promise that is handed through one more arrives later.
 		read: request => access.pass(device => device.read(request)),
 		allocation: async request => access.pass(device => device.allocation(request)),
-		write: request => access.pass(device => device.write(request)),
+		write: request =>
+			access.pass<{isDurable?: true}>(device =>
+				request.durable
+					? writeDurably(
+							() => device.write(request),
+							() => device.sync(),
+						)
+					: device.write(request),
+			),
 		clear: async request => access.pass(device => device.clear(request)),
 		async sync() {
 			// Locking has secured everything; only what a lost trust anchor left behind waits.

@@ -73,7 +73,7 @@ const cases: readonly Case[] = [
 		depth: 1,
 		requestCount: 128,
 		flushes: true,
-		bounds: {messagesPerRequest: 18.3, mediumExtentsPerMiB: 540, amplification: 2.1},
+		bounds: {messagesPerRequest: 16.3, mediumExtentsPerMiB: 540, amplification: 2.1},
 	},
 	{
 		...sequential,

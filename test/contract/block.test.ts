@@ -140,6 +140,19 @@ for (const {name, open, openGrowable, knowsHoles = true} of providers) {
 		t.deepEqual(data, filled(2, 0x77));
 	});
 
+	test(`${name}: a durable write says that it is, and no other does`, async t => {
+		const device = await open(12);
+		t.deepEqual(await device.write({extents: [2, 1], data: filled(1, 4)}), {});
+		t.deepEqual(await device.write({extents: [3, 2], data: filled(2, 5), durable: true}), {isDurable: true});
+		await device.sync({});
+		const data = filled(3, 0);
+		await device.read({extents: [2, 3], data});
+		t.deepEqual(data, Buffer.concat([filled(1, 4), filled(2, 5)]));
+		await t.throwsAsync(device.write({extents: [11, 2], data: filled(2, 9), durable: true}), {
+			code: 'out_of_range',
+		});
+	});
+
 	test(`${name}: what does not fit is refused and changes nothing`, async t => {
 		const device = await open(10);
 		const wrong: Array<[number[], number]> = [

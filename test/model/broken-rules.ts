@@ -90,7 +90,18 @@ const protocols: Readonly<Record<string, readonly [Rules, Partial<Budget>]>> = {
 		),
 		losses,
 	],
-	'data and entries are durable before they are anchored': [skipping('syncing_log', {kind: 'synced'}), losses],
+	'data and entries are durable before they are anchored': [
+		instead('appending', action => (action.kind === 'append' ? {kind: 'append_alone', append: action} : action)),
+		losses,
+	],
+	'a failed sync of the log is no failed writing of it': [
+		{
+			...soundRules,
+			transition: (state, event) =>
+				transition(state, event.kind === 'failed' ? {...event, isBeforeSync: true} : event),
+		},
+		faults,
+	],
 	'a flush is anchored before anybody is told': [answeringAt('anchoring_flush'), losses],
 	"entries lie behind the log's tail": [
 		instead('appending', action =>
@@ -142,8 +153,9 @@ const protocols: Readonly<Record<string, readonly [Rules, Partial<Budget>]>> = {
 	'nothing goes on after a failure half-way': [
 		{
 			...soundRules,
+			overlooksFailedLogSync: true,
 			transition: (state, event) =>
-				event.kind === 'failed' && (state.kind === 'syncing' || state.kind === 'syncing_log')
+				event.kind === 'failed' && state.kind === 'syncing'
 					? transition(state, {kind: 'synced'})
 					: transition(state, event),
 		},

@@ -60,6 +60,8 @@ export interface Rules {
 	readonly flushRecovery: typeof flushRecovery;
 	/** What is found when the container is opened. */
 	readonly judgeStanding: typeof judgeStanding;
+	/** A sync of the log that fails is taken for done. */
+	readonly overlooksFailedLogSync?: true;
 }
 
 export const soundRules: Rules = {transition, checkpointRecovery, flushRecovery, judgeStanding};
@@ -70,6 +72,9 @@ export type ModelAction =
 	| {readonly kind: 'announce'; readonly hash: Uint8Array}
 	| {readonly kind: 'sync_after_announcement'}
 	| {readonly kind: 'sync_cleared'}
+	| {readonly kind: 'sync_appended'; readonly appended: CommitEvent}
+	/** Nothing is synced after the entries. */
+	| {readonly kind: 'append_alone'; readonly append: Extract<Action, {kind: 'append'}>}
 	/** The trees as they were when storing began; what is written from then on is of the next state. */
 	| {readonly kind: 'finish_storing'; readonly trees: StoredTrees};
 
@@ -393,8 +398,8 @@ export class Protocol {
 		return this.#deliver(next, {kind: 'wanted', level, change});
 	}
 
-	#fail(world: World, code: string | undefined): World {
-		return this.#send(world, {kind: 'failed', error: 'fault', code});
+	#fail(world: World, code: string | undefined, isBeforeSync = false): World {
+		return this.#send(world, {kind: 'failed', error: 'fault', code, isBeforeSync});
 	}
 
 	/** What the pending action may bring. */
@@ -416,15 +421,16 @@ export class Protocol {
 				);
 			}
 		};
-		const synced = (event: CommitEvent, then: (world: World) => World = next => this.#send(next, event)): void => {
+		const synced = (
+			event: CommitEvent,
+			then: (world: World) => World = next => this.#send(next, event),
+			failed: (world: World) => World = next => this.#fail(next, 'device_failed'),
+		): void => {
 			report(action.kind, then(syncedWorld(world)));
 			if (hasFault) {
 				report(
 					`${action.kind} fails`,
-					this.#fail(
-						{...faulty, unsynced: faulty.unsynced.map(write => ({...write, isLost: true}))},
-						'device_failed',
-					),
+					failed({...faulty, unsynced: faulty.unsynced.map(write => ({...write, isLost: true}))}),
 				);
 			}
 		};
@@ -480,7 +486,36 @@ export class Protocol {
 			}
 
 			case 'append': {
-				this.#append(world, faulty, hasFault, action, report);
+				this.#append(
+					world,
+					hasFault ? faulty : undefined,
+					action,
+					(next, appended) => ({
+						...next,
+						action: {kind: 'sync_appended', appended},
+					}),
+					report,
+				);
+				break;
+			}
+
+			case 'append_alone': {
+				this.#append(
+					world,
+					hasFault ? faulty : undefined,
+					action.append,
+					(next, appended) => this.#send(next, appended),
+					report,
+				);
+				break;
+			}
+
+			case 'sync_appended': {
+				synced(
+					action.appended,
+					undefined,
+					this.rules.overlooksFailedLogSync ? next => this.#send(next, action.appended) : undefined,
+				);
 				break;
 			}
 
@@ -581,9 +616,10 @@ export class Protocol {
 
 	#append(
 		world: World,
-		faulty: World,
-		hasFault: boolean,
+		/** Undefined where there may be no fault any more. */
+		faulty: World | undefined,
 		{log: {tail}, changes, generation}: Extract<Action, {kind: 'append'}>,
+		then: (world: World, appended: CommitEvent) => World,
 		report: (text: string, next: World) => void,
 	): void {
 		let previous = contentOf(tail.hash);
@@ -611,19 +647,21 @@ export class Protocol {
 				hash: hashOf(previous),
 			},
 		};
-		report('append to the log', this.#send({...world, unsynced: [...world.unsynced, ...writes]}, appended));
-		if (hasFault) {
-			for (const code of ['no_space', 'device_failed', undefined]) {
-				report(`appending fails (${code})`, this.#fail(faulty, code));
+		report('append to the log', then({...world, unsynced: [...world.unsynced, ...writes]}, appended));
+		if (faulty) {
+			for (const code of ['no_space', 'device_failed']) {
+				report(`appending fails (${code})`, this.#fail(faulty, code, true));
 			}
 
+			// Nobody says that it was the writing.
+			report('appending fails somehow', this.#fail(faulty, undefined));
 			report(
 				'appending fails, and all has arrived',
-				this.#fail({...faulty, unsynced: [...faulty.unsynced, ...writes]}, 'device_failed'),
+				this.#fail({...faulty, unsynced: [...faulty.unsynced, ...writes]}, 'device_failed', true),
 			);
 			report(
 				'appending fails half-way',
-				this.#fail({...faulty, unsynced: [...faulty.unsynced, ...writes.slice(0, -1)]}, 'no_space'),
+				this.#fail({...faulty, unsynced: [...faulty.unsynced, ...writes.slice(0, -1)]}, 'no_space', true),
 			);
 		}
 	}

@@ -4,6 +4,7 @@
  * that fails may have happened in part, whatever the reason: also where the host has no room for all of it.
  */
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
+import {writeDurably} from '../../components/lib/format/durable-write.js';
 import {blockSize, type block} from '../../components/sessions/block.js';
 import type {Random} from './random.js';
 import {SimulationFailure} from './simulation-failure.js';
@@ -143,9 +144,12 @@ export class SimulatedMedium {
 				await step();
 				return {};
 			},
-			write: async ({extents, data}) => {
-				await this.#write(extents, data, step);
-				return {};
+			write: async ({extents, data, durable}) => {
+				const write = async () => {
+					await this.#write(extents, data, step);
+					return {};
+				};
+				return durable ? writeDurably(write, async () => this.#sync(step)) : write();
 			},
 			clear: async ({extents}) => {
 				const blockCount = extents.reduce((sum, value, i) => (i % 2 === 1 ? sum + value : sum), 0);

@@ -3,6 +3,7 @@
  * that the test answers itself.
  */
 import {z} from 'zod';
+import {writeDurably} from '../../components/lib/format/durable-write.js';
 import {block} from '../../components/sessions/block.js';
 import {defineComponent} from '../../runtime/sdk/component.js';
 import type {Client, Handlers} from '../../runtime/sdk/session.js';
@@ -16,7 +17,24 @@ export function filteredMedium(overrides: Overrides): AssemblyChild['component']
 		provides: {block},
 		requires: {block},
 		config: z.strictObject({}),
-		start: ({sessions}) => ({provides: {block: {...passedOn(sessions.block), ...overrides(sessions.block)}}}),
+		start({sessions}) {
+			const handlers = {...passedOn(sessions.block), ...overrides(sessions.block)};
+			return {
+				provides: {
+					block: {
+						...handlers,
+						// A durable write is a write and a sync, whatever the test answers to either.
+						write: ({extents, data, durable}, context) =>
+							durable
+								? writeDurably(
+										async () => handlers.write({extents, data}, context),
+										async () => handlers.sync({}, context),
+									)
+								: handlers.write({extents, data}, context),
+					},
+				},
+			};
+		},
 	});
 }
 

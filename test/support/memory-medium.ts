@@ -2,6 +2,7 @@
 import {SessionError, type Handlers} from '../../runtime/sdk/session.js';
 import {AllocationRuns} from '../../components/lib/format/allocation-runs.js';
 import {allocationKinds} from '../../components/sessions/allocation.js';
+import {writeDurably} from '../../components/lib/format/durable-write.js';
 import {type block, blockSize} from '../../components/sessions/block.js';
 
 export interface MemoryMediumOptions {
@@ -52,12 +53,19 @@ export class MemoryMedium {
 
 				return {runs: runs.pairs};
 			},
-			write: ({extents, data}) => {
-				this.before('write', extents);
-				this.#each(extents, (offset, from, length) =>
-					this.image.set(data.subarray(from, from + length), offset),
-				);
-				return {};
+			write: ({extents, data, durable}) => {
+				const write = () => {
+					this.before('write', extents);
+					this.#each(extents, (offset, from, length) =>
+						this.image.set(data.subarray(from, from + length), offset),
+					);
+					return {};
+				};
+				return durable
+					? writeDurably(write, () => {
+							this.before('sync', []);
+						})
+					: write();
 			},
 			clear: ({extents}) => {
 				this.before('clear', extents);

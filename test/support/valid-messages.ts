@@ -56,7 +56,7 @@ export const validMessages: Readonly<
 		geometry: {request: {}, reply: {blockCount: 10, writable: true, growable: false}},
 		read: {request: transfer, reply: {}},
 		allocation,
-		write: {request: transfer, reply: {}},
+		write: {request: {...transfer, durable: true}, reply: {isDurable: true}},
 		clear: {request: {extents: [0, 5]}, reply: {}},
 		allocate: {request: {extents: [0, 5]}, reply: {}},
 		sync: {request: {}, reply: {}},
