@@ -3,10 +3,10 @@ import {randomBytes} from 'node:crypto';
 import {closeSync, openSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
-import {createRecipient, openEnvelope} from '../../components/lib/crypto/key-envelope.js';
 import {Refusal, withAnsweringRuntime} from '../../test/support/answering-runtime.js';
 import {capturing} from '../../test/support/captured-output.js';
 import {temporaryDirectory} from '../../test/support/component-stand.js';
+import {PassphraseRecipient} from '../../test/support/passphrase-recipient.js';
 import type {ControlRequest} from '../supervisor/control-request.js';
 import {lock, unlock} from './lock.js';
 import {givenPassphrase, newPassphrase, passphrase, sealPassphrase} from './passphrase.js';
@@ -55,11 +55,11 @@ test('what is no passphrase is refused by its name', t => {
 });
 
 test('a sealed passphrase is what its recipient reads, and the one that was sealed is wiped', t => {
-	const recipient = createRecipient(randomBytes);
+	const recipient = new PassphraseRecipient();
 	const secret = Buffer.from('geheim');
-	const sealed = sealPassphrase(secret, Buffer.from(recipient.publicKey).toString('hex'));
+	const sealed = sealPassphrase(secret, recipient.publicKey);
 	t.deepEqual(secret, Buffer.alloc(6));
-	t.is(openEnvelope(Buffer.from(sealed, 'hex'), recipient).toString(), 'geheim');
+	t.is(recipient.open(sealed), 'geheim');
 });
 
 test.serial('a new passphrase beyond ASCII is taken, with a warning', async t => {
@@ -74,7 +74,7 @@ test.serial('a new passphrase beyond ASCII is taken, with a warning', async t =>
 
 /** A locked device that opens with one passphrase; with none of its own where `opensAlone`. */
 class LockedDevice {
-	readonly recipient = createRecipient(randomBytes);
+	readonly recipient = new PassphraseRecipient();
 	readonly asked: string[] = [];
 	readonly #opensAlone: boolean;
 
@@ -89,7 +89,7 @@ class LockedDevice {
 
 		this.asked.push(`${request.child ?? 'first'}.${request.operation}`);
 		if (request.operation === 'recipient') {
-			return {publicKey: Buffer.from(this.recipient.publicKey).toString('hex')};
+			return {publicKey: this.recipient.publicKey};
 		}
 
 		const sealed = request.request?.['sealed'] as string | undefined;
@@ -97,7 +97,7 @@ class LockedDevice {
 			throw new Refusal('locked', 'the trust anchor is locked');
 		}
 
-		if (sealed !== undefined && openEnvelope(Buffer.from(sealed, 'hex'), this.recipient).toString() !== 'geheim') {
+		if (sealed !== undefined && this.recipient.open(sealed) !== 'geheim') {
 			throw new Refusal('wrong_passphrase', 'the passphrase does not open the trust anchor');
 		}
 
