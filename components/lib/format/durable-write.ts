@@ -2,13 +2,11 @@
 import {SessionError} from '../../../runtime/sdk/session.js';
 
 /**
- * A durable write, for providers that write and sync in two steps. Where the first one fails the error says so.
+ * A durable write, for providers that write and sync in two steps, at once or later. Where the first one fails the
+ * error says so.
  * @throws SessionError
  */
-export async function writeDurably(
-	write: () => Promise<unknown> | unknown,
-	sync: () => Promise<unknown> | unknown,
-): Promise<{isDurable: true}> {
+export async function writeDurably(write: () => unknown, sync: () => unknown): Promise<{isDurable: true}> {
 	try {
 		await write();
 	} catch (error) {
