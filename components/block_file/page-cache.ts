@@ -3,6 +3,7 @@
  * has no function. What it does not hold it can be told to read, without waiting either: posix_fadvise(2).
  */
 import koffi from 'koffi';
+import {addressOf} from '../../runtime/sdk/memory-address.js';
 
 const readWithoutWaiting = 8;
 const willBeNeeded = 3;
@@ -22,19 +23,6 @@ export interface PageCache {
 	readAhead(fd: number, position: number, length: number): void;
 }
 
-/** Addresses by memory, remembered: as arguments they cost a fraction of what buffers cost. Memory never moves. */
-const addresses = new WeakMap<ArrayBufferLike, number>();
-
-function addressOf({buffer, byteOffset}: Uint8Array): number {
-	let address = addresses.get(buffer);
-	if (address === undefined) {
-		address = Number(koffi.address(new Uint8Array(buffer)));
-		addresses.set(buffer, address);
-	}
-
-	return address + byteOffset;
-}
-
 /** Of one `struct iovec`: a pointer and a length, 64 bits each. */
 const vectorLength = 16;
 
@@ -49,7 +37,7 @@ export function openPageCache(): PageCache {
 	const {EINVAL, ENOSYS, EOPNOTSUPP, EPERM} = koffi.os.errno;
 	const unknownErrors = new Set([EINVAL, ENOSYS, EOPNOTSUPP, EPERM]);
 	const vector = new Uint32Array(vectorLength / Uint32Array.BYTES_PER_ELEMENT);
-	const vectorAddress = Number(koffi.address(vector));
+	const vectorAddress = addressOf(new Uint8Array(vector.buffer));
 	return {
 		read(fd, data, offset, length, position) {
 			const address = addressOf(data) + offset;

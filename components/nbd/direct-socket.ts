@@ -6,6 +6,7 @@
  */
 import net from 'node:net';
 import koffi from 'koffi';
+import {addressOf} from '../../runtime/sdk/memory-address.js';
 
 /** Flags of recv(2) and send(2): do not wait; a peer that is gone is an error and no signal. */
 const doNotWait = 0x40;
@@ -40,20 +41,6 @@ function loadLibc(): Libc {
 		unsent: library.func('int ioctl(int fd, unsigned long command, _Out_ int *byteLength)'),
 		duplicate: fd => fcntl(fd, duplicateCloseOnExec, 'int', 0),
 	};
-}
-
-/** Addresses by memory, remembered: as arguments they cost a fraction of what buffers cost. Memory never moves. */
-const addresses = new WeakMap<ArrayBufferLike, number>();
-
-function addressOf(bytes: Buffer): number {
-	const {buffer} = bytes;
-	let address = addresses.get(buffer);
-	if (address === undefined) {
-		address = Number(koffi.address(new Uint8Array(buffer)));
-		addresses.set(buffer, address);
-	}
-
-	return address + bytes.byteOffset;
 }
 
 /** Node does not document where it keeps the descriptor, so nothing depends on finding it. */

@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs';
 import koffi from 'koffi';
+import {addressOf} from '../../runtime/sdk/memory-address.js';
 import type {Environment} from '../../runtime/sdk/component.js';
 import {errno} from './errno.js';
 import {decodeHeader, type RequestHeader} from './fuse-request.js';
@@ -33,7 +34,6 @@ export class FuseChannel {
 	readonly #events: ChannelEvents;
 	readonly #read = koffi.load(null).func('read', 'intptr_t', ['int', 'void *', 'size_t']) as unknown as Read;
 	readonly #slots: PayloadSlots;
-	readonly #addresses = new Map<ArrayBufferLike, number>();
 	readonly #poll: ReturnType<typeof koffi.node.poll>;
 	#isOpen = true;
 	readonly #onExit = (): void => {
@@ -124,7 +124,7 @@ export class FuseChannel {
 				return;
 			}
 
-			const byteLength = this.#read(this.#fd, this.#addressOf(target), target.length);
+			const byteLength = this.#read(this.#fd, addressOf(target), target.length);
 			if (byteLength >= 0) {
 				this.#handle(target.subarray(0, byteLength));
 			} else if (!this.#goesOn(koffi.errno())) {
@@ -169,16 +169,5 @@ export class FuseChannel {
 			body: bytes.subarray(lengths.inHeader),
 			hold: (offset, length) => this.#slots.hold(lengths.inHeader + offset, length),
 		});
-	}
-
-	/** Addresses are plain numbers, because a buffer as an argument costs several times the call. */
-	#addressOf(bytes: Buffer): number {
-		let address = this.#addresses.get(bytes.buffer);
-		if (address === undefined) {
-			address = Number(koffi.address(new Uint8Array(bytes.buffer)));
-			this.#addresses.set(bytes.buffer, address);
-		}
-
-		return address + bytes.byteOffset;
 	}
 }

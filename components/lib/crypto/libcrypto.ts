@@ -53,26 +53,12 @@ export interface Libcrypto {
 const pointer = 'void *';
 const text = 'const char *';
 
-/** Addresses by buffer, remembered by their memory: neither an ArrayBuffer nor shared memory ever moves. */
-function rememberAddresses(addressOfMemory: (bytes: Uint8Array) => bigint): (bytes: Uint8Array) => Address {
-	const addresses = new WeakMap<ArrayBufferLike, Address>();
-	return bytes => {
-		const {buffer} = bytes;
-		let address = addresses.get(buffer);
-		if (address === undefined) {
-			address = Number(addressOfMemory(new Uint8Array(buffer)));
-			addresses.set(buffer, address);
-		}
-
-		return address + bytes.byteOffset;
-	};
-}
-
 /** Undefined where this node binary does not export what is needed, or cannot be called into; `reason` says why. */
 export async function loadLibcrypto(): Promise<{readonly libcrypto?: Libcrypto; readonly reason: string}> {
 	try {
 		// Loaded here and not above: on a platform without a build of it, the other implementation still works.
 		const {default: koffi} = await import('koffi');
+		const {addressOf} = await import('../../../runtime/sdk/memory-address.js');
 		const library = koffi.load(null);
 		// The one place where the C declarations are given their types.
 		const declare = <T>(name: string, result: string, parameters: string[]) =>
@@ -89,7 +75,7 @@ export async function loadLibcrypto(): Promise<{readonly libcrypto?: Libcrypto; 
 			cipherFinal: declare('EVP_CipherFinal_ex', 'int', [pointer, pointer, pointer]),
 			contextControl: declare('EVP_CIPHER_CTX_ctrl', 'int', [pointer, 'int', 'int', pointer]),
 			digest: declare('EVP_Digest', 'int', [pointer, 'size_t', pointer, pointer, pointer, pointer]),
-			addressOf: rememberAddresses(bytes => koffi.address(bytes)),
+			addressOf,
 		};
 		return {libcrypto, reason: ''};
 	} catch (error) {
