@@ -54,7 +54,7 @@ const layers: readonly Layer[] = [
 
 	// Components never import each other. Keys in clear are for crypto servers and trust anchors; others only seal
 	// envelopes.
-	['components/block_*', [sdk, contracts, 'components/lib/host', 'components/lib/format']],
+	['components/block_*', [sdk, contracts, 'components/lib/sync', 'components/lib/host', 'components/lib/format']],
 	['components/crypto_*', [sdk, contracts, 'components/lib/crypto']],
 	[
 		'components/trust_anchor_*',

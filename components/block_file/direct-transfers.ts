@@ -4,8 +4,10 @@
  * cache would have copied it. Threads of the pool wait for the disk.
  */
 import fs from 'node:fs';
-import koffi from 'koffi';
+import {addressOf} from '../../runtime/sdk/memory-address.js';
+import {ResourcePool} from '../lib/sync/resource-pool.js';
 import {blockSize} from '../sessions/block.js';
+import {transferByPool, type PoolTransfer} from './pool-transfer.js';
 
 /** Bytes moved at once. */
 const slotByteLength = 2 ** 17;
@@ -43,30 +45,9 @@ export function openDirect(fd: number, path: string, writable: boolean): number 
 	return direct;
 }
 
-type Transfer = (
-	fd: number,
-	slot: Uint8Array,
-	offset: number,
-	length: number,
-	position: number,
-	callback: (error: Error | null, moved: number) => void,
-) => void;
-
-async function waited(transfer: Transfer, fd: number, part: Uint8Array, position: number): Promise<number> {
-	return new Promise((resolve, reject) => {
-		transfer(fd, part, 0, part.length, position, (error, moved) => {
-			if (error === null) {
-				resolve(moved);
-			} else {
-				reject(error);
-			}
-		});
-	});
-}
-
 function alignedSlots(): Uint8Array[] {
 	const memory = new Uint8Array(slotCount * slotByteLength + blockSize);
-	const offset = (blockSize - (Number(koffi.address(memory)) % blockSize)) % blockSize;
+	const offset = (blockSize - (addressOf(memory) % blockSize)) % blockSize;
 	return Array.from({length: slotCount}, (_, i) =>
 		memory.subarray(offset + i * slotByteLength, offset + (i + 1) * slotByteLength),
 	);
@@ -81,8 +62,7 @@ export interface DirectTransfersOptions {
 
 export class DirectTransfers {
 	readonly #options: DirectTransfersOptions;
-	readonly #slots = alignedSlots();
-	readonly #waiting: Array<(slot: Uint8Array) => void> = [];
+	readonly #slots = new ResourcePool(alignedSlots());
 	readonly #running = new Set<Promise<void>>();
 
 	constructor(options: DirectTransfersOptions) {
@@ -92,7 +72,7 @@ export class DirectTransfers {
 	/** `data` is in use until the promise settles. */
 	async read(fd: number, extents: readonly number[], data: Uint8Array): Promise<void> {
 		await this.#all(extents, async (offset, length, position) => {
-			await this.#withSlot(async slot => {
+			await this.#slots.use(async slot => {
 				const part = slot.subarray(0, length);
 				await this.#move(fs.read, fd, part, position, 'reading');
 				data.set(part, offset);
@@ -103,7 +83,7 @@ export class DirectTransfers {
 	/** The same for writes. */
 	async write(fd: number, extents: readonly number[], data: Uint8Array): Promise<void> {
 		await this.#all(extents, async (offset, length, position) => {
-			await this.#withSlot(async slot => {
+			await this.#slots.use(async slot => {
 				const part = slot.subarray(0, length);
 				part.set(data.subarray(offset, offset + length));
 				await this.#move(fs.write, fd, part, position, 'writing');
@@ -146,31 +126,13 @@ export class DirectTransfers {
 		}
 	}
 
-	async #withSlot(use: (slot: Uint8Array) => Promise<void>): Promise<void> {
-		const slot =
-			this.#slots.pop() ??
-			(await new Promise<Uint8Array>(resolve => {
-				this.#waiting.push(resolve);
-			}));
-		try {
-			await use(slot);
-		} finally {
-			const next = this.#waiting.shift();
-			if (next) {
-				next(slot);
-			} else {
-				this.#slots.push(slot);
-			}
-		}
-	}
-
 	/** What is left of a part has to begin at a whole block again. */
-	async #move(transfer: Transfer, fd: number, part: Uint8Array, position: number, action: string): Promise<void> {
+	async #move(transfer: PoolTransfer, fd: number, part: Uint8Array, position: number, action: string): Promise<void> {
 		let done = 0;
 		while (done < part.length) {
 			let moved: number;
 			try {
-				moved = await waited(transfer, fd, part.subarray(done), position + done);
+				moved = await transferByPool(transfer, fd, part.subarray(done), position + done);
 			} catch (error) {
 				throw this.#options.fault(error, action, position + done);
 			}

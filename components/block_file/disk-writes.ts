@@ -4,26 +4,9 @@
  */
 import fs from 'node:fs';
 import {Pace} from '../lib/host/pace.js';
+import {ResourcePool} from '../lib/sync/resource-pool.js';
 import {blockSize} from '../sessions/block.js';
-
-/** A thread of the pool writes. @returns bytes */
-async function writeByAnother(
-	fd: number,
-	data: Uint8Array,
-	offset: number,
-	length: number,
-	position: number,
-): Promise<number> {
-	return new Promise((resolve, reject) => {
-		fs.write(fd, data, offset, length, position, (error, moved) => {
-			if (error === null) {
-				resolve(moved);
-			} else {
-				reject(error);
-			}
-		});
-	});
-}
+import {transferByPool} from './pool-transfer.js';
 
 /** What one piece may take; the page cache takes one in less than a tenth of it. */
 const limits = {atOnceMsMax: 2, handedOverMsMax: 2};
@@ -89,9 +72,8 @@ export class DiskWrites {
 	readonly #options: DiskWritesOptions;
 	readonly #pace = new Pace(limits);
 	readonly #running = new Set<Promise<void>>();
-	#writerCount = 0;
-	/** Begins the next write that waits for a thread. */
-	readonly #waiting: Array<() => void> = [];
+	/** Threads of the pool: whoever has one may write. */
+	readonly #writers = new ResourcePool(Array.from({length: writerCountMax}, (_, i) => i));
 
 	constructor(options: DiskWritesOptions) {
 		this.#options = options;
@@ -107,9 +89,11 @@ export class DiskWrites {
 			return undefined;
 		}
 
-		const running = this.#writeByOthers(progress).finally(() => {
-			this.#running.delete(running);
-		});
+		const running = this.#writers
+			.use(async () => this.#writePieces(progress))
+			.finally(() => {
+				this.#running.delete(running);
+			});
 		this.#running.add(running);
 		return running;
 	}
@@ -124,7 +108,7 @@ export class DiskWrites {
 		const {fd, data} = progress;
 		for (let length = nextLength(progress); length > 0; length = nextLength(progress)) {
 			// Those that wait were here before.
-			if (!this.#pace.isQuick || this.#waiting.length > 0) {
+			if (!this.#pace.isQuick || this.#writers.isAwaited) {
 				return false;
 			}
 
@@ -144,22 +128,6 @@ export class DiskWrites {
 		return true;
 	}
 
-	async #writeByOthers(progress: Progress): Promise<void> {
-		if (this.#writerCount >= writerCountMax) {
-			await new Promise<void>(resolve => {
-				this.#waiting.push(resolve);
-			});
-		}
-
-		this.#writerCount++;
-		try {
-			await this.#writePieces(progress);
-		} finally {
-			this.#writerCount--;
-			this.#waiting.shift()?.();
-		}
-	}
-
 	async #writePieces(progress: Progress): Promise<void> {
 		const {fd, data} = progress;
 		for (let length = nextLength(progress); length > 0; length = nextLength(progress)) {
@@ -167,7 +135,12 @@ export class DiskWrites {
 			const startedMs = this.#options.now();
 			let moved: number;
 			try {
-				moved = await writeByAnother(fd, data, progress.offset, length, position);
+				moved = await transferByPool(
+					fs.write,
+					fd,
+					data.subarray(progress.offset, progress.offset + length),
+					position,
+				);
 			} catch (error) {
 				throw this.#options.fault(error, position);
 			}

@@ -7,6 +7,7 @@ import {allocationKinds} from '../../sessions/allocation.js';
 import {divide, isWholeBlocks, type ByteRange, type PartialBlock} from './byte-range.js';
 import {lockWatch} from '../sync/lock-order.js';
 import {RangeLock} from '../sync/range-lock.js';
+import {ResourcePool} from '../sync/resource-pool.js';
 
 /** The blocks under a byte device; snapshots are read alone. */
 export interface BlockAccess {
@@ -33,33 +34,18 @@ const partialRequestCountMax = 32;
 export class PartialBlockBuffers {
 	/** What one of these takes of the component's memory, in bytes. */
 	static readonly byteLength = partialRequestCountMax * partialBlockCountMax * blockSize;
-	readonly #free: Buffer[] = [];
-	readonly #waiting: Array<(buffer: Buffer) => void> = [];
+	readonly #pool: ResourcePool<Buffer>;
 
 	constructor(env: Environment) {
 		const size = partialBlockCountMax * blockSize;
 		const {bytes} = env.lease(partialRequestCountMax * size);
-		for (let i = 0; i < partialRequestCountMax; i++) {
-			this.#free.push(bytes.subarray(i * size, (i + 1) * size));
-		}
+		this.#pool = new ResourcePool(
+			Array.from({length: partialRequestCountMax}, (_, i) => bytes.subarray(i * size, (i + 1) * size)),
+		);
 	}
 
 	async use<T>(job: (buffer: Buffer) => Promise<T>): Promise<T> {
-		const buffer =
-			this.#free.pop() ??
-			(await new Promise<Buffer>(resolve => {
-				this.#waiting.push(resolve);
-			}));
-		try {
-			return await job(buffer);
-		} finally {
-			const next = this.#waiting.shift();
-			if (next) {
-				next(buffer);
-			} else {
-				this.#free.push(buffer);
-			}
-		}
+		return this.#pool.use(job);
 	}
 }
 
