@@ -64,7 +64,7 @@ export interface Inbox {
 	empty(): void;
 }
 
-/** What the runtime shows of how a thread has slept. */
+/** How often a thread has gone to sleep in each of the two places. */
 export interface SleepCounts {
 	readonly atBell: number;
 	readonly inLoop: number;

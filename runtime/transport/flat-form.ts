@@ -6,6 +6,7 @@
  * what belongs to it. All that is read is copied out first and checked by the contract afterwards, as any message.
  */
 import {pack, unpack} from './codec.js';
+import type {OnTriple} from './session-port.js';
 
 const wordLength = 8;
 
@@ -28,8 +29,6 @@ export interface Words {
 	readonly numbers: Float64Array;
 	readonly bytes: Uint8Array;
 }
-
-export type OnMessage = (number: number, kind: number, content: unknown[]) => void;
 
 function wordsOf(byteLength: number): number {
 	return Math.ceil(byteLength / wordLength);
@@ -169,7 +168,7 @@ function readNumbers(numbers: Float64Array, start: number, length: number): numb
 }
 
 /** Reads the message at `start`, hands it on, and gives its length in words. */
-export function readMessage({numbers, bytes}: Words, start: number, onMessage: OnMessage): number {
+export function readMessage({numbers, bytes}: Words, start: number, onTriple: OnTriple): number {
 	const end = start + numbers[start];
 	const content: unknown[] = [];
 	for (let at = start + headLength; at < end;) {
@@ -208,6 +207,6 @@ export function readMessage({numbers, bytes}: Words, start: number, onMessage: O
 		}
 	}
 
-	onMessage(compact(numbers[start + 1]), compact(numbers[start + 2]), content);
+	onTriple(compact(numbers[start + 1]), compact(numbers[start + 2]), content);
 	return end - start;
 }

@@ -4,7 +4,8 @@
  * a mark leads back to the beginning.
  */
 import type {Inbox} from './doorbell.js';
-import {readMessage, writeMessage, type OnMessage, type Words} from './flat-form.js';
+import {readMessage, writeMessage, type Words} from './flat-form.js';
+import type {OnTriple} from './session-port.js';
 
 /** Words of a ring: 128 KiB, a dozen of the largest requests for data. The memory is taken when it is first used. */
 const capacity = 2 ** 14;
@@ -82,13 +83,13 @@ export class RingWriter {
 
 export class RingReader implements Inbox {
 	readonly #ring: Ring;
-	readonly #onMessage: OnMessage;
+	readonly #onTriple: OnTriple;
 	#head = 0;
 	#isClosed = false;
 
-	constructor(memory: SharedArrayBuffer, onMessage: OnMessage) {
+	constructor(memory: SharedArrayBuffer, onTriple: OnTriple) {
 		this.#ring = new Ring(memory);
-		this.#onMessage = onMessage;
+		this.#onTriple = onTriple;
 	}
 
 	get isFilled(): boolean {
@@ -107,7 +108,7 @@ export class RingReader implements Inbox {
 				// Counted as read before it is handed on, so that nothing is handed on twice, whatever that throws.
 				const length = words.numbers[place];
 				this.#head = (this.#head + length) | 0;
-				readMessage(words, place, this.#onMessage);
+				readMessage(words, place, this.#onTriple);
 			}
 		}
 

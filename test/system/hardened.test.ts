@@ -291,12 +291,12 @@ testWith(requirements, 'nothing is left behind: neither by a runtime that stops 
 		const processes = subject.processes();
 		t.true(processes.length >= 5, processes.join());
 		await subject.runtime.stop(signal);
-		await until(() =>
-			processes.every(
-				pid => !existsSync(`/proc/${pid}`) || /^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')),
-			),
-		);
-		t.pass();
+		const left = () =>
+			processes.filter(
+				pid => existsSync(`/proc/${pid}`) && !/^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')),
+			);
+		await until(() => left().length === 0);
+		t.deepEqual(left(), [], signal);
 	}
 });
 
